@@ -1,0 +1,48 @@
+"""Names of entities: ``collection/id`` inside a project, checked before anything else sees them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from collab.errors import InvalidName
+
+DEFAULT_COLLECTION = "documents"
+DEFAULT_PROJECT = "default"
+
+# No "/" and no leading dot in a part: joining parts with "/" is injective, and no part is a path.
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}", re.ASCII)
+
+
+class RoomKey(NamedTuple):
+    """The full name of an entity. ``project`` comes from the credential, never from a client's message."""
+
+    project: str
+    collection: str
+    id: str
+
+    @property
+    def name(self) -> str:
+        """``collection/id``, the name without the tenant."""
+        return f"{self.collection}/{self.id}"
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+def is_part(text: str) -> bool:
+    """Whether ``text`` may be a project, a collection or an id (1-128 characters)."""
+    return _PART.fullmatch(text) is not None
+
+
+def parse_name(project: str, name: str) -> RoomKey:
+    """Read ``collection/id`` or ``id`` (then the collection is ``documents``).
+
+    Raises :class:`InvalidName`.
+    """
+    collection, slash, entity_id = name.rpartition("/")
+    if not slash:
+        collection = DEFAULT_COLLECTION
+    if not (is_part(project) and is_part(collection) and is_part(entity_id)):
+        raise InvalidName("a document is named collection/id, each of [A-Za-z0-9_.:-], 128 characters at most")
+    return RoomKey(project, collection, entity_id)
