@@ -1,0 +1,140 @@
+"""y-websocket's framing: bytes to messages and back, nothing else.
+
+A message is ``varUint type`` and a body: 0 sync (``varUint step, varUint8Array``), 1 awareness
+(``varUint8Array``), 2 auth (``varUint 0, varString reason``), 3 query awareness (empty). A body is read to
+its last byte: what is left over, or missing, makes the message malformed. Types and sync steps that are not
+known here become :class:`Unknown`, so that a newer client is skipped and not thrown out.
+Facts: ``y-websocket`` 2.1 and 3.1 ``src/y-websocket.js``, ``y-protocols`` 1.0 ``sync.js`` and ``auth.js``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from presence.lib0 import DecodeError, encode_uint, read_bytes, read_string, read_uint
+
+SYNC, AWARENESS, AUTH, QUERY_AWARENESS = range(4)
+"""Message types. Hocuspocus shares them."""
+
+STEP1, STEP2, UPDATE = range(3)
+"""Steps of a sync message."""
+
+PERMISSION_DENIED = 0
+"""The only auth message of y-protocols."""
+
+
+class SyncStep1(msgspec.Struct, frozen=True, gc=False):
+    """What the sender has. It wants to be sent what it lacks."""
+
+    state_vector: bytes
+
+
+class SyncStep2(msgspec.Struct, frozen=True, gc=False):
+    """What the receiver lacked."""
+
+    update: bytes
+
+
+class Update(msgspec.Struct, frozen=True, gc=False):
+    """A change, encoding v1."""
+
+    update: bytes
+
+
+class AwarenessUpdate(msgspec.Struct, frozen=True, gc=False):
+    """States of clients, for :meth:`presence.awareness.Awareness.apply`."""
+
+    payload: bytes
+
+
+class QueryAwareness(msgspec.Struct, frozen=True, gc=False):
+    """The sender wants all states."""
+
+
+class Auth(msgspec.Struct, frozen=True, gc=False):
+    """Permission denied. Servers say it; from a client it means nothing."""
+
+    reason: str
+
+
+class Unknown(msgspec.Struct, frozen=True, gc=False):
+    """A type of message, or a step of a sync message, that this version does not know."""
+
+    type: int
+
+
+SyncMessage = SyncStep1 | SyncStep2 | Update | Unknown
+Message = SyncMessage | AwarenessUpdate | QueryAwareness | Auth
+
+
+def decode(data: bytes) -> Message:
+    """Read one WebSocket message. Raises :class:`presence.lib0.DecodeError`."""
+    kind, pos = read_uint(data, 0)
+    message: Message
+    if kind == SYNC:
+        message, pos = read_sync(data, pos)
+    elif kind == AWARENESS:
+        payload, pos = read_bytes(data, pos)
+        message = AwarenessUpdate(payload)
+    elif kind == QUERY_AWARENESS:
+        message = QueryAwareness()
+    elif kind == AUTH:
+        message, pos = _read_auth(data, pos)
+    else:
+        return Unknown(kind)
+    if pos != len(data):
+        raise DecodeError("bytes behind the end of the message")
+    return message
+
+
+def read_sync(data: bytes, pos: int) -> tuple[SyncMessage, int]:
+    """Read the body of a sync message. Raises :class:`presence.lib0.DecodeError`."""
+    step, pos = read_uint(data, pos)
+    if step > UPDATE:
+        return Unknown(SYNC), len(data)
+    body, pos = read_bytes(data, pos)
+    if step == UPDATE:
+        return Update(body), pos
+    return (SyncStep2(body) if step == STEP2 else SyncStep1(body)), pos
+
+
+def _read_auth(data: bytes, pos: int) -> tuple[Auth | Unknown, int]:
+    kind, pos = read_uint(data, pos)
+    if kind != PERMISSION_DENIED:
+        return Unknown(AUTH), len(data)
+    reason, pos = read_string(data, pos)
+    return Auth(reason), pos
+
+
+def sync_step1(sv: bytes) -> bytes:
+    """Ask for what the state vector ``sv`` (encoded) lacks."""
+    return b"".join((b"\x00\x00", encode_uint(len(sv)), sv))
+
+
+def sync_step2(update: bytes) -> bytes:
+    """Answer a step 1. A client counts itself as synced when it has this."""
+    return b"".join((b"\x00\x01", encode_uint(len(update)), update))
+
+
+def update(update: bytes) -> bytes:
+    """Relay a change."""
+    return b"".join((b"\x00\x02", encode_uint(len(update)), update))
+
+
+def awareness(payload: bytes) -> bytes:
+    """Relay states of clients, as :meth:`presence.awareness.Awareness.encode` writes them."""
+    return b"".join((b"\x01", encode_uint(len(payload)), payload))
+
+
+def permission_denied(reason: str) -> bytes:
+    """Say why, before closing. Clients print it."""
+    raw = reason.encode()
+    return b"".join((b"\x02\x00", encode_uint(len(raw)), raw))
+
+
+QUERY_AWARENESS_FRAME = b"\x03"
+"""Ask a client for all states that it knows."""
+
+HEARTBEAT = awareness(b"\x00")
+"""An awareness update about nobody: stock clients reconnect when they hear nothing for 30 seconds, and this
+is a sign of life that changes nothing in them."""

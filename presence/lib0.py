@@ -1,0 +1,84 @@
+"""lib0, the encoding beneath Yjs: bounded readers and cheap writers of varUint, varUint8Array and varString.
+
+Readers take the whole message and a position and return the value and the position behind it. A number is at
+most 2**53 - 1 (what JavaScript holds exactly) in at most 8 bytes, and a length is checked against the bytes
+that are there before anything is copied: a reader's time and memory are bounded by the message it was given.
+Facts: https://github.com/dmonad/lib0, ``encoding.js`` and ``decoding.js``.
+"""
+
+from __future__ import annotations
+
+MAX_UINT = 2**53 - 1
+"""Largest number that lib0 writes and JavaScript reads exactly."""
+
+_MAX_UINT_BYTES = 8
+_ONE_BYTE = tuple(bytes([n]) for n in range(128))
+
+
+class DecodeError(ValueError):
+    """The bytes are not what they claim to be: truncated, too long, or out of range."""
+
+
+def read_uint(data: bytes, pos: int) -> tuple[int, int]:
+    """Read a varUint: ``(value, position behind it)``. Raises :class:`DecodeError`."""
+    try:
+        byte = data[pos]
+        if byte < 128:
+            return byte, pos + 1
+        value = byte & 127
+        shift = 7
+        for at in range(pos + 1, pos + _MAX_UINT_BYTES):
+            byte = data[at]
+            if byte < 128:
+                value |= byte << shift
+                if value > MAX_UINT:
+                    break
+                return value, at + 1
+            value |= (byte & 127) << shift
+            shift += 7
+    except IndexError:
+        raise DecodeError("the message ends inside a number") from None
+    raise DecodeError("a number above 2**53 - 1")
+
+
+def read_bytes(data: bytes, pos: int) -> tuple[bytes, int]:
+    """Read a varUint8Array: ``(bytes, position behind it)``. Raises :class:`DecodeError`."""
+    length, pos = read_uint(data, pos)
+    end = pos + length
+    if end > len(data):
+        raise DecodeError("the message ends inside a byte array")
+    return data[pos:end], end
+
+
+def read_string(data: bytes, pos: int) -> tuple[str, int]:
+    """Read a varString of strict UTF-8: ``(text, position behind it)``. Raises :class:`DecodeError`."""
+    raw, pos = read_bytes(data, pos)
+    try:
+        return raw.decode(), pos
+    except UnicodeDecodeError:
+        raise DecodeError("a string that is not UTF-8") from None
+
+
+def encode_uint(n: int) -> bytes:
+    """Write a varUint, ``0 <= n <= 2**53 - 1``. Raises :class:`ValueError` outside of it."""
+    if 0 <= n < 128:
+        return _ONE_BYTE[n]
+    if not 0 <= n <= MAX_UINT:
+        raise ValueError(f"{n} is not in 0 ... 2**53 - 1")
+    out = bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def encode_bytes(b: bytes) -> bytes:
+    """Write a varUint8Array."""
+    return encode_uint(len(b)) + b
+
+
+def encode_string(s: str) -> bytes:
+    """Write a varString. Raises :class:`UnicodeEncodeError` (a ``ValueError``) for lone surrogates."""
+    raw = s.encode()
+    return encode_uint(len(raw)) + raw
