@@ -1,0 +1,89 @@
+"""Counters that the live and the record plane keep, and their Prometheus form.
+
+Plain integers on the hot path; a registry of its own, so that several servers can live in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """What one server has done since it started. Add to the integers directly."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.updates_in = 0
+        self.updates_out = 0
+        self.presence_in = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.resyncs = 0
+        self.overflows = 0
+        self.loads = 0
+        self.evictions = 0
+        self.compactions = 0
+        self.errors: dict[str, int] = {}
+        self.flush_seconds = Histogram(
+            "collab_flush_seconds", "Relaying one flush of a room.", buckets=_SECONDS, registry=self.registry
+        )
+        self.commit_seconds = Histogram(
+            "collab_commit_seconds", "One group commit of the log.", buckets=_SECONDS, registry=self.registry
+        )
+        self.commit_rows = Histogram(
+            "collab_commit_rows",
+            "Log rows in one group commit.",
+            buckets=(1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000),
+            registry=self.registry,
+        )
+
+    def error(self, code: str) -> None:
+        """Count an error that ended a session or refused a request."""
+        self.errors[code] = self.errors.get(code, 0) + 1
+
+    def committed(self, rows: int, seconds: float) -> None:
+        """Take note of one group commit."""
+        self.commit_rows.observe(rows)
+        self.commit_seconds.observe(seconds)
+
+    def expose(self, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
+        """Add gauges, read when scraped: name -> (help, value)."""
+        self.registry.register(_Values(self, gauges))
+
+    def render(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class _Values(Collector):
+    def __init__(self, metrics: Metrics, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
+        self._metrics = metrics
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        m = self._metrics
+        for name, text, value in (
+            ("collab_updates_in", "Document updates accepted from sessions.", m.updates_in),
+            ("collab_updates_out", "Document update messages queued for sessions.", m.updates_out),
+            ("collab_presence_in", "Awareness messages accepted from sessions.", m.presence_in),
+            ("collab_bytes_in", "Bytes of messages received from sessions.", m.bytes_in),
+            ("collab_bytes_out", "Bytes of messages sent to sessions.", m.bytes_out),
+            ("collab_resyncs", "Updates that referred to something the room lacks.", m.resyncs),
+            ("collab_outbox_overflows", "Slow readers that were put on a diff.", m.overflows),
+            ("collab_room_loads", "Rooms loaded from storage.", m.loads),
+            ("collab_room_evictions", "Idle rooms let go of.", m.evictions),
+            ("collab_compactions", "Logs cut behind a verified snapshot.", m.compactions),
+        ):
+            yield CounterMetricFamily(name, text, value=value)
+        errors = CounterMetricFamily("collab_errors", "Errors told to peers, by code.", labels=["code"])
+        for code, count in m.errors.items():
+            errors.add_metric([code], count)
+        yield errors
+        for name, (text, value) in self._gauges().items():
+            yield GaugeMetricFamily(name, text, value=value)

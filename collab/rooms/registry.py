@@ -1,0 +1,326 @@
+"""Which rooms are open: opens them once, records for them, rebuilds and evicts them.
+
+The waiting side of the live plane. Everything a room decides is in :mod:`collab.rooms.room`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+import logging
+from time import monotonic, time
+
+import pycrdt
+
+from collab.entities.recorder import Recorder
+from collab.errors import CollabError, InternalError, Restarting, Unavailable
+from collab.metrics import Metrics
+from collab.names import RoomKey
+from collab.rooms.blackbox import BlackBox
+from collab.rooms.compaction import LogSize, should_compact
+from collab.rooms.hooks import Changed, Hooks
+from collab.rooms.pacing import SendCost
+from collab.rooms.quarantine import ENDED_A_WORKER, Quarantine
+from collab.rooms.room import Room, RoomOptions
+from collab.sandbox import Sandbox, SandboxError
+from collab.storage.base import Append, Record, SetAside, Snapshot, Storage
+from collab.wire.update import Gap, Gate, Malformed
+
+log = logging.getLogger(__name__)
+
+
+class Registry:
+    """All open rooms of one process."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        recorder: Recorder,
+        sandbox: Sandbox,
+        hooks: Hooks,
+        *,
+        options: RoomOptions,
+        metrics: Metrics,
+        blackbox: BlackBox,
+        pending_bytes: int,
+        idle_seconds: float = 30.0,
+        closed: Callable[[RoomKey], bool] = lambda key: False,
+    ) -> None:
+        self.rooms: dict[RoomKey, Room] = {}
+        self.send_cost = SendCost()
+        self._storage = storage
+        self._recorder = recorder
+        self._sandbox = sandbox
+        self._hooks = hooks
+        self._options = options
+        self._metrics = metrics
+        self._blackbox = blackbox
+        self._pending_limit = pending_bytes
+        self._idle_seconds = idle_seconds
+        self._closed = closed
+        self._opening: dict[RoomKey, asyncio.Task[Room]] = {}
+        self._idle_since: dict[RoomKey, float] = {}
+        self._compacting: set[RoomKey] = set()
+        self._changed: dict[RoomKey, tuple[int, set[str | None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._telling: set[RoomKey] = set()
+        self._draining = False
+
+    # opening
+
+    @asynccontextmanager
+    async def hold(self, key: RoomKey) -> AsyncIterator[Room]:
+        """An open room that is not evicted inside the block."""
+        room = await self.open(key)
+        room.holds += 1
+        try:
+            yield room
+        finally:
+            room.holds -= 1
+            self.released(room)
+
+    async def open(self, key: RoomKey) -> Room:
+        """The room of ``key``. However many ask, it is loaded once. Raises :class:`CollabError`.
+
+        Join it, or raise its ``holds``, before the next ``await``: an idle room may be evicted.
+        """
+        room = self.rooms.get(key)
+        if room is not None and not room.broken:
+            return room
+        if self._draining:
+            raise Restarting("the server is shutting down")
+        task = self._opening.get(key)
+        if task is None:
+            task = self._opening[key] = asyncio.create_task(self._open(key))
+            task.add_done_callback(lambda _: self._opening.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _open(self, key: RoomKey) -> Room:
+        if self._closed(key):
+            raise Unavailable("this document ended the server repeatedly and is closed for a while")
+        try:
+            record = await self._storage.load(key)
+            if record is None:
+                record = await self._seed(key)
+            room = self._build(key, record)
+        except CollabError:
+            raise
+        except Exception as error:
+            log.exception("could not load %s", key)
+            raise InternalError("the document could not be loaded") from error
+        self._metrics.loads += 1
+        self.rooms[key] = room
+        self._idle_since[key] = monotonic()
+        return room
+
+    async def _seed(self, key: RoomKey) -> Record | None:
+        seed = await self._hooks.load(key)
+        if seed is None:
+            return None
+        Gate().check(seed)
+        if await self._storage.create(Append(key, seed, None, time())):
+            log.info("seeded %s", key)
+        return await self._storage.load(key)
+
+    def _build(self, key: RoomKey, record: Record | None) -> Room:
+        doc: pycrdt.Doc[object] = pycrdt.Doc()
+        gate = Gate()
+        seq = 0
+        aside: Sequence[SetAside] = ()
+        if record is not None:
+            aside = record.set_aside
+            if record.snapshot is not None:
+                gate = Gate.from_index(record.snapshot.index)
+                seq = record.snapshot.seq
+                self._load(doc, key, record.snapshot.update, seq)
+            for row in record.rows:
+                try:
+                    checked = gate.check(row.update)
+                except (Malformed, Gap) as error:
+                    # what a row set aside has left without its ground; live replicas will bring it again
+                    self._set_aside(SetAside(key, row.seq, row.update, f"does not apply: {error}", time()))
+                    continue
+                self._load(doc, key, row.update, row.seq)
+                gate.commit(checked)
+                seq = row.seq
+        quarantine = Quarantine(entry.update for entry in aside if entry.reason.startswith(ENDED_A_WORKER))
+        room = Room(
+            key,
+            doc,
+            gate,
+            self,
+            options=self._options,
+            metrics=self._metrics,
+            blackbox=self._blackbox,
+            send_cost=self.send_cost,
+            lineage=record.lineage if record is not None else None,
+            quarantine=quarantine.holds if quarantine else None,
+        )
+        if record is not None:
+            room.seq = seq
+            room.log = size_of(record)
+        return room
+
+    def _load(self, doc: pycrdt.Doc[object], key: RoomKey, update: bytes, seq: int) -> None:
+        seconds = 5.0 * (1 + len(update) / (4 * 1024 * 1024))
+        self._blackbox.begin(key, update, seconds, seq)
+        try:
+            doc.apply_update(update)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # yrs panics arrive as PanicException, which is no Exception
+            self._set_aside(SetAside(key, seq, update, f"{ENDED_A_WORKER}: {error!r}", time()))
+            raise Unavailable("the document could not be loaded; retry") from error
+        finally:
+            self._blackbox.end()
+
+    # what rooms ask of the waiting side
+
+    def admit(self, size: int) -> None:
+        """Raise :class:`Unavailable` if the log is too far behind to take ``size`` bytes more."""
+        if self._recorder.pending_bytes + size > self._pending_limit:
+            raise Unavailable("storage is too far behind; nothing was lost, retry")
+
+    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[int], None]) -> None:
+        """Append to the log of a room; ``done(seq)`` after commit."""
+
+        def committed(seq: int) -> None:
+            done(seq)
+            self._note_change(room, seq, user_id)
+
+        self._recorder.append(Append(room.key, update, user_id, time()), committed)
+
+    def flush_at(self, room: Room, delay: float) -> None:
+        """Have a room relay in ``delay`` seconds."""
+        asyncio.get_running_loop().call_later(delay, lambda: room.wake(monotonic()))
+
+    def broken(self, room: Room, update: bytes, error: BaseException) -> None:
+        """Quarantine ``update`` and put a room rebuilt from the log in the place of this one."""
+        log.error("%s could not take an update in: %r", room.key, error)
+        self._metrics.error("DOCUMENT_REBUILT")
+        self._spawn(self._rebuild(room, SetAside(room.key, None, update, f"{ENDED_A_WORKER}: {error!r}", time())))
+
+    async def _rebuild(self, room: Room, culprit: SetAside) -> None:
+        await self._storage.set_aside(culprit)
+        await self._recorder.flush()
+        try:
+            successor = await self.open(room.key)
+        except CollabError as error:
+            for session in list(room.sessions):
+                session.close(error)
+            return
+        successor.succeed(room, monotonic())
+
+    # after a commit
+
+    def _note_change(self, room: Room, seq: int, user_id: str | None) -> None:
+        pending = self._changed.get(room.key)
+        if pending is None:
+            self._changed[room.key] = (seq, {user_id})
+            if room.key not in self._telling:
+                self._telling.add(room.key)
+                self._spawn(self._tell(room.key))
+        else:
+            pending[1].add(user_id)
+            self._changed[room.key] = (seq, pending[1])
+        if room.key not in self._compacting and should_compact(room.log):
+            self._spawn(self.compact(room.key))
+
+    async def _tell(self, key: RoomKey) -> None:
+        try:
+            while (pending := self._changed.pop(key, None)) is not None:
+                try:
+                    await self._hooks.changed(Changed(key, pending[0], frozenset(pending[1])))
+                except Exception:
+                    log.exception("the changed hook failed for %s", key)
+        finally:
+            self._telling.discard(key)
+
+    async def compact(self, key: RoomKey) -> None:
+        """Put a verified snapshot in the place of a document's log. A failure leaves the log as it was."""
+        if key in self._compacting:
+            return
+        self._compacting.add(key)
+        try:
+            record = await self._storage.load(key)
+            if record is None or not record.rows:
+                return
+            before = record.snapshot.update if record.snapshot is not None else None
+            rows = [row.update for row in record.rows]
+            seconds = 10.0 + sum(map(len, rows)) / (256 * 1024)
+            compacted = await self._sandbox.compact(before, rows, seconds)
+            seq = record.rows[-1].seq
+            await self._storage.replace_snapshot(key, Snapshot(seq, compacted.update, compacted.index))
+            self._metrics.compactions += 1
+            room = self.rooms.get(key)
+            if room is not None:
+                done = size_of(record)
+                room.log.snapshot_bytes = len(compacted.update)
+                room.log.rows -= done.rows
+                room.log.bytes -= done.bytes
+        except (SandboxError, CollabError) as error:
+            log.error("could not compact %s: %s", key, error)
+            self._metrics.error("COMPACTION_FAILED")
+        finally:
+            self._compacting.discard(key)
+
+    # leaving
+
+    def released(self, room: Room) -> None:
+        """A session or holder has left: the room's idle time may begin."""
+        if not room.sessions and not room.holds:
+            self._idle_since[room.key] = monotonic()
+
+    async def maintain(self) -> None:
+        """Once a second: forget silent cursors, let go of idle rooms. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = monotonic()
+            for room in list(self.rooms.values()):
+                room.expire(now)
+                self._evict_if_idle(room, now)
+
+    def _evict_if_idle(self, room: Room, now: float) -> None:
+        if room.sessions or room.holds or room.uncommitted or room.broken:
+            return
+        if self._idle_since.get(room.key, now) + self._idle_seconds > now:
+            return
+        del self.rooms[room.key]
+        self._idle_since.pop(room.key, None)
+        self._metrics.evictions += 1
+        if should_compact(room.log, leaving=True):
+            self._spawn(self.compact(room.key))
+
+    async def drain(self) -> None:
+        """Open nothing more, relay and commit everything, wait for what is under way."""
+        self._draining = True
+        for room in list(self.rooms.values()):
+            room.relay_all()
+        await self._recorder.flush()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _set_aside(self, entry: SetAside) -> None:
+        log.error("set aside row %s of %s: %s", entry.seq, entry.key, entry.reason)
+        self._spawn(self._storage.set_aside(entry))
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work failed", exc_info=error)
+
+
+def size_of(record: Record) -> LogSize:
+    """How much storage holds of a document."""
+    return LogSize(
+        len(record.snapshot.update) if record.snapshot is not None else 0,
+        len(record.rows),
+        sum(len(row.update) for row in record.rows),
+    )

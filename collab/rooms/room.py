@@ -1,0 +1,480 @@
+"""A room: one Yjs document with its awareness and its sessions.
+
+Messages come in through :meth:`Room.receive`, pass the gate, are applied, recorded and relayed. Nothing here
+waits: time is an argument, what must be committed goes to ``ring.record``, and what is due later is asked of
+``ring.flush_at``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+
+import pycrdt
+
+from collab.access.identity import Access
+from collab.errors import ClientIdInUse, CollabError, InvalidRequest, Quarantined, TooLarge, Unavailable
+from collab.metrics import Metrics
+from collab.names import RoomKey
+from collab.rooms.blackbox import BlackBox
+from collab.rooms.compaction import LogSize
+from collab.rooms.deletions import contains_deletions
+from collab.rooms.framing import Framing
+from collab.rooms.merge import merge
+from collab.rooms.pacing import Pacer, SendCost
+from collab.rooms.session import Session
+from collab.rooms.shared_state import SharedState
+from collab.wire import yjs
+from collab.wire.update import Checked, Gap, Gate, decode_state_vector, encode_state_vector
+from presence.awareness import Awareness, Change, User
+
+EMPTY_AWARENESS = b"\x00"
+EMPTY_STATE_VECTOR = b"\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomOptions:
+    """Limits and paces of a room. Times in seconds, sizes in bytes."""
+
+    flush_shortest: float = 0.010
+    flush_longest: float = 0.250
+    presence_shortest: float = 0.040
+    presence_longest: float = 0.500
+    presence_timeout: float = 30.0
+    presence_bytes: int = 4096
+    document_bytes: int = 256 * 1024 * 1024
+    outbox_bytes: int = 1024 * 1024
+    apply_seconds: float = 1.0  # and one more for each 4 MiB of an update
+
+
+class Ring(Protocol):
+    """What waits, on behalf of rooms."""
+
+    def admit(self, size: int) -> None:
+        """Raise :class:`Unavailable` if the record cannot take ``size`` bytes more now."""
+
+    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[int], None]) -> None:
+        """Append to the log; ``done(seq)`` after commit, in the order of the calls."""
+
+    def flush_at(self, room: Room, delay: float) -> None:
+        """Call :meth:`Room.wake` in ``delay`` seconds."""
+
+    def broken(self, room: Room, update: bytes, error: BaseException) -> None:
+        """The document may be damaged: rebuild the room from the log, without ``update``."""
+
+
+class Room:
+    """The live form of one entity. One event loop, one owner, no locks.
+
+    ``gate`` and ``doc`` hold the same history; ``log`` is how much storage holds of it.
+    """
+
+    def __init__(
+        self,
+        key: RoomKey,
+        doc: pycrdt.Doc[object],
+        gate: Gate,
+        ring: Ring,
+        *,
+        options: RoomOptions,
+        metrics: Metrics,
+        blackbox: BlackBox,
+        send_cost: SendCost,
+        lineage: str | None = None,
+        quarantine: Callable[[Checked], bool] | None = None,
+    ) -> None:
+        self.key = key
+        self.doc = doc
+        self.gate = gate
+        self.lineage = lineage
+        self.server_client_id: int = doc.client_id  # edits from Python are written under this Yjs client id
+        self.seq = 0  # of the last row known to be committed
+        self.log = LogSize()
+        self.uncommitted = 0
+        self.holds = 0  # readers and writers other than sessions
+        self.broken = False
+        self.sessions: dict[Session, None] = {}
+        self.awareness = Awareness(timeout=options.presence_timeout, max_state_bytes=options.presence_bytes)
+        self.shared = SharedState(self._encode)
+        self.listeners: set[Callable[[bytes, str | None], None]] = set()
+        self._ring = ring
+        self._options = options
+        self._metrics = metrics
+        self._blackbox = blackbox
+        self._send_cost = send_cost
+        self._quarantine = quarantine
+        self._writers: dict[int, Session] = {}
+        self._updates: list[bytes] = []
+        self._before: dict[int, int] = {}
+        self._authors: set[Session | None] = set()
+        self._present: set[int] = set()
+        self._present_authors: set[Session | None] = set()
+        self._edit_pacer = Pacer(options.flush_shortest, options.flush_longest)
+        self._presence_pacer = Pacer(options.presence_shortest, options.presence_longest, share=0.15)
+        self._flush_due: float | None = None
+        self._after_commit: list[Callable[[], None]] = []
+        self._deferred: list[tuple[Session, yjs.Message]] = []
+
+    # sessions
+
+    def join(self, session: Session) -> None:
+        """Take a session in and show it who is here. It is asked what it has once it asks what we have."""
+        self.sessions[session] = None
+        session.room = self
+        snapshot = self.awareness.snapshot()
+        if snapshot != EMPTY_AWARENESS:
+            session.outbox.reply(session.framing.awareness(snapshot))
+
+    def leave(self, session: Session, now: float) -> None:
+        """Let a session go; its cursors vanish at once."""
+        if self.sessions.pop(session, self) is self:
+            return
+        for client in session.writes:
+            if self._writers.get(client) is session:
+                del self._writers[client]
+        session.writes.clear()
+        session.outbox.clear()
+        self._authors.discard(session)
+        self._show(self.awareness.leave(session, now), None, now)
+
+    def receive(self, session: Session, message: yjs.Message, now: float) -> None:
+        """Answer one message of a session.
+
+        Raises a :class:`collab.errors.CollabError` if the session must end.
+        """
+        if self.broken:
+            self._deferred.append((session, message))
+            return
+        match message:
+            case yjs.Update(update=update):
+                self._edit(session, update, now, live=True)
+            case yjs.AwarenessUpdate(payload=payload):
+                self._meet(session, payload, now)
+            case yjs.SyncStep1(state_vector=state_vector):
+                decode_state_vector(state_vector)
+                session.synced = True
+                first, *rest = self.shared.diff(state_vector, now)
+                session.outbox.reply(session.framing.sync_step2(first))
+                for update in rest:
+                    session.outbox.reply(session.framing.update(update))
+                self._ask(session, counted=True)
+            case yjs.SyncStep2(update=update):
+                self._edit(session, update, now, live=False)
+            case yjs.QueryAwareness():
+                session.outbox.reply(session.framing.awareness(self.awareness.snapshot()))
+            case _:
+                pass  # an unknown type is skipped: the next version of a protocol must not end today's sessions
+
+    def succeed(self, old: Room, now: float) -> None:
+        """Take over the sessions of a broken room, and what they said since it broke."""
+        self.awareness = old.awareness
+        self.listeners = old.listeners
+        self.holds = old.holds
+        old.relay_all()
+        for session in list(old.sessions):
+            self.join(session)
+            self._ask(session, counted=False)
+        for session, message in old._deferred:
+            if session in self.sessions:
+                try:
+                    self.receive(session, message, now)
+                except CollabError as error:
+                    session.close(error)
+
+    # edits
+
+    def edit(self, update: bytes, user_id: str | None, now: float, done: Callable[[], None]) -> None:
+        """Take in an update from the server's own side; ``done`` is called once it is committed.
+
+        Raises :class:`collab.errors.InvalidRequest`, :class:`Unavailable` or :class:`TooLarge`.
+        """
+        if self.broken:
+            raise Unavailable("the document is being rebuilt")
+        try:
+            checked = self.gate.check(update)
+        except Gap as gap:
+            raise InvalidRequest("the update continues something that this document does not have") from gap
+        if self._is_news(checked, live=False):
+            self._accept(None, update, checked, user_id, now, done)
+        else:
+            self._when_committed(done)
+
+    def _edit(self, session: Session, update: bytes, now: float, *, live: bool) -> None:
+        self._metrics.updates_in += 1
+        counted = live or not session.asked or session.asked.popleft()
+        try:
+            checked = self.gate.check(update)
+        except Gap:
+            self._resync(session, live=live)
+            return
+        acks = int(counted)
+        if not live:
+            acks += session.missed
+            session.missed = 0
+        if not self._is_news(checked, live=live):
+            self._when_committed(lambda: self._saved(session, acks))
+            return
+        if session.access < Access.WRITE:
+            self._refuse(session)
+            return
+        self._claim(session, checked, live=live)
+        self._accept(session, update, checked, session.identity.user_id, now, lambda: self._saved(session, acks))
+
+    def _is_news(self, checked: Checked, *, live: bool) -> bool:
+        if checked.before:
+            return True
+        if not checked.has_deletes:
+            return False
+        # A reconnecting client repeats every deletion it knows of. Relayed and logged, each reconnect would
+        # grow the log by the whole delete set.
+        return live or not contains_deletions(self._own_deletions(), checked.deletes)
+
+    def _own_deletions(self) -> bytes:
+        return self._encode(encode_state_vector(self.gate.state))
+
+    def _resync(self, session: Session, *, live: bool) -> None:
+        self._metrics.resyncs += 1
+        if session.access < Access.WRITE:
+            self._refuse(session)
+        elif live:
+            if not session.missed:
+                self._ask(session, counted=False)
+            session.missed += 1
+        # A second step of the handshake that has gaps holds what its sender itself is waiting for (Yjs encodes
+        # its pending structs along): asking again would bring the same. It comes when the gap is filled.
+
+    def _ask(self, session: Session, *, counted: bool) -> None:
+        """Ask a client for what we lack. A Hocuspocus client counts the answer only if it asked first."""
+        session.asked.append(counted)
+        session.outbox.reply(session.framing.sync_step1(encode_state_vector(self.gate.state)))
+
+    def _refuse(self, session: Session) -> None:
+        frame = session.framing.saved(False)
+        if frame is not None:
+            session.outbox.reply(frame)
+
+    def _claim(self, session: Session, checked: Checked, *, live: bool) -> None:
+        """Two live writers under one client id diverge without any replica noticing: the second is refused.
+
+        A user's own new socket takes over from the old one, which may not be known to be dead yet.
+        """
+        for client in checked.before:
+            owner = self._writers.get(client)
+            if owner is session:
+                continue
+            if owner is not None and owner.identity.user_id != session.identity.user_id:
+                if live:
+                    raise ClientIdInUse("another session writes under this Yjs client id", client=client)
+                raise Unavailable("someone else's unsent edits: their own session will bring them")
+            if live:
+                if owner is not None:
+                    owner.writes.discard(client)
+                self._writers[client] = session
+                session.writes.add(client)
+
+    def _accept(
+        self,
+        session: Session | None,
+        update: bytes,
+        checked: Checked,
+        user_id: str | None,
+        now: float,
+        done: Callable[[], None],
+    ) -> None:
+        if self._quarantine is not None and self._quarantine(checked):
+            raise Quarantined("this edit ended a worker before and is kept aside")
+        size = len(update)
+        if self.log.snapshot_bytes + self.log.bytes + size > self._options.document_bytes:
+            raise TooLarge("the document is full", limit=self._options.document_bytes)
+        self._ring.admit(size)
+        self._apply(update)
+        self.gate.commit(checked)
+        self.shared.accepted(update)
+        self.uncommitted += 1
+        self.log.rows += 1
+        self.log.bytes += size
+
+        def committed(seq: int) -> None:
+            self._committed(seq)
+            done()
+
+        self._ring.record(self, update, user_id, committed)
+        for listener in self.listeners:
+            listener(update, user_id)
+        for client, clock in checked.before.items():
+            self._before.setdefault(client, clock)
+        self._updates.append(update)
+        self._authors.add(session)
+        self._flush_when(self._edit_pacer.due(now), now)
+
+    def _apply(self, update: bytes) -> None:
+        seconds = self._options.apply_seconds * (1 + len(update) / (4 * 1024 * 1024))
+        self._blackbox.begin(self.key, update, seconds)
+        try:
+            self.doc.apply_update(update)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # yrs panics arrive as PanicException, which is no Exception
+            self.broken = True
+            self._ring.broken(self, update, error)
+            raise InvalidRequest("the document could not take this update in") from error
+        finally:
+            self._blackbox.end()
+
+    # commits
+
+    def _committed(self, seq: int) -> None:
+        self.seq = seq
+        self.uncommitted -= 1
+        if not self.uncommitted and self._after_commit:
+            waiting, self._after_commit = self._after_commit, []
+            for call in waiting:
+                call()
+
+    def _when_committed(self, call: Callable[[], None]) -> None:
+        if self.uncommitted:
+            self._after_commit.append(call)
+        else:
+            call()
+
+    def _saved(self, session: Session, acks: int) -> None:
+        """Tell a client that what it counted as unsaved is committed."""
+        frame = session.framing.saved(True)
+        if frame is not None and session in self.sessions:
+            for _ in range(acks):
+                session.outbox.acknowledge(frame)
+
+    # presence
+
+    def _meet(self, session: Session, payload: bytes, now: float) -> None:
+        self._metrics.presence_in += 1
+        identity = session.identity
+        user = User(identity.user_id, identity.name) if identity.user_id is not None else None
+        change = self.awareness.apply(payload, session, user, now)
+        if change.nudge is not None:
+            session.outbox.reply(session.framing.awareness(change.nudge))
+        self._show(change, session, now)
+
+    def expire(self, now: float) -> None:
+        """Forget cursors that fell silent and encoded states that nobody uses."""
+        self._show(self.awareness.expire(now), None, now)
+        self.shared.expire(now)
+
+    def _show(self, change: Change, author: Session | None, now: float) -> None:
+        if change.clients:
+            self._present |= change.clients
+            self._present_authors.add(author)
+            self._flush_when(self._presence_pacer.due(now), now)
+
+    # relay
+
+    def _flush_when(self, due: float, now: float) -> None:
+        if due <= now:
+            self.flush(now)
+        else:
+            self._wake_at(due, now)
+
+    def _wake_at(self, due: float, now: float) -> None:
+        if self._flush_due is None or due < self._flush_due:
+            self._flush_due = due
+            self._ring.flush_at(self, due - now)
+
+    def wake(self, now: float) -> None:
+        """What was asked of ``ring.flush_at`` has come."""
+        self._flush_due = None
+        self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Relay what is due, and see to it that the rest will be."""
+        started = perf_counter()
+        sent = 0
+        if self._updates and self._edit_pacer.due(now) <= now:
+            sent = self._relay_updates()
+            cost = perf_counter() - started + sent * self._send_cost.seconds
+            self._edit_pacer.flushed(now, cost)
+            self._metrics.flush_seconds.observe(cost)
+        if self._present and self._presence_pacer.due(now) <= now:
+            started = perf_counter()
+            sent = self._relay_presence()
+            self._presence_pacer.flushed(now, perf_counter() - started + sent * self._send_cost.seconds)
+        if self._updates:
+            self._wake_at(self._edit_pacer.due(now), now)
+        if self._present:
+            self._wake_at(self._presence_pacer.due(now), now)
+
+    def relay_all(self) -> None:
+        """Relay what waits, whatever the pace: nobody will come back for it."""
+        if self._updates:
+            self._relay_updates()
+        if self._present:
+            self._relay_presence()
+
+    def _relay_updates(self) -> int:
+        updates, self._updates = self._updates, []
+        before, self._before = self._before, {}
+        authors, self._authors = self._authors, set()
+        # no echo to the one whose own updates are all there is
+        lone = next(iter(authors)) if len(authors) == 1 else None
+        readers = [session for session in self.sessions if session.synced and session is not lone]
+        if not readers:
+            return 0
+        update = merge(updates)
+        frames: dict[str, bytes] = {}
+        for session in readers:
+            framing = session.framing
+            frame = frames.get(framing.address)
+            if frame is None:
+                frame = frames[framing.address] = framing.update(update)
+            session.outbox.update(frame, before)
+        self._metrics.updates_out += len(readers)
+        return len(readers)
+
+    def _relay_presence(self) -> int:
+        clients, self._present = frozenset(self._present), set()
+        authors, self._present_authors = self._present_authors, set()
+        lone = next(iter(authors)) if len(authors) == 1 else None
+        readers = [session for session in self.sessions if session is not lone]
+        if not readers:
+            return 0
+        payload = self.awareness.encode(clients)
+        frames: dict[str, bytes] = {}
+        for session in readers:
+            framing = session.framing
+            frame = frames.get(framing.address)
+            if frame is None:
+                frame = frames[framing.address] = framing.awareness(payload)
+            session.outbox.presence(frame, clients)
+        return len(readers)
+
+    def broadcast(self, payload: str, sender: Session | None = None) -> None:
+        """Pass an application message to every session that has a word for it, except ``sender``."""
+        for session in list(self.sessions):
+            frame = session.framing.stateless(payload)
+            if frame is not None and session is not sender:
+                session.outbox.reply(frame)
+
+    def drain(self, session: Session) -> list[bytes]:
+        """Everything a session's socket should be given now, in order."""
+        framing = session.framing
+        return session.outbox.drain(
+            lambda behind: self._catch_up(framing, behind),
+            lambda clients: framing.awareness(self.awareness.encode(clients)),
+        )
+
+    def _catch_up(self, framing: Framing, behind: Mapping[int, int]) -> Iterable[bytes]:
+        self._metrics.overflows += 1
+        has = {client: clock for client, clock in {**self.gate.state, **behind}.items() if clock}
+        return [framing.update(self._encode(encode_state_vector(has)))]
+
+    def full_state(self, now: float) -> bytes:
+        """The whole document as one update, shared with joiners."""
+        return merge(self.shared.diff(EMPTY_STATE_VECTOR, now))
+
+    def diff(self, state_vector: bytes) -> bytes:
+        """What a replica at ``state_vector`` lacks."""
+        return self._encode(state_vector)
+
+    def _encode(self, state_vector: bytes) -> bytes:
+        return self.doc.get_update(state_vector)

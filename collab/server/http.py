@@ -1,0 +1,131 @@
+"""The HTTP side: health, metrics, and documents as JSON, text or Yjs updates."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode
+from collections.abc import Awaitable, Callable
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from collab.access.identity import Access
+from collab.errors import CollabError, InternalError, InvalidRequest, PermissionDenied, TooLarge
+from collab.rooms.handle import RoomHandle
+
+if TYPE_CHECKING:
+    from collab.server.app import Collab
+
+log = logging.getLogger(__name__)
+
+UPDATE_TYPE = "application/octet-stream"
+
+Handler = Callable[[HttpRequest], Awaitable[Response]]
+
+
+def build(collab: Collab, pages: Path | None) -> Starlette:
+    """The routes of ``collab``; ``pages`` is a folder served at ``/``."""
+
+    async def healthz(request: HttpRequest) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(request: HttpRequest) -> Response:
+        reason = collab.unready()
+        return PlainTextResponse("ready\n" if reason is None else f"{reason}\n", 200 if reason is None else 503)
+
+    async def metrics(request: HttpRequest) -> Response:
+        return Response(collab.metrics.render(), media_type="text/plain; version=0.0.4")
+
+    async def read(request: HttpRequest) -> Response:
+        room, _ = await _admit(collab, request, Access.READ)
+        match request.query_params.get("format") or _accepted(request.headers.get("accept", "")):
+            case "json":
+                return JSONResponse(await room.json())
+            case "text":
+                return PlainTextResponse(await room.text(request.query_params.get("root")))
+            case "update":
+                update = await room.update(_state_vector(request.query_params.get("sv")))
+                return Response(update, media_type=UPDATE_TYPE)
+            case other:
+                raise InvalidRequest(f"no such format: {other}; one of json, text, update")
+
+    async def write(request: HttpRequest) -> Response:
+        room, user_id = await _admit(collab, request, Access.WRITE)
+        await room.apply(await _body(request, collab.max_message_bytes), user_id)
+        return Response(status_code=204)
+
+    routes: list[BaseRoute] = [
+        Route("/healthz", _answers(healthz)),
+        Route("/readyz", _answers(readyz)),
+        Route("/metrics", _answers(metrics)),
+        Route("/rooms/{name:path}", _answers(read), methods=["GET"]),
+        Route("/rooms/{name:path}", _answers(write), methods=["POST"]),
+    ]
+    if pages is not None:
+        routes.append(Mount("/", StaticFiles(directory=pages, html=True)))
+    return Starlette(routes=routes)
+
+
+def _answers(handler: Handler) -> Handler:
+    async def answer(request: HttpRequest) -> Response:
+        try:
+            return await handler(request)
+        except CollabError as error:
+            return _error(request, error)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.url.path)
+            return _error(request, InternalError("the request could not be served"))
+
+    return answer
+
+
+def _error(request: HttpRequest, error: CollabError) -> Response:
+    body = {
+        "code": error.code,
+        "message": error.message,
+        "details": error.details,
+        "retryable": error.retryable,
+    }
+    headers = {"retry-after": "1"} if error.retryable else {}
+    if error.http_status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse({"error": body}, error.http_status, headers)
+
+
+async def _admit(collab: Collab, request: HttpRequest, wanted: Access) -> tuple[RoomHandle, str | None]:
+    identity, key, access = await collab.admit_scope(request.scope, request.path_params["name"])
+    if access < wanted:
+        raise PermissionDenied("this identity may not do that")
+    return collab.handle(key), identity.user_id
+
+
+async def _body(request: HttpRequest, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge("the update is too large", limit=limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _accepted(accept: str) -> str:
+    for kind, form in ((UPDATE_TYPE, "update"), ("text/plain", "text")):
+        if accept.startswith(kind):
+            return form
+    return "json"
+
+
+def _state_vector(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError as error:
+        raise InvalidRequest("sv is a state vector in base64url") from error
