@@ -1,0 +1,38 @@
+"""Collaboration inside a FastAPI application: rooms under /collab, your routes beside them.
+
+    uvicorn examples.mount_fastapi:app          # or: hypercorn examples.mount_fastapi:app
+
+Editors connect to ws://127.0.0.1:8000/collab/rooms. ``POST /notes/{id}/sign`` edits a document that people may
+have open: they see the signature appear.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pycrdt import Text
+
+from collab import Collab, Settings
+
+collab = Collab(Settings(data="data/fastapi"))
+app = FastAPI(lifespan=collab.lifespan)
+
+
+@app.get("/notes/{note_id}")
+async def read(note_id: str) -> dict[str, Any]:
+    """The note as JSON."""
+    return await collab.room(f"notes/{note_id}").json()
+
+
+@app.post("/notes/{note_id}/sign")
+async def sign(note_id: str, user: str) -> dict[str, str]:
+    """Append a signature, as the named user."""
+    room = collab.room(f"notes/{note_id}")
+    async with room.edit(user=user) as doc:
+        content = doc.get("content", type=Text)
+        content += f"\n-- {user}"
+    return {"text": await room.text("content")}
+
+
+app.mount("/collab", collab)

@@ -1,0 +1,32 @@
+"""A Python program as one more person in a document: pycrdt's own Provider over a WebSocket.
+
+    python examples/python_peer.py ws://127.0.0.1:8000/rooms documents/hello "Hello from Python. "
+
+It joins the document, writes into its text ``codemirror``, prints what the text is then, and leaves.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import anyio
+from httpx_ws import aconnect_ws
+from pycrdt import Doc, Provider, Text
+from pycrdt.websocket.websocket import HttpxWebsocket
+
+
+async def write(url: str, name: str, words: str) -> str:
+    """Append ``words`` to the text of a document and return the whole text."""
+    doc: Doc[Text] = Doc()
+    text = doc.get("codemirror", type=Text)
+    async with (
+        aconnect_ws(f"{url}/{name}") as websocket,
+        Provider(doc, HttpxWebsocket(websocket, name)) as provider,
+    ):
+        await provider.synced.wait()
+        text += words
+    return str(text)
+
+
+if __name__ == "__main__":
+    print(anyio.run(write, *sys.argv[1:4]))
