@@ -1,0 +1,475 @@
+"""A WebSocket between an asyncio transport and one call of an ASGI application.
+
+hypercorn reads the upgrade request and hands its connection over; from there on this file alone touches the
+transport. That makes promises possible that hypercorn 0.18 does not keep: messages are bounded as a whole,
+peers that fell silent are found, the application learns the real close code, large messages leave in pieces,
+and whoever sends to a socket that is gone is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from hashlib import sha1
+from typing import Any
+
+import h11
+
+from collab.server import frames
+from collab.server.deflate import Agreement, Inflater, deflate, negotiate
+from collab.server.frames import FrameError, FrameReader
+
+log = logging.getLogger(__name__)
+
+Event = MutableMapping[str, Any]
+Application = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+FRAGMENT = (
+    64 * 1024
+)  # bytes of a message that leave at once; between two of them the peer's pace is looked at
+_UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
+_INBOX = 64  # messages that may wait for the application before reading pauses
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+class PeerGoneError(ConnectionError):
+    """The application sent something after the socket was closed or lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """What one WebSocket may cost.
+
+    ``max_message`` bounds a message in bytes, after inflating and over all its frames. A peer is pinged every
+    ``ping_interval`` seconds and dropped when nothing came from it for ``ping_timeout`` seconds after a ping
+    (0 as interval: never). ``close_timeout`` is how long the peer may take to answer a close frame.
+    ``compression`` allows permessage-deflate.
+    """
+
+    max_message: int = 16 * 1024 * 1024
+    ping_interval: float = 20.0
+    ping_timeout: float = 20.0
+    close_timeout: float = 2.0
+    compression: bool = False
+
+
+class _State(Enum):
+    CONNECTING = auto()  # the application has not answered the handshake
+    REFUSING = auto()  # it is writing another response than 101
+    OPEN = auto()
+    CLOSING = auto()  # our close frame is out, only the peer's is waited for
+    CLOSED = auto()
+
+
+def handshake_error(request: h11.Request) -> int | None:
+    """The HTTP status that refuses this upgrade request, ``None`` if it may become a WebSocket."""
+    headers: dict[bytes, bytes] = dict(request.headers)
+    if request.http_version != b"1.1" or request.method != b"GET":
+        return 400
+    if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+        return 400
+    if headers.get(b"sec-websocket-version") != b"13":
+        return 426
+    try:
+        key = b64decode(headers.get(b"sec-websocket-key", b""), validate=True)
+    except Base64Error:
+        return 400
+    return None if len(key) == 16 else 400
+
+
+class AsgiSocket(asyncio.Protocol):
+    """Carries one WebSocket: the transport calls it from below, the application from above.
+
+    ``http`` is the connection that read ``request``, and writes the response. ``lost`` is told when the
+    transport is gone. ``scope`` gets the WebSocket's own entries here.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        http: h11.Connection,
+        request: h11.Request,
+        scope: MutableMapping[str, Any],
+        limits: SocketLimits,
+        *,
+        response_headers: Iterable[tuple[bytes, bytes]],
+        answered: Callable[[int], Awaitable[None]],
+        lost: Callable[[Exception | None], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._http: h11.Connection | None = http
+        self._limits = limits
+        self._response_headers = list(response_headers)
+        self._answered = answered
+        self._lost = lost
+        self._key = dict(request.headers)[b"sec-websocket-key"]
+        self._offers = [value for name, value in request.headers if name == b"sec-websocket-extensions"]
+        self._refusal: tuple[int, list[tuple[bytes, bytes]], bytearray] | None = None
+        self._state = _State.CONNECTING
+        self._reader = FrameReader(limits.max_message)
+        self._inbox: deque[bytes | str] = deque()
+        self._inbox_bytes = 0
+        self._announced = False  # the application has been given websocket.connect
+        self._paused_reading = False
+        self._wake: asyncio.Future[None] | None = None
+        self._ended: tuple[int, str] | None = None  # close code and reason for the application
+        self._deaf = False  # the peer broke the rules, nothing it says counts any more
+        self._sending = asyncio.Lock()
+        self._drained: asyncio.Future[None] | None = None
+        self._paused_writing = False
+        self._agreement: Agreement | None = None
+        self._heard = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._gone = self._loop.create_future()
+        self.scope = scope
+        scope["type"] = "websocket"
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.4"}
+        scope["scheme"] = "wss" if transport.get_extra_info("ssl_object") else "ws"
+        scope["subprotocols"] = [
+            part.strip()
+            for name, value in request.headers
+            if name == b"sec-websocket-protocol"
+            for part in value.decode("latin-1").split(",")
+        ]
+        scope["extensions"] = {"websocket.http.response": {}}
+        _notice_slow_readers(transport)
+
+    async def run(self, app: Application) -> None:
+        """Call the application and stay until the connection is over. Its exceptions are logged."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:
+            log.exception("the application failed on a WebSocket")
+        finally:
+            if self._state in (_State.CONNECTING, _State.REFUSING):
+                await self._refuse(500, (), b"")
+            elif self._state is _State.OPEN:
+                self._close(1011, "")
+            await self._gone
+
+    def shut(self, code: int, reason: str) -> None:
+        """Close from the server's side; the application sees a disconnect. Does not answer a handshake."""
+        if self._state is _State.OPEN:
+            self._close(code, reason)
+            self._end(code, reason)
+        elif self._state is _State.CONNECTING:
+            self._end(code, reason)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
+
+    # from the application
+
+    async def receive(self) -> Event:
+        """The next ASGI event: ``websocket.connect``, ``.receive``, in the end ``.disconnect`` for ever."""
+        if not self._announced:
+            self._announced = True
+            return {"type": "websocket.connect"}
+        while not self._inbox:
+            if self._ended is not None:
+                return {"type": "websocket.disconnect", "code": self._ended[0], "reason": self._ended[1]}
+            self._wake = self._loop.create_future()
+            await self._wake
+        message = self._inbox.popleft()
+        self._inbox_bytes -= len(message)
+        if self._paused_reading and not self._inbox:
+            self._take_in()
+        if type(message) is bytes:
+            return {"type": "websocket.receive", "bytes": message, "text": None}
+        return {"type": "websocket.receive", "bytes": None, "text": message}
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        """Do what an ASGI event says. Raises :class:`PeerGoneError` for a message that nobody will read."""
+        if event["type"] == "websocket.send":
+            if self._state is not _State.OPEN:
+                raise self._cannot_send()
+            data = event.get("bytes")
+            if (
+                type(data) is bytes
+                and not self._paused_writing
+                and len(data) <= FRAGMENT
+                and self._agreement is None
+                and not self._sending.locked()
+            ):
+                self._transport.write(frames.binary(data))
+            elif data is not None:
+                await self._send_message(frames.BINARY, data)
+            else:
+                await self._send_message(frames.TEXT, event["text"].encode())
+        elif event["type"] == "websocket.close":
+            if self._state is _State.CONNECTING:
+                await self._refuse(403, (), b"")
+            elif self._state is _State.OPEN:
+                self._close(event.get("code", 1000), event.get("reason") or "")
+        elif self._state in (_State.CLOSING, _State.CLOSED):
+            raise self._cannot_send()
+        elif event["type"] == "websocket.accept" and self._state is _State.CONNECTING:
+            await self._accept(event.get("subprotocol"), event.get("headers", ()))
+        elif event["type"] == "websocket.http.response.start" and self._state is _State.CONNECTING:
+            self._state = _State.REFUSING
+            self._refusal = (event["status"], list(event.get("headers", ())), bytearray())
+        elif event["type"] == "websocket.http.response.body" and self._refusal is not None:
+            status, headers, body = self._refusal
+            body += event.get("body", b"")
+            if not event.get("more_body", False):
+                await self._refuse(status, headers, bytes(body))
+        else:
+            raise RuntimeError(f"{event['type']} makes no sense while {self._state.name.lower()}")
+
+    def _cannot_send(self) -> Exception:
+        if self._state in (_State.CONNECTING, _State.REFUSING):
+            return RuntimeError("the application has not accepted the WebSocket")
+        return PeerGoneError(
+            f"the WebSocket is closed ({self._ended[0] if self._ended else 'by the application'})"
+        )
+
+    # the handshake
+
+    async def _accept(self, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        assert self._http is not None
+        answer = [
+            (b"upgrade", b"websocket"),
+            (b"connection", b"Upgrade"),
+            (b"sec-websocket-accept", b64encode(sha1(self._key + _GUID, usedforsecurity=False).digest())),
+        ]
+        if subprotocol is not None:
+            answer.append((b"sec-websocket-protocol", subprotocol.encode()))
+        if self._limits.compression:
+            self._agreement = negotiate(self._offers)
+            if self._agreement is not None:
+                answer.append((b"sec-websocket-extensions", self._agreement.response))
+        head = self._http.send(
+            h11.InformationalResponse(status_code=101, headers=[*answer, *headers, *self._response_headers])
+        )
+        early, _ = self._http.trailing_data
+        self._http = None
+        assert head is not None
+        self._transport.write(head)
+        self._reader = FrameReader(self._limits.max_message, Inflater() if self._agreement else None)
+        self._state = _State.OPEN
+        if self._limits.ping_interval:
+            self._timer = self._loop.call_later(self._limits.ping_interval, self._beat)
+        self._reader.feed(early)
+        self._take_in()
+        await self._answered(101)
+
+    async def _refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        self._state = _State.CLOSING
+        self._end(1006, "")
+        assert self._http is not None
+        if not self._transport.is_closing():
+            fixed = [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+            kept = [(n, v) for n, v in headers if n.lower() not in (b"content-length", b"connection")]
+            for part in (
+                h11.Response(status_code=status, headers=[*kept, *fixed, *self._response_headers]),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self._transport.write(self._http.send(part) or b"")
+            self._finish()
+        await self._answered(status)
+
+    # sending
+
+    async def _send_message(self, opcode: int, data: bytes | bytearray | memoryview) -> None:
+        """Send a message in fragments, none before the peer has room for it."""
+        async with self._sending:
+            begun = False
+            first = opcode
+            try:
+                for piece, last in self._pieces(data):
+                    while self._paused_writing and self._state is _State.OPEN:
+                        self._drained = self._loop.create_future()
+                        await self._drained
+                    if self._state is not _State.OPEN:
+                        raise self._cannot_send()
+                    if not begun and self._agreement is not None:
+                        first |= frames.RSV1
+                    head = frames.header(first | frames.FIN if last else first, len(piece))
+                    self._transport.writelines((head, piece))
+                    begun, first = not last, 0
+            except asyncio.CancelledError:
+                if begun:  # half a message is out, no other can follow it
+                    self._transport.abort()
+                raise
+
+    def _pieces(self, data: bytes | bytearray | memoryview) -> Iterable[tuple[memoryview | bytes, bool]]:
+        view = memoryview(data)
+        if self._agreement is None:
+            for start in range(0, max(len(view), 1), FRAGMENT):
+                yield view[start : start + FRAGMENT], start + FRAGMENT >= len(view)
+            return
+        held = None
+        for piece in deflate(view, self._agreement.window_bits):
+            if held is not None:
+                yield held, False
+            held = piece
+        assert held is not None
+        yield held, True
+
+    # from the transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in."""
+        self._heard = True
+        if self._state in (_State.OPEN, _State.CLOSING) and not self._deaf:
+            self._reader.feed(data)
+            self._take_in()
+        elif self._state is _State.CONNECTING:
+            # no honest client speaks before the answer: let it wait in the kernel
+            assert self._http is not None
+            self._http.receive_data(data)
+            self._pause_reading()
+
+    def _take_in(self) -> None:
+        """Read messages from the buffer until it is empty or the application has enough to do."""
+        inbox = self._inbox
+        try:
+            while len(inbox) < _INBOX and self._inbox_bytes <= self._limits.max_message:
+                message = self._reader.next()
+                if message is None:
+                    break
+                if type(message) is bytes or type(message) is str:
+                    if self._state is _State.OPEN:
+                        inbox.append(message)
+                        self._inbox_bytes += len(message)
+                elif isinstance(message, frames.Ping):
+                    if self._state is _State.OPEN and not self._paused_writing:
+                        self._transport.write(frames.pong(message.payload))
+                elif isinstance(message, frames.Close):
+                    self._peer_closed(message)
+                    return
+            else:
+                self._pause_reading()
+                self._wake_application()
+                return
+        except FrameError as error:
+            self._fail(error)
+            return
+        self._resume_reading()
+        self._wake_application()
+
+    def _resume_reading(self) -> None:
+        if self._paused_reading and not self._transport.is_closing():
+            self._paused_reading = False
+            self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._paused_reading:
+            self._paused_reading = True
+            self._transport.pause_reading()
+
+    def _wake_application(self) -> None:
+        if self._wake is not None:
+            if not self._wake.done():
+                self._wake.set_result(None)
+            self._wake = None
+
+    def eof_received(self) -> None:
+        """The peer will send nothing more: the transport closes itself."""
+
+    def pause_writing(self) -> None:
+        """The transport holds enough."""
+        self._paused_writing = True
+
+    def resume_writing(self) -> None:
+        """The peer took something."""
+        self._paused_writing = False
+        self._heard = True
+        self._wake_sender()
+
+    def _wake_sender(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+        self._state = _State.CLOSED
+        self._end(1006, "")
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._gone.done():
+            self._gone.set_result(None)
+        self._lost(error)
+
+    # the end
+
+    def _peer_closed(self, message: frames.Close) -> None:
+        if self._state is _State.OPEN:
+            self._transport.write(frames.close(message.code, ""))
+        self._state = _State.CLOSING
+        self._end(message.code, message.reason)
+        self._finish()
+
+    def _close(self, code: int, reason: str) -> None:
+        """Send our close frame and wait, for a limited time, for the peer's."""
+        self._state = _State.CLOSING
+        self._transport.write(frames.close(code, reason))
+        self._abort_later()
+        self._wake_sender()
+        if self._paused_reading and not self._deaf:
+            # what it had to say is not wanted any more, but for its close frame
+            self._inbox.clear()
+            self._inbox_bytes = 0
+            self._take_in()
+
+    def _fail(self, error: FrameError) -> None:
+        """The peer broke the rules: say so, then listen to nothing it says until it has read that."""
+        self._deaf = True
+        if self._state is _State.OPEN:
+            self._close(error.code, error.reason)
+        self._end(error.code, error.reason)
+        self._inbox.clear()
+        self._inbox_bytes = 0
+        self._resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _finish(self) -> None:
+        """Close the transport once everything is written; cut it if that takes too long."""
+        self._abort_later()
+        self._transport.close()
+
+    def _abort_later(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._limits.close_timeout, self._transport.abort)
+
+    def _end(self, code: int, reason: str) -> None:
+        """Have the application see a disconnect, once; wake whoever waits."""
+        if self._ended is None:
+            self._ended = (code, reason)
+        self._wake_application()
+        self._wake_sender()
+
+    # silence
+
+    def _beat(self) -> None:
+        self._heard = False
+        if not self._paused_writing:
+            self._transport.write(frames.ping())
+        self._timer = self._loop.call_later(self._limits.ping_timeout, self._listen)
+
+    def _listen(self) -> None:
+        if self._heard or self._paused_reading:
+            pause = max(self._limits.ping_interval - self._limits.ping_timeout, 0)
+            self._timer = self._loop.call_later(pause, self._beat)
+        else:
+            self._end(1006, "no sign of life")
+            self._transport.abort()
+
+
+def _notice_slow_readers(transport: asyncio.Transport) -> None:
+    sock = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)
