@@ -1,0 +1,280 @@
+"""Yjs awareness of one room: who is here and what they show (cursor, name), at this moment.
+
+Pure: bytes come in, bytes go out, ``now`` (seconds, monotonic) is an argument. Peers are stock clients of
+``y-protocols/awareness.js``: they keep a clock for every client id they ever saw, and take a state only under
+a higher one. What follows from it:
+
+* **The server chooses the clocks that peers are told.** A client that reconnects repeats its old clock, and
+  peers would not believe it until its next renewal, up to 15 seconds later. So an id that begins anew begins
+  well above what peers can remember, and its owner gets a *nudge*: a null state for its own id, under a
+  higher clock still. y-protocols answers by stepping over that clock, so that its clock and what peers were
+  told agree again, also after a restart of this server. For the same reason a snapshot after somebody left
+  moves all clocks up by one.
+* **Ids belong to the connection that first used them.** Others' words about them (y-websocket echoes all that
+  it hears) change nothing. A newer connection of the same verified user takes its ids over.
+* **What left is remembered for a while, and then not**: only as long as echoes may be under way.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from presence.echo import EchoMemory
+from presence.lib0 import encode_uint
+from presence.state import Owner, State, User, null_entry, read_entries, read_state, write_state
+
+__all__ = ["Awareness", "Change", "State", "User"]
+
+MAX_CLOCK = 2**31
+"""Highest clock under which an unknown client is believed: beyond it nobody could step over it."""
+
+MAX_STEP = 2**20
+"""How far a client's clock may jump within one connection."""
+
+_LEAD = 256
+_MAX_GONE = 4096
+_ANSWER_SECONDS = 5.0
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a call changed, as ids of clients.
+
+    ``nudge`` is an awareness update for the calling owner alone. It must reach the owner before any update
+    that contains the owner's own clients, or else its client takes its own older state from there.
+    """
+
+    joined: frozenset[int] = frozenset()
+    updated: frozenset[int] = frozenset()
+    left: frozenset[int] = frozenset()
+    nudge: bytes | None = None
+
+    @property
+    def clients(self) -> frozenset[int]:
+        """All clients that peers must be told about, see :meth:`Awareness.encode`."""
+        return self.joined | self.updated | self.left
+
+
+NOTHING = Change()
+"""No change."""
+
+
+class _Gone(NamedTuple):
+    clock: int
+    owner: Owner
+    at: float
+
+
+class Awareness:
+    """The states of a room.
+
+    ``timeout`` is in seconds: who is silent for longer is gone (stock clients renew after 15). A state may
+    have ``max_state_bytes`` of JSON, and an owner (a connection, any hashable value) ``max_ids_per_owner``
+    clients; further ones are ignored.
+    """
+
+    def __init__(
+        self, timeout: float = 30.0, max_state_bytes: int = 4096, max_ids_per_owner: int = 8
+    ) -> None:
+        self.timeout = timeout
+        self.max_state_bytes = max_state_bytes
+        self.max_ids_per_owner = max_ids_per_owner
+        self._states: dict[int, State] = {}
+        self._owners: dict[Hashable, Owner] = {}
+        self._owned: dict[int, Owner] = {}
+        self._gone: OrderedDict[int, _Gone] = OrderedDict()
+        self._echoes = EchoMemory()
+        self._snapshot: bytes | None = None
+        self._stale = False
+
+    @property
+    def states(self) -> Mapping[int, State]:
+        """The clients that are present, by id, in the order in which they came."""
+        return self._states
+
+    def apply(self, payload: bytes, owner: Hashable, user: User | None, now: float) -> Change:
+        """Take an awareness update of ``owner``.
+
+        Raises :class:`presence.lib0.DecodeError` if it is malformed; then nothing of it was taken. States of
+        other owners' clients, of which nothing is taken, are not read.
+        """
+        who = self._owners.get(owner)
+        if who is None:
+            who = self._owners[owner] = Owner()
+        if self._echoes.is_echo(payload, who.ids):
+            who.echoes = True
+            return NOTHING
+        who.user = user
+        entries = read_entries(payload)
+        # A stock client's first word is about itself alone.
+        newcomer = len(entries) == 1 and not who.ids and not who.echoes
+        wanted: list[tuple[int, int, dict[str, Any] | None]] = []
+        for client, clock, raw in entries:
+            if self._may_speak(who, client, clock, newcomer):
+                wanted.append((client, clock, read_state(raw, self.max_state_bytes)))
+            else:
+                who.echoes = True
+        return self._take(wanted, who, now) if wanted else NOTHING
+
+    def leave(self, owner: Hashable, now: float) -> Change:
+        """The connection closed: its clients are gone at once."""
+        self._stale = True
+        who = self._owners.pop(owner, None)
+        if who is None:
+            return NOTHING
+        left = set()
+        for client in who.ids:
+            del self._owned[client]
+            if self._remove(client, now):
+                left.add(client)
+        return Change(left=frozenset(left)) if left else NOTHING
+
+    def expire(self, now: float) -> Change:
+        """Who was silent for longer than the timeout is gone. Call it every few seconds."""
+        while self._gone and next(iter(self._gone.values())).at < now - 2 * self.timeout:
+            self._gone.popitem(last=False)
+        left = [state for state in self._states.values() if state.at < now - self.timeout]
+        if not left:
+            return NOTHING
+        for state in left:
+            state.owner.ids.discard(state.client)
+            del self._owned[state.client]
+            self._remove(state.client, now)
+        self._echoes.forget()
+        return Change(left=frozenset(state.client for state in left))
+
+    def encode(self, clients: Iterable[int]) -> bytes:
+        """An awareness update about ``clients``: their states, null for those that left."""
+        entries: list[bytes] = []
+        known: list[int] = []
+        states, gone = self._states, self._gone
+        for client in clients:
+            state = states.get(client)
+            if state is not None:
+                entries.append(state.entry)
+            elif client in gone:
+                entries.append(null_entry(client, gone[client].clock))
+            else:
+                continue
+            known.append(client)
+        body = b"".join(entries)
+        self._echoes.sent(known, entries, body)
+        return encode_uint(len(entries)) + body
+
+    def snapshot(self) -> bytes:
+        """An awareness update with all present states, for somebody who joins."""
+        if self._stale:
+            # Who joins may be somebody who left, and remembers the clocks of that time.
+            for state in self._states.values():
+                state.move(state.clock + 1)
+            self._stale = False
+            self._snapshot = None
+        if self._snapshot is None:
+            self._snapshot = self.encode(self._states)
+        return self._snapshot
+
+    def _may_speak(self, who: Owner, client: int, clock: int, newcomer: bool) -> bool:
+        holder = self._owned.get(client)
+        if holder is who:
+            return True
+        state = self._states.get(client)
+        gone = self._gone.get(client)
+        told = state.clock if state is not None else gone.clock if gone is not None else 0
+        if clock > max(MAX_CLOCK, told + MAX_STEP):
+            return False
+        if holder is None:
+            # At a clock that peers were told it may be an echo of somebody who just left.
+            return gone is None or newcomer or gone.owner is who or clock > told
+        user = who.user.id if who.user is not None else None
+        same_user = user is not None and holder.user is not None and holder.user.id == user
+        return same_user and (newcomer or clock > told)
+
+    def _take(self, wanted: list[tuple[int, int, dict[str, Any] | None]], who: Owner, now: float) -> Change:
+        states = self._states
+        before: dict[int, bool] = {}
+        nudges: list[bytes] = []
+        for client, clock, value in wanted:
+            state = states.get(client)
+            present = state is not None
+            if value is None:
+                if state is not None and state.owner is who and clock >= state.seen:
+                    self._remove(client, now, clock)
+                    before.setdefault(client, True)
+                continue
+            if client not in who.ids and len(who.ids) >= self.max_ids_per_owner:
+                continue
+            json = write_state(value, who.user)
+            if state is None:
+                state = self._join(client, clock, json, who, now)
+            elif not self._update(state, clock, json, who, now):
+                continue
+            before.setdefault(client, present)
+            if state.clock > clock and state.clock >= state.aligned:
+                state.aligned = state.clock + _LEAD
+                state.nudged = now
+                nudges.append(null_entry(client, state.aligned - 1))
+        if not before:
+            return NOTHING
+        self._snapshot = None
+        return Change(
+            frozenset(client for client, present in before.items() if not present and client in states),
+            frozenset(client for client, present in before.items() if present and client in states),
+            frozenset(client for client, present in before.items() if present and client not in states),
+            encode_uint(len(nudges)) + b"".join(nudges) if nudges else None,
+        )
+
+    def _join(self, client: int, clock: int, json: bytes, who: Owner, now: float) -> State:
+        gone = self._gone.pop(client, None)
+        told = clock if gone is None else _step(gone.clock, clock)
+        if self._owned.get(client) is not who:
+            self._own(client, who)
+            told += _LEAD
+        state = self._states[client] = State(client, told, clock, json, who, now)
+        return state
+
+    def _update(self, state: State, clock: int, json: bytes, who: Owner, now: float) -> bool:
+        same = json == state.json
+        if state.owner is not who:
+            self._own(state.client, who)
+            state.owner = who
+            state.aligned = -1
+            told = state.clock if same and clock == state.clock else _step(state.clock, clock) + _LEAD
+        elif clock <= state.seen or clock > max(state.seen, state.clock, state.aligned) + MAX_STEP:
+            return False
+        elif same and clock <= state.aligned and now < state.nudged + _ANSWER_SECONDS:
+            told = state.clock
+        else:
+            told = _step(state.clock, clock)
+        state.seen = clock
+        state.at = now
+        if told == state.clock:
+            return False
+        state.set(told, json)
+        return True
+
+    def _own(self, client: int, who: Owner) -> None:
+        before = self._owned.get(client)
+        if before is not None:
+            before.ids.discard(client)
+        self._owned[client] = who
+        who.ids.add(client)
+
+    def _remove(self, client: int, now: float, clock: int = 0) -> bool:
+        state = self._states.pop(client, None)
+        if state is None:
+            return False
+        told = clock if state.clock < clock <= state.clock + MAX_STEP else state.clock
+        self._gone[client] = _Gone(told, state.owner, now)
+        self._gone.move_to_end(client)
+        if len(self._gone) > _MAX_GONE:
+            self._gone.popitem(last=False)
+        self._snapshot = None
+        return True
+
+
+def _step(told: int, clock: int) -> int:
+    """The next clock for peers: the owner's own, unless it is behind or absurd."""
+    return clock if told < clock <= told + MAX_STEP else told + 1
