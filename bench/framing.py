@@ -1,0 +1,79 @@
+"""The two framings of Yjs messages that the servers speak, from the client's side."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from bench.yjs import NOTHING, read_uint, string
+
+SYNC, AWARENESS, AUTH, SYNC_REPLY = 0, 1, 2, 4
+PROVIDER_VERSION = b"4.7.0"
+
+
+class Kind(Enum):
+    """What a message from the server is."""
+
+    STEP1 = auto()
+    STEP2 = auto()
+    UPDATE = auto()
+    AWARENESS = auto()
+    OTHER = auto()
+
+
+SYNC_KINDS = {0: Kind.STEP1, 1: Kind.STEP2, 2: Kind.UPDATE}
+
+
+class Framing:
+    """y-websocket's framing: a message is for the room that the socket's path names."""
+
+    def __init__(self, room: str) -> None:
+        self.prefix = self.address(room)
+        self.update_head = self.prefix + bytes([SYNC, 2])
+        self.awareness_head = self.prefix + bytes([AWARENESS])
+
+    def address(self, room: str) -> bytes:
+        """What stands before each message."""
+        return b""
+
+    def opening(self) -> list[bytes]:
+        """What a client with an empty document sends first."""
+        return [self.prefix + bytes([SYNC, 0]) + string(NOTHING[:1])]
+
+    def step2(self, update: bytes = NOTHING) -> bytes:
+        """The answer to the server's state vector."""
+        return self.prefix + bytes([SYNC, 1]) + string(update)
+
+    def update(self, update: bytes) -> bytes:
+        """An edit."""
+        size = len(update)
+        return self.update_head + (bytes((size,)) if size < 128 else string(update)[:-size]) + update
+
+    def awareness(self, payload: bytes) -> bytes:
+        """Presence."""
+        return self.awareness_head + string(payload)
+
+    def read(self, data: bytes) -> tuple[Kind, bytes]:
+        """The kind of a message from the server, and its payload."""
+        pos = len(self.prefix)
+        tag = data[pos]
+        if tag in (SYNC, SYNC_REPLY):
+            kind = SYNC_KINDS[data[pos + 1]]
+            size, pos = read_uint(data, pos + 2)
+            return kind, data[pos : pos + size]
+        if tag == AWARENESS:
+            size, pos = read_uint(data, pos + 1)
+            return Kind.AWARENESS, data[pos : pos + size]
+        return Kind.OTHER, data[pos + 1 :]
+
+
+class HocuspocusFraming(Framing):
+    """Hocuspocus' framing: the document's name stands before each message, and a token comes first."""
+
+    def address(self, room: str) -> bytes:
+        """The document's name."""
+        return string(room.encode())
+
+    def opening(self) -> list[bytes]:
+        """A token, then the state vector."""
+        token = self.prefix + bytes([AUTH, 0]) + string(b"bench") + string(PROVIDER_VERSION)
+        return [token, *super().opening()]

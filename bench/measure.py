@@ -1,0 +1,129 @@
+"""What a process tree costs, and what a list of latencies says."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+TICK = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class ProcessTree:
+    """A server's processes: the one that was started, and every descendant."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+
+    def _alive(self) -> list[int]:
+        return [self._root.pid, *(child.pid for child in self._root.children(recursive=True))]
+
+    def cpu(self) -> float:
+        """Seconds of CPU used so far, user and system, with children that have ended and were waited for."""
+        total = 0
+        for pid in self._alive():
+            try:
+                stat = Path(f"/proc/{pid}/stat").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            fields = stat[stat.rindex(")") + 2 :].split()
+            total += sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
+        return total / TICK
+
+    def rss(self) -> int:
+        """Resident bytes of all processes together (cheap; pages shared between them count twice)."""
+        total = 0
+        for pid in self._alive():
+            try:
+                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return total * PAGE
+
+    def pss(self) -> int:
+        """Resident bytes of all processes together, each shared page counted once (slow to read)."""
+        total = 0
+        for pid in self._alive():
+            try:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+        return total
+
+
+def busy(core: int | None) -> float:
+    """Seconds for which a core has run anything; of all cores if None."""
+    name = "cpu " if core is None else f"cpu{core} "
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith(name):
+            fields = [int(field) for field in line.split()[1:9]]
+            return (sum(fields) - fields[3] - fields[4]) / TICK  # all but idle and waiting for disks
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a stretch of time cost: seconds of wall time, and of CPU of the server, of the generator, and of
+    everybody else on the server's core."""
+
+    seconds: float
+    server: float
+    generator: float
+    others: float
+
+    def objections(self) -> tuple[str | None, list[str]]:
+        """Why the figures may not be used, if so; and what a reader should know."""
+        invalid = None
+        notes = []
+        if self.generator > 0.9 * self.seconds:
+            invalid = "the load generator was saturated"
+        if self.server > 0.95 * self.seconds:
+            notes.append("saturated")
+        if self.others > 0.1 * self.seconds:
+            notes.append(f"others took {100 * self.others / self.seconds:.0f} % of the server's core")
+        return invalid, notes
+
+    def shares(self) -> dict[str, float]:
+        """CPU shares in percent of one core."""
+        return {
+            "cpu_percent": round(100 * self.server / self.seconds, 1),
+            "generator_percent": round(100 * self.generator / self.seconds, 1),
+            "others_percent": round(100 * self.others / self.seconds, 1),
+        }
+
+
+class Stopwatch:
+    """Takes a :class:`Window` of a server (on its core) and of this process."""
+
+    def __init__(self, tree: ProcessTree, core: int | None) -> None:
+        self._tree = tree
+        self._core = core
+        self.start()
+
+    def start(self) -> None:
+        """Begin."""
+        self._server = self._tree.cpu()
+        self._busy = busy(self._core)
+        self._own = time.process_time()
+        self._began = time.perf_counter()
+
+    def stop(self) -> Window:
+        """End."""
+        seconds = time.perf_counter() - self._began
+        own = time.process_time() - self._own
+        server = self._tree.cpu() - self._server
+        others = busy(self._core) - self._busy - server
+        return Window(seconds, server, own, max(0.0, others) if self._core is not None else 0.0)
+
+
+def percentile(values: Sequence[float], p: float) -> float:
+    """The value below which ``p`` percent of sorted ``values`` lie (nearest rank); 0 if there are none."""
+    if not values:
+        return 0.0
+    return values[min(len(values) - 1, int(len(values) * p / 100))]

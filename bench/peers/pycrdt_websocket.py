@@ -1,0 +1,23 @@
+"""pycrdt-websocket under hypercorn and uvloop, as its manual starts it: `python pycrdt_websocket.py PORT`."""
+
+import asyncio
+import sys
+from typing import Any, cast
+
+import uvloop
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from pycrdt.websocket import ASGIServer, WebsocketServer, exception_logger
+
+
+async def main(port: str) -> None:
+    """Serve rooms named by their path until the process is told to stop."""
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    # Without the handler the first client that fails ends the server for all.
+    async with WebsocketServer(exception_handler=exception_logger) as rooms:
+        await serve(cast(Any, ASGIServer(rooms)), config)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1]))

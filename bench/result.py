@@ -1,0 +1,36 @@
+"""What a run yields."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Result:
+    """One scenario on one server.
+
+    ``numbers`` are in the units their names end with (``_ms``, ``_us``, ``_mb``, ``_kb``, ``_s``, ``_percent``).
+    ``invalid`` says why the figures may not be used; ``notes`` what a reader must know.
+    """
+
+    scenario: str
+    server: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    invalid: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the results file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run: seconds of measuring, a small load for a smoke test, trace files."""
+
+    seconds: float = 8.0
+    quick: bool = False
+    trace: str | None = None
+    friends: str | None = None
+    core: int | None = None

@@ -1,0 +1,209 @@
+"""The servers under test: how each is started, where its rooms are, which framing it speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from bench import node
+from bench.framing import Framing, HocuspocusFraming
+from bench.measure import ProcessTree
+from bench.session import Session
+
+ROOT = Path(__file__).resolve().parents[1]
+PIN = "import os,sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execvp(sys.argv[2], sys.argv[2:])"
+
+Command = list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A kind of server.
+
+    ``command`` makes the command line from a port and a data folder; ``path`` a room's path from its name;
+    ``stored`` says that documents outlive the process; ``about`` is the report's line on it.
+    """
+
+    name: str
+    about: Callable[[], str]
+    command: Callable[[int, Path], Command]
+    path: Callable[[str], str]
+    framing: Callable[[str], Framing] = Framing
+    stored: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def _collab(port: int, data: Path) -> Command:
+    return [sys.executable, "-m", "collab", "serve", "--port", str(port), "--data", str(data / "collab")]
+
+
+def _y_websocket(port: int, data: Path) -> Command:
+    return [str(node.node()), str(node.packages() / "node_modules" / "y-websocket" / "bin" / "server.cjs")]
+
+
+def _hocuspocus(port: int, data: Path) -> Command:
+    return [str(node.node()), str(node.packages() / "hocuspocus.mjs"), str(port)]
+
+
+def _hocuspocus_sqlite(port: int, data: Path) -> Command:
+    return [*_hocuspocus(port, data), str(data / "hocuspocus.sqlite")]
+
+
+def _pycrdt_websocket(port: int, data: Path) -> Command:
+    return [sys.executable, str(node.PEERS / "pycrdt_websocket.py"), str(port)]
+
+
+SERVERS = {
+    server.name: server
+    for server in (
+        Server(
+            "collab",
+            lambda: f"lumenize-collab {version('lumenize-collab')}, SQLite with synchronous=FULL",
+            _collab,
+            lambda room: f"/rooms/documents/{room}",
+            stored=True,
+        ),
+        Server(
+            "collab-hocuspocus",
+            lambda: f"lumenize-collab {version('lumenize-collab')}, spoken to as Hocuspocus",
+            _collab,
+            lambda room: "/hocuspocus",
+            HocuspocusFraming,
+            stored=True,
+        ),
+        Server(
+            "y-websocket",
+            lambda: f"y-websocket {node.version('y-websocket')} bin/server.cjs, documents in memory only",
+            _y_websocket,
+            lambda room: f"/{room}",
+        ),
+        Server(
+            "hocuspocus",
+            lambda: f"@hocuspocus/server {node.version('@hocuspocus/server')}, documents in memory only",
+            _hocuspocus,
+            lambda room: "/",
+            HocuspocusFraming,
+        ),
+        Server(
+            "hocuspocus-sqlite",
+            lambda: f"@hocuspocus/server {node.version('@hocuspocus/server')}, whole documents stored in "
+            "SQLite 2 to 10 s after an edit",
+            _hocuspocus_sqlite,
+            lambda room: "/",
+            HocuspocusFraming,
+            stored=True,
+        ),
+        Server(
+            "pycrdt-websocket",
+            lambda: f"pycrdt-websocket {version('pycrdt-websocket')} under hypercorn {version('hypercorn')} "
+            "and uvloop, documents in memory only",
+            _pycrdt_websocket,
+            lambda room: f"/{room}",
+        ),
+    )
+}
+
+
+def cores() -> tuple[int | None, int | None]:
+    """The core for the server and the core for the load; (None, None) where they cannot be told apart."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None, None
+    usable = sorted(os.sched_getaffinity(0))
+    return (usable[0], usable[-1]) if len(usable) > 1 else (None, None)
+
+
+class Running:
+    """A started server."""
+
+    def __init__(self, server: Server, port: int, process: subprocess.Popen[bytes], data: Path, log: Path) -> None:
+        self.server = server
+        self.port = port
+        self.data = data
+        self.log = log
+        self.tree = ProcessTree(process.pid)
+        self._process = process
+
+    def session(self, room: str, *, watch: bool = False) -> tuple[Session, str]:
+        """A client of a room, not connected yet, and the address to connect it to."""
+        return Session(self.server.framing(room), watch=watch), self.url(room)
+
+    def url(self, room: str) -> str:
+        """The address of a room."""
+        return f"ws://127.0.0.1:{self.port}{self.server.path(room)}"
+
+    @property
+    def alive(self) -> bool:
+        """The process that was started has not ended."""
+        return self._process.poll() is None
+
+    async def stop(self, seconds: float = 15.0) -> None:
+        """SIGTERM, and SIGKILL to what is left after ``seconds``."""
+        if self.alive:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._process.wait, seconds + 1), seconds)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+async def start(server: Server, core: int | None, data: Path) -> Running:
+    """Start a server on one core; ends when it accepts connections. Raises ``RuntimeError`` with its log."""
+    port = free_port()
+    command = server.command(port, data)
+    if core is not None:
+        command = [sys.executable, "-c", PIN, str(core), *command]
+    log = data / f"{server.name}.log"
+    environment = {
+        **os.environ,
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "NODE_ENV": "production",
+        "PYTHONPATH": str(ROOT),
+        **dict(server.environment),
+    }
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment
+        )
+    running = Running(server, port, process, data, log)
+    deadline = asyncio.get_running_loop().time() + 30
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            if not running.alive or asyncio.get_running_loop().time() > deadline:
+                await running.stop(1)
+                raise RuntimeError(f"{server.name} did not start:\n{log.read_text()[-2000:]}") from None
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return running
+
+
+@asynccontextmanager
+async def serving(server: Server, core: int | None) -> AsyncIterator[Running]:
+    """A server with an empty data folder of its own; gone afterwards, with the folder."""
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+        running = await start(server, core, Path(folder))
+        try:
+            yield running
+        finally:
+            await running.stop()
