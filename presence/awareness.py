@@ -38,6 +38,7 @@ MAX_STEP = 2**20
 _LEAD = 256
 _MAX_GONE = 4096
 _ANSWER_SECONDS = 5.0
+_MOMENT_SECONDS = 0.05
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -88,7 +89,9 @@ class Awareness:
         self._gone: OrderedDict[int, _Gone] = OrderedDict()
         self._echoes = EchoMemory()
         self._snapshot: bytes | None = None
+        self._snapshot_at = 0.0
         self._stale = False
+        self._now = 0.0
 
     @property
     def states(self) -> Mapping[int, State]:
@@ -101,26 +104,27 @@ class Awareness:
         Raises :class:`presence.lib0.DecodeError` if it is malformed; then nothing of it was taken. States of
         other owners' clients, of which nothing is taken, are not read.
         """
+        self._now = now
         who = self._owners.get(owner)
+        first = who is None
         if who is None:
             who = self._owners[owner] = Owner()
         if self._echoes.is_echo(payload, who.ids):
-            who.echoes = True
             return NOTHING
         who.user = user
         entries = read_entries(payload)
-        # A stock client's first word is about itself alone.
-        newcomer = len(entries) == 1 and not who.ids and not who.echoes
-        wanted: list[tuple[int, int, dict[str, Any] | None]] = []
-        for client, clock, raw in entries:
-            if self._may_speak(who, client, clock, newcomer):
-                wanted.append((client, clock, read_state(raw, self.max_state_bytes)))
-            else:
-                who.echoes = True
+        # A stock client's first word is about itself alone, whatever its clock.
+        newcomer = first and len(entries) == 1
+        wanted = [
+            (client, clock, read_state(raw, self.max_state_bytes))
+            for client, clock, raw in entries
+            if self._may_speak(who, client, clock, newcomer)
+        ]
         return self._take(wanted, who, now) if wanted else NOTHING
 
     def leave(self, owner: Hashable, now: float) -> Change:
         """The connection closed: its clients are gone at once."""
+        self._now = now
         self._stale = True
         who = self._owners.pop(owner, None)
         if who is None:
@@ -134,6 +138,7 @@ class Awareness:
 
     def expire(self, now: float) -> Change:
         """Who was silent for longer than the timeout is gone. Call it every few seconds."""
+        self._now = now
         while self._gone and next(iter(self._gone.values())).at < now - 2 * self.timeout:
             self._gone.popitem(last=False)
         left = [state for state in self._states.values() if state.at < now - self.timeout]
@@ -164,15 +169,19 @@ class Awareness:
         self._echoes.sent(known, entries, body)
         return encode_uint(len(entries)) + body
 
-    def snapshot(self) -> bytes:
-        """An awareness update with all present states, for somebody who joins."""
-        if self._stale:
-            # Who joins may be somebody who left, and remembers the clocks of that time.
+    def snapshot(self, now: float | None = None) -> bytes:
+        """An awareness update with all present states, for somebody who joins (one zero byte if none is).
+
+        Snapshots of the same moment are one; ``now`` is otherwise the time of the last call that told it.
+        """
+        if now is not None:
+            self._now = now
+        if self._snapshot is None or self._stale or self._now - self._snapshot_at >= _MOMENT_SECONDS:
+            # Who joins may have been here before, and believes only clocks above those of that time.
             for state in self._states.values():
                 state.move(state.clock + 1)
             self._stale = False
-            self._snapshot = None
-        if self._snapshot is None:
+            self._snapshot_at = self._now
             self._snapshot = self.encode(self._states)
         return self._snapshot
 
@@ -189,8 +198,13 @@ class Awareness:
             # At a clock that peers were told it may be an echo of somebody who just left.
             return gone is None or newcomer or gone.owner is who or clock > told
         user = who.user.id if who.user is not None else None
-        same_user = user is not None and holder.user is not None and holder.user.id == user
-        return same_user and (newcomer or clock > told)
+        if user is not None and holder.user is not None and holder.user.id == user:
+            return newcomer or clock > told
+        if state is not None and clock > told:
+            # Perhaps the same client on a new connection. It comes back when a null under this clock says
+            # that the old one closed.
+            state.claimed = max(state.claimed, clock)
+        return False
 
     def _take(self, wanted: list[tuple[int, int, dict[str, Any] | None]], who: Owner, now: float) -> Change:
         states = self._states
@@ -219,12 +233,10 @@ class Awareness:
         if not before:
             return NOTHING
         self._snapshot = None
-        return Change(
-            frozenset(client for client, present in before.items() if not present and client in states),
-            frozenset(client for client, present in before.items() if present and client in states),
-            frozenset(client for client, present in before.items() if present and client not in states),
-            encode_uint(len(nudges)) + b"".join(nudges) if nudges else None,
-        )
+        nudge = encode_uint(len(nudges)) + b"".join(nudges) if nudges else None
+        was = frozenset([client for client, present in before.items() if present])
+        here = frozenset([client for client in before if client in states])
+        return Change(here - was, here & was, was - here, nudge)
 
     def _join(self, client: int, clock: int, json: bytes, who: Owner, now: float) -> State:
         gone = self._gone.pop(client, None)
@@ -266,6 +278,7 @@ class Awareness:
         state = self._states.pop(client, None)
         if state is None:
             return False
+        clock = max(clock, state.claimed)
         told = clock if state.clock < clock <= state.clock + MAX_STEP else state.clock
         self._gone[client] = _Gone(told, state.owner, now)
         self._gone.move_to_end(client)

@@ -11,7 +11,7 @@ from __future__ import annotations
 MAX_UINT = 2**53 - 1
 """Largest number that lib0 writes and JavaScript reads exactly."""
 
-_MAX_UINT_BYTES = 8
+_MAX_UINT_BITS = 8 * 7
 _ONE_BYTE = tuple(bytes([n]) for n in range(128))
 
 
@@ -23,18 +23,20 @@ def read_uint(data: bytes, pos: int) -> tuple[int, int]:
     """Read a varUint: ``(value, position behind it)``. Raises :class:`DecodeError`."""
     try:
         byte = data[pos]
+        pos += 1
         if byte < 128:
-            return byte, pos + 1
-        value = byte & 127
+            return byte, pos
+        value = byte - 128
         shift = 7
-        for at in range(pos + 1, pos + _MAX_UINT_BYTES):
-            byte = data[at]
+        while shift < _MAX_UINT_BITS:
+            byte = data[pos]
+            pos += 1
             if byte < 128:
-                value |= byte << shift
+                value += byte << shift
                 if value > MAX_UINT:
                     break
-                return value, at + 1
-            value |= (byte & 127) << shift
+                return value, pos
+            value += byte - 128 << shift
             shift += 7
     except IndexError:
         raise DecodeError("the message ends inside a number") from None
@@ -65,6 +67,8 @@ def encode_uint(n: int) -> bytes:
         return _ONE_BYTE[n]
     if not 0 <= n <= MAX_UINT:
         raise ValueError(f"{n} is not in 0 ... 2**53 - 1")
+    if n < 16384:
+        return bytes((n & 127 | 128, n >> 7))
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)

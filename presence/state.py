@@ -32,31 +32,44 @@ class User(msgspec.Struct, frozen=True):
 class Owner:
     """A connection as awareness knows it: which client ids are its own. Not a reference to the connection."""
 
-    __slots__ = ("echoes", "ids", "user")
+    __slots__ = ("ids", "user")
 
     def __init__(self) -> None:
         self.ids: set[int] = set()
         self.user: User | None = None
-        # Stock y-websocket sends back what it is sent. Once seen to do so, it must not become the owner of
-        # somebody who just left.
-        self.echoes = False
 
 
 class State:
     """A client that is present.
 
     ``clock`` is what peers are told, ``seen`` what its owner last said, ``aligned`` where the last nudge, at
-    time ``nudged``, put the owner's clock. ``at`` is when the owner last spoke of it.
+    time ``nudged``, put the owner's clock. ``claimed`` is the highest clock that another connection used for
+    it. ``at`` is when the owner last spoke of it.
     """
 
-    __slots__ = ("aligned", "at", "client", "clock", "entry", "json", "nudged", "owner", "seen", "tail")
+    __slots__ = (
+        "aligned",
+        "at",
+        "claimed",
+        "client",
+        "clock",
+        "entry",
+        "head",
+        "json",
+        "nudged",
+        "owner",
+        "seen",
+        "tail",
+    )
 
     def __init__(self, client: int, clock: int, seen: int, json: bytes, owner: Owner, at: float) -> None:
         self.client = client
+        self.head = encode_uint(client)
         self.seen = seen
         self.owner = owner
         self.at = at
         self.aligned = -1
+        self.claimed = -1
         self.nudged = at
         self.set(clock, json)
 
@@ -80,7 +93,7 @@ class State:
     def move(self, clock: int) -> None:
         """Tell peers the same under another clock."""
         self.clock = clock
-        self.entry = b"".join((encode_uint(self.client), encode_uint(clock), self.tail))
+        self.entry = b"".join((self.head, encode_uint(clock), self.tail))
 
 
 def null_entry(client: int, clock: int) -> bytes:
