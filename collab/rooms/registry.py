@@ -199,7 +199,7 @@ class Registry:
         """Quarantine ``update`` and put a room rebuilt from the log in the place of this one."""
         log.error("%s could not take an update in: %r", room.key, error)
         self._metrics.error("DOCUMENT_REBUILT")
-        self._spawn(self._rebuild(room, SetAside(room.key, None, update, f"{ENDED_A_WORKER}: {error!r}", time())))
+        self.spawn(self._rebuild(room, SetAside(room.key, None, update, f"{ENDED_A_WORKER}: {error!r}", time())))
 
     async def _rebuild(self, room: Room, culprit: SetAside) -> None:
         await self._storage.set_aside(culprit)
@@ -220,12 +220,12 @@ class Registry:
             self._changed[room.key] = (seq, {user_id})
             if room.key not in self._telling:
                 self._telling.add(room.key)
-                self._spawn(self._tell(room.key))
+                self.spawn(self._tell(room.key))
         else:
             pending[1].add(user_id)
             self._changed[room.key] = (seq, pending[1])
         if room.key not in self._compacting and should_compact(room.log):
-            self._spawn(self.compact(room.key))
+            self.spawn(self.compact(room.key))
 
     async def _tell(self, key: RoomKey) -> None:
         try:
@@ -290,7 +290,7 @@ class Registry:
         self._idle_since.pop(room.key, None)
         self._metrics.evictions += 1
         if should_compact(room.log, leaving=True):
-            self._spawn(self.compact(room.key))
+            self.spawn(self.compact(room.key))
 
     async def drain(self) -> None:
         """Open nothing more, relay and commit everything, wait for what is under way."""
@@ -304,9 +304,10 @@ class Registry:
 
     def _set_aside(self, entry: SetAside) -> None:
         log.error("set aside row %s of %s: %s", entry.seq, entry.key, entry.reason)
-        self._spawn(self._storage.set_aside(entry))
+        self.spawn(self._storage.set_aside(entry))
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run something in the background; a failure is logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)

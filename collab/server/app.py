@@ -1,0 +1,396 @@
+"""The ASGI application: routes requests to rooms, and owns what lives as long as the server.
+
+``Collab`` is an ASGI callable. Serve it alone, or mount it in Starlette or FastAPI with
+``lifespan=collab.lifespan``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+import logging
+from pathlib import Path
+from time import monotonic, time
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from collab.access.credentials import Authenticator, origin_allowed, token_from
+from collab.access.identity import Access, Identity
+from collab.access.limits import Strikes, TokenBucket
+from collab.entities.recorder import Recorder
+from collab.errors import (
+    CollabError,
+    InternalError,
+    InvalidName,
+    PermissionDenied,
+    RateLimitExceeded,
+    Restarting,
+)
+from collab.metrics import Metrics
+from collab.names import DEFAULT_PROJECT, RoomKey, parse_name
+from collab.rooms.blackbox import BlackBox, NoBlackBox
+from collab.rooms.handle import EditLocks, RoomHandle
+from collab.rooms.hooks import Hooks, Request
+from collab.rooms.registry import Registry
+from collab.rooms.room import Room, RoomOptions
+from collab.sandbox import Sandbox
+from collab.server import http
+from collab.server.connection import Connection
+from collab.server.hocuspocus_socket import HocuspocusSocket, SocketLimits
+from collab.server.settings import Settings
+from collab.server.yjs_socket import YjsSocket
+from collab.storage.base import SetAside, Storage
+from collab.storage.sqlite import SqliteStorage
+
+log = logging.getLogger(__name__)
+
+_ROOMS = "/rooms/"
+_HOCUSPOCUS = "/hocuspocus"
+
+
+class Collab:
+    """A collaboration server as an ASGI application.
+
+    ``storage`` defaults to SQLite in ``settings.data``. ``blackbox`` and ``quarantined`` come from a supervisor:
+    where to note what is being applied, and what ended the worker before. ``closed`` names rooms that it wants
+    to stay closed for a while. ``pages`` is a folder of static files served at ``/``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        hooks: Hooks | None = None,
+        storage: Storage | None = None,
+        authenticator: Authenticator | None = None,
+        blackbox: BlackBox | None = None,
+        quarantined: Sequence[SetAside] = (),
+        closed: Callable[[RoomKey], bool] = lambda key: False,
+        pages: Path | None = None,
+    ) -> None:
+        self.settings = settings if settings is not None else Settings()
+        self.hooks = hooks if hooks is not None else Hooks()
+        self.metrics = Metrics()
+        self._storage = storage if storage is not None else SqliteStorage(Path(self.settings.data))
+        self._authenticator = authenticator or Authenticator.from_settings(self.settings)
+        self._quarantined = quarantined
+        self._sandbox = Sandbox()
+        self._recorder = Recorder(
+            self._storage, max_pending_bytes=self.settings.max_pending_bytes, observe=self.metrics.committed
+        )
+        self._registry = Registry(
+            self._storage,
+            self._recorder,
+            self._sandbox,
+            self.hooks,
+            options=RoomOptions(
+                flush_shortest=self.settings.flush_shortest,
+                flush_longest=self.settings.flush_longest,
+                document_bytes=self.settings.max_document_bytes,
+                outbox_bytes=self.settings.outbox_bytes,
+            ),
+            metrics=self.metrics,
+            blackbox=blackbox if blackbox is not None else NoBlackBox(),
+            idle_seconds=self.settings.room_idle_seconds,
+            pending_bytes=self.settings.max_pending_bytes,
+            closed=closed,
+        )
+        self._locks = EditLocks()
+        self._connections: dict[Connection, None] = {}
+        self._strikes = Strikes()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+        self._started = False
+        self._http = http.build(self, pages)
+        self.metrics.expose(self._gauges)
+
+    # from Python
+
+    def room(self, name: str, project: str = DEFAULT_PROJECT) -> RoomHandle:
+        """A document by name, ``collection/id``. Raises :class:`collab.errors.InvalidName`."""
+        return self.handle(parse_name(project, name))
+
+    def handle(self, key: RoomKey) -> RoomHandle:
+        """A document by key."""
+        return RoomHandle(key, self._registry, self._sandbox, self._locks)
+
+    # lifespan
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Start, and at the end drain and stop. Give this to the application that mounts this one."""
+        await self.startup()
+        try:
+            yield
+        finally:
+            await self.drain()
+            await self.shutdown()
+
+    async def startup(self) -> None:
+        """Open the storage and begin to serve. Raises :class:`collab.storage.base.StorageCorrupt`."""
+        await self._storage.open()
+        for entry in self._quarantined:
+            log.error("%s ended the worker and is kept aside: %s", entry.key, entry.reason)
+            await self._storage.set_aside(entry)
+        self._tasks = [
+            asyncio.create_task(self._recorder.run()),
+            asyncio.create_task(self._registry.maintain()),
+            asyncio.create_task(self._beat()),
+        ]
+        self._started = True
+
+    async def drain(self) -> None:
+        """Take nobody in any more, commit everything, and send every session away to come back later."""
+        if self._draining:
+            return
+        self._draining = True
+        await self._registry.drain()
+        for connection in list(self._connections):
+            connection.close(Restarting("the server is restarting"))
+        deadline = monotonic() + 3.0
+        while self._connections and monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        await self._recorder.flush()
+
+    async def shutdown(self) -> None:
+        """Let go of everything."""
+        self._started = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._sandbox.close()
+        await self._storage.close()
+
+    def unready(self) -> str | None:
+        """Why this server should get no traffic now; ``None`` if it should."""
+        if not self._started:
+            return "starting"
+        if self._draining:
+            return "draining"
+        if not self._recorder.healthy:
+            return "storage does not take writes"
+        return None
+
+    # ASGI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request, one WebSocket, or the server's own lifespan."""
+        match scope["type"]:
+            case "websocket":
+                await self._websocket(scope, receive, send)
+            case "http":
+                await self._http(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.startup()
+        except Exception as error:
+            log.exception("could not start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.drain()
+        await self.shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        path = own_path(scope)
+        try:
+            if self._draining:
+                raise Restarting("the server is restarting")
+            if not self._strikes.allowed(_caller(scope), monotonic()):
+                raise RateLimitExceeded("too many connections from here were closed for good")
+            self._check_origin(scope)
+            if path.startswith(_ROOMS):
+                identity, key, access = await self.admit_scope(scope, path.removeprefix(_ROOMS))
+            elif path != _HOCUSPOCUS:
+                raise InvalidName("no such endpoint")
+        except CollabError as error:
+            self.metrics.error(error.code)
+            await _deny(scope, send, error)
+            return
+        connection = self._connection(receive, send)
+        self._connections[connection] = None
+        await send({"type": "websocket.accept"})
+        try:
+            if path == _HOCUSPOCUS:
+                closed = await self._serve_hocuspocus(connection, scope)
+            else:
+                closed = await self._serve_yjs(connection, send, identity, key, access)
+        finally:
+            del self._connections[connection]
+        if closed is not None and not closed.retryable:
+            self._strikes.strike(_caller(scope), monotonic())
+
+    async def _serve_yjs(
+        self, connection: Connection, send: Send, identity: Identity, key: RoomKey, access: Access
+    ) -> CollabError | None:
+        try:
+            room = await self._registry.open(key)
+        except CollabError as error:
+            # y-websocket 2 comes back at once after a connection that was accepted: make it wait here instead
+            await asyncio.sleep(1.0)
+            await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
+            return error
+        socket = YjsSocket(connection, self._registry, room, identity, access, self.settings.outbox_bytes)
+        self._opened(identity, key)
+        try:
+            return await connection.run(socket)
+        finally:
+            self._closed(identity, key)
+
+    async def _serve_hocuspocus(self, connection: Connection, scope: Scope) -> CollabError | None:
+        request = read_request(scope, self.settings)
+        socket = HocuspocusSocket(
+            connection,
+            self._registry,
+            _Gatekeeper(self, request),
+            token=request.token,
+            limits=SocketLimits(documents=self.settings.max_documents_per_socket),
+            outbox_bytes=self.settings.outbox_bytes,
+            now=monotonic(),
+        )
+        return await connection.run(socket)
+
+    def _connection(self, receive: Receive, send: Send) -> Connection:
+        settings = self.settings
+        return Connection(
+            receive,
+            send,
+            metrics=self.metrics,
+            send_cost=self._registry.send_cost,
+            bucket=TokenBucket(settings.messages_per_second, settings.bytes_per_second),
+            max_message_bytes=settings.max_message_bytes,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            stall_seconds=settings.stall_seconds,
+        )
+
+    # who may do what
+
+    async def admit_scope(self, scope: Scope, name: str) -> tuple[Identity, RoomKey, Access]:
+        """Identify the sender of an HTTP request or WebSocket handshake and look up its rights on ``name``.
+
+        Raises :class:`collab.errors.CollabError`; what may not be read does not differ from what is not there.
+        """
+        raw = scope.get("raw_path")
+        if raw is not None and not raw.endswith(name.encode()):
+            raise InvalidName("escapes have no place in a document's name")
+        return await self.admit(read_request(scope, self.settings), name)
+
+    async def admit(self, request: Request, name: str) -> tuple[Identity, RoomKey, Access]:
+        """Identify a request and look up its rights on ``name``. Raises :class:`collab.errors.CollabError`."""
+        try:
+            identity = await self.hooks.authenticate(request)
+            if identity is None:
+                identity = self._authenticator.authenticate(request.token, time())
+            key = parse_name(identity.project, name)
+            access = await self.hooks.authorize(identity, key)
+        except CollabError:
+            raise
+        except Exception as error:
+            log.exception("a hook failed")
+            raise InternalError("the request could not be checked") from error
+        if access < Access.READ:
+            raise PermissionDenied("this identity may not open this document")
+        return identity, key, access
+
+    def _check_origin(self, scope: Scope) -> None:
+        headers = _headers(scope)
+        if not origin_allowed(headers, self.settings):
+            raise PermissionDenied("this origin is not allowed")
+
+    # sessions and housekeeping
+
+    def _opened(self, identity: Identity, key: RoomKey) -> None:
+        if type(self.hooks).session_opened is not Hooks.session_opened:
+            self._registry.spawn(self.hooks.session_opened(identity, key))
+
+    def _closed(self, identity: Identity, key: RoomKey) -> None:
+        if type(self.hooks).session_closed is not Hooks.session_closed:
+            self._registry.spawn(self.hooks.session_closed(identity, key))
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            now, wall = monotonic(), time()
+            for connection in list(self._connections):
+                connection.beat(now, wall)
+
+    def _gauges(self) -> dict[str, tuple[str, float]]:
+        rooms = self._registry.rooms.values()
+        return {
+            "collab_connections": ("Open WebSockets.", len(self._connections)),
+            "collab_sessions": ("Clients in rooms.", sum(len(room.sessions) for room in rooms)),
+            "collab_rooms": ("Open rooms.", len(rooms)),
+            "collab_pending_bytes": ("Bytes accepted and not yet committed.", self._recorder.pending_bytes),
+            "collab_storage_healthy": ("1 if the last commit succeeded.", float(self._recorder.healthy)),
+        }
+
+
+class _Gatekeeper:
+    """A Hocuspocus socket's way to the server's checks."""
+
+    __slots__ = ("_collab", "_request")
+
+    def __init__(self, collab: Collab, request: Request) -> None:
+        self._collab = collab
+        self._request = request
+
+    async def admit(self, name: str, token: str | None) -> tuple[Identity, RoomKey, Access]:
+        request = self._request
+        return await self._collab.admit(Request(token, request.headers, request.query, request.client), name)
+
+    async def open(self, key: RoomKey) -> Room:
+        return await self._collab._registry.open(key)
+
+    async def stateless(self, identity: Identity, key: RoomKey, payload: str) -> str | None:
+        return await self._collab.hooks.stateless(identity, key, payload)
+
+    def opened(self, identity: Identity, key: RoomKey) -> None:
+        self._collab._opened(identity, key)
+
+    def closed(self, identity: Identity, key: RoomKey) -> None:
+        self._collab._closed(identity, key)
+
+
+def own_path(scope: Scope) -> str:
+    """The path below the point where this application is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path.removeprefix(root) if root and path.startswith(root) else path
+
+
+def read_request(scope: Scope, settings: Settings) -> Request:
+    """What a handshake or HTTP request says of its sender."""
+    headers = _headers(scope)
+    query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+    return Request(token_from(headers, query), headers, query, _caller(scope) or None)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _caller(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+async def _deny(scope: Scope, send: Send, error: CollabError) -> None:
+    """Refuse a handshake. With the ASGI denial extension the status says why; without it, it is 403."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        body = error.message.encode()
+        headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain; charset=utf-8")]
+        if error.retryable:
+            headers.append((b"retry-after", b"1"))
+        await send({"type": "websocket.http.response.start", "status": error.http_status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})
+    else:
+        await send({"type": "websocket.close", "code": error.close_code})
