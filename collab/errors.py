@@ -9,6 +9,7 @@
     ├── ClientIdInUse           4409   another live session writes under this Yjs client id
     ├── TooLarge                4413   over a size limit
     ├── Quarantined             4422   these bytes ended a worker before
+    ├── DocumentDamaged         4424   what is stored does not match its checksum; an operator must look
     ├── RateLimitExceeded       4529   slow down, then come back
     ├── Unavailable             4503   storage or room cannot serve now; try again
     │   └── Restarting          1012   the server is going down; try again
@@ -91,6 +92,12 @@ class Quarantined(CollabError):
     """These bytes ended a worker before; they are kept aside and not accepted again."""
 
     code, close_code, http_status = "INVALID_REQUEST", 4422, 422
+
+
+class DocumentDamaged(CollabError):
+    """What is stored of this document does not match its checksum. It is kept as it is, and not served."""
+
+    close_code = 4424
 
 
 class RateLimitExceeded(CollabError):

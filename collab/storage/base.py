@@ -67,9 +67,13 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that is durably known of a document. ``lineage`` is a random id given when it was created."""
+    """All that is durably known of a document.
 
-    lineage: str
+    ``lineage`` is a random id given when it was created; ``None`` if nothing was ever committed, and only
+    frames that were set aside are known under this name.
+    """
+
+    lineage: str | None
     snapshot: Snapshot | None
     rows: Sequence[LogRow]  # after the snapshot, by seq
     set_aside: Sequence[SetAside]
@@ -87,7 +91,9 @@ class Storage(Protocol):
     async def load(self, key: RoomKey) -> Record | None:
         """Read a document. ``None`` only if it was never written.
 
-        Rows and snapshots whose checksum is wrong are moved to ``set_aside`` in passing.
+        Rows whose checksum is wrong are moved to ``set_aside`` in passing. A snapshot whose checksum is wrong
+        stays where it is and raises :class:`collab.errors.DocumentDamaged`: the rows behind it were cut, and
+        what is left would be another document.
         """
 
     async def commit(self, batch: Sequence[Append]) -> Sequence[int]:
@@ -100,10 +106,16 @@ class Storage(Protocol):
         """Commit ``append`` only if its document does not exist yet. Returns whether it did so (seeding)."""
 
     async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
-        """Store ``snapshot`` and cut the log up to ``snapshot.seq``, in one transaction."""
+        """Store ``snapshot`` and cut the log up to ``snapshot.seq``, in one transaction.
+
+        Does nothing if there is a newer one. Raises :class:`ValueError` if the log was never that long.
+        """
 
     async def set_aside(self, entry: SetAside) -> None:
-        """Keep ``entry``; if it names a log row, that row leaves the log in the same transaction."""
+        """Keep ``entry``; if it names a log row, that row leaves the log in the same transaction.
+
+        The same bytes of the same document and ``seq`` are kept once.
+        """
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
         """All that was set aside, oldest first."""
