@@ -1,1 +1,285 @@
-export {}
+/** The page: header, tabs and the four editors, bound to one session. */
+
+import "./style.css"
+
+import type { CollabEditor, Mount } from "./editors/editor"
+import { icon } from "./icons"
+import { initials, invent, myself, rememberName } from "./people"
+import { type Kind, KINDS, Session, type Status } from "./session"
+
+const EDITORS: Record<Kind, { title: string; load: () => Promise<{ mount: Mount }> }> = {
+  codemirror: { title: "CodeMirror", load: () => import("./editors/codemirror") },
+  tiptap: { title: "Tiptap", load: () => import("./editors/tiptap") },
+  quill: { title: "Quill", load: () => import("./editors/quill") },
+  prosemirror: { title: "ProseMirror", load: () => import("./editors/prosemirror") },
+}
+/** "Saved" is shown after this many milliseconds without change, so that the word does not flicker. */
+const SETTLED = 250
+const FIRST_DOCUMENT = "welcome"
+
+function byId<T extends HTMLElement>(id: string): T {
+  const element = document.getElementById(id)
+  if (!element) throw new Error(`the page has no #${id}`)
+  return element as T
+}
+
+/** A document's name from what somebody typed: the letters, digits and dashes that a name may have. */
+function slug(text: string): string {
+  return text
+    .normalize("NFKD")
+    .replace(/[^A-Za-z0-9_-]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 80)
+}
+
+const nameFromAddress = (): string => slug(decodeURIComponent(location.hash.slice(1))) || FIRST_DOCUMENT
+
+class Page {
+  private tab: Kind = "codemirror"
+  private session: Session
+  private readonly editors = new Map<Kind, CollabEditor>()
+  private readonly panels = new Map<Kind, HTMLElement>()
+  private pending: ReturnType<typeof setTimeout> | undefined
+  private drawing = false
+  private locked = false
+  private drawnPeople = ""
+
+  constructor() {
+    this.session = this.join()
+    this.drawTabs()
+    this.bind()
+    void this.show(this.tab)
+  }
+
+  private join(): Session {
+    const name = nameFromAddress()
+    byId<HTMLInputElement>("document").value = name
+    document.title = `${name} · Lumenize Collab`
+    return new Session(name, this.session?.me ?? myself(), this.tab, () => this.redraw())
+  }
+
+  /** Leave this document for the one that the address names now. */
+  private switchDocument(): void {
+    if (nameFromAddress() === this.session.name) return
+    for (const editor of this.editors.values()) editor.destroy()
+    this.editors.clear()
+    this.panels.clear()
+    byId("editors").replaceChildren()
+    this.session.destroy()
+    this.session = this.join()
+    void this.show(this.tab)
+  }
+
+  private async show(tab: Kind): Promise<void> {
+    this.tab = tab
+    const { session } = this
+    session.enter(tab)
+    for (const [kind, panel] of this.panels) panel.hidden = kind !== tab
+    if (!this.panels.has(tab)) {
+      const panel = document.createElement("div")
+      panel.className = `editor ${tab}`
+      panel.id = `editor-${tab}`
+      panel.setAttribute("role", "tabpanel")
+      panel.setAttribute("aria-labelledby", `tab-${tab}`)
+      this.panels.set(tab, panel)
+      byId("editors").append(panel)
+      const { mount } = await EDITORS[tab].load()
+      // The document may have been left while the editor was loading.
+      if (session !== this.session) return
+      const host = document.createElement("div")
+      panel.append(host)
+      const editor = mount(host, session.rooms[tab], session.me, () => this.drawToolbarState())
+      if (this.locked) editor.setEditable(false)
+      this.editors.set(tab, editor)
+    }
+    this.drawToolbar()
+    this.redraw()
+    this.editors.get(this.tab)?.focus()
+  }
+
+  private bind(): void {
+    window.addEventListener("hashchange", () => this.switchDocument())
+    window.addEventListener("beforeunload", (event) => {
+      if (document.body.dataset["state"] === "offline" && this.waiting() > 0) event.preventDefault()
+    })
+    const documentName = byId<HTMLInputElement>("document")
+    documentName.addEventListener("change", () => {
+      documentName.value = slug(documentName.value) || this.session.name
+      location.hash = documentName.value
+    })
+    const myName = byId<HTMLInputElement>("my-name")
+    myName.value = this.session.me.name
+    myName.addEventListener("change", () => {
+      myName.value = myName.value.trim() || invent()
+      rememberName(myName.value)
+      this.session.rename(myName.value)
+    })
+    for (const input of [documentName, myName])
+      input.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") input.blur()
+      })
+    byId("copy").addEventListener("click", () => void this.copyLink())
+    for (const id of ["open", "open-too"])
+      byId(id).addEventListener("click", () => window.open(this.link(), "_blank", "noopener,width=900,height=800"))
+    byId("sign-in").addEventListener("submit", (event) => {
+      event.preventDefault()
+      this.session.signIn(byId<HTMLInputElement>("token").value.trim())
+    })
+  }
+
+  private link(): string {
+    return `${location.origin}${location.pathname}#${this.session.name}`
+  }
+
+  private async copyLink(): Promise<void> {
+    const button = byId("copy")
+    try {
+      await navigator.clipboard.writeText(this.link())
+      button.textContent = "Copied"
+    } catch {
+      // Browsers refuse the clipboard on plain http beyond this machine: then the person copies it by hand.
+      window.prompt("The link to this document", this.link())
+    }
+    setTimeout(() => (button.textContent = "Copy link"), 1500)
+  }
+
+  private waiting(): number {
+    const status = this.session.status()
+    return status.state === "offline" ? status.waiting : 0
+  }
+
+  /** Draw what changed, once for all changes of this moment. */
+  private redraw(): void {
+    if (this.drawing) return
+    this.drawing = true
+    queueMicrotask(() => {
+      this.drawing = false
+      this.drawStatus()
+      this.drawPeople()
+      this.lock(this.session.readOnly)
+    })
+  }
+
+  private lock(readOnly: boolean): void {
+    if (readOnly === this.locked) return
+    this.locked = readOnly
+    for (const editor of this.editors.values()) editor.setEditable(!readOnly)
+  }
+
+  private drawStatus(): void {
+    const status = this.session.status()
+    clearTimeout(this.pending)
+    if (status.state === "saved" && document.body.dataset["state"] !== "saved")
+      this.pending = setTimeout(() => this.say(this.session.status()), SETTLED)
+    else this.say(status)
+  }
+
+  private say(status: Status): void {
+    document.body.dataset["state"] = status.state
+    byId("status").textContent = this.session.readOnly && status.state === "saved" ? "Read only" : words(status)
+    byId("denied").hidden = status.state !== "denied"
+    if (status.state === "denied")
+      byId("denied-reason").textContent = `It refused this window: ${status.reason || "no reason given"}.`
+  }
+
+  private drawPeople(): void {
+    const people = this.session.people()
+    const { state } = this.session.status()
+    byId("alone").hidden = people.length > 1 || (state !== "saved" && state !== "saving")
+    // Elements under the pointer stay while nothing about the people changes.
+    const drawn = JSON.stringify([this.tab, people])
+    if (drawn === this.drawnPeople) return
+    this.drawnPeople = drawn
+    const mine = this.session.me.color
+    byId("my-colour").style.backgroundColor = mine
+    byId("avatars").replaceChildren(
+      ...people.map((person) => {
+        const avatar = document.createElement("button")
+        avatar.type = "button"
+        avatar.className = person.me ? "avatar mine" : "avatar"
+        avatar.setAttribute("role", "listitem")
+        avatar.style.backgroundColor = person.color
+        avatar.textContent = initials(person.name)
+        avatar.title = person.me ? `${person.name} (you)` : `${person.name}, in ${EDITORS[person.tab].title}`
+        if (!person.me) avatar.addEventListener("click", () => void this.show(person.tab))
+        return avatar
+      }),
+    )
+    for (const kind of KINDS) {
+      const tab = byId(`tab-${kind}`)
+      tab.setAttribute("aria-selected", String(kind === this.tab))
+      tab.querySelector(".dots")?.replaceChildren(
+        ...people
+          .filter((person) => person.tab === kind && !person.me)
+          .slice(0, 5)
+          .map((person) => {
+            const dot = document.createElement("span")
+            dot.className = "dot"
+            dot.style.backgroundColor = person.color
+            dot.title = person.name
+            return dot
+          }),
+      )
+    }
+  }
+
+  private drawTabs(): void {
+    byId("tabs").replaceChildren(
+      ...KINDS.map((kind) => {
+        const tab = document.createElement("button")
+        tab.type = "button"
+        tab.id = `tab-${kind}`
+        tab.setAttribute("role", "tab")
+        tab.setAttribute("aria-controls", `editor-${kind}`)
+        tab.append(EDITORS[kind].title, Object.assign(document.createElement("span"), { className: "dots" }))
+        tab.addEventListener("click", () => void this.show(kind))
+        return tab
+      }),
+    )
+  }
+
+  private drawToolbar(): void {
+    const actions = this.editors.get(this.tab)?.actions ?? []
+    byId("toolbar").replaceChildren(
+      ...actions.map((action) => {
+        if (action === null) return Object.assign(document.createElement("span"), { className: "gap" })
+        const button = document.createElement("button")
+        button.type = "button"
+        button.title = action.title
+        button.setAttribute("aria-label", action.title)
+        button.innerHTML = icon(action.icon)
+        // The editor keeps its focus and with it the selection that the button is about.
+        button.addEventListener("mousedown", (event) => event.preventDefault())
+        button.addEventListener("click", action.run)
+        return button
+      }),
+    )
+    this.drawToolbarState()
+  }
+
+  private drawToolbarState(): void {
+    const actions = (this.editors.get(this.tab)?.actions ?? []).filter((action) => action !== null)
+    const buttons = byId("toolbar").querySelectorAll("button")
+    actions.forEach((action, index) => {
+      if (action.active) buttons[index]?.setAttribute("aria-pressed", String(action.active()))
+    })
+  }
+}
+
+function words(status: Status): string {
+  switch (status.state) {
+    case "connecting":
+      return "Connecting…"
+    case "saving":
+      return "Saving…"
+    case "saved":
+      return "Saved"
+    case "denied":
+      return "Not signed in"
+    case "offline":
+      if (status.waiting === 0) return "Offline – reconnecting…"
+      return `Offline – ${status.waiting} ${status.waiting === 1 ? "change" : "changes"} waiting`
+  }
+}
+
+new Page()
