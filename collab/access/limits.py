@@ -1,0 +1,104 @@
+"""How much one caller may ask for. Pure: time is an argument, on any clock that only rises."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+
+_CALLERS = 10_000  # remembered at most; the longest silent is forgotten first
+
+
+class TokenBucket:
+    """Messages and bytes a second of one connection; a rate of 0 is no limit.
+
+    What is not used is saved up, to at most ``burst`` seconds' worth. A message may take the last of it and more:
+    what it owes is waited for by the next, so a single large message passes at any rate.
+    """
+
+    __slots__ = ("_at", "_burst", "_byte_rate", "_bytes", "_message_rate", "_messages")
+
+    def __init__(self, messages_per_second: float, bytes_per_second: float, burst: float = 10.0) -> None:
+        self._message_rate = messages_per_second
+        self._byte_rate = bytes_per_second
+        self._burst = burst
+        self._messages = messages_per_second * burst
+        self._bytes = bytes_per_second * burst
+        self._at: float | None = None
+
+    def take(self, size: int, now: float) -> bool:
+        """Count one message of ``size`` bytes. Returns whether it is within the limits; if not, it counts nothing."""
+        passed = 0.0 if self._at is None else max(0.0, now - self._at)
+        self._at = now
+        self._messages = min(self._messages + passed * self._message_rate, self._message_rate * self._burst)
+        self._bytes = min(self._bytes + passed * self._byte_rate, self._byte_rate * self._burst)
+        if (self._message_rate and self._messages < 1) or (self._byte_rate and self._bytes <= 0):
+            return False
+        self._messages -= 1
+        self._bytes -= size
+        return True
+
+
+class Slots:
+    """How many at once each caller may have; ``limit`` 0 is no limit."""
+
+    __slots__ = ("_limit", "_taken")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken: dict[Hashable, int] = {}
+
+    def take(self, who: Hashable) -> bool:
+        """Take one more for ``who``. Returns whether there was one; if so, it must be given back."""
+        taken = self._taken.get(who, 0)
+        if self._limit and taken >= self._limit:
+            return False
+        self._taken[who] = taken + 1
+        return True
+
+    def give_back(self, who: Hashable) -> None:
+        """Give one back."""
+        left = self._taken[who] - 1
+        if left:
+            self._taken[who] = left
+        else:
+            del self._taken[who]
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+
+class Strikes:
+    """Remembers who was sent away for good and came back all the same.
+
+    After ``count`` strikes within ``window`` seconds the caller is refused for ``penalty`` seconds from the last
+    one. y-websocket 2 reconnects at once whatever the close code said; a refused handshake makes it wait longer
+    each time.
+    """
+
+    __slots__ = ("_callers", "_count", "_penalty", "_window")
+
+    def __init__(self, count: int = 5, window: float = 60.0, penalty: float = 30.0) -> None:
+        self._count = count
+        self._window = window
+        self._penalty = penalty
+        self._callers: OrderedDict[Hashable, deque[float]] = OrderedDict()
+
+    def allowed(self, who: Hashable, now: float) -> bool:
+        """Whether ``who`` may try again."""
+        times = self._callers.get(who)
+        if times is None or len(times) < self._count:
+            return True
+        return times[-1] - times[0] > self._window or now >= times[-1] + self._penalty
+
+    def strike(self, who: Hashable, now: float) -> None:
+        """``who`` was sent away for good."""
+        times = self._callers.pop(who, None)
+        if times is None or now >= times[-1] + max(self._window, self._penalty):
+            times = deque(maxlen=self._count)
+        times.append(now)
+        self._callers[who] = times
+        if len(self._callers) > _CALLERS:
+            self._callers.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._callers)
