@@ -1,0 +1,175 @@
+"""The parent's side: asks child processes, ends them when they take too long, starts others when asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from collab.errors import InternalError, InvalidRequest
+from collab.sandbox.messages import (
+    HEAD_BYTES,
+    Compact,
+    Compacted,
+    Failure,
+    Read,
+    Reply,
+    Request,
+    Value,
+    encode,
+    replies,
+)
+
+log = logging.getLogger(__name__)
+
+_IMPORT_PATH = str(Path(__file__).parents[2])
+
+
+class SandboxError(InternalError):
+    """The document could not be read or compacted. It is unharmed."""
+
+
+class Sandbox:
+    """Reads and compacts documents elsewhere. A child process of each kind, only while there is work.
+
+    ``idle_seconds``: how long a child waits for more before it is let go.
+    """
+
+    def __init__(self, *, idle_seconds: float = 30.0) -> None:
+        # a read that hangs must not hold up compaction, nor a long compaction the readers
+        self._compactor = _Child(idle_seconds)
+        self._reader = _Child(idle_seconds)
+
+    async def compact(
+        self, snapshot: bytes | None, updates: Sequence[bytes], seconds: float, index: bytes | None = None
+    ) -> Compacted:
+        """Merge a snapshot (with its gate's ``index``, if known) and the log rows behind it into one update.
+
+        The result was loaded into a fresh document there, and gave the same clocks and the same bytes. Raises
+        :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        """
+        reply = await self._compactor.ask(Compact(snapshot, index, list(updates), seconds))
+        assert isinstance(reply, Compacted)
+        return reply
+
+    async def read(self, update: bytes, roots: Mapping[str, str], form: str, root: str | None, seconds: float) -> Any:
+        """Show a document, given as one update, as plain values.
+
+        ``roots`` are the kinds of its roots (``map``, ``array``, ``text``, ``xml``). With ``form`` ``"json"``
+        the answer is a dict of all roots, or of ``root`` alone if it is named; with ``"text"`` it is ``root`` as
+        a string, empty if there is no such root. Raises :class:`SandboxError` if that fails or takes longer than
+        ``seconds``, and :class:`collab.errors.InvalidRequest` for the text of a map or array.
+        """
+        if form == "text":
+            if root is None or root not in roots:
+                return ""
+            if roots[root] not in {"text", "xml"}:
+                raise InvalidRequest(f"{root} is a {roots[root]} and has no text")
+        elif root is not None:
+            roots, root = {name: kind for name, kind in roots.items() if name == root}, None
+        reply = await self._reader.ask(Read(update, dict(roots), root, seconds))
+        assert isinstance(reply, Value)
+        return reply.value
+
+    async def close(self) -> None:
+        """End the children."""
+        await self._compactor.close()
+        await self._reader.close()
+
+
+class _Child:
+    """One child process at most, one request at a time."""
+
+    def __init__(self, idle_seconds: float) -> None:
+        self._idle_seconds = idle_seconds
+        self._turn = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def ask(self, request: Request) -> Reply:
+        async with self._turn:
+            if self._idle is not None:
+                self._idle.cancel()
+            whole = False
+            try:
+                reply = await self._exchange(request)
+                whole = True
+            finally:
+                if not whole:
+                    await self._end()
+            if isinstance(reply, Failure) and reply.fatal:
+                await self._end()
+            else:
+                self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._retire)
+        if isinstance(reply, Failure):
+            raise SandboxError(f"the document was refused: {reply.reason}")
+        return reply
+
+    async def _exchange(self, request: Request) -> Reply:
+        process = self._process
+        if process is None or process.returncode is not None:
+            process = self._process = await self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(request.seconds):
+                process.stdin.write(encode(request))
+                await process.stdin.drain()
+                size = int.from_bytes(await process.stdout.readexactly(HEAD_BYTES), "big")
+                reply: Reply = replies.decode(await process.stdout.readexactly(size))
+                return reply
+        except TimeoutError as error:
+            raise SandboxError(f"the document was not done with after {request.seconds:.1f} s") from error
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise SandboxError(f"the document ended its reader: {_fate(await process.wait())}") from error
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        path = os.pathsep.join(filter(None, (_IMPORT_PATH, os.environ.get("PYTHONPATH"))))
+        try:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "collab.sandbox",
+                str(os.getpid()),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        except OSError as error:
+            raise SandboxError(f"no process for it: {error}") from error
+
+    def _retire(self) -> None:
+        self._idle = None
+        self._leaving = asyncio.ensure_future(self.close())
+
+    async def close(self) -> None:
+        async with self._turn:
+            if self._idle is not None:
+                self._idle.cancel()
+                self._idle = None
+            await self._end()
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            process.kill()  # it holds nothing that has to be put away
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+def _fate(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"

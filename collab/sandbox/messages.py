@@ -1,0 +1,60 @@
+"""What a sandbox is asked and what it answers: MessagePack behind a length of eight bytes, big-endian."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+HEAD_BYTES = 8
+
+
+class Compact(msgspec.Struct, frozen=True, tag=True):
+    """Make one update of ``snapshot`` (whose gate is ``index``) and the log rows behind it."""
+
+    snapshot: bytes | None
+    index: bytes | None
+    updates: list[bytes]
+    seconds: float
+
+
+class Read(msgspec.Struct, frozen=True, tag=True):
+    """Show the document ``update`` as plain values: all ``roots`` (name -> kind), or ``root`` as text."""
+
+    update: bytes
+    roots: dict[str, str]
+    root: str | None
+    seconds: float
+
+
+class Compacted(msgspec.Struct, frozen=True, tag=True):
+    """A document as one update, and the index that a :class:`collab.wire.update.Gate` is made from."""
+
+    update: bytes
+    index: bytes
+
+
+class Value(msgspec.Struct, frozen=True, tag=True):
+    """What was read: values that JSON knows."""
+
+    value: Any
+
+
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    """Why it was not done. ``fatal``: the process no longer trusts itself and ends."""
+
+    reason: str
+    fatal: bool
+
+
+Request = Compact | Read
+Reply = Compacted | Value | Failure
+
+requests = msgspec.msgpack.Decoder(Request)
+replies = msgspec.msgpack.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """A message with its length in front."""
+    body = msgspec.msgpack.encode(message)
+    return len(body).to_bytes(HEAD_BYTES, "big") + body
