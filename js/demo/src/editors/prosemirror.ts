@@ -40,8 +40,9 @@ export const mount: Mount = (parent, room, _me, changed) => {
     }),
     attributes: { "aria-label": "ProseMirror document" },
     editable: () => editable,
-    dispatchTransaction(transaction) {
-      view.updateState(view.state.apply(transaction))
+    dispatchTransaction(this: EditorView, transaction) {
+      // Not `view`: the first transaction comes from within the constructor.
+      this.updateState(this.state.apply(transaction))
       changed()
     },
   })
