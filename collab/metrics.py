@@ -85,5 +85,5 @@ class _Values(Collector):
         for code, count in m.errors.items():
             errors.add_metric([code], count)
         yield errors
-        for name, (text, value) in self._gauges().items():
-            yield GaugeMetricFamily(name, text, value=value)
+        for name, (text, gauge) in self._gauges().items():
+            yield GaugeMetricFamily(name, text, value=gauge)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 import anyio
-from httpx_ws import aconnect_ws
+from httpx_ws import AsyncWebSocketSession, aconnect_ws
 from pycrdt import Doc, Provider, Text
 from pycrdt.websocket.websocket import HttpxWebsocket
 
@@ -19,14 +19,12 @@ async def write(url: str, name: str, words: str) -> str:
     """Append ``words`` to the text of a document and return the whole text."""
     doc: Doc[Text] = Doc()
     text = doc.get("codemirror", type=Text)
-    async with (
-        aconnect_ws(f"{url}/{name}") as websocket,
-        Provider(doc, HttpxWebsocket(websocket, name)) as provider,
-    ):
+    websocket: AsyncWebSocketSession
+    async with aconnect_ws(f"{url}/{name}") as websocket, Provider(doc, HttpxWebsocket(websocket, name)) as provider:
         await provider.synced.wait()
         text += words
     return str(text)
 
 
 if __name__ == "__main__":
-    print(anyio.run(write, *sys.argv[1:4]))
+    print(anyio.run(write, sys.argv[1], sys.argv[2], sys.argv[3]))

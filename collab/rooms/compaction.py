@@ -27,4 +27,4 @@ def should_compact(log: LogSize, *, leaving: bool = False) -> bool:
     """
     if leaving:
         return log.rows >= _ROWS_LEAVING
-    return log.rows >= _ROWS and log.bytes >= max(_BYTES, log.snapshot_bytes) or log.rows >= 20 * _ROWS
+    return (log.rows >= _ROWS and log.bytes >= max(_BYTES, log.snapshot_bytes)) or log.rows >= 20 * _ROWS

@@ -14,6 +14,7 @@ import pycrdt
 
 from collab.errors import InvalidRequest
 from collab.names import RoomKey
+from collab.rooms.merge import merge
 from collab.rooms.registry import Registry
 from collab.rooms.room import Room
 from collab.sandbox import Sandbox
@@ -70,7 +71,7 @@ class RoomHandle:
             yield doc
             doc.unobserve(subscription)
             if updates:
-                await self._apply(room, pycrdt.merge_updates(*updates), user)
+                await self._apply(room, merge(updates), user)
 
     async def apply(self, update: bytes, user: str | None = None) -> None:
         """Apply a Yjs update (encoding v1) as ``user``; returns once it is committed.

@@ -6,10 +6,11 @@ The waiting side of the live plane. Everything a room decides is in :mod:`collab
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-import logging
 from time import monotonic, time
+from typing import Any
 
 import pycrdt
 
@@ -101,8 +102,8 @@ class Registry:
             raise Unavailable("this document ended the server repeatedly and is closed for a while")
         try:
             record = await self._storage.load(key)
-            if record is None:
-                record = await self._seed(key)
+            if record is None or record.lineage is None:
+                record = await self._seed(key, record)
             room = self._build(key, record)
         except CollabError:
             raise
@@ -114,17 +115,17 @@ class Registry:
         self._idle_since[key] = monotonic()
         return room
 
-    async def _seed(self, key: RoomKey) -> Record | None:
+    async def _seed(self, key: RoomKey, record: Record | None) -> Record | None:
         seed = await self._hooks.load(key)
         if seed is None:
-            return None
+            return record
         Gate().check(seed)
         if await self._storage.create(Append(key, seed, None, time())):
             log.info("seeded %s", key)
         return await self._storage.load(key)
 
     def _build(self, key: RoomKey, record: Record | None) -> Room:
-        doc: pycrdt.Doc[object] = pycrdt.Doc()
+        doc: pycrdt.Doc[Any] = pycrdt.Doc()
         gate = Gate()
         seq = 0
         aside: Sequence[SetAside] = ()
@@ -162,7 +163,7 @@ class Registry:
             room.log = size_of(record)
         return room
 
-    def _load(self, doc: pycrdt.Doc[object], key: RoomKey, update: bytes, seq: int) -> None:
+    def _load(self, doc: pycrdt.Doc[Any], key: RoomKey, update: bytes, seq: int) -> None:
         seconds = 5.0 * (1 + len(update) / (4 * 1024 * 1024))
         self._blackbox.begin(key, update, seconds, seq)
         try:
@@ -246,10 +247,12 @@ class Registry:
             record = await self._storage.load(key)
             if record is None or not record.rows:
                 return
-            before = record.snapshot.update if record.snapshot is not None else None
+            before, index = None, None
+            if record.snapshot is not None:
+                before, index = record.snapshot.update, record.snapshot.index
             rows = [row.update for row in record.rows]
             seconds = 10.0 + sum(map(len, rows)) / (256 * 1024)
-            compacted = await self._sandbox.compact(before, rows, seconds)
+            compacted = await self._sandbox.compact(before, rows, seconds, index)
             seq = record.rows[-1].seq
             await self._storage.replace_snapshot(key, Snapshot(seq, compacted.update, compacted.index))
             self._metrics.compactions += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import pycrdt
 
@@ -74,7 +74,7 @@ class Room:
     def __init__(
         self,
         key: RoomKey,
-        doc: pycrdt.Doc[object],
+        doc: pycrdt.Doc[Any],
         gate: Gate,
         ring: Ring,
         *,

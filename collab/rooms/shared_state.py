@@ -30,7 +30,12 @@ class SharedState:
     """
 
     def __init__(
-        self, encode: Callable[[bytes], bytes], *, entries: int = 8, lifetime: float = 10.0, slack: int = 65536
+        self,
+        encode: Callable[[bytes], bytes],
+        *,
+        entries: int = 8,
+        lifetime: float = 10.0,
+        slack: int = 65536,
     ) -> None:
         self._encode = encode
         self._limit = entries

@@ -7,25 +7,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic, time
-from urllib.parse import parse_qsl
 
+import anyio
 from starlette.types import Receive, Scope, Send
 
-from collab.access.credentials import Authenticator, origin_allowed, token_from
-from collab.access.identity import Access, Identity
-from collab.access.limits import Strikes, TokenBucket
+from collab.access.credentials import Authenticator
+from collab.access.limits import TokenBucket
 from collab.entities.recorder import Recorder
 from collab.errors import (
     CollabError,
-    InternalError,
     InvalidName,
-    PermissionDenied,
-    RateLimitExceeded,
     Restarting,
 )
 from collab.metrics import Metrics
@@ -37,6 +33,7 @@ from collab.rooms.registry import Registry
 from collab.rooms.room import Room, RoomOptions
 from collab.sandbox import Sandbox
 from collab.server import http
+from collab.server.admission import Admission, Admitted, own_path
 from collab.server.connection import Connection
 from collab.server.hocuspocus_socket import HocuspocusSocket, SocketLimits
 from collab.server.settings import Settings
@@ -48,6 +45,7 @@ log = logging.getLogger(__name__)
 
 _ROOMS = "/rooms/"
 _HOCUSPOCUS = "/hocuspocus"
+_GOODBYE_SECONDS = 3.0
 
 
 class Collab:
@@ -55,7 +53,7 @@ class Collab:
 
     ``storage`` defaults to SQLite in ``settings.data``. ``blackbox`` and ``quarantined`` come from a supervisor:
     where to note what is being applied, and what ended the worker before. ``closed`` names rooms that it wants
-    to stay closed for a while. ``pages`` is a folder of static files served at ``/``.
+    to stay closed for a while.
     """
 
     def __init__(
@@ -68,13 +66,14 @@ class Collab:
         blackbox: BlackBox | None = None,
         quarantined: Sequence[SetAside] = (),
         closed: Callable[[RoomKey], bool] = lambda key: False,
-        pages: Path | None = None,
     ) -> None:
         self.settings = settings if settings is not None else Settings()
         self.hooks = hooks if hooks is not None else Hooks()
         self.metrics = Metrics()
         self._storage = storage if storage is not None else SqliteStorage(Path(self.settings.data))
-        self._authenticator = authenticator or Authenticator.from_settings(self.settings)
+        self.admission = Admission(
+            self.settings, authenticator or Authenticator.from_settings(self.settings), self.hooks
+        )
         self._quarantined = quarantined
         self._sandbox = Sandbox()
         self._recorder = Recorder(
@@ -99,10 +98,11 @@ class Collab:
         )
         self._locks = EditLocks()
         self._connections: dict[Connection, None] = {}
-        self._strikes = Strikes()
         self._tasks: list[asyncio.Task[None]] = []
+        self._empty = asyncio.Event()  # set when the last connection ends
         self._draining = False
         self._started = False
+        pages = Path(self.settings.pages) if self.settings.pages is not None else None
         self._http = http.build(self, pages)
         self.metrics.expose(self._gauges)
 
@@ -147,11 +147,12 @@ class Collab:
             return
         self._draining = True
         await self._registry.drain()
+        self._empty.clear()
         for connection in list(self._connections):
             connection.close(Restarting("the server is restarting"))
-        deadline = monotonic() + 3.0
-        while self._connections and monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        if self._connections:
+            with anyio.move_on_after(_GOODBYE_SECONDS):
+                await self._empty.wait()
         await self._recorder.flush()
 
     async def shutdown(self) -> None:
@@ -201,67 +202,66 @@ class Collab:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        path = own_path(scope)
-        try:
-            if self._draining:
-                raise Restarting("the server is restarting")
-            if not self._strikes.allowed(_caller(scope), monotonic()):
-                raise RateLimitExceeded("too many connections from here were closed for good")
-            self._check_origin(scope)
-            if path.startswith(_ROOMS):
-                identity, key, access = await self.admit_scope(scope, path.removeprefix(_ROOMS))
-            elif path != _HOCUSPOCUS:
-                raise InvalidName("no such endpoint")
-        except CollabError as error:
-            self.metrics.error(error.code)
-            await _deny(scope, send, error)
-            return
-        connection = self._connection(receive, send)
-        self._connections[connection] = None
-        await send({"type": "websocket.accept"})
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                if self._draining:
+                    raise Restarting("the server is restarting")
+                request = self.admission.read(scope)
+                path = own_path(scope)
+                stack.enter_context(self.admission.socket(request))
+                if path.startswith(_ROOMS):
+                    admitted = await self.admission.admit(request, path.removeprefix(_ROOMS))
+                    self.enter(admitted)
+                    stack.callback(self.leave, admitted)
+                elif path != _HOCUSPOCUS:
+                    raise InvalidName("no such endpoint")
+            except CollabError as error:
+                self.metrics.error(error.code)
+                await _deny(scope, send, error)
+                return
+            connection = self._connect(receive, send)
+            stack.callback(self._disconnect, connection)
+            await send({"type": "websocket.accept"})
             if path == _HOCUSPOCUS:
-                closed = await self._serve_hocuspocus(connection, scope)
+                closed = await self._serve_hocuspocus(connection, request)
             else:
-                closed = await self._serve_yjs(connection, send, identity, key, access)
-        finally:
-            del self._connections[connection]
-        if closed is not None and not closed.retryable:
-            self._strikes.strike(_caller(scope), monotonic())
+                closed = await self._serve_yjs(connection, send, admitted)
+            if closed is not None and not closed.retryable:
+                self.admission.strike(request)
 
-    async def _serve_yjs(
-        self, connection: Connection, send: Send, identity: Identity, key: RoomKey, access: Access
-    ) -> CollabError | None:
+    async def _serve_yjs(self, connection: Connection, send: Send, admitted: Admitted) -> CollabError | None:
         try:
-            room = await self._registry.open(key)
+            room = await self._registry.open(admitted.key)
         except CollabError as error:
             # y-websocket 2 comes back at once after a connection that was accepted: make it wait here instead
             await asyncio.sleep(1.0)
             await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
             return error
-        socket = YjsSocket(connection, self._registry, room, identity, access, self.settings.outbox_bytes)
-        self._opened(identity, key)
-        try:
-            return await connection.run(socket)
-        finally:
-            self._closed(identity, key)
+        socket = YjsSocket(
+            connection, self._registry, room, admitted.identity, admitted.access, self.settings.outbox_bytes
+        )
+        return await connection.run(socket)
 
-    async def _serve_hocuspocus(self, connection: Connection, scope: Scope) -> CollabError | None:
-        request = read_request(scope, self.settings)
+    async def _serve_hocuspocus(self, connection: Connection, request: Request) -> CollabError | None:
+        settings = self.settings
         socket = HocuspocusSocket(
             connection,
             self._registry,
             _Gatekeeper(self, request),
-            token=request.token,
-            limits=SocketLimits(documents=self.settings.max_documents_per_socket),
-            outbox_bytes=self.settings.outbox_bytes,
+            limits=SocketLimits(
+                documents=settings.max_documents_per_socket,
+                queued_bytes=settings.pre_auth_bytes,
+                queued_messages=settings.pre_auth_messages,
+                token_seconds=settings.pre_auth_seconds,
+            ),
+            outbox_bytes=settings.outbox_bytes,
             now=monotonic(),
         )
         return await connection.run(socket)
 
-    def _connection(self, receive: Receive, send: Send) -> Connection:
+    def _connect(self, receive: Receive, send: Send) -> Connection:
         settings = self.settings
-        return Connection(
+        connection = Connection(
             receive,
             send,
             metrics=self.metrics,
@@ -271,50 +271,27 @@ class Collab:
             heartbeat_seconds=settings.heartbeat_seconds,
             stall_seconds=settings.stall_seconds,
         )
+        self._connections[connection] = None
+        return connection
 
-    # who may do what
-
-    async def admit_scope(self, scope: Scope, name: str) -> tuple[Identity, RoomKey, Access]:
-        """Identify the sender of an HTTP request or WebSocket handshake and look up its rights on ``name``.
-
-        Raises :class:`collab.errors.CollabError`; what may not be read does not differ from what is not there.
-        """
-        raw = scope.get("raw_path")
-        if raw is not None and not raw.endswith(name.encode()):
-            raise InvalidName("escapes have no place in a document's name")
-        return await self.admit(read_request(scope, self.settings), name)
-
-    async def admit(self, request: Request, name: str) -> tuple[Identity, RoomKey, Access]:
-        """Identify a request and look up its rights on ``name``. Raises :class:`collab.errors.CollabError`."""
-        try:
-            identity = await self.hooks.authenticate(request)
-            if identity is None:
-                identity = self._authenticator.authenticate(request.token, time())
-            key = parse_name(identity.project, name)
-            access = await self.hooks.authorize(identity, key)
-        except CollabError:
-            raise
-        except Exception as error:
-            log.exception("a hook failed")
-            raise InternalError("the request could not be checked") from error
-        if access < Access.READ:
-            raise PermissionDenied("this identity may not open this document")
-        return identity, key, access
-
-    def _check_origin(self, scope: Scope) -> None:
-        headers = _headers(scope)
-        if not origin_allowed(headers, self.settings):
-            raise PermissionDenied("this origin is not allowed")
+    def _disconnect(self, connection: Connection) -> None:
+        del self._connections[connection]
+        if not self._connections:
+            self._empty.set()
 
     # sessions and housekeeping
 
-    def _opened(self, identity: Identity, key: RoomKey) -> None:
+    def enter(self, admitted: Admitted) -> None:
+        """A client is about to join. Raises :class:`collab.errors.RateLimitExceeded`; else :meth:`leave` follows."""
+        self.admission.enter(admitted.identity)
         if type(self.hooks).session_opened is not Hooks.session_opened:
-            self._registry.spawn(self.hooks.session_opened(identity, key))
+            self._registry.spawn(self.hooks.session_opened(admitted.identity, admitted.key))
 
-    def _closed(self, identity: Identity, key: RoomKey) -> None:
+    def leave(self, admitted: Admitted) -> None:
+        """A client has left."""
+        self.admission.leave(admitted.identity)
         if type(self.hooks).session_closed is not Hooks.session_closed:
-            self._registry.spawn(self.hooks.session_closed(identity, key))
+            self._registry.spawn(self.hooks.session_closed(admitted.identity, admitted.key))
 
     async def _beat(self) -> None:
         while True:
@@ -343,44 +320,20 @@ class _Gatekeeper:
         self._collab = collab
         self._request = request
 
-    async def admit(self, name: str, token: str | None) -> tuple[Identity, RoomKey, Access]:
-        request = self._request
-        return await self._collab.admit(Request(token, request.headers, request.query, request.client), name)
+    async def admit(self, name: str, token: str | None) -> Admitted:
+        return await self._collab.admission.admit_token(self._request, token, name)
 
     async def open(self, key: RoomKey) -> Room:
         return await self._collab._registry.open(key)
 
-    async def stateless(self, identity: Identity, key: RoomKey, payload: str) -> str | None:
-        return await self._collab.hooks.stateless(identity, key, payload)
+    async def stateless(self, admitted: Admitted, payload: str) -> str | None:
+        return await self._collab.hooks.stateless(admitted.identity, admitted.key, payload)
 
-    def opened(self, identity: Identity, key: RoomKey) -> None:
-        self._collab._opened(identity, key)
+    def enter(self, admitted: Admitted) -> None:
+        self._collab.enter(admitted)
 
-    def closed(self, identity: Identity, key: RoomKey) -> None:
-        self._collab._closed(identity, key)
-
-
-def own_path(scope: Scope) -> str:
-    """The path below the point where this application is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path.removeprefix(root) if root and path.startswith(root) else path
-
-
-def read_request(scope: Scope, settings: Settings) -> Request:
-    """What a handshake or HTTP request says of its sender."""
-    headers = _headers(scope)
-    query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
-    return Request(token_from(headers, query), headers, query, _caller(scope) or None)
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _caller(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else ""
+    def leave(self, admitted: Admitted) -> None:
+        self._collab.leave(admitted)
 
 
 async def _deny(scope: Scope, send: Send, error: CollabError) -> None:

@@ -7,8 +7,8 @@ One task reads, one writes; a reader that does not keep up blocks only the write
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 import logging
+from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic, perf_counter
 from typing import Any, Protocol
 

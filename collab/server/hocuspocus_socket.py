@@ -6,17 +6,18 @@ A document's messages wait, within limits, until its token is checked and its ro
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-import logging
 from time import monotonic
 from typing import Protocol
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Access
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
     InternalError,
+    InvalidRequest,
     PermissionDenied,
     RateLimitExceeded,
     SessionTimeout,
@@ -27,8 +28,11 @@ from collab.rooms.framing import HocuspocusFraming
 from collab.rooms.registry import Registry
 from collab.rooms.room import Room
 from collab.rooms.session import Session
+from collab.server.admission import Admitted
 from collab.server.connection import Connection
 from collab.wire import hocuspocus
+from collab.wire.hocuspocus import split_address
+from presence.lib0 import DecodeError
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +52,28 @@ class SocketLimits:
 class Gatekeeper(Protocol):
     """Checks tokens and opens rooms, on behalf of a socket."""
 
-    async def admit(self, name: str, token: str | None) -> tuple[Identity, RoomKey, Access]:
-        """Who holds ``token``, which room ``name`` is for them, and what they may do there."""
+    async def admit(self, name: str, token: str | None) -> Admitted:
+        """Who holds ``token`` (or that of the handshake), and what they may do in which room."""
 
     async def open(self, key: RoomKey) -> Room:
         """The open room."""
 
-    async def stateless(self, identity: Identity, key: RoomKey, payload: str) -> str | None:
+    async def stateless(self, admitted: Admitted, payload: str) -> str | None:
         """The application's answer to a stateless message."""
 
-    def opened(self, identity: Identity, key: RoomKey) -> None:
-        """A client has joined."""
+    def enter(self, admitted: Admitted) -> None:
+        """A client is about to join. Raises :class:`CollabError`."""
 
-    def closed(self, identity: Identity, key: RoomKey) -> None:
-        """A client has left."""
+    def leave(self, admitted: Admitted) -> None:
+        """A client that entered has left."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A document that is open: its session, and what it was opened with."""
+
+    session: Session
+    admitted: Admitted
 
 
 @dataclass(slots=True)
@@ -81,13 +93,12 @@ class HocuspocusSocket:
         "_deadline",
         "_gatekeeper",
         "_limits",
+        "_open",
         "_outbox_bytes",
         "_queued_bytes",
         "_queued_messages",
         "_registry",
-        "_sessions",
         "_tasks",
-        "_token",
         "_waiting",
     )
 
@@ -97,7 +108,6 @@ class HocuspocusSocket:
         registry: Registry,
         gatekeeper: Gatekeeper,
         *,
-        token: str | None,
         limits: SocketLimits,
         outbox_bytes: int,
         now: float,
@@ -105,12 +115,11 @@ class HocuspocusSocket:
         self._connection = connection
         self._registry = registry
         self._gatekeeper = gatekeeper
-        self._token = token  # of the handshake, for providers that are not given one
         self._limits = limits
         self._outbox_bytes = outbox_bytes
         self._deadline: float | None = now + limits.token_seconds
         self._waiting: dict[str, _Waiting] = {}
-        self._sessions: dict[str, Session] = {}
+        self._open: dict[str, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: set[str] = set()  # sessions that were asked for their next token
         self._queued_bytes = 0
@@ -123,13 +132,13 @@ class HocuspocusSocket:
             if isinstance(message, hocuspocus.Ping):
                 self._connection.send(hocuspocus.PONG)
             return
-        session = self._sessions.get(address)
-        if session is not None:
-            self._speak(address, session, message, now)
+        open_ = self._open.get(address)
+        if open_ is not None:
+            self._speak(address, open_.session, message, now)
             return
         waiting = self._waiting.get(address)
         if waiting is None:
-            if len(self._waiting) + len(self._sessions) >= self._limits.documents:
+            if len(self._waiting) + len(self._open) >= self._limits.documents:
                 raise RateLimitExceeded("too many documents on one socket", limit=self._limits.documents)
             waiting = self._waiting[address] = _Waiting()
         if isinstance(message, hocuspocus.Token) and waiting.task is None:
@@ -148,25 +157,26 @@ class HocuspocusSocket:
         assert room is not None
         match message:
             case hocuspocus.Stateless(payload=payload):
-                self._spawn(self._answer(session, room.key, payload))
+                self._spawn(self._answer(address, self._open[address].admitted, payload))
             case hocuspocus.BroadcastStateless(payload=payload):
                 if session.access >= Access.WRITE:
                     room.broadcast(payload, session)
             case hocuspocus.Token(token=token):
-                self._spawn(self._renew(address, session, token))
+                self._spawn(self._renew(address, token))
             case hocuspocus.Close():
-                self._close(address, session, now)
+                self._close(address, now)
             case hocuspocus.Ping() | hocuspocus.Pong():
                 pass
             case _:
                 room.receive(session, message, now)
 
     async def _admit(self, address: str, waiting: _Waiting, token: str) -> None:
-        framing = HocuspocusFraming(address)
         try:
-            name = hocuspocus.split_address(address)[0]
-            identity, key, access = await self._gatekeeper.admit(name, token or self._token)
-            room = await self._gatekeeper.open(key)
+            admitted = await self._gatekeeper.admit(split_address(address)[0], token)
+            room = await self._gatekeeper.open(admitted.key)
+            if self._waiting.get(address) is not waiting:
+                return  # closed by the client meanwhile
+            self._gatekeeper.enter(admitted)
         except CollabError as error:
             self._forget(address)
             if error.retryable:
@@ -174,82 +184,84 @@ class HocuspocusSocket:
             else:
                 self._connection.send(hocuspocus.permission_denied(address, error.message))
             return
-        if self._waiting.get(address) is not waiting:
-            return  # closed by the client meanwhile
         session = Session(
-            identity,
-            access,
-            framing,
+            admitted.identity,
+            admitted.access,
+            HocuspocusFraming(address),
             ready=lambda: self._connection.ready(session),
-            close=lambda error: self._end(address, session, error),
+            close=lambda error: self._end(address, error),
             outbox_bytes=self._outbox_bytes,
         )
         self._deadline = None
         self._forget(address)
-        self._sessions[address] = session
-        scope: hocuspocus.Scope = "read-write" if access >= Access.WRITE else "readonly"
+        self._open[address] = _Open(session, admitted)
+        scope: hocuspocus.Scope = "read-write" if admitted.access >= Access.WRITE else "readonly"
         session.outbox.reply(hocuspocus.authenticated(address, scope))
         room.join(session)
-        self._gatekeeper.opened(identity, key)
         now = monotonic()
         try:
             for message in waiting.messages:
-                self._speak(address, session, message, now)
+                if address in self._open:
+                    self._speak(address, session, message, now)
         except CollabError as error:
             self._connection.close(error)
+        except DecodeError as error:
+            self._connection.close(InvalidRequest(str(error)))
 
-    async def _answer(self, session: Session, key: RoomKey, payload: str) -> None:
-        answer = await self._gatekeeper.stateless(session.identity, key, payload)
+    async def _answer(self, address: str, admitted: Admitted, payload: str) -> None:
+        answer = await self._gatekeeper.stateless(admitted, payload)
         if answer is not None:
-            self._connection.send(hocuspocus.stateless(session.framing.address, answer))
+            self._connection.send(hocuspocus.stateless(address, answer))
 
-    async def _renew(self, address: str, session: Session, token: str) -> None:
+    async def _renew(self, address: str, token: str) -> None:
         """A provider sent another token: rights and expiry are those of the new one from now on."""
+        open_ = self._open[address]
         try:
-            identity, _, access = await self._gatekeeper.admit(hocuspocus.split_address(address)[0], token or self._token)
-            if identity.project != session.identity.project or identity.user_id != session.identity.user_id:
+            admitted = await self._gatekeeper.admit(split_address(address)[0], token)
+            if admitted.key != open_.admitted.key or admitted.identity.user_id != open_.admitted.identity.user_id:
                 raise PermissionDenied("a session cannot change its user")
         except CollabError as error:
-            self._end(address, session, error)
+            self._end(address, error)
         else:
-            session.identity, session.access = identity, access
+            open_.session.identity, open_.session.access = admitted.identity, admitted.access
             self._asked.discard(address)
 
-    def _end(self, address: str, session: Session, error: CollabError) -> None:
+    def _end(self, address: str, error: CollabError) -> None:
         """The room, or the clock, ends one document's session; the socket and its other documents go on."""
-        if self._sessions.get(address) is session:
-            if error.retryable:
-                self._connection.close(error)
-            else:
-                self._close(address, session, monotonic())
-                self._connection.send(hocuspocus.permission_denied(address, error.message))
-
-    def _close(self, address: str, session: Session, now: float) -> None:
-        if self._sessions.pop(address, None) is not session or session.room is None:
+        if address not in self._open:
             return
-        room = session.room
-        room.leave(session, now)
+        if error.retryable:
+            self._connection.close(error)
+        else:
+            self._close(address, monotonic())
+            self._connection.send(hocuspocus.permission_denied(address, error.message))
+
+    def _close(self, address: str, now: float) -> None:
+        open_ = self._open.pop(address)
+        room = open_.session.room
+        assert room is not None
+        room.leave(open_.session, now)
         self._registry.released(room)
-        self._gatekeeper.closed(session.identity, room.key)
+        self._gatekeeper.leave(open_.admitted)
         self._connection.send(hocuspocus.close(address, "closed"))
 
     def beat(self, now: float, wall: float) -> None:
         """End what has no valid token (any more)."""
         if self._deadline is not None and self._deadline <= now:
             self._connection.close(SessionTimeout("no valid token came in time"))
-        for address, session in list(self._sessions.items()):
-            expires_at = session.identity.expires_at
+        for address, open_ in list(self._open.items()):
+            expires_at = open_.session.identity.expires_at
             if expires_at is None:
                 continue
             if expires_at <= wall:
-                self._end(address, session, AuthenticationFailed("the token has expired"))
+                self._end(address, AuthenticationFailed("the token has expired"))
             elif expires_at - _ASK_AGAIN_SECONDS <= wall and address not in self._asked:
                 self._asked.add(address)
                 self._connection.send(hocuspocus.token_request(address))
 
     def keep_alive(self) -> None:
         """Providers give a connection up when they hear nothing; an empty awareness update is a sound."""
-        for address in self._sessions:
+        for address in self._open:
             self._connection.send(hocuspocus.heartbeat(address))
             break
 
@@ -257,8 +269,8 @@ class HocuspocusSocket:
         """Take the client out of all its rooms."""
         for task in self._tasks:
             task.cancel()
-        for address, session in list(self._sessions.items()):
-            self._close(address, session, now)
+        for address in list(self._open):
+            self._close(address, now)
 
     def _forget(self, address: str) -> None:
         waiting = self._waiting.pop(address, None)

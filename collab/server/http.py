@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from collab.access.identity import Access
 from collab.errors import CollabError, InternalError, InvalidRequest, PermissionDenied, TooLarge
 from collab.rooms.handle import RoomHandle
+from collab.server.admission import own_path
 
 if TYPE_CHECKING:
     from collab.server.app import Collab
@@ -56,7 +57,7 @@ def build(collab: Collab, pages: Path | None) -> Starlette:
 
     async def write(request: HttpRequest) -> Response:
         room, user_id = await _admit(collab, request, Access.WRITE)
-        await room.apply(await _body(request, collab.max_message_bytes), user_id)
+        await room.apply(await _body(request, collab.settings.max_message_bytes), user_id)
         return Response(status_code=204)
 
     routes: list[BaseRoute] = [
@@ -98,10 +99,12 @@ def _error(request: HttpRequest, error: CollabError) -> Response:
 
 
 async def _admit(collab: Collab, request: HttpRequest, wanted: Access) -> tuple[RoomHandle, str | None]:
-    identity, key, access = await collab.admit_scope(request.scope, request.path_params["name"])
-    if access < wanted:
+    sender = collab.admission.read(request.scope)
+    own_path(request.scope)
+    admitted = await collab.admission.admit(sender, request.path_params["name"])
+    if admitted.access < wanted:
         raise PermissionDenied("this identity may not do that")
-    return collab.handle(key), identity.user_id
+    return collab.handle(admitted.key), admitted.identity.user_id
 
 
 async def _body(request: HttpRequest, limit: int) -> bytes:

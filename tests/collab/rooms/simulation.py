@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pycrdt
 
@@ -53,7 +54,7 @@ class Ring:
 
 
 def room_of(ring: Ring, updates: list[bytes] | None = None, options: RoomOptions | None = None) -> Room:
-    doc: pycrdt.Doc[object] = pycrdt.Doc()
+    doc: pycrdt.Doc[Any] = pycrdt.Doc()
     gate = Gate()
     for update in updates or ():
         gate.commit(gate.check(update))
@@ -82,9 +83,7 @@ class Client:
         client_id: int | None = None,
         outbox_bytes: int = 1 << 20,
     ) -> None:
-        self.doc: pycrdt.Doc[pycrdt.Text] = (
-            pycrdt.Doc() if client_id is None else pycrdt.Doc(client_id=client_id)
-        )
+        self.doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc() if client_id is None else pycrdt.Doc(client_id=client_id)
         self.text = self.doc.get("t", type=pycrdt.Text)
         self.closed: CollabError | None = None
         self.received: list[yjs.Message] = []

@@ -1,8 +1,8 @@
 from collections.abc import Iterable, Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-import pytest
 
 from collab.errors import RateLimitExceeded
 from collab.rooms.outbox import Outbox

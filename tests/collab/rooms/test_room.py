@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
 import pycrdt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collab.access.identity import Access
 from collab.errors import ClientIdInUse, InvalidRequest, Quarantined, TooLarge, Unavailable
@@ -58,7 +58,7 @@ def test_edits_of_a_busy_moment_are_relayed_as_one_update() -> None:
 
 
 def test_a_session_is_not_sent_its_own_edits() -> None:
-    a, b = synced(room_of(Ring()), "a", "b")
+    a, _ = synced(room_of(Ring()), "a", "b")
     a.type("hello", now=10.0)
     assert a.listen() == []
 

@@ -1,6 +1,6 @@
+import pycrdt
 from hypothesis import given
 from hypothesis import strategies as st
-import pycrdt
 
 from collab.rooms.merge import merge
 from collab.rooms.shared_state import SharedState

@@ -1,0 +1,135 @@
+"""Who is let in: origin, host, credential, rights and numbers, checked before anything is accepted or loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import monotonic, time
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from collab.access.credentials import Authenticator
+from collab.access.handshake import client_address, host_allowed, is_loopback, origin_allowed, token_from
+from collab.access.identity import Access, Identity
+from collab.access.limits import Slots, Strikes
+from collab.errors import CollabError, InternalError, InvalidName, PermissionDenied, RateLimitExceeded
+from collab.names import RoomKey, parse_name
+from collab.rooms.hooks import Hooks, Request
+from collab.server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An identity, the document it asked for, and what it may do there."""
+
+    identity: Identity
+    key: RoomKey
+    access: Access
+
+
+class Admission:
+    """The gate of a server for people, as :mod:`collab.wire.update` is for bytes."""
+
+    def __init__(self, settings: Settings, authenticator: Authenticator, hooks: Hooks) -> None:
+        self._settings = settings
+        self._authenticator = authenticator
+        self._hooks = hooks
+        self._strikes = Strikes()
+        self._addresses = Slots(settings.max_sockets_per_address)
+        self._users = Slots(settings.max_sockets_per_user)
+        # Without credentials the Host header is all that tells a page whose name was pointed at this machine.
+        self._hosts = settings.allowed_hosts
+        if not self._hosts and authenticator.is_open and is_loopback(settings.host):
+            self._hosts = ["localhost", "127.0.0.1", "::1", settings.host]
+
+    def read(self, scope: Scope) -> Request:
+        """What a handshake or an HTTP request says of its sender.
+
+        Raises :class:`PermissionDenied` if the page it comes from, or the name it calls us by, is not allowed.
+        """
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+        found = token_from(headers, query, self._settings.token_cookie)
+        host = headers.get("host")
+        if not host_allowed(host, self._hosts):
+            raise PermissionDenied("this server is not called by that name")
+        if not origin_allowed(headers.get("origin"), host, self._settings.allowed_origins, found.from_cookie):
+            raise PermissionDenied("pages of this origin may not connect")
+        peer = scope.get("client")
+        address = client_address(
+            peer[0] if peer else None, headers.get("x-forwarded-for"), self._settings.trusted_proxies
+        )
+        return Request(found.token, headers, query, address)
+
+    async def admit(self, request: Request, name: str) -> Admitted:
+        """Identify a request and look up its rights on ``name``.
+
+        Raises :class:`CollabError`. What may not be read does not differ from what is not there.
+        """
+        try:
+            identity = await self._hooks.authenticate(request)
+            if identity is None:
+                identity = self._authenticator.authenticate(request.token, time())
+            key = parse_name(identity.project, name)
+            access = await self._hooks.authorize(identity, key)
+        except CollabError:
+            raise
+        except Exception as error:
+            log.exception("a hook failed")
+            raise InternalError("the request could not be checked") from error
+        if access < Access.READ:
+            raise PermissionDenied("this identity may not open this document")
+        return Admitted(identity, key, access)
+
+    async def admit_token(self, request: Request, token: str | None, name: str) -> Admitted:
+        """The same for a token that came in a message; without one, that of the handshake counts."""
+        return await self.admit(replace(request, token=token or request.token), name)
+
+    @contextmanager
+    def socket(self, request: Request) -> Iterator[None]:
+        """Count one open socket of an address. Raises :class:`RateLimitExceeded`."""
+        caller = request.client
+        if not self._strikes.allowed(caller, monotonic()):
+            raise RateLimitExceeded("too many connections from this address were closed for good")
+        if not self._addresses.take(caller):
+            raise RateLimitExceeded("too many connections from this address")
+        try:
+            yield
+        finally:
+            self._addresses.give_back(caller)
+
+    def enter(self, identity: Identity) -> None:
+        """Count one session of a verified user, until :meth:`leave`. Raises :class:`RateLimitExceeded`."""
+        if identity.user_id is not None and not self._users.take((identity.project, identity.user_id)):
+            raise RateLimitExceeded("too many sessions of this user")
+
+    def leave(self, identity: Identity) -> None:
+        """A session that was counted has ended."""
+        if identity.user_id is not None:
+            self._users.give_back((identity.project, identity.user_id))
+
+    def strike(self, request: Request) -> None:
+        """A connection was closed for good: the next ones of this address may have to wait."""
+        self._strikes.strike(request.client, monotonic())
+
+
+def own_path(scope: Scope) -> str:
+    """The path below the point where the application is mounted.
+
+    Raises :class:`InvalidName` if it was written with escapes: they have no place in a document's name, and
+    decoded, ``%2F`` would be a slash (servers differ in what they make of it).
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root):
+        path = path[len(root) :]
+    raw: Any = scope.get("raw_path")
+    if not path.isascii() or (raw is not None and not raw.partition(b"?")[0].endswith(path.encode())):
+        raise InvalidName("escapes have no place in a document's name")
+    return path
