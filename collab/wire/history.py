@@ -1,0 +1,154 @@
+"""What the gate remembers of a document: not its content, but where each of its elements lives.
+
+An element is addressed by ``(client, clock)``. Its *place* is a number: four times the type it lies in, plus
+``KEYED`` if it is an entry of a map or an attribute, plus ``GONE`` if it was first seen when it was deleted
+already. Type 0 is nowhere: what was collected as garbage, and all that is put into it. Neighbours mostly share
+their place, so places are kept in runs, and a text of any size that one client wrote is one run of eight bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+
+import msgspec
+
+KEYED, GONE, TYPE_SHIFT = 1, 2, 2
+NOWHERE = 0
+"""The place of garbage."""
+
+NOWHERE_KIND = 8
+ROOT_KIND, ROOT_MAP, ROOT_ARRAY, ROOT_TEXT, ROOT_XML = 16, 17, 18, 19, 20
+"""Kinds of types beyond those of Yjs (0 array, 1 map, 2 text, 3 XML element, 4 XML fragment, 6 XML text).
+
+What a root is, Yjs does not write down: its content tells, the highest number wins.
+"""
+
+_VERSION = 1
+
+
+class History:
+    """State vector, types, places and surrogate pairs of one document.
+
+    ``state`` is client id -> next clock; ``kinds`` and ``depths`` are by type; ``roots`` is root name -> type.
+    """
+
+    __slots__ = ("depths", "kinds", "pairs", "roots", "runs", "state", "types")
+
+    def __init__(self) -> None:
+        self.state: dict[int, int] = {}
+        self.runs: dict[int, tuple[array[int], array[int]]] = {}  # clocks where a run starts, its place
+        self.types: dict[int, tuple[array[int], array[int]]] = {}  # clocks of items that hold a type, the type
+        self.pairs: dict[int, array[int]] = {}  # clocks of the first halves of surrogate pairs
+        self.kinds = bytearray([NOWHERE_KIND])
+        self.depths = bytearray([0])
+        self.roots: dict[str, int] = {}
+
+    def place(self, client: int, clock: int) -> int:
+        """Where a known element lives."""
+        starts, places = self.runs[client]
+        return places[bisect_right(starts, clock) - 1]
+
+    def type_at(self, client: int, clock: int) -> int:
+        """The type that an item holds; 0 if it holds none."""
+        found = self.types.get(client)
+        if found is None:
+            return 0
+        clocks, types = found
+        i = bisect_left(clocks, clock)
+        return types[i] if i < len(clocks) and clocks[i] == clock else 0
+
+    def is_pair(self, client: int, clock: int) -> bool:
+        """Whether an element is the first half of a surrogate pair."""
+        clocks = self.pairs.get(client)
+        if clocks is None:
+            return False
+        i = bisect_left(clocks, clock)
+        return i < len(clocks) and clocks[i] == clock
+
+    def add_run(self, client: int, clock: int, place: int) -> None:
+        """Note that the elements of a client live at ``place``, from the first unknown clock on."""
+        own = self.runs.get(client)
+        if own is None:
+            self.runs[client] = (array("I", (clock,)), array("I", (place,)))
+        elif own[1][-1] != place:
+            own[0].append(clock)
+            own[1].append(place)
+
+    def add_type(self, client: int, clock: int, kind: int, depth: int) -> None:
+        """Register the type that an item holds. Its number is the next one."""
+        own = self.types.get(client)
+        if own is None:
+            own = self.types[client] = (array("I"), array("I"))
+        own[0].append(clock)
+        own[1].append(len(self.kinds))
+        self.kinds.append(kind)
+        self.depths.append(depth)
+
+    def add_root(self, name: str) -> None:
+        """Register a root of unknown kind. Its type is the next number."""
+        self.roots[name] = len(self.kinds)
+        self.kinds.append(ROOT_KIND)
+        self.depths.append(0)
+
+    def add_pair(self, client: int, clock: int) -> None:
+        """Register a surrogate pair, behind all that are known of its client."""
+        own = self.pairs.get(client)
+        if own is None:
+            own = self.pairs[client] = array("I")
+        own.append(clock)
+
+    def encode(self) -> bytes:
+        """Everything, as compact bytes."""
+        clients = [
+            (
+                client,
+                clock,
+                _rising(self.runs[client][0]),
+                self.runs[client][1].tobytes(),
+                *map(_rising, self.types.get(client, _NONE)),
+                _rising(self.pairs.get(client, _NONE[0])),
+            )
+            for client, clock in self.state.items()
+        ]
+        content = (_VERSION, sys.byteorder, clients, self.kinds, self.depths, self.roots)
+        return zlib.compress(msgspec.msgpack.encode(content), 1)
+
+    @classmethod
+    def decode(cls, data: bytes) -> History:
+        """Undo :meth:`encode`. Raises :class:`ValueError`."""
+        try:
+            content = _index.decode(zlib.decompress(data))
+        except (zlib.error, msgspec.MsgspecError) as error:
+            raise ValueError("not the index of a document") from error
+        version, byteorder, clients, kinds, depths, roots = content
+        if version != _VERSION or byteorder != sys.byteorder:
+            raise ValueError("the index is of another version")
+        history = cls()
+        history.kinds, history.depths, history.roots = bytearray(kinds), bytearray(depths), roots
+        for client, clock, starts, places, clocks, types, pairs in clients:
+            history.state[client] = clock
+            history.runs[client] = (_risen(starts), array("I", places))
+            if clocks:
+                history.types[client] = (_risen(clocks), _risen(types))
+            if pairs:
+                history.pairs[client] = _risen(pairs)
+        return history
+
+
+_NONE = (array("I"), array("I"))
+_index = msgspec.msgpack.Decoder(
+    tuple[int, str, list[tuple[int, int, bytes, bytes, bytes, bytes, bytes]], bytes, bytes, dict[str, int]]
+)
+
+
+def _rising(numbers: array[int]) -> bytes:
+    """Differences of rising numbers: they compress to a fraction."""
+    return array("I", [b - a for a, b in zip((0, *numbers), numbers, strict=False)]).tobytes()
+
+
+def _risen(data: bytes) -> array[int]:
+    return array("I", accumulate(array("I", data)))

@@ -1,0 +1,298 @@
+"""What one update would add to the history of a document, found without changing it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence, Set
+from heapq import heappop, heappush
+from itertools import groupby
+from operator import itemgetter
+
+from collab.wire.history import (
+    GONE,
+    KEYED,
+    NOWHERE,
+    ROOT_ARRAY,
+    ROOT_KIND,
+    ROOT_MAP,
+    ROOT_TEXT,
+    ROOT_XML,
+    TYPE_SHIFT,
+    History,
+)
+from collab.wire.structs import (
+    ANY,
+    BINARY,
+    DELETED,
+    EMBED,
+    FORMAT,
+    GC,
+    SKIP,
+    STRING,
+    TYPE,
+    Id,
+    Malformed,
+    Struct,
+)
+
+MAX_TYPE_DEPTH = 200
+"""Types in each other: the CRDT library and its readers recurse through all of them."""
+MAX_ROOTS = 4096
+"""Root types of one document."""
+SPLITS_A_PAIR = "it splits a character that takes two elements"
+
+
+class Gap(Exception):
+    """The update is well-formed but refers to what the room lacks."""
+
+
+class Stage:
+    """The structs of one update, each added after those that it refers to.
+
+    ``ends`` is client id -> next clock, of the clients in the update.
+    """
+
+    __slots__ = ("_base", "_history", "_kinds", "_numbers", "_pairs", "_runs", "_types", "_update", "ends")
+
+    def __init__(self, history: History, update: bytes, pairs: Set[Id]) -> None:
+        self.ends: dict[int, int] = {}
+        self._history = history
+        self._update = update
+        self._pairs = pairs
+        self._base = len(history.kinds)
+        self._runs: dict[int, tuple[list[int], list[int]]] = {}
+        self._types: list[tuple[Id | str, int, int]] = []  # item or name, kind, depth
+        self._numbers: dict[Id | str, int] = {}  # the same, to the type
+        self._kinds: dict[int, int] = {}  # what types turn out to be
+
+    def add_all(self, structs: Sequence[Struct]) -> None:
+        """Add structs, each after those that it refers to.
+
+        Raises :class:`Gap` if what one refers to is neither known nor among them, and :class:`Malformed`.
+        """
+        if structs[0][0] == structs[-1][0]:
+            for struct in structs:
+                if self._add(struct) is not None:
+                    raise Gap("it refers to something unknown")
+            return
+        ready = [(list(block), 0) for _, block in groupby(structs, itemgetter(0))]
+        ready.reverse()
+        # by client: the blocks that wait for one of its clocks, the lowest first
+        waiting: dict[int, list[tuple[int, int, list[Struct], int]]] = {}
+        number = 0
+        while ready:
+            block, i = ready.pop()
+            client = block[0][0]
+            while i < len(block):
+                missing = self._add(block[i])
+                if missing is not None:
+                    number += 1
+                    heappush(waiting.setdefault(missing[0], []), (missing[1], number, block, i))
+                    break
+                i += 1
+            heap = waiting.get(client)
+            while heap and heap[0][0] < self.ends[client]:
+                ready.append(heappop(heap)[2:])
+        if any(waiting.values()):
+            raise Gap("it refers to something unknown")
+
+    def _add(self, struct: Struct) -> Id | None:
+        """Add a struct; or say which element it waits for."""
+        client, clock, length, ref, origin, right, parent, key, start, _ = struct
+        history = self._history
+        end = self.ends.get(client)
+        if end is None:
+            end = self.ends[client] = history.state.get(client, 0)
+        if clock > end or ref == SKIP:
+            raise Gap("it leaves something out")
+        place = NOWHERE
+        if origin is not None:
+            place = self._place(origin, client, clock)
+            if place < 0:
+                return origin
+            if self.is_pair(origin[0], origin[1]):
+                raise Malformed(SPLITS_A_PAIR)
+        if right is not None:
+            left, place = place, self._place(right, client, clock)
+            if place < 0:
+                return right
+            if self.is_pair(right[0], right[1] - 1):
+                raise Malformed(SPLITS_A_PAIR)
+            if place & KEYED:
+                raise Malformed("an entry names a right neighbour")
+            if origin is not None and (left | GONE) != (place | GONE):
+                if left >> TYPE_SHIFT and place >> TYPE_SHIFT:
+                    raise Malformed("an element lies between neighbours in different types")
+                raise Gap("one of its neighbours was collected as garbage")
+        if parent is not None:
+            if isinstance(parent, str):
+                place = self._root(parent)
+            else:
+                place = self._place(parent, client, clock)
+                if place < 0:
+                    return parent
+                place = self._type(parent, place)
+            if key is not None and place:
+                place |= KEYED
+        after = clock + length
+        if after <= end:
+            return None  # known: the library leaves it out
+        place = place & ~GONE if ref != GC and place >> TYPE_SHIFT else NOWHERE
+        if clock < end and ref != GC:
+            self._check_overlap(client, end, place)
+        if place:
+            self._check_content(place, ref, length, start)
+            if ref == TYPE:
+                self._add_type((client, clock), self._update[start], place)
+            elif ref == DELETED:
+                place |= GONE
+        self._add_run(client, end, place)
+        self.ends[client] = after
+        return None
+
+    def _place(self, element: Id, client: int, clock: int) -> int:
+        """Where an element lives that is known, or added already; -1 if it is neither.
+
+        To a struct of ``client`` at ``clock`` none of its own elements may refer, nor what comes behind it.
+        """
+        other, at = element
+        if other == client:
+            if at >= clock:
+                raise Malformed("an element refers to itself or to a later one of its writer")
+        elif at >= self.ends.get(other, 0) and at >= self._history.state.get(other, 0):
+            return -1
+        if at < self._history.state.get(other, 0):
+            return self._history.place(other, at)
+        starts, places = self._runs[other]
+        return places[bisect_right(starts, at) - 1]
+
+    def _root(self, name: str) -> int:
+        number = self._history.roots.get(name) or self._numbers.get(name)
+        if number is None:
+            if len(self._history.roots) + len(self._numbers) >= MAX_ROOTS:
+                raise Malformed("too many root types")
+            number = self._register(name, ROOT_KIND, 0)
+        return number << TYPE_SHIFT
+
+    def _type(self, item: Id, place: int) -> int:
+        number = self._history.type_at(item[0], item[1]) or self._numbers.get(item)
+        if number:
+            return number << TYPE_SHIFT
+        if place & GONE or not place >> TYPE_SHIFT:
+            return NOWHERE  # it may have been a type; what is put into it now is garbage from the start
+        raise Malformed("a parent is not a type")
+
+    def _register(self, what: Id | str, kind: int, depth: int) -> int:
+        number = self._base + len(self._types)
+        self._types.append((what, kind, depth))
+        self._numbers[what] = number
+        return number
+
+    def _add_type(self, item: Id, kind: int, place: int) -> None:
+        number = place >> TYPE_SHIFT
+        outer = self._history.depths[number] if number < self._base else self._types[number - self._base][2]
+        if outer >= MAX_TYPE_DEPTH:
+            raise Malformed("types are nested too deeply")
+        self._register(item, kind, outer + 1)
+
+    def _add_run(self, client: int, clock: int, place: int) -> None:
+        own = self._runs.get(client)
+        if own is None:
+            self._runs[client] = ([clock], [place])
+        elif own[1][-1] != place:
+            own[0].append(clock)
+            own[1].append(place)
+
+    def _check_overlap(self, client: int, end: int, place: int) -> None:
+        """A struct whose beginning is known must go on where that is, or the library would link two lists."""
+        if self.is_pair(client, end - 1):
+            raise Malformed(SPLITS_A_PAIR)
+        if place & KEYED or self._place((client, end - 1), client, end) | GONE != place | GONE:
+            raise Gap("it repeats something in another way")
+
+    def _check_content(self, place: int, ref: int, length: int, start: int) -> None:
+        number = place >> TYPE_SHIFT
+        kind = self._history.kinds[number] if number < self._base else self._types[number - self._base][1]
+        if place & KEYED:
+            allowed = _ENTRIES[kind]
+            if length > 1 and ref != DELETED:
+                raise Malformed("an entry has more than one value")
+        else:
+            allowed = _ELEMENTS[kind]
+        if not allowed >> ref & 1:
+            raise Malformed("a type holds content of a kind that it cannot hold")
+        if kind >= ROOT_KIND:
+            self._learn(number, kind, ref, place & KEYED, start)
+
+    def _learn(self, number: int, kind: int, ref: int, keyed: int, start: int) -> None:
+        seen = ROOT_KIND
+        if keyed:
+            seen = ROOT_MAP
+        elif ref in _TEXTUAL:
+            seen = ROOT_TEXT
+        elif ref == TYPE:
+            seen = ROOT_XML if self._update[start] in _XML else ROOT_ARRAY
+        elif ref != DELETED:
+            seen = ROOT_ARRAY
+        if seen > kind:
+            self._kinds[number] = max(seen, self._kinds.get(number, 0))
+
+    def is_pair(self, client: int, clock: int) -> bool:
+        """Whether an element, known or new, is the first half of a surrogate pair."""
+        return (bool(self._pairs) and (client, clock) in self._pairs) or self._history.is_pair(client, clock)
+
+    def before(self) -> dict[int, int]:
+        """The clients with new structs -> their clocks in the history."""
+        state = self._history.state
+        return {client: state.get(client, 0) for client, end in self.ends.items() if end > state.get(client, 0)}
+
+    def commit(self) -> None:
+        """Make it part of the history. Raises :class:`ValueError` if that has changed in between."""
+        history = self._history
+        if len(history.kinds) != self._base:
+            raise ValueError("another update was committed since this one was checked")
+        for what, kind, depth in self._types:
+            if isinstance(what, str):
+                history.add_root(what)
+            else:
+                history.add_type(what[0], what[1], kind, depth)
+        for number, kind in self._kinds.items():
+            history.kinds[number] = kind
+        for client, (starts, places) in self._runs.items():
+            for start, place in zip(starts, places, strict=True):
+                history.add_run(client, start, place)
+        for client, clock in sorted(self._pairs):
+            if clock >= history.state.get(client, 0):
+                history.add_pair(client, clock)
+        history.state.update(self.ends)
+
+
+def _refs(*refs: int) -> int:
+    return sum(1 << ref for ref in refs)
+
+
+_TEXTUAL = (STRING, EMBED, FORMAT)
+_XML = (3, 4, 6)
+_VALUES = _refs(DELETED, BINARY, TYPE, ANY)
+_TEXT = _refs(DELETED, STRING, EMBED, FORMAT, TYPE)
+_ENTRY = _VALUES | _refs(STRING)
+
+# kind of type -> what may stand in its list, and in its entries or attributes
+_ELEMENTS: Mapping[int, int] = {
+    0: _VALUES,
+    1: 0,
+    2: _TEXT,
+    3: _VALUES,
+    4: _VALUES,
+    6: _TEXT,
+    **dict.fromkeys((ROOT_KIND, ROOT_MAP, ROOT_ARRAY, ROOT_TEXT, ROOT_XML), _VALUES | _TEXT),
+}
+_ENTRIES: Mapping[int, int] = {
+    0: 0,
+    1: _VALUES,
+    2: _ENTRY,
+    3: _ENTRY,
+    4: _ENTRY,
+    6: _ENTRY,
+    **dict.fromkeys((ROOT_KIND, ROOT_MAP, ROOT_ARRAY, ROOT_TEXT, ROOT_XML), _ENTRY),
+}
