@@ -67,19 +67,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_document_bytes: Annotated[int, _option("Limits", "Bytes of one document, history included.", ge=1024)] = (
         256 * MIB
     )
-    messages_per_second: Annotated[float, _option("Limits", "Of one connection, on average. 0: no limit.", ge=0)] = (
-        2000.0
-    )
-    bytes_per_second: Annotated[float, _option("Limits", "Of one connection, on average. 0: no limit.", ge=0)] = (
-        16.0 * MIB
-    )
+    messages_per_second: Annotated[
+        float, _option("Limits", "Messages a second of one connection, on average. 0: no limit.", ge=0)
+    ] = 2000.0
+    bytes_per_second: Annotated[
+        float, _option("Limits", "Bytes a second of one connection, on average. 0: no limit.", ge=0)
+    ] = 16.0 * MIB
     max_documents_per_socket: Annotated[int, _option("Limits", "Documents on one Hocuspocus socket.", ge=1)] = 100
     max_sockets_per_address: Annotated[
         int, _option("Limits", "Open WebSockets from one IP address. 0: no limit.", ge=0)
     ] = 5000
     max_sockets_per_user: Annotated[int, _option("Limits", "Sessions of one verified user. 0: no limit.", ge=0)] = 500
     pre_auth_seconds: Annotated[
-        float, _option("Limits", "Until a Hocuspocus socket must have shown a valid token.", gt=0)
+        float, _option("Limits", "Seconds until a Hocuspocus socket must have shown a valid token.", gt=0)
     ] = 10.0
     pre_auth_bytes: Annotated[int, _option("Limits", "Bytes that may wait for a token to be checked.", ge=0)] = 5 * MIB
     pre_auth_messages: Annotated[int, _option("Limits", "Messages that may wait for a token to be checked.", ge=0)] = (
@@ -93,16 +93,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 64 * MIB
 
     heartbeat_seconds: Annotated[
-        float, _option("Pace", "Of silence after which a client is sent a sign of life.", gt=0, le=25)
+        float, _option("Pace", "Seconds of silence after which a client is sent a sign of life.", gt=0, le=25)
     ] = 15.0
-    ping_interval: Annotated[float, _option("Pace", "Between two WebSocket pings. 0: none.", ge=0)] = 20.0
-    ping_timeout: Annotated[float, _option("Pace", "Until a pinged peer that stays silent is dropped.", gt=0)] = 20.0
-    stall_seconds: Annotated[float, _option("Pace", "Until a client that does not read is dropped.", gt=0)] = 30.0
-    room_idle_seconds: Annotated[float, _option("Pace", "Until a room that nobody is in is closed.", ge=0)] = 30.0
-    flush_shortest: Annotated[float, _option("Pace", "Least time between two relays of a busy room.", ge=0, le=1)] = (
-        0.010
+    ping_interval: Annotated[float, _option("Pace", "Seconds between two WebSocket pings. 0: none.", ge=0)] = 20.0
+    ping_timeout: Annotated[
+        float, _option("Pace", "Seconds until a pinged peer that stays silent is dropped.", gt=0)
+    ] = 20.0
+    stall_seconds: Annotated[float, _option("Pace", "Seconds until a client that does not read is dropped.", gt=0)] = (
+        30.0
     )
-    flush_longest: Annotated[float, _option("Pace", "Most time between two relays of a busy room.", ge=0, le=10)] = (
+    room_idle_seconds: Annotated[float, _option("Pace", "Seconds until a room that nobody is in is closed.", ge=0)] = (
+        30.0
+    )
+    flush_shortest: Annotated[
+        float, _option("Pace", "Least seconds between two relays of a busy room.", ge=0, le=1)
+    ] = 0.010
+    flush_longest: Annotated[float, _option("Pace", "Most seconds between two relays of a busy room.", ge=0, le=10)] = (
         0.250
     )
     compression: Annotated[bool, _option("Pace", "Whether permessage-deflate is spoken: less traffic, more CPU.")] = (
