@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from time import monotonic, time
 from typing import Any
 
+import anyio
 import pycrdt
 
 from collab.entities.recorder import Recorder
@@ -29,6 +30,8 @@ from collab.storage.base import Append, Record, SetAside, Snapshot, Storage
 from collab.wire.update import Gap, Gate, Malformed
 
 log = logging.getLogger(__name__)
+
+_FLUSH_SECONDS = 4.0
 
 
 class Registry:
@@ -300,7 +303,12 @@ class Registry:
         self._draining = True
         for room in list(self.rooms.values()):
             room.relay_all()
-        await self._recorder.flush()
+        with anyio.move_on_after(_FLUSH_SECONDS) as scope:
+            await self._recorder.flush()
+        if scope.cancelled_caught:
+            log.error(
+                "the storage did not take everything in %s s; what is left was never acknowledged", _FLUSH_SECONDS
+            )
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

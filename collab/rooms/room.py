@@ -7,7 +7,8 @@ waits: time is an argument, what must be committed goes to ``ring.record``, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -175,13 +176,12 @@ class Room:
         old.relay_all()
         for session in list(old.sessions):
             self.join(session)
-            self._ask(session, counted=False)
+            with _closing(session):
+                self._ask(session, counted=False)
         for session, message in old._deferred:
             if session in self.sessions:
-                try:
+                with _closing(session):
                     self.receive(session, message, now)
-                except CollabError as error:
-                    session.close(error)
 
     # edits
 
@@ -258,9 +258,12 @@ class Room:
     def _claim(self, session: Session, checked: Checked, *, live: bool) -> None:
         """Two live writers under one client id diverge without any replica noticing: the second is refused.
 
-        A user's own new socket takes over from the old one, which may not be known to be dead yet.
+        A user's own new socket takes over from the old one, which may not be known to be dead yet; if the old one
+        writes again, both live, and it is refused after all.
         """
         for client in checked.before:
+            if client in session.lost:
+                raise ClientIdInUse("a newer session writes under this Yjs client id", client=client)
             owner = self._writers.get(client)
             if owner is session:
                 continue
@@ -271,6 +274,7 @@ class Room:
             if live:
                 if owner is not None:
                     owner.writes.discard(client)
+                    owner.lost.add(client)
                 self._writers[client] = session
                 session.writes.add(client)
 
@@ -478,3 +482,12 @@ class Room:
 
     def _encode(self, state_vector: bytes) -> bytes:
         return self.doc.get_update(state_vector)
+
+
+@contextmanager
+def _closing(session: Session) -> Iterator[None]:
+    """Whatever a session does wrong inside the block ends that session, and nothing else."""
+    try:
+        yield
+    except CollabError as error:
+        session.close(error)

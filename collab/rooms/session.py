@@ -28,6 +28,7 @@ class Session:
         "close",
         "framing",
         "identity",
+        "lost",
         "missed",
         "outbox",
         "room",
@@ -55,3 +56,4 @@ class Session:
         self.asked: deque[bool] = deque()  # our open first steps; whether the client counts its answer as unsaved
         self.missed = 0  # updates not taken in because something before them is lacking; a resync brings them
         self.writes: set[int] = set()  # Yjs client ids that this session writes under
+        self.lost: set[int] = set()  # those that a newer session of the same user took over

@@ -153,7 +153,6 @@ class Collab:
         if self._connections:
             with anyio.move_on_after(_GOODBYE_SECONDS):
                 await self._empty.wait()
-        await self._recorder.flush()
 
     async def shutdown(self) -> None:
         """Let go of everything."""

@@ -214,6 +214,19 @@ def test_case_22_a_users_new_socket_takes_its_client_id_over_from_the_old_one() 
     assert text_of(room) == "hello again!"
 
 
+def test_case_49_without_users_a_taken_over_session_that_still_writes_is_refused() -> None:
+    room = room_of(Ring())
+    first, second = Client(room, client_id=7), Client(room, client_id=7)
+    first.sync()
+    second.sync()
+    update = first.type("hello", now=10.0)
+    second.doc.apply_update(update)
+    second.type(" taken over", now=11.0)
+    first.listen()
+    with pytest.raises(ClientIdInUse):
+        first.type(" both live", now=12.0)
+
+
 def test_case_41_a_malformed_update_ends_its_sender_and_nobody_else() -> None:
     room = room_of(Ring())
     a, b = synced(room, "a", "b")
