@@ -27,10 +27,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run: seconds of measuring, a small load for a smoke test, trace files."""
+    """How to run: seconds of measuring, a small load for a smoke test, trace files, the server's core, and
+    for how many seconds to wait for memory to come back."""
 
     seconds: float = 8.0
     quick: bool = False
     trace: str | None = None
     friends: str | None = None
     core: int | None = None
+    patience: float = 45.0

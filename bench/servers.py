@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -96,8 +95,10 @@ SERVERS = {
         ),
         Server(
             "hocuspocus-sqlite",
-            lambda: f"@hocuspocus/server {node.version('@hocuspocus/server')}, whole documents stored in "
-            "SQLite 2 to 10 s after an edit",
+            lambda: (
+                f"@hocuspocus/server {node.version('@hocuspocus/server')}, whole documents stored in "
+                "SQLite 2 to 10 s after an edit"
+            ),
             _hocuspocus_sqlite,
             lambda room: "/",
             HocuspocusFraming,
@@ -105,8 +106,10 @@ SERVERS = {
         ),
         Server(
             "pycrdt-websocket",
-            lambda: f"pycrdt-websocket {version('pycrdt-websocket')} under hypercorn {version('hypercorn')} "
-            "and uvloop, documents in memory only",
+            lambda: (
+                f"pycrdt-websocket {version('pycrdt-websocket')} under hypercorn {version('hypercorn')} "
+                "and uvloop, documents in memory only"
+            ),
             _pycrdt_websocket,
             lambda room: f"/{room}",
         ),
@@ -125,7 +128,7 @@ def cores() -> tuple[int | None, int | None]:
 class Running:
     """A started server."""
 
-    def __init__(self, server: Server, port: int, process: subprocess.Popen[bytes], data: Path, log: Path) -> None:
+    def __init__(self, server: Server, port: int, process: asyncio.subprocess.Process, data: Path, log: Path) -> None:
         self.server = server
         self.port = port
         self.data = data
@@ -144,17 +147,17 @@ class Running:
     @property
     def alive(self) -> bool:
         """The process that was started has not ended."""
-        return self._process.poll() is None
+        return self._process.returncode is None
 
     async def stop(self, seconds: float = 15.0) -> None:
         """SIGTERM, and SIGKILL to what is left after ``seconds``."""
         if self.alive:
             self._process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(asyncio.to_thread(self._process.wait, seconds + 1), seconds)
-        except (TimeoutError, subprocess.TimeoutExpired):
+            await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError:
             self._process.kill()
-            self._process.wait()
+            await self._process.wait()
 
 
 def free_port() -> int:
@@ -180,8 +183,8 @@ async def start(server: Server, core: int | None, data: Path) -> Running:
         **dict(server.environment),
     }
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, env=environment
         )
     running = Running(server, port, process, data, log)
     deadline = asyncio.get_running_loop().time() + 30

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
+from typing import Any
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from pycrdt import Doc
 
 from bench.framing import Framing, Kind
+from bench.waiting import until
 from bench.yjs import state_vector
 
 BINARY = WSMsgType.BINARY
@@ -30,7 +32,7 @@ class Session(WSListener):
 
     def __init__(self, framing: Framing, *, watch: bool = False) -> None:
         self.framing = framing
-        self.doc: Doc[object] | None = Doc() if watch else None
+        self.doc: Doc[Any] | None = Doc() if watch else None
         self.updates: list[tuple[float, bytes]] = []
         self.presence: list[tuple[float, bytes]] = []
         self.messages = 0
@@ -69,7 +71,7 @@ class Session(WSListener):
                 if not self._counting:
                     self._take(whole)
         elif kind is WSMsgType.CLOSE:
-            self.ended = f"{int(frame.get_close_code())} {frame.get_close_reason()}"
+            self.ended = f"{frame.get_close_code()} {frame.get_close_reason()}"
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -80,7 +82,7 @@ class Session(WSListener):
             self.joined.set_exception(Closed(self.ended))
 
     def pause_writing(self) -> None:
-        """Nothing: who sends much asks for ``backlog``."""
+        """Nothing: who sends much waits until it is ``drained``."""
 
     def resume_writing(self) -> None:
         """Nothing."""
@@ -117,9 +119,11 @@ class Session(WSListener):
         if self.doc is not None:
             self.doc.apply_update(update)
 
-    @property
-    def backlog(self) -> int:
-        """Bytes that the socket has not taken yet."""
+    async def drained(self, limit: int) -> None:
+        """Wait until the socket has taken all but ``limit`` bytes."""
+        await until(lambda: self._backlog() <= limit, 600.0, 0.001)
+
+    def _backlog(self) -> int:
         return self._transport.underlying_transport.get_write_buffer_size() if self._transport else 0
 
     @property

@@ -83,9 +83,7 @@ class Line:
         if clock == 0:
             own = (self.client, 0)
             return update(own, insert(own, character, self._before, self._after))
-        return b"".join(
-            (self._head, uint(clock), self._origin, uint(clock - 1), self._tail, character, b"\x00")
-        )
+        return b"".join((self._head, uint(clock), self._origin, uint(clock - 1), self._tail, character, b"\x00"))
 
 
 def lines(client: int, count: int) -> tuple[bytes, list[tuple[Id | None, Id | None]]]:
@@ -164,7 +162,7 @@ def cursor(client: int, name: str, anchor: Id) -> str:
     return json.dumps({"user": user, "cursor": {"anchor": where, "head": where}}, separators=(",", ":"))
 
 
-WORDS = "the of and to in is that for it was on are as with his they at be this from have or by one".split()
+WORDS = ["the", "of", "and", "to", "in", "is", "that", "for", "it", "was", "on", "are", "as", "with", "they"]
 
 
 def document(size: int, seed: int = 1, authors: int = 8, batch: int = 128 * 1024) -> Iterator[bytes]:

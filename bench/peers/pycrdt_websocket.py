@@ -1,6 +1,5 @@
 """pycrdt-websocket under hypercorn and uvloop, as its manual starts it: `python pycrdt_websocket.py PORT`."""
 
-import asyncio
 import sys
 from typing import Any, cast
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -14,6 +13,7 @@ from bench.measure import Stopwatch, Window, percentile
 from bench.result import Options, Result
 from bench.servers import Running
 from bench.session import Session, join_all
+from bench.waiting import until
 from bench.yjs import Line, awareness_clocks, lines, runs
 
 WARM_UP = 2.0
@@ -45,9 +45,7 @@ CURSORS = Shape(1, 20, 5.0, cursors=300, moving=10.0)
 
 def small(shape: Shape) -> Shape:
     """The same shape, as small as a smoke test wants it."""
-    return Shape(
-        min(shape.rooms, 2), min(shape.typists, 4), shape.typing, min(shape.cursors, 3), shape.moving, 1, 2.0
-    )
+    return Shape(min(shape.rooms, 2), min(shape.typists, 4), shape.typing, min(shape.cursors, 3), shape.moving, 1, 2.0)
 
 
 @dataclass(slots=True)
@@ -80,19 +78,9 @@ async def _populate(server: Running, shape: Shape, index: int, rng: random.Rando
         for i, (session, _) in enumerate(sessions[shape.typists :])
     ]
     room = Room(typists, pointers)
-    await _until(lambda: all(session.state.get(BASE) == shape.typists for session in room.watched), 10.0)
+    await until(lambda: all(session.state.get(BASE) == shape.typists for session in room.watched), 10.0)
     author.close()
     return room
-
-
-async def _until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Whether a condition came true within so many seconds; looked at every 20 ms."""
-    deadline = perf_counter() + seconds
-    while not holds():
-        if perf_counter() > deadline:
-            return False
-        await asyncio.sleep(0.02)
-    return True
 
 
 def _complete(rooms: Sequence[Room]) -> bool:
@@ -198,7 +186,7 @@ async def steady(name: str, shape: Shape, server: Running, options: Options) -> 
     events = schedule(actors, warm_up + options.seconds)
     late = await play(events, [(warm_up, open_window), (warm_up + options.seconds, close_window)])
     last = perf_counter()
-    drained = await _until(lambda: _complete(rooms), shape.drain)
+    drained = await until(lambda: _complete(rooms), shape.drain)
     end = perf_counter()
     peak = server.tree.pss()
     lost = [session.ended for session in sessions if session.ended]

@@ -1,0 +1,211 @@
+"""`python -m bench`: run the loads, write the report."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvloop
+
+from bench import traces
+from bench.goals import LOADS
+from bench.node import Missing
+from bench.plots import draw
+from bench.report import render
+from bench.result import Options, Result
+from bench.servers import ROOT, SERVERS, cores, serving
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    loads = "\n".join(f"  {load.name:12} {load.about}" for load in LOADS.values())
+    servers = "\n".join(f"  {name}" for name in SERVERS)
+    top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run",
+        help="run loads and write a report",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"scenarios:\n{loads}\n\nservers:\n{servers}\n",
+    )
+    one = commands.add_parser("one", help="one load on one server; prints its result as JSON")
+    report = commands.add_parser("report", help="write the report and plots of a results file again")
+    report.add_argument("file", type=Path)
+    run.add_argument("scenario", nargs="*", choices=[*LOADS, []], help="default: all")
+    run.add_argument("--servers", help="names with commas between; default: what each load is meant for")
+    run.add_argument("--name", default=datetime.now(UTC).date().isoformat(), help="of the results' files")
+    run.add_argument("--out", type=Path, default=RESULTS, help="folder for results (default bench/results)")
+    run.add_argument("--repeat", type=int, default=1, help="run each so often and report medians")
+    one.add_argument("scenario", choices=LOADS)
+    one.add_argument("server", choices=SERVERS)
+    for command in (run, one):
+        command.add_argument("--seconds", type=float, default=8.0, help="of measuring in steady loads")
+        command.add_argument("--quick", action="store_true", help="tiny loads, to see that everything works")
+        command.add_argument(
+            "--trace",
+            action="append",
+            default=[],
+            help="a JSON or JSON.gz file of josephg/editing-traces; of one writer for b4, of two for friends "
+            "(may be given twice; synthetic without)",
+        )
+    return top
+
+
+def options(arguments: argparse.Namespace, core: int | None) -> Options:
+    """The options that the command line asks for. Raises ``OSError``, ``ValueError`` for a bad trace file."""
+    one = two = None
+    for file in arguments.trace:
+        if traces.load(file).get("numAgents", 1) > 1:
+            two = file
+        else:
+            one = file
+    seconds = min(arguments.seconds, 1.5) if arguments.quick else arguments.seconds
+    return Options(seconds=seconds, quick=arguments.quick, trace=one, friends=two, core=core)
+
+
+def run_one(arguments: argparse.Namespace) -> Result:
+    """One load on one server, in this process."""
+    load, server = LOADS[arguments.scenario], SERVERS[arguments.server]
+    for_server, for_load = cores()
+    if for_load is not None:
+        os.sched_setaffinity(0, {for_load})
+    chosen = options(arguments, for_server)
+
+    async def main() -> Result:
+        async with serving(server, for_server) as running:
+            try:
+                return await load.run(running, chosen)
+            except Exception as error:
+                log = running.log.read_text(errors="replace")[-1500:].strip()
+                if log:
+                    print(f"--- the end of {server.name}'s log:\n{log}", file=sys.stderr)
+                state = "" if running.alive else "; the server has ended"
+                return Result(load.name, server.name, invalid=f"{type(error).__name__}: {error}{state}")
+
+    gc.disable()
+    return uvloop.run(main())
+
+
+def _child(load: str, server: str, arguments: argparse.Namespace) -> Result:
+    """One load on one server, in a process of its own that is ended with its server when it takes too long."""
+    command = [sys.executable, "-m", "bench", "one", load, server, "--seconds", str(arguments.seconds)]
+    command += ["--quick"] if arguments.quick else []
+    command += [word for file in arguments.trace for word in ("--trace", file)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            answer, _ = process.communicate(timeout=LOADS[load].limit + arguments.seconds)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
+            for started in psutil.Process(process.pid).children(recursive=True):
+                started.kill()
+            process.kill()
+            if isinstance(stopped, KeyboardInterrupt):
+                raise
+            return Result(load, server, invalid=f"given up after {LOADS[load].limit:.0f} s")
+    try:
+        return Result(**json.loads(answer.splitlines()[-1]))
+    except (IndexError, ValueError):
+        return Result(load, server, invalid="the run failed")
+
+
+def _median(runs: list[Result]) -> Result:
+    """One result of several runs: the median of each number, all notes."""
+    good = [run for run in runs if run.invalid is None] or runs
+    numbers = {
+        key: statistics.median(run.numbers[key] for run in good if key in run.numbers) for key in good[0].numbers
+    }
+    notes = list(dict.fromkeys(note for run in good for note in run.notes))
+    return Result(good[0].scenario, good[0].server, numbers, notes, good[0].invalid)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    name = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            name = line.split(":", 1)[1].strip()
+            break
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{name}, {psutil.cpu_count()} cores, {memory:.0f} GB, {platform.system()}, Python {platform.python_version()}"
+    )
+
+
+def write(meta: dict[str, Any], results: list[Result], folder: Path) -> Path:
+    """Write results as JSON, Markdown and plots; returns the report's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = meta["name"]
+    data = {"meta": meta, "results": [result.as_json() for result in results]}
+    (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+    report = folder / f"{name}.md"
+    report.write_text(render(meta, results, draw(results, folder, name)))
+    return report
+
+
+def run_all(arguments: argparse.Namespace) -> int:
+    """All loads on all servers asked for; the number of runs that failed."""
+    chosen = arguments.scenario or list(LOADS)
+    named = arguments.servers.split(",") if arguments.servers else None
+    if named and (unknown := set(named) - set(SERVERS)):
+        raise SystemExit(f"no such server: {', '.join(sorted(unknown))} (there are {', '.join(SERVERS)})")
+    wanted = options(arguments, None)
+    for file, name in ((wanted.trace, "b4"), (wanted.friends, "friends")):
+        if file and name in chosen:
+            traces.script(name, traces.load(file), progress=True)
+    pairs = [(load, server) for load in chosen for server in named or LOADS[load].servers]
+    server_core, load_core = cores()
+    meta: dict[str, Any] = {
+        "name": arguments.name,
+        "machine": machine(),
+        "pinning": "Nothing is pinned: figures are rough."
+        if server_core is None
+        else f"Servers on core {server_core}, the load on core {load_core}.",
+        "servers": {},
+    }
+    results: list[Result] = []
+    began = time.monotonic()
+    failed = 0
+    for index, (load, server) in enumerate(pairs):
+        print(f"[{index + 1}/{len(pairs)}, {time.monotonic() - began:.0f} s] {load} on {server} …", flush=True)
+        result = _median([_child(load, server, arguments) for _ in range(arguments.repeat)])
+        results.append(result)
+        failed += result.invalid is not None
+        try:
+            meta["servers"][server] = SERVERS[server].about()
+        except Missing as missing:
+            meta["servers"][server] = str(missing)
+        said = result.invalid or ", ".join(f"{key} {value:g}" for key, value in list(result.numbers.items())[:9])
+        print(f"    {said}" + (f" ({'; '.join(result.notes)})" if result.notes else ""), flush=True)
+        report = write(meta, results, arguments.out)  # after each, so that an interrupted run has its report
+    print(f"{len(pairs)} runs in {time.monotonic() - began:.0f} s: {report}")
+    return failed
+
+
+def main() -> int:
+    """Run the command line; the exit code is 1 if any run failed."""
+    arguments = parser().parse_args()
+    if arguments.command == "one":
+        result = run_one(arguments)
+        print(json.dumps(result.as_json()))
+        return int(result.invalid is not None)
+    if arguments.command == "report":
+        data = json.loads(arguments.file.read_text())
+        print(write(data["meta"], [Result(**result) for result in data["results"]], arguments.file.parent))
+        return 0
+    return int(run_all(arguments) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

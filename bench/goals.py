@@ -1,0 +1,122 @@
+"""The loads by name, with the servers that take each by default, and the goals that ours has to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from bench.result import Options, Result
+from bench.scenarios import idle, joins, replay, typing
+from bench.servers import Running
+
+OURS = "collab"
+YARDSTICK = "y-websocket"
+FOUR = (OURS, YARDSTICK, "hocuspocus", "pycrdt-websocket")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A scenario. ``limit`` is after how many seconds one run of it is given up."""
+
+    name: str
+    about: str
+    run: Callable[[Running, Options], Awaitable[Result]]
+    servers: tuple[str, ...] = FOUR
+    limit: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What our server has to reach: a number at most (``<=``), at least (``>=``) or exactly (``==``) a limit.
+
+    With ``of`` the limit is a multiple of another server's number in the same run.
+    """
+
+    load: str
+    number: str
+    sense: str
+    limit: float
+    of: str | None = None
+
+    def met(self, value: float, base: float) -> bool:
+        """Whether a value reaches the goal; ``base`` is the other server's number, or 1."""
+        limit = self.limit * base
+        return value <= limit if self.sense == "<=" else value >= limit if self.sense == ">=" else value == limit
+
+    def __str__(self) -> str:
+        sign = {"<=": "≤", ">=": "≥", "==": "="}[self.sense]
+        return f"{self.number} {sign} {self.limit:g}" + (f" x {self.of}" if self.of else "")
+
+
+LOADS = {
+    load.name: load
+    for load in (
+        Load(
+            "typists200",
+            "200 people type 5 characters a second each in one document",
+            partial(typing.steady, "typists200", typing.TYPISTS_200),
+        ),
+        Load(
+            "typists1000",
+            "1,000 people type 5 characters a second each in one document",
+            partial(typing.steady, "typists1000", typing.TYPISTS_1000),
+        ),
+        Load(
+            "rooms100",
+            "100 documents, two people type 10 characters a second each in each of them",
+            partial(typing.steady, "rooms100", typing.ROOMS_100),
+            (OURS, "collab-hocuspocus", YARDSTICK, "hocuspocus", "hocuspocus-sqlite", "pycrdt-websocket"),
+        ),
+        Load(
+            "cursors",
+            "20 people type 5 characters a second in one document, 300 others move their cursors 10 times a second",
+            partial(typing.steady, "cursors", typing.CURSORS),
+        ),
+        Load("join4", "150 clients at once join a document of 4 MB", partial(joins.joins, "join4", 4)),
+        Load(
+            "join20",
+            "150 clients at once join a document of 20 MB",
+            partial(joins.joins, "join20", 20),
+            (OURS, YARDSTICK),
+        ),
+        Load("idle", "2,000 sessions without activity in 1,000 rooms, then none", partial(idle.idle, "idle")),
+        Load(
+            "b4",
+            "a long trace of one writer, one edit per message, as fast as the server takes it",
+            partial(replay.one_writer, "b4"),
+            (OURS, YARDSTICK, "hocuspocus-sqlite"),
+            limit=180.0,
+        ),
+        Load(
+            "friends",
+            "a trace of two writers, replayed by two clients with its causality",
+            partial(replay.two_writers, "friends"),
+            (OURS, YARDSTICK, "hocuspocus-sqlite", "pycrdt-websocket"),
+        ),
+    )
+}
+
+GOALS = (
+    Goal("typists200", "p99_ms", "<=", 50),
+    Goal("typists200", "cpu_percent", "<=", 50),
+    Goal("typists1000", "p99_ms", "<=", 250),
+    Goal("typists1000", "cpu_percent", "<=", 95),
+    Goal("typists1000", "undelivered_percent", "==", 0),
+    Goal("rooms100", "cpu_per_edit_us", "<=", 1.0, YARDSTICK),
+    Goal("rooms100", "p99_ms", "<=", 2.0, YARDSTICK),
+    Goal("cursors", "p95_ms", "<=", 100),
+    Goal("join4", "all_joined_ms", "<=", 1000),
+    Goal("join4", "memory_per_document", "<=", 3),
+    Goal("join20", "all_joined_ms", "<=", 4000),
+    Goal("join20", "memory_per_document", "<=", 3),
+    Goal("idle", "memory_per_session_kb", "<=", 30),
+    Goal("idle", "memory_after_mb", "<=", 20),
+    Goal("b4", "exact", "==", 1),
+    Goal("b4", "exact_for_newcomer", "==", 1),
+    Goal("b4", "exact_after_restart", "==", 1),
+    Goal("b4", "disk_per_document", "<=", 1.2),
+    Goal("b4", "edits_per_s", ">=", 1.0, YARDSTICK),
+    Goal("friends", "exact", "==", 1),
+    Goal("friends", "exact_after_restart", "==", 1),
+)

@@ -1,0 +1,147 @@
+"""A client that joins a large document without keeping it: it reads into one shared buffer and counts.
+
+A browser's work of integrating 20 MB is not the server's, and 150 of them are not on one machine. So a joiner
+of the load parses only frame headers and the first bytes of each message, which lets one core take what the
+server's core can send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import struct
+from time import perf_counter
+from typing import cast
+
+from bench.framing import Framing, Kind
+
+SCRATCH = 1 << 20
+HEAD = 256
+"""How much of a large message is looked at."""
+
+
+def frame(payload: bytes) -> bytes:
+    """A masked binary frame (the mask is zero, so that nothing has to be masked)."""
+    size = len(payload)
+    if size < 126:
+        head = struct.pack("!BB", 0x82, 0x80 | size)
+    elif size < 1 << 16:
+        head = struct.pack("!BBH", 0x82, 0x80 | 126, size)
+    else:
+        head = struct.pack("!BBQ", 0x82, 0x80 | 127, size)
+    return head + bytes(4) + payload
+
+
+class Joiner(asyncio.BufferedProtocol):
+    """Joins one room; ``done`` is when the last byte of the server's state arrived.
+
+    With ``keep`` the state is kept for verification.
+    """
+
+    def __init__(self, framing: Framing, path: str, scratch: memoryview, *, keep: bool = False) -> None:
+        self.framing = framing
+        self.done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self.state = b""
+        self.size = 0
+        self._path = path
+        self._scratch = scratch
+        self._keep = keep
+        self._upgraded = False
+        self._bytes = bytearray()  # what has to be looked at: headers, and the head of the current message
+        self._left = 0  # payload bytes of the current frame that have not arrived
+        self._total = 0
+        self._opcode = 0
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the upgrade."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, not asyncio's
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._transport.write(
+            f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell who waits."""
+        if not self.done.done():
+            self.done.set_exception(error or ConnectionError("closed before the state had arrived"))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """All joiners read into the same buffer: each empties it before the next reads."""
+        return self._scratch
+
+    def buffer_updated(self, size: int) -> None:
+        """Take what arrived."""
+        if not self._upgraded:
+            self._bytes += self._scratch[:size]
+            end = self._bytes.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            if b" 101 " not in self._bytes[:end]:
+                self.done.set_exception(ConnectionError(bytes(self._bytes[:64]).decode("latin-1")))
+                return
+            del self._bytes[: end + 4]
+            self._upgraded = True
+            self._write(b"".join(frame(message) for message in self.framing.opening()))
+            rest = bytes(self._bytes)
+            self._bytes.clear()
+            self._read(memoryview(rest))
+            return
+        self._read(self._scratch[:size])
+
+    def _write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def _read(self, data: memoryview) -> None:
+        pos, size = 0, len(data)
+        while pos < size:
+            if not self._left:
+                # At most 14 bytes of header, gathered until complete.
+                self._bytes.append(data[pos])
+                pos += 1
+                self._left = self._header()
+                continue
+            take = min(self._left, size - pos)
+            if self._keep:
+                self._bytes += data[pos : pos + take]
+            elif len(self._bytes) < HEAD:
+                self._bytes += data[pos : pos + min(take, HEAD - len(self._bytes))]
+            pos += take
+            self._left -= take
+            if not self._left:
+                self._message(bytes(self._bytes))
+                self._bytes.clear()
+
+    def _header(self) -> int:
+        """The payload's length once the frame's header is complete, else 0."""
+        head = self._bytes
+        if len(head) < 2:
+            return 0
+        short = head[1] & 127
+        need = 2 + (2 if short == 126 else 8 if short == 127 else 0)
+        if len(head) < need:
+            return 0
+        self._opcode = head[0] & 15
+        self._total = short if short < 126 else int.from_bytes(head[2:need], "big")
+        head.clear()
+        return self._total
+
+    def _message(self, data: bytes) -> None:
+        if self._opcode != 2:
+            return
+        kind, payload = self.framing.read(data)
+        if kind is Kind.STEP1:
+            self._write(frame(self.framing.step2()))
+        elif kind is Kind.STEP2 and not self.done.done():
+            self.size = self._total
+            self.state = payload if self._keep else b""
+            self.done.set_result(perf_counter())
+
+    def close(self) -> None:
+        """Close the socket as a browser does."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._write(struct.pack("!BBIH", 0x88, 0x82, 0, 1000))
+            self._transport.close()

@@ -1,0 +1,86 @@
+"""Results as small SVG plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
+from bench.report import find
+from bench.result import Result
+
+COLOURS = {
+    "collab": "#2563eb",
+    "collab-hocuspocus": "#60a5fa",
+    "y-websocket": "#f59e0b",
+    "hocuspocus": "#84cc16",
+    "hocuspocus-sqlite": "#4d7c0f",
+    "pycrdt-websocket": "#a855f7",
+}
+PLOTS: dict[str, list[tuple[str, str, str, bool]]] = {
+    # plot: (load, number, title, logarithmic)
+    "latency": [
+        ("typists200", "p99_ms", "200 typists: p99, ms", True),
+        ("typists1000", "p99_ms", "1,000 typists: p99, ms", True),
+        ("rooms100", "p99_ms", "100 rooms: p99, ms", True),
+        ("cursors", "p95_ms", "300 cursors: edits p95, ms", True),
+    ],
+    "cpu": [
+        ("typists200", "cpu_per_delivery_us", "200 typists: CPU µs per delivery", False),
+        ("typists1000", "cpu_per_delivery_us", "1,000 typists: CPU µs per delivery", False),
+        ("rooms100", "cpu_per_edit_us", "100 rooms: CPU µs per edit", False),
+        ("b4", "edits_per_s", "B4 trace: edits/s", False),
+    ],
+    "memory": [
+        ("join4", "all_joined_ms", "150 joins, 4 MB: ms", True),
+        ("join20", "all_joined_ms", "150 joins, 20 MB: ms", True),
+        ("join4", "memory_peak_mb", "150 joins, 4 MB: peak MB", True),
+        ("idle", "memory_per_session_kb", "idle: KB per session", False),
+    ],
+}
+
+
+def _bars(axes: Axes, results: Sequence[Result], load: str, number: str, title: str, log: bool) -> None:
+    shown = [
+        (server, found.numbers[number])
+        for server in COLOURS
+        if (found := find(results, load, server)) and number in found.numbers
+    ]
+    names = [server for server, _ in shown][::-1]
+    values = [value for _, value in shown][::-1]
+    bars = axes.barh(names, values, color=[COLOURS[name] for name in names])
+    axes.bar_label(bars, fmt="{:,.3g}", padding=2, fontsize=7)
+    axes.set_title(title, fontsize=9)
+    axes.tick_params(labelsize=7)
+    axes.margins(x=0.25)
+    if log and values:
+        axes.set_xscale("log")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def draw(results: Sequence[Result], folder: Path, name: str) -> list[str]:
+    """Write the plots that the results allow; returns their file names."""
+    written = []
+    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        for plot, panels in PLOTS.items():
+            shown = [
+                panel for panel in panels if any(r.scenario == panel[0] and panel[1] in r.numbers for r in results)
+            ]
+            if not shown:
+                continue
+            figure, grid = pyplot.subplots(1, len(shown), figsize=(3.4 * len(shown), 1.9), squeeze=False)
+            for axes, panel in zip(grid[0], shown, strict=True):
+                _bars(axes, results, *panel)
+            figure.tight_layout()
+            file = f"{name}-{plot}.svg"
+            figure.savefig(folder / file, metadata={"Date": None})
+            pyplot.close(figure)
+            written.append(file)
+    return written

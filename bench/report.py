@@ -1,0 +1,133 @@
+"""Results as Markdown: goals with verdicts, and one table per load with ratios to the yardstick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.goals import GOALS, LOADS, OURS, YARDSTICK, Goal
+from bench.result import Result
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "typists200": (
+        "p50_ms", "p95_ms", "p99_ms", "cpu_percent", "cpu_per_delivery_us", "cpu_per_edit_us",
+        "deliveries_per_s", "messages_per_s", "undelivered_percent", "memory_end_mb", "generator_percent",
+    ),
+    "rooms100": (
+        "p50_ms", "p95_ms", "p99_ms", "cpu_percent", "cpu_per_edit_us", "deliveries_per_s",
+        "undelivered_percent", "memory_end_mb", "generator_percent",
+    ),
+    "cursors": (
+        "p50_ms", "p95_ms", "p99_ms", "cursor_p50_ms", "cursor_p95_ms", "cpu_percent", "messages_per_s",
+        "undelivered_percent", "generator_percent",
+    ),
+    "join4": (
+        "all_joined_ms", "p50_ms", "document_mb", "memory_peak_mb", "memory_per_document", "sent_mb_per_s",
+        "cpu_percent", "generator_percent",
+    ),
+    "idle": (
+        "memory_empty_mb", "memory_idle_mb", "memory_per_session_kb", "memory_after_mb", "back_after_s",
+        "cpu_percent", "join_s",
+    ),
+    "b4": (
+        "edits", "edits_per_s", "cpu_per_edit_us", "document_kb", "disk_kb", "disk_per_document", "exact",
+        "exact_for_newcomer", "exact_after_restart",
+    ),
+    "friends": (
+        "edits", "edits_per_s", "cpu_per_edit_us", "disk_per_document", "exact", "exact_after_restart",
+    ),
+}  # fmt: skip
+SAME = {"typists1000": "typists200", "join20": "join4"}
+RATIOS = {
+    "typists200": "cpu_per_delivery_us",
+    "typists1000": "cpu_per_delivery_us",
+    "rooms100": "cpu_per_edit_us",
+    "cursors": "p95_ms",
+    "join4": "all_joined_ms",
+    "join20": "all_joined_ms",
+    "idle": "memory_per_session_kb",
+    "b4": "edits_per_s",
+    "friends": "edits_per_s",
+}
+
+
+def number(value: float | None) -> str:
+    """A figure with three significant digits, thousands grouped; a dash if there is none."""
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, all columns but the first to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def find(results: Sequence[Result], load: str, server: str) -> Result | None:
+    """The result of a server under a load."""
+    return next((r for r in results if (r.scenario, r.server) == (load, server)), None)
+
+
+def verdict(goal: Goal, results: Sequence[Result]) -> tuple[str, str] | None:
+    """What was measured, and whether it reaches the goal; None if the run says nothing about it."""
+    ours = find(results, goal.load, OURS)
+    if ours is None or goal.number not in ours.numbers:
+        return None
+    value = ours.numbers[goal.number]
+    base = 1.0
+    if goal.of:
+        other = find(results, goal.load, goal.of)
+        if other is None or goal.number not in other.numbers:
+            return number(value), f"no {goal.of} in this run"
+        base = other.numbers[goal.number]
+    if ours.invalid:
+        return number(value), f"invalid: {ours.invalid}"
+    measured = number(value) + (f" ({value / base:.2f} x)" if goal.of and base else "")
+    if goal.met(value, base):
+        return measured, "reached"
+    short = value / (goal.limit * base) if goal.limit * base else 0.0
+    return measured, f"**missed** ({short:.2f} x the goal)" if short else "**missed**"
+
+
+def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str] = ()) -> str:
+    """The whole report."""
+    out = [f"# Benchmark {meta['name']}", ""]
+    out += [f"{meta['machine']}. {meta['pinning']} How it is measured: [README](../README.md).", ""]
+    rows = []
+    for goal in GOALS:
+        found = verdict(goal, results)
+        if found:
+            rows.append([goal.load, str(goal).replace("_", " "), *found])
+    if rows:
+        out += ["## Goals", "", *table(["load", "goal", "measured", "verdict"], rows), ""]
+    for plot in plots:
+        out += [f"![{plot.rsplit('-', 1)[-1].removesuffix('.svg')}]({plot})", ""]
+    for name, load in LOADS.items():
+        mine = [result for result in results if result.scenario == name]
+        if not mine:
+            continue
+        columns = [c for c in COLUMNS[SAME.get(name, name)] if any(c in r.numbers for r in mine)]
+        ratio = RATIOS[name]
+        yardstick = find(results, name, YARDSTICK)
+        base = yardstick.numbers.get(ratio) if yardstick else None
+        out += [f"## {name}", "", f"{load.about[0].upper()}{load.about[1:]}.", ""]
+        head = ["server", *(column.replace("_", " ") for column in columns)]
+        if base:
+            head.append(f"{ratio.replace('_', ' ')} ÷ {YARDSTICK}")
+        rows = []
+        for result in mine:
+            row = [result.server + ("" if result.invalid is None else " (invalid)")]
+            row += [number(result.numbers.get(column)) for column in columns]
+            if base:
+                row.append(number(result.numbers[ratio] / base) if ratio in result.numbers else "-")
+            rows.append(row)
+        out += [*table(head, rows), ""]
+        notes = [(r.server, [*([r.invalid] if r.invalid else []), *r.notes]) for r in mine]
+        out += [f"* {server}: {'; '.join(said)}." for server, said in notes if said]
+        if any(said for _, said in notes):
+            out.append("")
+    out += ["## Servers", "", *(f"* {name}: {about}." for name, about in meta["servers"].items()), ""]
+    return "\n".join(out)

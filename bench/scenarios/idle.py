@@ -1,0 +1,87 @@
+"""Two thousand sessions that do nothing, in a thousand rooms, and what remains when they have gone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from time import perf_counter
+
+from bench.measure import Stopwatch
+from bench.result import Options, Result
+from bench.servers import Running
+from bench.session import join_all
+from bench.waiting import until
+from bench.yjs import WORDS, awareness, insert, update
+
+SESSIONS = 2000
+ROOMS = 1000
+STATE = '{"user":{"name":"Ana","color":"#30bced"}}'
+BACK_MB = 20.0
+
+
+async def _warm(server: Running) -> None:
+    """Use everything once, so that lazy imports and first-time caches count as the empty server."""
+    sessions = [server.session(f"warm-{i}", watch=True) for i in range(4)]
+    await join_all(sessions)
+    for i, (session, _) in enumerate(sessions):
+        session.edit(update((i + 1, 0), insert((i + 1, 0), b"warm", None, None)))
+        session.send(session.framing.awareness(awareness(i + 1, 1, STATE)))
+    await asyncio.sleep(0.5)
+    for session, _ in sessions:
+        session.close()
+    await asyncio.sleep(1.0)
+
+
+async def idle(name: str, server: Running, options: Options) -> Result:
+    """Measure memory per idle session, and after all have gone."""
+    result = Result(name, server.server.name)
+    count, rooms = (20, 10) if options.quick else (SESSIONS, ROOMS)
+    await _warm(server)
+    empty = server.tree.pss()
+    rng = random.Random(5)
+    sessions = [server.session(f"idle-{i % rooms}") for i in range(count)]
+    began = perf_counter()
+    # The first of each room before the second: pycrdt-websocket loses clients who open a room together.
+    await join_all(sessions[:rooms])
+    await join_all(sessions[rooms:])
+    joining = perf_counter() - began
+    for i, (session, _) in enumerate(sessions):
+        client = rng.getrandbits(32)
+        if i < rooms:
+            text = " ".join(rng.choices(WORDS, k=20)).encode()
+            session.edit(update((client, 0), insert((client, 0), text, None, None)))
+        session.send(session.framing.awareness(awareness(client, 1, STATE)))
+        if i % 50 == 0:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(1 if options.quick else 4)
+    watch = Stopwatch(server.tree, options.core)
+    await asyncio.sleep(1 if options.quick else 4)
+    cost = watch.stop()
+    full = server.tree.pss()
+    lost = [session.ended for session, _ in sessions if session.ended]
+    for session, _ in sessions:
+        session.close()
+    began = perf_counter()
+    back = await until(
+        lambda: server.tree.pss() - empty < BACK_MB * 1e6, 5.0 if options.quick else options.patience, 0.5
+    )
+    settled = perf_counter() - began
+    if back:
+        await asyncio.sleep(1.0)
+    left = server.tree.pss()
+    result.numbers = {
+        "sessions": count,
+        "rooms": rooms,
+        "memory_empty_mb": round(empty / 1e6, 1),
+        "memory_idle_mb": round((full - empty) / 1e6, 1),
+        "memory_per_session_kb": round((full - empty) / 1e3 / count, 1),
+        "memory_after_mb": round((left - empty) / 1e6, 1),
+        "back_after_s": round(settled, 1),
+        "join_s": round(joining, 2),
+        **cost.shares(),
+    }
+    if not back:
+        result.notes.append(f"not back within {BACK_MB:.0f} MB after {settled:.0f} s")
+    if lost:
+        result.notes.append(f"{len(lost)} connections ended: {lost[0]}")
+    return result
