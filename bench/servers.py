@@ -62,6 +62,13 @@ def _pycrdt_websocket(port: int, data: Path) -> Command:
     return [sys.executable, str(node.PEERS / "pycrdt_websocket.py"), str(port)]
 
 
+UNLIMITED = (
+    ("COLLAB_MESSAGES_PER_SECOND", "0"),
+    ("COLLAB_BYTES_PER_SECOND", "0"),
+    ("COLLAB_ROOM_IDLE_SECONDS", "5"),
+)
+"""One client of the load does what many people do, and nobody waits half a minute to see a room closed."""
+
 SERVERS = {
     server.name: server
     for server in (
@@ -71,6 +78,7 @@ SERVERS = {
             _collab,
             lambda room: f"/rooms/documents/{room}",
             stored=True,
+            environment=UNLIMITED,
         ),
         Server(
             "collab-hocuspocus",
@@ -79,6 +87,7 @@ SERVERS = {
             lambda room: "/hocuspocus",
             HocuspocusFraming,
             stored=True,
+            environment=UNLIMITED,
         ),
         Server(
             "y-websocket",

@@ -46,7 +46,7 @@ def read_uint(data: bytes, pos: int) -> tuple[int, int]:
         shift += 7
 
 
-def insert(item: Id, text: bytes, origin: Id | None, right: Id | None, root: str = ROOT) -> bytes:
+def insert(text: bytes, origin: Id | None, right: Id | None, root: str = ROOT) -> bytes:
     """The struct (without its client's header) of ASCII ``text`` inserted between two characters."""
     info = STRING | (HAS_ORIGIN if origin else 0) | (HAS_RIGHT if right else 0)
     out = bytes([info])
@@ -82,14 +82,14 @@ class Line:
         self.clock = clock + 1
         if clock == 0:
             own = (self.client, 0)
-            return update(own, insert(own, character, self._before, self._after))
+            return update(own, insert(character, self._before, self._after))
         return b"".join((self._head, uint(clock), self._origin, uint(clock - 1), self._tail, character, b"\x00"))
 
 
 def lines(client: int, count: int) -> tuple[bytes, list[tuple[Id | None, Id | None]]]:
     """A document of ``count`` empty lines by one client: its update, and the two neighbours of each line."""
     first = (client, 0)
-    base = update(first, insert(first, b"\n" * count, None, None))
+    base = update(first, insert(b"\n" * count, None, None))
     ends: list[tuple[Id | None, Id | None]] = [
         ((client, i), (client, i + 1) if i + 1 < count else None) for i in range(count)
     ]
@@ -186,7 +186,7 @@ def document(size: int, seed: int = 1, authors: int = 8, batch: int = 128 * 1024
             text = " ".join(rng.choices(WORDS, k=rng.randrange(20, 80))).encode() + b"\n"
             item = (clients[who], clocks[who])
             starts.setdefault(who, clocks[who])
-            struct = insert(item, text, last, None)
+            struct = insert(text, last, None)
             structs.setdefault(who, []).append(struct)
             clocks[who] += len(text)
             last = (clients[who], clocks[who] - 1)

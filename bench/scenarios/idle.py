@@ -24,7 +24,7 @@ async def _warm(server: Running) -> None:
     sessions = [server.session(f"warm-{i}", watch=True) for i in range(4)]
     await join_all(sessions)
     for i, (session, _) in enumerate(sessions):
-        session.edit(update((i + 1, 0), insert((i + 1, 0), b"warm", None, None)))
+        session.edit(update((i + 1, 0), insert(b"warm", None, None)))
         session.send(session.framing.awareness(awareness(i + 1, 1, STATE)))
     await asyncio.sleep(0.5)
     for session, _ in sessions:
@@ -49,7 +49,7 @@ async def idle(name: str, server: Running, options: Options) -> Result:
         client = rng.getrandbits(32)
         if i < rooms:
             text = " ".join(rng.choices(WORDS, k=20)).encode()
-            session.edit(update((client, 0), insert((client, 0), text, None, None)))
+            session.edit(update((client, 0), insert(text, None, None)))
         session.send(session.framing.awareness(awareness(client, 1, STATE)))
         if i % 50 == 0:
             await asyncio.sleep(0.01)
