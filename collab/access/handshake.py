@@ -110,7 +110,7 @@ def _parse_origin(origin: str) -> tuple[str, str, int] | None:
 
 
 def _split_host(host: str, default_port: int) -> tuple[str, int] | None:
-    if "@" in host:
+    if "@" in host or host.endswith(":"):
         return None
     try:
         parts = urlsplit(f"//{host}")

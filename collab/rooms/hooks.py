@@ -36,7 +36,7 @@ class Hooks:
     """
 
     async def authenticate(self, request: Request) -> Identity | None:
-        """Who is this? ``None`` leaves the answer to the configured keys and issuers."""
+        """Who is this? ``None`` leaves the answer to the configured keys and issuers; without any it is no."""
         return None
 
     async def authorize(self, identity: Identity, key: RoomKey) -> Access:

@@ -13,15 +13,24 @@ from urllib.parse import parse_qsl
 from starlette.types import Scope
 
 from collab.access.credentials import Authenticator
-from collab.access.handshake import client_address, host_allowed, is_loopback, origin_allowed, token_from
+from collab.access.handshake import client_address, host_allowed, origin_allowed, token_from
 from collab.access.identity import Access, Identity
 from collab.access.limits import Slots, Strikes
-from collab.errors import CollabError, InternalError, InvalidName, PermissionDenied, RateLimitExceeded
+from collab.errors import (
+    AuthenticationFailed,
+    CollabError,
+    InternalError,
+    InvalidName,
+    PermissionDenied,
+    RateLimitExceeded,
+)
 from collab.names import RoomKey, parse_name
 from collab.rooms.hooks import Hooks, Request
 from collab.server.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_SAFE = ("GET", "HEAD")  # browsers send these without an origin, and let no foreign page read the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +52,8 @@ class Admission:
         self._strikes = Strikes()
         self._addresses = Slots(settings.max_sockets_per_address)
         self._users = Slots(settings.max_sockets_per_user)
-        # Without credentials the Host header is all that tells a page whose name was pointed at this machine.
-        self._hosts = settings.allowed_hosts
-        if not self._hosts and authenticator.is_open and is_loopback(settings.host):
-            self._hosts = ["localhost", "127.0.0.1", "::1", settings.host]
+        # an application that asks for credentials itself does not become open by answering "I do not know"
+        self._asks_itself = type(hooks).authenticate is not Hooks.authenticate
 
     def read(self, scope: Scope) -> Request:
         """What a handshake or an HTTP request says of its sender.
@@ -57,9 +64,10 @@ class Admission:
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
         found = token_from(headers, query, self._settings.token_cookie)
         host = headers.get("host")
-        if not host_allowed(host, self._hosts):
+        if not host_allowed(host, self._settings.allowed_hosts):
             raise PermissionDenied("this server is not called by that name")
-        if not origin_allowed(headers.get("origin"), host, self._settings.allowed_origins, found.from_cookie):
+        by_cookie = found.from_cookie and not (scope["type"] == "http" and scope["method"] in _SAFE)
+        if not origin_allowed(headers.get("origin"), host, self._settings.allowed_origins, by_cookie):
             raise PermissionDenied("pages of this origin may not connect")
         peer = scope.get("client")
         address = client_address(
@@ -75,6 +83,8 @@ class Admission:
         try:
             identity = await self._hooks.authenticate(request)
             if identity is None:
+                if self._asks_itself and self._authenticator.is_open:
+                    raise AuthenticationFailed("a credential is required")
                 identity = self._authenticator.authenticate(request.token, time())
             key = parse_name(identity.project, name)
             access = await self._hooks.authorize(identity, key)
