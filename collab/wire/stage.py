@@ -27,9 +27,11 @@ from collab.wire.structs import (
     EMBED,
     FORMAT,
     GC,
+    MAX_CLOCK,
     SKIP,
     STRING,
     TYPE,
+    Delete,
     Id,
     Malformed,
     Struct,
@@ -52,12 +54,26 @@ class Stage:
     ``ends`` is client id -> next clock, of the clients in the update.
     """
 
-    __slots__ = ("_base", "_history", "_kinds", "_numbers", "_pairs", "_runs", "_types", "_update", "ends")
+    __slots__ = (
+        "_base",
+        "_deleted",
+        "_deletes",
+        "_history",
+        "_kinds",
+        "_numbers",
+        "_pairs",
+        "_runs",
+        "_types",
+        "_update",
+        "ends",
+    )
 
-    def __init__(self, history: History, update: bytes, pairs: Set[Id]) -> None:
+    def __init__(self, history: History, update: bytes, deletes: Sequence[Delete], pairs: Set[Id]) -> None:
         self.ends: dict[int, int] = {}
         self._history = history
         self._update = update
+        self._deletes = deletes
+        self._deleted: dict[int, list[tuple[int, int]]] = {}  # by client, from and to
         self._pairs = pairs
         self._base = len(history.kinds)
         self._runs: dict[int, tuple[list[int], list[int]]] = {}
@@ -141,7 +157,7 @@ class Stage:
         if clock < end and ref != GC:
             self._check_overlap(client, end, place)
         if place:
-            self._check_content(place, ref, length, start)
+            self._check_content(client, clock, length, ref, place, start)
             if ref == TYPE:
                 self._add_type((client, clock), self._update[start], place)
             elif ref == DELETED:
@@ -210,14 +226,29 @@ class Stage:
         if place & KEYED or self._place((client, end - 1), client, end) | GONE != place | GONE:
             raise Gap("it repeats something in another way")
 
-    def _check_content(self, place: int, ref: int, length: int, start: int) -> None:
+    def _check_overwritten(self, client: int, clock: int, length: int) -> None:
+        """An entry with several values may only be what an undo manager keeps of overwritten ones.
+
+        Yjs joins neighbours of which both are deleted. Deleting only some of them would leave one alive behind
+        the entry's head: when its map is deleted, it is not, and stays behind with a parent that is gone.
+        """
+        if not self._deleted:
+            for other, start, size in self._deletes:
+                self._deleted.setdefault(other, []).append((start, start + size))
+            for ranges in self._deleted.values():
+                ranges.sort()
+        ranges = self._deleted.get(client, [])
+        i = bisect_right(ranges, (clock, MAX_CLOCK)) - 1
+        if i < 0 or ranges[i][1] < clock + length:
+            raise Malformed("an entry has more than one value")
+
+    def _check_content(self, client: int, clock: int, length: int, ref: int, place: int, start: int) -> None:
         number = place >> TYPE_SHIFT
         kind = self._history.kinds[number] if number < self._base else self._types[number - self._base][1]
         if place & KEYED:
             allowed = _ENTRIES[kind]
-            # Undo managers keep overwritten values, and yjs then writes neighbours as one. The last one counts.
-            if length > 1 and ref not in (DELETED, ANY):
-                raise Malformed("an entry has more than one value")
+            if length > 1 and ref != DELETED:
+                self._check_overwritten(client, clock, length)
         else:
             allowed = _ELEMENTS[kind]
         if not allowed >> ref & 1:

@@ -103,7 +103,7 @@ class Gate:
         Raises :class:`Malformed`, also for what no honest replica can have written, and :class:`Gap`.
         """
         structs, deletes, pairs = read(update)
-        stage = Stage(self._history, update, frozenset(pairs))
+        stage = Stage(self._history, update, deletes, frozenset(pairs))
         if structs:
             stage.add_all(structs)
         state = self._history.state
