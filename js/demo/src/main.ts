@@ -2,16 +2,21 @@
 
 import "./style.css"
 
+import { mount as codemirror } from "./editors/codemirror"
 import type { CollabEditor, Mount } from "./editors/editor"
+import { mount as prosemirror } from "./editors/prosemirror"
+import { mount as quill } from "./editors/quill"
+import { mount as tiptap } from "./editors/tiptap"
 import { icon } from "./icons"
 import { initials, invent, myself, rememberName } from "./people"
 import { type Kind, KINDS, Session, type Status } from "./session"
 
-const EDITORS: Record<Kind, { title: string; load: () => Promise<{ mount: Mount }> }> = {
-  codemirror: { title: "CodeMirror", load: () => import("./editors/codemirror") },
-  tiptap: { title: "Tiptap", load: () => import("./editors/tiptap") },
-  quill: { title: "Quill", load: () => import("./editors/quill") },
-  prosemirror: { title: "ProseMirror", load: () => import("./editors/prosemirror") },
+// All of them come with the page: one that were fetched on its first use would be missing when the server is away.
+const EDITORS: Record<Kind, { title: string; mount: Mount }> = {
+  codemirror: { title: "CodeMirror", mount: codemirror },
+  tiptap: { title: "Tiptap", mount: tiptap },
+  quill: { title: "Quill", mount: quill },
+  prosemirror: { title: "ProseMirror", mount: prosemirror },
 }
 /** "Saved" is shown after this many milliseconds without change, so that the word does not flicker. */
 const SETTLED = 250
@@ -48,7 +53,7 @@ class Page {
     this.session = this.join()
     this.drawTabs()
     this.bind()
-    void this.show(this.tab)
+    this.show(this.tab)
   }
 
   private join(): Session {
@@ -67,34 +72,33 @@ class Page {
     byId("editors").replaceChildren()
     this.session.destroy()
     this.session = this.join()
-    void this.show(this.tab)
+    this.show(this.tab)
   }
 
-  private async show(tab: Kind): Promise<void> {
+  private show(tab: Kind): void {
     this.tab = tab
-    const { session } = this
-    session.enter(tab)
+    this.session.enter(tab)
+    if (!this.panels.has(tab)) this.mount(tab)
     for (const [kind, panel] of this.panels) panel.hidden = kind !== tab
-    if (!this.panels.has(tab)) {
-      const panel = document.createElement("div")
-      panel.className = `editor ${tab}`
-      panel.id = `editor-${tab}`
-      panel.setAttribute("role", "tabpanel")
-      panel.setAttribute("aria-labelledby", `tab-${tab}`)
-      this.panels.set(tab, panel)
-      byId("editors").append(panel)
-      const { mount } = await EDITORS[tab].load()
-      // The document may have been left while the editor was loading.
-      if (session !== this.session) return
-      const host = document.createElement("div")
-      panel.append(host)
-      const editor = mount(host, session.rooms[tab], session.me, () => this.drawToolbarState())
-      if (this.locked) editor.setEditable(false)
-      this.editors.set(tab, editor)
-    }
     this.drawToolbar()
     this.redraw()
-    this.editors.get(this.tab)?.focus()
+    this.editors.get(tab)?.focus()
+  }
+
+  private mount(tab: Kind): void {
+    const panel = document.createElement("div")
+    const host = document.createElement("div")
+    panel.className = `editor ${tab}`
+    panel.id = `editor-${tab}`
+    panel.setAttribute("role", "tabpanel")
+    panel.setAttribute("aria-labelledby", `tab-${tab}`)
+    panel.append(host)
+    byId("editors").append(panel)
+    const { rooms, me } = this.session
+    const editor = EDITORS[tab].mount(host, rooms[tab], me, () => this.drawToolbarState())
+    if (this.locked) editor.setEditable(false)
+    this.panels.set(tab, panel)
+    this.editors.set(tab, editor)
   }
 
   private bind(): void {
@@ -108,7 +112,6 @@ class Page {
       location.hash = documentName.value
     })
     const myName = byId<HTMLInputElement>("my-name")
-    myName.value = this.session.me.name
     myName.addEventListener("change", () => {
       myName.value = myName.value.trim() || invent()
       rememberName(myName.value)
@@ -192,16 +195,18 @@ class Page {
     this.drawnPeople = drawn
     const mine = this.session.me.color
     byId("my-colour").style.backgroundColor = mine
+    const myName = byId<HTMLInputElement>("my-name")
+    myName.readOnly = this.session.named
+    if (myName.readOnly || document.activeElement !== myName) myName.value = this.session.me.name
     byId("avatars").replaceChildren(
       ...people.map((person) => {
         const avatar = document.createElement("button")
         avatar.type = "button"
         avatar.className = person.me ? "avatar mine" : "avatar"
-        avatar.setAttribute("role", "listitem")
         avatar.style.backgroundColor = person.color
         avatar.textContent = initials(person.name)
         avatar.title = person.me ? `${person.name} (you)` : `${person.name}, in ${EDITORS[person.tab].title}`
-        if (!person.me) avatar.addEventListener("click", () => void this.show(person.tab))
+        if (!person.me) avatar.addEventListener("click", () => this.show(person.tab))
         return avatar
       }),
     )
@@ -232,7 +237,7 @@ class Page {
         tab.setAttribute("role", "tab")
         tab.setAttribute("aria-controls", `editor-${kind}`)
         tab.append(EDITORS[kind].title, Object.assign(document.createElement("span"), { className: "dots" }))
-        tab.addEventListener("click", () => void this.show(kind))
+        tab.addEventListener("click", () => this.show(kind))
         return tab
       }),
     )

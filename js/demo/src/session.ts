@@ -30,6 +30,8 @@ export class Session {
   private readonly window = crypto.getRandomValues(new Uint32Array(2)).join("-")
   private token = sessionStorage.getItem(TOKEN_KEY) ?? ""
   private denied: string | null = null
+  /** Whether the token says who I am: then the server tells the others that name, whatever I claim. */
+  named = false
   private everConnected = false
 
   constructor(
@@ -52,6 +54,7 @@ export class Session {
     window.addEventListener("offline", this.dropSocket)
     window.addEventListener("online", this.reconnect)
     this.rooms = Object.fromEntries(KINDS.map((kind) => [kind, this.open(kind)])) as Record<Kind, Room>
+    this.takeName()
     this.publish()
   }
 
@@ -123,6 +126,8 @@ export class Session {
     this.token = token
     sessionStorage.setItem(TOKEN_KEY, token)
     this.denied = null
+    this.takeName()
+    this.publish()
     for (const { provider } of Object.values(this.rooms)) {
       provider.detach()
       provider.attach()
@@ -145,6 +150,12 @@ export class Session {
       awareness.setLocalStateField("user", this.me)
       awareness.setLocalStateField("window", { id: this.window, tab: this.tab })
     }
+  }
+
+  private takeName(): void {
+    const name = nameInToken(this.token)
+    this.named = name !== null
+    if (name !== null) this.me = makeUser(name, this.me.color)
   }
 
   private settleColour(): void {
@@ -177,4 +188,16 @@ function readPerson(state: Record<string, unknown>, me: boolean): Person | null 
   if (typeof user?.name !== "string" || typeof user.color !== "string") return null
   if (!/^#[0-9a-f]{6}$/i.test(user.color) || typeof place?.id !== "string" || !tab) return null
   return { ...makeUser(user.name, user.color), window: place.id, tab, me }
+}
+
+/** The name that a JSON web token gives its holder. */
+function nameInToken(token: string): string | null {
+  try {
+    const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")
+    const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0))
+    const { name } = JSON.parse(new TextDecoder().decode(bytes)) as { name?: unknown }
+    return typeof name === "string" ? name : null
+  } catch {
+    return null
+  }
 }

@@ -1,0 +1,150 @@
+"""The demo as a person has it: `collab demo` in processes of its own, and browser windows on its page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, expect
+
+EDITORS = ("codemirror", "tiptap", "quill", "prosemirror")
+PATIENCE = 20.0  # seconds until a condition that is waited for counts as missed
+
+# What a browser writes about every connection that fails while the server or the network is away on purpose.
+_UNREACHABLE = re.compile(r"WebSocket connection to .* failed|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED)")
+
+# An editor's own text, without the labels of remote carets and without placeholders.
+_TEXT = """
+(editor) => {
+  const copy = editor.cloneNode(true)
+  const others = '.caret, .cm-ySelectionCaret, .ql-cursors, .ql-ui, .cm-placeholder'
+  copy.querySelectorAll(others).forEach((element) => element.remove())
+  return copy.textContent.replace(/[\\u2060\\ufeff\\u200b]/g, '')
+}
+"""
+
+
+class Demo:
+    """`collab demo` on one port and one data folder, to be ended in any way and started again."""
+
+    def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.data = data
+        self.port = 0
+        self.process: asyncio.subprocess.Process | None = None
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("COLLAB_")}
+        self.environment = {**ours, **(settings or {})}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    async def start(self) -> None:
+        command = ("-m", "collab", "demo", "--port", str(self.port), "--data", str(self.data))
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdout=asyncio.subprocess.PIPE, env=self.environment
+        )
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            while line := await self.process.stdout.readline():
+                if said := re.search(rb"http://127\.0\.0\.1:(\d+)", line):
+                    self.port = int(said[1])
+                    return
+        raise AssertionError("the demo ended before it served")
+
+    async def stop(self) -> int:
+        """Ask it to stop, as systemd or Ctrl-C would; returns the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return await self._ended(self.process)
+
+    async def kill_everything(self) -> None:
+        """End the supervisor and all below it with SIGKILL."""
+        assert self.process is not None
+        supervisor = psutil.Process(self.process.pid)
+        for process in [supervisor, *supervisor.children(recursive=True)]:
+            process.kill()
+        await self._ended(self.process)
+
+    async def kill_worker(self) -> None:
+        """End the process that serves with SIGKILL; the supervisor lives on."""
+        assert self.process is not None
+        for child in psutil.Process(self.process.pid).children():
+            if "collab.server.worker" in child.cmdline():
+                child.kill()
+                return
+        raise AssertionError("the supervisor has no worker")
+
+    @staticmethod
+    async def _ended(process: asyncio.subprocess.Process) -> int:
+        async with asyncio.timeout(PATIENCE):
+            await process.communicate()  # to the end of its output, so that the pipe is closed
+            return await process.wait()
+
+
+class Window:
+    """One person's window on the page."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self.page = page
+        self.name = name
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(f"{name}: {error}"))
+        page.on("console", self._hear)
+
+    @classmethod
+    async def open(cls, context: BrowserContext, url: str, document: str, name: str) -> Window:
+        """Open a document as `name`, and wait until everything is there."""
+        window = cls(await context.new_page(), name)
+        # Only if there is none: a reload keeps the name that the person gave herself.
+        await window.page.add_init_script(
+            f"sessionStorage.getItem('collab.name') ?? sessionStorage.setItem('collab.name', {name!r})"
+        )
+        await window.page.goto(f"{url}#{document}")
+        return window
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not _UNREACHABLE.search(message.text):
+            self.complaints.append(f"{self.name}: {message.text}")
+
+    def area(self, editor: str) -> Locator:
+        return self.page.locator(f"#editor-{editor} [contenteditable]").first
+
+    async def show(self, editor: str) -> None:
+        await self.page.click(f"#tab-{editor}")
+        await expect(self.area(editor)).to_be_visible()
+
+    async def type(self, editor: str, text: str, *, at: str = "Control+End") -> None:
+        """Go to a place in the text and type."""
+        await self.area(editor).focus()
+        await self.page.keyboard.press(at)
+        await self.page.keyboard.type(text)
+
+    async def text(self, editor: str) -> str:
+        return str(await self.area(editor).evaluate(_TEXT))
+
+    async def sees(self, editor: str, text: str) -> None:
+        """Wait until the editor's text is exactly this."""
+        seen = ""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while (seen := await self.text(editor)) != text:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"{self.name} sees {seen!r} in {editor} instead of {text!r}") from None
+
+    def caret_of(self, editor: str, name: str) -> Locator:
+        labels = ".caret-label, .cm-ySelectionInfo, .ql-cursor-flag"
+        return self.page.locator(f"#editor-{editor}").locator(labels).filter(has_text=name)
+
+    def avatars(self) -> Locator:
+        return self.page.locator("#avatars .avatar")
+
+    async def is_told(self, status: str | re.Pattern[str]) -> None:
+        """Wait until the page says this about what is saved."""
+        await expect(self.page.locator("#status")).to_have_text(status)

@@ -1,0 +1,69 @@
+"""The page on a server that asks who is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import OpenWindow
+from tests.browser.demo import Demo, Window
+
+pytestmark = pytest.mark.browser
+
+SECRET = "a secret for tests, long enough for HS256"
+
+
+@pytest.fixture
+async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
+    """`collab demo` with a secret, so that it wants tokens."""
+    running = Demo(tmp_path / "data", {"COLLAB_JWT_SECRET": SECRET})
+    await running.start()
+    yield running
+    assert await running.stop() == 0
+
+
+def token(user: str, *options: str) -> str:
+    command = (sys.executable, "-m", "collab", "token", "--secret", SECRET, "--user", user, *options)
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+async def sign_in(person: Window, with_token: str) -> None:
+    await expect(person.page.get_by_text("This server asks for a token")).to_be_visible()
+    await person.page.get_by_label("Token").fill(with_token)
+    await person.page.get_by_role("button", name="Sign in").click()
+
+
+async def test_a_token_opens_the_document_and_names_its_holder(window: OpenWindow) -> None:
+    ada, alan = await window("Somebody"), await window("Someone")
+    await sign_in(ada, "not a token")
+    await expect(ada.page.locator("#denied-reason")).to_contain_text("not valid")
+    await sign_in(ada, token("ada", "--name", "Ada Lovelace"))
+    await ada.is_told("Saved")
+    await sign_in(alan, token("alan", "--name", "Alan Turing"))
+    await ada.type("codemirror", "signed")
+    await alan.sees("codemirror", "signed")
+    await expect(alan.caret_of("codemirror", "Ada Lovelace")).to_be_visible()
+    await expect(ada.page.get_by_label("Your name")).to_have_value("Ada Lovelace")
+
+    await ada.page.reload()
+    await ada.sees("codemirror", "signed")
+    await ada.is_told("Saved")
+
+
+async def test_a_reader_reads_and_cannot_write(window: OpenWindow) -> None:
+    ada, reader = await window("Ada"), await window("Reader")
+    await sign_in(ada, token("ada"))
+    await sign_in(reader, token("reader", "--access", "documents/*=read"))
+    await ada.type("codemirror", "look")
+    await reader.sees("codemirror", "look")
+    await reader.is_told("Read only")
+    await reader.page.click("#editor-codemirror .cm-content")
+    await reader.page.keyboard.type("no")
+    await ada.type("codemirror", "!")
+    for person in (ada, reader):
+        await person.sees("codemirror", "look!")
