@@ -27,7 +27,7 @@ from collab.server.settings import MIB, Settings, secret_issuer
 DEMO_PAGE = Path(__file__).parent / "demo"
 
 _LOOPBACK_NAMES = ["localhost", "127.0.0.1", "::1"]
-_DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)", re.ASCII)
+_DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,8})(?P<unit>[smhd]?)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _CREDENTIALS = """\

@@ -28,7 +28,7 @@ _WHERE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 
 class SettingsError(ValueError):
-    """A setting is unknown or makes no sense. The message names source and option, and never quotes a value."""
+    """A setting is unknown or makes no sense. The message names source and option, and quotes no secret."""
 
 
 @dataclass(frozen=True, slots=True)

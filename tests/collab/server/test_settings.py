@@ -1,0 +1,290 @@
+"""Settings come from flags, environment and file, in this order; what is wrong is named, what is secret is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab.access.configuration import ApiKey, Issuer
+from collab.access.credentials import Authenticator
+from collab.access.identity import Access
+from collab.names import RoomKey
+from collab.server.configure import SettingsError, load, options, unknown_variables
+from collab.server.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+SECRET = "a secret of the tests, of more than 32 bytes"
+PUBLIC_KEY = (
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
+
+
+def read(
+    folder: Path,
+    toml: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str | None] | None = None,
+) -> Settings:
+    config = None
+    if toml is not None:
+        config = folder / "collab.toml"
+        config.write_text(toml)
+    return load(flags=flags or {}, environ=environ or {}, config=config)
+
+
+def test_everything_has_a_default_and_they_are_those_of_the_class(tmp_path: Path) -> None:
+    assert read(tmp_path) == Settings()
+    assert (Settings().host, Settings().port, Settings().is_open) == ("127.0.0.1", 8000, True)
+    assert Settings().max_message_bytes == 16 * 1024 * 1024
+    assert not Settings().compression
+
+
+def test_flags_win_over_the_environment_and_the_environment_over_the_file(tmp_path: Path) -> None:
+    toml, environ = (
+        "port = 1\nhost = '127.0.0.2'\nlog_level = 'debug'",
+        {"COLLAB_PORT": "2", "COLLAB_HOST": "127.0.0.3"},
+    )
+    assert read(tmp_path, toml).port == 1
+    assert read(tmp_path, toml, environ).port == 2
+    settings = read(tmp_path, toml, environ, {"port": "3", "host": None})
+    assert (settings.port, settings.host, settings.log_level) == (3, "127.0.0.3", "debug")
+
+
+def test_the_environment_names_the_file_unless_the_flag_does(tmp_path: Path) -> None:
+    for name, port in (("one", 1), ("two", 2)):
+        (tmp_path / f"{name}.toml").write_text(f"port = {port}")
+    environ = {"COLLAB_CONFIG": str(tmp_path / "one.toml")}
+    assert load(flags={}, environ=environ).port == 1
+    assert load(flags={}, environ=environ, config=tmp_path / "two.toml").port == 2
+
+
+def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
+    assert read(tmp_path, "data = 'db'\npages = '/srv/pages'") == Settings(
+        data=str(tmp_path / "db"), pages="/srv/pages"
+    )
+    assert read(tmp_path, "data = 'db'", {"COLLAB_DATA": "here"}).data == "here"
+
+
+def test_text_becomes_numbers_switches_and_lists(tmp_path: Path) -> None:
+    environ = {
+        "COLLAB_PORT": "0",
+        "COLLAB_FLUSH_LONGEST": "0.5",
+        "COLLAB_COMPRESSION": "true",
+        "COLLAB_ACCESS_LOG": "1",
+        "COLLAB_ALLOWED_ORIGINS": "https://a.example, http://localhost:5173,",
+        "COLLAB_HOST": "",
+    }
+    assert read(tmp_path, environ=environ) == Settings(
+        port=0,
+        flush_longest=0.5,
+        compression=True,
+        access_log=True,
+        allowed_origins=["https://a.example", "http://localhost:5173"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("toml", "complaint"),
+    [
+        ("prot = 8000", "unknown setting prot"),
+        ("[server]\nport = 1", "unknown setting server"),
+        ("port = '8000'", "port: Expected `int`"),
+        ("port = 70000", "port: Expected `int` <= 65535"),
+        ("port = true", "port: Expected `int`"),
+        ("compression = 1", "compression: Expected `bool`"),
+        ("log_level = 'loud'", "log_level: Invalid enum value"),
+        ("heartbeat_seconds = 60", "heartbeat_seconds: Expected `float` <= 25"),
+        ("allowed_origins = 'https://a.example'", "allowed_origins: Expected `array`"),
+        ("allowed_origins = ['https://a.example/']", "allowed_origins"),
+        ("allowed_origins = ['*.example.com']", "allowed_origins"),
+        ("trusted_proxies = ['10.0.0.0/99']", "trusted_proxies"),
+        ("flush_shortest = 0.9", "flush_shortest is at most flush_longest"),
+        ("port =", "not TOML"),
+        ("[[keys]]\nkey = 'k'", "missing required field `rules` (in keys[0])"),
+        ("[[keys]]\nkey = 'short'\nrules = {}", "key has at least 16 characters (in keys[0])"),
+        ("[[keys]]\nkey_sha265 = 'x'\nrules = {}", "unknown field `key_sha265` (in keys[0])"),
+        ("[[keys]]\nkey = '0123456789abcdef'\nrules = {'a/*' = 'all'}", "in keys[0].rules"),
+        ("[keys]\nkey = '0123456789abcdef'\nrules = {}", "keys: Expected `array`"),
+        ("[[issuers]]\nissuer = 'i'", "missing required field `audience`"),
+        ("[[issuers]]\nissuer = 'i'\naudience = 'a'\nalgorithm = 'none'", "Invalid enum value 'none'"),
+        ("[[issuers]]\nissuer = 'i'\naudience = 'a'\nalgorithm = 'HS256'\nsecret = 'x'", "32 bytes (in issuers[0])"),
+        ("jwt_secret = 'short'", "32 bytes"),
+        ("api_key = 'short'", "16 characters"),
+        ("jwt_secret_file = 'missing'", "jwt_secret_file missing: No such file"),
+        ("jwt_secret_file = 7", "jwt_secret_file is a path"),
+        ("jwt_secret_file = 'collab.toml'\njwt_secret = 'x'", "both jwt_secret and jwt_secret_file"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, toml: str, complaint: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read(tmp_path, toml)
+    assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"COLLAB_PORT": "tcp://10.0.0.1:80"}, "COLLAB_PORT: Expected `int`"),
+        ({"COLLAB_PORT": "8000.5"}, "COLLAB_PORT: Expected `int`"),
+        ({"COLLAB_COMPRESSION": "perhaps"}, "COLLAB_COMPRESSION: Expected `bool`"),
+        ({"COLLAB_KEYS": "not json"}, "COLLAB_KEYS: not JSON"),
+        ({"COLLAB_KEYS": '[{"key": "0123456789abcdef"}]'}, "COLLAB_KEYS: Object missing required field `rules`"),
+        ({"COLLAB_JWT_SECRET_FILE": "/nowhere"}, "No such file"),
+        ({"COLLAB_JWT_SECRET_FILE": "/nowhere", "COLLAB_JWT_SECRET": "x"}, "both"),
+        ({"COLLAB_CONFIG": "/nowhere/collab.toml"}, "/nowhere/collab.toml: No such file"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_named(tmp_path: Path, environ: dict[str, str], complaint: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read(tmp_path, environ=environ)
+    assert complaint in str(error.value)
+
+
+def test_what_is_wrong_in_a_flag_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--max-message-bytes: Expected `int` >= 1024"):
+        read(tmp_path, flags={"max_message_bytes": "5"})
+
+
+def test_a_variable_that_names_nothing_is_noticed() -> None:
+    environ = {
+        "COLLAB_PROT": "1",
+        "COLLAB_PORT": "1",
+        "COLLAB_CONFIG": "x",
+        "COLLAB_JWT_SECRET_FILE": "x",
+        "COLLAB_PORT_FILE": "x",
+        "OTHER": "1",
+    }
+    assert unknown_variables(environ) == ["COLLAB_PORT_FILE", "COLLAB_PROT"]
+
+
+def test_credentials_are_read_from_tables_with_their_files(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    (tmp_path / "issuer.pem").write_text(PUBLIC_KEY)
+    settings = read(
+        tmp_path,
+        """
+        [[keys]]
+        key = "an-api-key-00001"
+        project = "acme"
+        user_id = "robot"
+        rules = { "tasks/private" = "none", "tasks/*" = "write" }
+
+        [[issuers]]
+        issuer = "https://login.example.com"
+        audience = "collab"
+        algorithm = "ES256"
+        public_key_file = "issuer.pem"
+        projects = ["team-*"]
+        rules = { "documents/*" = "read" }
+
+        [[issuers]]
+        issuer = "dev"
+        audience = "collab"
+        algorithm = "HS256"
+        secret_file = "secret"
+        """,
+    )
+    assert not settings.is_open
+    assert settings.issuers[0].public_key == PUBLIC_KEY.rstrip("\n")
+    assert settings.issuers[1].secret == SECRET
+    identity = Authenticator.from_settings(settings).authenticate("an-api-key-00001", 0.0)
+    assert [identity.access_to(RoomKey("acme", "tasks", name)) for name in ("private", "x")] == [
+        Access.NONE,
+        Access.WRITE,
+    ]
+
+
+def test_credentials_are_read_from_the_environment_too(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a-key-from-a-file\n")
+    environ = {
+        "COLLAB_API_KEY_FILE": str(tmp_path / "key"),
+        "COLLAB_JWT_SECRET": SECRET,
+        "COLLAB_KEYS": '[{"key": "0123456789abcdef", "project": "acme", "rules": {"*/*": "read"}}]',
+    }
+    settings = read(tmp_path, "[[keys]]\nkey = 'the one in the file'\nrules = {}", environ)
+    assert settings.api_key == "a-key-from-a-file"
+    assert [key.project for key in settings.all_keys] == ["acme", "default"]
+    assert [issuer.issuer for issuer in settings.all_issuers] == ["collab"]
+
+
+def test_no_error_and_no_representation_quotes_a_secret(tmp_path: Path) -> None:
+    canary = "canary7f3a9c"
+    told = []
+    for toml in (
+        f"api_key = '{canary}'",
+        f"jwt_secret = '{canary}'",
+        f"jwt_secret = ['{canary}']",
+        f"[[keys]]\nkey = '{canary}'\nrules = {{}}",
+        f"[[keys]]\nkey_sha256 = '{canary}'\nrules = {{}}",
+        f"[[issuers]]\nissuer = 'i'\naudience = 'a'\nalgorithm = 'HS256'\nsecret = '{canary}'",
+        f"[[issuers]]\nissuer = 'i'\naudience = 'a'\nalgorithm = 'RS256'\npublic_key = '{canary}'",
+    ):
+        with pytest.raises(SettingsError) as error:
+            read(tmp_path, toml)
+        told += [str(error.value), repr(error.value)]
+    settings = Settings(
+        api_key=canary * 2,
+        jwt_secret=canary * 4,
+        keys=[ApiKey(key=canary * 2, rules={})],
+        issuers=[Issuer(issuer="i", audience="a", algorithm="HS256", secret=canary * 4)],
+    )
+    told += [repr(settings), str(settings), repr(settings.all_keys), repr(settings.all_issuers)]
+    assert canary not in " ".join(told)
+
+
+CHANGES: dict[str, st.SearchStrategy[Any]] = {
+    "port": st.integers(0, 65535),
+    "data": st.text(min_size=1),
+    "pages": st.none() | st.text(),
+    "bytes_per_second": st.floats(0, 1e12),
+    "compression": st.booleans(),
+    "allowed_origins": st.lists(st.sampled_from(["*", "https://a.example"])),
+    "api_key": st.none() | st.text(min_size=16),
+    "jwt_secret": st.none() | st.text("abc", min_size=32),
+    "keys": st.lists(st.builds(ApiKey, key=st.text(min_size=16), rules=st.just({"b/*": "read", "a/*": "none"}))),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=CHANGES))
+def test_settings_travel_as_json(changes: dict[str, Any]) -> None:
+    settings = Settings(**changes)
+    back = Settings.from_json(settings.to_json())
+    assert back == settings
+    for key, same in zip(settings.keys, back.keys, strict=True):
+        assert list(key.rules) == list(same.rules), "rules are read in order"
+
+
+def test_json_of_another_version_is_an_error() -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field `later`"):
+        Settings.from_json('{"later": 1}')
+
+
+def test_every_option_is_described_and_documented() -> None:
+    documented = (ROOT / "docs" / "deploying.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", documented, re.MULTILINE))
+    for option in options():
+        assert option.description.endswith("."), option.name
+        assert option.name in rows, f"docs/deploying.md does not tell of {option.name}"
+        if option.default not in (None, []):
+            assert rows[option.name].strip() == _as_documented(option.default), option.name
+    assert set(rows) == {option.name for option in options()}
+
+
+def _as_documented(default: object) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, int | float):
+        return f"{default / 1024**2:g} MiB" if default >= 1024**2 else f"{default:g}"
+    return f"`{default}`"
