@@ -5,13 +5,39 @@ Plain integers on the hot path; a registry of its own, so that several servers c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Distribution:
+    """How often a value fell between which bounds. ``prometheus_client``'s own histogram costs ten times as much,
+    with a lock that one event loop does not need.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def family(self, name: str, text: str) -> HistogramMetricFamily:
+        """The Prometheus form."""
+        sums = accumulate(self.counts)
+        names = [*map(str, map(float, self.bounds)), "+Inf"]
+        return HistogramMetricFamily(name, text, list(zip(names, sums, strict=True)), self.total)
 
 
 class Metrics:
@@ -30,18 +56,9 @@ class Metrics:
         self.evictions = 0
         self.compactions = 0
         self.errors: dict[str, int] = {}
-        self.flush_seconds = Histogram(
-            "collab_flush_seconds", "Relaying one flush of a room.", buckets=_SECONDS, registry=self.registry
-        )
-        self.commit_seconds = Histogram(
-            "collab_commit_seconds", "One group commit of the log.", buckets=_SECONDS, registry=self.registry
-        )
-        self.commit_rows = Histogram(
-            "collab_commit_rows",
-            "Log rows in one group commit.",
-            buckets=(1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000),
-            registry=self.registry,
-        )
+        self.flush_seconds = Distribution(_SECONDS)
+        self.commit_seconds = Distribution(_SECONDS)
+        self.commit_rows = Distribution((1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000))
 
     def error(self, code: str) -> None:
         """Count an error that ended a session or refused a request."""
@@ -85,5 +102,8 @@ class _Values(Collector):
         for code, count in m.errors.items():
             errors.add_metric([code], count)
         yield errors
+        yield m.flush_seconds.family("collab_flush_seconds", "Relaying one flush of a room.")
+        yield m.commit_seconds.family("collab_commit_seconds", "One group commit of the log.")
+        yield m.commit_rows.family("collab_commit_rows", "Log rows in one group commit.")
         for name, (text, gauge) in self._gauges().items():
             yield GaugeMetricFamily(name, text, value=gauge)

@@ -137,7 +137,6 @@ class Room:
                 del self._writers[client]
         session.writes.clear()
         session.outbox.clear()
-        self._authors.discard(session)
         self._show(self.awareness.leave(session, now), None, now)
 
     def receive(self, session: Session, message: yjs.Message, now: float) -> None:
@@ -148,25 +147,26 @@ class Room:
         if self.broken:
             self._deferred.append((session, message))
             return
-        match message:
-            case yjs.Update(update=update):
-                self._edit(session, update, now, live=True)
-            case yjs.AwarenessUpdate(payload=payload):
-                self._meet(session, payload, now)
-            case yjs.SyncStep1(state_vector=state_vector):
-                decode_state_vector(state_vector)
-                session.synced = True
-                first, *rest = self.shared.diff(state_vector, now)
-                session.outbox.reply(session.framing.sync_step2(first))
-                for update in rest:
-                    session.outbox.reply(session.framing.update(update))
-                self._ask(session, counted=True)
-            case yjs.SyncStep2(update=update):
-                self._edit(session, update, now, live=False)
-            case yjs.QueryAwareness():
-                session.outbox.reply(session.framing.awareness(self.awareness.snapshot()))
-            case _:
-                pass  # an unknown type is skipped: the next version of a protocol must not end today's sessions
+        # in the order of their frequency; what is left is skipped: a new type must not end today's sessions
+        if isinstance(message, yjs.Update):
+            self._edit(session, message.update, now, live=True)
+        elif isinstance(message, yjs.AwarenessUpdate):
+            self._meet(session, message.payload, now)
+        elif isinstance(message, yjs.SyncStep1):
+            self._answer(session, message.state_vector, now)
+        elif isinstance(message, yjs.SyncStep2):
+            self._edit(session, message.update, now, live=False)
+        elif isinstance(message, yjs.QueryAwareness):
+            session.outbox.reply(session.framing.awareness(self.awareness.snapshot()))
+
+    def _answer(self, session: Session, state_vector: bytes, now: float) -> None:
+        decode_state_vector(state_vector)
+        session.synced = True
+        first, *rest = self.shared.diff(state_vector, now)
+        session.outbox.reply(session.framing.sync_step2(first))
+        for update in rest:
+            session.outbox.reply(session.framing.update(update))
+        self._ask(session, counted=True)
 
     def succeed(self, old: Room, now: float) -> None:
         """Take over the sessions of a broken room, and what they said since it broke."""

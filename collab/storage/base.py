@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from collab.errors import Unavailable
 from collab.names import RoomKey
@@ -21,8 +21,7 @@ class StorageCorrupt(Unavailable):
     """The storage cannot be opened as it is: unknown schema version or damaged file. Never started over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """One accepted update on its way into the log."""
 
     key: RoomKey
