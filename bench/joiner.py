@@ -48,10 +48,12 @@ class Joiner(asyncio.BufferedProtocol):
         self._scratch = scratch
         self._keep = keep
         self._upgraded = False
-        self._bytes = bytearray()  # what has to be looked at: headers, and the head of the current message
+        self._header = bytearray()  # of the current frame, until complete
         self._left = 0  # payload bytes of the current frame that have not arrived
-        self._total = 0
+        self._final = True
         self._opcode = 0
+        self._seen = bytearray()  # of the current message
+        self._total = 0  # payload bytes of the current message, all its frames
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -74,22 +76,21 @@ class Joiner(asyncio.BufferedProtocol):
 
     def buffer_updated(self, size: int) -> None:
         """Take what arrived."""
-        if not self._upgraded:
-            self._bytes += self._scratch[:size]
-            end = self._bytes.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            if b" 101 " not in self._bytes[:end]:
-                self.done.set_exception(ConnectionError(bytes(self._bytes[:64]).decode("latin-1")))
-                return
-            del self._bytes[: end + 4]
-            self._upgraded = True
-            self._write(b"".join(frame(message) for message in self.framing.opening()))
-            rest = bytes(self._bytes)
-            self._bytes.clear()
-            self._read(memoryview(rest))
+        if self._upgraded:
+            self._read(self._scratch[:size])
             return
-        self._read(self._scratch[:size])
+        self._header += self._scratch[:size]
+        end = self._header.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        if b" 101 " not in self._header[:end]:
+            self.done.set_exception(ConnectionError(self._header[:64].decode("latin-1")))
+            return
+        rest = bytes(self._header[end + 4 :])
+        self._header.clear()
+        self._upgraded = True
+        self._write(b"".join(frame(message) for message in self.framing.opening()))
+        self._read(memoryview(rest))
 
     def _write(self, data: bytes) -> None:
         assert self._transport is not None
@@ -99,44 +100,47 @@ class Joiner(asyncio.BufferedProtocol):
         pos, size = 0, len(data)
         while pos < size:
             if not self._left:
-                # At most 14 bytes of header, gathered until complete.
-                self._bytes.append(data[pos])
+                self._header.append(data[pos])
                 pos += 1
-                self._left = self._header()
-                continue
+                if not self._begin_frame():
+                    continue
             take = min(self._left, size - pos)
             if self._keep:
-                self._bytes += data[pos : pos + take]
-            elif len(self._bytes) < HEAD:
-                self._bytes += data[pos : pos + min(take, HEAD - len(self._bytes))]
+                self._seen += data[pos : pos + take]
+            elif len(self._seen) < HEAD:
+                self._seen += data[pos : pos + min(take, HEAD - len(self._seen))]
             pos += take
             self._left -= take
-            if not self._left:
-                self._message(bytes(self._bytes))
-                self._bytes.clear()
+            if not self._left and self._final:
+                message, total = bytes(self._seen), self._total
+                self._seen.clear()
+                self._total = 0
+                self._message(message, total)
 
-    def _header(self) -> int:
-        """The payload's length once the frame's header is complete, else 0."""
-        head = self._bytes
+    def _begin_frame(self) -> bool:
+        """Whether the frame's header is complete; then it has been read."""
+        head = self._header
         if len(head) < 2:
-            return 0
+            return False
         short = head[1] & 127
         need = 2 + (2 if short == 126 else 8 if short == 127 else 0)
         if len(head) < need:
-            return 0
-        self._opcode = head[0] & 15
-        self._total = short if short < 126 else int.from_bytes(head[2:need], "big")
+            return False
+        self._final = bool(head[0] & 0x80)
+        self._opcode = head[0] & 15 or self._opcode  # a continuation is of the message's kind
+        self._left = short if short < 126 else int.from_bytes(head[2:need], "big")
+        self._total += self._left
         head.clear()
-        return self._total
+        return True
 
-    def _message(self, data: bytes) -> None:
+    def _message(self, data: bytes, total: int) -> None:
         if self._opcode != 2:
             return
         kind, payload = self.framing.read(data)
         if kind is Kind.STEP1:
             self._write(frame(self.framing.step2()))
         elif kind is Kind.STEP2 and not self.done.done():
-            self.size = self._total
+            self.size = total
             self.state = payload if self._keep else b""
             self.done.set_result(perf_counter())
 

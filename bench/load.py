@@ -40,7 +40,7 @@ class Typist:
 
 
 class Pointer:
-    """Moves a cursor once an act; ``sent[clock]`` is when (clock 0 is never sent)."""
+    """Moves a cursor once an act; ``sent[sequence]`` is when (0 is never sent)."""
 
     def __init__(self, session: Session, client: int, name: str, anchor: Id) -> None:
         self.session = session
@@ -51,9 +51,9 @@ class Pointer:
 
     def act(self) -> None:
         """Move the cursor by a character."""
-        clock = len(self.sent)
-        anchor = (self._anchor[0], self._anchor[1] + clock % 8)
-        payload = awareness(self.client, clock, cursor(self.client, self._name, anchor))
+        sequence = len(self.sent)
+        anchor = (self._anchor[0], self._anchor[1] + sequence % 8)
+        payload = awareness(self.client, sequence, cursor(sequence, self._name, anchor))
         self.sent.append(perf_counter())
         self.session.send(self.session.framing.awareness(payload))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 
 Id = tuple[int, int]
@@ -144,22 +145,31 @@ def awareness(client: int, clock: int, state: str) -> bytes:
     return b"\x01" + uint(client) + uint(clock) + string(state.encode())
 
 
-def awareness_clocks(payload: bytes) -> Iterator[tuple[int, int]]:
-    """(client, clock) of each state in an awareness payload."""
+def moves(payload: bytes) -> Iterator[tuple[int, int]]:
+    """(client, ``seq`` of its state) of each :func:`cursor` in an awareness payload.
+
+    The sequence number is in the state, because a server may keep awareness clocks of its own.
+    """
     count, pos = read_uint(payload, 0)
     for _ in range(count):
         client, pos = read_uint(payload, pos)
-        clock, pos = read_uint(payload, pos)
+        _, pos = read_uint(payload, pos)
         size, pos = read_uint(payload, pos)
+        found = SEQUENCE.search(payload, pos, pos + size)
+        if found:
+            yield client, int(found[1])
         pos += size
-        yield client, clock
 
 
-def cursor(client: int, name: str, anchor: Id) -> str:
-    """An awareness state as y-codemirror.next writes it: a user and a cursor of two relative positions."""
+SEQUENCE = re.compile(rb'"seq":(\d+)')
+
+
+def cursor(sequence: int, name: str, anchor: Id) -> str:
+    """An awareness state as y-codemirror.next writes it (a user, a cursor of two relative positions), numbered."""
     where = {"type": None, "tname": ROOT, "item": {"client": anchor[0], "clock": anchor[1]}, "assoc": 0}
     user = {"name": name, "color": "#30bced", "colorLight": "#30bced33"}
-    return json.dumps({"user": user, "cursor": {"anchor": where, "head": where}}, separators=(",", ":"))
+    state = {"user": user, "cursor": {"anchor": where, "head": where}, "seq": sequence}
+    return json.dumps(state, separators=(",", ":"))
 
 
 WORDS = ["the", "of", "and", "to", "in", "is", "that", "for", "it", "was", "on", "are", "as", "with", "they"]

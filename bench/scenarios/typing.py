@@ -14,7 +14,7 @@ from bench.result import Options, Result
 from bench.servers import Running
 from bench.session import Session, join_all
 from bench.waiting import until
-from bench.yjs import Line, awareness_clocks, lines, runs
+from bench.yjs import Line, lines, moves, runs
 
 WARM_UP = 2.0
 BASE = 0x5EED
@@ -142,12 +142,12 @@ def _moves(rooms: Sequence[Room], window: tuple[float, float]) -> list[float]:
         for session in room.watched:
             seen: dict[int, int] = defaultdict(int)
             for at, payload in session.presence:
-                for client, clock in awareness_clocks(payload):
+                for client, sequence in moves(payload):
                     pointer = pointers.get(client)
-                    if pointer and seen[client] < clock < len(pointer.sent):
-                        seen[client] = clock
-                        if begin <= pointer.sent[clock] < stop:
-                            ages.append((at - pointer.sent[clock]) * 1000)
+                    if pointer and seen[client] < sequence:
+                        seen[client] = sequence
+                        if begin <= pointer.sent[sequence] < stop:
+                            ages.append((at - pointer.sent[sequence]) * 1000)
     return sorted(ages)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
 from bench.traces import conversed, script, typed
-from bench.yjs import Line, awareness, awareness_clocks, document, lines, runs, state_vector, update
+from bench.yjs import Line, awareness, cursor, document, lines, moves, runs, state_vector, update
 
 CLIENTS = st.integers(1, 2**32 - 1)
 
@@ -45,8 +45,10 @@ def test_a_large_document_arrives_whole_and_in_its_size() -> None:
     assert sum(length for _, _, length in runs(encoded)) == sum(state_vector(doc.get_state()).values())
 
 
-def test_the_clocks_of_an_awareness_payload_can_be_read() -> None:
-    assert list(awareness_clocks(awareness(2**32 - 1, 300, '{"user":{"name":"Ana"}}'))) == [(2**32 - 1, 300)]
+def test_a_cursor_s_number_is_read_from_its_state_not_from_its_clock() -> None:
+    state = cursor(300, "Ana", (5, 1))
+    assert list(moves(awareness(2**32 - 1, 7, state))) == [(2**32 - 1, 300)]
+    assert list(moves(awareness(1, 7, "null"))) == []
 
 
 def test_made_up_traces_lead_to_their_ends() -> None:
