@@ -16,9 +16,13 @@ from itertools import accumulate
 
 import msgspec
 
+from presence.lib0 import encode_uint
+
 KEYED, GONE, TYPE_SHIFT = 1, 2, 2
 NOWHERE = 0
 """The place of garbage."""
+USUAL_SIZES = (5, 8)
+"""Bytes of nearly all random client ids, of 32 bits (Yjs) and of 53 bits (Yrs)."""
 
 NOWHERE_KIND = 8
 ROOT_KIND, ROOT_MAP, ROOT_ARRAY, ROOT_TEXT, ROOT_XML = 16, 17, 18, 19, 20
@@ -33,13 +37,15 @@ _VERSION = 1
 class History:
     """State vector, types, places and surrogate pairs of one document.
 
-    ``state`` is client id -> next clock; ``kinds`` and ``depths`` are by type; ``roots`` is root name -> type.
+    ``state`` is client id -> next clock; ``kinds`` and ``depths`` are by type; ``roots`` is root name -> type;
+    ``clients`` is encoded client id -> client id, of those ids whose encoding has one of the usual sizes.
     """
 
-    __slots__ = ("depths", "kinds", "pairs", "roots", "runs", "state", "types")
+    __slots__ = ("clients", "depths", "kinds", "pairs", "roots", "runs", "state", "types")
 
     def __init__(self) -> None:
         self.state: dict[int, int] = {}
+        self.clients: dict[bytes, int] = {}
         self.runs: dict[int, tuple[array[int], array[int]]] = {}  # clocks where a run starts, its place
         self.types: dict[int, tuple[array[int], array[int]]] = {}  # clocks of items that hold a type, the type
         self.pairs: dict[int, array[int]] = {}  # clocks of the first halves of surrogate pairs
@@ -68,6 +74,14 @@ class History:
             return False
         i = bisect_left(clocks, clock)
         return i < len(clocks) and clocks[i] == clock
+
+    def advance(self, client: int, clock: int) -> None:
+        """Set the next clock of a client."""
+        if client not in self.state:
+            name = encode_uint(client)
+            if len(name) in USUAL_SIZES:
+                self.clients[name] = client
+        self.state[client] = clock
 
     def add_run(self, client: int, clock: int, place: int) -> None:
         """Note that the elements of a client live at ``place``, from the first unknown clock on."""
@@ -130,7 +144,7 @@ class History:
         history = cls()
         history.kinds, history.depths, history.roots = bytearray(kinds), bytearray(depths), roots
         for client, clock, starts, places, clocks, types, pairs in clients:
-            history.state[client] = clock
+            history.advance(client, clock)
             history.runs[client] = (_risen(starts), array("I", places))
             if clocks:
                 history.types[client] = (_risen(clocks), _risen(types))

@@ -8,9 +8,10 @@ invisible, missing from every snapshot and unbounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
+from collab.wire import keystroke
+from collab.wire.checked import Checked
 from collab.wire.history import ROOT_ARRAY, ROOT_KIND, ROOT_MAP, ROOT_TEXT, ROOT_XML, History
 from collab.wire.stage import SPLITS_A_PAIR, Gap, Stage
 from collab.wire.structs import (
@@ -40,42 +41,6 @@ __all__ = [
 _ROOT_KINDS = {ROOT_MAP: "map", ROOT_ARRAY: "array", ROOT_TEXT: "text", ROOT_XML: "xml"}
 
 
-@dataclass(slots=True)
-class Checked:
-    """An update that may be applied, and what it does.
-
-    ``before`` and ``after`` give the clocks of the clients that have *new* structs in it: those are its writers.
-    ``structs`` and ``deletes`` are all that it holds, also what the room knows already.
-    """
-
-    before: dict[int, int]
-    after: dict[int, int]
-    structs: list[Struct]
-    deletes: list[Delete]
-    _stage: Stage
-
-    @property
-    def has_deletes(self) -> bool:
-        """Whether anything is deleted, known or not."""
-        return bool(self.deletes)
-
-    @property
-    def clients(self) -> Iterable[int]:
-        """Whose structs are new."""
-        return self.before.keys()
-
-    def touches(self, ranges: Iterable[Delete]) -> bool:
-        """Whether it newly writes, or deletes, an element of ``(client, clock, length)`` ranges."""
-        for client, clock, length in ranges:
-            end = clock + length
-            if client in self.before and self.before[client] < end and clock < self.after[client]:
-                return True
-            for other, start, size in self.deletes:
-                if other == client and start < end and clock < start + size:
-                    return True
-        return False
-
-
 class Gate:
     """Decides which updates may be applied to one document.
 
@@ -102,6 +67,9 @@ class Gate:
 
         Raises :class:`Malformed`, also for what no honest replica can have written, and :class:`Gap`.
         """
+        checked = keystroke.check(self._history, update)
+        if checked is not None:
+            return checked
         structs, deletes, pairs = read(update)
         stage = Stage(self._history, update, deletes, frozenset(pairs))
         if structs:
@@ -117,9 +85,12 @@ class Gate:
         return Checked(before, after, structs, deletes, stage)
 
     def commit(self, checked: Checked) -> None:
-        """Take note that what :meth:`check` returned last was applied."""
+        """Take note that what :meth:`check` returned last was applied.
+
+        Raises :class:`ValueError` if something else was committed in between.
+        """
         if checked.before:
-            checked._stage.commit()
+            checked.commit(self._history)
 
     def index(self) -> bytes:
         """Everything the gate knows, for :meth:`from_index`."""

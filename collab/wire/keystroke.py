@@ -1,0 +1,169 @@
+"""The gate's short cut: one element typed, set or pushed, or one range deleted.
+
+That is nearly all there is while people write, and the general way through :mod:`collab.wire.structs` and
+:mod:`collab.wire.stage` takes four times as long. Everything that is not plainly right and plainly simple is left
+to that way: the short cut never refuses.
+"""
+
+from __future__ import annotations
+
+from collab.wire.checked import Checked
+from collab.wire.history import (
+    GONE,
+    KEYED,
+    ROOT_ARRAY,
+    ROOT_MAP,
+    ROOT_TEXT,
+    ROOT_XML,
+    TYPE_SHIFT,
+    History,
+)
+from collab.wire.structs import ANY, STRING, Delete, Id, Struct
+
+# kind of type -> what may stand in its list, or in its entries, without telling anything new about the type
+_ELEMENTS = dict.fromkeys((0, ROOT_ARRAY), 1 << ANY) | dict.fromkeys((2, 6), 1 << STRING)
+_ELEMENTS |= dict.fromkeys((ROOT_TEXT, ROOT_XML), 1 << ANY | 1 << STRING)
+_ENTRIES = dict.fromkeys((1, 2, 3, 4, 6, ROOT_MAP, ROOT_ARRAY, ROOT_TEXT, ROOT_XML), 1 << ANY)
+
+
+def check(history: History, update: bytes) -> Checked | None:
+    """What a simple update does, or ``None`` for all others and for all that may have to be refused."""
+    try:
+        if update[0] == 1 and update[1] == 1:
+            return _element(history, update)
+        if update[0] == 0 and update[1] == 1:
+            deletes = _deletion(history, update, 1, -1, 0)
+            if deletes is not None:
+                return Checked({}, {}, [], deletes)
+    except IndexError:
+        pass
+    return None
+
+
+def _element(history: History, b: bytes) -> Checked | None:
+    clients = history.clients
+    client, clock, i = _id(clients, b, 2)
+    if client < 0 or clock != history.state[client]:
+        return None
+    info = b[i]
+    i += 1
+    ref = info & 31
+    if info & 192 == 0:
+        return None
+    place = 0
+    origin: Id | None = None
+    right: Id | None = None
+    if info & 128:
+        other, at, i = _id(clients, b, i)
+        if other < 0 or at >= history.state[other]:
+            return None
+        starts, places = history.runs[other]
+        place = places[-1] if at >= starts[-1] else history.place(other, at)
+        if history.pairs and history.is_pair(other, at):
+            return None
+        origin = (other, at)
+    if info & 64:
+        other, at, i = _id(clients, b, i)
+        if other < 0 or at >= history.state[other]:
+            return None
+        starts, places = history.runs[other]
+        right_place = places[-1] if at >= starts[-1] else history.place(other, at)
+        if right_place & KEYED or (origin is not None and right_place | GONE != place | GONE):
+            return None
+        if history.pairs and history.is_pair(other, at - 1):
+            return None
+        place = right_place
+        right = (other, at)
+    kind = history.kinds[place >> TYPE_SHIFT]
+    if not (_ENTRIES if place & KEYED else _ELEMENTS).get(kind, 0) >> ref & 1:
+        return None
+    start = i
+    length = 1
+    if ref == STRING:
+        length = b[i]
+        i += 1 + length
+        if not b[start + 1 : i].isascii() or not 0 < length < 128:
+            return None
+    else:
+        what = b[i + 1]
+        if b[i] != 1:
+            return None
+        i += 2
+        if what == 125:
+            i += 1
+            if b[i - 1] > 127:
+                return None
+        elif what == 119:
+            size = b[i]
+            i += 1
+            if size > 127 or not b[i : i + size].isascii():
+                return None
+            i += size
+        elif not 120 <= what <= 127 or 122 <= what <= 125:
+            return None
+    after = clock + length
+    if b[i]:
+        deletes = _deletion(history, b, i, client, after)
+        if deletes is None:
+            return None
+    elif i + 1 == len(b):
+        deletes = []
+    else:
+        return None
+    place &= ~GONE
+    struct: Struct = (client, clock, length, ref, origin, right, None, None, start, i)
+    return Checked({client: clock}, {client: after}, [struct], deletes, None, place)
+
+
+def _deletion(history: History, b: bytes, i: int, client: int, after: int) -> list[Delete] | None:
+    """The only deletion, which begins at ``i``; ``after`` is the next clock of ``client``."""
+    if b[i] != 1:
+        return None
+    other, n, i = _id(history.clients, b, i + 1)
+    if other < 0 or n != 1:
+        return None
+    clock, i = _clock(b, i)
+    length = b[i]
+    end = clock + length
+    if not 0 < length < 128 or i + 1 != len(b) or clock < 0:
+        return None
+    if end > (after if other == client else history.state[other]):
+        return None
+    if history.pairs and (history.is_pair(other, clock - 1) or history.is_pair(other, end - 1)):
+        return None
+    return [(other, clock, length)]
+
+
+def _id(clients: dict[bytes, int], b: bytes, i: int) -> tuple[int, int, int]:
+    """A client id and a clock; the id is negative if it is not known, or if one of the two has an unusual size."""
+    client = clients.get(b[i : i + 5])
+    if client is not None:
+        i += 5
+    else:
+        client = clients.get(b[i : i + 8])
+        if client is None:
+            return -1, 0, i
+        i += 8
+    clock = b[i]
+    if clock < 128:
+        return client, clock, i + 1
+    byte = b[i + 1]
+    if byte < 128:
+        return client, clock + (byte << 7) - 128, i + 2
+    last = b[i + 2]
+    if last < 128:
+        return client, clock + (byte << 7) + (last << 14) - 128 - (128 << 7), i + 3
+    return -1, 0, i
+
+
+def _clock(b: bytes, i: int) -> tuple[int, int]:
+    clock = b[i]
+    if clock < 128:
+        return clock, i + 1
+    byte = b[i + 1]
+    if byte < 128:
+        return clock + (byte << 7) - 128, i + 2
+    last = b[i + 2]
+    if last < 128:
+        return clock + (byte << 7) + (last << 14) - 128 - (128 << 7), i + 3
+    return -1, i
