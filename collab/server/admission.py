@@ -104,15 +104,21 @@ class Admission:
     @contextmanager
     def socket(self, request: Request) -> Iterator[None]:
         """Count one open socket of an address. Raises :class:`RateLimitExceeded`."""
-        caller = request.client
-        if not self._strikes.allowed(caller, monotonic()):
-            raise RateLimitExceeded("too many connections from this address were closed for good")
-        if not self._addresses.take(caller):
+        if not self._addresses.take(request.client):
             raise RateLimitExceeded("too many connections from this address")
         try:
             yield
         finally:
-            self._addresses.give_back(caller)
+            self._addresses.give_back(request.client)
+
+    def check_strikes(self, request: Request, admitted: Admitted) -> None:
+        """Refuse for a while who was sent away for good and came back. Raises :class:`RateLimitExceeded`."""
+        if not self._strikes.allowed(_who(request, admitted), monotonic()):
+            raise RateLimitExceeded("sent away for good several times: wait before the next attempt")
+
+    def strike(self, request: Request, admitted: Admitted) -> None:
+        """This connection was closed for good: whoever comes back again and again will have to wait."""
+        self._strikes.strike(_who(request, admitted), monotonic())
 
     def enter(self, identity: Identity) -> None:
         """Count one session of a verified user, until :meth:`leave`. Raises :class:`RateLimitExceeded`."""
@@ -124,9 +130,10 @@ class Admission:
         if identity.user_id is not None:
             self._users.give_back((identity.project, identity.user_id))
 
-    def strike(self, request: Request) -> None:
-        """A connection was closed for good: the next ones of this address may have to wait."""
-        self._strikes.strike(request.client, monotonic())
+
+def _who(request: Request, admitted: Admitted) -> tuple[str | None, str | None, RoomKey]:
+    """A client as far as it can be told from others: many may share an address, and open documents."""
+    return request.client, admitted.identity.user_id, admitted.key
 
 
 def own_path(scope: Scope) -> str:

@@ -210,6 +210,7 @@ class Collab:
                 stack.enter_context(self.admission.socket(request))
                 if path.startswith(_ROOMS):
                     admitted = await self.admission.admit(request, path.removeprefix(_ROOMS))
+                    self.admission.check_strikes(request, admitted)
                     self.enter(admitted)
                     stack.callback(self.leave, admitted)
                 elif path != _HOCUSPOCUS:
@@ -222,11 +223,11 @@ class Collab:
             stack.callback(self._disconnect, connection)
             await send({"type": "websocket.accept"})
             if path == _HOCUSPOCUS:
-                closed = await self._serve_hocuspocus(connection, request)
-            else:
-                closed = await self._serve_yjs(connection, send, admitted)
+                await self._serve_hocuspocus(connection, request)
+                return
+            closed = await self._serve_yjs(connection, send, admitted)
             if closed is not None and not closed.retryable:
-                self.admission.strike(request)
+                self.admission.strike(request, admitted)
 
     async def _serve_yjs(self, connection: Connection, send: Send, admitted: Admitted) -> CollabError | None:
         try:
