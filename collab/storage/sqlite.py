@@ -127,7 +127,8 @@ class SqliteStorage:
         its log is not that long. The disk space is given back a little later.
         """
         content = await asyncio.to_thread(zlib.compress, snapshot.update, _COMPRESSION)
-        await self._write(lambda: self._replace_snapshot(key, snapshot, content))
+        gate = await asyncio.to_thread(zlib.compress, snapshot.index, _COMPRESSION)
+        await self._write(lambda: self._replace_snapshot(key, snapshot.seq, content, gate))
         if self._trimming is None:
             self._trimming = asyncio.create_task(self._trim())
 
@@ -139,6 +140,11 @@ class SqliteStorage:
         """All that was set aside, of one project or of all, oldest first."""
         where, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
         return await self._read(lambda connection: _read_set_aside(connection, where, values))
+
+    @property
+    def trimming(self) -> bool:
+        """Whether disk space is being given back after a log was cut."""
+        return self._trimming is not None
 
     # the ring: two threads
 
@@ -165,8 +171,8 @@ class SqliteStorage:
             raise StorageError(f"cannot use {self._data}: {error}") from error
         # SQLite's own locks: they work everywhere and vanish with the process that held them
         self._lock = _connect(self._data / LOCK_NAME, self._lock_seconds)
-        self._lock.execute("PRAGMA journal_mode = OFF")
         try:
+            self._lock.execute("PRAGMA journal_mode = OFF")
             self._lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
@@ -263,19 +269,19 @@ class SqliteStorage:
         assert cursor.lastrowid is not None
         return _Tail(cursor.lastrowid, 0)
 
-    def _replace_snapshot(self, key: RoomKey, snapshot: Snapshot, content: bytes) -> None:
+    def _replace_snapshot(self, key: RoomKey, seq: int, content: bytes, gate: bytes) -> None:
         with self._transaction() as connection:
             tail = self._find(connection, key)
-            if tail is None or tail.seq < snapshot.seq:
-                raise ValueError(f"{key} has no row {snapshot.seq}")
-            rid, seq = tail.rid, snapshot.seq
+            if tail is None or tail.seq < seq:
+                raise ValueError(f"{key} has no row {seq}")
+            rid = tail.rid
             newest = connection.execute("SELECT seq FROM snapshots WHERE rid = ?", (rid,)).fetchone()
             if newest is not None and newest[0] > seq:
                 return
-            crc = zlib.crc32(snapshot.index, zlib.crc32(content, _seed(rid, seq)))
+            crc = zlib.crc32(gate, zlib.crc32(content, _seed(rid, seq)))
             connection.execute(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)",
-                (rid, seq, content, snapshot.index, crc),
+                (rid, seq, content, gate, crc),
             )
             connection.execute("DELETE FROM log WHERE rid = ? AND seq <= ?", (rid, seq))
 
@@ -369,7 +375,7 @@ def _open_snapshot(key: RoomKey, rid: int, seq: int, content: object, gate: obje
             and type(gate) is bytes
             and zlib.crc32(gate, zlib.crc32(content, _seed(rid, seq))) == crc
         ):
-            return Snapshot(seq, zlib.decompress(content), gate)
+            return Snapshot(seq, zlib.decompress(content), zlib.decompress(gate))
     except zlib.error:
         pass
     log.error("the snapshot of %s (document %d, up to row %d) does not match its checksum", key, rid, seq)

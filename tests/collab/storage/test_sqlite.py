@@ -1,0 +1,376 @@
+"""What SQLite adds to the contract: damage, migrations, locks, a full disk, and how much of it is used."""
+
+import asyncio
+import os
+import resource
+import sqlite3
+import sys
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from collab.errors import DocumentDamaged
+from collab.names import RoomKey
+from collab.storage import sqlite
+from collab.storage.base import Snapshot, StorageCorrupt, StorageError
+from collab.storage.schema import STEPS, prepare
+from collab.storage.sqlite import SqliteStorage
+from collab.testing.storage_contract import KEY, OTHER, entry, updates
+
+# A database as version 1 writes it. Never to be changed: what was once written must always open.
+VERSION_1 = """
+PRAGMA auto_vacuum = INCREMENTAL;
+PRAGMA journal_mode = WAL;
+CREATE TABLE documents (
+    rid INTEGER PRIMARY KEY, project TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
+    lineage TEXT NOT NULL, created_at REAL NOT NULL, UNIQUE (project, collection, id)
+);
+CREATE TABLE log (
+    rid INTEGER NOT NULL, seq INTEGER NOT NULL, content BLOB NOT NULL, user_id TEXT, at REAL NOT NULL,
+    crc INTEGER NOT NULL, PRIMARY KEY (rid, seq)
+) WITHOUT ROWID;
+CREATE TABLE snapshots (
+    rid INTEGER PRIMARY KEY, seq INTEGER NOT NULL, content BLOB NOT NULL, gate BLOB NOT NULL,
+    crc INTEGER NOT NULL
+);
+CREATE TABLE set_aside (
+    number INTEGER PRIMARY KEY, project TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER,
+    content BLOB NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL
+);
+CREATE INDEX set_aside_of ON set_aside (project, collection, id);
+INSERT INTO documents VALUES (1, 'acme', 'documents', 'doc_123', '00112233445566aa', 1700000000.5);
+INSERT INTO snapshots VALUES (1, 2, x'785e2b2e492c49050006840222', x'785ecbcc4b49ad000006380219', 1885151359);
+INSERT INTO log VALUES (1, 3, x'0203ff', 'ada', 1700000001.25, 2054224994);
+INSERT INTO log VALUES (1, 4, x'', NULL, 1700000000.0, 2654435765);
+INSERT INTO set_aside VALUES (1, 'acme', 'documents', 'doc_123', NULL, x'010002', 'ended a worker', 5.0);
+PRAGMA application_id = 1279487852;
+PRAGMA user_version = 1;
+"""
+
+
+@asynccontextmanager
+async def opened(where: Path) -> AsyncIterator[SqliteStorage]:
+    storage = SqliteStorage(where, lock_seconds=0.1)
+    await storage.open()
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+def raw(where: Path) -> closing[sqlite3.Connection]:
+    """The database, past the storage."""
+    return closing(sqlite3.connect(where / "collab.db", isolation_level=None, timeout=0.1))
+
+
+def bytes_on_disk(where: Path) -> int:
+    return sum(path.stat().st_size for path in where.iterdir())
+
+
+async def test_case_4_a_failing_load_is_an_error_and_never_an_absent_document(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"1"), entry(b"2")])
+        with raw(tmp_path) as other:
+            other.execute("ALTER TABLE log RENAME TO gone")
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                await storage.load(KEY)
+            with pytest.raises(StorageError):
+                await storage.commit([entry(b"3")])
+        with raw(tmp_path) as other:
+            other.execute("ALTER TABLE gone RENAME TO log")
+        assert updates(await storage.load(KEY)) == [b"1", b"2"]
+
+
+async def test_case_4_a_damaged_file_is_an_error_and_is_not_written_to(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(bytes(2000)) for _ in range(100)])
+    path = tmp_path / "collab.db"
+    content = bytearray(path.read_bytes())
+    for page in range(4096, len(content), 4096):
+        content[page : page + 100] = b"\xa5" * 100
+    path.write_bytes(content)
+    with pytest.raises((StorageCorrupt, StorageError)):
+        async with opened(tmp_path) as storage:
+            await storage.load(KEY)
+    assert path.read_bytes()[4096:] == content[4096:]
+
+
+async def test_case_15_a_corrupt_row_is_set_aside_and_the_rest_opens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"one"), entry(b"two"), entry(b"three"), entry(b"x", OTHER)])
+    with raw(tmp_path) as other:
+        other.execute("UPDATE log SET content = x'747761' WHERE seq = 2")
+    async with opened(tmp_path) as storage:
+        record = await storage.load(KEY)
+        assert record is not None
+        assert updates(record) == [b"one", b"three"]
+        assert [(aside.seq, aside.update) for aside in record.set_aside] == [(2, b"twa")]
+        assert "row 2 of acme/documents/doc_123 does not match its checksum" in caplog.text
+        assert list(await storage.list_set_aside()) == list(record.set_aside)
+        again = await storage.load(KEY)
+        assert again == record
+        await storage.commit([entry(b"four")])
+        assert updates(await storage.load(OTHER)) == [b"x"]
+    async with opened(tmp_path) as storage:
+        record = await storage.load(KEY)
+        assert record is not None
+        assert [row.seq for row in record.rows] == [1, 3, 4]
+        assert [aside.seq for aside in record.set_aside] == [2]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE log SET content = 17 WHERE seq = 2",
+        "UPDATE log SET content = 'two' WHERE seq = 2",
+        "UPDATE log SET crc = crc + 1 WHERE seq = 2",
+        "UPDATE log SET crc = 'x' WHERE seq = 2",
+        "UPDATE log SET seq = 9 WHERE seq = 2",
+    ],
+)
+async def test_case_15_whatever_is_wrong_with_a_row(tmp_path: Path, damage: str) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"one"), entry(b"two"), entry(b"three")])
+        with raw(tmp_path) as other:
+            other.execute(damage)
+        record = await storage.load(KEY)
+        assert updates(record) == [b"one", b"three"]
+        assert record is not None
+        assert len(record.set_aside) == 1
+
+
+async def test_a_corrupt_snapshot_refuses_its_document_and_keeps_its_bytes(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"one"), entry(b"two"), entry(b"x", OTHER)])
+        await storage.replace_snapshot(KEY, Snapshot(1, b"state" * 100, b"index"))
+        with raw(tmp_path) as other:
+            (content,) = other.execute("SELECT content FROM snapshots").fetchone()
+            for damaged in (content[:-1], zlib.compress(b"another"), b"", content[:20] + b"\0" + content[21:]):
+                other.execute("UPDATE snapshots SET content = ?", (damaged,))
+                with pytest.raises(DocumentDamaged) as caught:
+                    await storage.load(KEY)
+                assert not caught.value.retryable
+                assert other.execute("SELECT content FROM snapshots").fetchone() == (damaged,)
+            assert updates(await storage.load(OTHER)) == [b"x"]
+            other.execute("UPDATE snapshots SET content = ?", (content,))
+        assert updates(await storage.load(KEY)) == [b"two"]
+
+
+async def test_case_11_a_database_of_version_1_opens(tmp_path: Path) -> None:
+    with raw(tmp_path) as old:
+        old.executescript(VERSION_1)
+    async with opened(tmp_path) as storage:
+        record = await storage.load(KEY)
+        assert record is not None
+        assert record.lineage == "00112233445566aa"
+        assert record.snapshot == Snapshot(2, b"state", b"index")
+        assert [(row.seq, row.update, row.user_id, row.at) for row in record.rows] == [
+            (3, b"\x02\x03\xff", "ada", 1700000001.25),
+            (4, b"", None, 1700000000.0),
+        ]
+        assert [aside.update for aside in record.set_aside] == [b"\x01\x00\x02"]
+        assert list(await storage.commit([entry(b"5")])) == [5]
+
+
+async def test_case_11_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"1")])
+    with raw(tmp_path) as newer:
+        newer.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+        newer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = (tmp_path / "collab.db").read_bytes()
+    with pytest.raises(StorageCorrupt, match="newer version"):
+        async with opened(tmp_path):
+            pass
+    assert (tmp_path / "collab.db").read_bytes() == before
+
+
+async def test_case_11_a_file_of_another_application_is_refused_untouched(tmp_path: Path) -> None:
+    with raw(tmp_path) as other:
+        other.execute("CREATE TABLE theirs (a)")
+    before = (tmp_path / "collab.db").read_bytes()
+    with pytest.raises(StorageCorrupt, match="another application"):
+        async with opened(tmp_path):
+            pass
+    assert (tmp_path / "collab.db").read_bytes() == before
+
+
+async def test_case_11_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
+    content = b"Dear diary, " * 1000
+    (tmp_path / "collab.db").write_bytes(content)
+    with pytest.raises(StorageCorrupt):
+        async with opened(tmp_path):
+            pass
+    assert (tmp_path / "collab.db").read_bytes() == content
+
+
+def test_case_11_each_step_forward_is_taken_wholly_or_not_at_all(tmp_path: Path) -> None:
+    with raw(tmp_path) as database:
+        prepare(database)
+        database.execute("INSERT INTO documents VALUES (1, 'p', 'c', 'i', 'lineage', 0)")
+        good = "ALTER TABLE documents ADD COLUMN colour TEXT; UPDATE documents SET colour = 'red'"
+        bad = "CREATE TABLE half (a); CREATE TABLE half (a)"
+        with pytest.raises(sqlite3.OperationalError):
+            prepare(database, [*STEPS, good, bad])
+        version = len(STEPS)
+        assert database.execute("PRAGMA user_version").fetchone() == (version + 1,)
+        assert database.execute("SELECT colour FROM documents").fetchone() == ("red",)
+        assert database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
+        prepare(database, [*STEPS, good, "CREATE TABLE whole (a)"])
+        assert database.execute("PRAGMA user_version").fetchone() == (version + 2,)
+
+
+async def test_a_folder_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        with pytest.raises(StorageError, match="another process is using"):
+            async with opened(tmp_path):
+                pass
+        await storage.commit([entry(b"1")])
+    async with opened(tmp_path) as storage:
+        assert updates(await storage.load(KEY)) == [b"1"]
+
+
+async def test_a_killed_process_lets_go_of_the_folder(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from collab.storage.sqlite import SqliteStorage\n"
+        "async def main():\n"
+        "    await SqliteStorage(Path(sys.argv[1])).open()\n"
+        "    print('open', flush=True)\n"
+        "    sys.stdin.read()\n"
+        "asyncio.run(main())\n"
+    )
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(tmp_path), stdin=pipe, stdout=pipe)
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"open\n"
+        with pytest.raises(StorageError, match="another process"):
+            async with opened(tmp_path):
+                pass
+    finally:
+        process.kill()
+        await process.wait()
+    async with opened(tmp_path) as storage:
+        assert await storage.load(KEY) is None
+
+
+async def test_a_locked_database_refuses_and_takes_the_same_commit_later(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"1")])
+        with raw(tmp_path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageError):
+                await storage.commit([entry(b"2"), entry(b"x", OTHER)])
+            assert updates(await storage.load(KEY)) == [b"1"], "loads do not wait for whoever writes"
+            other.execute("ROLLBACK")
+        assert list(await storage.commit([entry(b"2"), entry(b"x", OTHER)])) == [2, 1]
+        assert updates(await storage.load(KEY)) == [b"1", b"2"]
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond ``size``: what a full disk looks like."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_refuses_and_writes_nothing_by_halves(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"1")])
+        with files_limited_to(1024 * 1024):
+            with pytest.raises(StorageError):
+                await storage.commit([entry(b"2"), entry(os.urandom(2 * 1024 * 1024)), entry(b"x", OTHER)])
+            assert updates(await storage.load(KEY)) == [b"1"]
+            assert await storage.load(OTHER) is None
+            with pytest.raises(StorageError):
+                await storage.replace_snapshot(KEY, Snapshot(1, os.urandom(2 * 1024 * 1024), b""))
+            assert updates(await storage.load(KEY)) == [b"1"]
+        assert list(await storage.commit([entry(b"2"), entry(b"x", OTHER)])) == [2, 1]
+    async with opened(tmp_path) as storage:
+        assert updates(await storage.load(KEY)) == [b"1", b"2"]
+
+
+async def test_a_commit_whose_caller_went_away_is_whole(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        for number in range(20):
+            task = asyncio.create_task(storage.commit([entry(bytes([number])), entry(bytes([number]), OTHER)]))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await storage.commit([entry(b"end"), entry(b"end", OTHER)])
+        assert updates(await storage.load(KEY)) == updates(await storage.load(OTHER))
+
+
+async def test_more_documents_than_are_remembered_keep_their_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_TAILS", 3)
+    keys = [RoomKey("p", "c", str(number)) for number in range(10)]
+    async with opened(tmp_path) as storage:
+        for turn in range(3):
+            seqs = await storage.commit([entry(b"x", key) for key in [*keys, *keys]])
+            assert list(seqs) == [2 * turn + 1] * 10 + [2 * turn + 2] * 10
+
+
+async def test_a_user_id_that_is_no_unicode_does_not_hold_up_the_log(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"1"), entry(b"2", user_id="a\ud800b"), entry(b"3", OTHER)])
+        record = await storage.load(KEY)
+        assert record is not None
+        assert [(row.seq, row.update, row.user_id) for row in record.rows] == [(1, b"1", "ada"), (2, b"2", "a?b")]
+        assert updates(await storage.load(OTHER)) == [b"3"]
+
+
+async def test_the_disk_shrinks_once_the_log_is_cut(tmp_path: Path) -> None:
+    words = Random(1)
+    document = bytes(words.choices(b"etaoin shrdlu", k=200_000))
+    async with opened(tmp_path) as storage:
+        for _ in range(20):
+            await storage.commit([entry(words.randbytes(30)) for _ in range(1000)])
+        assert bytes_on_disk(tmp_path) > 1_000_000
+        await storage.replace_snapshot(KEY, Snapshot(20_000, document, b"index"))
+        while storage.trimming:
+            await asyncio.sleep(0.01)
+        assert bytes_on_disk(tmp_path) < len(document)
+        record = await storage.load(KEY)
+        assert record is not None
+        assert record.snapshot == Snapshot(20_000, document, b"index")
+
+
+async def test_a_commit_is_on_the_disk_before_it_is_acknowledged(tmp_path: Path) -> None:
+    async with opened(tmp_path) as storage:
+        assert storage._writer is not None
+        assert storage._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert storage._writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+async def test_a_storage_that_is_not_open_says_so(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path)
+    with pytest.raises(StorageError):
+        await storage.load(KEY)
+    await storage.open()
+    await storage.close()
+    await storage.close()
+    with pytest.raises(StorageError):
+        await storage.commit([entry(b"1")])
+
+
+async def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot use"):
+        async with opened(tmp_path / "file" / "data"):
+            pass
