@@ -31,9 +31,7 @@ log = logging.getLogger(__name__)
 Event = MutableMapping[str, Any]
 Application = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
-FRAGMENT = (
-    64 * 1024
-)  # bytes of a message that leave at once; between two of them the peer's pace is looked at
+FRAGMENT = 64 * 1024  # bytes of a message that leave at once; between two of them the peer's pace is looked at
 _UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
 _INBOX = 64  # messages that may wait for the application before reading pauses
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -44,7 +42,7 @@ class PeerGoneError(ConnectionError):
 
 
 @dataclass(frozen=True, slots=True)
-class SocketLimits:
+class WebSocketLimits:
     """What one WebSocket may cost.
 
     ``max_message`` bounds a message in bytes, after inflating and over all its frames. A peer is pinged every
@@ -97,7 +95,7 @@ class AsgiSocket(asyncio.Protocol):
         http: h11.Connection,
         request: h11.Request,
         scope: MutableMapping[str, Any],
-        limits: SocketLimits,
+        limits: WebSocketLimits,
         *,
         response_headers: Iterable[tuple[bytes, bytes]],
         answered: Callable[[int], Awaitable[None]],
@@ -228,9 +226,7 @@ class AsgiSocket(asyncio.Protocol):
     def _cannot_send(self) -> Exception:
         if self._state in (_State.CONNECTING, _State.REFUSING):
             return RuntimeError("the application has not accepted the WebSocket")
-        return PeerGoneError(
-            f"the WebSocket is closed ({self._ended[0] if self._ended else 'by the application'})"
-        )
+        return PeerGoneError(f"the WebSocket is closed ({self._ended[0] if self._ended else 'by the application'})")
 
     # the handshake
 

@@ -24,7 +24,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from time import time
 from typing import Any
@@ -42,7 +42,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from collab.server.asgi_socket import Application, AsgiSocket, SocketLimits, handshake_error
+from collab.server.asgi_socket import Application, AsgiSocket, WebSocketLimits, handshake_error
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Limits:
     what requests still running get when the server stops.
     """
 
-    websocket: SocketLimits = field(default_factory=SocketLimits)
+    websocket: WebSocketLimits = field(default_factory=WebSocketLimits)
     head_timeout: float = 10.0
     stall_timeout: float = 30.0
     stop_timeout: float = 3.0
@@ -75,7 +75,7 @@ async def serve(
     access_log: logging.Logger | None = None,
     ready: Callable[[], object] | None = None,
 ) -> None:
-    """Serve ``app`` on listening (or bound) ``sockets`` until ``shutdown()`` returns.
+    """Serve ``app`` on listening (or bound) ``sockets``, which it closes, until ``shutdown()`` returns.
 
     ``ready`` is called once connections are accepted. After ``shutdown()`` none is accepted any more; then
     ``drain()`` runs, in which the application finishes what it must and says goodbye to its clients; then
@@ -91,29 +91,31 @@ async def serve(
     server = _Server(ASGIWrapper(app), app, config, limits)
     loop = asyncio.get_running_loop()
     lifespan = Lifespan(server.wrapped, config, loop, server.state)
-    lifespan_task = loop.create_task(lifespan.handle_lifespan())
-    await lifespan.wait_for_startup()
-    if lifespan_task.done() and (error := lifespan_task.exception()) is not None:
-        raise error
-    listeners = [
-        await asyncio.start_server(server.connected, sock=sock, backlog=config.backlog) for sock in sockets
-    ]
-    try:
-        if ready is not None:
-            ready()
-        await shutdown()
-    finally:
-        for listener in listeners:
-            listener.close()
+    with ExitStack() as listening:
+        for sock in sockets:
+            listening.enter_context(sock)
+        lifespan_task = loop.create_task(lifespan.handle_lifespan())
+        await lifespan.wait_for_startup()
+        if lifespan_task.done() and (error := lifespan_task.exception()) is not None:
+            raise error
         try:
-            if drain is not None:
-                await drain()
+            for sock in sockets:
+                listener = await asyncio.start_server(server.connected, sock=sock, backlog=config.backlog)
+                listening.callback(listener.close)
+            if ready is not None:
+                ready()
+            await shutdown()
         finally:
-            await server.stop()
-            await lifespan.wait_for_shutdown()
-            lifespan_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await lifespan_task
+            listening.close()
+            try:
+                if drain is not None:
+                    await drain()
+            finally:
+                await server.stop()
+                await lifespan.wait_for_shutdown()
+                lifespan_task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await lifespan_task
 
 
 class _Server:
@@ -153,7 +155,7 @@ class _Server:
             await asyncio.wait(self._tasks, timeout=1.0)
 
 
-class _Upgrade(Exception):  # noqa: N818 - takes hypercorn's reading loop to another protocol, as its own do
+class _Upgrade(Exception):
     def __init__(self, request: h11.Request) -> None:
         super().__init__()
         self.request = request
@@ -247,7 +249,10 @@ class _Connection(TCPServer):
         assert isinstance(connection, h11.Connection)
         status = handshake_error(request)
         if status is not None:
-            await http._send_error_response(status)
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            headers.append((b"sec-websocket-version", b"13"))
+            for part in (h11.Response(status_code=status, headers=headers), h11.EndOfMessage()):
+                self.writer.write(connection.send(part) or b"")
             return
         path, _, query = request.target.partition(b"?")
         scope: dict[str, Any] = {
