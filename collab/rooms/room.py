@@ -204,15 +204,24 @@ class Room:
     def _edit(self, session: Session, update: bytes, now: float, *, live: bool) -> None:
         self._metrics.updates_in += 1
         counted = live or not session.asked or session.asked.popleft()
+        early = live and True in session.asked
         try:
             checked = self.gate.check(update)
         except Gap:
             self._resync(session, live=live)
             return
         acks = int(counted)
+        if early:
+            # A provider that opens counts from 1 again, but sends what was written before: answered one by one,
+            # the first of them would count as all.
+            session.early += 1
+            acks = 0
         if not live:
             acks += session.missed
             session.missed = 0
+            if counted:
+                acks += session.early
+                session.early = 0
         if not self._is_news(checked, live=live):
             self._when_committed(lambda: self._saved(session, acks))
             return

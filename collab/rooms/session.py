@@ -26,6 +26,7 @@ class Session:
         "access",
         "asked",
         "close",
+        "early",
         "framing",
         "identity",
         "lost",
@@ -54,6 +55,7 @@ class Session:
         self.room: Room | None = None  # set by the room that takes it in
         self.synced = False  # asked for the document, and is sent its updates since
         self.asked: deque[bool] = deque()  # our open first steps; whether the client counts its answer as unsaved
+        self.early = 0  # updates that are acknowledged together with the answer to our first counted question
         self.missed = 0  # updates not taken in because something before them is lacking; a resync brings them
         self.writes: set[int] = set()  # Yjs client ids that this session writes under
         self.lost: set[int] = set()  # those that a newer session of the same user took over

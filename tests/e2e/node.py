@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dev
+from tests.e2e.server import Server
 
 Kind = Literal["y-websocket-2", "y-websocket-3", "hocuspocus-3", "hocuspocus-4"]
 
@@ -87,13 +88,13 @@ class Node:
 
     async def client(self, name: str, kind: Kind, server: Server | str, room: str, **how: Any) -> Client:
         """Create a client of a document ``room``. See ``Client`` in ``clients/client.js`` for ``how``."""
-        url = server if isinstance(server, str) else server.url(kind)
+        url = _url(server, kind)
         number = await self.ask("create", client=name, kind=kind, url=url, name=room, **how)
         return Client(self, name, kind, number)
 
     async def socket(self, name: str, kind: Kind, server: Server | str) -> None:
         """Open a Hocuspocus socket that several clients share: pass ``socket=name`` to :meth:`client`."""
-        await self.ask("socket", socket=name, kind=kind, url=server if isinstance(server, str) else server.url(kind))
+        await self.ask("socket", socket=name, kind=kind, url=_url(server, kind))
 
     async def converge(self, clients: Iterable[Client], seconds: float = 15) -> str:
         """Wait until all are synced, saved and equal. Returns their hash."""
@@ -106,16 +107,10 @@ class Node:
         return found
 
 
-class Server:
-    """Where a server listens."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.host = host
-        self.port = port
-
-    def url(self, kind: Kind) -> str:
-        path = "hocuspocus" if kind.startswith("hocuspocus") else "rooms"
-        return f"ws://{self.host}:{self.port}/{path}"
+def _url(server: Server | str, kind: Kind) -> str:
+    if isinstance(server, str):
+        return server
+    return server.hocuspocus if kind.startswith("hocuspocus") else server.rooms
 
 
 class Client:

@@ -112,6 +112,10 @@ export class Client {
     return this.hocuspocus ? this.provider.configuration.websocketProvider.status === 'connected' : this.provider.wsconnected
   }
 
+  get closing () {
+    return this.log.sockets.some((socket) => socket.readyState === WebSocket.CLOSING)
+  }
+
   // Everything that a test can wait for.
   summary () {
     const states = this.awareness.getStates()
@@ -120,6 +124,8 @@ export class Client {
       synced: this.provider.synced,
       unsynced: this.provider.unsyncedChanges ?? 0,
       complete: complete(this.doc),
+      missing: [...(this.doc.store.pendingStructs?.missing ?? [])],
+      vector: [...Y.decodeStateVector(Y.encodeStateVector(this.doc))].sort(([a], [b]) => a - b),
       hash: hash(this.doc),
       exactHash: exactHash(this.doc),
       text: this.doc.getText('content').toString(),

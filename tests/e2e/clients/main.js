@@ -56,7 +56,11 @@ const commands = {
     named(client).destroy()
     clients.delete(client)
   },
-  connect: ({ client }) => named(client).connect(),
+  // Hocuspocus 3 takes no notice of a wish to connect while its old connection is closing.
+  connect: async ({ client }) => {
+    await until(5, () => !named(client).closing, () => 'still closing')
+    return named(client).connect()
+  },
   disconnect: ({ client }) => named(client).disconnect(),
   terminate: ({ client }) => named(client).terminate(),
   abandon: ({ client }) => named(client).abandon(),

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.node import Node
+from tests.e2e.server import Server
+
+SECRET = "a secret of the tests, of more than 32 bytes"
+
+_rooms = count()
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An open server that many tests use, each in rooms of its own."""
+    yield from _running(Server(tmp_path_factory.mktemp("shared")))
+
+
+@pytest.fixture(scope="session")
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that wants tokens, used by many tests, each in rooms of its own."""
+    yield from _running(Server(tmp_path_factory.mktemp("guarded"), secret=SECRET))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """An open server of one test, which may stop, kill and start it."""
+    yield from _running(Server(tmp_path))
+
+
+def _running(server: Server) -> Iterator[Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def room() -> str:
+    """The name of a room that no other test uses."""
+    return f"documents/room-{next(_rooms)}"
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    """A process of stock clients, in which at the end no client may have raised or logged an error."""
+    node = await Node.start()
+    try:
+        yield node
+        assert node.complaints == []
+    finally:
+        await node.stop()
