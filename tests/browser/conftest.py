@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
 import dev
-from tests.browser.demo import PATIENCE, Demo, Window
+from tests.browser.demo import PATIENCE, Demo, Window, running
 
 OpenWindow = Callable[..., Awaitable[Window]]
 
 
-@pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
     """`collab demo`, open to everybody; it must also stop in good order."""
-    running = Demo(tmp_path / "data")
-    await running.start()
-    yield running
-    assert await running.stop() == 0
+    async with running(tmp_path_factory.mktemp("demo")) as demo:
+        yield demo
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     expect.set_options(timeout=PATIENCE * 1000)
@@ -36,15 +35,18 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
-async def window(browser: Browser, demo: Demo) -> AsyncIterator[OpenWindow]:
+@pytest_asyncio.fixture(loop_scope="module")
+async def window(browser: Browser, demo: Demo, request: pytest.FixtureRequest) -> AsyncIterator[OpenWindow]:
     """Opens windows, each as if on a machine of its own; afterwards none may have met an error."""
     opened: list[Window] = []
+    of_this_test = re.sub(r"\W+", "-", request.node.name).strip("-")[-60:]
 
-    async def open_window(name: str, document: str = "notes", url: str | None = None) -> Window:
+    async def open_window(name: str, document: str = of_this_test) -> Window:
         context = await browser.new_context()
-        opened.append(await Window.open(context, url or demo.url, document, name))
+        opened.append(await Window.open(context, demo.url, document, name))
         return opened[-1]
 
     yield open_window
+    for window in opened:
+        await window.page.context.close()
     assert [complaint for window in opened for complaint in window.complaints] == []

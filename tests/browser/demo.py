@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -85,6 +86,18 @@ class Demo:
         async with asyncio.timeout(PATIENCE):
             await process.communicate()  # to the end of its output, so that the pipe is closed
             return await process.wait()
+
+
+@asynccontextmanager
+async def running(data: Path, settings: Mapping[str, str] | None = None) -> AsyncIterator[Demo]:
+    """A demo that serves, and that ends in good order."""
+    demo = Demo(data, settings)
+    await demo.start()
+    try:
+        yield demo
+    finally:
+        status = await demo.stop()
+    assert status == 0
 
 
 class Window:

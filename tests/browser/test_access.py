@@ -5,26 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.conftest import OpenWindow
-from tests.browser.demo import Demo, Window
+from tests.browser.demo import Demo, Window, running
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 SECRET = "a secret for tests, long enough for HS256"
 
 
-@pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
     """`collab demo` with a secret, so that it wants tokens."""
-    running = Demo(tmp_path / "data", {"COLLAB_JWT_SECRET": SECRET})
-    await running.start()
-    yield running
-    assert await running.stop() == 0
+    async with running(tmp_path_factory.mktemp("demo"), {"COLLAB_JWT_SECRET": SECRET}) as demo:
+        yield demo
 
 
 def token(user: str, *options: str) -> str:

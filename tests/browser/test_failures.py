@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from tests.browser.conftest import OpenWindow
 from tests.browser.demo import EDITORS, Demo, Window
 
-pytestmark = [pytest.mark.browser, pytest.mark.chaos]
+pytestmark = [pytest.mark.browser, pytest.mark.chaos, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def _write(person: Window, text: str) -> None:

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from tests.browser.conftest import OpenWindow
 from tests.browser.demo import EDITORS, Demo
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest.mark.parametrize("editor", EDITORS)
@@ -68,13 +68,13 @@ async def test_undo_takes_back_my_words_and_not_the_other_persons(window: OpenWi
 
 
 async def test_opening_a_document_writes_nothing_into_it(window: OpenWindow, demo: Demo) -> None:
-    ada, alan = await window("Ada"), await window("Alan")
+    ada, alan = await window("Ada", "untouched"), await window("Alan", "untouched")
     for person in (ada, alan):
         for editor in EDITORS:
             await person.show(editor)
         await person.is_told("Saved")
     for editor in EDITORS:
-        answer = await ada.page.request.get(f"{demo.url}rooms/documents/notes.{editor}?format=update")
+        answer = await ada.page.request.get(f"{demo.url}rooms/documents/untouched.{editor}?format=update")
         assert await answer.body() == b"\x00\x00", editor
 
 
