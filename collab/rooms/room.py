@@ -34,6 +34,8 @@ from presence.awareness import Awareness, Change, User
 EMPTY_AWARENESS = b"\x00"
 EMPTY_STATE_VECTOR = b"\x00"
 
+_COSTLY = 0.002  # seconds of encoding from which on joiners are worth gathering
+
 
 @dataclass(frozen=True, slots=True)
 class RoomOptions:
@@ -43,6 +45,7 @@ class RoomOptions:
     flush_longest: float = 0.250
     presence_shortest: float = 0.040
     presence_longest: float = 0.500
+    join_longest: float = 1.0
     presence_timeout: float = 30.0
     presence_bytes: int = 4096
     document_bytes: int = 256 * 1024 * 1024
@@ -114,6 +117,8 @@ class Room:
         self._present_authors: set[Session | None] = set()
         self._edit_pacer = Pacer(options.flush_shortest, options.flush_longest)
         self._presence_pacer = Pacer(options.presence_shortest, options.presence_longest, share=0.15)
+        self._join_pacer = Pacer(0.0, options.join_longest)
+        self._asking: dict[Session, bytes] = {}
         self._flush_due: float | None = None
         self._after_commit: list[Callable[[], None]] = []
         self._deferred: list[tuple[Session, yjs.Message]] = []
@@ -137,6 +142,7 @@ class Room:
                 del self._writers[client]
         session.writes.clear()
         session.outbox.clear()
+        self._asking.pop(session, None)
         self._show(self.awareness.leave(session, now), None, now)
 
     def receive(self, session: Session, message: yjs.Message, now: float) -> None:
@@ -153,20 +159,37 @@ class Room:
         elif isinstance(message, yjs.AwarenessUpdate):
             self._meet(session, message.payload, now)
         elif isinstance(message, yjs.SyncStep1):
-            self._answer(session, message.state_vector, now)
+            self._hear(session, message.state_vector, now)
         elif isinstance(message, yjs.SyncStep2):
             self._edit(session, message.update, now, live=False)
         elif isinstance(message, yjs.QueryAwareness):
             session.outbox.reply(session.framing.awareness(self.awareness.snapshot()))
 
-    def _answer(self, session: Session, state_vector: bytes, now: float) -> None:
+    def _hear(self, session: Session, state_vector: bytes, now: float) -> None:
+        """A client asks for what it lacks. While a large document is edited, those who ask are answered together."""
         decode_state_vector(state_vector)
+        due = self._join_pacer.due(now)
+        if due <= now or self.shared.has(state_vector):
+            self._answer(session, state_vector, now)
+        else:
+            self._asking[session] = state_vector
+            self._wake_at(due, now)
+
+    def _answer(self, session: Session, state_vector: bytes, now: float) -> None:
+        started = perf_counter()
+        encoded = self.shared.diff(state_vector, now)
+        cost = perf_counter() - started
+        if cost > _COSTLY:
+            self._join_pacer.flushed(now, cost)
         session.synced = True
-        first, *rest = self.shared.diff(state_vector, now)
-        session.outbox.reply(session.framing.sync_step2(first))
-        for update in rest:
-            session.outbox.reply(session.framing.update(update))
+        session.outbox.reply(session.framing.sync_step2(encoded))
         self._ask(session, counted=True)
+
+    def _answer_all(self, now: float) -> None:
+        asking, self._asking = self._asking, {}
+        for session, state_vector in asking.items():
+            with _closing(session):
+                self._answer(session, state_vector, now)
 
     def succeed(self, old: Room, now: float) -> None:
         """Take over the sessions of a broken room, and what they said since it broke."""
@@ -178,6 +201,8 @@ class Room:
             self.join(session)
             with _closing(session):
                 self._ask(session, counted=False)
+        for session, state_vector in old._asking.items():
+            old._deferred.insert(0, (session, yjs.SyncStep1(state_vector)))
         for session, message in old._deferred:
             if session in self.sessions:
                 with _closing(session):
@@ -304,7 +329,7 @@ class Room:
         self._ring.admit(size)
         self._apply(update)
         self.gate.commit(checked)
-        self.shared.accepted(update)
+        self.shared.changed()
         self.uncommitted += 1
         self.log.rows += 1
         self.log.bytes += size
@@ -412,6 +437,11 @@ class Room:
             started = perf_counter()
             sent = self._relay_presence()
             self._presence_pacer.flushed(now, perf_counter() - started + sent * self._send_cost.seconds)
+        if self._asking:
+            if self._join_pacer.due(now) <= now:
+                self._answer_all(now)
+            else:
+                self._wake_at(self._join_pacer.due(now), now)
         if self._updates:
             self._wake_at(self._edit_pacer.due(now), now)
         if self._present:
@@ -483,7 +513,7 @@ class Room:
 
     def full_state(self, now: float) -> bytes:
         """The whole document as one update, shared with joiners."""
-        return merge(self.shared.diff(EMPTY_STATE_VECTOR, now))
+        return self.shared.diff(EMPTY_STATE_VECTOR, now)
 
     def diff(self, state_vector: bytes) -> bytes:
         """What a replica at ``state_vector`` lacks."""

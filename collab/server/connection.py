@@ -23,6 +23,8 @@ from presence.lib0 import DecodeError
 
 log = logging.getLogger(__name__)
 
+_LAST_WORDS_SECONDS = 5.0
+
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
@@ -129,6 +131,9 @@ class Connection:
         reader = asyncio.ensure_future(self._read(protocol))
         try:
             await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
+            if self._closing is None and not reader.done():
+                # The client closed while something was on its way to it. What it said before is still to be read.
+                await asyncio.wait((reader,), timeout=_LAST_WORDS_SECONDS)
         finally:
             self._protocol = None
             protocol.left(monotonic())

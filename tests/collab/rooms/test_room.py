@@ -73,6 +73,41 @@ def test_a_session_that_has_not_asked_for_the_document_gets_no_updates() -> None
     assert str(silent) == "hello"
 
 
+def test_what_a_joiner_counts_as_synced_is_everything_that_is_there() -> None:
+    room = room_of(Ring())
+    (a,) = synced(room, "a")
+    for n in range(20):
+        a.type(str(n), now=10.0 + n)
+        late = Client(room, "b")
+        late.say(yjs.SyncStep1(late.doc.get_state()), 10.0 + n)
+        first = next(m for m in late.listen(now=10.0 + n) if isinstance(m, yjs.SyncStep2))
+        alone: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+        alone.apply_update(first.update)
+        assert str(alone.get("t", type=pycrdt.Text)) == str(a)
+        room.leave(late.session, 10.0 + n)
+
+
+def test_while_a_costly_document_is_edited_those_who_ask_are_answered_together() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    (a,) = synced(room, "a")
+    a.type("hello", now=10.0)
+    room._join_pacer.flushed(10.0, 0.1)
+    joiners = [Client(room, str(n)) for n in range(5)]
+    for joiner in joiners:
+        joiner.say(yjs.SyncStep1(b"\x00"), 10.1)
+        assert joiner.listen() == []
+    a.type(" world", now=10.2)
+    room.wake(10.5)
+    answers = [next(m for m in j.listen(now=10.5) if isinstance(m, yjs.SyncStep2)) for j in joiners]
+    assert all(answer.update == answers[0].update for answer in answers)
+    assert {str(joiner) for joiner in joiners} == {"hello world"}
+    a.type("!", now=11.0)
+    for joiner in joiners:
+        joiner.listen()
+    assert {str(joiner) for joiner in joiners} == {"hello world!"}
+
+
 def test_a_joiner_brings_what_it_wrote_while_it_was_away() -> None:
     room = room_of(Ring())
     (a,) = synced(room, "a")

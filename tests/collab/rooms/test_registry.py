@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import anyio
+import pycrdt
+import pytest
+
+from collab.entities.recorder import Recorder
+from collab.errors import CollabError, InvalidRequest, Quarantined, Restarting, Unavailable
+from collab.metrics import Metrics
+from collab.names import RoomKey
+from collab.rooms.blackbox import NoBlackBox
+from collab.rooms.hooks import Hooks
+from collab.rooms.quarantine import ENDED_A_WORKER
+from collab.rooms.registry import Registry
+from collab.rooms.room import Room, RoomOptions
+from collab.sandbox import Sandbox
+from collab.storage.base import SetAside
+from collab.storage.sqlite import SqliteStorage
+from collab.wire import yjs
+from tests.collab.rooms.simulation import KEY, Client
+
+LIMIT = 1 << 20
+
+
+class PanicError(BaseException):
+    """Like pyo3's PanicException: no Exception."""
+
+
+class Panicking:
+    """A document that panics at an update which holds a magic word."""
+
+    def __init__(self, doc: pycrdt.Doc[Any]) -> None:
+        self._doc = doc
+
+    def apply_update(self, update: bytes) -> None:
+        if b"boom" in update:
+            raise PanicError("index out of bounds")
+        self._doc.apply_update(update)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._doc, name)
+
+
+@asynccontextmanager
+async def opened(
+    data: Path, hooks: Hooks | None = None, **options: Any
+) -> AsyncIterator[tuple[Registry, SqliteStorage]]:
+    storage = SqliteStorage(data)
+    await storage.open()
+    recorder = Recorder(storage, max_pending_bytes=LIMIT)
+    run = asyncio.create_task(recorder.run())
+    sandbox = Sandbox()
+    registry = Registry(
+        storage,
+        recorder,
+        sandbox,
+        hooks or Hooks(),
+        options=RoomOptions(),
+        metrics=Metrics(),
+        blackbox=NoBlackBox(),
+        pending_bytes=LIMIT,
+        **options,
+    )
+    yield registry, storage
+    await registry.drain()
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    await sandbox.close()
+    await storage.close()
+
+
+def text_of(room: Room) -> str:
+    doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    doc.apply_update(room.doc.get_update())
+    return str(doc.get("t", type=pycrdt.Text))
+
+
+async def test_case_41_a_panic_costs_the_sender_its_session_and_the_others_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, storage):
+        room = await registry.open(KEY)
+        bad, good = Client(room, "bad"), Client(room, "good")
+        bad.sync()
+        good.sync()
+        good.type("kept", now=monotonic())
+        bad.listen()
+        room.doc = Panicking(room.doc)  # type: ignore[assignment]
+        with pytest.raises(InvalidRequest):
+            bad.type("boom", now=monotonic())
+        room.leave(bad.session, monotonic())
+        good.type(" and said while it was broken", now=monotonic())
+        with anyio.fail_after(10):
+            while good.session.room is room:
+                await anyio.sleep(0.01)
+        successor = good.session.room
+        assert successor is not None
+        assert registry.rooms[KEY] is successor
+        good.room = successor
+        good.listen()
+        assert text_of(successor) == "kept and said while it was broken"
+        good.type("!", now=monotonic())
+        assert text_of(successor) == str(good)
+        kept = await storage.list_set_aside()
+        assert [entry.reason.startswith(ENDED_A_WORKER) for entry in kept] == [True]
+        again = Client(successor, "bad")
+        again.doc = bad.doc
+        with pytest.raises(Quarantined):
+            again.sync(monotonic())
+
+
+async def test_an_update_that_ended_a_worker_is_refused_after_a_restart(tmp_path: Path) -> None:
+    author: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    text = author.get("t", type=pycrdt.Text)
+    text += "boom"
+    async with opened(tmp_path) as (_, storage):
+        await storage.set_aside(SetAside(KEY, None, author.get_update(), f"{ENDED_A_WORKER}: signal 11", 0.0))
+    async with opened(tmp_path) as (registry, _):
+        client = Client(await registry.open(KEY), "a")
+        client.doc.apply_update(author.get_update())
+        with pytest.raises(Quarantined):
+            client.sync(monotonic())
+
+
+async def test_a_row_that_does_not_apply_is_set_aside_and_the_room_opens_with_the_rest(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, storage):
+        room = await registry.open(KEY)
+        client = Client(room, "a")
+        client.sync()
+        for word in ("one ", "two ", "three"):
+            client.type(word, now=monotonic())
+        await registry._recorder.flush()
+        record = await storage.load(KEY)
+        assert record is not None
+        row = record.rows[1]
+        await storage.set_aside(SetAside(KEY, row.seq, row.update, "damaged by hand", 0.0))
+    async with opened(tmp_path) as (registry, storage):
+        room = await registry.open(KEY)
+        assert text_of(room) == "one "
+        back = Client(room, "a")
+        back.doc = client.doc
+        back.sync(monotonic())
+        assert text_of(room) == "one two three"
+        with anyio.fail_after(10):
+            while len(await storage.list_set_aside()) < 2:
+                await anyio.sleep(0.01)
+    async with opened(tmp_path) as (registry, _):
+        assert text_of(await registry.open(KEY)) == "one two three"
+
+
+async def test_a_long_log_is_replaced_by_a_snapshot_and_says_the_same(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, storage):
+        room = await registry.open(KEY)
+        client = Client(room, "a")
+        client.sync()
+        for n in range(200):
+            client.type(f"{n} ", now=monotonic())
+        await registry._recorder.flush()
+        await registry.compact(KEY)
+        record = await storage.load(KEY)
+        assert record is not None
+        assert record.snapshot is not None
+        assert len(record.rows) == 0
+        assert room.log.rows == 0
+        client.type("after", now=monotonic())
+    async with opened(tmp_path) as (registry, _):
+        room = await registry.open(KEY)
+        assert text_of(room) == str(client)
+        more = Client(room, "b")
+        more.sync()
+        more.type(" and more", now=monotonic())
+        assert text_of(room).endswith("after and more")
+
+
+async def test_an_idle_room_is_let_go_and_found_again(tmp_path: Path) -> None:
+    async with opened(tmp_path, idle_seconds=0.0) as (registry, _):
+        room = await registry.open(KEY)
+        client = Client(room, "a")
+        client.sync()
+        client.type("hello", now=monotonic())
+        registry._evict_if_idle(room, float("inf"))
+        assert KEY in registry.rooms, "somebody is in it"
+        room.leave(client.session, monotonic())
+        registry.released(room)
+        registry._evict_if_idle(room, float("inf"))
+        assert KEY in registry.rooms, "not committed yet"
+        await registry._recorder.flush()
+        registry._evict_if_idle(room, float("inf"))
+        assert KEY not in registry.rooms
+        assert text_of(await registry.open(KEY)) == "hello"
+
+
+async def test_a_room_that_the_supervisor_wants_closed_is_refused_for_now(tmp_path: Path) -> None:
+    async with opened(tmp_path, closed=lambda key: key == KEY) as (registry, _):
+        with pytest.raises(Unavailable):
+            await registry.open(KEY)
+        await registry.open(RoomKey("default", "documents", "other"))
+
+
+async def test_a_seed_that_is_no_update_refuses_the_room_and_stores_nothing(tmp_path: Path) -> None:
+    class Bad(Hooks):
+        async def load(self, key: RoomKey) -> bytes | None:
+            return b"nonsense"
+
+    async with opened(tmp_path, Bad()) as (registry, storage):
+        with pytest.raises(CollabError):
+            await registry.open(KEY)
+        assert await storage.load(KEY) is None
+
+
+async def test_when_the_server_stops_nothing_new_is_opened_and_all_is_committed(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, storage):
+        client = Client(await registry.open(KEY), "a")
+        client.sync()
+        client.type("last words", now=monotonic())
+        await registry.drain()
+        record = await storage.load(KEY)
+        assert record is not None
+        assert len(record.rows) == 1
+        with pytest.raises(Restarting):
+            await registry.open(RoomKey("default", "documents", "other"))
+
+
+async def test_case_10_a_log_that_stalls_refuses_loudly_and_loses_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, storage):
+        room = await registry.open(KEY)
+        client = Client(room, "a")
+        client.sync()
+        accepted = 0
+        with pytest.raises(Unavailable):
+            for _ in range(10_000):
+                client.say(yjs.Update(client.type("x" * 200, send=False)), monotonic())
+                accepted += 1
+        await registry._recorder.flush()
+        record = await storage.load(KEY)
+        assert record is not None
+        assert len(record.rows) == accepted
