@@ -159,14 +159,15 @@ class Page {
       this.drawing = false
       this.drawStatus()
       this.drawPeople()
-      this.lock(this.session.readOnly)
+      // What somebody without a token wrote would go nowhere.
+      this.lock(this.session.readOnly || this.session.status().state === "denied")
     })
   }
 
-  private lock(readOnly: boolean): void {
-    if (readOnly === this.locked) return
-    this.locked = readOnly
-    for (const editor of this.editors.values()) editor.setEditable(!readOnly)
+  private lock(locked: boolean): void {
+    if (locked === this.locked) return
+    this.locked = locked
+    for (const editor of this.editors.values()) editor.setEditable(!locked)
   }
 
   private drawStatus(): void {
