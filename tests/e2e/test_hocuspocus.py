@@ -1,0 +1,196 @@
+"""What only Hocuspocus has: several documents on one socket, tokens, read-only, messages of the application."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from collab.access.identity import Identity
+from collab.names import RoomKey
+from collab.rooms.hooks import Hooks
+from collab.server.app import Collab
+from collab.server.settings import Settings
+from presence.lib0 import encode_string
+from tests.e2e.node import Kind, Node
+from tests.e2e.server import Server
+
+HOCUSPOCUS: tuple[Kind, ...] = ("hocuspocus-3", "hocuspocus-4")
+both = pytest.mark.parametrize("kind", HOCUSPOCUS)
+
+
+@both
+async def test_several_documents_on_one_socket_do_not_mix(
+    node: Node, shared_server: Server, room: str, kind: Kind
+) -> None:
+    await node.socket("one", kind, shared_server)
+    clients = [await node.client(f"c{n}", kind, shared_server, f"{room}-{n}", socket="one") for n in range(5)]
+    for n, client in enumerate(clients):
+        await client.wait(synced=True, unsynced=0)
+        await client.insert(f"document {n}")
+    for n, client in enumerate(clients):
+        found = await client.wait(unsynced=0, text=f"document {n}")
+        assert found["attempts"] == 1
+        reader = await node.client(f"r{n}", "y-websocket-3", shared_server, f"{room}-{n}")
+        await reader.wait(text=f"document {n}")
+
+
+@both
+async def test_a_document_can_be_closed_and_opened_again_while_its_socket_stays(
+    node: Node, shared_server: Server, room: str, kind: Kind
+) -> None:
+    await node.socket("one", kind, shared_server)
+    stays = await node.client("stays", kind, shared_server, f"{room}-a", socket="one")
+    goes = await node.client("goes", kind, shared_server, f"{room}-b", socket="one")
+    witness = await node.client("witness", "y-websocket-3", shared_server, f"{room}-b")
+    await stays.wait(synced=True)
+    await goes.wait(synced=True)
+    await goes.set_awareness({"here": True})
+    await witness.wait(others=[goes.id])
+    await goes.destroy()
+    await witness.wait(others=[])
+    again = await node.client("again", kind, shared_server, f"{room}-b", socket="one")
+    await again.wait(synced=True)
+    await again.insert("back")
+    await witness.wait(text="back")
+    await stays.insert("still here")
+    found = await stays.wait(unsynced=0)
+    assert found["attempts"] == 1
+
+
+async def test_two_providers_of_one_document_share_a_socket_with_session_awareness(
+    node: Node, shared_server: Server, room: str
+) -> None:
+    await node.socket("one", "hocuspocus-4", shared_server)
+    first, second = [
+        await node.client(name, "hocuspocus-4", shared_server, room, socket="one", options={"sessionAwareness": True})
+        for name in ("first", "second")
+    ]
+    await first.wait(synced=True)
+    await second.wait(synced=True)
+    await first.insert("hello")
+    await second.wait(text="hello")
+    await first.wait(others=[second.id], unsynced=0)
+    await second.wait(others=[first.id])
+    await second.destroy()
+    await first.wait(others=[])
+
+
+@both
+async def test_without_a_good_token_there_is_no_document(
+    node: Node, guarded_server: Server, room: str, kind: Kind
+) -> None:
+    for name, token in [("none", None), ("bad", "nonsense"), ("old", guarded_server.token("ada", seconds=-60))]:
+        client = await node.client(f"{name}", kind, guarded_server, room, token=token)
+        found = await client.wait(connected=True, scopes=[], synced=False)
+        while not found["denied"]:
+            found = await client.summary()
+        assert found["text"] == ""
+        await client.destroy()
+
+
+@both
+async def test_a_socket_serves_its_other_documents_when_one_is_denied(
+    node: Node, guarded_server: Server, room: str, kind: Kind
+) -> None:
+    await node.socket("one", kind, guarded_server)
+    denied = await node.client("denied", kind, guarded_server, f"{room}-a", socket="one", token="nonsense")
+    let_in = await node.client(
+        "let in", kind, guarded_server, f"{room}-b", socket="one", token=guarded_server.token("ada")
+    )
+    await let_in.wait(synced=True, scopes=["read-write"])
+    await let_in.insert("fine")
+    await let_in.wait(unsynced=0, attempts=1)
+    assert len((await denied.summary())["denied"]) == 1
+
+
+@both
+async def test_who_may_only_read_is_told_so_and_changes_nothing(
+    node: Node, guarded_server: Server, room: str, kind: Kind
+) -> None:
+    writer = await node.client("writer", kind, guarded_server, room, token=guarded_server.token("ada"))
+    await writer.insert("written")
+    await writer.wait(unsynced=0, synced=True)
+    reader = await node.client("reader", kind, guarded_server, room, token=guarded_server.token("eve", access="read"))
+    await reader.wait(text="written", scopes=["readonly"])
+    await reader.insert(" and forged")
+    await writer.insert("!")
+    await reader.wait(connected=True)
+    late = await node.client("late", "y-websocket-3", guarded_server, room, token=guarded_server.token("bob"))
+    await late.wait(text="written!")
+
+
+async def test_a_new_token_on_the_open_connection_changes_what_is_allowed(
+    node: Node, guarded_server: Server, room: str
+) -> None:
+    client = await node.client(
+        "client", "hocuspocus-4", guarded_server, room, token=guarded_server.token("ada", access="read")
+    )
+    await client.wait(synced=True, scopes=["readonly"])
+    await client.send_token(guarded_server.token("ada", access="write"))
+    await client.insert("now I may")
+    late = await node.client("late", "y-websocket-3", guarded_server, room, token=guarded_server.token("bob"))
+    await late.wait(text="now I may")
+
+
+@both
+async def test_a_broadcast_reaches_everybody_else_in_the_document(
+    node: Node, shared_server: Server, room: str, kind: Kind
+) -> None:
+    sender, *others = [await node.client(f"c{n}", kind, shared_server, room) for n in range(3)]
+    elsewhere = await node.client("elsewhere", kind, shared_server, f"{room}-other")
+    for client in (sender, *others, elsewhere):
+        await client.wait(synced=True)
+    await sender.raw(encode_string(room) + b"\x06" + encode_string("hello, all"))
+    for other in others:
+        await other.wait(stateless=["hello, all"])
+    assert (await elsewhere.summary())["stateless"] == []
+
+
+@both
+async def test_an_unknown_message_is_skipped(node: Node, shared_server: Server, room: str, kind: Kind) -> None:
+    client = await node.client("client", kind, shared_server, room)
+    await client.wait(synced=True)
+    await client.raw(encode_string(room) + b"\x63\x01\x02")
+    await client.insert("went on")
+    found = await client.wait(unsynced=0)
+    assert found["attempts"] == 1
+
+
+class Shouting(Hooks):
+    async def stateless(self, identity: Identity, key: RoomKey, payload: str) -> str | None:
+        return payload.upper()
+
+
+@asynccontextmanager
+async def mounted(folder: Path, hooks: Hooks) -> AsyncIterator[str]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        app = Collab(Settings(data=str(folder)), hooks=hooks)
+        config = uvicorn.Config(app, lifespan="on", log_level="warning", ws="websockets-sansio")
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"ws://127.0.0.1:{listener.getsockname()[1]}/hocuspocus"
+        finally:
+            server.should_exit = True
+            await running
+
+
+@both
+async def test_the_application_answers_stateless_messages(node: Node, tmp_path: Path, room: str, kind: Kind) -> None:
+    async with mounted(tmp_path, Shouting()) as url:
+        asking = await node.client("asking", kind, url, room)
+        other = await node.client("other", kind, url, room)
+        await asking.wait(synced=True)
+        await other.wait(synced=True)
+        await asking.stateless("hello")
+        await asking.wait(stateless=["HELLO"])
+        assert (await other.summary())["stateless"] == []
+        await asking.destroy()
+        await other.destroy()
