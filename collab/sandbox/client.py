@@ -34,6 +34,10 @@ class SandboxError(InternalError):
     """The document could not be read or compacted. It is unharmed."""
 
 
+class SandboxEnded(SandboxError):
+    """The child process is no more."""
+
+
 class Sandbox:
     """Reads and compacts documents elsewhere. A child process of each kind, only while there is work.
 
@@ -96,13 +100,7 @@ class _Child:
         async with self._turn:
             if self._idle is not None:
                 self._idle.cancel()
-            whole = False
-            try:
-                reply = await self._exchange(request)
-                whole = True
-            finally:
-                if not whole:
-                    await self._end()
+            reply = await self._exchange(request)
             if isinstance(reply, Failure) and reply.fatal:
                 await self._end()
             else:
@@ -112,22 +110,33 @@ class _Child:
         return reply
 
     async def _exchange(self, request: Request) -> Reply:
-        process = self._process
-        if process is None or process.returncode is not None:
-            process = self._process = await self._start()
+        if self._process is not None:
+            try:
+                return await self._talk(self._process, request)
+            except SandboxEnded:
+                pass  # maybe while it was idle, and not because of this document
+        self._process = await self._start()
+        return await self._talk(self._process, request)
+
+    async def _talk(self, process: asyncio.subprocess.Process, request: Request) -> Reply:
         assert process.stdin is not None
         assert process.stdout is not None
+        whole = False
         try:
             async with asyncio.timeout(request.seconds):
                 process.stdin.write(encode(request))
                 await process.stdin.drain()
                 size = int.from_bytes(await process.stdout.readexactly(HEAD_BYTES), "big")
                 reply: Reply = replies.decode(await process.stdout.readexactly(size))
-                return reply
+            whole = True
+            return reply
         except TimeoutError as error:
             raise SandboxError(f"the document was not done with after {request.seconds:.1f} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise SandboxError(f"the document ended its reader: {_fate(await process.wait())}") from error
+            raise SandboxEnded(f"the document ended its reader: {_fate(await process.wait())}") from error
+        finally:
+            if not whole:
+                await self._end()
 
     async def _start(self) -> asyncio.subprocess.Process:
         path = os.pathsep.join(filter(None, (_IMPORT_PATH, os.environ.get("PYTHONPATH"))))

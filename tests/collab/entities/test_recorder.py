@@ -1,0 +1,293 @@
+"""The recorder: what is appended is committed, in order, once, whatever the storage does meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab.entities.recorder import Recorder, pause_after
+from collab.errors import Unavailable
+from collab.names import RoomKey
+from collab.storage.base import Append, StorageError
+from collab.storage.memory import MemoryStorage
+from collab.storage.sqlite import SqliteStorage
+from collab.testing.storage_contract import KEY, OTHER, entry, updates
+
+
+class Gated(MemoryStorage):
+    """A storage whose commits wait for a gate, and fail while it has errors left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.errors: list[Exception] = []
+        self.batches: list[list[bytes]] = []
+        self.running = 0
+
+    async def commit(self, batch: Sequence[Append]) -> Sequence[int]:
+        self.running += 1
+        try:
+            assert self.running == 1, "one commit at a time"
+            await self.gate.wait()
+            if self.errors:
+                raise self.errors.pop(0)
+            self.batches.append([entry.update for entry in batch])
+            return await super().commit(batch)
+        finally:
+            self.running -= 1
+
+
+@asynccontextmanager
+async def running(recorder: Recorder) -> AsyncIterator[None]:
+    task = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0)  # a task that never began does not notice that it is cancelled
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def ignore(seq: int) -> None:
+    pass
+
+
+async def test_done_is_called_with_the_seq_after_the_commit() -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000)
+    seen: list[tuple[str, int]] = []
+    async with running(recorder):
+        storage.gate.clear()
+        recorder.append(entry(b"a"), lambda seq: seen.append(("a", seq)))
+        recorder.append(entry(b"b", OTHER), lambda seq: seen.append(("b", seq)))
+        recorder.append(entry(b"c"), lambda seq: seen.append(("c", seq)))
+        await until(lambda: storage.running == 1)
+        assert seen == []
+        storage.gate.set()
+        await recorder.flush()
+    assert seen == [("a", 1), ("b", 1), ("c", 2)]
+    assert recorder.pending_bytes == 0
+
+
+async def test_case_3_what_comes_during_a_commit_goes_into_the_next() -> None:
+    storage = Gated()
+    observed: list[int] = []
+    recorder = Recorder(storage, max_pending_bytes=1_000_000, observe=lambda rows, seconds: observed.append(rows))
+    async with running(recorder):
+        storage.gate.clear()
+        recorder.append(entry(b"first"), ignore)
+        await until(lambda: storage.running == 1)
+        for number in range(50):
+            recorder.append(entry(bytes([number]), RoomKey("p", "c", str(number % 7))), ignore)
+        storage.gate.set()
+        await recorder.flush()
+    assert observed == [1, 50]
+    assert storage.batches == [[b"first"], [bytes([number]) for number in range(50)]]
+
+
+async def test_a_refused_commit_is_tried_again_in_order_and_shows() -> None:
+    storage = Gated()
+    storage.errors = [StorageError("disk full"), RuntimeError("who knows"), StorageError("disk full")]
+    recorder = Recorder(storage, max_pending_bytes=1_000_000)
+    seqs: list[int] = []
+    async with running(recorder):
+        for number in range(10):
+            recorder.append(entry(bytes([number])), seqs.append)
+        await until(lambda: not recorder.healthy)
+        assert seqs == []
+        assert recorder.pending_bytes > 0
+        for number in range(10, 20):
+            recorder.append(entry(bytes([number])), seqs.append)
+        await recorder.flush()
+        assert recorder.healthy
+    assert seqs == list(range(1, 21))
+    assert updates(await storage.load(KEY)) == [bytes([number]) for number in range(20)]
+
+
+async def test_case_10_a_stalled_storage_refuses_loudly_and_loses_nothing_that_was_taken() -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=20_000_000)
+    storage.gate.clear()
+    taken: list[bytes] = []
+    seqs: list[int] = []
+    refused = 0
+    async with running(recorder):
+        for number in range(70_000):
+            update = number.to_bytes(4, "big") * 8
+            try:
+                recorder.append(entry(update), seqs.append)
+            except Unavailable:
+                refused += 1
+            else:
+                assert refused == 0, "room for more only after a commit"
+                taken.append(update)
+        assert len(taken) > 40_000
+        assert refused == 70_000 - len(taken)
+        assert refused > 0
+        assert recorder.pending_bytes <= 20_000_000 + 1000
+        storage.gate.set()
+        await recorder.flush()
+        recorder.append(entry(b"again"), seqs.append)
+        await recorder.flush()
+    assert seqs == list(range(1, len(taken) + 2))
+    assert updates(await storage.load(KEY)) == [*taken, b"again"]
+
+
+async def test_flush_waits_for_what_was_appended_before_it_and_not_for_more() -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000)
+    async with running(recorder):
+        await recorder.flush()
+        storage.gate.clear()
+        recorder.append(entry(b"1"), ignore)
+        first = asyncio.create_task(recorder.flush())
+        await until(lambda: storage.running == 1)
+        recorder.append(entry(b"2"), ignore)
+        second = asyncio.create_task(recorder.flush())
+        third = asyncio.create_task(recorder.flush())
+        await asyncio.sleep(0)
+        third.cancel()
+        storage.gate.set()
+        await first
+        await second
+    assert storage.batches == [[b"1"], [b"2"]]
+
+
+async def test_case_6_a_cancelled_recorder_commits_what_it_has() -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000)
+    seqs: list[int] = []
+    task = asyncio.create_task(recorder.run())
+    storage.gate.clear()
+    recorder.append(entry(b"1"), seqs.append)
+    await until(lambda: storage.running == 1)
+    recorder.append(entry(b"2"), seqs.append)
+    task.cancel()
+    await asyncio.sleep(0)
+    recorder.append(entry(b"3"), seqs.append)
+    storage.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seqs == [1, 2, 3]
+
+
+async def test_a_cancelled_recorder_does_not_wait_for_ever_for_a_broken_storage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    storage = Gated()
+    storage.errors = [StorageError("gone") for _ in range(1000)]
+    recorder = Recorder(storage, max_pending_bytes=1_000_000, stop_seconds=0.0)
+    task = asyncio.create_task(recorder.run())
+    recorder.append(entry(b"1"), ignore)
+    await until(lambda: not recorder.healthy)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "1 updates could not be committed" in caplog.text
+
+
+async def test_a_failing_callback_harms_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder(MemoryStorage(), max_pending_bytes=1_000_000)
+    seqs: list[int] = []
+
+    def fail(seq: int) -> None:
+        raise RuntimeError("a session is gone")
+
+    async with running(recorder):
+        recorder.append(entry(b"1"), seqs.append)
+        recorder.append(entry(b"2"), fail)
+        recorder.append(entry(b"3"), seqs.append)
+        await recorder.flush()
+    assert seqs == [1, 3]
+    assert "a session is gone" in caplog.text
+
+
+async def test_a_lone_update_does_not_wait_for_company() -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000)
+    async with running(recorder):
+        committed = asyncio.Event()
+        recorder.append(entry(b"1"), lambda seq: committed.set())
+        await committed.wait()
+        await asyncio.sleep(0)
+        recorder.append(entry(b"2"), ignore)
+        recorder.append(entry(b"3"), ignore)
+        await until(lambda: len(storage.batches) == 2)
+    assert storage.batches == [[b"1"], [b"2", b"3"]]
+
+
+async def test_more_rows_than_one_commit_takes_are_committed_in_several() -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=100_000_000)
+    seqs: list[int] = []
+    async with running(recorder):
+        for _ in range(5000):
+            recorder.append(entry(b"x"), seqs.append)
+        recorder.append(entry(bytes(5_000_000)), seqs.append)
+        recorder.append(entry(bytes(5_000_000)), seqs.append)
+        await until(lambda: len(seqs) == 5002)
+    assert seqs == list(range(1, 5003))
+    assert max(map(len, storage.batches)) <= 1000
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["append", "yield", "flush", "fail"])), max_size=60))
+def test_any_order_of_events_commits_each_update_once_and_in_order(steps: list[tuple[int, str]]) -> None:
+    async def scenario() -> None:
+        storage = Gated()
+        recorder = Recorder(storage, max_pending_bytes=1_000_000)
+        keys = [RoomKey("p", "c", str(number)) for number in range(4)]
+        appended: dict[RoomKey, list[bytes]] = {key: [] for key in keys}
+        seqs: dict[RoomKey, list[int]] = {key: [] for key in keys}
+        async with running(recorder):
+            for room, step in steps:
+                key = keys[room]
+                match step:
+                    case "append":
+                        update = len(appended[key]).to_bytes(2, "big")
+                        recorder.append(entry(update, key), seqs[key].append)
+                        appended[key].append(update)
+                    case "yield":
+                        await asyncio.sleep(0)
+                    case "flush":
+                        await recorder.flush()
+                    case "fail":
+                        storage.errors = storage.errors or [StorageError("once")]
+        for key in keys:
+            assert updates(await storage.load(key)) == appended[key]
+            assert seqs[key] == list(range(1, len(appended[key]) + 1))
+
+    asyncio.run(scenario())
+
+
+def test_pauses_grow_with_what_a_commit_costs_within_bounds() -> None:
+    assert pause_after(0.0) == pause_after(0.0001) == 0.005
+    assert pause_after(0.001) == pytest.approx(0.020)
+    assert pause_after(3.0) == 0.100
+
+
+async def test_with_sqlite_everything_taken_before_a_cancellation_is_on_the_disk(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path)
+    await storage.open()
+    recorder = Recorder(storage, max_pending_bytes=100_000_000)
+    written = [number.to_bytes(4, "big") for number in range(3000)]
+    async with running(recorder):
+        for update in written:
+            recorder.append(entry(update), ignore)
+            if len(update) % 100 == 0:
+                await asyncio.sleep(0)
+    await storage.close()
+    storage = SqliteStorage(tmp_path)
+    await storage.open()
+    assert updates(await storage.load(KEY)) == written
+    await storage.close()
