@@ -121,6 +121,8 @@ class _Supervisor:
             death = Death(code, self._blackbox.read(), hung)
             self._blackbox.clear()
             served = served or worker.serves
+            if worker.serves:
+                self._set_aside = []  # stored before it served
             if self._stops:
                 # before it served there was nothing it could have lost
                 return 0 if code == 0 or (not worker.serves and code != -signal.SIGKILL) else 1
@@ -166,11 +168,9 @@ class _Supervisor:
         """Stay until the worker has ended. Returns its exit code, and whether it was killed for hanging."""
         told, kill_at, overdue, hung = 0, float("inf"), None, False
         while (code := worker.poll()) is None:
-            if worker.newly_serves():
-                self._set_aside = []  # stored before it served
-                if self._serving is not None:
-                    self._serving([sock.getsockname()[:2] for sock in self._sockets])
-                    self._serving = None
+            if worker.newly_serves() and self._serving is not None:
+                self._serving([sock.getsockname()[:2] for sock in self._sockets])
+                self._serving = None
             if self._stops > told:
                 if told:
                     worker.kill()
