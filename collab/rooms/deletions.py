@@ -1,4 +1,4 @@
-"""Whether a document already knows some deletions."""
+"""What a document has deleted, to tell news from repetition."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from collections.abc import Iterable
 from collab.wire.update import Delete, decode
 
 
-def contains_deletions(update: bytes, deletes: Iterable[Delete]) -> bool:
-    """Whether the delete set of ``update`` covers all of ``deletes``, each ``(client, clock, length)``."""
-    _, own = decode(update)
-    ranges: dict[int, list[tuple[int, int]]] = {}
-    for client, clock, length in own:
-        ranges.setdefault(client, []).append((clock, clock + length))
-    merged = {client: _merge(sorted(spans)) for client, spans in ranges.items()}
-    for client, clock, length in deletes:
-        spans = merged.get(client)
-        if spans is None:
-            return False
-        at = bisect_right(spans, (clock, 1 << 62)) - 1
-        if at < 0 or spans[at][1] < clock + length:
-            return False
-    return True
+class DeleteSet:
+    """The delete set of a document, from any update that holds it whole (Yjs encodes it into every diff)."""
+
+    __slots__ = ("_ranges",)
+
+    def __init__(self, update: bytes) -> None:
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for client, clock, length in decode(update)[1]:
+            spans.setdefault(client, []).append((clock, clock + length))
+        self._ranges = {client: _merge(sorted(of_client)) for client, of_client in spans.items()}
+
+    def covers(self, deletes: Iterable[Delete]) -> bool:
+        """Whether all of ``deletes``, each ``(client, clock, length)``, are deleted already."""
+        for client, clock, length in deletes:
+            ranges = self._ranges.get(client)
+            if ranges is None:
+                return False
+            at = bisect_right(ranges, (clock, 1 << 62)) - 1
+            if at < 0 or ranges[at][1] < clock + length:
+                return False
+        return True
 
 
 def _merge(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

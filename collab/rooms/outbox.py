@@ -8,7 +8,6 @@ of each client is worth sending; *acknowledgements* are all alike and need only 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from collab.errors import RateLimitExceeded
@@ -41,7 +40,7 @@ class Outbox:
         self._limit = limit
         self._reply_limit = reply_limit
         # (frame, clocks before it) for an update; (frame, None) for a reply
-        self._queue: deque[tuple[bytes, Clocks | None]] = deque()
+        self._queue: list[tuple[bytes, Clocks | None]] = []
         self._update_bytes = 0
         self._replies = 0
         self._ack = b""
@@ -147,7 +146,7 @@ class Outbox:
 
     def _forget_updates(self) -> None:
         self._behind = {}
-        kept: deque[tuple[bytes, Clocks | None]] = deque()
+        kept: list[tuple[bytes, Clocks | None]] = []
         for entry in self._queue:
             if entry[1] is None:
                 kept.append(entry)

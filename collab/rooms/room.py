@@ -21,7 +21,7 @@ from collab.metrics import Metrics
 from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
 from collab.rooms.compaction import LogSize
-from collab.rooms.deletions import contains_deletions
+from collab.rooms.deletions import DeleteSet
 from collab.rooms.framing import Framing
 from collab.rooms.merge import merge
 from collab.rooms.pacing import Pacer, SendCost
@@ -110,6 +110,7 @@ class Room:
         self._send_cost = send_cost
         self._quarantine = quarantine
         self._writers: dict[int, Session] = {}
+        self._deleted: DeleteSet | None = None  # known only while nothing more is deleted
         self._updates: list[bytes] = []
         self._before: dict[int, int] = {}
         self._authors: set[Session | None] = set()
@@ -228,7 +229,7 @@ class Room:
 
     def _edit(self, session: Session, update: bytes, now: float, *, live: bool) -> None:
         self._metrics.updates_in += 1
-        counted = live or not session.asked or session.asked.popleft()
+        counted = live or not session.asked or session.asked.pop(0)
         early = live and True in session.asked
         try:
             checked = self.gate.check(update)
@@ -263,10 +264,11 @@ class Room:
             return False
         # A reconnecting client repeats every deletion it knows of. Relayed and logged, each reconnect would
         # grow the log by the whole delete set.
-        return live or not contains_deletions(self._own_deletions(), checked.deletes)
-
-    def _own_deletions(self) -> bytes:
-        return self._encode(encode_state_vector(self.gate.state))
+        if live:
+            return True
+        if self._deleted is None:
+            self._deleted = DeleteSet(self._encode(encode_state_vector(self.gate.state)))
+        return not self._deleted.covers(checked.deletes)
 
     def _resync(self, session: Session, *, live: bool) -> None:
         self._metrics.resyncs += 1
@@ -330,6 +332,8 @@ class Room:
         self._apply(update)
         self.gate.commit(checked)
         self.shared.changed()
+        if checked.has_deletes:
+            self._deleted = None
         self.uncommitted += 1
         self.log.rows += 1
         self.log.bytes += size

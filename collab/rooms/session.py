@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,7 @@ class Session:
         self.outbox = Outbox(ready, outbox_bytes)
         self.room: Room | None = None  # set by the room that takes it in
         self.synced = False  # asked for the document, and is sent its updates since
-        self.asked: deque[bool] = deque()  # our open first steps; whether the client counts its answer as unsaved
+        self.asked: list[bool] = []  # our open first steps; whether the client counts its answer as unsaved
         self.early = 0  # updates that are acknowledged together with the answer to our first counted question
         self.missed = 0  # updates not taken in because something before them is lacking; a resync brings them
         self.writes: set[int] = set()  # Yjs client ids that this session writes under
