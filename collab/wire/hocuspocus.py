@@ -18,9 +18,7 @@ import msgspec
 from collab.wire.yjs import AwarenessUpdate, QueryAwareness, SyncStep1, SyncStep2, Unknown, Update, read_sync
 from presence.lib0 import DecodeError, encode_string, encode_uint, read_bytes, read_string, read_uint
 
-SYNC, AWARENESS, AUTH, QUERY_AWARENESS, SYNC_REPLY, STATELESS, BROADCAST_STATELESS, CLOSE, SYNC_STATUS = (
-    range(9)
-)
+SYNC, AWARENESS, AUTH, QUERY_AWARENESS, SYNC_REPLY, STATELESS, BROADCAST_STATELESS, CLOSE, SYNC_STATUS = range(9)
 """Message types behind an address."""
 
 TOKEN, DENIED, AUTHENTICATED = range(3)

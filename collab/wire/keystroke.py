@@ -70,10 +70,10 @@ def _element(history: History, b: bytes) -> Checked | None:
         right_place = places[-1] if at >= starts[-1] else history.place(other, at)
         if right_place & KEYED or (origin is not None and right_place | GONE != place | GONE):
             return None
-        if history.pairs and history.is_pair(other, at - 1):
+        right = (other, at)
+        if right == origin or (history.pairs and history.is_pair(other, at - 1)):
             return None
         place = right_place
-        right = (other, at)
     kind = history.kinds[place >> TYPE_SHIFT]
     if not (_ENTRIES if place & KEYED else _ELEMENTS).get(kind, 0) >> ref & 1:
         return None

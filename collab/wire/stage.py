@@ -136,6 +136,8 @@ class Stage:
                 raise Malformed(SPLITS_A_PAIR)
             if place & KEYED:
                 raise Malformed("an entry names a right neighbour")
+            if right == origin:
+                raise Malformed("an element lies left and right of the same one")
             if origin is not None and (left | GONE) != (place | GONE):
                 if left >> TYPE_SHIFT and place >> TYPE_SHIFT:
                     raise Malformed("an element lies between neighbours in different types")

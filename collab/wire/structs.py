@@ -231,7 +231,8 @@ def _skip_content(b: bytes, i: int, end: int, ref: int) -> tuple[int, int]:
     if ref == DELETED:
         return _uint(b, i)
     if ref == TYPE:
-        kind, i = _uint(b, i)
+        kind = b[i]
+        i += 1
         if kind > 6 or kind == 5:
             raise Malformed("an unknown kind of type")
         if kind == 3:

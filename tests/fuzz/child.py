@@ -1,0 +1,120 @@
+"""Feeds hostile frames to gate and CRDT library, in a process that may die of it.
+
+    python -m tests.fuzz.child FIRST COUNT FRAMES [SAMPLE]
+
+Runs sequences FIRST ... FIRST + COUNT - 1 of FRAMES frames each, one fresh document a sequence. On standard output,
+a JSON object a line: ``{"begin": sequence}`` before each, ``{"problem": ..., "sequence": ..., "frame": ...}`` for
+whatever must not be, at last ``{"counts": ..., "slowest": seconds of CPU for one frame}``. Every SAMPLE-th sequence
+is also told as ``{"sample": sequence, "frames": [hex], "state": hex, "full": hex, "text": ...}``; the text is null
+where there was malice.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections import Counter
+from random import Random
+from time import process_time
+from typing import Any
+
+from pycrdt import Doc, Text
+
+from collab.wire.update import Gap, Gate, Malformed, decode_state_vector
+from tests.fuzz.author import Author
+
+MEMORY = 2 * 1024**3
+BATCH = 8
+MALICE = (0.0, 0.01, 0.05, 0.05, 0.2)
+
+
+class ProblemError(Exception):
+    """Something that must not be."""
+
+
+def run(sequence: int, length: int, counts: Counter[str]) -> tuple[list[bytes], Doc[Any], float]:
+    """Run one sequence: the frames that were taken in, the document, the slowest frame in seconds of CPU."""
+    author = Author(Random(sequence), malice=MALICE[sequence % len(MALICE)])
+    gate: Gate = Gate()
+    doc: Doc[Any] = Doc()
+    doc.get("t", type=Text)
+    taken: list[bytes] = []
+    slowest = 0.0
+    for number in range(length):
+        frame = author.write()
+        started = process_time()
+        try:
+            checked = gate.check(frame)
+        except Malformed as error:
+            counts[f"malformed: {error}"] += 1
+        except Gap as gap:
+            counts[f"gap: {gap}"] += 1
+        else:
+            try:
+                doc.apply_update(frame)
+            except BaseException as error:
+                raise ProblemError(f"apply_update raised {error!r}", number) from None
+            gate.commit(checked)
+            author.accepted()
+            counts["taken in"] += 1
+            taken.append(frame)
+            slowest = max(slowest, process_time() - started)
+        if number % BATCH == BATCH - 1:
+            _inspect(gate, doc, number)
+    _inspect(gate, doc, length)
+    return taken, doc, slowest
+
+
+def _inspect(gate: Gate, doc: Doc[Any], number: int) -> None:
+    try:
+        full = doc.get_update()
+        again: Doc[Any] = Doc()
+        again.apply_update(full)
+        again.get_update()
+        fresh = Gate()
+        fresh.commit(fresh.check(full))
+    except BaseException as error:
+        raise ProblemError(f"the document cannot be loaded again: {error!r}", number) from None
+    states = [decode_state_vector(doc.get_state()), decode_state_vector(again.get_state()), fresh.state, gate.state]
+    if states.count(states[0]) != len(states):
+        raise ProblemError(f"different state vectors: {states}", number)
+    index = gate.index()
+    restored = Gate.from_index(index)
+    if restored.index() != index or restored.state != gate.state or restored.roots != gate.roots:
+        raise ProblemError("the gate's index does not restore the gate", number)
+
+
+def _tell(**values: object) -> None:
+    print(json.dumps(values), flush=True)
+
+
+def main(first: int, count: int, length: int, sample: int = 0) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    counts: Counter[str] = Counter()
+    slowest = 0.0
+    for sequence in range(first, first + count):
+        _tell(begin=sequence)
+        try:
+            taken, doc, seconds = run(sequence, length, counts)
+        except ProblemError as problem:
+            _tell(problem=problem.args[0], sequence=sequence, frame=problem.args[1])
+            continue
+        except Exception as error:
+            _tell(problem=f"escaped: {error!r}", sequence=sequence, frame=-1)
+            continue
+        slowest = max(slowest, seconds)
+        if sample and sequence % sample == 0:
+            _tell(
+                sample=sequence,
+                frames=[frame.hex() for frame in taken],
+                state=doc.get_state().hex(),
+                full=doc.get_update().hex(),
+                text=None if MALICE[sequence % len(MALICE)] else str(doc.get("t", type=Text)),
+            )
+    _tell(counts=counts, slowest=slowest)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
