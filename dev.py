@@ -128,7 +128,9 @@ def _npm() -> list[str]:
 
 
 def _node_environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{node().parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    path = f"{node().parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    # Where all traffic goes through a proxy with a certificate of its own, only the machine's store knows it.
+    return {"NODE_USE_SYSTEM_CA": "1", **os.environ, "PATH": path}
 
 
 @cache
@@ -202,9 +204,7 @@ class Progress:
                     )
                     output += done.stdout
                     if done.returncode:
-                        output += (
-                            f"\n`{' '.join(str(part) for part in command)}` ended with {done.returncode}\n"
-                        )
+                        output += f"\n`{' '.join(str(part) for part in command)}` ended with {done.returncode}\n"
                         raise StepError(name)
         except StepError:
             print(output, flush=True)
@@ -303,9 +303,7 @@ class Setup:
         built = ROOT / "collab" / "server" / "demo" / "index.html"
         if built.exists() and _done("demo-page", inputs):
             return
-        self.progress.run(
-            "demo page", [*_npm(), "run", "build", "-w", "demo"], cwd=js, env=_node_environment()
-        )
+        self.progress.run("demo page", [*_npm(), "run", "build", "-w", "demo"], cwd=js, env=_node_environment())
         _mark("demo-page", inputs)
 
     def browser(self) -> None:
@@ -409,9 +407,7 @@ def check(progress: Progress) -> list[str]:
     if (ROOT / "js" / "package.json").exists():
         name = "types (tsc)"
         command = [*_npm(), "run", "--silent", "check", "--workspaces", "--if-present"]
-        failed += _attempt(
-            lambda: progress.run(name, command, cwd=ROOT / "js", env=_node_environment()), name
-        )
+        failed += _attempt(lambda: progress.run(name, command, cwd=ROOT / "js", env=_node_environment()), name)
     return failed
 
 
@@ -428,9 +424,7 @@ def test(progress: Progress, arguments: Sequence[str]) -> list[str]:
     failed = [] if arguments else check(progress)
     for name in failed:
         print(f"✗ {name} failed, see above; the tests run all the same", flush=True)
-    done = subprocess.run(
-        [PYTHON, "-m", "pytest", *arguments], cwd=ROOT, env=_node_environment(), check=False
-    )
+    done = subprocess.run([PYTHON, "-m", "pytest", *arguments], cwd=ROOT, env=_node_environment(), check=False)
     return [*failed, "tests (pytest)"] if done.returncode else failed
 
 
