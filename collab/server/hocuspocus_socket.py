@@ -215,13 +215,16 @@ class HocuspocusSocket:
 
     async def _renew(self, address: str, token: str) -> None:
         """A provider sent another token: rights and expiry are those of the new one from now on."""
-        open_ = self._open[address]
+        open_ = self._open.get(address)
+        if open_ is None:
+            return  # closed by the client meanwhile, as may happen below
         try:
             admitted = await self._gatekeeper.admit(split_address(address)[0], token)
             if admitted.key != open_.admitted.key or admitted.identity.user_id != open_.admitted.identity.user_id:
                 raise PermissionDenied("a session cannot change its user")
         except CollabError as error:
-            self._end(address, error)
+            if self._open.get(address) is open_:
+                self._end(address, error)
         else:
             open_.session.identity, open_.session.access = admitted.identity, admitted.access
             self._asked.discard(address)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import anyio
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from collab.wire import hocuspocus, yjs
 from presence.lib0 import encode_bytes, encode_string, encode_uint, read_bytes, read_string, read_uint
@@ -110,9 +111,9 @@ class Peer:
 
     async def closed(self) -> int | None:
         """Listen until the server closes. Returns the close code."""
-        with anyio.fail_after(15):
-            async for _ in self.socket:
-                pass
+        with anyio.fail_after(15), suppress(ConnectionClosed):
+            while True:
+                await self.socket.recv()
         return self.socket.close_code
 
 
