@@ -77,9 +77,7 @@ class Awareness:
     clients; further ones are ignored.
     """
 
-    def __init__(
-        self, timeout: float = 30.0, max_state_bytes: int = 4096, max_ids_per_owner: int = 8
-    ) -> None:
+    def __init__(self, timeout: float = 30.0, max_state_bytes: int = 4096, max_ids_per_owner: int = 8) -> None:
         self.timeout = timeout
         self.max_state_bytes = max_state_bytes
         self.max_ids_per_owner = max_ids_per_owner

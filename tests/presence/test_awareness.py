@@ -132,9 +132,7 @@ def test_case_21_who_comes_back_sees_those_who_did_not_move_meanwhile() -> None:
 
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("answers", [False, True])
-def test_case_22_a_reconnect_under_the_same_id_and_clock_is_visible_at_once(
-    restart: bool, answers: bool
-) -> None:
+def test_case_22_a_reconnect_under_the_same_id_and_clock_is_visible_at_once(restart: bool, answers: bool) -> None:
     room = Awareness()
     peer, client = Peer(9), Peer(1)
     client.set({"x": 1})
@@ -183,9 +181,7 @@ def test_case_22_a_client_goes_on_after_a_nudge_as_before() -> None:
     assert room.states[1].clock == client.meta[1]
 
 
-def test_case_22_the_new_connection_of_a_verified_user_owns_the_id_and_the_old_close_does_not_remove_it() -> (
-    None
-):
+def test_case_22_the_new_connection_of_a_verified_user_owns_the_id_and_the_old_close_does_not_remove_it() -> None:
     room = Awareness()
     peer, client = Peer(9), Peer(1)
     client.set({"x": 1})
@@ -380,9 +376,7 @@ def test_case_56_a_forged_name_is_replaced_and_a_colour_is_kept() -> None:
     room = Awareness()
     forged = {"user": {"id": "ada", "name": "Ada", "color": "#f00"}, "cursor": 1}
     room.apply(update((1, 1, forged)), "a", BOB, 0)
-    assert states(room.snapshot()) == {
-        1: {"user": {"id": "bob", "name": "Bob", "color": "#f00"}, "cursor": 1}
-    }
+    assert states(room.snapshot()) == {1: {"user": {"id": "bob", "name": "Bob", "color": "#f00"}, "cursor": 1}}
     assert room.states[1].user == BOB
 
 

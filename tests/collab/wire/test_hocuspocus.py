@@ -85,9 +85,7 @@ def test_case_45_a_frame_with_a_byte_too_few_or_too_many_is_refused(encode, addr
         hp.decode(frame + b"\x00")
 
 
-@pytest.mark.parametrize(
-    ("body", "type_"), [("08 01", 8), ("0b", 11), ("00 03", 0), ("02 02 00", 2), ("ff7f", 16383)]
-)
+@pytest.mark.parametrize(("body", "type_"), [("08 01", 8), ("0b", 11), ("00 03", 0), ("02 02 00", 2), ("ff7f", 16383)])
 def test_what_a_newer_provider_may_say_is_unknown_and_not_an_error(body: str, type_: int) -> None:
     assert hp.decode(b"\x01d" + bytes.fromhex(body)) == ("d", yjs.Unknown(type_))
 
