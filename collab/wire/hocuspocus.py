@@ -11,12 +11,23 @@ Facts: ``@hocuspocus/provider`` 3.4 and 4, ``@hocuspocus/server`` 4, ``@hocuspoc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
-from collab.wire.yjs import AwarenessUpdate, QueryAwareness, SyncStep1, SyncStep2, Unknown, Update, read_sync
-from presence.lib0 import DecodeError, encode_string, encode_uint, read_bytes, read_string, read_uint
+from collab.wire.yjs import (
+    AwarenessUpdate,
+    QueryAwareness,
+    SyncStep1,
+    SyncStep2,
+    Unknown,
+    Update,
+    check_end,
+    read_rest,
+    read_sync,
+)
+from presence.lib0 import DecodeError, encode_string, encode_uint, read_string, read_uint
 
 SYNC, AWARENESS, AUTH, QUERY_AWARENESS, SYNC_REPLY, STATELESS, BROADCAST_STATELESS, CLOSE, SYNC_STATUS = range(9)
 """Message types behind an address."""
@@ -104,46 +115,50 @@ def decode(data: bytes) -> tuple[str, Message]:
             return "", Pong()
         if data == PING:
             return "", Ping()
-    length, _ = read_uint(data, 0)
-    if length > MAX_ADDRESS_BYTES:
-        raise DecodeError(f"an address of more than {MAX_ADDRESS_BYTES} bytes")
     address, pos = read_string(data, 0)
+    if pos > MAX_ADDRESS_BYTES:
+        raise DecodeError(f"an address of more than {MAX_ADDRESS_BYTES} bytes")
     kind, pos = read_uint(data, pos)
-    message: Message
+    return address, _read_body(kind, data, pos)
+
+
+def _read_body(kind: int, data: bytes, pos: int) -> Message:
     if kind in (SYNC, SYNC_REPLY):
-        message, pos = read_sync(data, pos)
-    elif kind == AWARENESS:
-        payload, pos = read_bytes(data, pos)
-        message = AwarenessUpdate(payload)
-    elif kind == AUTH:
-        message, pos = _read_auth(data, pos)
-    elif kind == QUERY_AWARENESS:
-        message = QueryAwareness()
-    elif kind == STATELESS:
-        text, pos = read_string(data, pos)
-        message = Stateless(text)
-    elif kind == BROADCAST_STATELESS:
-        text, pos = read_string(data, pos)
-        message = BroadcastStateless(text)
-    elif kind == CLOSE:
-        text, pos = ("", pos) if pos == len(data) else read_string(data, pos)
-        message = Close(text)
-    else:
-        return address, Unknown(kind)
-    if pos != len(data):
-        raise DecodeError("bytes behind the end of the message")
-    return address, message
+        return read_sync(data, pos)
+    if kind == AWARENESS:
+        return AwarenessUpdate(read_rest(data, pos))
+    if kind == AUTH:
+        return _read_auth(data, pos)
+    if kind == CLOSE and pos == len(data):
+        return Close()
+    if kind == QUERY_AWARENESS:
+        check_end(data, pos)
+        return QueryAwareness()
+    kind_of_text = _TEXTS.get(kind)
+    if kind_of_text is None:
+        return Unknown(kind)
+    text, pos = read_string(data, pos)
+    check_end(data, pos)
+    return kind_of_text(text)
 
 
-def _read_auth(data: bytes, pos: int) -> tuple[Token | Unknown, int]:
+_TEXTS: Mapping[int, type[Stateless | BroadcastStateless | Close]] = {
+    STATELESS: Stateless,
+    BROADCAST_STATELESS: BroadcastStateless,
+    CLOSE: Close,
+}
+
+
+def _read_auth(data: bytes, pos: int) -> Token | Unknown:
     kind, pos = read_uint(data, pos)
     if kind != TOKEN:
-        return Unknown(AUTH), len(data)
+        return Unknown(AUTH)
     token, pos = read_string(data, pos)
-    if pos == len(data):
-        return Token(token), pos
-    version, pos = read_string(data, pos)
-    return Token(token, version), pos
+    version = None
+    if pos != len(data):
+        version, pos = read_string(data, pos)
+        check_end(data, pos)
+    return Token(token, version)
 
 
 def sync_step1(address: str, sv: bytes) -> bytes:

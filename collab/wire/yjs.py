@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from presence.lib0 import DecodeError, encode_uint, read_bytes, read_string, read_uint
+from presence.lib0 import DecodeError, encode_uint, read_string, read_uint
 
 SYNC, AWARENESS, AUTH, QUERY_AWARENESS = range(4)
 """Message types. Hocuspocus shares them."""
@@ -21,6 +21,8 @@ STEP1, STEP2, UPDATE = range(3)
 
 PERMISSION_DENIED = 0
 """The only auth message of y-protocols."""
+
+_UPDATE = bytes([SYNC, UPDATE])
 
 
 class SyncStep1(msgspec.Struct, frozen=True, gc=False):
@@ -69,41 +71,51 @@ Message = SyncMessage | AwarenessUpdate | QueryAwareness | Auth
 
 def decode(data: bytes) -> Message:
     """Read one WebSocket message. Raises :class:`presence.lib0.DecodeError`."""
+    if data.startswith(_UPDATE):
+        return Update(read_rest(data, 2))
     kind, pos = read_uint(data, 0)
-    message: Message
     if kind == SYNC:
-        message, pos = read_sync(data, pos)
-    elif kind == AWARENESS:
-        payload, pos = read_bytes(data, pos)
-        message = AwarenessUpdate(payload)
-    elif kind == QUERY_AWARENESS:
-        message = QueryAwareness()
-    elif kind == AUTH:
-        message, pos = _read_auth(data, pos)
-    else:
-        return Unknown(kind)
-    if pos != len(data):
-        raise DecodeError("bytes behind the end of the message")
-    return message
+        return read_sync(data, pos)
+    if kind == AWARENESS:
+        return AwarenessUpdate(read_rest(data, pos))
+    if kind == QUERY_AWARENESS:
+        check_end(data, pos)
+        return QueryAwareness()
+    if kind == AUTH:
+        return _read_auth(data, pos)
+    return Unknown(kind)
 
 
-def read_sync(data: bytes, pos: int) -> tuple[SyncMessage, int]:
+def read_sync(data: bytes, pos: int) -> SyncMessage:
     """Read the body of a sync message. Raises :class:`presence.lib0.DecodeError`."""
     step, pos = read_uint(data, pos)
-    if step > UPDATE:
-        return Unknown(SYNC), len(data)
-    body, pos = read_bytes(data, pos)
     if step == UPDATE:
-        return Update(body), pos
-    return (SyncStep2(body) if step == STEP2 else SyncStep1(body)), pos
+        return Update(read_rest(data, pos))
+    if step == STEP2:
+        return SyncStep2(read_rest(data, pos))
+    return SyncStep1(read_rest(data, pos)) if step == STEP1 else Unknown(SYNC)
 
 
-def _read_auth(data: bytes, pos: int) -> tuple[Auth | Unknown, int]:
+def read_rest(data: bytes, pos: int) -> bytes:
+    """Read a varUint8Array that is the rest of the message. Raises :class:`presence.lib0.DecodeError`."""
+    length, pos = read_uint(data, pos)
+    check_end(data, pos + length)
+    return data[pos:]
+
+
+def check_end(data: bytes, pos: int) -> None:
+    """Raise :class:`presence.lib0.DecodeError` unless the message ends at ``pos``."""
+    if pos != len(data):
+        raise DecodeError("the message is not as long as it says")
+
+
+def _read_auth(data: bytes, pos: int) -> Auth | Unknown:
     kind, pos = read_uint(data, pos)
     if kind != PERMISSION_DENIED:
-        return Unknown(AUTH), len(data)
+        return Unknown(AUTH)
     reason, pos = read_string(data, pos)
-    return Auth(reason), pos
+    check_end(data, pos)
+    return Auth(reason)
 
 
 def sync_step1(sv: bytes) -> bytes:

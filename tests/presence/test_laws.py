@@ -141,9 +141,7 @@ def seen(state: Any) -> Any:
 
 @settings(max_examples=200, deadline=None)
 @given(steps, st.booleans(), st.booleans())
-def test_all_clients_see_each_other_in_the_end(
-    history: list[tuple[str, int]], verified: bool, echo: bool
-) -> None:
+def test_all_clients_see_each_other_in_the_end(history: list[tuple[str, int]], verified: bool, echo: bool) -> None:
     network = Network(verified, echo)
     for number, (step, index) in enumerate(history):
         peer = network.peers[index]
@@ -167,9 +165,7 @@ def test_all_clients_see_each_other_in_the_end(
         elif step == "restart":
             network.restart()
     network.settle()
-    here = {
-        client: network.wanted[client] for client in network.sockets if network.wanted[client] is not None
-    }
+    here = {client: network.wanted[client] for client in network.sockets if network.wanted[client] is not None}
     assert {client: seen(state.value) for client, state in network.room.states.items()} == here
     for client, socket in network.sockets.items():
         others = {other: seen(state) for other, state in socket.peer.states.items() if other != client}

@@ -90,7 +90,7 @@ def test_what_a_newer_provider_may_say_is_unknown_and_not_an_error(body: str, ty
     assert hp.decode(b"\x01d" + bytes.fromhex(body)) == ("d", yjs.Unknown(type_))
 
 
-def test_an_endless_address_is_refused_unread() -> None:
+def test_an_endless_address_is_refused() -> None:
     with pytest.raises(DecodeError):
         hp.decode(encode_string("a" * (hp.MAX_ADDRESS_BYTES + 1)) + b"\x03")
 
