@@ -55,13 +55,16 @@ class Stage:
     """
 
     __slots__ = (
+        "_allowed",
         "_base",
         "_deleted",
         "_deletes",
+        "_has_pairs",
         "_history",
         "_kinds",
         "_numbers",
         "_pairs",
+        "_roots",
         "_runs",
         "_types",
         "_update",
@@ -80,17 +83,15 @@ class Stage:
         self._types: list[tuple[Id | str, int, int]] = []  # item or name, kind, depth
         self._numbers: dict[Id | str, int] = {}  # the same, to the type
         self._kinds: dict[int, int] = {}  # what types turn out to be
+        self._roots = 0  # new ones
+        self._allowed: dict[int, int] = {}  # by place, the content that tells nothing new about its type
+        self._has_pairs = bool(pairs or history.pairs)
 
     def add_all(self, structs: Sequence[Struct]) -> None:
         """Add structs, each after those that it refers to.
 
         Raises :class:`Gap` if what one refers to is neither known nor among them, and :class:`Malformed`.
         """
-        if structs[0][0] == structs[-1][0]:
-            for struct in structs:
-                if self._add(struct) is not None:
-                    raise Gap("it refers to something unknown")
-            return
         ready = [(list(block), 0) for _, block in groupby(structs, itemgetter(0))]
         ready.reverse()
         # by client: the blocks that wait for one of its clocks, the lowest first
@@ -115,36 +116,32 @@ class Stage:
     def _add(self, struct: Struct) -> Id | None:
         """Add a struct; or say which element it waits for."""
         client, clock, length, ref, origin, right, parent, key, start, _ = struct
-        history = self._history
         end = self.ends.get(client)
         if end is None:
-            end = self.ends[client] = history.state.get(client, 0)
+            end = self.ends[client] = self._history.state.get(client, 0)
         if clock > end or ref == SKIP:
             raise Gap("it leaves something out")
+        after = clock + length
         place = NOWHERE
         if origin is not None:
             place = self._place(origin, client, clock)
             if place < 0:
                 return origin
-            if self.is_pair(origin[0], origin[1]):
+            if self._has_pairs and self.is_pair(origin[0], origin[1]):
                 raise Malformed(SPLITS_A_PAIR)
         if right is not None:
             left, place = place, self._place(right, client, clock)
             if place < 0:
                 return right
-            if self.is_pair(right[0], right[1] - 1):
+            if self._has_pairs and self.is_pair(right[0], right[1] - 1):
                 raise Malformed(SPLITS_A_PAIR)
             if place & KEYED:
                 raise Malformed("an entry names a right neighbour")
-            if right == origin:
-                raise Malformed("an element lies left and right of the same one")
-            if origin is not None and (left | GONE) != (place | GONE):
-                if left >> TYPE_SHIFT and place >> TYPE_SHIFT:
-                    raise Malformed("an element lies between neighbours in different types")
-                raise Gap("one of its neighbours was collected as garbage")
+            if origin is not None:
+                self._check_between(origin, left, right, place)
         if parent is not None:
             if isinstance(parent, str):
-                place = self._root(parent)
+                place = self._root(parent, known=after <= end)
             else:
                 place = self._place(parent, client, clock)
                 if place < 0:
@@ -152,19 +149,24 @@ class Stage:
                 place = self._type(parent, place)
             if key is not None and place:
                 place |= KEYED
-        after = clock + length
         if after <= end:
             return None  # known: the library leaves it out
         place = place & ~GONE if ref != GC and place >> TYPE_SHIFT else NOWHERE
         if clock < end and ref != GC:
             self._check_overlap(client, end, place)
         if place:
-            self._check_content(client, clock, length, ref, place, start)
+            if not self._allowed.get(place, 0) >> ref & 1:
+                self._check_content(client, clock, length, ref, place, start)
             if ref == TYPE:
                 self._add_type((client, clock), self._update[start], place)
             elif ref == DELETED:
                 place |= GONE
-        self._add_run(client, end, place)
+        own = self._runs.get(client)
+        if own is None:
+            self._runs[client] = ([end], [place])
+        elif own[1][-1] != place:
+            own[0].append(end)
+            own[1].append(place)
         self.ends[client] = after
         return None
 
@@ -174,20 +176,33 @@ class Stage:
         To a struct of ``client`` at ``clock`` none of its own elements may refer, nor what comes behind it.
         """
         other, at = element
-        if other == client:
-            if at >= clock:
-                raise Malformed("an element refers to itself or to a later one of its writer")
-        elif at >= self.ends.get(other, 0) and at >= self._history.state.get(other, 0):
-            return -1
-        if at < self._history.state.get(other, 0):
+        if other == client and at >= clock:
+            raise Malformed("an element refers to itself or to a later one of its writer")
+        runs = self._runs.get(other)
+        if runs is None or at < runs[0][0]:
+            if at >= self._history.state.get(other, 0):
+                return -1
             return self._history.place(other, at)
-        starts, places = self._runs[other]
-        return places[bisect_right(starts, at) - 1]
+        if at >= self.ends[other]:
+            return -1
+        starts, places = runs
+        return places[-1] if at >= starts[-1] else places[bisect_right(starts, at) - 1]
 
-    def _root(self, name: str) -> int:
+    def _check_between(self, origin: Id, left: int, right: Id, place: int) -> None:
+        if right == origin:
+            raise Malformed("an element lies left and right of the same one")
+        if left | GONE != place | GONE:
+            if left >> TYPE_SHIFT and place >> TYPE_SHIFT:
+                raise Malformed("an element lies between neighbours in different types")
+            raise Gap("one of its neighbours was collected as garbage")
+
+    def _root(self, name: str, *, known: bool) -> int:
         number = self._history.roots.get(name) or self._numbers.get(name)
         if number is None:
-            if len(self._history.roots) + len(self._numbers) >= MAX_ROOTS:
+            if known:  # every replica would create the root all the same
+                raise Malformed("it repeats something in another way")
+            self._roots += 1
+            if len(self._history.roots) + self._roots > MAX_ROOTS:
                 raise Malformed("too many root types")
             number = self._register(name, ROOT_KIND, 0)
         return number << TYPE_SHIFT
@@ -212,14 +227,6 @@ class Stage:
         if outer >= MAX_TYPE_DEPTH:
             raise Malformed("types are nested too deeply")
         self._register(item, kind, outer + 1)
-
-    def _add_run(self, client: int, clock: int, place: int) -> None:
-        own = self._runs.get(client)
-        if own is None:
-            self._runs[client] = ([clock], [place])
-        elif own[1][-1] != place:
-            own[0].append(clock)
-            own[1].append(place)
 
     def _check_overlap(self, client: int, end: int, place: int) -> None:
         """A struct whose beginning is known must go on where that is, or the library would link two lists."""
@@ -257,6 +264,8 @@ class Stage:
             raise Malformed("a type holds content of a kind that it cannot hold")
         if kind >= ROOT_KIND:
             self._learn(number, kind, ref, place & KEYED, start)
+        if not place & KEYED and ref != TYPE:
+            self._allowed[place] = self._allowed.get(place, 0) | 1 << ref
 
     def _learn(self, number: int, kind: int, ref: int, keyed: int, start: int) -> None:
         seen = ROOT_KIND

@@ -19,8 +19,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from collab.errors import InvalidRequest
+from presence.lib0 import MAX_UINT, DecodeError, encode_uint, read_uint
 
-MAX_CLIENT = 2**53 - 1
+MAX_CLIENT = MAX_UINT
 """Largest client id: what JavaScript counts exactly."""
 MAX_CLOCK = 2**31 - 1
 """No clock reaches this: Yrs calculates clocks in signed 32 bits."""
@@ -34,6 +35,7 @@ MAX_NAME_BYTES = 1024
 GC, DELETED, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, SKIP = 0, 1, 3, 4, 5, 6, 7, 8, 10
 """``ref`` of a struct: what it contains."""
 _FILLERS = (GC, SKIP)
+_USUAL_SIZE = 5  # bytes of nearly all of Yjs' client ids, which are random numbers of 32 bits
 
 Id: TypeAlias = tuple[int, int]
 """``(client, clock)`` of one element."""
@@ -73,6 +75,8 @@ def read(update: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
         raise Malformed("the update ends too early") from None
     except UnicodeDecodeError:
         raise Malformed("a string is not UTF-8") from None
+    except DecodeError as error:
+        raise Malformed(str(error)) from None
 
 
 def decode_state_vector(data: bytes) -> dict[int, int]:
@@ -80,19 +84,19 @@ def decode_state_vector(data: bytes) -> dict[int, int]:
     state: dict[int, int] = {}
     end = len(data)
     try:
-        count, i = _uint(data, 0)
+        count, i = read_uint(data, 0)
         if count > end - i:
             raise Malformed("more clients are announced than the bytes can hold")
         for _ in range(count):
-            client, i = _uint(data, i)
-            clock, i = _uint(data, i)
+            client, i = read_uint(data, i)
+            clock, i = read_uint(data, i)
             if client in state:
                 raise Malformed("a client is listed twice")
             if clock > MAX_CLOCK:
                 raise Malformed("a clock is out of range")
             state[client] = clock
-    except IndexError:
-        raise Malformed("the state vector ends too early") from None
+    except DecodeError as error:
+        raise Malformed(str(error)) from None
     if i != end:
         raise Malformed("there are bytes behind the state vector")
     return state
@@ -100,40 +104,25 @@ def decode_state_vector(data: bytes) -> dict[int, int]:
 
 def encode_state_vector(state: Mapping[int, int]) -> bytes:
     """Write a state vector. Clients whose clock is 0 are left out: nothing is known of them."""
-    known = [(client, clock) for client, clock in state.items() if clock]
-    out = bytearray()
-    _write_uint(out, len(known))
-    for client, clock in known:
-        _write_uint(out, client)
-        _write_uint(out, clock)
-    return bytes(out)
+    known = [n for client, clock in state.items() if clock for n in (client, clock)]
+    return encode_uint(len(known) // 2) + b"".join(map(encode_uint, known))
 
 
-def _write_uint(out: bytearray, n: int) -> None:
-    while n > 127:
-        out.append(n & 127 | 128)
-        n >>= 7
-    out.append(n)
-
-
-def _uint(b: bytes, i: int) -> tuple[int, int]:
-    byte = b[i]
-    i += 1
-    if byte < 128:
-        return byte, i
-    value = byte & 127
-    shift = 7
-    while shift < 56:
-        byte = b[i]
-        i += 1
-        if byte < 128:
-            value |= byte << shift
-            if value > MAX_CLIENT:
-                break
-            return value, i
-        value |= (byte & 127) << shift
-        shift += 7
-    raise Malformed("a number above 2**53 - 1")
+def _id(b: bytes, i: int, names: dict[bytes, int]) -> tuple[Id, int]:
+    """Read an id. ``names`` remembers client ids by their bytes: reading five of them takes longer than this."""
+    client = names.get(b[i : i + _USUAL_SIZE])
+    if client is not None:
+        i += _USUAL_SIZE
+    else:
+        start = i
+        client, i = read_uint(b, i)
+        if i - start == _USUAL_SIZE:
+            names[b[start:i]] = client
+    clock = b[i]
+    if clock < 128:
+        return (client, clock), i + 1
+    clock, i = read_uint(b, i)
+    return (client, clock), i
 
 
 def _read(b: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
@@ -144,12 +133,13 @@ def _read(b: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
     right: Id | None
     parent: Id | str | None
     key: str | None
-    count, i = _uint(b, 0)
+    count, i = read_uint(b, 0)
     clients: set[int] = set()
+    names: dict[bytes, int] = {}
     for _ in range(count):
-        n, i = _uint(b, i)
-        client, i = _uint(b, i)
-        clock, i = _uint(b, i)
+        n, i = read_uint(b, i)
+        client, i = read_uint(b, i)
+        clock, i = read_uint(b, i)
         if not 0 < n <= end - i:
             raise Malformed("a client's block has no structs, or more than the bytes can hold")
         if client in clients:
@@ -162,35 +152,34 @@ def _read(b: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
             if ref in _FILLERS:
                 if info != ref:
                     raise Malformed("a filler has flags")
-                length, i = _uint(b, i)
+                length, i = read_uint(b, i)
                 structs.append((client, clock, length, ref, None, None, None, None, i, i))
             else:
                 origin = right = parent = key = None
                 if info & 128:
-                    other, i = _uint(b, i)
-                    at, i = _uint(b, i)
-                    origin = (other, at)
+                    origin, i = _id(b, i, names)
                 if info & 64:
-                    other, i = _uint(b, i)
-                    at, i = _uint(b, i)
-                    right = (other, at)
+                    right, i = _id(b, i, names)
                 if not info & 192:
-                    parent, key, i = _read_parent(b, i, end, info)
+                    parent, key, i = _read_parent(b, i, end, info, names)
                 start = i
                 if ref == STRING:
-                    size, i = _uint(b, i)
-                    i += size
+                    length = b[i]
+                    if length < 128:
+                        i += 1
+                    else:
+                        length, i = read_uint(b, i)
+                    content = b[i : i + length]
+                    i += length
                     if i > end:
                         raise IndexError
-                    length = size
-                    content = b[i - size : i]
                     if not content.isascii():
                         text = content.decode()
-                        length = len(text)
-                        if max(text) > "\uffff":
-                            length = _find_pairs(text, client, clock, pairs)
+                        length = len(text.encode("utf-16-le")) // 2
+                        if length != len(text):
+                            _find_pairs(text, client, clock, pairs)
                 elif ref == ANY:
-                    length, i = _uint(b, i)
+                    length, i = read_uint(b, i)
                     if length > end - i:
                         raise Malformed("more values are announced than the bytes can hold")
                     for _ in range(length):
@@ -209,15 +198,13 @@ def _read(b: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
     return structs, deletes, pairs
 
 
-def _read_parent(b: bytes, i: int, end: int, info: int) -> tuple[Id | str, str | None, int]:
-    kind, i = _uint(b, i)
+def _read_parent(b: bytes, i: int, end: int, info: int, names: dict[bytes, int]) -> tuple[Id | str, str | None, int]:
+    kind, i = read_uint(b, i)
     parent: Id | str
     if kind == 1:
         parent, i = _string(b, i, end, MAX_NAME_BYTES)
     elif kind == 0:
-        other, i = _uint(b, i)
-        at, i = _uint(b, i)
-        parent = (other, at)
+        parent, i = _id(b, i, names)
     else:
         raise Malformed("a parent is neither a name nor an id")
     if info & 32:
@@ -229,7 +216,7 @@ def _read_parent(b: bytes, i: int, end: int, info: int) -> tuple[Id | str, str |
 def _skip_content(b: bytes, i: int, end: int, ref: int) -> tuple[int, int]:
     """The length and the end of content that is neither a string nor plain values."""
     if ref == DELETED:
-        return _uint(b, i)
+        return read_uint(b, i)
     if ref == TYPE:
         kind = b[i]
         i += 1
@@ -244,7 +231,7 @@ def _skip_content(b: bytes, i: int, end: int, ref: int) -> tuple[int, int]:
     if ref == EMBED:
         return 1, _skip_json(b, i, end)
     if ref == BINARY:
-        size, i = _uint(b, i)
+        size, i = read_uint(b, i)
         if size > end - i:
             raise IndexError
         return 1, i + size
@@ -253,21 +240,21 @@ def _skip_content(b: bytes, i: int, end: int, ref: int) -> tuple[int, int]:
 
 def _read_deletes(b: bytes, i: int) -> tuple[list[Delete], int]:
     deletes: list[Delete] = []
-    count, i = _uint(b, i)
+    count, i = read_uint(b, i)
     if not count:
         return deletes, i
     clients: set[int] = set()
     for _ in range(count):
-        client, i = _uint(b, i)
-        n, i = _uint(b, i)
+        client, i = read_uint(b, i)
+        n, i = read_uint(b, i)
         if client in clients:
             raise Malformed("a client is listed twice")
         clients.add(client)
         if n > len(b) - i:
             raise Malformed("more deletions are announced than the bytes can hold")
         for _ in range(n):
-            clock, i = _uint(b, i)
-            length, i = _uint(b, i)
+            clock, i = read_uint(b, i)
+            length, i = read_uint(b, i)
             if not length:
                 raise Malformed("a deletion has no length")
             if clock + length > MAX_CLOCK:
@@ -276,16 +263,15 @@ def _read_deletes(b: bytes, i: int) -> tuple[list[Delete], int]:
     return deletes, i
 
 
-def _find_pairs(text: str, client: int, clock: int, pairs: list[Id]) -> int:
-    """Add the surrogate pairs of ``text`` to ``pairs``; returns its length in UTF-16 units."""
+def _find_pairs(text: str, client: int, clock: int, pairs: list[Id]) -> None:
+    """Add the surrogate pairs of ``text``, which begins at ``clock``."""
     for match in _ASTRAL.finditer(text):
         pairs.append((client, clock + match.start()))
         clock += 1
-    return len(text.encode("utf-16-le")) // 2
 
 
 def _string(b: bytes, i: int, end: int, limit: int) -> tuple[str, int]:
-    size, i = _uint(b, i)
+    size, i = read_uint(b, i)
     if size > end - i:
         raise IndexError
     if size > limit:
@@ -298,7 +284,7 @@ def _skip_any(b: bytes, i: int, end: int, depth: int) -> int:
     kind = b[i]
     i += 1
     if kind == 119:  # string
-        size, i = _uint(b, i)
+        size, i = read_uint(b, i)
         start = i
         i += size
         if i > end:
@@ -316,7 +302,7 @@ def _skip_any(b: bytes, i: int, end: int, depth: int) -> int:
     elif kind == 118 or kind == 117:  # object, array
         if depth >= MAX_VALUE_DEPTH:
             raise Malformed("a value is nested too deeply")
-        count, i = _uint(b, i)
+        count, i = read_uint(b, i)
         if count > end - i:
             raise Malformed("more values are announced than the bytes can hold")
         for _ in range(count):
@@ -326,7 +312,7 @@ def _skip_any(b: bytes, i: int, end: int, depth: int) -> int:
                     raise Malformed("an object has a key named __proto__")
             i = _skip_any(b, i, end, depth + 1)
     elif kind == 116:  # bytes
-        size, i = _uint(b, i)
+        size, i = read_uint(b, i)
         i += size
     else:
         raise Malformed("a value of an unknown kind")
@@ -353,7 +339,7 @@ def _skip_int(b: bytes, i: int) -> int:
 
 def _skip_json(b: bytes, i: int, end: int) -> int:
     """The end of a JSON text. It must be strict JSON, and mean the same to JavaScript, Rust and us."""
-    size, i = _uint(b, i)
+    size, i = read_uint(b, i)
     if size > end - i:
         raise IndexError
     text = b[i : i + size]
