@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UPDATE_TYPE = "application/octet-stream"
+
+_MOST_DISCARDED = 16 * 1024 * 1024  # bytes of a refused body
 
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -77,15 +80,27 @@ def _answers(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except CollabError as error:
-            return _error(request, error)
+            return await _refuse(request, error)
         except Exception:
             log.exception("%s %s failed", request.method, request.url.path)
-            return _error(request, InternalError("the request could not be served"))
+            return await _refuse(request, InternalError("the request could not be served"))
 
     return answer
 
 
-def _error(request: HttpRequest, error: CollabError) -> Response:
+async def _refuse(request: HttpRequest, error: CollabError) -> Response:
+    """The answer that tells an error.
+
+    What is left of the body is read first: a connection that is closed over unread bytes takes the answer along.
+    """
+    left = _MOST_DISCARDED
+    try:
+        async for chunk in request.stream():
+            left -= len(chunk)
+            if left < 0:
+                break
+    except (RuntimeError, ClientDisconnect):  # it was read already, or nobody waits for the answer
+        pass
     body = {
         "code": error.code,
         "message": error.message,
@@ -95,6 +110,8 @@ def _error(request: HttpRequest, error: CollabError) -> Response:
     headers = {"retry-after": "1"} if error.retryable else {}
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
+    if left < 0:
+        headers["connection"] = "close"
     return JSONResponse({"error": body}, error.http_status, headers)
 
 
