@@ -1,0 +1,188 @@
+"""What was acknowledged is there, whatever happens to the server."""
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pycrdt
+import pytest
+import pytest_asyncio
+from pycrdt import Array, Doc
+
+from collab import Collab
+from collab.server.settings import Settings
+from collab.storage.base import Append
+from collab.storage.sqlite import SqliteStorage
+from collab.wire import yjs
+from presence.lib0 import encode_bytes
+from tests.chaos.durability import acknowledged, at_work, chaotic, crowd, heal, kill_rounds, start, stored
+from tests.chaos.writer import ROOT, Writer, audit, entry
+from tests.collab.serving import editor, serving
+from tests.e2e.peer import STATUS, SYNC, Peer, peer
+from tests.e2e.server import Server
+
+pytestmark = pytest.mark.chaos
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    server = chaotic(tmp_path)
+    await start(server)
+    yield server
+    server.stop()
+
+
+async def test_case_1_twenty_kills_under_load_lose_nothing_that_was_acknowledged(server: Server) -> None:
+    tally = await kill_rounds(server, rounds=20, seed=20)
+    assert tally.complaints == []
+    assert tally.rounds == 20
+    assert tally.acknowledged > 500
+    assert tally.in_flight > 0, "the kills came while there was something to lose"
+
+
+async def test_case_6_sigterm_under_load_loses_nothing_that_was_accepted(server: Server) -> None:
+    writers = crowd()
+    for turn in range(3):
+        async with at_work(server, writers):
+            await acknowledged(writers, sum(writer.saved for writer in writers) + 200)
+            assert server.process is not None
+            process, server.process = server.process, None
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 10) == 0
+        assert {writer.closed_with for writer in writers} == {1012}, f"turn {turn}"
+        await start(server)
+        found = await stored(server)
+        assert audit(writers, found) == []
+        for writer in writers:
+            unknown = writer.foreign() - set(found[writer.room])
+            assert not unknown, "what others were shown was accepted"
+    assert await heal(server, writers) == []
+
+
+def two_updates() -> tuple[bytes, bytes]:
+    """What a client wrote, where the second continues the first."""
+    doc: Doc[Any] = Doc()
+    entries = doc.get(ROOT, type=Array)
+    updates: list[bytes] = []
+    subscription = doc.observe(lambda event: updates.append(event.update))
+    entries.append("w:0:")
+    entries.append("w:1:")
+    doc.unobserve(subscription)
+    return updates[0], updates[1]
+
+
+async def test_case_7_what_came_out_of_order_is_not_acknowledged_and_not_lost(server: Server) -> None:
+    first, second = two_updates()
+    room = "documents/room-0"
+
+    def update(content: bytes) -> bytes:
+        return bytes([SYNC, yjs.UPDATE]) + encode_bytes(content)
+
+    def saved(peer: Peer) -> int:
+        return sum(heard.kind == STATUS for heard in peer.heard)
+
+    async def open_document(peer: Peer) -> None:
+        await peer.content()
+        await peer.until(lambda heard: heard.step == yjs.STEP1)
+        await peer.send(bytes([SYNC, yjs.STEP2]) + encode_bytes(b"\x00\x00"))
+        await peer.until(lambda heard: heard.kind == STATUS)
+
+    async with peer(server, "hocuspocus", room, token="") as early:
+        await open_document(early)
+        await early.send(update(second))
+        await early.until(lambda heard: heard.step == yjs.STEP1)
+        await early.handled()
+        assert saved(early) == 1
+    server.kill()
+    await start(server)
+    assert (await stored(server))[room] == []
+    async with peer(server, "hocuspocus", room, token="") as client:
+        await open_document(client)
+        await client.send(update(first))
+        await client.send(update(second))
+        while saved(client) < 3:
+            await client.hear()
+    server.kill()
+    await start(server)
+    assert (await stored(server))[room] == ["w:0:", "w:1:"]
+
+
+async def test_case_15_a_corrupt_row_does_not_close_its_room(server: Server) -> None:
+    writers = [Writer(name, "documents/room-0", pause=0.002) for name in ("ada", "bob")]
+    async with at_work(server, writers):
+        await acknowledged(writers, 40)
+        server.kill()
+    with closing(sqlite3.connect(server.folder / "data" / "collab.db")) as database, database:
+        (middle,) = database.execute("SELECT max(seq) / 2 FROM log").fetchone()
+        database.execute("UPDATE log SET content = x'000102' WHERE seq = ?", (middle,))
+    await start(server)
+    found = (await stored(server))["documents/room-0"]
+    assert 0 < len(found) < sum(writer.made for writer in writers)
+    assert f"row {middle} of default/documents/room-0 does not match its checksum" in server.log()
+    # whoever still has the edits brings them again, and nothing is there twice
+    assert await heal(server, writers) == []
+
+
+class SlowStorage(SqliteStorage):
+    """Takes a while to commit, and notices if asked to do two things at once."""
+
+    running = 0
+    most = 0
+
+    async def commit(self, batch: Sequence[Append]) -> Sequence[int]:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(0.05)
+            return await super().commit(batch)
+        finally:
+            self.running -= 1
+
+
+async def test_case_2_who_comes_back_while_the_last_words_are_being_stored_finds_them(tmp_path: Path) -> None:
+    storage = SlowStorage(tmp_path)
+    collab = Collab(Settings(data=str(tmp_path), room_idle_seconds=0.0), storage=storage)
+    async with serving(collab) as address:
+
+        async def come_and_go(name: str) -> None:
+            text = ""
+            for number in range(20):
+                async with editor(address, name) as client:
+                    await client.until_text(text)
+                    await client.type(f"{number} ")
+                    text += f"{number} "
+
+        await asyncio.gather(*(come_and_go(f"documents/d{number}") for number in range(5)))
+    assert storage.most == 1, "case 3: one writer"
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+async def test_case_17_a_restart_with_live_clients_doubles_nothing(server: Server, how: str) -> None:
+    writers = [Writer(f"w{number}", "documents/room-1", pause=0.01) for number in range(6)]
+    for _ in range(3):
+        async with at_work(server, writers):
+            await acknowledged(writers, sum(writer.saved for writer in writers) + 30)
+            server.kill() if how == "kill" else server.stop()
+        await start(server)
+    assert await heal(server, writers) == []
+    # nor are those rows in the log over and over that every reconnecting client repeats
+    with closing(sqlite3.connect(server.folder / "data" / "collab.db")) as database:
+        (rows,) = database.execute("SELECT max(seq) FROM log").fetchone()
+    assert rows is None or rows <= sum(writer.made for writer in writers)
+
+
+def test_the_audit_finds_what_is_wrong() -> None:
+    doc: pycrdt.Doc[Any] = Doc()
+    assert doc.get_state() == b"\x00"
+    writer = Writer("w", "r")
+    writer.made, writer.saved = 5, 3
+    good = [entry("w", number, 3) for number in range(4)]
+    assert audit([writer], {"r": good}) == []
+    assert "acknowledged and lost: [2]" in "".join(audit([writer], {"r": good[:2]}))
+    assert "doubled: [1]" in "".join(audit([writer], {"r": [*good, good[1]]}))
+    assert "never written: [7]" in "".join(audit([writer], {"r": [*good, entry("w", 7, 0)]}))
+    assert "strangers" in "".join(audit([writer], {"r": [*good, entry("x", 0, 0)]}))
