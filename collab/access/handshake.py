@@ -80,12 +80,21 @@ def client_address(peer: str | None, forwarded_for: str | None, proxies: Sequenc
     address = peer
     hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
     while address is not None and hops and _is_within(address, proxies):
-        address = hops.pop()
-        try:
-            address = str(ip_address(address))
-        except ValueError:
+        address = _bare_address(hops.pop())
+        if address is None:
             return peer
     return address
+
+
+def _bare_address(hop: str) -> str | None:
+    """The IP address in ``hop``, behind which some proxies write a port."""
+    split = _split_host(hop, 0)
+    for text in (hop, split[0] if split is not None else ""):
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            continue
+    return None
 
 
 def is_loopback(host: str) -> bool:
