@@ -71,7 +71,7 @@ def _element(history: History, b: bytes) -> Checked | None:
         if right_place & KEYED or (origin is not None and right_place | GONE != place | GONE):
             return None
         right = (other, at)
-        if right == origin or (history.pairs and history.is_pair(other, at - 1)):
+        if history.pairs and history.is_pair(other, at - 1):
             return None
         place = right_place
     kind = history.kinds[place >> TYPE_SHIFT]

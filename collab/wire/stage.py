@@ -137,8 +137,10 @@ class Stage:
                 raise Malformed(SPLITS_A_PAIR)
             if place & KEYED:
                 raise Malformed("an entry names a right neighbour")
-            if origin is not None:
-                self._check_between(origin, left, right, place)
+            if origin is not None and left | GONE != place | GONE:
+                if left >> TYPE_SHIFT and place >> TYPE_SHIFT:
+                    raise Malformed("an element lies between neighbours in different types")
+                raise Gap("one of its neighbours was collected as garbage")
         if parent is not None:
             if isinstance(parent, str):
                 place = self._root(parent, known=after <= end)
@@ -187,14 +189,6 @@ class Stage:
             return -1
         starts, places = runs
         return places[-1] if at >= starts[-1] else places[bisect_right(starts, at) - 1]
-
-    def _check_between(self, origin: Id, left: int, right: Id, place: int) -> None:
-        if right == origin:
-            raise Malformed("an element lies left and right of the same one")
-        if left | GONE != place | GONE:
-            if left >> TYPE_SHIFT and place >> TYPE_SHIFT:
-                raise Malformed("an element lies between neighbours in different types")
-            raise Gap("one of its neighbours was collected as garbage")
 
     def _root(self, name: str, *, known: bool) -> int:
         number = self._history.roots.get(name) or self._numbers.get(name)
