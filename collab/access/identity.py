@@ -46,7 +46,8 @@ class Identity:
 
     ``user_id`` is ``None`` for an application key that speaks for no user. ``name`` is ``None`` when the
     credential does not say one, and then the client's own word for its cursor label is kept.
-    ``expires_at`` is in seconds since the epoch.
+    ``expires_at`` is in seconds since the epoch. ``verified`` is false only where nobody is asked for a credential:
+    then who somebody is remains the client's own word.
     """
 
     project: str
@@ -54,6 +55,7 @@ class Identity:
     name: str | None = None
     rules: tuple[Rule, ...] = ()
     expires_at: float | None = None
+    verified: bool = True
 
     def access_to(self, key: RoomKey) -> Access:
         """The rights of this identity on one entity; an entity of another project is never visible."""

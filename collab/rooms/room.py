@@ -393,7 +393,7 @@ class Room:
     def _meet(self, session: Session, payload: bytes, now: float) -> None:
         self._metrics.presence_in += 1
         identity = session.identity
-        user = User(identity.user_id, identity.name) if identity.user_id is not None else None
+        user = User(identity.user_id, identity.name) if identity.verified else None
         change = self.awareness.apply(payload, session, user, now)
         if change.nudge is not None:
             session.outbox.reply(session.framing.awareness(change.nudge))

@@ -20,6 +20,7 @@ from collab.metrics import Metrics
 from collab.rooms.pacing import SendCost
 from collab.rooms.session import Session
 from presence.lib0 import DecodeError
+from presence.state import StateTooLargeError
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +163,8 @@ class Connection:
                 protocol.receive(data, now)
             except CollabError as error:
                 self.close(error)
+            except StateTooLargeError as error:
+                self.close(TooLarge(str(error)))
             except DecodeError as error:
                 self.close(InvalidRequest(str(error)))
             except Exception:

@@ -19,6 +19,7 @@ from collab import Access, Changed, Collab, Hooks, Identity, InvalidRequest, Per
 from collab.storage.base import StorageError
 from collab.storage.sqlite import SqliteStorage
 from collab.wire import yjs
+from presence.lib0 import encode_bytes
 from tests.collab.serving import Runner, editor, serving
 
 
@@ -100,6 +101,17 @@ async def test_a_text_message_ends_its_sender(address: str) -> None:
             while True:
                 await bad.recv()
         assert bad.close_code == 4400
+
+
+async def test_a_presence_state_that_is_too_large_ends_its_sender_with_4413(address: str) -> None:
+    async with connect(f"ws://{address}/rooms/d") as bad:
+        state = b'{"a":"' + b"x" * 5000 + b'"}'
+        payload = b"\x01\x07\x01" + encode_bytes(state)
+        await bad.send(yjs.awareness(payload))
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await bad.recv()
+        assert bad.close_code == 4413
 
 
 # from Python
