@@ -34,6 +34,7 @@ Application = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Await
 FRAGMENT = 64 * 1024  # bytes of a message that leave at once; between two of them the peer's pace is looked at
 _UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
 _INBOX = 64  # messages that may wait for the application before reading pauses
+DIRECT = "collab.direct"  # the ASGI extension through which messages pass without a task in between
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -117,6 +118,7 @@ class AsgiSocket(asyncio.Protocol):
         self._inbox_bytes = 0
         self._announced = False  # the application has been given websocket.connect
         self._paused_reading = False
+        self._take: Callable[[bytes], None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._ended: tuple[int, str] | None = None  # close code and reason for the application
         self._deaf = False  # the peer broke the rules, nothing it says counts any more
@@ -137,7 +139,10 @@ class AsgiSocket(asyncio.Protocol):
             if name == b"sec-websocket-protocol"
             for part in value.decode("latin-1").split(",")
         ]
-        scope["extensions"] = {"websocket.http.response": {}}
+        scope["extensions"] = {
+            "websocket.http.response": {},
+            DIRECT: {"listen": self.listen, "send": self.send_now},
+        }
         _notice_slow_readers(transport)
 
     async def run(self, app: Application) -> None:
@@ -191,18 +196,10 @@ class AsgiSocket(asyncio.Protocol):
             if self._state is not _State.OPEN:
                 raise self._cannot_send()
             data = event.get("bytes")
-            if (
-                type(data) is bytes
-                and not self._paused_writing
-                and len(data) <= FRAGMENT
-                and self._agreement is None
-                and not self._sending.locked()
-            ):
-                self._transport.write(frames.binary(data))
-            elif data is not None:
-                await self._send_message(frames.BINARY, data)
-            else:
+            if data is None:
                 await self._send_message(frames.TEXT, event["text"].encode())
+            elif type(data) is not bytes or not self.send_now(data):
+                await self._send_message(frames.BINARY, data)
         elif event["type"] == "websocket.close":
             if self._state is _State.CONNECTING:
                 await self._refuse(403, (), b"")
@@ -222,6 +219,39 @@ class AsgiSocket(asyncio.Protocol):
                 await self._refuse(status, headers, bytes(body))
         else:
             raise RuntimeError(f"{event['type']} makes no sense while {self._state.name.lower()}")
+
+    def listen(self, take: Callable[[bytes], None]) -> None:
+        """Hand binary messages to ``take`` as they arrive, with no task in between; ``receive`` gives the rest."""
+        self._take = take
+        waiting = [message for message in self._inbox if type(message) is bytes]
+        self._inbox = deque(message for message in self._inbox if type(message) is not bytes)
+        self._inbox_bytes = sum(map(len, self._inbox))
+        for message in waiting:
+            self._hand_over(message)
+        if self._paused_reading and self._state is _State.OPEN:
+            self._take_in()
+
+    def send_now(self, data: bytes) -> bool:
+        """Send a binary message if that needs no waiting. Otherwise nothing is sent, and the answer is no."""
+        if (
+            self._state is not _State.OPEN
+            or self._paused_writing
+            or len(data) > FRAGMENT
+            or self._agreement is not None
+            or self._sending.locked()
+        ):
+            return False
+        self._transport.write(frames.binary(data))
+        return True
+
+    def _hand_over(self, message: bytes) -> None:
+        assert self._take is not None
+        if self._state is _State.OPEN:
+            try:
+                self._take(message)
+            except Exception:
+                log.exception("the application failed on a message")
+                self.shut(1011, "")
 
     def _cannot_send(self) -> Exception:
         if self._state in (_State.CONNECTING, _State.REFUSING):
@@ -329,12 +359,16 @@ class AsgiSocket(asyncio.Protocol):
     def _take_in(self) -> None:
         """Read messages from the buffer until it is empty or the application has enough to do."""
         inbox = self._inbox
+        handed = 0
         try:
-            while len(inbox) < _INBOX and self._inbox_bytes <= self._limits.max_message:
+            while len(inbox) + handed < _INBOX and self._inbox_bytes <= self._limits.max_message:
                 message = self._reader.next()
                 if message is None:
                     break
-                if type(message) is bytes or type(message) is str:
+                if type(message) is bytes and self._take is not None:
+                    handed += 1
+                    self._hand_over(message)
+                elif type(message) is bytes or type(message) is str:
                     if self._state is _State.OPEN:
                         inbox.append(message)
                         self._inbox_bytes += len(message)
@@ -347,6 +381,8 @@ class AsgiSocket(asyncio.Protocol):
             else:
                 self._pause_reading()
                 self._wake_application()
+                if handed:  # others want their turn
+                    self._loop.call_soon(self._take_in)
                 return
         except FrameError as error:
             self._fail(error)

@@ -18,10 +18,10 @@ import psutil
 import pytest
 import websockets
 
-from collab.server.asgi_socket import PeerGoneError, WebSocketLimits
+from collab.server.asgi_socket import DIRECT, PeerGoneError, WebSocketLimits
 from collab.server.deflate import deflate
 from collab.server.launcher import Limits, serve
-from tests.collab.server.raw import BINARY, CLOSE, PING, PONG, TEXT, RawClient, head
+from tests.collab.server.raw import BINARY, CLOSE, PING, PONG, TEXT, RawClient, encode, head
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -655,6 +655,80 @@ async def test_a_flood_waits_in_the_network_while_the_application_does_not_liste
         await sending
         assert await app.end() == (1000, "")
         assert len(app.events) == 3001
+
+
+# messages without a task in between
+
+
+class Direct:
+    """An application that uses the extension: echoes what it can send at once."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.unsent = 0
+        self.events: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        extension = scope["extensions"][DIRECT]
+
+        def take(message: bytes) -> None:
+            self.taken.append(message)
+            if message == b"fail":
+                raise ZeroDivisionError
+            if not extension["send"](message):
+                self.unsent += 1
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "bytes": b"go"})
+        await asyncio.sleep(0.02)
+        extension["listen"](take)
+        while not self.events or self.events[-1]["type"] != "websocket.disconnect":
+            self.events.append(await receive())
+
+
+async def test_direct_messages_arrive_in_order_also_those_from_before() -> None:
+    app = Direct()
+    async with serving(app) as server:
+        client = await RawClient.open(server.port)
+        assert (await client.read()).payload == b"go"
+        messages = [str(number).encode() for number in range(500)]
+        await client.write(b"".join(encode(BINARY, message) for message in messages))
+        for message in messages:
+            assert (await client.read()).payload == message
+        await client.send(TEXT, b"text")
+        await client.send(CLOSE, (1000).to_bytes(2))
+        await until(lambda: len(app.events) == 2)
+    assert app.taken == messages
+    assert app.events[0]["text"] == "text"
+    assert app.events[1]["code"] == 1000
+
+
+async def test_direct_sending_says_no_instead_of_waiting_for_a_slow_reader() -> None:
+    app = Direct()
+    async with serving(app) as server:
+        client = await RawClient.open(server.port, receive_buffer=4096)
+        for _ in range(200):
+            await client.send(BINARY, bytes(50_000))
+        await until(lambda: len(app.taken) == 200)
+        assert 0 < app.unsent < 200
+        client.cut()
+        await until(lambda: app.events)
+
+
+async def test_a_failure_with_a_direct_message_ends_only_this_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(Direct()) as server:
+        good = await RawClient.open(server.port)
+        await good.read()
+        bad = await RawClient.open(server.port)
+        await bad.read()
+        await bad.send(BINARY, b"fail")
+        assert (await bad.read()).close_code == 1011
+        await good.send(BINARY, b"fine")
+        assert (await good.read()).payload == b"fine"
+    assert "ZeroDivisionError" in caplog.text
 
 
 # hole: stopping
