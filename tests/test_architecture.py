@@ -46,7 +46,7 @@ def test_what_decides_never_waits(name: str) -> None:
 
 
 def test_a_room_never_waits() -> None:
-    for name in ("room", "outbox", "pacing", "merge", "shared_state", "session", "quarantine", "deletions"):
+    for name in ("room", "relay", "outbox", "pacing", "merge", "shared_state", "session", "quarantine", "deletions"):
         for node in ast.walk(ast.parse((ROOT / f"collab/rooms/{name}.py").read_text())):
             assert not isinstance(node, ast.Await | ast.AsyncFunctionDef), f"{name}.py waits"
 

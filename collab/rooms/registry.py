@@ -195,8 +195,8 @@ class Registry:
 
         self._recorder.append(Append(room.key, update, user_id, time()), committed)
 
-    def flush_at(self, room: Room, delay: float) -> None:
-        """Have a room relay in ``delay`` seconds."""
+    def wake_at(self, room: Room, delay: float) -> None:
+        """Wake a room in ``delay`` seconds."""
         asyncio.get_running_loop().call_later(delay, lambda: room.wake(monotonic()))
 
     def broken(self, room: Room, update: bytes, error: BaseException) -> None:
@@ -302,7 +302,7 @@ class Registry:
         """Open nothing more, relay and commit everything, wait for what is under way."""
         self._draining = True
         for room in list(self.rooms.values()):
-            room.relay_all()
+            room.relay_all(monotonic())
         with anyio.move_on_after(_FLUSH_SECONDS) as scope:
             await self._recorder.flush()
         if scope.cancelled_caught:

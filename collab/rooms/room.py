@@ -2,7 +2,7 @@
 
 Messages come in through :meth:`Room.receive`, pass the gate, are applied, recorded and relayed. Nothing here
 waits: time is an argument, what must be committed goes to ``ring.record``, and what is due later is asked of
-``ring.flush_at``.
+``ring.wake_at``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from collab.rooms.blackbox import BlackBox
 from collab.rooms.compaction import LogSize
 from collab.rooms.deletions import DeleteSet
 from collab.rooms.framing import Framing
-from collab.rooms.merge import merge
 from collab.rooms.pacing import Pacer, SendCost
+from collab.rooms.relay import Relay
 from collab.rooms.session import Session
 from collab.rooms.shared_state import SharedState
 from collab.wire import yjs
@@ -62,7 +62,7 @@ class Ring(Protocol):
     def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[int], None]) -> None:
         """Append to the log; ``done(seq)`` after commit, in the order of the calls."""
 
-    def flush_at(self, room: Room, delay: float) -> None:
+    def wake_at(self, room: Room, delay: float) -> None:
         """Call :meth:`Room.wake` in ``delay`` seconds."""
 
     def broken(self, room: Room, update: bytes, error: BaseException) -> None:
@@ -107,20 +107,18 @@ class Room:
         self._options = options
         self._metrics = metrics
         self._blackbox = blackbox
-        self._send_cost = send_cost
         self._quarantine = quarantine
         self._writers: dict[int, Session] = {}
         self._deleted: DeleteSet | None = None  # known only while nothing more is deleted
-        self._updates: list[bytes] = []
-        self._before: dict[int, int] = {}
-        self._authors: set[Session | None] = set()
-        self._present: set[int] = set()
-        self._present_authors: set[Session | None] = set()
-        self._edit_pacer = Pacer(options.flush_shortest, options.flush_longest)
-        self._presence_pacer = Pacer(options.presence_shortest, options.presence_longest, share=0.15)
+        self._relay = Relay(
+            Pacer(options.flush_shortest, options.flush_longest),
+            Pacer(options.presence_shortest, options.presence_longest, share=0.15),
+            send_cost,
+            metrics,
+        )
+        self._wakes_at: float | None = None
         self._join_pacer = Pacer(0.0, options.join_longest)
         self._asking: dict[Session, bytes] = {}
-        self._flush_due: float | None = None
         self._after_commit: list[Callable[[], None]] = []
         self._deferred: list[tuple[Session, yjs.Message]] = []
 
@@ -197,7 +195,7 @@ class Room:
         self.awareness = old.awareness
         self.listeners = old.listeners
         self.holds = old.holds
-        old.relay_all()
+        old.relay_all(now)
         for session in list(old.sessions):
             self.join(session)
             with _closing(session):
@@ -345,11 +343,8 @@ class Room:
         self._ring.record(self, update, user_id, committed)
         for listener in self.listeners:
             listener(update, user_id)
-        for client, clock in checked.before.items():
-            self._before.setdefault(client, clock)
-        self._updates.append(update)
-        self._authors.add(session)
-        self._flush_when(self._edit_pacer.due(now), now)
+        self._relay.add_update(update, checked.before, session)
+        self._relay_when_due(now)
 
     def _apply(self, update: bytes) -> None:
         seconds = self._options.apply_seconds * (1 + len(update) / (4 * 1024 * 1024))
@@ -406,94 +401,38 @@ class Room:
 
     def _show(self, change: Change, author: Session | None, now: float) -> None:
         if change.clients:
-            self._present |= change.clients
-            self._present_authors.add(author)
-            self._flush_when(self._presence_pacer.due(now), now)
+            self._relay.add_presence(change.clients, author)
+            self._relay_when_due(now)
 
     # relay
 
-    def _flush_when(self, due: float, now: float) -> None:
-        if due <= now:
-            self.flush(now)
-        else:
+    def _relay_when_due(self, now: float) -> None:
+        due = self._relay.due(now)
+        if due is not None and due <= now:
+            self._relay.flush(now, self.sessions, self.awareness.encode)
+            due = self._relay.due(now)
+        if due is not None:
             self._wake_at(due, now)
 
     def _wake_at(self, due: float, now: float) -> None:
-        if self._flush_due is None or due < self._flush_due:
-            self._flush_due = due
-            self._ring.flush_at(self, due - now)
+        if self._wakes_at is None or due < self._wakes_at:
+            self._wakes_at = due
+            self._ring.wake_at(self, due - now)
 
     def wake(self, now: float) -> None:
-        """What was asked of ``ring.flush_at`` has come."""
-        self._flush_due = None
-        self.flush(now)
-
-    def flush(self, now: float) -> None:
-        """Relay what is due, and see to it that the rest will be."""
-        started = perf_counter()
-        sent = 0
-        if self._updates and self._edit_pacer.due(now) <= now:
-            sent = self._relay_updates()
-            cost = perf_counter() - started + sent * self._send_cost.seconds
-            self._edit_pacer.flushed(now, cost)
-            self._metrics.flush_seconds.observe(cost)
-        if self._present and self._presence_pacer.due(now) <= now:
-            started = perf_counter()
-            sent = self._relay_presence()
-            self._presence_pacer.flushed(now, perf_counter() - started + sent * self._send_cost.seconds)
+        """What was asked of ``ring.wake_at`` has come: relay what is due, answer who asked."""
+        self._wakes_at = None
         if self._asking:
-            if self._join_pacer.due(now) <= now:
+            due = self._join_pacer.due(now)
+            if due <= now:
                 self._answer_all(now)
             else:
-                self._wake_at(self._join_pacer.due(now), now)
-        if self._updates:
-            self._wake_at(self._edit_pacer.due(now), now)
-        if self._present:
-            self._wake_at(self._presence_pacer.due(now), now)
+                self._wake_at(due, now)
+        self._relay_when_due(now)
 
-    def relay_all(self) -> None:
+    def relay_all(self, now: float) -> None:
         """Relay what waits, whatever the pace: nobody will come back for it."""
-        if self._updates:
-            self._relay_updates()
-        if self._present:
-            self._relay_presence()
-
-    def _relay_updates(self) -> int:
-        updates, self._updates = self._updates, []
-        before, self._before = self._before, {}
-        authors, self._authors = self._authors, set()
-        # no echo to the one whose own updates are all there is
-        lone = next(iter(authors)) if len(authors) == 1 else None
-        readers = [session for session in self.sessions if session.synced and session is not lone]
-        if not readers:
-            return 0
-        update = merge(updates)
-        frames: dict[str, bytes] = {}
-        for session in readers:
-            framing = session.framing
-            frame = frames.get(framing.address)
-            if frame is None:
-                frame = frames[framing.address] = framing.update(update)
-            session.outbox.update(frame, before)
-        self._metrics.updates_out += len(readers)
-        return len(readers)
-
-    def _relay_presence(self) -> int:
-        clients, self._present = frozenset(self._present), set()
-        authors, self._present_authors = self._present_authors, set()
-        lone = next(iter(authors)) if len(authors) == 1 else None
-        readers = [session for session in self.sessions if session is not lone]
-        if not readers:
-            return 0
-        payload = self.awareness.encode(clients)
-        frames: dict[str, bytes] = {}
-        for session in readers:
-            framing = session.framing
-            frame = frames.get(framing.address)
-            if frame is None:
-                frame = frames[framing.address] = framing.awareness(payload)
-            session.outbox.presence(frame, clients)
-        return len(readers)
+        self._relay.flush(now, self.sessions, self.awareness.encode, all_=True)
 
     def broadcast(self, payload: str, sender: Session | None = None) -> None:
         """Pass an application message to every session that has a word for it, except ``sender``."""

@@ -41,7 +41,7 @@ class Ring:
         self.log.append((update, user_id))
         self.uncommitted.append(done)
 
-    def flush_at(self, room: Room, delay: float) -> None:
+    def wake_at(self, room: Room, delay: float) -> None:
         self.timers.append(delay)
 
     def broken(self, room: Room, update: bytes, error: BaseException) -> None:
