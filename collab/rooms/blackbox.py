@@ -39,6 +39,8 @@ class NoBlackBox:
 
 _HEAD = struct.Struct("=QdQII")
 _TURN = struct.Struct("=Q")
+_PULSE = struct.Struct("=Q")
+_KEY = _HEAD.size + _PULSE.size  # where the key begins
 _KEY_MAX = 3 * 128 + 2  # three ASCII parts and two slashes, see collab.names
 _LEFT_OUT = 0xFFFFFFFF
 _LARGE = 1024 * 1024  # bytes of an update whose memory is worth a system call
@@ -63,17 +65,17 @@ class SharedBlackBox:
 
     One process writes, another may read at any moment; both hold the same file descriptor. Layout, native
     byte order: ``turn`` u64, ``deadline`` f64, ``seq`` u64, ``key length`` u32, ``update length`` u32 (all
-    ones: too large, left out), key (``project/collection/id``), update. ``turn`` is odd while a note stands
-    and even while none does; it changes with every note, so a reader that meets the same odd number before
-    and after has read one whole note. Only pages that an update reached take memory, and those of large
-    updates are given back.
+    ones: too large, left out), ``pulse`` u64, key (``project/collection/id``), update. ``turn`` is odd while a
+    note stands and even while none does; it changes with every note, so a reader that meets the same odd
+    number before and after has read one whole note. ``pulse`` rises while the writer is alive to its other
+    duties. Only pages that an update reached take memory, and those of large updates are given back.
     """
 
     def __init__(self, fd: int) -> None:
         """Use the memory behind ``fd``, which stays the caller's to close. A note in it is struck."""
         self.fd = fd
         size = os.fstat(fd).st_size
-        self._capacity = size - _HEAD.size - _KEY_MAX
+        self._capacity = size - _KEY - _KEY_MAX
         if self._capacity < 0:
             raise ValueError("the file is too small for a black box")
         self._memory = mmap.mmap(fd, size)
@@ -92,7 +94,7 @@ class SharedBlackBox:
         else:
             with TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.ftruncate(fd, _HEAD.size + _KEY_MAX + capacity)
+        os.ftruncate(fd, _KEY + _KEY_MAX + capacity)
         return cls(fd)
 
     def begin(self, key: RoomKey, update: bytes, seconds: float, seq: int = 0) -> None:
@@ -102,13 +104,13 @@ class SharedBlackBox:
         if key is not self._key:
             self._key, self._name = key, "/".join(key).encode()
         memory, name, size = self._memory, self._name, len(update)
-        start = 32 + len(name)
+        start = _KEY + len(name)
         if size > self._capacity:
             size = _LEFT_OUT
         else:
             memory[start : start + size] = update
             self._large = size > _LARGE
-        memory[32:start] = name
+        memory[_KEY:start] = name
         # even until the note is whole, then odd: the process may die between any two of these lines
         _HEAD.pack_into(memory, 0, self._turn, monotonic() + seconds, seq, len(name), size)
         _TURN.pack_into(memory, 0, self._turn | 1)
@@ -133,8 +135,8 @@ class SharedBlackBox:
             turn, deadline, seq, name_size, size = _HEAD.unpack_from(self._memory, 0)
             if not turn & 1:
                 return None
-            start = _HEAD.size + name_size
-            name = self._memory[_HEAD.size : start]
+            start = _KEY + name_size
+            name = self._memory[_KEY:start]
             update = None if size == _LEFT_OUT else self._memory[start : start + size]
             if _TURN.unpack_from(self._memory, 0)[0] == turn:
                 return Note(RoomKey(*name.decode().split("/")), update, seq, deadline)
@@ -143,6 +145,15 @@ class SharedBlackBox:
         """The turn and the deadline of the note that stands now; the turn differs from note to note."""
         turn, deadline, *_ = _HEAD.unpack_from(self._memory, 0)
         return (turn, deadline) if turn & 1 else None
+
+    def beat(self) -> None:
+        """Give a sign of life, to be seen in :attr:`pulse`."""
+        _PULSE.pack_into(self._memory, _HEAD.size, self.pulse + 1)
+
+    @property
+    def pulse(self) -> int:
+        """The number of signs of life so far."""
+        return int(_PULSE.unpack_from(self._memory, _HEAD.size)[0])
 
     def clear(self) -> None:
         """Strike whatever a dead writer left, so that the memory can be given to the next."""

@@ -439,7 +439,8 @@ class Room:
         for session in list(self.sessions):
             frame = session.framing.stateless(payload)
             if frame is not None and session is not sender:
-                session.outbox.reply(frame)
+                with _closing(session):
+                    session.outbox.reply(frame)
 
     def drain(self, session: Session) -> list[bytes]:
         """Everything a session's socket should be given now, in order."""

@@ -70,10 +70,11 @@ class Gatekeeper(Protocol):
 
 @dataclass(slots=True)
 class _Open:
-    """A document that is open: its session, and what it was opened with."""
+    """A document that is open: its session, what it was opened with, and a check of its next token."""
 
     session: Session
     admitted: Admitted
+    renewal: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True)
@@ -162,7 +163,10 @@ class HocuspocusSocket:
                 if session.access >= Access.WRITE:
                     room.broadcast(payload, session)
             case hocuspocus.Token(token=token):
-                self._spawn(self._renew(address, token))
+                open_ = self._open[address]
+                if open_.renewal is not None:
+                    open_.renewal.cancel()  # the newest token counts, and one check at a time
+                open_.renewal = self._spawn(self._renew(address, token))
             case hocuspocus.Close():
                 self._close(address, now)
             case hocuspocus.Ping() | hocuspocus.Pong():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collab.access.identity import Access
-from collab.errors import ClientIdInUse, InvalidRequest, Quarantined, TooLarge, Unavailable
+from collab.errors import ClientIdInUse, InvalidRequest, Quarantined, RateLimitExceeded, TooLarge, Unavailable
 from collab.rooms.framing import HocuspocusFraming
 from collab.rooms.quarantine import Quarantine
 from collab.rooms.room import Room, RoomOptions
@@ -342,6 +342,15 @@ def test_case_19_a_cursor_leaves_with_its_connection() -> None:
     room.leave(a.session, 20.0)
     assert any(isinstance(m, yjs.AwarenessUpdate) and b"null" in m.payload for m in b.listen())
     assert not room.awareness.states
+
+
+def test_case_34_a_reader_that_never_reads_does_not_end_the_one_who_broadcasts() -> None:
+    room = room_of(Ring())
+    sender, slow = (Client(room, "a", framing=HocuspocusFraming("d")) for _ in range(2))
+    for n in range(2000):
+        room.broadcast(str(n), sender.session)
+    assert sender.closed is None
+    assert isinstance(slow.closed, RateLimitExceeded)
 
 
 def test_an_unknown_message_is_skipped() -> None:
