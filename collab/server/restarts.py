@@ -78,7 +78,7 @@ class Restarts:
         if sum(key == note.key for _, _, key in self._deaths) >= self._strikes:
             self._closed[note.key] = now + self._closed_seconds
         blamed = again or death.hung or -death.code in _OWN_FAULT
-        if not blamed or note.update is None:
+        if not blamed or not note.update:
             return None
         return SetAside(note.key, note.seq or None, note.update, f"{ENDED_A_WORKER}: {death.cause}", wall)
 

@@ -22,6 +22,7 @@ from collab.rooms.blackbox import SharedBlackBox
 from collab.server.orders import Orders
 from collab.server.restarts import Death, Restarts
 from collab.server.settings import Settings
+from collab.server.vigil import Vigil
 from collab.storage.base import SetAside
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,8 @@ class _Supervisor:
 
     def _watch(self, worker: _Worker, wake: socket.socket) -> tuple[int, bool]:
         """Stay until the worker has ended. Returns its exit code, and whether it was killed for hanging."""
-        told, kill_at, overdue, hung = 0, float("inf"), None, False
+        told, kill_at, hung = 0, float("inf"), False
+        vigil = Vigil()
         while (code := worker.poll()) is None:
             if worker.newly_serves() and self._serving is not None:
                 self._serving([sock.getsockname()[:2] for sock in self._sockets])
@@ -184,14 +186,11 @@ class _Supervisor:
             if now > kill_at:
                 log.error("the worker did not stop within %g seconds", _STOP_SECONDS)
                 worker.kill()
-            note = self._blackbox.standing()
-            if note is None or now <= note[1]:
-                overdue = None
-            elif overdue == note[0]:  # seen twice: this process may itself have been asleep
+            standing = self._blackbox.standing()
+            if vigil.hangs(standing, now, worker.cpu_seconds) or (worker.serves and vigil.silent(self._blackbox.pulse)):
+                log.error("the worker %s and is killed", "hangs" if standing else "does not answer any more")
                 hung = True
                 worker.kill()
-            else:
-                overdue = note[0]
             _sleep(wake, _POLL)
         return code, hung
 
@@ -242,6 +241,15 @@ class _Worker:
             os.close(self._ready)
             self._ready = -1
         return code
+
+    def cpu_seconds(self) -> float | None:
+        """Processor time it has used, where the system tells."""
+        try:
+            with open(f"/proc/{self._process.pid}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def terminate(self) -> None:
         """Ask it to stop in good order."""

@@ -83,9 +83,10 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
         loop.add_signal_handler(name, stop.set)
     for fd in (*orders.sockets, orders.blackbox, orders.ready):
         os.set_inheritable(fd, False)  # no child of this process may hold the port
+    blackbox = SharedBlackBox(orders.blackbox)
     app = build(
         settings,
-        blackbox=SharedBlackBox(orders.blackbox),
+        blackbox=blackbox,
         quarantined=orders.set_aside,
         closed=_closed({key: monotonic() + seconds for key, seconds in orders.closed}),
     )
@@ -94,6 +95,12 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
         os.write(orders.ready, b"1")
         os.close(orders.ready)
 
+    async def beat() -> None:
+        while True:
+            blackbox.beat()
+            await asyncio.sleep(1.0)
+
+    beating = asyncio.create_task(beat())
     await serve(
         app,
         sockets=[socket.socket(fileno=fd) for fd in orders.sockets],
@@ -110,6 +117,7 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
         access_log=logging.getLogger("collab.access") if settings.access_log else None,
         ready=ready,
     )
+    beating.cancel()
 
 
 def _collab(

@@ -26,7 +26,7 @@ class Supervised:
         self.process = process
         self.port = port
         self.folder = folder
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20)
+        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     async def do(self, deed: str, body: bytes = b"") -> dict[str, Any]:
         """Have the worker do something. What it knows, or nothing if it did not survive."""
@@ -46,7 +46,7 @@ class Supervised:
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), 15)
+        return await asyncio.wait_for(self.process.wait(), 30)
 
     async def errors(self) -> str:
         assert self.process.stderr is not None
@@ -66,7 +66,7 @@ async def supervised(folder: Path) -> AsyncIterator[Supervised]:
     )
     assert process.stdout is not None
     try:
-        port = int(await asyncio.wait_for(process.stdout.readline(), 20))
+        port = int(await asyncio.wait_for(process.stdout.readline(), 60))
         server = Supervised(process, port, folder)
         async with server.http:
             yield server
@@ -77,7 +77,7 @@ async def supervised(folder: Path) -> AsyncIterator[Supervised]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -164,7 +164,7 @@ async def test_a_first_worker_that_cannot_start_ends_the_supervisor(tmp_path: Pa
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.collab.server.fragile", str(tmp_path), cwd=ROOT, stderr=asyncio.subprocess.PIPE
     )
-    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
     assert b"RuntimeError: broken" in errors
 
@@ -188,7 +188,7 @@ async def test_a_worker_that_does_not_stop_is_killed_at_the_second_request(tmp_p
                 await server.http.get("/")
                 await until(lambda: server.process.returncode is None)
                 server.process.terminate()
-        assert await asyncio.wait_for(server.process.wait(), 15) == 1
+        assert await asyncio.wait_for(server.process.wait(), 30) == 1
 
 
 async def test_a_worker_ends_with_its_supervisor_and_the_port_is_free(tmp_path: Path) -> None:
