@@ -134,7 +134,7 @@ async def test_a_second_window_and_the_copied_link_lead_to_the_same_document(win
 
 
 async def test_the_page_fits_a_phone(window: OpenWindow) -> None:
-    ada = await window("Ada")
+    ada = await window("Ada", "a-document-with-a-name-that-is-far-too-long-for-a-phone")
     await ada.page.set_viewport_size({"width": 360, "height": 640})
     for editor in EDITORS:
         await ada.show(editor)
