@@ -21,8 +21,8 @@ _OVERHEAD = 400  # bytes that a waiting entry takes beyond its update
 _ROWS = 1000  # of one commit: more would keep the event loop busy with acknowledgements for too long
 _BYTES = 4 * 1024 * 1024
 _SHORTEST = 0.005
-_LONGEST = 0.100
-_SHARE = 0.05
+_LONGEST = 0.050
+_SHARE = 0.04
 _RETRY_FIRST = 0.05
 _RETRY_LONGEST = 2.0
 
@@ -30,8 +30,8 @@ _RETRY_LONGEST = 2.0
 def pause_after(seconds: float) -> float:
     """How long to gather after a commit that took ``seconds``.
 
-    A commit costs much the same for one row as for fifty, so under load fewer and larger ones are made:
-    committing takes about a twentieth of the time, and adds at most a tenth of a second.
+    A commit costs much the same for one row as for twenty, so under load fewer and larger ones are made:
+    committing takes a small share of the time, and waiting for it a twentieth of a second at most.
     """
     return min(max(seconds / _SHARE, _SHORTEST), _LONGEST)
 

@@ -4,7 +4,8 @@
 
 Each round twenty writers write until a random number of entries was acknowledged; then the whole server, or only
 its worker, is killed with SIGKILL. Before any writer, who could bring lost entries back, may connect again, the
-documents are read over HTTP: every acknowledged entry must be there, each entry once.
+documents are read over HTTP: every acknowledged entry must be there, each entry once. Now and then the server is
+killed once more while it compacts what was written.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -41,6 +43,7 @@ class Tally:
     rounds: int = 0
     acknowledged: int = 0
     in_flight: int = 0
+    snapshots: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -156,8 +159,21 @@ async def kill_rounds(
         report(tally)
         if tally.complaints:
             return tally
+        if random.random() < 0.25:
+            # nobody is in the rooms: they are evicted and compacted, and then killed while that goes on
+            await asyncio.sleep(random.uniform(0.8, 3.0))
+            server.kill()
+            await start(server)
     tally.complaints += await heal(server, writers)
+    tally.snapshots = snapshots(server)
     return tally
+
+
+def snapshots(server: Server) -> int:
+    """How many documents of a stopped server have been compacted."""
+    with contextlib.closing(sqlite3.connect(server.folder / "data" / "collab.db")) as database:
+        (count,) = database.execute("SELECT count(*) FROM snapshots").fetchone()
+    return int(count)
 
 
 async def heal(server: Server, writers: list[Writer]) -> list[str]:

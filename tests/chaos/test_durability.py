@@ -42,6 +42,7 @@ async def test_case_1_twenty_kills_under_load_lose_nothing_that_was_acknowledged
     assert tally.rounds == 20
     assert tally.acknowledged > 500
     assert tally.in_flight > 0, "the kills came while there was something to lose"
+    assert tally.snapshots > 0, "some came while documents were compacted"
 
 
 async def test_case_6_sigterm_under_load_loses_nothing_that_was_accepted(server: Server) -> None:

@@ -272,8 +272,8 @@ def test_any_order_of_events_commits_each_update_once_and_in_order(steps: list[t
 
 def test_pauses_grow_with_what_a_commit_costs_within_bounds() -> None:
     assert pause_after(0.0) == pause_after(0.0001) == 0.005
-    assert pause_after(0.001) == pytest.approx(0.020)
-    assert pause_after(3.0) == 0.100
+    assert pause_after(0.001) == pytest.approx(0.025)
+    assert pause_after(3.0) == 0.050
 
 
 async def test_with_sqlite_everything_taken_before_a_cancellation_is_on_the_disk(tmp_path: Path) -> None:
