@@ -60,3 +60,6 @@ class Checked:
                 state[client] = self.after[client]
         if self._stage is not None:
             self._stage.commit()
+        else:
+            for client, clock, length in self.deletes:
+                history.delete(client, clock, clock + length)

@@ -24,6 +24,9 @@ NOWHERE = 0
 USUAL_SIZES = (5, 8)
 """Bytes of nearly all random client ids, of 32 bits (Yjs) and of 53 bits (Yrs)."""
 
+DELETED_TYPE = 128
+"""Added to the depth of a type whose item is deleted."""
+
 NOWHERE_KIND = 8
 ROOT_KIND, ROOT_MAP, ROOT_ARRAY, ROOT_TEXT, ROOT_XML = 16, 17, 18, 19, 20
 """Kinds of types beyond those of Yjs (0 array, 1 map, 2 text, 3 XML element, 4 XML fragment, 6 XML text).
@@ -66,6 +69,17 @@ class History:
         clocks, types = found
         i = bisect_left(clocks, clock)
         return types[i] if i < len(clocks) and clocks[i] == clock else 0
+
+    def types_between(self, client: int, clock: int, end: int) -> array[int]:
+        """The types that the elements from ``clock`` to ``end`` hold."""
+        clocks, types = self.types.get(client, _NONE)
+        return types[bisect_left(clocks, clock) : bisect_left(clocks, end)]
+
+    def delete(self, client: int, clock: int, end: int) -> None:
+        """Note that the elements from ``clock`` to ``end`` are deleted."""
+        if client in self.types:
+            for number in self.types_between(client, clock, end):
+                self.depths[number] |= DELETED_TYPE
 
     def is_pair(self, client: int, clock: int) -> bool:
         """Whether an element is the first half of a surrogate pair."""

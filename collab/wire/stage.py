@@ -9,6 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from collab.wire.history import (
+    DELETED_TYPE,
     GONE,
     KEYED,
     NOWHERE,
@@ -27,7 +28,6 @@ from collab.wire.structs import (
     EMBED,
     FORMAT,
     GC,
-    MAX_CLOCK,
     SKIP,
     STRING,
     TYPE,
@@ -37,7 +37,7 @@ from collab.wire.structs import (
     Struct,
 )
 
-MAX_TYPE_DEPTH = 200
+MAX_TYPE_DEPTH = 100
 """Types in each other: the CRDT library and its readers recurse through all of them."""
 MAX_ROOTS = 4096
 """Root types of one document."""
@@ -51,14 +51,14 @@ class Gap(Exception):
 class Stage:
     """The structs of one update, each added after those that it refers to.
 
-    ``ends`` is client id -> next clock, of the clients in the update.
+    ``ends`` is client id -> next clock, of the clients in the update; ``deletions`` is client id -> the clocks where
+    the ranges begin that the update deletes, and those where they end.
     """
 
     __slots__ = (
         "_allowed",
         "_base",
-        "_deleted",
-        "_deletes",
+        "_dying",
         "_has_pairs",
         "_history",
         "_kinds",
@@ -68,6 +68,7 @@ class Stage:
         "_runs",
         "_types",
         "_update",
+        "deletions",
         "ends",
     )
 
@@ -75,8 +76,8 @@ class Stage:
         self.ends: dict[int, int] = {}
         self._history = history
         self._update = update
-        self._deletes = deletes
-        self._deleted: dict[int, list[tuple[int, int]]] = {}  # by client, from and to
+        self.deletions = _merge(deletes) if deletes else {}
+        self._dying: set[int] | None = None  # types that it deletes
         self._pairs = pairs
         self._base = len(history.kinds)
         self._runs: dict[int, tuple[list[int], list[int]]] = {}
@@ -140,7 +141,11 @@ class Stage:
             if origin is not None and left | GONE != place | GONE:
                 if left >> TYPE_SHIFT and place >> TYPE_SHIFT:
                     raise Malformed("an element lies between neighbours in different types")
-                raise Gap("one of its neighbours was collected as garbage")
+                # A replica that keeps deleted content may say this of a type that is deleted. Of any other, Yjs
+                # and Yrs would make different things of it.
+                if not self._is_deleted_type((left or place) >> TYPE_SHIFT):
+                    raise Gap("one of its neighbours was collected as garbage")
+                place = left or place
         if parent is not None:
             if isinstance(parent, str):
                 place = self._root(parent, known=after <= end)
@@ -217,16 +222,19 @@ class Stage:
 
     def _add_type(self, item: Id, kind: int, place: int) -> None:
         number = place >> TYPE_SHIFT
-        outer = self._history.depths[number] if number < self._base else self._types[number - self._base][2]
-        if outer >= MAX_TYPE_DEPTH:
+        if number < self._base:
+            depth = (self._history.depths[number] & ~DELETED_TYPE) + 1
+        else:
+            depth = self._types[number - self._base][2] + 1
+        if depth > MAX_TYPE_DEPTH:
             raise Malformed("types are nested too deeply")
-        self._register(item, kind, outer + 1)
+        self._register(item, kind, depth)
 
     def _check_overlap(self, client: int, end: int, place: int) -> None:
         """A struct whose beginning is known must go on where that is, or the library would link two lists."""
         if self.is_pair(client, end - 1):
             raise Malformed(SPLITS_A_PAIR)
-        if place & KEYED or self._place((client, end - 1), client, end) | GONE != place | GONE:
+        if self._place((client, end - 1), client, end) | GONE != place | GONE:
             raise Gap("it repeats something in another way")
 
     def _check_overwritten(self, client: int, clock: int, length: int) -> None:
@@ -235,15 +243,30 @@ class Stage:
         Yjs joins neighbours of which both are deleted. Deleting only some of them would leave one alive behind
         the entry's head: when its map is deleted, it is not, and stays behind with a parent that is gone.
         """
-        if not self._deleted:
-            for other, start, size in self._deletes:
-                self._deleted.setdefault(other, []).append((start, start + size))
-            for ranges in self._deleted.values():
-                ranges.sort()
-        ranges = self._deleted.get(client, [])
-        i = bisect_right(ranges, (clock, MAX_CLOCK)) - 1
-        if i < 0 or ranges[i][1] < clock + length:
+        if not self._deletes_all(client, clock, clock + length):
             raise Malformed("an entry has more than one value")
+
+    def _deletes_all(self, client: int, clock: int, end: int) -> bool:
+        """Whether the update deletes all elements from ``clock`` to ``end``."""
+        starts, ends = self.deletions.get(client, _NOTHING)
+        i = bisect_right(starts, clock) - 1
+        return i >= 0 and ends[i] >= end
+
+    def _is_deleted_type(self, number: int) -> bool:
+        """Whether the item that holds a type is deleted, before this update or by it."""
+        if number >= self._base:
+            item = self._types[number - self._base][0]
+            return not isinstance(item, str) and self._deletes_all(item[0], item[1], item[1] + 1)
+        if self._history.depths[number] & DELETED_TYPE:
+            return True
+        if self._dying is None:
+            self._dying = {
+                dying
+                for client, (starts, ends) in self.deletions.items()
+                for start, end in zip(starts, ends, strict=True)
+                for dying in self._history.types_between(client, start, end)
+            }
+        return number in self._dying
 
     def _check_content(self, client: int, clock: int, length: int, ref: int, place: int, start: int) -> None:
         number = place >> TYPE_SHIFT
@@ -301,6 +324,27 @@ class Stage:
                 history.add_pair(client, clock)
         for client, clock in self.ends.items():
             history.advance(client, clock)
+        for client, (starts, ends) in self.deletions.items():
+            for start, end in zip(starts, ends, strict=True):
+                history.delete(client, start, end)
+
+
+def _merge(deletes: Sequence[Delete]) -> dict[int, tuple[list[int], list[int]]]:
+    """Deletions by client, sorted, without overlaps: where they start, and where they end."""
+    merged: dict[int, tuple[list[int], list[int]]] = {}
+    for client, clock, length in sorted(deletes):
+        own = merged.get(client)
+        if own is None:
+            merged[client] = ([clock], [clock + length])
+        elif clock <= own[1][-1]:
+            own[1][-1] = max(own[1][-1], clock + length)
+        else:
+            own[0].append(clock)
+            own[1].append(clock + length)
+    return merged
+
+
+_NOTHING: tuple[list[int], list[int]] = ([], [])
 
 
 def _refs(*refs: int) -> int:

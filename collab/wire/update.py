@@ -89,8 +89,7 @@ class Gate:
 
         Raises :class:`ValueError` if something else was committed in between.
         """
-        if checked.before:
-            checked.commit(self._history)
+        checked.commit(self._history)
 
     def index(self) -> bytes:
         """Everything the gate knows, for :meth:`from_index`."""
