@@ -30,7 +30,8 @@ class Server:
     """A kind of server.
 
     ``command`` makes the command line from a port and a data folder; ``path`` a room's path from its name;
-    ``stored`` says that documents outlive the process; ``about`` is the report's line on it.
+    ``stored`` says that documents outlive the process, ``settle`` for how many seconds after the last client
+    has left a server may still tidy up its storage; ``about`` is the report's line on it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Server:
     path: Callable[[str], str]
     framing: Callable[[str], Framing] = Framing
     stored: bool = False
+    settle: float = 3.0
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -78,6 +80,7 @@ SERVERS = {
             _collab,
             lambda room: f"/rooms/documents/{room}",
             stored=True,
+            settle=9.0,
             environment=UNLIMITED,
         ),
         Server(
@@ -87,6 +90,7 @@ SERVERS = {
             lambda room: "/hocuspocus",
             HocuspocusFraming,
             stored=True,
+            settle=9.0,
             environment=UNLIMITED,
         ),
         Server(
@@ -197,17 +201,27 @@ async def start(server: Server, core: int | None, data: Path) -> Running:
         )
     running = Running(server, port, process, data, log)
     deadline = asyncio.get_running_loop().time() + 30
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            if not running.alive or asyncio.get_running_loop().time() > deadline:
-                await running.stop(1)
-                raise RuntimeError(f"{server.name} did not start:\n{log.read_text()[-2000:]}") from None
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return running
+    while not await _answers(port):
+        if not running.alive or asyncio.get_running_loop().time() > deadline:
+            await running.stop(1)
+            raise RuntimeError(f"{server.name} did not start:\n{log.read_text()[-2000:]}")
+        await asyncio.sleep(0.05)
+    return running
+
+
+async def _answers(port: int) -> bool:
+    """Whether somebody answers HTTP there, with whatever status: a port may listen before its server serves."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return bool(await asyncio.wait_for(reader.read(12), 10))
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()
 
 
 @asynccontextmanager

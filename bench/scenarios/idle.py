@@ -11,32 +11,19 @@ from bench.result import Options, Result
 from bench.servers import Running
 from bench.session import join_all
 from bench.waiting import until
+from bench.warming import STATE, warm_up
 from bench.yjs import WORDS, awareness, insert, update
 
 SESSIONS = 2000
 ROOMS = 1000
-STATE = '{"user":{"name":"Ana","color":"#30bced"}}'
 BACK_MB = 20.0
-
-
-async def _warm(server: Running) -> None:
-    """Use everything once, so that lazy imports and first-time caches count as the empty server."""
-    sessions = [server.session(f"warm-{i}", watch=True) for i in range(4)]
-    await join_all(sessions)
-    for i, (session, _) in enumerate(sessions):
-        session.edit(update((i + 1, 0), insert(b"warm", None, None)))
-        session.send(session.framing.awareness(awareness(i + 1, 1, STATE)))
-    await asyncio.sleep(0.5)
-    for session, _ in sessions:
-        session.close()
-    await asyncio.sleep(1.0)
 
 
 async def idle(name: str, server: Running, options: Options) -> Result:
     """Measure memory per idle session, and after all have gone."""
     result = Result(name, server.server.name)
     count, rooms = (20, 10) if options.quick else (SESSIONS, ROOMS)
-    await _warm(server)
+    await warm_up(server)
     empty = server.tree.pss()
     rng = random.Random(5)
     sessions = [server.session(f"idle-{i % rooms}") for i in range(count)]

@@ -14,6 +14,7 @@ from bench.result import Options, Result
 from bench.servers import Running
 from bench.session import Session
 from bench.waiting import until
+from bench.warming import warm_up
 from bench.yjs import document, state_vector
 
 ROOM = "large"
@@ -58,6 +59,7 @@ async def joins(name: str, megabytes: int, server: Running, options: Options) ->
     """150 clients at once join a document of so many megabytes."""
     result = Result(name, server.server.name)
     joiners_wanted, size = (5, 50_000) if options.quick else (JOINERS, megabytes * 1_000_000)
+    await warm_up(server)
     empty = server.tree.rss()
     began = perf_counter()
     author, state, encoded = await push(server, ROOM, size)

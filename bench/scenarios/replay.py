@@ -19,8 +19,8 @@ from bench.yjs import ROOT
 ROOM = "trace"
 SLICE = 200
 BACKLOG = 256 * 1024
-PATIENCE = 90.0
-SETTLE = 3.0
+PATIENCE = 10.0
+"""Seconds without anything new at the reader, after which the rest is given up for lost."""
 
 
 def text(session: Session) -> str:
@@ -33,6 +33,16 @@ async def _newcomer(server: Running) -> Session:
     session, url = server.session(ROOM, watch=True)
     await session.connect(url)
     return session
+
+
+async def _arrives(reader: Session, made: Script) -> bool:
+    """Whether a watched document comes to hold all that was inserted; as long as it grows, it is waited for."""
+    while True:
+        before = reader.messages
+        if await until(lambda: made.state.items() <= reader.state.items(), PATIENCE, 0.002):
+            return True
+        if reader.messages == before:
+            return False
 
 
 async def _reads(server: Running, made: Script) -> bool:
@@ -50,7 +60,7 @@ def size_on_disk(folder: Path) -> int:
 
 async def _after_restart(server: Running, made: Script, result: Result, options: Options) -> None:
     """Stop the server, look at what it left on disk, start it again and read."""
-    await asyncio.sleep(SETTLE)
+    await asyncio.sleep(server.server.settle)
     await server.stop()
     stored = size_on_disk(server.data)
     result.numbers["disk_kb"] = round(stored / 1e3, 1)
@@ -80,11 +90,13 @@ async def one_writer(name: str, server: Running, options: Options) -> Result:
     watch = Stopwatch(server.tree, options.core)
     began = perf_counter()
     for first in range(0, len(messages), SLICE):
+        if writer.ended:
+            break
         for message in messages[first : first + SLICE]:
             writer.send(message)
         await asyncio.sleep(0)
         await writer.drained(BACKLOG)
-    arrived = await until(lambda: made.state.items() <= reader.state.items(), PATIENCE, 0.002)
+    arrived = await _arrives(reader, made)
     # The last edits may be deletions, which no state vector shows.
     exact = arrived and await until(lambda: text(reader) == made.end, 5.0, 0.002)
     cost = watch.stop()
@@ -103,6 +115,10 @@ async def one_writer(name: str, server: Running, options: Options) -> Result:
     result.numbers["exact_for_newcomer"] = float(await _reads(server, made))
     if not exact:
         result.notes.append("the reader's text is not the trace's end")
+        ended = [
+            f"the {who}'s connection ended: {s.ended}" for who, s in (("writer", writer), ("reader", reader)) if s.ended
+        ]
+        result.notes += ended
     writer.close()
     reader.close()
     if server.server.stored:
