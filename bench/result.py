@@ -35,4 +35,4 @@ class Options:
     trace: str | None = None
     friends: str | None = None
     core: int | None = None
-    patience: float = 45.0
+    patience: float = 25.0
