@@ -172,6 +172,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         "pinning": "Nothing is pinned: figures are rough."
         if server_core is None
         else f"Servers on core {server_core}, the load on core {load_core}.",
+        "quick": arguments.quick,
         "servers": {},
     }
     results: list[Result] = []
