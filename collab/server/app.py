@@ -219,7 +219,7 @@ class Collab:
                 self.metrics.error(error.code)
                 await _deny(scope, send, error)
                 return
-            connection = self._connect(receive, send)
+            connection = self._connect(scope, receive, send)
             stack.callback(self._disconnect, connection)
             await send({"type": "websocket.accept"})
             if path == _HOCUSPOCUS:
@@ -259,9 +259,10 @@ class Collab:
         )
         return await connection.run(socket)
 
-    def _connect(self, receive: Receive, send: Send) -> Connection:
+    def _connect(self, scope: Scope, receive: Receive, send: Send) -> Connection:
         settings = self.settings
         connection = Connection(
+            scope,
             receive,
             send,
             metrics=self.metrics,

@@ -1,7 +1,8 @@
 """One WebSocket: takes whole messages, gives whole messages, knows nothing of what they mean.
 
-A protocol (:mod:`collab.server.yjs_socket`, :mod:`collab.server.hocuspocus_socket`) decides what a message does.
-One task reads, one writes; a reader that does not keep up blocks only the writer of its own socket.
+A protocol (:mod:`collab.server.yjs_socket`, :mod:`collab.server.hocuspocus_socket`) decides what a message does. Where
+the server offers it (:data:`collab.server.asgi_socket.DIRECT`), messages pass without a task in between; a task writes
+only while a reader is slower than what it is sent. Elsewhere plain ASGI does the same with more of them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from collab.errors import CollabError, InternalError, InvalidRequest, RateLimitE
 from collab.metrics import Metrics
 from collab.rooms.pacing import SendCost
 from collab.rooms.session import Session
+from collab.server.asgi_socket import DIRECT
 from presence.lib0 import DecodeError
 from presence.state import StateTooLargeError
 
 log = logging.getLogger(__name__)
-
-_LAST_WORDS_SECONDS = 5.0
 
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
@@ -51,26 +51,31 @@ class Connection:
     """The two ends of a socket. ``stall_seconds`` is how long one message may wait for a reader that does not read."""
 
     __slots__ = (
+        "_backlog",
         "_bucket",
         "_closing",
+        "_flushing",
         "_frames",
         "_heartbeat",
+        "_listen",
         "_max_bytes",
         "_metrics",
         "_protocol",
         "_ready",
         "_receive",
+        "_running",
         "_send",
         "_send_cost",
+        "_send_now",
         "_sending_since",
         "_sent_at",
         "_stall",
-        "_task",
-        "_wake",
+        "_writer",
     )
 
     def __init__(
         self,
+        scope: MutableMapping[str, Any],
         receive: Receive,
         send: Send,
         *,
@@ -81,6 +86,9 @@ class Connection:
         heartbeat_seconds: float,
         stall_seconds: float,
     ) -> None:
+        direct = scope.get("extensions", {}).get(DIRECT, {})
+        self._listen: Callable[[Callable[[bytes], None]], None] | None = direct.get("listen")
+        self._send_now: Callable[[bytes], bool] | None = direct.get("send")
         self._receive = receive
         self._send = send
         self._metrics = metrics
@@ -89,120 +97,157 @@ class Connection:
         self._max_bytes = max_message_bytes
         self._heartbeat = heartbeat_seconds
         self._stall = stall_seconds
-        self._frames: list[bytes] = []
+        self._frames: list[bytes] = []  # of no session
         self._ready: dict[Session, None] = {}
+        self._backlog: list[bytes] = []  # drained, and not taken at once
         self._closing: CollabError | None = None
-        self._wake: asyncio.Future[None] | None = None
+        self._flushing = False
         self._sent_at = monotonic()
         self._sending_since: float | None = None
         self._protocol: SocketProtocol | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._running: anyio.CancelScope | None = None
+        self._writer: asyncio.Task[None] | None = None
 
     def send(self, frame: bytes) -> None:
         """Queue a message that belongs to no session."""
         self._frames.append(frame)
-        self._wake_up()
+        self._flush_soon()
 
     def ready(self, session: Session) -> None:
         """A session's outbox has something to drain."""
         self._ready[session] = None
-        self._wake_up()
+        self._flush_soon()
 
     def close(self, error: CollabError) -> None:
         """End the connection for this reason, after what is queued if a retry makes sense."""
         if self._closing is None:
             self._closing = error
             self._metrics.error(error.code)
-            self._wake_up()
+            self._write_later()
 
     def beat(self, now: float, wall: float) -> None:
         """Called about once a second."""
-        if self._protocol is not None:
-            self._protocol.beat(now, wall)
-            if self._sent_at + self._heartbeat <= now and self._sending_since is None:
+        if self._protocol is None:
+            return
+        self._protocol.beat(now, wall)
+        if self._sending_since is None:
+            if self._sent_at + self._heartbeat <= now:
                 self._protocol.keep_alive()
-        if self._sending_since is not None and self._sending_since + self._stall <= now and self._task is not None:
+        elif self._sending_since + self._stall <= now and self._running is not None:
             self.close(Unavailable("the client does not read"))
-            self._task.cancel()
+            self._running.cancel()
 
     async def run(self, protocol: SocketProtocol) -> CollabError | None:
         """Serve the accepted socket until it ends. Returns why the server closed it, ``None`` if the client did."""
         self._protocol = protocol
-        self._task = writer = asyncio.create_task(self._write())
-        reader = asyncio.ensure_future(self._read(protocol))
         try:
-            await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
-            if self._closing is None and not reader.done():
-                # The client closed while something was on its way to it. What it said before is still to be read.
-                await asyncio.wait((reader,), timeout=_LAST_WORDS_SECONDS)
+            with anyio.CancelScope() as self._running:
+                if self._listen is not None:
+                    self._listen(self._take)
+                await self._read()
         finally:
             self._protocol = None
             protocol.left(monotonic())
-            for task in (writer, reader):
-                task.cancel()
-            await asyncio.gather(writer, reader, return_exceptions=True)
+            if self._writer is not None:
+                self._writer.cancel()
         return self._closing
 
-    async def _read(self, protocol: SocketProtocol) -> None:
-        receive, metrics, bucket = self._receive, self._metrics, self._bucket
+    async def _read(self) -> None:
+        """Read to the end; where messages are taken directly, only the end comes here."""
         while True:
-            event = await receive()
+            event = await self._receive()
             if event["type"] == "websocket.disconnect":
                 return
-            try:
-                data = event.get("bytes")
-                if data is None:
-                    raise InvalidRequest("messages are binary")
-                size = len(data)
-                metrics.bytes_in += size
-                if size > self._max_bytes:
-                    raise TooLarge("the message is too large", limit=self._max_bytes)
-                now = monotonic()
-                if bucket is not None and not bucket.take(size, now):
-                    raise RateLimitExceeded("too many messages")
-                protocol.receive(data, now)
-            except CollabError as error:
-                self.close(error)
-            except StateTooLargeError as error:
-                self.close(TooLarge(str(error)))
-            except DecodeError as error:
-                self.close(InvalidRequest(str(error)))
-            except Exception:
-                log.exception("a message could not be handled")
-                self.close(InternalError("a message could not be handled"))
-            if self._closing is not None:
-                await anyio.sleep_forever()  # the writer says goodbye and ends the connection
+            data = event.get("bytes")
+            if data is not None:
+                self._take(data)
+            else:
+                self.close(InvalidRequest("messages are binary"))
+
+    def _take(self, data: bytes) -> None:
+        if self._closing is not None or self._protocol is None:
+            return
+        try:
+            size = len(data)
+            self._metrics.bytes_in += size
+            if size > self._max_bytes:
+                raise TooLarge("the message is too large", limit=self._max_bytes)
+            now = monotonic()
+            if self._bucket is not None and not self._bucket.take(size, now):
+                raise RateLimitExceeded("too many messages")
+            self._protocol.receive(data, now)
+        except CollabError as error:
+            self.close(error)
+        except StateTooLargeError as error:
+            self.close(TooLarge(str(error)))
+        except DecodeError as error:
+            self.close(InvalidRequest(str(error)))
+        except Exception:
+            log.exception("a message could not be handled")
+            self.close(InternalError("a message could not be handled"))
+
+    def _flush_soon(self) -> None:
+        """Send at the end of this turn of the loop: what else comes in it goes along."""
+        if self._writer is None and not self._flushing:
+            if self._send_now is None:
+                self._write_later()
+            else:
+                self._flushing = True
+                asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._writer is not None or self._closing is not None:
+            return
+        assert self._send_now is not None
+        started = perf_counter()
+        frames = self._drain()
+        for at, frame in enumerate(frames):
+            if not self._send_now(frame):
+                self._backlog = frames[at:]
+                self._write_later()
+                return
+            self._metrics.bytes_out += len(frame)
+        if frames:
+            self._sent_at = monotonic()
+            self._send_cost.observe((perf_counter() - started) / len(frames))
+
+    def _drain(self) -> list[bytes]:
+        frames, self._frames = self._frames, []
+        sessions, self._ready = self._ready, {}
+        for session in sessions:
+            if session.room is not None:
+                frames += session.room.drain(session)
+        return frames
+
+    def _write_later(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
-        while True:
-            if not self._ready and not self._frames and self._closing is None:
-                self._wake = asyncio.get_running_loop().create_future()
-                await self._wake
-            closing = self._closing
-            if closing is None or closing.retryable:
-                frames, self._frames = self._frames, []
-                sessions, self._ready = self._ready, {}
+        """Send what waits, and the goodbye, at the pace of the reader."""
+        try:
+            while self._closing is None or self._closing.retryable:
+                frames, self._backlog = self._backlog or self._drain(), []
+                if not frames:
+                    break
                 for frame in frames:
                     await self._send_one(frame)
-                for session in sessions:
-                    if session.room is not None:
-                        for frame in session.room.drain(session):
-                            await self._send_one(frame)
-            if closing is not None:
-                await self._send(
-                    {"type": "websocket.close", "code": closing.close_code, "reason": closing.message[:120]}
-                )
-                return
+            if self._closing is not None:
+                code, reason = self._closing.close_code, self._closing.message[:120]
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                if self._running is not None:
+                    self._running.cancel()
+        except OSError:
+            pass  # the socket is gone: the reader is told so, after what the client said before
+        except Exception:
+            log.exception("a message could not be sent")
+        finally:
+            self._writer = None
 
     async def _send_one(self, frame: bytes) -> None:
-        started = perf_counter()
         self._sending_since = monotonic()
         await self._send({"type": "websocket.send", "bytes": frame})
         self._sending_since = None
         self._sent_at = monotonic()
         self._metrics.bytes_out += len(frame)
-        self._send_cost.observe(perf_counter() - started)
-
-    def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
