@@ -361,19 +361,17 @@ _parse_json = msgspec.json.Decoder().decode
 
 
 def _check_json(value: Any) -> None:
-    level = [value]
-    depth = 0
-    while level:
+    level = [[value]]
+    for _ in range(MAX_VALUE_DEPTH + 1):
         inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-            elif isinstance(item, int) and (2**63 <= item < 2**64 or abs(item) >= 10**308):
-                # Yrs refuses those that fit in an unsigned 64-bit number only, and those beyond a float
-                raise Malformed("a number in JSON is out of range")
+        for container in level:
+            for item in container.values() if isinstance(container, dict) else container:
+                if isinstance(item, dict | list):
+                    inner.append(item)
+                elif isinstance(item, int) and (2**63 <= item < 2**64 or abs(item) >= 10**308):
+                    # Yrs refuses those that fit in an unsigned 64-bit number only, and those beyond a float
+                    raise Malformed("a number in JSON is out of range")
+        if not inner:
+            return
         level = inner
-        depth += 1
-        if depth > MAX_VALUE_DEPTH + 1:
-            raise Malformed("a value is nested too deeply")
+    raise Malformed("a value is nested too deeply")
