@@ -67,9 +67,9 @@ class Gate:
 
         Raises :class:`Malformed`, also for what no honest replica can have written, and :class:`Gap`.
         """
-        checked = keystroke.check(self._history, update)
-        if checked is not None:
-            return checked
+        return keystroke.check(self._history, update) or self._check(update)
+
+    def _check(self, update: bytes) -> Checked:
         structs, deletes, pairs = read(update)
         stage = Stage(self._history, update, deletes, frozenset(pairs))
         if structs:

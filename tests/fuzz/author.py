@@ -63,6 +63,7 @@ class Author:
 
     random: Random
     malice: float = 0.05
+    blocks_of_one: bool = False  # one struct or one deletion a frame, mostly
     clocks: dict[int, int] = field(default_factory=dict)
     _elements: dict[Id, tuple[Place | None, bool]] = field(default_factory=dict)
     _ids: list[Id] = field(default_factory=list)
@@ -77,9 +78,11 @@ class Author:
         self._drafts = []
         clocks = dict(self.clocks)
         roll = random.random()
-        names = random.sample(CLIENTS, 0 if roll < 0.1 else 1 if roll < 0.85 else random.randint(2, 4))
+        several = 0 if self.blocks_of_one else 0.15
+        names = random.sample(CLIENTS, 0 if roll < 0.1 else 1 if roll < 1 - several else random.randint(2, 4))
         blocks = [self._block(client, clocks) for client in names]
-        deletes = [self._deletion(clocks) for _ in range(random.choice((0, 0, 0, 1, 1, 2, 5)))]
+        ranges = (0, 0, 1) if self.blocks_of_one else (0, 0, 0, 1, 1, 2, 5)
+        deletes = [self._deletion(clocks) for _ in range(random.choice(ranges))]
         if not names and not deletes:
             deletes = [self._deletion(clocks)]
         if self._bends(0.2):
@@ -115,7 +118,8 @@ class Author:
             clock += random.randint(1, 3)
         start = clock
         structs = []
-        for _ in range(0 if self._bends(0.1) else random.choice((1, 1, 1, 2, 3, 6))):
+        sizes = (1,) if self.blocks_of_one else (1, 1, 1, 2, 3, 6)
+        for _ in range(0 if self._bends(0.1) else random.choice(sizes)):
             struct, length = self._struct(client, clock)
             structs.append(struct)
             clock += length
