@@ -78,8 +78,10 @@ def _run_share(first: int, count: int, sample: int) -> Outcome:
 def _run_child(first: int, count: int, sample: int, outcome: Outcome) -> tuple[int | None, str]:
     """The sequence that ended the child before its time, if one did, and how."""
     command = [sys.executable, "-m", "tests.fuzz.child", str(first), str(count), str(LENGTH), str(sample)]
-    with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
+    ):
         assert child.stdout is not None
         current, finished = first, False
         watchdog = Timer(PATIENCE, child.kill)
