@@ -11,31 +11,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from hashlib import sha1
 from typing import Any
 
-import h11
-
 from collab.server import frames
-from collab.server.deflate import Agreement, Inflater, deflate, negotiate
+from collab.server.deflate import Agreement, Inflater
 from collab.server.frames import FrameError, FrameReader
+from collab.server.upgrade import Headers, Upgrade
 
 log = logging.getLogger(__name__)
 
 Event = MutableMapping[str, Any]
 Application = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
-FRAGMENT = 64 * 1024  # bytes of a message that leave at once; between two of them the peer's pace is looked at
 _UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
 _INBOX = 64  # messages that may wait for the application before reading pauses
 DIRECT = "collab.direct"  # the ASGI extension through which messages pass without a task in between
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class PeerGoneError(ConnectionError):
@@ -67,50 +61,29 @@ class _State(Enum):
     CLOSED = auto()
 
 
-def handshake_error(request: h11.Request) -> int | None:
-    """The HTTP status that refuses this upgrade request, ``None`` if it may become a WebSocket."""
-    headers: dict[bytes, bytes] = dict(request.headers)
-    if request.http_version != b"1.1" or request.method != b"GET":
-        return 400
-    if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
-        return 400
-    if headers.get(b"sec-websocket-version") != b"13":
-        return 426
-    try:
-        key = b64decode(headers.get(b"sec-websocket-key", b""), validate=True)
-    except Base64Error:
-        return 400
-    return None if len(key) == 16 else 400
-
-
 class AsgiSocket(asyncio.Protocol):
     """Carries one WebSocket: the transport calls it from below, the application from above.
 
-    ``http`` is the connection that read ``request``, and writes the response. ``lost`` is told when the
-    transport is gone. ``scope`` gets the WebSocket's own entries here.
+    ``answered`` is told the status of the handshake's response, ``lost`` when the transport is gone. ``scope`` gets
+    the WebSocket's own entries here.
     """
 
     def __init__(
         self,
         transport: asyncio.Transport,
-        http: h11.Connection,
-        request: h11.Request,
+        upgrade: Upgrade,
         scope: MutableMapping[str, Any],
         limits: WebSocketLimits,
         *,
-        response_headers: Iterable[tuple[bytes, bytes]],
         answered: Callable[[int], Awaitable[None]],
         lost: Callable[[Exception | None], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._http: h11.Connection | None = http
+        self._upgrade: Upgrade | None = upgrade
         self._limits = limits
-        self._response_headers = list(response_headers)
         self._answered = answered
         self._lost = lost
-        self._key = dict(request.headers)[b"sec-websocket-key"]
-        self._offers = [value for name, value in request.headers if name == b"sec-websocket-extensions"]
         self._refusal: tuple[int, list[tuple[bytes, bytes]], bytearray] | None = None
         self._state = _State.CONNECTING
         self._reader = FrameReader(limits.max_message)
@@ -133,12 +106,7 @@ class AsgiSocket(asyncio.Protocol):
         scope["type"] = "websocket"
         scope["asgi"] = {"version": "3.0", "spec_version": "2.4"}
         scope["scheme"] = "wss" if transport.get_extra_info("ssl_object") else "ws"
-        scope["subprotocols"] = [
-            part.strip()
-            for name, value in request.headers
-            if name == b"sec-websocket-protocol"
-            for part in value.decode("latin-1").split(",")
-        ]
+        scope["subprotocols"] = upgrade.subprotocols
         scope["extensions"] = {
             "websocket.http.response": {},
             DIRECT: {"listen": self.listen, "send": self.send_now},
@@ -236,7 +204,7 @@ class AsgiSocket(asyncio.Protocol):
         if (
             self._state is not _State.OPEN
             or self._paused_writing
-            or len(data) > FRAGMENT
+            or len(data) > frames.FRAGMENT
             or self._agreement is not None
             or self._sending.locked()
         ):
@@ -260,47 +228,25 @@ class AsgiSocket(asyncio.Protocol):
 
     # the handshake
 
-    async def _accept(self, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        assert self._http is not None
-        answer = [
-            (b"upgrade", b"websocket"),
-            (b"connection", b"Upgrade"),
-            (b"sec-websocket-accept", b64encode(sha1(self._key + _GUID, usedforsecurity=False).digest())),
-        ]
-        if subprotocol is not None:
-            answer.append((b"sec-websocket-protocol", subprotocol.encode()))
-        if self._limits.compression:
-            self._agreement = negotiate(self._offers)
-            if self._agreement is not None:
-                answer.append((b"sec-websocket-extensions", self._agreement.response))
-        head = self._http.send(
-            h11.InformationalResponse(status_code=101, headers=[*answer, *headers, *self._response_headers])
-        )
-        early, _ = self._http.trailing_data
-        self._http = None
-        assert head is not None
+    async def _accept(self, subprotocol: str | None, headers: Headers) -> None:
+        assert self._upgrade is not None
+        upgrade, self._upgrade = self._upgrade, None
+        head, self._agreement = upgrade.accept(subprotocol, headers, compression=self._limits.compression)
         self._transport.write(head)
         self._reader = FrameReader(self._limits.max_message, Inflater() if self._agreement else None)
         self._state = _State.OPEN
         if self._limits.ping_interval:
             self._timer = self._loop.call_later(self._limits.ping_interval, self._beat)
-        self._reader.feed(early)
+        self._reader.feed(upgrade.held)
         self._take_in()
         await self._answered(101)
 
-    async def _refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    async def _refuse(self, status: int, headers: Headers, body: bytes) -> None:
         self._state = _State.CLOSING
         self._end(1006, "")
-        assert self._http is not None
+        assert self._upgrade is not None
         if not self._transport.is_closing():
-            fixed = [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-            kept = [(n, v) for n, v in headers if n.lower() not in (b"content-length", b"connection")]
-            for part in (
-                h11.Response(status_code=status, headers=[*kept, *fixed, *self._response_headers]),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self._transport.write(self._http.send(part) or b"")
+            self._transport.write(self._upgrade.refuse(status, headers, body))
             self._finish()
         await self._answered(status)
 
@@ -312,7 +258,7 @@ class AsgiSocket(asyncio.Protocol):
             begun = False
             first = opcode
             try:
-                for piece, last in self._pieces(data):
+                for piece, last in frames.pieces(data, self._agreement.window_bits if self._agreement else None):
                     while self._paused_writing and self._state is _State.OPEN:
                         self._drained = self._loop.create_future()
                         await self._drained
@@ -328,20 +274,6 @@ class AsgiSocket(asyncio.Protocol):
                     self._transport.abort()
                 raise
 
-    def _pieces(self, data: bytes | bytearray | memoryview) -> Iterable[tuple[memoryview | bytes, bool]]:
-        view = memoryview(data)
-        if self._agreement is None:
-            for start in range(0, max(len(view), 1), FRAGMENT):
-                yield view[start : start + FRAGMENT], start + FRAGMENT >= len(view)
-            return
-        held = None
-        for piece in deflate(view, self._agreement.window_bits):
-            if held is not None:
-                yield held, False
-            held = piece
-        assert held is not None
-        yield held, True
-
     # from the transport
 
     def data_received(self, data: bytes) -> None:
@@ -352,8 +284,8 @@ class AsgiSocket(asyncio.Protocol):
             self._take_in()
         elif self._state is _State.CONNECTING:
             # no honest client speaks before the answer: let it wait in the kernel
-            assert self._http is not None
-            self._http.receive_data(data)
+            assert self._upgrade is not None
+            self._upgrade.hold(data)
             self._pause_reading()
 
     def _take_in(self) -> None:

@@ -6,12 +6,15 @@ more than allowed, before the bytes themselves arrive. Payloads are unmasked as 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from collab.server.deflate import InflateError, Inflater
+from collab.server.deflate import InflateError, Inflater, deflate
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 FIN, RSV1 = 0x80, 0x40
+
+FRAGMENT = 64 * 1024  # bytes of a message that leave at once; between two of them the peer's pace is looked at
 
 NO_STATUS = 1005  # a close frame without a code; never sent
 ABNORMAL = 1006  # no close frame at all; never sent
@@ -236,6 +239,25 @@ def binary(payload: bytes) -> bytes:
     """A whole binary message as one frame."""
     length = len(payload)
     return (_SHORT_BINARY[length] if length < 126 else header(FIN | BINARY, length)) + payload
+
+
+def pieces(data: bytes | bytearray | memoryview, window_bits: int | None) -> Iterator[tuple[memoryview | bytes, bool]]:
+    """What the fragments of a message hold, without copying it, and which is the last.
+
+    With ``window_bits`` they are deflated.
+    """
+    view = memoryview(data)
+    if window_bits is None:
+        for start in range(0, max(len(view), 1), FRAGMENT):
+            yield view[start : start + FRAGMENT], start + FRAGMENT >= len(view)
+        return
+    held = None
+    for piece in deflate(view, window_bits):
+        if held is not None:
+            yield held, False
+        held = piece
+    assert held is not None
+    yield held, True
 
 
 def close(code: int, reason: str) -> bytes:

@@ -42,7 +42,8 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from collab.server.asgi_socket import Application, AsgiSocket, WebSocketLimits, handshake_error
+from collab.server.asgi_socket import Application, AsgiSocket, WebSocketLimits
+from collab.server.upgrade import Upgrade, handshake_error
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ class _Server:
             await asyncio.wait(self._tasks, timeout=1.0)
 
 
-class _Upgrade(Exception):
+class _Asked(Exception):
     def __init__(self, request: h11.Request) -> None:
         super().__init__()
         self.request = request
@@ -171,7 +172,7 @@ class _Http(H11Protocol):
         headers: dict[bytes, bytes] = dict(request.headers)
         tokens = [token.strip() for token in headers.get(b"connection", b"").lower().split(b",")]
         if b"upgrade" in tokens and headers.get(b"upgrade", b"").lower() == b"websocket":
-            raise _Upgrade(request)
+            raise _Asked(request)
         await super()._create_stream(request)
 
 
@@ -233,8 +234,8 @@ class _Connection(TCPServer):
                 break
             try:
                 await http.handle(RawData(data))
-            except _Upgrade as upgrade:
-                return upgrade.request
+            except _Asked as asked:
+                return asked.request
         await http.handle(Closed())
         return None
 
@@ -279,11 +280,9 @@ class _Connection(TCPServer):
         streams = transport.get_protocol()
         websocket = AsgiSocket(
             transport,  # type: ignore[arg-type]
-            connection,
-            request,
+            Upgrade(connection, request, self.config.response_headers("h11")),
             scope,
             self._server.limits.websocket,
-            response_headers=self.config.response_headers("h11"),
             answered=answered,
             lost=streams.connection_lost,
         )
