@@ -18,6 +18,10 @@ class Framing(Protocol):
     def address(self) -> str:
         """The name by which the client knows the room, if its messages carry one."""
 
+    @property
+    def acknowledges(self) -> bool:
+        """Whether :meth:`saved` has a word to say."""
+
     def sync_step1(self, state_vector: bytes) -> bytes:
         """Ask for what the room lacks."""
 
@@ -41,6 +45,7 @@ class YjsFraming:
     """y-websocket: one room a socket, no names, no word for *saved*."""
 
     address = ""
+    acknowledges = False
     sync_step1 = staticmethod(yjs.sync_step1)
     sync_step2 = staticmethod(yjs.sync_step2)
     update = staticmethod(yjs.update)
@@ -59,6 +64,7 @@ class HocuspocusFraming:
     """Hocuspocus: rooms share a socket, every message begins with the room's name as the client wrote it."""
 
     __slots__ = ("address",)
+    acknowledges = True
 
     def __init__(self, address: str) -> None:
         self.address = address

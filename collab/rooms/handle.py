@@ -65,7 +65,7 @@ class RoomHandle:
         """
         async with self._locks.of(self.key), self._registry.hold(self.key) as room:
             doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=room.server_client_id)
-            doc.apply_update(room.full_state(monotonic()))
+            doc.apply_update(room.diff())
             updates: list[bytes] = []
             subscription = doc.observe(lambda event: updates.append(event.update))
             yield doc
@@ -95,7 +95,7 @@ class RoomHandle:
         """What a replica at ``state_vector`` lacks; the whole state without one. Yjs encoding v1."""
         async with self._registry.hold(self.key) as room:
             if state_vector is None:
-                return room.full_state(monotonic())
+                return room.diff()
             decode_state_vector(state_vector)
             return room.diff(state_vector)
 
@@ -121,7 +121,7 @@ class RoomHandle:
     async def _read(self, form: str, root: str | None) -> Any:
         # in another process: reading can hang inside the CRDT library, and then only that process is ended
         async with self._registry.hold(self.key) as room:
-            update, roots = room.full_state(monotonic()), dict(room.gate.roots)
+            update, roots = room.diff(), dict(room.gate.roots)
         if update == _EMPTY_UPDATE:
             return {} if form == "json" else ""
         return await self._sandbox.read(update, roots, form, root, _READ_SECONDS)

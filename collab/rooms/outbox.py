@@ -144,6 +144,10 @@ class Outbox:
         self._behind = self._presence = self._stale = None
         self._update_bytes = self._replies = self._acks = 0
 
+    def detach(self) -> None:
+        """Wake nobody any more."""
+        self._ready = _wake_nobody
+
     def _forget_updates(self) -> None:
         self._behind = {}
         kept: list[tuple[bytes, Clocks | None]] = []
@@ -159,3 +163,7 @@ class Outbox:
         assert self._behind is not None
         for client, clock in before.items():
             self._behind.setdefault(client, clock)
+
+
+def _wake_nobody() -> None:
+    """The reader is gone."""

@@ -6,9 +6,11 @@ The waiting side of the live plane. Everything a room decides is in :mod:`collab
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic, time
 from typing import Any
 
@@ -32,6 +34,7 @@ from collab.wire.update import Gap, Gate, Malformed
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 4.0
+_EVICTED = 100  # rooms, and as many as are open: then what they leave behind is worth a collection
 
 
 class Registry:
@@ -69,6 +72,8 @@ class Registry:
         self._changed: dict[RoomKey, tuple[int, set[str | None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._telling: set[RoomKey] = set()
+        self._tells = type(hooks).changed is not Hooks.changed
+        self._evicted = 0  # since memory was last given back
         self._draining = False
 
     # opening
@@ -186,14 +191,18 @@ class Registry:
         if self._recorder.pending_bytes + size > self._pending_limit:
             raise Unavailable("storage is too far behind; nothing was lost, retry")
 
-    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[int], None]) -> None:
-        """Append to the log of a room; ``done(seq)`` after commit."""
+    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[], None] | None) -> None:
+        """Append to the log of a room; after the commit tell the room, and call ``done``."""
+        self._recorder.append(Append(room.key, update, user_id, time()), partial(self._committed, room, user_id, done))
 
-        def committed(seq: int) -> None:
-            done(seq)
-            self._note_change(room, seq, user_id)
-
-        self._recorder.append(Append(room.key, update, user_id, time()), committed)
+    def _committed(self, room: Room, user_id: str | None, done: Callable[[], None] | None, seq: int) -> None:
+        room.committed(seq)
+        if done is not None:
+            done()
+        if self._tells:
+            self._note_change(room.key, seq, user_id)
+        if should_compact(room.log) and room.key not in self._compacting:
+            self.spawn(self.compact(room.key))
 
     def wake_at(self, room: Room, delay: float) -> None:
         """Wake a room in ``delay`` seconds."""
@@ -218,18 +227,16 @@ class Registry:
 
     # after a commit
 
-    def _note_change(self, room: Room, seq: int, user_id: str | None) -> None:
-        pending = self._changed.get(room.key)
+    def _note_change(self, key: RoomKey, seq: int, user_id: str | None) -> None:
+        pending = self._changed.get(key)
         if pending is None:
-            self._changed[room.key] = (seq, {user_id})
-            if room.key not in self._telling:
-                self._telling.add(room.key)
-                self.spawn(self._tell(room.key))
+            self._changed[key] = (seq, {user_id})
+            if key not in self._telling:
+                self._telling.add(key)
+                self.spawn(self._tell(key))
         else:
             pending[1].add(user_id)
-            self._changed[room.key] = (seq, pending[1])
-        if room.key not in self._compacting and should_compact(room.log):
-            self.spawn(self.compact(room.key))
+            self._changed[key] = (seq, pending[1])
 
     async def _tell(self, key: RoomKey) -> None:
         try:
@@ -286,6 +293,9 @@ class Registry:
             for room in list(self.rooms.values()):
                 room.expire(now)
                 self._evict_if_idle(room, now)
+            if self._evicted > max(_EVICTED, len(self.rooms)):
+                self._evicted = 0
+                gc.collect()
 
     def _evict_if_idle(self, room: Room, now: float) -> None:
         if room.sessions or room.holds or room.uncommitted or room.broken:
@@ -295,6 +305,7 @@ class Registry:
         del self.rooms[room.key]
         self._idle_since.pop(room.key, None)
         self._metrics.evictions += 1
+        self._evicted += 1
         if should_compact(room.log, leaving=True):
             self.spawn(self.compact(room.key))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -59,8 +60,8 @@ class Ring(Protocol):
     def admit(self, size: int) -> None:
         """Raise :class:`Unavailable` if the record cannot take ``size`` bytes more now."""
 
-    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[int], None]) -> None:
-        """Append to the log; ``done(seq)`` after commit, in the order of the calls."""
+    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[], None] | None) -> None:
+        """Append to the log. After the commit :meth:`Room.committed` is called, then ``done``; in order."""
 
     def wake_at(self, room: Room, delay: float) -> None:
         """Call :meth:`Room.wake` in ``delay`` seconds."""
@@ -168,7 +169,7 @@ class Room:
         """A client asks for what it lacks. While a large document is edited, those who ask are answered together."""
         decode_state_vector(state_vector)
         due = self._join_pacer.due(now)
-        if due <= now or self.shared.has(state_vector):
+        if due <= now or self.shared.has(state_vector, session.framing.address):
             self._answer(session, state_vector, now)
         else:
             self._asking[session] = state_vector
@@ -176,12 +177,13 @@ class Room:
 
     def _answer(self, session: Session, state_vector: bytes, now: float) -> None:
         started = perf_counter()
-        encoded = self.shared.diff(state_vector, now)
+        framing = session.framing
+        answer = self.shared.answer(state_vector, framing.address, framing.sync_step2, now)
         cost = perf_counter() - started
         if cost > _COSTLY:
             self._join_pacer.flushed(now, cost)
         session.synced = True
-        session.outbox.reply(session.framing.sync_step2(encoded))
+        session.outbox.reply(answer)
         self._ask(session, counted=True)
 
     def _answer_all(self, now: float) -> None:
@@ -246,14 +248,16 @@ class Room:
             if counted:
                 acks += session.early
                 session.early = 0
+        done = partial(self._saved, session, acks) if session.framing.acknowledges else None
         if not self._is_news(checked, live=live):
-            self._when_committed(lambda: self._saved(session, acks))
+            if done is not None:
+                self._when_committed(done)
             return
         if session.access < Access.WRITE:
             self._refuse(session)
             return
         self._claim(session, checked, live=live)
-        self._accept(session, update, checked, session.identity.user_id, now, lambda: self._saved(session, acks))
+        self._accept(session, update, checked, session.identity.user_id, now, done)
 
     def _is_news(self, checked: Checked, *, live: bool) -> bool:
         if checked.before:
@@ -319,7 +323,7 @@ class Room:
         checked: Checked,
         user_id: str | None,
         now: float,
-        done: Callable[[], None],
+        done: Callable[[], None] | None,
     ) -> None:
         if self._quarantine is not None and self._quarantine(checked):
             raise Quarantined("this edit ended a worker before and is kept aside")
@@ -335,12 +339,7 @@ class Room:
         self.uncommitted += 1
         self.log.rows += 1
         self.log.bytes += size
-
-        def committed(seq: int) -> None:
-            self._committed(seq)
-            done()
-
-        self._ring.record(self, update, user_id, committed)
+        self._ring.record(self, update, user_id, done)
         for listener in self.listeners:
             listener(update, user_id)
         self._relay.add_update(update, checked.before, session)
@@ -362,7 +361,8 @@ class Room:
 
     # commits
 
-    def _committed(self, seq: int) -> None:
+    def committed(self, seq: int) -> None:
+        """The oldest update that was not committed is now, as log row ``seq``."""
         self.seq = seq
         self.uncommitted -= 1
         if not self.uncommitted and self._after_commit:
@@ -455,12 +455,8 @@ class Room:
         has = {client: clock for client, clock in {**self.gate.state, **behind}.items() if clock}
         return [framing.update(self._encode(encode_state_vector(has)))]
 
-    def full_state(self, now: float) -> bytes:
-        """The whole document as one update, shared with joiners."""
-        return self.shared.diff(EMPTY_STATE_VECTOR, now)
-
-    def diff(self, state_vector: bytes) -> bytes:
-        """What a replica at ``state_vector`` lacks."""
+    def diff(self, state_vector: bytes = EMPTY_STATE_VECTOR) -> bytes:
+        """What a replica at ``state_vector`` lacks, by default everything."""
         return self._encode(state_vector)
 
     def _encode(self, state_vector: bytes) -> bytes:

@@ -58,3 +58,14 @@ class Session:
         self.missed = 0  # updates not taken in because something before them is lacking; a resync brings them
         self.writes: set[int] = set()  # Yjs client ids that this session writes under
         self.lost: set[int] = set()  # those that a newer session of the same user took over
+
+    def detach(self) -> None:
+        """The connection is gone. Without the ties to it, neither waits for the garbage collector."""
+        self.room = None
+        self.close = _ignore
+        self.outbox.clear()
+        self.outbox.detach()
+
+
+def _ignore(error: CollabError) -> None:
+    """Nobody is there to be told."""

@@ -248,6 +248,7 @@ class HocuspocusSocket:
         room = open_.session.room
         assert room is not None
         room.leave(open_.session, now)
+        open_.session.detach()
         self._registry.released(room)
         self._gatekeeper.leave(open_.admitted)
         self._connection.send(hocuspocus.close(address, "closed"))

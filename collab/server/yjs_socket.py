@@ -61,4 +61,5 @@ class YjsSocket:
         room = self._session.room
         assert room is not None
         room.leave(self._session, now)
+        self._session.detach()
         self._registry.released(room)

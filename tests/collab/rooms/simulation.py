@@ -28,7 +28,7 @@ class Ring:
     """The waiting side, on demand."""
 
     log: list[tuple[bytes, str | None]] = field(default_factory=list)
-    uncommitted: list[Callable[[int], None]] = field(default_factory=list)
+    uncommitted: list[tuple[Room, Callable[[], None] | None]] = field(default_factory=list)
     timers: list[float] = field(default_factory=list)
     broken_by: list[bytes] = field(default_factory=list)
     full: bool = False
@@ -37,9 +37,9 @@ class Ring:
         if self.full:
             raise Unavailable("full")
 
-    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[int], None]) -> None:
+    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[], None] | None) -> None:
         self.log.append((update, user_id))
-        self.uncommitted.append(done)
+        self.uncommitted.append((room, done))
 
     def wake_at(self, room: Room, delay: float) -> None:
         self.timers.append(delay)
@@ -49,8 +49,10 @@ class Ring:
 
     def commit(self) -> None:
         waiting, self.uncommitted = self.uncommitted, []
-        for seq, done in enumerate(waiting, len(self.log) - len(waiting) + 1):
-            done(seq)
+        for seq, (room, done) in enumerate(waiting, len(self.log) - len(waiting) + 1):
+            room.committed(seq)
+            if done is not None:
+                done()
 
 
 def room_of(ring: Ring, updates: list[bytes] | None = None, options: RoomOptions | None = None) -> Room:

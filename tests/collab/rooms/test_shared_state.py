@@ -25,18 +25,29 @@ class Source:
         self.text += text
         self.shared.changed()
 
+    def ask(self, state_vector: bytes, now: float = 0.0, address: str = "") -> bytes:
+        return self.shared.answer(state_vector, address, bytes, now)
+
     def joiner(self, now: float = 0.0) -> str:
         doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
-        doc.apply_update(self.shared.diff(EMPTY, now))
+        doc.apply_update(self.ask(EMPTY, now))
         return str(doc.get("t", type=pycrdt.Text))
 
 
 def test_joiners_of_a_quiet_document_share_one_encoding() -> None:
     source = Source()
     source.write("hello")
-    states = {id(source.shared.diff(EMPTY, 0.0)) for _ in range(150)}
+    states = {id(source.ask(EMPTY)) for _ in range(150)}
     assert len(states) == 1
     assert source.encodings == 1
+
+
+def test_joiners_of_another_address_get_an_answer_of_their_own() -> None:
+    source = Source()
+    source.write("hello")
+    assert source.ask(EMPTY, address="a") == source.ask(EMPTY, address="b")
+    assert source.shared.has(EMPTY, "a")
+    assert not source.shared.has(EMPTY, "c")
 
 
 def test_after_an_edit_the_answer_holds_it() -> None:
@@ -44,7 +55,7 @@ def test_after_an_edit_the_answer_holds_it() -> None:
     source.write("hello")
     source.joiner()
     source.write(" world")
-    assert not source.shared.has(EMPTY)
+    assert not source.shared.has(EMPTY, "")
     assert source.joiner() == "hello world"
 
 
@@ -53,9 +64,9 @@ def test_an_encoding_that_nobody_uses_is_let_go() -> None:
     source.write("hello")
     source.joiner(now=0.0)
     source.shared.expire(now=9.0)
-    assert source.shared.has(EMPTY)
+    assert source.shared.has(EMPTY, "")
     source.shared.expire(now=11.0)
-    assert not source.shared.has(EMPTY)
+    assert not source.shared.has(EMPTY, "")
 
 
 def test_only_so_many_encodings_are_kept() -> None:
@@ -65,8 +76,8 @@ def test_only_so_many_encodings_are_kept() -> None:
         source.write(word)
         vectors.append(source.doc.get_state())
     for vector in vectors:
-        source.shared.diff(vector, 0.0)
-    assert [source.shared.has(vector) for vector in vectors] == [False, False, True, True]
+        source.ask(vector)
+    assert [source.shared.has(vector, "") for vector in vectors] == [False, False, True, True]
 
 
 @given(st.integers(1, 200))
