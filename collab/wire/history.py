@@ -21,7 +21,7 @@ from presence.lib0 import encode_uint
 KEYED, GONE, TYPE_SHIFT = 1, 2, 2
 NOWHERE = 0
 """The place of garbage."""
-USUAL_SIZES = (5, 8)
+USUAL_SIZES = (4, 5, 7, 8)
 """Bytes of nearly all random client ids, of 32 bits (Yjs) and of 53 bits (Yrs)."""
 
 DELETED_TYPE = 128

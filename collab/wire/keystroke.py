@@ -85,21 +85,22 @@ def _element(history: History, b: bytes) -> Checked | None:
         if not b[start + 1 : i].isascii() or not 0 < length < 128:
             return None
     else:
-        what = b[i + 1]
         if b[i] != 1:
             return None
+        what = b[i + 1]
         i += 2
-        if what == 125:
+        if what == 119:  # string
+            size = b[i]
+            i += 1 + size
+            if size > 127 or not b[i - size : i].isascii():
+                return None
+        elif what == 125:  # integer
             i += 1
             if b[i - 1] > 127:
                 return None
-        elif what == 119:
-            size = b[i]
-            i += 1
-            if size > 127 or not b[i : i + size].isascii():
-                return None
-            i += size
-        elif not 120 <= what <= 127 or 122 <= what <= 125:
+        elif what == 124 or what == 123:  # float32, float64
+            i += 4 if what == 124 else 8
+        elif not 120 <= what <= 127 or what == 122:  # not one of true, false, null and undefined
             return None
     after = clock + length
     if b[i]:
@@ -140,10 +141,13 @@ def _id(clients: dict[bytes, int], b: bytes, i: int) -> tuple[int, int, int]:
     if client is not None:
         i += 5
     else:
-        client = clients.get(b[i : i + 8])
-        if client is None:
+        for size in (8, 4, 7):
+            client = clients.get(b[i : i + size])
+            if client is not None:
+                i += size
+                break
+        else:
             return -1, 0, i
-        i += 8
     clock = b[i]
     if clock < 128:
         return client, clock, i + 1
