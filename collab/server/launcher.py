@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 _SERVICE_RESTART = 1012
 _READ = 64 * 1024
+_BACKLOG = 4096  # hypercorn takes 100: of 150 clients that connect at once, the rest would wait a second to try again
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ async def serve(
     """
     limits = limits or Limits()
     config = Config()
+    config.backlog = _BACKLOG
     config.keep_alive_timeout = limits.head_timeout
     config.include_server_header = False
     config.accesslog = access_log

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 WORKER = (sys.executable, "-m", "collab.server.worker")
 
-_BACKLOG = 1024
+_BACKLOG = 4096
 _POLL = 0.1
 _STOP_SECONDS = 9.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
