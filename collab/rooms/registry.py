@@ -6,7 +6,6 @@ The waiting side of the live plane. Everything a room decides is in :mod:`collab
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
 from collab.rooms.compaction import LogSize, should_compact
 from collab.rooms.hooks import Changed, Hooks
+from collab.rooms.memory import give_memory_back
 from collab.rooms.pacing import SendCost
 from collab.rooms.quarantine import ENDED_A_WORKER, Quarantine
 from collab.rooms.room import Room, RoomOptions
@@ -295,7 +295,7 @@ class Registry:
                 self._evict_if_idle(room, now)
             if self._evicted > max(_EVICTED, len(self.rooms)):
                 self._evicted = 0
-                gc.collect()
+                give_memory_back()
 
     def _evict_if_idle(self, room: Room, now: float) -> None:
         if room.sessions or room.holds or room.uncommitted or room.broken:

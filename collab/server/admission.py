@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import monotonic, time
 from typing import Any
@@ -101,15 +99,14 @@ class Admission:
         """The same for a token that came in a message; without one, that of the handshake counts."""
         return await self.admit(replace(request, token=token or request.token), name)
 
-    @contextmanager
-    def socket(self, request: Request) -> Iterator[None]:
-        """Count one open socket of an address. Raises :class:`RateLimitExceeded`."""
+    def connect(self, request: Request) -> None:
+        """Count one open socket of an address, until :meth:`disconnect`. Raises :class:`RateLimitExceeded`."""
         if not self._addresses.take(request.client):
             raise RateLimitExceeded("too many connections from this address")
-        try:
-            yield
-        finally:
-            self._addresses.give_back(request.client)
+
+    def disconnect(self, request: Request) -> None:
+        """A socket that was counted has ended."""
+        self._addresses.give_back(request.client)
 
     def check_strikes(self, request: Request, admitted: Admitted) -> None:
         """Refuse for a while who was sent away for good and came back. Raises :class:`RateLimitExceeded`."""

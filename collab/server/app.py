@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic, time
 
@@ -201,63 +201,86 @@ class Collab:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        async with AsyncExitStack() as stack:
-            try:
-                if self._draining:
-                    raise Restarting("the server is restarting")
-                request = self.admission.read(scope)
-                path = own_path(scope)
-                stack.enter_context(self.admission.socket(request))
-                if path.startswith(_ROOMS):
-                    admitted = await self.admission.admit(request, path.removeprefix(_ROOMS))
-                    self.admission.check_strikes(request, admitted)
-                    self.enter(admitted)
-                    stack.callback(self.leave, admitted)
-                elif path != _HOCUSPOCUS:
-                    raise InvalidName("no such endpoint")
-            except CollabError as error:
-                self.metrics.error(error.code)
-                await _deny(scope, send, error)
-                return
-            connection = self._connect(scope, receive, send)
-            stack.callback(self._disconnect, connection)
-            await send({"type": "websocket.accept"})
+        try:
+            if self._draining:
+                raise Restarting("the server is restarting")
+            path = own_path(scope)
+            if path != _HOCUSPOCUS and not path.startswith(_ROOMS):
+                raise InvalidName("no such endpoint")
+            request = self.admission.read(scope)
+            self.admission.connect(request)
+        except CollabError as error:
+            await self._deny(scope, send, error)
+            return
+        try:
             if path == _HOCUSPOCUS:
-                await self._serve_hocuspocus(connection, request)
+                await self._serve_hocuspocus(request, scope, receive, send)
+            else:
+                await self._serve_yjs(path.removeprefix(_ROOMS), request, scope, receive, send)
+        finally:
+            self.admission.disconnect(request)
+
+    async def _serve_yjs(self, name: str, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            admitted = await self.admission.admit(request, name)
+            self.admission.check_strikes(request, admitted)
+            self.enter(admitted)
+        except CollabError as error:
+            await self._deny(scope, send, error)
+            return
+        connection = self._connect(scope, receive, send)
+        try:
+            await send({"type": "websocket.accept"})
+            try:
+                room = await self._registry.open(admitted.key)
+            except CollabError as error:
+                # y-websocket 2 comes back at once after a connection that was accepted: make it wait here instead
+                await asyncio.sleep(1.0)
+                await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
                 return
-            closed = await self._serve_yjs(connection, send, admitted)
+            socket = YjsSocket(
+                connection, self._registry, room, admitted.identity, admitted.access, self.settings.outbox_bytes
+            )
+            closed = await connection.run(socket)
             if closed is not None and not closed.retryable:
                 self.admission.strike(request, admitted)
+        finally:
+            self._disconnect(connection)
+            self.leave(admitted)
 
-    async def _serve_yjs(self, connection: Connection, send: Send, admitted: Admitted) -> CollabError | None:
-        try:
-            room = await self._registry.open(admitted.key)
-        except CollabError as error:
-            # y-websocket 2 comes back at once after a connection that was accepted: make it wait here instead
-            await asyncio.sleep(1.0)
-            await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
-            return error
-        socket = YjsSocket(
-            connection, self._registry, room, admitted.identity, admitted.access, self.settings.outbox_bytes
-        )
-        return await connection.run(socket)
-
-    async def _serve_hocuspocus(self, connection: Connection, request: Request) -> CollabError | None:
+    async def _serve_hocuspocus(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self.settings
-        socket = HocuspocusSocket(
-            connection,
-            self._registry,
-            _Gatekeeper(self, request),
-            limits=SocketLimits(
-                documents=settings.max_documents_per_socket,
-                queued_bytes=settings.pre_auth_bytes,
-                queued_messages=settings.pre_auth_messages,
-                token_seconds=settings.pre_auth_seconds,
-            ),
-            outbox_bytes=settings.outbox_bytes,
-            now=monotonic(),
-        )
-        return await connection.run(socket)
+        connection = self._connect(scope, receive, send)
+        try:
+            await send({"type": "websocket.accept"})
+            socket = HocuspocusSocket(
+                connection,
+                self._registry,
+                _Gatekeeper(self, request),
+                limits=SocketLimits(
+                    documents=settings.max_documents_per_socket,
+                    queued_bytes=settings.pre_auth_bytes,
+                    queued_messages=settings.pre_auth_messages,
+                    token_seconds=settings.pre_auth_seconds,
+                ),
+                outbox_bytes=settings.outbox_bytes,
+                now=monotonic(),
+            )
+            await connection.run(socket)
+        finally:
+            self._disconnect(connection)
+
+    async def _deny(self, scope: Scope, send: Send, error: CollabError) -> None:
+        """Refuse a handshake. With the ASGI denial extension the status says why; without it, it is 403."""
+        self.metrics.error(error.code)
+        if "websocket.http.response" in scope.get("extensions", {}):
+            headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain; charset=utf-8")]
+            if error.retryable:
+                headers.append((b"retry-after", b"1"))
+            await send({"type": "websocket.http.response.start", "status": error.http_status, "headers": headers})
+            await send({"type": "websocket.http.response.body", "body": error.message.encode()})
+        else:
+            await send({"type": "websocket.close", "code": error.close_code})
 
     def _connect(self, scope: Scope, receive: Receive, send: Send) -> Connection:
         settings = self.settings
@@ -335,16 +358,3 @@ class _Gatekeeper:
 
     def leave(self, admitted: Admitted) -> None:
         self._collab.leave(admitted)
-
-
-async def _deny(scope: Scope, send: Send, error: CollabError) -> None:
-    """Refuse a handshake. With the ASGI denial extension the status says why; without it, it is 403."""
-    if "websocket.http.response" in scope.get("extensions", {}):
-        body = error.message.encode()
-        headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain; charset=utf-8")]
-        if error.retryable:
-            headers.append((b"retry-after", b"1"))
-        await send({"type": "websocket.http.response.start", "status": error.http_status, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": body})
-    else:
-        await send({"type": "websocket.close", "code": error.close_code})

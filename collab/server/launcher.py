@@ -208,7 +208,11 @@ class _Connection(TCPServer):
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 request = await self._read_http(http)
             if request is not None:
-                await self._run_websocket(http, request, client, address)
+                websocket = await self._upgrade(http, request, client, address)
+                # a connection may stay for days: what it took to get here goes now
+                del http, request, tasks, sock, self.protocol
+                if websocket is not None:
+                    await self._run_websocket(websocket)
         except OSError:
             pass
         finally:
@@ -241,13 +245,14 @@ class _Connection(TCPServer):
         await http.handle(Closed())
         return None
 
-    async def _run_websocket(
+    async def _upgrade(
         self,
         http: _Http,
         request: h11.Request,
         client: tuple[str, int] | None,
         address: tuple[str, int] | None,
-    ) -> None:
+    ) -> AsgiSocket | None:
+        """Hand the connection over to a WebSocket; ``None`` if the handshake was wrong and is answered."""
         connection = http.connection
         assert isinstance(connection, h11.Connection)
         status = handshake_error(request)
@@ -256,7 +261,7 @@ class _Connection(TCPServer):
             headers.append((b"sec-websocket-version", b"13"))
             for part in (h11.Response(status_code=status, headers=headers), h11.EndOfMessage()):
                 self.writer.write(connection.send(part) or b"")
-            return
+            return None
         path, _, query = request.target.partition(b"?")
         scope: dict[str, Any] = {
             "http_version": request.http_version.decode(),
@@ -294,6 +299,9 @@ class _Connection(TCPServer):
         early = await self.reader.read()
         if early:
             websocket.data_received(early)
+        return websocket
+
+    async def _run_websocket(self, websocket: AsgiSocket) -> None:
         self._server.sockets.add(websocket)
         try:
             await websocket.run(self._server.app)

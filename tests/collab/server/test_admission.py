@@ -166,13 +166,12 @@ async def test_a_token_in_a_message_comes_before_that_of_the_handshake() -> None
 def test_an_address_has_so_many_sockets_and_gets_them_back() -> None:
     gate = admission(Settings(max_sockets_per_address=1))
     request = Request(None, {}, {}, "203.0.113.7")
-    with gate.socket(request):
-        with pytest.raises(RateLimitExceeded), gate.socket(request):
-            pass
-        with gate.socket(Request(None, {}, {}, "203.0.113.8")):
-            pass
-    with gate.socket(request):
-        pass
+    gate.connect(request)
+    with pytest.raises(RateLimitExceeded):
+        gate.connect(request)
+    gate.connect(Request(None, {}, {}, "203.0.113.8"))
+    gate.disconnect(request)
+    gate.connect(request)
 
 
 def test_a_verified_user_has_so_many_sessions_and_nobody_is_not_a_user() -> None:
