@@ -30,7 +30,7 @@ def compact(snapshot: bytes | None, index: bytes | None, updates: Sequence[bytes
     gate = Gate() if index is None else Gate.from_index(index)
     if snapshot is not None:
         if index is None:
-            gate.commit(gate.check(snapshot))
+            gate.commit(gate.check(snapshot, limit=len(snapshot)))
         doc.apply_update(snapshot)
     for update in updates:
         gate.commit(gate.check(update))

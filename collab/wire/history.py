@@ -35,13 +35,14 @@ What a root is, Yjs does not write down: its content tells, the highest number w
 """
 
 _VERSION = 1
+_MANY_CLIENTS = 4096
 
 
 class History:
     """State vector, types, places and surrogate pairs of one document.
 
     ``state`` is client id -> next clock; ``kinds`` and ``depths`` are by type; ``roots`` is root name -> type;
-    ``clients`` is encoded client id -> client id, of those ids whose encoding has one of the usual sizes.
+    ``clients`` is encoded client id -> client id, of those that were heard of lately.
     """
 
     __slots__ = ("clients", "depths", "kinds", "pairs", "roots", "runs", "state", "types")
@@ -83,19 +84,15 @@ class History:
 
     def is_pair(self, client: int, clock: int) -> bool:
         """Whether an element is the first half of a surrogate pair."""
-        clocks = self.pairs.get(client)
-        if clocks is None:
-            return False
-        i = bisect_left(clocks, clock)
-        return i < len(clocks) and clocks[i] == clock
+        return is_among(self.pairs.get(client), clock)
 
-    def advance(self, client: int, clock: int) -> None:
-        """Set the next clock of a client."""
-        if client not in self.state:
-            name = encode_uint(client)
-            if len(name) in USUAL_SIZES:
-                self.clients[name] = client
-        self.state[client] = clock
+    def remember(self, client: int) -> None:
+        """Expect to hear more of a client: note its encoded id."""
+        name = encode_uint(client)
+        if len(name) in USUAL_SIZES:
+            if len(self.clients) >= _MANY_CLIENTS:
+                self.clients.clear()
+            self.clients[name] = client
 
     def add_run(self, client: int, clock: int, place: int) -> None:
         """Note that the elements of a client live at ``place``, from the first unknown clock on."""
@@ -121,13 +118,6 @@ class History:
         self.roots[name] = len(self.kinds)
         self.kinds.append(ROOT_KIND)
         self.depths.append(0)
-
-    def add_pair(self, client: int, clock: int) -> None:
-        """Register a surrogate pair, behind all that are known of its client."""
-        own = self.pairs.get(client)
-        if own is None:
-            own = self.pairs[client] = array("I")
-        own.append(clock)
 
     def encode(self) -> bytes:
         """Everything, as compact bytes."""
@@ -158,13 +148,21 @@ class History:
         history = cls()
         history.kinds, history.depths, history.roots = bytearray(kinds), bytearray(depths), roots
         for client, clock, starts, places, clocks, types, pairs in clients:
-            history.advance(client, clock)
+            history.state[client] = clock
             history.runs[client] = (_risen(starts), array("I", places))
             if clocks:
                 history.types[client] = (_risen(clocks), _risen(types))
             if pairs:
                 history.pairs[client] = _risen(pairs)
         return history
+
+
+def is_among(rising: array[int] | None, number: int) -> bool:
+    """Whether ``number`` is one of some rising numbers."""
+    if not rising:
+        return False
+    i = bisect_left(rising, number)
+    return i < len(rising) and rising[i] == number
 
 
 _NONE = (array("I"), array("I"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence, Set
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import groupby
 from operator import itemgetter
@@ -20,6 +21,7 @@ from collab.wire.history import (
     ROOT_XML,
     TYPE_SHIFT,
     History,
+    is_among,
 )
 from collab.wire.structs import (
     ANY,
@@ -34,6 +36,7 @@ from collab.wire.structs import (
     Delete,
     Id,
     Malformed,
+    Pairs,
     Struct,
 )
 
@@ -72,7 +75,7 @@ class Stage:
         "ends",
     )
 
-    def __init__(self, history: History, update: bytes, deletes: Sequence[Delete], pairs: Set[Id]) -> None:
+    def __init__(self, history: History, update: bytes, deletes: Sequence[Delete], pairs: Pairs) -> None:
         self.ends: dict[int, int] = {}
         self._history = history
         self._update = update
@@ -299,7 +302,7 @@ class Stage:
 
     def is_pair(self, client: int, clock: int) -> bool:
         """Whether an element, known or new, is the first half of a surrogate pair."""
-        return (bool(self._pairs) and (client, clock) in self._pairs) or self._history.is_pair(client, clock)
+        return is_among(self._pairs.get(client), clock) or is_among(self._history.pairs.get(client), clock)
 
     def before(self) -> dict[int, int]:
         """The clients with new structs -> their clocks in the history."""
@@ -319,11 +322,11 @@ class Stage:
         for client, (starts, places) in self._runs.items():
             for start, place in zip(starts, places, strict=True):
                 history.add_run(client, start, place)
-        for client, clock in sorted(self._pairs):
-            if clock >= history.state.get(client, 0):
-                history.add_pair(client, clock)
-        for client, clock in self.ends.items():
-            history.advance(client, clock)
+        for client, pairs in self._pairs.items():
+            new = pairs[bisect_left(pairs, history.state.get(client, 0)) :]
+            if new:
+                history.pairs.setdefault(client, array("I")).extend(new)
+        history.state.update(self.ends)
         for client, (starts, ends) in self.deletions.items():
             for start, end in zip(starts, ends, strict=True):
                 history.delete(client, start, end)

@@ -13,6 +13,7 @@ sub-documents (9; overwriting one is a use after free in Yrs 0.28) and ``Y.XmlHo
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -27,6 +28,8 @@ MAX_CLOCK = 2**31 - 1
 """No clock reaches this: Yrs calculates clocks in signed 32 bits."""
 MAX_VALUE_DEPTH = 64
 """Arrays and objects in each other inside one plain value."""
+MAX_PARTS = 500_000
+"""Structs and deletions of one update: reading as many takes about a second, and 200 MB while it lasts."""
 MAX_KEY_BYTES = 4096
 """Of a key of a map, an attribute or a format."""
 MAX_NAME_BYTES = 1024
@@ -53,24 +56,33 @@ Delete: TypeAlias = tuple[int, int, int]
 """``(client, clock, length)`` of a range of deleted elements; ``length`` is at least 1."""
 
 
+Pairs: TypeAlias = dict[int, "array[int]"]
+"""Client id -> clocks, rising, of the first halves of characters that count as two elements."""
+
+
 class Malformed(InvalidRequest):
     """Not a Yjs update that this server takes in; the message says what is wrong with it."""
 
 
+class TooManyParts(Malformed):
+    """An update of more structs and deletions than may be read at once."""
+
+    close_code, http_status = 4413, 413
+
+
 def decode(update: bytes) -> tuple[list[Struct], list[Delete]]:
-    """Read an update. Raises :class:`Malformed`."""
-    structs, deletes, _ = read(update)
+    """Read an update of any size. Raises :class:`Malformed`."""
+    structs, deletes, _ = read(update, len(update))
     return structs, deletes
 
 
-def read(update: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
+def read(update: bytes, limit: int) -> tuple[list[Struct], list[Delete], Pairs]:
     """Read an update: its structs by client and clock, its deletions, and its surrogate pairs.
 
-    A surrogate pair is a character that counts as two elements; its id is that of the first. Raises
-    :class:`Malformed`.
+    Raises :class:`Malformed`, and :class:`TooManyParts` if there are more than ``limit`` structs and deletions.
     """
     try:
-        return _read(update)
+        return _read(update, limit)
     except IndexError:
         raise Malformed("the update ends too early") from None
     except UnicodeDecodeError:
@@ -125,10 +137,10 @@ def _id(b: bytes, i: int, names: dict[bytes, int]) -> tuple[Id, int]:
     return (client, clock), i
 
 
-def _read(b: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
+def _read(b: bytes, limit: int) -> tuple[list[Struct], list[Delete], Pairs]:
     end = len(b)
     structs: list[Struct] = []
-    pairs: list[Id] = []
+    pairs: Pairs = {}
     origin: Id | None
     right: Id | None
     parent: Id | str | None
@@ -145,6 +157,11 @@ def _read(b: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
         if client in clients:
             raise Malformed("a client is listed twice")
         clients.add(client)
+        if clock > MAX_CLOCK:
+            raise Malformed("a clock is out of range")
+        limit -= n
+        if limit < 0:
+            raise TooManyParts("too many structs in one update")
         for _ in range(n):
             info = b[i]
             i += 1
@@ -177,7 +194,7 @@ def _read(b: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
                         text = content.decode()
                         length = len(text.encode("utf-16-le")) // 2
                         if length != len(text):
-                            _find_pairs(text, client, clock, pairs)
+                            _find_pairs(text, clock, pairs.setdefault(client, array("I")))
                 elif ref == ANY:
                     length, i = read_uint(b, i)
                     if length > end - i:
@@ -192,7 +209,7 @@ def _read(b: bytes) -> tuple[list[Struct], list[Delete], list[Id]]:
             clock += length
             if clock > MAX_CLOCK:
                 raise Malformed("a clock is out of range")
-    deletes, i = _read_deletes(b, i)
+    deletes, i = _read_deletes(b, i, limit)
     if i != end:
         raise Malformed("there are bytes behind the update")
     return structs, deletes, pairs
@@ -238,7 +255,7 @@ def _skip_content(b: bytes, i: int, end: int, ref: int) -> tuple[int, int]:
     raise Malformed("content of a kind that is not taken in")
 
 
-def _read_deletes(b: bytes, i: int) -> tuple[list[Delete], int]:
+def _read_deletes(b: bytes, i: int, limit: int) -> tuple[list[Delete], int]:
     deletes: list[Delete] = []
     count, i = read_uint(b, i)
     if not count:
@@ -252,6 +269,9 @@ def _read_deletes(b: bytes, i: int) -> tuple[list[Delete], int]:
         clients.add(client)
         if n > len(b) - i:
             raise Malformed("more deletions are announced than the bytes can hold")
+        limit -= n
+        if limit < 0:
+            raise TooManyParts("too many deletions in one update")
         for _ in range(n):
             clock, i = read_uint(b, i)
             length, i = read_uint(b, i)
@@ -263,10 +283,10 @@ def _read_deletes(b: bytes, i: int) -> tuple[list[Delete], int]:
     return deletes, i
 
 
-def _find_pairs(text: str, client: int, clock: int, pairs: list[Id]) -> None:
+def _find_pairs(text: str, clock: int, pairs: array[int]) -> None:
     """Add the surrogate pairs of ``text``, which begins at ``clock``."""
     for match in _ASTRAL.finditer(text):
-        pairs.append((client, clock + match.start()))
+        pairs.append(clock + match.start())
         clock += 1
 
 

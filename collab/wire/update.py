@@ -15,10 +15,12 @@ from collab.wire.checked import Checked
 from collab.wire.history import ROOT_ARRAY, ROOT_KIND, ROOT_MAP, ROOT_TEXT, ROOT_XML, History
 from collab.wire.stage import SPLITS_A_PAIR, Gap, Stage
 from collab.wire.structs import (
+    MAX_PARTS,
     Delete,
     Id,
     Malformed,
     Struct,
+    TooManyParts,
     decode,
     decode_state_vector,
     encode_state_vector,
@@ -33,6 +35,7 @@ __all__ = [
     "Id",
     "Malformed",
     "Struct",
+    "TooManyParts",
     "decode",
     "decode_state_vector",
     "encode_state_vector",
@@ -62,16 +65,17 @@ class Gate:
         roots = self._history.roots
         return {name: _ROOT_KINDS[kinds[n]] for name, n in roots.items() if kinds[n] != ROOT_KIND}
 
-    def check(self, update: bytes) -> Checked:
+    def check(self, update: bytes, limit: int = MAX_PARTS) -> Checked:
         """Whether ``update`` may be applied now. Changes nothing.
 
-        Raises :class:`Malformed`, also for what no honest replica can have written, and :class:`Gap`.
+        Raises :class:`Malformed`, also for what no honest replica can have written, :class:`TooManyParts` if there
+        are more than ``limit`` structs and deletions, and :class:`Gap`.
         """
-        return keystroke.check(self._history, update) or self._check(update)
+        return keystroke.check(self._history, update) or self._check(update, limit)
 
-    def _check(self, update: bytes) -> Checked:
-        structs, deletes, pairs = read(update)
-        stage = Stage(self._history, update, deletes, frozenset(pairs))
+    def _check(self, update: bytes, limit: int = MAX_PARTS) -> Checked:
+        structs, deletes, pairs = read(update, limit)
+        stage = Stage(self._history, update, deletes, pairs)
         if structs:
             stage.add_all(structs)
         state = self._history.state

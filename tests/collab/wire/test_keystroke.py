@@ -8,6 +8,7 @@ import pytest
 
 from collab.wire import keystroke
 from collab.wire.history import History
+from collab.wire.structs import MAX_PARTS
 from collab.wire.update import Checked, Gap, Gate, Malformed
 from tests.fuzz.author import Author
 from tests.fuzz.encode import ANY, STRING, block, frame, item, string
@@ -24,8 +25,8 @@ HELLO = frame(
 class Slow(Gate):
     """A gate without the short cut."""
 
-    def check(self, update: bytes) -> Checked:
-        return self._check(update)
+    def check(self, update: bytes, limit: int = MAX_PARTS) -> Checked:
+        return self._check(update, limit)
 
 
 def verdict(gate: Gate, update: bytes) -> object:

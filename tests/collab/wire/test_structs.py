@@ -15,6 +15,7 @@ from collab.wire.structs import (
     STRING,
     TYPE,
     Malformed,
+    TooManyParts,
     decode,
     decode_state_vector,
     encode_state_vector,
@@ -72,8 +73,17 @@ def test_each_kind_of_struct_is_read_with_its_place_and_its_content() -> None:
 
 
 def test_characters_that_take_two_elements_are_found() -> None:
-    _, _, pairs = read(frame([block(5, 10, [text("a😀é🎉"), text("😀", parent="t")]), block(6, 0, [text("中")])]))
-    assert pairs == [(5, 11), (5, 14), (5, 16)]
+    _, _, pairs = read(frame([block(5, 10, [text("a😀é🎉"), text("😀", parent="t")]), block(6, 0, [text("中")])]), 9)
+    assert {client: list(clocks) for client, clocks in pairs.items()} == {5: [11, 14, 16]}
+
+
+@pytest.mark.parametrize(
+    "update", [frame([block(1, 0, [text("a")] * 3)], [(1, 0, 1)]), frame([], [(1, n, 1) for n in range(4)])]
+)
+def test_more_structs_and_deletions_than_wanted_are_refused_before_they_are_read(update: bytes) -> None:
+    read(update, 4)
+    with pytest.raises(TooManyParts, match="too many"):
+        read(update, 3)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +176,7 @@ def test_json_that_one_of_the_libraries_would_refuse_is_refused(json: str | byte
         (b"\x00\x01\x01" + uint(2**40), "more deletions"),
         (frame([block(1, MAX_CLOCK, [text("a")])]), "clock is out of range"),
         (frame([block(1, 2**32 - 1, [text("a")])]), "clock is out of range"),
+        (frame([block(1, 2**32, [text("😀")])]), "clock is out of range"),
         (frame([block(2**53, 0, [text("a")])]), "above 2\\*\\*53"),
         (frame([block(1, 0, [text("a", origin=(2**60, 0))])]), "above 2\\*\\*53"),
         (one(text("")), "no length"),
