@@ -34,6 +34,7 @@ from collab.wire.update import Gap, Gate, Malformed
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 4.0
+_LAST_WORK_SECONDS = 0.5  # what must be set aside or told; a compaction is given up, its log is whole
 _EVICTED = 100  # rooms, and as many as are open: then what they leave behind is worth a collection
 
 
@@ -320,6 +321,8 @@ class Registry:
             log.error(
                 "the storage did not take everything in %s s; what is left was never acknowledged", _FLUSH_SECONDS
             )
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=_LAST_WORK_SECONDS)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

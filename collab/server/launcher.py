@@ -210,7 +210,8 @@ class _Connection(TCPServer):
             if request is not None:
                 websocket = await self._upgrade(http, request, client, address)
                 # a connection may stay for days: what it took to get here goes now
-                del http, request, tasks, sock, self.protocol
+                del http, request, tasks, sock
+                del self.protocol
                 if websocket is not None:
                     await self._run_websocket(websocket)
         except OSError:
@@ -220,14 +221,19 @@ class _Connection(TCPServer):
             await self._close()
 
     async def protocol_send(self, event: Event) -> None:
-        if isinstance(event, RawData) and self.writer.transport.get_write_buffer_size():
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
             try:
-                async with asyncio.timeout(self._server.limits.stall_timeout):
-                    await super().protocol_send(event)
+                self.writer.write(event.data)
+                waits = self.writer.transport.get_write_buffer_size() > 0  # a timer costs more than a small response
+                async with asyncio.timeout(self._server.limits.stall_timeout if waits else None):
+                    await self.writer.drain()
             except TimeoutError:
                 self.writer.transport.abort()
-        else:
-            await super().protocol_send(event)
+            except (ConnectionError, RuntimeError):
+                await self.protocol.handle(Closed())
 
     async def _read_http(self, http: _Http) -> h11.Request | None:
         """Read requests until the client goes (``None``) or asks for a WebSocket."""
