@@ -141,7 +141,7 @@ class Registry:
         if record is not None:
             aside = record.set_aside
             if record.snapshot is not None:
-                gate = Gate.from_index(record.snapshot.index)
+                gate = _gate_of(record.snapshot)
                 seq = record.snapshot.seq
                 self._load(doc, key, record.snapshot.update, seq)
             for row in record.rows:
@@ -341,6 +341,16 @@ class Registry:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work failed", exc_info=error)
+
+
+def _gate_of(snapshot: Snapshot) -> Gate:
+    """What the gate knows of a snapshot: from its index, or read anew if that was written by another version."""
+    try:
+        return Gate.from_index(snapshot.index)
+    except ValueError:
+        gate = Gate()
+        gate.commit(gate.check(snapshot.update, limit=len(snapshot.update)))
+        return gate
 
 
 def size_of(record: Record) -> LogSize:

@@ -21,7 +21,7 @@ from collab.rooms.quarantine import ENDED_A_WORKER
 from collab.rooms.registry import Registry
 from collab.rooms.room import Room, RoomOptions
 from collab.sandbox import Sandbox
-from collab.storage.base import SetAside
+from collab.storage.base import SetAside, Snapshot
 from collab.storage.sqlite import SqliteStorage
 from collab.wire import yjs
 from tests.collab.rooms.simulation import KEY, Client
@@ -175,6 +175,22 @@ async def test_a_long_log_is_replaced_by_a_snapshot_and_says_the_same(tmp_path: 
         more.sync()
         more.type(" and more", now=monotonic())
         assert text_of(room).endswith("after and more")
+
+
+async def test_a_snapshot_whose_index_is_of_another_version_is_read_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, storage):
+        client = Client(await registry.open(KEY), "a")
+        client.sync()
+        client.type("hello", now=monotonic())
+        await registry._recorder.flush()
+        await storage.replace_snapshot(KEY, Snapshot(1, client.doc.get_update(), b"of another version"))
+    async with opened(tmp_path) as (registry, _):
+        room = await registry.open(KEY)
+        back = Client(room, "a")
+        back.doc, back.text = client.doc, client.text
+        back.sync()
+        back.type(" again", now=monotonic())
+        assert text_of(room) == "hello again"
 
 
 async def test_an_idle_room_is_let_go_and_found_again(tmp_path: Path) -> None:
