@@ -17,7 +17,7 @@ from bench.waiting import until
 from bench.yjs import Line, lines, moves, runs
 
 WARM_UP = 2.0
-BASE = 0x5EED
+BASE = 0x5EED_5EED  # as long as the ids that Yjs draws
 
 
 @dataclass(frozen=True, slots=True)
