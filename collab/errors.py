@@ -2,17 +2,23 @@
 
     CollabError
     ├── InvalidRequest          4400   the bytes or arguments make no sense; do not repeat them
-    │   └── InvalidName         4404   not a document name
+    │   ├── InvalidName         4404   not a document name
+    │   └── ValidationFailed    4400   the data does not fit the schema of its collection
     ├── AuthenticationFailed    4401   credential missing, wrong or expired
     ├── PermissionDenied        4403   known, but not allowed
+    ├── NotFound                4404   no such entity
+    │   └── EntityDeleted       4410   it was deleted; it may be restored
     ├── SessionTimeout          4408   no credential within the deadline
     ├── ClientIdInUse           4409   another live session writes under this Yjs client id
+    ├── Conflict                4409   compare-and-set was asked for, and somebody else has written since
+    ├── SubscriptionFailed      4400   this subscription cannot be served
     ├── TooLarge                4413   over a size limit
     ├── Quarantined             4422   these bytes ended a worker before
     ├── DocumentDamaged         4424   what is stored does not match its checksum; an operator must look
     ├── RateLimitExceeded       4529   slow down, then come back
     ├── Unavailable             4503   storage or room cannot serve now; try again
     │   └── Restarting          1012   the server is going down; try again
+    ├── ConnectionLost          1006   raised by clients: the connection ended, or could not be made
     └── InternalError           1011   our fault; try again
 
 Close codes follow the convention of y-websocket 3 (``defaultShouldReconnect``): 4400-4499 is permanent,
@@ -56,6 +62,36 @@ class InvalidName(InvalidRequest):
     """Not a document name."""
 
     close_code, http_status = 4404, 404
+
+
+class ValidationFailed(InvalidRequest):
+    """The data does not fit the schema of its collection. ``details["errors"]`` names each field and why."""
+
+    code, close_code, http_status = "VALIDATION_FAILED", 4400, 422
+
+
+class NotFound(CollabError):
+    """There is no such entity, or this identity may not know of it."""
+
+    code, close_code, http_status = "NOT_FOUND", 4404, 404
+
+
+class EntityDeleted(NotFound):
+    """The entity was deleted. Its history is kept, and it may be restored."""
+
+    close_code, http_status = 4410, 410
+
+
+class Conflict(CollabError):
+    """A write with ``onConflict: "reject"`` met a newer one. ``details`` hold ``data``, ``version``, ``conflicts``."""
+
+    code, close_code, http_status = "CONFLICT", 4409, 409
+
+
+class SubscriptionFailed(CollabError):
+    """A subscription cannot be served, or not any more."""
+
+    code, close_code, http_status = "SUBSCRIPTION_FAILED", 4400, 400
 
 
 class AuthenticationFailed(CollabError):
@@ -116,6 +152,12 @@ class Restarting(Unavailable):
     """The server is going down; another one, or the next one, will serve."""
 
     close_code = 1012
+
+
+class ConnectionLost(CollabError):
+    """The connection ended before the answer, or could not be made. Raised by clients."""
+
+    code, close_code, http_status = "CONNECTION_LOST", 1006, 503
 
 
 class InternalError(CollabError):
