@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias
 Path: TypeAlias = tuple[str, ...]
 """Names of members, outermost first: ``("profile", "city")``."""
 
-Scalar: TypeAlias = None | bool | int | float | str
+Scalar: TypeAlias = bool | int | float | str | None
 """What fields are compared with. Points in time are texts in the form of :func:`collab.dates.canonical`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """One member against one value; ``in`` takes a tuple of them. ``isNull`` is ``eq`` with ``None``, or its negation."""
+    """One member against one value; ``in`` takes a tuple of them. ``isNull`` is ``eq`` with ``None`` or its ``Not``."""
 
     path: Path
     operator: Literal["eq", "in", "lt", "lte", "gt", "gte", "contains", "startsWith", "endsWith"]

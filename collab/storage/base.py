@@ -218,7 +218,13 @@ class Storage(Protocol):
         """Which events are known."""
 
     async def events(
-        self, after: int, *, limit: int, project: str | None = None, collection: str | None = None, id: str | None = None
+        self,
+        after: int,
+        *,
+        limit: int,
+        project: str | None = None,
+        collection: str | None = None,
+        entity: str | None = None,
     ) -> Sequence[tuple[str, EntityEvent]]:
         """Events behind a position, by position, each with its project."""
 
@@ -238,7 +244,7 @@ class Storage(Protocol):
         """
 
     async def trim(self, before: float) -> None:
-        """Forget events, old log rows and named requests from before a moment. The newest event of each entity stays."""
+        """Forget events, old log rows and named requests of before a moment; the newest event of each entity stays."""
 
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
         """Documents with log rows whose content has not become events yet."""

@@ -1,8 +1,8 @@
 """The application protocol: messages of ``/realtime``, as JSON or MessagePack. The rules are in docs/protocol.md.
 
 JSON travels in text frames. MessagePack travels in binary frames behind one zero byte. A binary frame that begins
-with anything else is of the Hocuspocus protocol (:mod:`collab.wire.hocuspocus`): it begins with the length of a document's
-name, which is never zero. So documents are edited over the socket that carries everything else.
+with anything else is of the Hocuspocus protocol (:mod:`collab.wire.hocuspocus`): it begins with the length of a
+document's name, which is never zero. So documents are edited over the socket that carries everything else.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from collab.event import Conflict
 from collab.errors import CollabError, InvalidRequest
+from collab.event import Conflict
 
 VERSION = 1
 MESSAGE_PACK = b"\x00"
@@ -478,17 +478,7 @@ class People(Message, tag="presence", frozen=True, kw_only=True):
 
 
 ServerMessage: TypeAlias = (
-    Welcome
-    | Pong
-    | Reply
-    | Failure
-    | Event
-    | RowsAre
-    | RowsChanged
-    | CustomEvent
-    | SystemEvent
-    | Metric
-    | People
+    Welcome | Pong | Reply | Failure | Event | RowsAre | RowsChanged | CustomEvent | SystemEvent | Metric | People
 )
 
 Format = Literal["json", "msgpack"]
