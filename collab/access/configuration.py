@@ -13,20 +13,39 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Meta
 
-from collab.access.identity import Rule, parse_rules
+from collab.access.rules import check_rules, parse_rules
 from collab.names import DEFAULT_PROJECT, is_part
 
 Algorithm = Literal["HS256", "RS256", "ES256"]
-Rules = dict[str, Literal["none", "read", "write"]]
+Right = Literal["none", "read", "write"]
 VerificationKey = bytes | RSAPublicKey | EllipticCurvePublicKey
 
 EVERYTHING: Mapping[str, Literal["write"]] = {"*/*": "write"}
+LONGEST_CHANNEL = 255  # characters
+MOST_CHANNELS = 256
 SHORTEST_KEY = 16  # characters
 SHORTEST_SECRET = 32  # bytes, RFC 7518 section 3.2
 SMALLEST_RSA = 2048  # bits, RFC 7518 section 3.3
 
+Channel = Annotated[str, Meta(min_length=1, max_length=LONGEST_CHANNEL)]
+
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _PROJECT_PATTERN = re.compile(r"[A-Za-z0-9_.:*-]{1,128}", re.ASCII)
+
+
+class RowRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule about the entities for which ``where`` holds, as :func:`collab.access.rules.parse_rules` reads it."""
+
+    access: Right
+    where: dict[str, Any]
+
+
+Rules = dict[str, Right | RowRule]
+
+
+def plain(rules: Rules) -> dict[str, Any]:
+    """Configured rules in the form of :func:`collab.access.rules.parse_rules`."""
+    return {pattern: msgspec.to_builtins(rule) for pattern, rule in rules.items()}
 
 
 class _Configured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +66,8 @@ class ApiKey(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     Exactly one of ``key`` (at least 16 characters) and ``key_sha256`` (64 hex digits of the SHA-256 of a key).
     ``rules`` map globs over ``collection/id`` to ``none``, ``read`` or ``write``; the first that matches decides.
-    ``user_id`` and ``name`` are what sessions with this key write under. Raises :class:`ValueError`.
+    ``user_id`` and ``name`` are what sessions with this key write under, ``channels`` those of custom events that
+    they are sent. Raises :class:`ValueError`.
     """
 
     key: str | None = None
@@ -55,10 +75,11 @@ class ApiKey(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
     user_id: str | None = None
     name: str | None = None
     rules: Rules
+    channels: Annotated[list[Channel], Meta(max_length=MOST_CHANNELS)] = []
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_rules(self.rules)
+        parse_rules(plain(self.rules), self.user_id)
         if (self.key is None) == (self.key_sha256 is None):
             raise ValueError("an API key has either key or key_sha256")
         if self.key is not None and len(self.key) < SHORTEST_KEY:
@@ -97,15 +118,15 @@ class Issuer(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_rules(self.rules)
+        check_rules(plain(self.rules))
         for pattern in self.projects or ():
             if not _PROJECT_PATTERN.fullmatch(pattern):
                 raise ValueError("projects are names, in which * stands for any characters")
         self.verification_key()
 
-    def default_rules(self) -> tuple[Rule, ...]:
-        """The rights of a token that does not name any."""
-        return parse_rules(self.rules)
+    def default_rules(self) -> dict[str, Any]:
+        """The rights of a token that does not name any, for :func:`collab.access.rules.parse_rules`."""
+        return plain(self.rules)
 
     def verification_key(self) -> VerificationKey:
         """What verifies this issuer's signatures. Raises :class:`ValueError` if it does not fit the algorithm."""

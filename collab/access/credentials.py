@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 import jwt
 
-from collab.access.configuration import EVERYTHING, ApiKey, Issuer
-from collab.access.identity import Identity, Rule, glob_matches, parse_rules
+from collab.access.configuration import EVERYTHING, LONGEST_CHANNEL, MOST_CHANNELS, ApiKey, Issuer, plain
+from collab.access.identity import Identity
+from collab.access.rules import Rule, glob_matches, parse_rules
 from collab.errors import AuthenticationFailed
 from collab.names import DEFAULT_PROJECT, is_part
 
@@ -51,19 +52,32 @@ class Authenticator:
         """Whether nobody is asked for a credential."""
         return not self._keys and not self._issuers
 
-    def authenticate(self, token: str | None, now: float) -> Identity:
+    def authenticate(self, token: str | None, now: float, api_key: str | None = None) -> Identity:
         """Who holds ``token``, at ``now`` (seconds since the epoch).
+
+        With ``api_key`` beside it, the key says which application this is and must be of the same project; what is
+        allowed is the user's to say. Alone it is the token.
 
         Raises :class:`AuthenticationFailed`. No message or log holds any part of a token.
         """
         if self.is_open:
             return Identity(DEFAULT_PROJECT, rules=parse_rules(EVERYTHING), verified=False)
-        if not token:
+        if not token and not api_key:
             raise AuthenticationFailed("a token is required")
-        if len(token) > LONGEST_TOKEN:
+        if max(len(token or ""), len(api_key or "")) > LONGEST_TOKEN:
             raise AuthenticationFailed("the token is not valid")
+        application = self._by_key(api_key) if api_key else None
+        if api_key and application is None:
+            raise AuthenticationFailed("the API key is not valid")
+        if not token:
+            assert application is not None
+            return application
         found = self._by_key(token)
-        return found if found is not None else self._by_jwt(token, now)
+        if found is None:
+            found = self._by_jwt(token, now)
+        if application is not None and application.project != found.project:
+            raise AuthenticationFailed("the token and the API key are of different projects")
+        return found
 
     def _by_key(self, token: str) -> Identity | None:
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
@@ -104,7 +118,8 @@ class Authenticator:
 
 
 def _identity(key: ApiKey) -> Identity:
-    return Identity(key.project, key.user_id, key.name, parse_rules(key.rules))
+    rules = parse_rules(plain(key.rules), key.user_id)
+    return Identity(key.project, key.user_id, key.name, rules, channels=tuple(key.channels))
 
 
 def _read_claims(claims: Mapping[str, Any], issuer: Issuer, now: float) -> Identity:
@@ -120,7 +135,14 @@ def _read_claims(claims: Mapping[str, Any], issuer: Issuer, now: float) -> Ident
     user_id, name = _text(claims, "sub"), _text(claims, "name")
     if not user_id:
         raise AuthenticationFailed("the token's claim sub is empty")
-    return Identity(_project(claims, issuer), user_id, name or None, _rules(claims, issuer), expires_at)
+    return Identity(
+        _project(claims, issuer),
+        user_id,
+        name or None,
+        _rules(claims, issuer, user_id),
+        expires_at,
+        channels=_channels(claims),
+    )
 
 
 def _time(claims: Mapping[str, Any], claim: str) -> float | None:
@@ -159,15 +181,25 @@ def _project(claims: Mapping[str, Any], issuer: Issuer) -> str:
     return project
 
 
-def _rules(claims: Mapping[str, Any], issuer: Issuer) -> tuple[Rule, ...]:
-    if "access" not in claims:
-        return issuer.default_rules()
-    access = claims["access"]
+def _rules(claims: Mapping[str, Any], issuer: Issuer, user_id: str) -> tuple[Rule, ...]:
+    access = claims.get("access", {}) if "access" in claims else issuer.default_rules()
     if not isinstance(access, dict) or len(access) > MOST_RULES:
         raise AuthenticationFailed(f"the token's claim access is not an object of {MOST_RULES} rules at most")
-    if not all(isinstance(word, str) for word in access.values()):
-        raise AuthenticationFailed("the token's claim access: a rule says one of none, read, write")
     try:
-        return parse_rules(access)
+        return parse_rules(access, user_id, claims)
     except ValueError as error:
         raise AuthenticationFailed(f"the token's claim access: {error}") from None
+
+
+def _channels(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    channels = claims.get("channels", [])
+    if (
+        not isinstance(channels, list)
+        or len(channels) > MOST_CHANNELS
+        or not all(isinstance(name, str) and 0 < len(name) <= LONGEST_CHANNEL and _encodable(name) for name in channels)
+    ):
+        raise AuthenticationFailed(
+            f"the token's claim channels is not a list of {MOST_CHANNELS} texts at most, "
+            f"each of {LONGEST_CHANNEL} characters at most"
+        )
+    return tuple(dict.fromkeys(channels))
