@@ -11,14 +11,39 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from collab.errors import CollabError, InvalidRequest
-from collab.event import Conflict
+from collab.errors import InvalidRequest
+from collab.wire.realtime_values import Analytics as Analytics
+from collab.wire.realtime_values import AnyTarget as AnyTarget
+from collab.wire.realtime_values import Custom as Custom
+from collab.wire.realtime_values import Entities as Entities
+from collab.wire.realtime_values import Error as Error
+from collab.wire.realtime_values import Found as Found
+from collab.wire.realtime_values import FoundMany as FoundMany
+from collab.wire.realtime_values import Limits as Limits
+from collab.wire.realtime_values import Number as Number
+from collab.wire.realtime_values import Person as Person
+from collab.wire.realtime_values import Presence as Presence
+from collab.wire.realtime_values import Rows as Rows
+from collab.wire.realtime_values import Step as Step
+from collab.wire.realtime_values import Subscribed as Subscribed
+from collab.wire.realtime_values import System as System
+from collab.wire.realtime_values import Target as Target
+from collab.wire.realtime_values import Written as Written
+from collab.wire.realtime_values import wrong_value
 
 VERSION = 1
 MESSAGE_PACK = b"\x00"
 """What a binary frame with a message begins with."""
 MAX_DEPTH = 32
-"""Arrays and objects in each other, in anything a client sends."""
+"""Arrays and objects in each other, in anything a client sends, the message itself included."""
+
+
+class Misunderstood(InvalidRequest):
+    """Well-formed, but not a message that is known here. ``id`` is of the request, ``None`` if it is not one."""
+
+    def __init__(self, message: str, id: int | None) -> None:  # noqa: A002 - the protocol's word
+        super().__init__(message)
+        self.id = id
 
 
 class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -28,7 +53,7 @@ class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True, renam
 class Asked(Message, frozen=True, kw_only=True):
     """A request. It is answered by one :class:`Reply` or :class:`Failure` with its ``id``."""
 
-    id: int
+    id: Number
 
 
 # from the client: the session
@@ -47,8 +72,8 @@ class Hello(Message, tag="hello", frozen=True, kw_only=True):
     api_key: str | None = None
     user_id: str | None = None
     token: str | None = None
-    max_subscriptions: int | None = None
-    max_events_per_second: int | None = None
+    max_subscriptions: Number | None = None
+    max_events_per_second: Number | None = None
 
 
 class Authenticate(Asked, tag="authenticate", frozen=True, kw_only=True):
@@ -156,64 +181,10 @@ class Schema(Asked, tag="schema", frozen=True, kw_only=True):
 # from the client: subscriptions
 
 
-class Target(msgspec.Struct, tag_field="kind", frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What a subscription is about."""
-
-
-class Entities(Target, tag="entities", frozen=True, kw_only=True):
-    """Events of one entity, or of all in a collection (``*``). ``fields``: only changes of these, and only these.
-
-    ``cursor`` is of the last event seen, when resuming.
-    """
-
-    collection: str
-    entity: str = "*"
-    fields: tuple[str, ...] | None = None
-    include_permissions: bool = False
-    cursor: str | None = None
-
-
-class Rows(Target, tag="rows", frozen=True, kw_only=True):
-    """A live query."""
-
-    collection: str
-    query: dict[str, Any] = {}
-    fields: tuple[str, ...] | None = None
-    include_permissions: bool = False
-
-
-class Custom(Target, tag="custom", frozen=True, kw_only=True):
-    """Custom events of one type."""
-
-    event: str
-    cursor: str | None = None
-
-
-class System(Target, tag="system", frozen=True, kw_only=True):
-    """``schema_updated``, ``permissions_changed`` or ``health``."""
-
-    event: str
-
-
-class Analytics(Target, tag="analytics", frozen=True, kw_only=True):
-    """A number that is told whenever it changes: ``active_users``."""
-
-    metric: str
-
-
-class Presence(Target, tag="presence", frozen=True, kw_only=True):
-    """Who is in a room (``collection/id``, or ``id`` of ``documents``)."""
-
-    room: str
-
-
-AnyTarget: TypeAlias = Entities | Rows | Custom | System | Analytics | Presence
-
-
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """One of several; ``sub`` is the client's number for it, not in use on this connection."""
 
-    sub: int
+    sub: Number
     target: AnyTarget
 
 
@@ -294,14 +265,6 @@ ClientMessage: TypeAlias = (
 # from the server
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What this session may do. 0 is no limit."""
-
-    max_subscriptions: int
-    max_events_per_second: int
-    max_message_bytes: int
-
-
 class Welcome(Message, tag="welcome", frozen=True, kw_only=True):
     """The session has begun. ``cursor`` is where the stream of events stands now."""
 
@@ -325,66 +288,12 @@ class Reply(Message, tag="reply", frozen=True, kw_only=True):
     result: Any = None
 
 
-class Error(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An error as a value. ``code`` is one of docs/protocol.md; ``retryable``: the same may succeed later."""
-
-    code: str
-    message: str
-    details: dict[str, Any] = {}
-    retryable: bool = False
-
-    @classmethod
-    def of(cls, error: CollabError) -> Error:
-        """What a peer is told of ``error``."""
-        return cls(code=error.code, message=error.message, details=error.details, retryable=error.retryable)
-
-
 class Failure(Message, tag="failure", frozen=True, kw_only=True):
     """The request ``id`` was refused; or the subscription ``sub`` has ended; or, without either, the session."""
 
     error: Error
     id: int | None = None
     sub: int | None = None
-
-
-class Written(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A write that is committed."""
-
-    data: dict[str, Any]
-    version: int
-    conflicts: tuple[Conflict, ...] = ()
-
-
-class Found(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """An entity as it is, or was."""
-
-    data: dict[str, Any]
-    version: int
-    deleted: bool = False
-    content: dict[str, Any] | None = None
-    permissions: dict[str, bool] | None = None
-
-
-class FoundMany(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Rows; ``next`` is the ``after`` of the query for the next page, if there may be one."""
-
-    rows: list[dict[str, Any]]
-    versions: list[int]
-    next: str | None = None
-    permissions: list[dict[str, bool]] | None = None
-
-
-class Subscribed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One subscription is in force from ``cursor`` on, or ``error`` says why not.
-
-    ``recovered`` is false if a ``cursor`` was given and what came after it is not known any more: read anew.
-    Rows of a live query, values of metrics and people of a room follow at once, as messages.
-    """
-
-    sub: int
-    cursor: str | None = None
-    recovered: bool = True
-    error: Error | None = None
 
 
 class Event(Message, tag="event", frozen=True, kw_only=True):
@@ -403,22 +312,6 @@ class RowsAre(Message, tag="rows", frozen=True, kw_only=True):
     rows: list[dict[str, Any]]
     versions: list[int]
     permissions: list[dict[str, bool]] | None = None
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One step from a list of rows to the next, to be made in order.
-
-    ``enter``: insert ``data`` at ``index``. ``leave``: remove. ``move``: take out and insert at ``index``.
-    ``change``: ``set`` and ``unset`` members in place. ``version`` is the row's new one.
-    """
-
-    op: Literal["enter", "leave", "move", "change"]
-    id: str
-    index: int | None = None
-    data: dict[str, Any] | None = None
-    set: dict[str, Any] | None = None
-    unset: tuple[str, ...] | None = None
-    version: int | None = None
 
 
 class RowsChanged(Message, tag="diff", frozen=True, kw_only=True):
@@ -450,19 +343,6 @@ class Metric(Message, tag="metric", frozen=True, kw_only=True):
     value: int | float
 
 
-class Person(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One verified user with the states of all their clients, or one client that nobody verified.
-
-    ``key`` tells people of one room apart. ``state`` is the newest of ``states`` (cursor and whatever else was said).
-    """
-
-    key: str
-    user_id: str | None = None
-    name: str | None = None
-    state: dict[str, Any] = {}
-    states: list[dict[str, Any]] = []
-
-
 class People(Message, tag="presence", frozen=True, kw_only=True):
     """Who is in a room. ``people`` holds those who came or changed, ``left`` the keys of those who went.
 
@@ -483,10 +363,10 @@ ServerMessage: TypeAlias = (
 
 Format = Literal["json", "msgpack"]
 
-_client_json = msgspec.json.Decoder(ClientMessage)
-_client_msgpack = msgspec.msgpack.Decoder(ClientMessage)
-_server_json = msgspec.json.Decoder(ServerMessage)
-_server_msgpack = msgspec.msgpack.Decoder(ServerMessage)
+_client_json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ClientMessage)
+_client_msgpack: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ClientMessage)
+_server_json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ServerMessage)
+_server_msgpack: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ServerMessage)
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
 
@@ -497,20 +377,48 @@ def encode(message: Message, form: Format) -> str | bytes:
 
 
 def decode_client(data: str | bytes) -> ClientMessage:
-    """Read what a client says. Raises :class:`collab.errors.InvalidRequest`."""
+    """Read what a client says.
+
+    Raises :class:`Misunderstood` for what is well-formed and no message, or holds values that JSON does not have,
+    and :class:`collab.errors.InvalidRequest` for everything else, which includes what is deeper than ``MAX_DEPTH``.
+    """
+    text = isinstance(data, str)
+    body: Any = data if isinstance(data, str) else memoryview(data)[len(MESSAGE_PACK) :]
     try:
-        if isinstance(data, str):
-            return _client_json.decode(data)
-        return _client_msgpack.decode(memoryview(data)[len(MESSAGE_PACK) :])
+        message: ClientMessage = (_client_json if text else _client_msgpack).decode(body)
+    except msgspec.ValidationError as error:
+        raise Misunderstood(f"not a message: {str(error)[:200]}", _request_id(body, text=text)) from None
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise InvalidRequest(f"not a message: {error}") from None
+        raise InvalidRequest(f"not a message: {str(error)[:200]}") from None
+    wrong = wrong_value(message, MAX_DEPTH)
+    if wrong is not None:
+        raise Misunderstood(f"not a message: {wrong}", getattr(message, "id", None))
+    return message
 
 
 def decode_server(data: str | bytes) -> ServerMessage:
     """Read what a server says. Raises :class:`collab.errors.InvalidRequest`."""
+    message: ServerMessage
     try:
         if isinstance(data, str):
-            return _server_json.decode(data)
-        return _server_msgpack.decode(memoryview(data)[len(MESSAGE_PACK) :])
+            message = _server_json.decode(data)
+        else:
+            message = _server_msgpack.decode(memoryview(data)[len(MESSAGE_PACK) :])
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise InvalidRequest(f"not a message: {error}") from None
+        raise InvalidRequest(f"not a message: {str(error)[:200]}") from None
+    return message
+
+
+class _Request(msgspec.Struct):
+    id: Number
+
+
+_request_json = msgspec.json.Decoder(_Request)
+_request_msgpack = msgspec.msgpack.Decoder(_Request)
+
+
+def _request_id(body: Any, *, text: bool) -> int | None:
+    try:
+        return (_request_json if text else _request_msgpack).decode(body).id
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
