@@ -15,15 +15,18 @@ class Checked:
     """An update that may be applied, and what it does.
 
     ``before`` and ``after`` give the clocks of the clients that have *new* structs in it: those are its writers.
-    ``structs`` and ``deletes`` are all that it holds, also what the room knows already.
+    ``structs`` and ``deletes`` are all that it holds, also what the room knows already. ``content`` tells after the
+    commit whether anything but entity fields was written or deleted (maybe once more).
     """
 
     before: dict[int, int]
     after: dict[int, int]
     structs: list[Struct]
     deletes: list[Delete]
-    _stage: Stage | None = None
-    _place: int = 0  # without a stage: of the only client's structs
+    update: bytes
+    stage: Stage | None = None
+    place: int = 0  # without a stage: of the only struct
+    content: bool = False
 
     @property
     def has_deletes(self) -> bool:
@@ -55,11 +58,11 @@ class Checked:
         for client, clock in self.before.items():
             if state.get(client, 0) != clock:
                 raise ValueError("another update was committed since this one was checked")
-            if self._stage is None:
-                history.add_run(client, clock, self._place)
+            if self.stage is None:
+                history.add_run(client, clock, self.place)
                 state[client] = self.after[client]
-        if self._stage is not None:
-            self._stage.commit()
+        if self.stage is not None:
+            self.stage.commit()
             self._remember(history)
         else:
             for client, clock, length in self.deletes:

@@ -8,13 +8,10 @@ their place, so places are kept in runs, and a text of any size that one client 
 
 from __future__ import annotations
 
-import sys
-import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
-
-import msgspec
+from typing import TypeAlias
 
 from presence.lib0 import encode_uint
 
@@ -34,7 +31,9 @@ ROOT_KIND, ROOT_MAP, ROOT_ARRAY, ROOT_TEXT, ROOT_XML = 16, 17, 18, 19, 20
 What a root is, Yjs does not write down: its content tells, the highest number wins.
 """
 
-_VERSION = 1
+HistoryDump: TypeAlias = tuple[list[tuple[int, int, bytes, bytes, bytes, bytes, bytes]], bytes, bytes, dict[str, int]]
+"""All that :class:`History` holds: by client its clock, places, types and pairs; kinds and depths by type; roots."""
+
 _MANY_CLIENTS = 4096
 
 
@@ -61,6 +60,11 @@ class History:
         """Where a known element lives."""
         starts, places = self.runs[client]
         return places[bisect_right(starts, clock) - 1]
+
+    def places_between(self, client: int, clock: int, end: int) -> array[int]:
+        """Where the known elements from ``clock`` to ``end`` live."""
+        starts, places = self.runs[client]
+        return places[bisect_right(starts, clock) - 1 : bisect_left(starts, end)]
 
     def type_at(self, client: int, clock: int) -> int:
         """The type that an item holds; 0 if it holds none."""
@@ -119,32 +123,26 @@ class History:
         self.kinds.append(ROOT_KIND)
         self.depths.append(0)
 
-    def encode(self) -> bytes:
-        """Everything, as compact bytes."""
+    def dump(self) -> HistoryDump:
+        """Everything, for :meth:`load`."""
         clients = [
             (
                 client,
                 clock,
                 _rising(self.runs[client][0]),
                 self.runs[client][1].tobytes(),
-                *map(_rising, self.types.get(client, _NONE)),
+                _rising(self.types.get(client, _NONE)[0]),
+                _rising(self.types.get(client, _NONE)[1]),
                 _rising(self.pairs.get(client, _NONE[0])),
             )
             for client, clock in self.state.items()
         ]
-        content = (_VERSION, sys.byteorder, clients, self.kinds, self.depths, self.roots)
-        return zlib.compress(msgspec.msgpack.encode(content), 1)
+        return clients, bytes(self.kinds), bytes(self.depths), self.roots
 
     @classmethod
-    def decode(cls, data: bytes) -> History:
-        """Undo :meth:`encode`. Raises :class:`ValueError`."""
-        try:
-            content = _index.decode(zlib.decompress(data))
-        except (zlib.error, msgspec.MsgspecError) as error:
-            raise ValueError("not the index of a document") from error
-        version, byteorder, clients, kinds, depths, roots = content
-        if version != _VERSION or byteorder != sys.byteorder:
-            raise ValueError("the index is of another version")
+    def load(cls, dump: HistoryDump) -> History:
+        """Undo :meth:`dump`."""
+        clients, kinds, depths, roots = dump
         history = cls()
         history.kinds, history.depths, history.roots = bytearray(kinds), bytearray(depths), roots
         for client, clock, starts, places, clocks, types, pairs in clients:
@@ -166,9 +164,6 @@ def is_among(rising: array[int] | None, number: int) -> bool:
 
 
 _NONE = (array("I"), array("I"))
-_index = msgspec.msgpack.Decoder(
-    tuple[int, str, list[tuple[int, int, bytes, bytes, bytes, bytes, bytes]], bytes, bytes, dict[str, int]]
-)
 
 
 def _rising(numbers: array[int]) -> bytes:

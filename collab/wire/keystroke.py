@@ -34,7 +34,7 @@ def check(history: History, update: bytes) -> Checked | None:
         if update[0] == 0 and update[1] == 1:
             deletes = _deletion(history, update, 1, -1, 0)
             if deletes is not None:
-                return Checked({}, {}, [], deletes)
+                return Checked({}, {}, [], deletes, update)
     except IndexError:
         pass
     return None
@@ -113,7 +113,7 @@ def _element(history: History, b: bytes) -> Checked | None:
         return None
     place &= ~GONE
     struct: Struct = (client, clock, length, ref, origin, right, None, None, start, i)
-    return Checked({client: clock}, {client: after}, [struct], deletes, None, place)
+    return Checked({client: clock}, {client: after}, [struct], deletes, b, None, place)
 
 
 def _deletion(history: History, b: bytes, i: int, client: int, after: int) -> list[Delete] | None:

@@ -55,7 +55,9 @@ class Stage:
     """The structs of one update, each added after those that it refers to.
 
     ``ends`` is client id -> next clock, of the clients in the update; ``deletions`` is client id -> the clocks where
-    the ranges begin that the update deletes, and those where they end.
+    the ranges begin that the update deletes, and those where they end; ``runs`` is client id -> the clocks where its
+    new elements come to live elsewhere, and these places; ``notable`` are the new entries and types, in the order of
+    adding, each with its place and its first new clock.
     """
 
     __slots__ = (
@@ -68,22 +70,24 @@ class Stage:
         "_numbers",
         "_pairs",
         "_roots",
-        "_runs",
         "_types",
         "_update",
         "deletions",
         "ends",
+        "notable",
+        "runs",
     )
 
     def __init__(self, history: History, update: bytes, deletes: Sequence[Delete], pairs: Pairs) -> None:
         self.ends: dict[int, int] = {}
+        self.runs: dict[int, tuple[list[int], list[int]]] = {}
+        self.notable: list[tuple[Struct, int, int]] = []
         self._history = history
         self._update = update
         self.deletions = _merge(deletes) if deletes else {}
         self._dying: set[int] | None = None  # types that it deletes
         self._pairs = pairs
         self._base = len(history.kinds)
-        self._runs: dict[int, tuple[list[int], list[int]]] = {}
         self._types: list[tuple[Id | str, int, int]] = []  # item or name, kind, depth
         self._numbers: dict[Id | str, int] = {}  # the same, to the type
         self._kinds: dict[int, int] = {}  # what types turn out to be
@@ -171,9 +175,11 @@ class Stage:
                 self._add_type((client, clock), self._update[start], place)
             elif ref == DELETED:
                 place |= GONE
-        own = self._runs.get(client)
+            if place & KEYED or ref == TYPE:
+                self.notable.append((struct, place, end))
+        own = self.runs.get(client)
         if own is None:
-            self._runs[client] = ([end], [place])
+            self.runs[client] = ([end], [place])
         elif own[1][-1] != place:
             own[0].append(end)
             own[1].append(place)
@@ -188,7 +194,7 @@ class Stage:
         other, at = element
         if other == client and at >= clock:
             raise Malformed("an element refers to itself or to a later one of its writer")
-        runs = self._runs.get(other)
+        runs = self.runs.get(other)
         if runs is None or at < runs[0][0]:
             if at >= self._history.state.get(other, 0):
                 return -1
@@ -319,7 +325,7 @@ class Stage:
                 history.add_type(what[0], what[1], kind, depth)
         for number, kind in self._kinds.items():
             history.kinds[number] = kind
-        for client, (starts, places) in self._runs.items():
+        for client, (starts, places) in self.runs.items():
             for start, place in zip(starts, places, strict=True):
                 history.add_run(client, start, place)
         for client, pairs in self._pairs.items():
