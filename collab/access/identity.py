@@ -62,15 +62,13 @@ class Identity:
                 return rule.access
         return Access.NONE
 
-    def filter_of(self, project: str, collection: str) -> Condition | None:
-        """Which rows of a collection this identity may read. ``None``: it may see nothing of it.
+    def filter_of(self, collection: str) -> Condition | None:
+        """Which rows of a collection of its project this identity may read. ``None``: it may see nothing of it.
 
         The condition holds for exactly the rows to which :meth:`access_to_row` gives :attr:`Access.READ` or more.
         Raises :class:`collab.errors.PermissionDenied` if the rules make a condition of more than
         ``MOST_COMPARISONS`` comparisons.
         """
-        if project != self.project:
-            return None
         # as shallow as the rules allow, for databases limit how deep an expression is: each run of rules that
         # grant, without what the runs that deny before it have taken
         granted: list[Condition] = []

@@ -37,6 +37,12 @@ class TokenBucket:
         self._bytes -= size
         return True
 
+    @property
+    def wait(self) -> float:
+        """Seconds from the last :meth:`take` until the next one will be within the limits."""
+        wait = (1 - self._messages) / self._message_rate if self._message_rate else 0.0
+        return max(wait, -self._bytes / self._byte_rate if self._byte_rate else 0.0, 0.0)
+
 
 class Slots:
     """How many at once each caller may have; ``limit`` 0 is no limit."""
