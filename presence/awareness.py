@@ -260,6 +260,8 @@ class Awareness:
             told = _step(state.clock, clock)
         state.seen = clock
         state.at = now
+        if not same:
+            state.changed = now
         if told == state.clock:
             return False
         state.set(told, json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -12,42 +12,84 @@ from presence.state import State
 class Person(msgspec.Struct, frozen=True):
     """One verified user with all their clients (tabs, devices), or one client that nobody verified.
 
-    ``id`` is ``None`` for the latter; ``name`` is the verified name, or else the client's own word, if any.
+    ``key`` tells people of a room apart. ``id`` is ``None`` for a client that nobody verified; ``name`` is the
+    verified name, or else the client's own word, if any. ``states`` are the JSON states of ``clients``, the one that
+    changed last first.
     """
 
+    key: str
     id: str | None
     name: str | None
     clients: tuple[int, ...]
+    states: tuple[bytes, ...]
 
 
 class Roster(msgspec.Struct, frozen=True):
-    """``count`` people are here; ``people`` are those of them who came first."""
+    """``count`` people are here; ``people`` are some of them, or all."""
 
     count: int
     people: tuple[Person, ...]
 
 
-def roster(states: Mapping[int, State], sample: int = 50) -> Roster:
+EMPTY = Roster(0, ())
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """From one roster to the next: how many are here, who is listed anew or changed, and the keys of who is not."""
+
+    count: int
+    people: tuple[Person, ...]
+    left: tuple[str, ...]
+
+
+def roster(states: Mapping[int, State], sample: int = 50, listed: Iterable[str] = ()) -> Roster:
     """Group ``states`` into people, and list at most ``sample`` of them.
 
-    In a large room it is the number that matters, and a list of all would be sent to all.
+    In a large room it is the number that matters, and a list of all would be sent to all. Listed are, first, those
+    whose keys are in ``listed`` (who was listed before stays so, whoever comes and goes), then those who came first.
     """
-    groups: dict[str | int, list[State]] = {}
+    groups: dict[str, list[State]] = {}
     for client, state in states.items():
         user = state.user
-        groups.setdefault(client if user is None or user.id is None else user.id, []).append(state)
-    listed = list(groups.items())[:sample]
-    return Roster(
-        len(groups),
-        tuple(Person(key if isinstance(key, str) else None, *_who(group)) for key, group in listed),
+        key = f"client:{client}" if user is None or user.id is None else f"user:{user.id}"
+        group = groups.get(key)
+        if group is None:
+            groups[key] = [state]
+        else:
+            group.append(state)
+    shown = [key for key in listed if key in groups] if len(groups) > sample else []
+    if len(shown) < sample:
+        known = set(shown)
+        shown += [key for key in groups if key not in known]
+    return Roster(len(groups), tuple(_person(key, groups[key]) for key in shown[:sample]))
+
+
+def difference(before: Roster, after: Roster) -> Difference | None:
+    """What somebody who knows ``before`` must be told to know ``after``; ``None`` if it is the same."""
+    known = {person.key: person for person in before.people}
+    changed = [person for person in after.people if known.pop(person.key, None) != person]
+    if not changed and not known and before.count == after.count:
+        return None
+    return Difference(after.count, tuple(changed), tuple(known))
+
+
+def _person(key: str, group: list[State]) -> Person:
+    if len(group) > 1:
+        group = sorted(group, key=lambda state: -state.changed)
+    newest = group[0]
+    user = newest.user
+    return Person(
+        key,
+        user.id if user is not None else None,
+        _name(newest),
+        tuple(state.client for state in group),
+        tuple(state.json for state in group),
     )
 
 
-def _who(group: list[State]) -> tuple[str | None, tuple[int, ...]]:
-    newest = group[-1]
-    name = newest.user.name if newest.user is not None else None
-    if name is None:
-        said = newest.value.get("user")
-        word = said.get("name") if isinstance(said, dict) else None
-        name = word if isinstance(word, str) else None
-    return name, tuple(state.client for state in group)
+def _name(state: State) -> str | None:
+    if state.user is not None and state.user.name is not None:
+        return state.user.name
+    said = state.value.get("user")
+    word = said.get("name") if isinstance(said, dict) else None
+    return word if isinstance(word, str) else None

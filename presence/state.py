@@ -44,12 +44,13 @@ class State:
 
     ``clock`` is what peers are told, ``seen`` what its owner last said, ``aligned`` where the last nudge, at
     time ``nudged``, put the owner's clock. ``claimed`` is the highest clock that another connection used for
-    it. ``at`` is when the owner last spoke of it.
+    it. ``at`` is when the owner last spoke of it, ``changed`` when it last said something else than before.
     """
 
     __slots__ = (
         "aligned",
         "at",
+        "changed",
         "claimed",
         "client",
         "clock",
@@ -68,6 +69,7 @@ class State:
         self.seen = seen
         self.owner = owner
         self.at = at
+        self.changed = at
         self.aligned = -1
         self.claimed = -1
         self.nudged = at
