@@ -55,6 +55,95 @@ STEPS: Sequence[str] = (
     );
     CREATE INDEX set_aside_of ON set_aside (project, collection, id);
     """,
+    # 2: entities and their events, the history of documents, and what applications have declared.
+    # ``keys`` is ``data`` with its points in time in canonical form, NULL if that is the same. Positions of events
+    # need no AUTOINCREMENT: the newest event of an entity is never deleted, so the newest of all is there.
+    # ``archive`` holds log rows that a snapshot took the place of, packed, its pieces without gaps from the first row
+    # or from a base, ``bases`` earlier snapshots. ``uncovered`` lists documents whose log reaches further than the
+    # ``content_seq`` of their entity, those that have waited longest first.
+    """
+    CREATE TABLE record (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    INSERT INTO record VALUES ('epoch', lower(hex(randomblob(8))));
+    INSERT INTO record VALUES ('oldest', 0);
+    CREATE TABLE entities (
+        eid INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        collection TEXT NOT NULL,
+        id TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        deleted INTEGER NOT NULL,
+        data TEXT NOT NULL,
+        keys TEXT,
+        heads BLOB NOT NULL,
+        content_seq INTEGER NOT NULL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL,
+        UNIQUE (project, collection, id)
+    );
+    CREATE TABLE events (
+        position INTEGER PRIMARY KEY,
+        eid INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        user_id TEXT,
+        at REAL NOT NULL,
+        data TEXT NOT NULL,
+        changes TEXT NOT NULL,
+        conflicts TEXT,
+        UNIQUE (eid, version)
+    );
+    CREATE TABLE requests (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        request TEXT NOT NULL,
+        eid INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        at REAL NOT NULL,
+        UNIQUE (project, request)
+    );
+    CREATE INDEX requests_by_age ON requests (at);
+    CREATE TABLE uncovered (number INTEGER PRIMARY KEY, rid INTEGER NOT NULL UNIQUE);
+    INSERT INTO uncovered (rid) SELECT rid FROM documents
+        WHERE EXISTS (SELECT 1 FROM log WHERE log.rid = documents.rid)
+        OR EXISTS (SELECT 1 FROM snapshots WHERE snapshots.rid = documents.rid);
+    CREATE TABLE archive (
+        number INTEGER PRIMARY KEY,
+        rid INTEGER NOT NULL,
+        from_seq INTEGER NOT NULL,
+        to_seq INTEGER NOT NULL,
+        from_at REAL NOT NULL,
+        to_at REAL NOT NULL,
+        content BLOB NOT NULL,
+        crc INTEGER NOT NULL,
+        UNIQUE (rid, to_seq)
+    );
+    CREATE INDEX archive_by_age ON archive (rid, to_at);
+    CREATE TABLE bases (
+        rid INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        content BLOB NOT NULL,
+        crc INTEGER NOT NULL,
+        PRIMARY KEY (rid, seq)
+    );
+    CREATE TABLE schemas (
+        project TEXT NOT NULL,
+        collection TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        content BLOB NOT NULL,
+        PRIMARY KEY (project, collection)
+    );
+    CREATE TABLE webhooks (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE dead_letters (
+        number INTEGER PRIMARY KEY,
+        webhook TEXT NOT NULL,
+        project TEXT NOT NULL,
+        event TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        at REAL NOT NULL
+    );
+    CREATE INDEX dead_letters_of ON dead_letters (webhook);
+    """,
 )
 
 

@@ -1,7 +1,8 @@
-"""The record in one SQLite file: WAL, ``synchronous=FULL``, one thread that writes and one that reads.
+"""The record in one SQLite file: WAL, ``synchronous=FULL``, one thread that writes and two that read.
 
-Nothing is acknowledged before SQLite has synced it. Loads run on their own connection and never wait for
-commits. Every log row and snapshot carries a CRC-32, verified whenever it is read.
+Nothing is acknowledged before SQLite has synced it. Documents are loaded on their own connection and never wait for
+commits, nor for queries, which have another. Every log row, snapshot and piece of history carries a CRC-32, verified
+whenever it is read.
 """
 
 from __future__ import annotations
@@ -10,433 +11,314 @@ import asyncio
 import logging
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from time import time
-from typing import TypeVar
 
-from collab.errors import CollabError, DocumentDamaged
+from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.query.query import Path as Member
+from collab.query.query import Query
+from collab.storage import sqlite_archive as archive
+from collab.storage import sqlite_documents as documents
+from collab.storage import sqlite_entities as entities
+from collab.storage import sqlite_history as history
 from collab.storage.base import (
     Append,
+    Committed,
+    DeadLetter,
+    EntityRow,
+    Fact,
+    FoundRows,
     LogRow,
+    Positions,
     Record,
     SetAside,
     Snapshot,
-    StorageCorrupt,
-    StorageError,
+    Version,
 )
-from collab.storage.schema import prepare
+from collab.storage.codec import seed
+from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
+from collab.storage.sqlite_commit import Appender
+from collab.storage.sqlite_database import Database
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-_Row = tuple[int, int, bytes, str | None, float, int]
-
-FILE_NAME = "collab.db"
-LOCK_NAME = "lock"
-_WAL_BYTES = 4 * 1024 * 1024  # what the WAL may grow to before it is copied into the database
-_WAL_LEFT_BYTES = 64 * 1024  # what may stay of the WAL after a log was cut
-_SLICE_PAGES = 512  # given back at once, before the next commit has its turn
-_TAILS = 20_000  # documents whose next seq is kept in memory
 _COMPRESSION = 4  # of zlib: 20 ms a megabyte; 9 takes seven times as long for 2 % less
-_STATEMENT_ROWS = (256, 64, 16, 4, 1)  # few sizes, so that each is prepared once
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-@dataclass(slots=True)
-class _Tail:
-    """Where a document's log ends."""
-
-    rid: int
-    seq: int
 
 
 class SqliteStorage:
     """A :class:`collab.storage.base.Storage` in the folder ``data``, for one process at a time.
 
-    ``lock_seconds``: how long to wait at start for another process to let go of the folder.
+    ``lock_seconds``: how long to wait at start for another process to let go of the folder. ``history_seconds``: how
+    long documents can be read as they were, as far back as the newest snapshot at least that old; ``None``: until
+    :meth:`trim`, 0: not at all. ``clock`` gives seconds since the epoch.
     """
 
-    def __init__(self, data: Path, *, lock_seconds: float = 5.0) -> None:
-        self.path = data / FILE_NAME
-        self._data = data
-        self._lock_seconds = lock_seconds
-        self._lock: sqlite3.Connection | None = None
-        self._writer: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
-        self._write_thread = ThreadPoolExecutor(1, "collab-write")
-        self._read_thread = ThreadPoolExecutor(1, "collab-read")
-        self._tails: dict[RoomKey, _Tail] = {}
-        self._page_size = 4096
-        self._trimming: asyncio.Task[None] | None = None
-        self._closed = False
+    def __init__(
+        self,
+        data: Path,
+        *,
+        lock_seconds: float = 5.0,
+        history_seconds: float | None = None,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self._history_seconds = history_seconds
+        self._clock = clock
+        self._appender = Appender()
+        self._database = Database(data, lock_seconds=lock_seconds, rolled_back=self._appender.forget)
+        self._change, self._load, self._query = self._database.change, self._database.load, self._database.query
+
+    @property
+    def path(self) -> Path:
+        """The database file. Beside it lie its WAL and a lock."""
+        return self._database.path
+
+    @property
+    def trimming(self) -> bool:
+        """Whether disk space is being given back."""
+        return self._database.trimming
 
     async def open(self) -> None:
         """Create or migrate the database.
 
-        Raises :class:`StorageCorrupt` if it is of a newer version, of another application, or damaged, and
-        :class:`StorageError` if another process uses the folder or the disk refuses.
+        Raises :class:`collab.storage.base.StorageCorrupt` if it is of a newer version, of another application, or
+        damaged, and :class:`collab.storage.base.StorageError` if another process uses the folder or the disk refuses.
         """
-        try:
-            await self._write(self._open)
-        except BaseException:
-            await self.close()
-            raise
+        await self._database.open()
 
     async def close(self) -> None:
         """Finish what was asked for, and let go of the files."""
-        if self._trimming is not None:
-            await self._trimming
-        if self._closed:
-            return
-        await self._run(self._read_thread, self._close_reader)
-        await self._run(self._write_thread, self._close_writer)
-        self._closed = True
-        self._read_thread.shutdown()
-        self._write_thread.shutdown()
+        await self._database.close()
+
+    # documents
 
     async def load(self, key: RoomKey) -> Record | None:
         """Read a document; ``None`` only if nothing was ever written under its name.
 
-        Raises :class:`DocumentDamaged` if its snapshot does not match its checksum: the rows behind it were
-        cut, so there is nothing else to open it from.
+        Raises :class:`collab.errors.DocumentDamaged` if its snapshot does not match its checksum: the rows behind it
+        were cut, so there is nothing else to open it from.
         """
-        record, damaged = await self._read(lambda connection: _load(connection, key))
+        record, damaged = await self._load(lambda connection: documents.load(connection, key))
         if damaged:
             for row in damaged:
                 log.error("row %d of %s does not match its checksum and is set aside", row.seq, key)
-            await self._write(lambda: self._set_aside(damaged))
+            await self._change(lambda connection: self._set_aside(connection, damaged))
         return record
 
-    async def commit(self, batch: Sequence[Append]) -> Sequence[int]:
-        """Append to the logs of any number of documents in one transaction; durable on return."""
-        return await self._write(lambda: self._commit(batch))
+    async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = ()) -> Committed:
+        """Append to logs, entities and events in one transaction; durable on return.
+
+        Raises :class:`ValueError` if the versions of an entity would have a hole.
+        """
+        return await self._change(lambda connection: self._appender.commit(connection, batch, facts))
 
     async def create(self, append: Append) -> bool:
         """Commit ``append`` only if its document does not exist yet. Returns whether it did so."""
-        return await self._write(lambda: self._create(append))
+        return await self._change(lambda connection: self._create(connection, append))
 
     async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
-        """Store ``snapshot`` and cut the log up to ``snapshot.seq``, in one transaction.
+        """Store ``snapshot`` and move the log up to ``snapshot.seq`` to the history, in one transaction.
 
         Does nothing if there is a newer snapshot. Raises :class:`ValueError` if there is no such document or
         its log is not that long. The disk space is given back a little later.
         """
         content = await asyncio.to_thread(zlib.compress, snapshot.update, _COMPRESSION)
         gate = await asyncio.to_thread(zlib.compress, snapshot.index, _COMPRESSION)
-        await self._write(lambda: self._replace_snapshot(key, snapshot.seq, content, gate))
-        if self._trimming is None:
-            self._trimming = asyncio.create_task(self._trim())
+        done = False
+        while not done:  # again if a row was set aside meanwhile
+            packed = None
+            if self._history_seconds != 0:
+                packed = await self._query(lambda connection: archive.pack(connection, key, snapshot.seq))
+            done = await self._change(
+                partial(self._replace_snapshot, key=key, seq=snapshot.seq, content=content, gate=gate, packed=packed)
+            )
+        self._database.give_space_back()
 
     async def set_aside(self, entry: SetAside) -> None:
         """Keep ``entry``; if it names a log row, that row leaves the log. The same entry is kept once."""
-        await self._write(lambda: self._set_aside([entry]))
+        await self._change(lambda connection: self._set_aside(connection, [entry]))
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
         """All that was set aside, of one project or of all, oldest first."""
         where, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
-        return await self._read(lambda connection: _read_set_aside(connection, where, values))
+        return await self._query(lambda connection: documents.read_set_aside(connection, where, values))
 
-    @property
-    def trimming(self) -> bool:
-        """Whether disk space is being given back after a log was cut."""
-        return self._trimming is not None
+    async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
+        """Documents with log rows whose content has not become events yet, the longest waiting first."""
+        return await self._query(lambda connection: documents.list_uncovered(connection, limit))
 
-    # the ring: two threads
+    async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
+        """Log rows of a document behind ``seq``, also those that a snapshot took the place of."""
+        return await self._query(lambda connection: archive.read_log_after(connection, key, seq))
 
-    async def _write(self, work: Callable[[], T]) -> T:
-        return await self._run(self._write_thread, work)
+    async def document_at(self, key: RoomKey, seq: int) -> Sequence[bytes]:
+        """The updates that make the document as it was after log row ``seq``, in order.
 
-    async def _run(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        if self._closed:
-            raise StorageError("the storage is closed")
-        return await asyncio.get_running_loop().run_in_executor(thread, _translate, work)
+        Raises :class:`collab.errors.NotFound` if that is older than what is kept, or was never written.
+        """
+        return await self._query(lambda connection: archive.read_document(connection, key, seq))
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def with_connection() -> T:
-            if self._reader is None:
-                raise StorageError("the storage is not open")
-            return work(self._reader)
+    # entities
 
-        return await self._run(self._read_thread, with_connection)
+    async def entity(self, key: RoomKey) -> EntityRow | None:
+        """One entity, deleted or not."""
+        return await self._load(lambda connection: entities.read_entity(connection, key))
 
-    def _open(self) -> None:
-        try:
-            self._data.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot use {self._data}: {error}") from error
-        # SQLite's own locks: they work everywhere and vanish with the process that held them
-        self._lock = _connect(self._data / LOCK_NAME, self._lock_seconds)
-        try:
-            self._lock.execute("PRAGMA journal_mode = OFF")
-            self._lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise
-            raise StorageError(f"another process is using {self._data}") from error
-        # whoever else holds the database for a moment (a backup) must not stall this thread: fail, retry
-        self._writer = _connect(self.path, 0.05)
-        prepare(self._writer)
-        self._page_size = int(self._writer.execute("PRAGMA page_size").fetchone()[0])
-        self._writer.execute("PRAGMA synchronous = FULL")
-        self._writer.execute(f"PRAGMA wal_autocheckpoint = {_WAL_BYTES // self._page_size}")
-        self._writer.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        self._reader = _connect(self.path, 5.0)
-        self._reader.execute("PRAGMA query_only = ON")
+    async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
+        """The entities whose id begins with ``prefix``, deleted or not, by id."""
+        return await self._load(lambda connection: entities.read_children(connection, project, collection, prefix))
 
-    def _close_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+    async def find(self, project: str, collection: str, query: Query) -> FoundRows:
+        """The entities that a query selects, in its order, without deleted ones; of one moment."""
 
-    def _close_writer(self) -> None:
-        for connection in (self._writer, self._lock):
-            if connection is not None:
-                connection.close()
-        self._writer = self._lock = None
+        from collab.storage.sqlite_query import find_rows
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._writer
-        if connection is None:
-            raise StorageError("the storage is not open")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            self._tails.clear()
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+        def find(connection: sqlite3.Connection) -> FoundRows:
+            with documents.moment(connection):
+                rows = find_rows(connection, project, collection, query)
+                return FoundRows(rows, history.read_positions(connection).newest)
 
-    # in the writing thread
+        return await self._query(find)
 
-    def _commit(self, batch: Sequence[Append]) -> list[int]:
-        with self._transaction() as connection:
-            return self._append(connection, batch)
+    async def count(self, project: str, collection: str, query: Query) -> int:
+        """How many :meth:`find` would give without ``limit`` and ``offset``."""
+        from collab.storage.sqlite_query import count_rows
 
-    def _create(self, append: Append) -> bool:
-        with self._transaction() as connection:
-            if self._find(connection, append.key) is not None:
-                return False
-            self._append(connection, [append])
-            return True
+        return await self._query(lambda connection: count_rows(connection, project, collection, query))
 
-    def _append(self, connection: sqlite3.Connection, batch: Sequence[Append]) -> list[int]:
-        rows: list[_Row] = []
-        tails = self._tails
-        for entry in batch:
-            tail = tails.get(entry.key)
-            if tail is None:
-                tail = self._find(connection, entry.key) or self._found(connection, entry)
-                tails[entry.key] = tail
-            tail.seq = seq = tail.seq + 1
-            rid, update = tail.rid, entry.update
-            rows.append((rid, seq, update, entry.user_id, entry.at, zlib.crc32(update, _seed(rid, seq))))
-        try:
-            _insert(connection, "INSERT", rows)
-        except UnicodeEncodeError:
-            # one user id with a lone surrogate must not hold up everybody's log
-            _insert(connection, "INSERT OR REPLACE", list(map(_encodable, rows)))
-        while len(tails) > _TAILS:
-            del tails[next(iter(tails))]
-        return [row[1] for row in rows]
+    async def request(self, project: str, request: str) -> tuple[RoomKey, int] | None:
+        """The entity and version that a named write of the last day made."""
+        return await self._load(lambda connection: entities.read_request(connection, project, request))
 
-    def _find(self, connection: sqlite3.Connection, key: RoomKey) -> _Tail | None:
-        """Where a document's log ends: every seq given is in the log, behind the snapshot, or set aside."""
-        row = connection.execute(
-            "SELECT rid, max("
-            " coalesce((SELECT max(seq) FROM log WHERE log.rid = documents.rid), 0),"
-            " coalesce((SELECT seq FROM snapshots WHERE snapshots.rid = documents.rid), 0),"
-            " coalesce((SELECT max(seq) FROM set_aside AS s WHERE s.project = documents.project"
-            "  AND s.collection = documents.collection AND s.id = documents.id), 0))"
-            " FROM documents WHERE project = ? AND collection = ? AND id = ?",
-            key,
-        ).fetchone()
-        return None if row is None else _Tail(*row)
+    # events
 
-    def _found(self, connection: sqlite3.Connection, entry: Append) -> _Tail:
-        """Bring a document into being."""
-        cursor = connection.execute(
-            "INSERT INTO documents (project, collection, id, lineage, created_at) VALUES (?, ?, ?, ?, ?)",
-            (*entry.key, token_hex(8), entry.at),
+    async def positions(self) -> Positions:
+        """Which events are known."""
+        return await self._load(history.read_positions)
+
+    async def events(
+        self,
+        after: int,
+        *,
+        limit: int,
+        project: str | None = None,
+        collection: str | None = None,
+        entity: str | None = None,
+    ) -> Sequence[tuple[str, EntityEvent]]:
+        """Events behind a position, by position, each with its project."""
+        return await self._query(
+            lambda connection: history.read_events(connection, after, limit, project, collection, entity)
         )
-        assert cursor.lastrowid is not None
-        return _Tail(cursor.lastrowid, 0)
 
-    def _replace_snapshot(self, key: RoomKey, seq: int, content: bytes, gate: bytes) -> None:
-        with self._transaction() as connection:
-            tail = self._find(connection, key)
-            if tail is None or tail.seq < seq:
-                raise ValueError(f"{key} has no row {seq}")
-            rid = tail.rid
-            newest = connection.execute("SELECT seq FROM snapshots WHERE rid = ?", (rid,)).fetchone()
-            if newest is not None and newest[0] > seq:
-                return
-            crc = zlib.crc32(gate, zlib.crc32(content, _seed(rid, seq)))
-            connection.execute(
-                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)",
-                (rid, seq, content, gate, crc),
-            )
-            connection.execute("DELETE FROM log WHERE rid = ? AND seq <= ?", (rid, seq))
+    async def history(self, key: RoomKey, *, before: int | None = None, limit: int = 50) -> Sequence[Version]:
+        """Versions of one entity below ``before``, the newest first."""
+        return await self._query(lambda connection: history.read_history(connection, key, before, limit))
 
-    def _set_aside(self, entries: Sequence[SetAside]) -> None:
-        with self._transaction() as connection:
-            for entry in entries:
-                key = entry.key
-                connection.execute(
-                    "INSERT INTO set_aside (project, collection, id, seq, content, reason, at)"
-                    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM set_aside"
-                    "  WHERE project = ?1 AND collection = ?2 AND id = ?3 AND seq IS ?4 AND content = ?5)",
-                    (
-                        *key,
-                        entry.seq,
-                        entry.update,
-                        entry.reason.encode("utf-8", "replace").decode(),
-                        entry.at,
-                    ),
-                )
-                connection.execute(
-                    "DELETE FROM log WHERE seq = ?4 AND rid ="
-                    " (SELECT rid FROM documents WHERE project = ?1 AND collection = ?2 AND id = ?3)",
-                    (*key, entry.seq),
-                )
+    async def seq_at(self, key: RoomKey, *, version: int | None = None, at: float | None = None) -> tuple[int, Version]:
+        """The log row that a version, or a moment, of an entity reaches to, and its newest event then.
 
-    # giving disk space back
+        Without either: the newest version. Raises :class:`collab.errors.NotFound` if there was none, or it is older
+        than what is kept.
+        """
 
-    async def _trim(self) -> None:
-        try:
-            while await self._write(self._vacuum_slice):
-                pass  # one slice at a time: commits go in between
-            await self._write(self._truncate_wal)
-        except CollabError as error:
-            log.warning("could not give disk space back: %s", error)
-        finally:
-            self._trimming = None
+        def seq_at(connection: sqlite3.Connection) -> tuple[int, Version]:
+            with documents.moment(connection):
+                found = history.read_version(connection, key, version=version, at=at)
+                if version is not None or at is None:
+                    return found.seq, found
+                return max(found.seq, archive.last_at(connection, key, at)), found
 
-    def _vacuum_slice(self) -> bool:
-        connection = self._writer
-        if connection is None:
+        return await self._query(seq_at)
+
+    async def trim(self, before: float) -> None:
+        """Forget events, history of documents, and named requests (these after a day) from before a moment.
+
+        Of each entity the newest event up to then stays, of each document what the newest snapshot up to then leaves.
+        Small steps: commits go in between.
+        """
+        cut = await self._query(lambda connection: history.read_cut(connection, before))
+        while await self._change(lambda connection: history.cut_events(connection, cut)):
+            pass
+        day = max(before, self._clock() - REQUEST_SECONDS)
+        while await self._change(lambda connection: history.cut_requests(connection, day)):
+            pass
+        rid: int | None = 0
+        while rid is not None:
+            rid = await self._change(partial(archive.cut_some, before=before, after=rid))
+        self._database.give_space_back()
+
+    # beside them
+
+    async def index(self, collection: str, paths: Sequence[Member]) -> None:
+        """Have these members of a collection, and only these, indexed for :meth:`find`."""
+        from collab.storage.sqlite_query import create_indexes
+
+        await self._change(lambda connection: create_indexes(connection, collection, paths))
+
+    async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
+        """The declared collections as they were saved last: name -> version, JSON."""
+        return await self._load(lambda connection: entities.read_schemas(connection, project))
+
+    async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
+        """Remember a declaration."""
+        await self._change(lambda connection: entities.write_schema(connection, project, collection, version, schema))
+
+    async def webhook_position(self, webhook: str) -> int | None:
+        """Up to where a webhook has taken events; ``None`` if it is new."""
+        return await self._load(lambda connection: entities.read_webhook(connection, webhook))
+
+    async def save_webhook(self, webhook: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
+        """Remember how far a webhook is, and what it did not take: of that the newest 10,000."""
+        await self._change(lambda connection: entities.write_webhook(connection, webhook, position, dead, DEAD_LETTERS))
+
+    async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
+        """What a webhook did not take, oldest first."""
+        return await self._query(lambda connection: entities.read_dead_letters(connection, webhook))
+
+    # in the writing thread, inside a transaction
+
+    def _create(self, connection: sqlite3.Connection, append: Append) -> bool:
+        if self._appender.tail(connection, append.key).rid:
             return False
-        free = connection.execute("PRAGMA freelist_count").fetchone()[0]
-        if free <= connection.execute("PRAGMA page_count").fetchone()[0] // 10:
-            return False  # soon used again
-        # a row without columns for each page: ``execute`` would stop after the first
-        connection.executescript(f"PRAGMA incremental_vacuum({_SLICE_PAGES})")
+        self._appender.commit(connection, [append], ())
         return True
 
-    def _truncate_wal(self) -> None:
-        wal = self.path.with_name(FILE_NAME + "-wal")
-        if self._writer is not None and wal.stat().st_size > _WAL_LEFT_BYTES:
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
-# in the reading thread
-
-
-def _load(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]]:
-    """The record of a document, and those of its rows that are damaged and still in the log."""
-    connection.execute("BEGIN")  # what follows is one moment's view
-    try:
-        document = connection.execute(
-            "SELECT rid, lineage FROM documents WHERE project = ? AND collection = ? AND id = ?", key
-        ).fetchone()
-        aside = _read_set_aside(connection, "WHERE project = ? AND collection = ? AND id = ?", key)
-        if document is None:
-            return (Record(None, None, (), aside), []) if aside else (None, [])
-        rid, lineage = document
-        stored = connection.execute("SELECT seq, content, gate, crc FROM snapshots WHERE rid = ?", (rid,)).fetchone()
-        rows = connection.execute(
-            "SELECT seq, content, user_id, at, crc FROM log WHERE rid = ? ORDER BY seq", (rid,)
-        ).fetchall()
-    finally:
-        connection.execute("ROLLBACK")
-    snapshot = None if stored is None else _open_snapshot(key, rid, *stored)
-    good: list[LogRow] = []
-    damaged: list[SetAside] = []
-    for seq, content, user_id, at, crc in rows:
-        if type(content) is bytes and zlib.crc32(content, _seed(rid, seq)) == crc:
-            good.append(LogRow(seq, content, user_id, at))
+    def _replace_snapshot(
+        self,
+        connection: sqlite3.Connection,
+        key: RoomKey,
+        seq: int,
+        content: bytes,
+        gate: bytes,
+        packed: archive.Packed | None,
+    ) -> bool:
+        """Returns whether it could be done: the log must be what was packed."""
+        tail = self._appender.tail(connection, key)
+        rid = tail.rid
+        if not rid or tail.seq < seq:
+            raise ValueError(f"{key} has no row {seq}")
+        newest = connection.execute("SELECT seq FROM snapshots WHERE rid = ?", (rid,)).fetchone()
+        if newest is not None and newest[0] > seq:
+            return True
+        if self._history_seconds == 0:
+            archive.drop(connection, rid)
+        elif packed is None or not archive.is_current(connection, packed, seq):
+            return False
         else:
-            kept = content if type(content) is bytes else str(content).encode()
-            damaged.append(SetAside(key, seq, kept, "the row does not match its checksum", time()))
-    return Record(lineage, snapshot, good, [*aside, *damaged]), damaged
+            for damaged in packed.damaged:
+                documents.write_set_aside(connection, damaged)
+            archive.keep(connection, packed, seq)
+        crc = zlib.crc32(gate, zlib.crc32(content, seed(rid, seq)))
+        connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", (rid, seq, content, gate, crc))
+        connection.execute("DELETE FROM log WHERE rid = ? AND seq <= ?", (rid, seq))
+        if self._history_seconds and packed is not None:
+            archive.cut(connection, rid, packed.newest - self._history_seconds)
+        self._appender.refresh(connection, key)
+        return True
 
-
-def _open_snapshot(key: RoomKey, rid: int, seq: int, content: object, gate: object, crc: int) -> Snapshot:
-    try:
-        if (
-            type(content) is bytes
-            and type(gate) is bytes
-            and zlib.crc32(gate, zlib.crc32(content, _seed(rid, seq))) == crc
-        ):
-            return Snapshot(seq, zlib.decompress(content), zlib.decompress(gate))
-    except zlib.error:
-        pass
-    log.error("the snapshot of %s (document %d, up to row %d) does not match its checksum", key, rid, seq)
-    raise DocumentDamaged("the stored document is damaged and was not touched")
-
-
-def _read_set_aside(connection: sqlite3.Connection, where: str, values: Sequence[str]) -> list[SetAside]:
-    rows = connection.execute(
-        f"SELECT project, collection, id, seq, content, reason, at FROM set_aside {where} ORDER BY number",  # noqa: S608
-        values,
-    )
-    return [
-        SetAside(RoomKey(project, collection, entity_id), seq, content, reason, at)
-        for project, collection, entity_id, seq, content, reason, at in rows
-    ]
-
-
-# both
-
-
-def _seed(rid: int, seq: int) -> int:
-    """Where a checksum starts: bytes that moved to another row do not match."""
-    return (rid * 0x9E3779B1 ^ seq) & 0xFFFFFFFF
-
-
-def _insert(connection: sqlite3.Connection, verb: str, rows: Sequence[_Row]) -> None:
-    """Insert log rows, many a statement.
-
-    Before and after each statement the thread waits for the GIL. A row at a time, a busy event loop would let a
-    thousand rows take 200 ms instead of 10.
-    """
-    at = 0
-    for size in _STATEMENT_ROWS:
-        statement = f"{verb} INTO log VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?)"] * size)
-        while len(rows) - at >= size:
-            connection.execute(statement, list(chain.from_iterable(rows[at : at + size])))
-            at += size
-
-
-def _encodable(row: _Row) -> _Row:
-    rid, seq, update, user_id, at, crc = row
-    return rid, seq, update, user_id and user_id.encode("utf-8", "replace").decode(), at, crc
-
-
-def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-    connection.text_factory = _decode
-    return connection
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "replace")  # a damaged name or user id must not make a document unreadable
-
-
-def _translate(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _DAMAGED:
-            raise StorageCorrupt(f"the database file is damaged: {error}") from error
-        raise StorageError(f"the database refused: {error}") from error
+    def _set_aside(self, connection: sqlite3.Connection, entries: Sequence[SetAside]) -> None:
+        for entry in entries:
+            documents.write_set_aside(connection, entry)
+            self._appender.refresh(connection, entry.key)

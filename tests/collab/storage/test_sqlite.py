@@ -15,7 +15,7 @@ import pytest
 
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
-from collab.storage import sqlite
+from collab.storage import sqlite_commit
 from collab.storage.base import Snapshot, StorageCorrupt, StorageError
 from collab.storage.schema import STEPS, prepare
 from collab.storage.sqlite import SqliteStorage
@@ -53,8 +53,8 @@ PRAGMA user_version = 1;
 
 
 @asynccontextmanager
-async def opened(where: Path) -> AsyncIterator[SqliteStorage]:
-    storage = SqliteStorage(where, lock_seconds=0.1)
+async def opened(where: Path, history_seconds: float | None = None) -> AsyncIterator[SqliteStorage]:
+    storage = SqliteStorage(where, lock_seconds=0.1, history_seconds=history_seconds)
     await storage.open()
     try:
         yield storage
@@ -176,7 +176,7 @@ async def test_case_11_a_database_of_version_1_opens(tmp_path: Path) -> None:
             (4, b"", None, 1700000000.0),
         ]
         assert [aside.update for aside in record.set_aside] == [b"\x01\x00\x02"]
-        assert list(await storage.commit([entry(b"5")])) == [5]
+        assert list((await storage.commit([entry(b"5")])).seqs) == [5]
 
 
 async def test_case_11_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ async def test_a_locked_database_refuses_and_takes_the_same_commit_later(tmp_pat
                 await storage.commit([entry(b"2"), entry(b"x", OTHER)])
             assert updates(await storage.load(KEY)) == [b"1"], "loads do not wait for whoever writes"
             other.execute("ROLLBACK")
-        assert list(await storage.commit([entry(b"2"), entry(b"x", OTHER)])) == [2, 1]
+        assert list((await storage.commit([entry(b"2"), entry(b"x", OTHER)])).seqs) == [2, 1]
         assert updates(await storage.load(KEY)) == [b"1", b"2"]
 
 
@@ -298,7 +298,7 @@ async def test_a_full_disk_refuses_and_writes_nothing_by_halves(tmp_path: Path) 
             with pytest.raises(StorageError):
                 await storage.replace_snapshot(KEY, Snapshot(1, os.urandom(2 * 1024 * 1024), b""))
             assert updates(await storage.load(KEY)) == [b"1"]
-        assert list(await storage.commit([entry(b"2"), entry(b"x", OTHER)])) == [2, 1]
+        assert list((await storage.commit([entry(b"2"), entry(b"x", OTHER)])).seqs) == [2, 1]
     async with opened(tmp_path) as storage:
         assert updates(await storage.load(KEY)) == [b"1", b"2"]
 
@@ -318,11 +318,11 @@ async def test_a_commit_whose_caller_went_away_is_whole(tmp_path: Path) -> None:
 async def test_more_documents_than_are_remembered_keep_their_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_TAILS", 3)
+    monkeypatch.setattr(sqlite_commit, "TAILS", 3)
     keys = [RoomKey("p", "c", str(number)) for number in range(10)]
     async with opened(tmp_path) as storage:
         for turn in range(3):
-            seqs = await storage.commit([entry(b"x", key) for key in [*keys, *keys]])
+            seqs, _ = await storage.commit([entry(b"x", key) for key in [*keys, *keys]])
             assert list(seqs) == [2 * turn + 1] * 10 + [2 * turn + 2] * 10
 
 
@@ -337,8 +337,8 @@ async def test_a_user_id_that_is_no_unicode_does_not_hold_up_the_log(tmp_path: P
 
 async def test_the_disk_shrinks_once_the_log_is_cut(tmp_path: Path) -> None:
     words = Random(1)
-    document = bytes(words.choices(b"etaoin shrdlu", k=200_000))
-    async with opened(tmp_path) as storage:
+    document = bytes(words.choices(b"etaoin shrdlu", k=400_000))
+    async with opened(tmp_path, history_seconds=0) as storage:
         for _ in range(20):
             await storage.commit([entry(words.randbytes(30)) for _ in range(1000)])
         assert bytes_on_disk(tmp_path) > 1_000_000
@@ -353,9 +353,10 @@ async def test_the_disk_shrinks_once_the_log_is_cut(tmp_path: Path) -> None:
 
 async def test_a_commit_is_on_the_disk_before_it_is_acknowledged(tmp_path: Path) -> None:
     async with opened(tmp_path) as storage:
-        assert storage._writer is not None
-        assert storage._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert storage._writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        writer = storage._database.writer
+        assert writer is not None
+        assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
 async def test_a_storage_that_is_not_open_says_so(tmp_path: Path) -> None:

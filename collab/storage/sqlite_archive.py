@@ -1,0 +1,243 @@
+"""The history of documents in SQLite: log rows that a snapshot took the place of, packed, and earlier snapshots.
+
+The pieces of an archive follow each other without gaps, from the first row or from a base on, up to the snapshot. A
+base is an earlier snapshot that was kept: where nothing stands in front of it, and whenever the archive behind the last
+one has grown larger than it would be. So bases take no more room than the archive, and reading a version takes
+a snapshot and about as many bytes of log. The archive is cut only in front of a base, or of the snapshot itself:
+what is older than asked for stays until there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from collab.errors import DocumentDamaged, NotFound
+from collab.names import RoomKey
+from collab.storage.base import LogRow, SetAside
+from collab.storage.codec import chunks, pack_rows, seed, unpack_rows
+from collab.storage.sqlite_documents import check_rows, find_rid, moment, open_snapshot, read_log
+
+log = logging.getLogger(__name__)
+
+_SLICE = 100  # documents that are cut at once, before the next commit has its turn
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What is to be archived: ``count`` log rows behind snapshot ``start``, in pieces as they are stored."""
+
+    rid: int
+    start: int
+    count: int
+    pieces: Sequence[tuple[Any, ...]]
+    damaged: Sequence[SetAside]
+    newest: float  # when the last of them was written
+
+
+def pack(connection: sqlite3.Connection, key: RoomKey, seq: int) -> Packed | None:
+    """The log up to row ``seq``, packed; ``None`` if there is no such document. Reads only."""
+    with moment(connection):
+        rid = find_rid(connection, key)
+        if rid is None:
+            return None
+        start = _snapshot_seq(connection, rid)
+        rows = read_log(connection, rid, 0, seq)
+    good, damaged = check_rows(key, rid, rows)
+    pieces: list[tuple[Any, ...]] = []
+    from_seq = start + 1
+    parts = list(chunks(good))
+    for number, part in enumerate(parts, 1):
+        to_seq = seq if number == len(parts) else part[-1].seq
+        times = [row.at for row in part] or [0.0]
+        content = pack_rows(part)
+        crc = zlib.crc32(content, seed(rid, to_seq))
+        pieces.append((rid, from_seq, to_seq, min(times), max(times), content, crc))
+        from_seq = to_seq + 1
+    return Packed(rid, start, len(rows), pieces, damaged, max((row.at for row in good), default=0.0))
+
+
+def is_current(connection: sqlite3.Connection, packed: Packed, seq: int) -> bool:
+    """Whether the log up to ``seq`` is still what was packed."""
+    (count,) = connection.execute("SELECT count(*) FROM log WHERE rid = ? AND seq <= ?", (packed.rid, seq)).fetchone()
+    return packed.start == _snapshot_seq(connection, packed.rid) and packed.count == count
+
+
+def keep(connection: sqlite3.Connection, packed: Packed, seq: int) -> None:
+    """Archive what was packed; the snapshot that is about to be replaced may become a base."""
+    rid, start = packed.rid, packed.start
+    if seq <= start:
+        return
+    if start:
+        _keep_base(connection, rid, start)
+    connection.executemany(
+        "INSERT INTO archive (rid, from_seq, to_seq, from_at, to_at, content, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        packed.pieces,
+    )
+
+
+def _keep_base(connection: sqlite3.Connection, rid: int, start: int) -> None:
+    joined = connection.execute("SELECT 1 FROM archive WHERE rid = ? AND to_seq = ?", (rid, start)).fetchone()
+    weight, size = connection.execute(
+        "SELECT coalesce(sum(length(content)), 0), (SELECT length(content) FROM snapshots WHERE rid = ?1) FROM archive"
+        " WHERE rid = ?1 AND to_seq > coalesce((SELECT max(seq) FROM bases WHERE rid = ?1), 0)",
+        (rid,),
+    ).fetchone()
+    if joined is not None and weight < size:
+        return
+    content, gate, crc = connection.execute("SELECT content, gate, crc FROM snapshots WHERE rid = ?", (rid,)).fetchone()
+    own = zlib.crc32(content, seed(rid, start))
+    if zlib.crc32(gate, own) == crc:
+        connection.execute("INSERT OR REPLACE INTO bases VALUES (?, ?, ?, ?)", (rid, start, content, own))
+    else:
+        log.error("the snapshot of document %d up to row %d does not match its checksum", rid, start)
+
+
+def drop(connection: sqlite3.Connection, rid: int) -> None:
+    """Forget the history of a document."""
+    connection.execute("DELETE FROM archive WHERE rid = ?", (rid,))
+    connection.execute("DELETE FROM bases WHERE rid = ?", (rid,))
+
+
+def cut(connection: sqlite3.Connection, rid: int, before: float) -> None:
+    """Forget what is in front of the newest base, or snapshot, that is from before a moment."""
+    starts = connection.execute(
+        "SELECT seq FROM bases WHERE rid = ?1 UNION SELECT seq FROM snapshots WHERE rid = ?1 ORDER BY seq DESC", (rid,)
+    ).fetchall()
+    for (start,) in starts:
+        (newest,) = connection.execute(
+            "SELECT max(to_at) FROM archive WHERE rid = ? AND to_seq <= ?", (rid, start)
+        ).fetchone()
+        if newest is None:
+            return
+        if newest < before:
+            connection.execute("DELETE FROM archive WHERE rid = ? AND to_seq <= ?", (rid, start))
+            connection.execute("DELETE FROM bases WHERE rid = ? AND seq < ?", (rid, start))
+            connection.execute(
+                "DELETE FROM bases WHERE rid = ?1 AND seq = (SELECT seq FROM snapshots WHERE rid = ?1)", (rid,)
+            )
+            return
+
+
+def cut_some(connection: sqlite3.Connection, before: float, after: int) -> int | None:
+    """:func:`cut` some documents whose number is above ``after``. Returns the last of them, if there may be more."""
+    rids = connection.execute(
+        "SELECT DISTINCT rid FROM archive WHERE rid > ? AND to_at < ? ORDER BY rid LIMIT ?", (after, before, _SLICE)
+    ).fetchall()
+    for (rid,) in rids:
+        cut(connection, rid, before)
+    return rids[-1][0] if len(rids) == _SLICE else None
+
+
+# reading
+
+
+def read_document(connection: sqlite3.Connection, key: RoomKey, seq: int) -> list[bytes]:
+    """The updates that make a document as it was after log row ``seq``. Raises :class:`NotFound`."""
+    with moment(connection):
+        rid = find_rid(connection, key)
+        if seq <= 0:
+            return []
+        if rid is None or seq > _last_seq(connection, key, rid):
+            raise NotFound("the document was never written that far")
+        newest = _snapshot_seq(connection, rid)
+        snapshot = base = None
+        if 0 < newest <= seq:
+            snapshot = connection.execute(
+                "SELECT seq, content, gate, crc FROM snapshots WHERE rid = ?", (rid,)
+            ).fetchone()
+        else:
+            base = connection.execute(
+                "SELECT seq, content, crc FROM bases WHERE rid = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", (rid, seq)
+            ).fetchone()
+        start = (snapshot or base or (0,))[0]
+        pieces = _pieces(connection, rid, start, seq)
+        rows = read_log(connection, rid, start, seq)
+    updates: list[bytes] = []
+    if snapshot is not None:
+        updates.append(open_snapshot(key, rid, *snapshot).update)
+    elif base is not None:
+        updates.append(_open(key, rid, *base))
+    reach = start
+    for from_seq, to_seq, content, crc in pieces:
+        if from_seq != reach + 1:
+            break
+        updates += [row.update for row in _unpack(key, rid, to_seq, content, crc) if row.seq <= seq]
+        reach = to_seq
+    if reach < min(seq, newest):
+        raise NotFound("that version of the document is not kept any more")
+    return updates + [row.update for row in check_rows(key, rid, rows)[0]]
+
+
+def read_log_after(connection: sqlite3.Connection, key: RoomKey, seq: int) -> list[LogRow]:
+    """Log rows behind ``seq``, those that were archived among them."""
+    with moment(connection):
+        rid = find_rid(connection, key)
+        if rid is None:
+            return []
+        pieces = _pieces(connection, rid, seq, 1 << 62)
+        rows = read_log(connection, rid, seq)
+    archived = [
+        row for _, to_seq, content, crc in pieces for row in _unpack(key, rid, to_seq, content, crc) if row.seq > seq
+    ]
+    return archived + check_rows(key, rid, rows)[0]
+
+
+def last_at(connection: sqlite3.Connection, key: RoomKey, at: float) -> int:
+    """The newest log row that was written by a moment, 0 if none is known."""
+    rid = find_rid(connection, key)
+    if rid is None:
+        return 0
+    (seq,) = connection.execute("SELECT max(seq) FROM log WHERE rid = ? AND at <= ?", (rid, at)).fetchone()
+    if seq is not None:
+        return int(seq)
+    pieces = connection.execute(
+        "SELECT to_seq, content, crc FROM archive WHERE rid = ? AND from_at <= ? ORDER BY to_seq DESC", (rid, at)
+    )
+    for to_seq, content, crc in pieces:
+        for row in reversed(_unpack(key, rid, to_seq, content, crc)):
+            if row.at <= at:
+                return row.seq
+    return 0
+
+
+def _snapshot_seq(connection: sqlite3.Connection, rid: int) -> int:
+    row = connection.execute("SELECT seq FROM snapshots WHERE rid = ?", (rid,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _last_seq(connection: sqlite3.Connection, key: RoomKey, rid: int) -> int:
+    (seq,) = connection.execute(
+        "SELECT max(coalesce((SELECT max(seq) FROM log WHERE rid = ?1), 0),"
+        " coalesce((SELECT seq FROM snapshots WHERE rid = ?1), 0),"
+        " coalesce((SELECT max(seq) FROM set_aside WHERE project = ?2 AND collection = ?3 AND id = ?4), 0))",
+        (rid, *key),
+    ).fetchone()
+    return int(seq)
+
+
+def _pieces(connection: sqlite3.Connection, rid: int, after: int, to: int) -> list[tuple[int, int, object, int]]:
+    return connection.execute(
+        "SELECT from_seq, to_seq, content, crc FROM archive WHERE rid = ? AND to_seq > ? AND from_seq <= ?"
+        " ORDER BY to_seq",
+        (rid, after, to),
+    ).fetchall()
+
+
+def _unpack(key: RoomKey, rid: int, seq: int, content: object, crc: int) -> list[LogRow]:
+    return unpack_rows(_verified(key, rid, seq, content, crc))
+
+
+def _open(key: RoomKey, rid: int, seq: int, content: object, crc: int) -> bytes:
+    return zlib.decompress(_verified(key, rid, seq, content, crc))
+
+
+def _verified(key: RoomKey, rid: int, seq: int, content: object, crc: int) -> bytes:
+    if type(content) is bytes and zlib.crc32(content, seed(rid, seq)) == crc:
+        return content
+    log.error("the history of %s (document %d, up to row %d) does not match its checksum", key, rid, seq)
+    raise DocumentDamaged("the stored history of the document is damaged and was not touched")

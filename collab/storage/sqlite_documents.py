@@ -1,0 +1,127 @@
+"""Documents in SQLite as rooms load them: snapshot, log rows, what was set aside. Every checksum is verified."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from time import time
+from typing import Any
+
+from collab.errors import DocumentDamaged
+from collab.names import RoomKey
+from collab.storage.base import LogRow, Record, SetAside, Snapshot
+from collab.storage.codec import seed
+from collab.storage.sqlite_entities import read_entity
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is read in the block is of one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def load(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]]:
+    """The record of a document, and those of its rows that are damaged and still in the log."""
+    with moment(connection):
+        entity = read_entity(connection, key)
+        document = connection.execute(
+            "SELECT rid, lineage FROM documents WHERE project = ? AND collection = ? AND id = ?", key
+        ).fetchone()
+        aside = read_set_aside(connection, "WHERE project = ? AND collection = ? AND id = ?", key)
+        if document is None:
+            return (Record(None, None, (), aside, entity), []) if aside or entity is not None else (None, [])
+        rid, lineage = document
+        stored = connection.execute("SELECT seq, content, gate, crc FROM snapshots WHERE rid = ?", (rid,)).fetchone()
+        rows = read_log(connection, rid)
+    snapshot = None if stored is None else open_snapshot(key, rid, *stored)
+    good, damaged = check_rows(key, rid, rows)
+    return Record(lineage, snapshot, good, [*aside, *damaged], entity), damaged
+
+
+def find_rid(connection: sqlite3.Connection, key: RoomKey) -> int | None:
+    """The number of a document, ``None`` if there is none."""
+    row = connection.execute(
+        "SELECT rid FROM documents WHERE project = ? AND collection = ? AND id = ?", key
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def read_log(connection: sqlite3.Connection, rid: int, after: int = 0, to: int = 1 << 62) -> list[tuple[Any, ...]]:
+    """Log rows as they are stored, those behind ``after`` up to ``to``."""
+    return connection.execute(
+        "SELECT seq, content, user_id, at, crc FROM log WHERE rid = ? AND seq > ? AND seq <= ? ORDER BY seq",
+        (rid, after, to),
+    ).fetchall()
+
+
+def check_rows(key: RoomKey, rid: int, rows: Iterable[tuple[Any, ...]]) -> tuple[list[LogRow], list[SetAside]]:
+    """Stored log rows, those first that match their checksums."""
+    good: list[LogRow] = []
+    damaged: list[SetAside] = []
+    for seq, content, user_id, at, crc in rows:
+        if type(content) is bytes and zlib.crc32(content, seed(rid, seq)) == crc:
+            good.append(LogRow(seq, content, user_id, at))
+        else:
+            kept = content if type(content) is bytes else str(content).encode()
+            damaged.append(SetAside(key, seq, kept, "the row does not match its checksum", time()))
+    return good, damaged
+
+
+def open_snapshot(key: RoomKey, rid: int, seq: int, content: object, gate: object, crc: int) -> Snapshot:
+    """A snapshot as it is stored. Raises :class:`DocumentDamaged`."""
+    try:
+        if (
+            type(content) is bytes
+            and type(gate) is bytes
+            and zlib.crc32(gate, zlib.crc32(content, seed(rid, seq))) == crc
+        ):
+            return Snapshot(seq, zlib.decompress(content), zlib.decompress(gate))
+    except zlib.error:
+        pass
+    log.error("the snapshot of %s (document %d, up to row %d) does not match its checksum", key, rid, seq)
+    raise DocumentDamaged("the stored document is damaged and was not touched")
+
+
+def read_set_aside(connection: sqlite3.Connection, where: str, values: Sequence[str]) -> list[SetAside]:
+    """What was set aside, oldest first."""
+    rows = connection.execute(
+        f"SELECT project, collection, id, seq, content, reason, at FROM set_aside {where} ORDER BY number",  # noqa: S608
+        values,
+    )
+    return [
+        SetAside(RoomKey(project, collection, entity_id), seq, content, reason, at)
+        for project, collection, entity_id, seq, content, reason, at in rows
+    ]
+
+
+def write_set_aside(connection: sqlite3.Connection, entry: SetAside) -> None:
+    """Keep ``entry`` once; if it names a log row, that row leaves the log."""
+    key = entry.key
+    connection.execute(
+        "INSERT INTO set_aside (project, collection, id, seq, content, reason, at)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM set_aside"
+        "  WHERE project = ?1 AND collection = ?2 AND id = ?3 AND seq IS ?4 AND content = ?5)",
+        (*key, entry.seq, entry.update, entry.reason.encode("utf-8", "replace").decode(), entry.at),
+    )
+    connection.execute(
+        "DELETE FROM log WHERE seq = ?4 AND rid ="
+        " (SELECT rid FROM documents WHERE project = ?1 AND collection = ?2 AND id = ?3)",
+        (*key, entry.seq),
+    )
+
+
+def list_uncovered(connection: sqlite3.Connection, limit: int) -> list[RoomKey]:
+    """Documents whose log reaches further than their events, those first that have waited longest."""
+    rows = connection.execute(
+        "SELECT project, collection, id FROM uncovered JOIN documents USING (rid) ORDER BY number LIMIT ?", (limit,)
+    )
+    return [RoomKey(*row) for row in rows]

@@ -1,0 +1,108 @@
+"""Entities in SQLite, and what applications have declared: schemas, webhooks and what these did not take."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from collab.names import RoomKey
+from collab.storage.base import DeadLetter, EntityRow
+from collab.storage.codec import event_from, from_json, to_json
+from collab.storage.sqlite_commit import insert
+
+COLUMNS = "project, collection, id, version, data, deleted, heads, content_seq"
+"""Of ``entities``, in the order of :func:`entity_row`."""
+
+
+def entity_row(
+    project: str,
+    collection: str,
+    entity: str,
+    version: int,
+    data: str,
+    deleted: int,
+    heads: bytes,
+    content_seq: int,
+) -> EntityRow:
+    """An entity from its columns. Raises :class:`msgspec.DecodeError` if they are damaged."""
+    return EntityRow(RoomKey(project, collection, entity), version, from_json(data), bool(deleted), heads, content_seq)
+
+
+def read_entity(connection: sqlite3.Connection, key: RoomKey) -> EntityRow | None:
+    """One entity, deleted or not."""
+    row = connection.execute(
+        f"SELECT {COLUMNS} FROM entities WHERE project = ? AND collection = ? AND id = ?",  # noqa: S608
+        key,
+    ).fetchone()
+    return None if row is None else entity_row(*row)
+
+
+def read_children(connection: sqlite3.Connection, project: str, collection: str, prefix: str) -> list[EntityRow]:
+    """The entities whose id begins with ``prefix``, deleted or not, by id."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM entities WHERE project = ? AND collection = ? AND id >= ? AND id < ? ORDER BY id",  # noqa: S608
+        (project, collection, prefix, prefix + "\U0010ffff"),
+    )
+    return [entity_row(*row) for row in rows]
+
+
+def find_eid(connection: sqlite3.Connection, key: RoomKey) -> int | None:
+    """The number of an entity, ``None`` if there is none."""
+    row = connection.execute("SELECT eid FROM entities WHERE project = ? AND collection = ? AND id = ?", key).fetchone()
+    return None if row is None else int(row[0])
+
+
+def read_request(connection: sqlite3.Connection, project: str, request: str) -> tuple[RoomKey, int] | None:
+    """The entity and version that a named write made."""
+    row = connection.execute(
+        "SELECT e.project, e.collection, e.id, r.version FROM requests AS r JOIN entities AS e USING (eid)"
+        " WHERE r.project = ? AND r.request = ?",
+        (project, request),
+    ).fetchone()
+    return None if row is None else (RoomKey(*row[:3]), int(row[3]))
+
+
+def read_schemas(connection: sqlite3.Connection, project: str) -> dict[str, tuple[int, bytes]]:
+    """The declared collections: name -> version, JSON."""
+    rows: Iterable[tuple[str, int, bytes]] = connection.execute(
+        "SELECT collection, version, content FROM schemas WHERE project = ? ORDER BY collection", (project,)
+    )
+    return {collection: (version, content) for collection, version, content in rows}
+
+
+def write_schema(connection: sqlite3.Connection, project: str, collection: str, version: int, schema: bytes) -> None:
+    """Remember a declaration."""
+    connection.execute("INSERT OR REPLACE INTO schemas VALUES (?, ?, ?, ?)", (project, collection, version, schema))
+
+
+def read_webhook(connection: sqlite3.Connection, webhook: str) -> int | None:
+    """Up to where a webhook has taken events."""
+    row = connection.execute("SELECT position FROM webhooks WHERE name = ?", (webhook,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def write_webhook(
+    connection: sqlite3.Connection, webhook: str, position: int, dead: Sequence[DeadLetter], keep: int
+) -> None:
+    """Remember how far a webhook is, and what it did not take, of that the newest ``keep``."""
+    connection.execute("INSERT OR REPLACE INTO webhooks VALUES (?, ?)", (webhook, position))
+    if not dead:
+        return
+    rows: list[tuple[Any, ...]] = [
+        (letter.webhook, letter.project, to_json(letter.event), letter.reason, letter.at) for letter in dead
+    ]
+    insert(connection, "INSERT INTO dead_letters (webhook, project, event, reason, at)", rows)
+    connection.execute(
+        "DELETE FROM dead_letters WHERE webhook = ?1 AND number <="
+        " (SELECT number FROM dead_letters WHERE webhook = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+        (webhook, keep),
+    )
+
+
+def read_dead_letters(connection: sqlite3.Connection, webhook: str) -> list[DeadLetter]:
+    """What a webhook did not take, oldest first."""
+    rows = connection.execute(
+        "SELECT webhook, event, project, reason, at FROM dead_letters WHERE webhook = ? ORDER BY number", (webhook,)
+    )
+    return [DeadLetter(name, event_from(event), project, reason, at) for name, event, project, reason, at in rows]
