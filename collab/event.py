@@ -13,8 +13,8 @@ class Conflict(msgspec.Struct, frozen=True, rename="camel"):
     """Two writes to one field, of which neither author had seen the other's.
 
     ``yours`` is the write that is reported with this event, ``theirs`` the one that it met; ``winner`` says whose
-    value the field has now. ``base`` is what both had seen before, ``None`` also if that is not known any more. ``user_id``
-    and ``at`` (RFC 3339) are of the write that it met.
+    value the field has now. ``base`` is what both had seen before, ``None`` also if that is not known any more.
+    ``user_id`` and ``at`` (RFC 3339) are of the write that it met.
     """
 
     field: str

@@ -106,9 +106,24 @@ class _Draft:
 
 
 class Entity:
-    """``now`` are the fields as accepted; ``fields``, ``version`` and ``deleted`` are as the newest event left them."""
+    """``now`` are the fields as accepted, ``alive`` is whether it is there, likewise.
 
-    __slots__ = ("covered", "created_at", "deleted", "draft", "fields", "heads", "key", "now", "updated_at", "version")
+    ``fields``, ``version`` and ``deleted`` are as the newest event left them.
+    """
+
+    __slots__ = (
+        "alive",
+        "covered",
+        "created_at",
+        "deleted",
+        "draft",
+        "fields",
+        "heads",
+        "key",
+        "now",
+        "updated_at",
+        "version",
+    )
 
     def __init__(self, key: RoomKey, row: EntityRow | None = None) -> None:
         self.key = key
@@ -129,6 +144,7 @@ class Entity:
             self.heads = _heads.decode(row.heads) if row.heads else {}
             self.covered = row.content_seq
         self.now = dict(self.fields)
+        self.alive = self.version > 0 and not self.deleted
 
     @property
     def data(self) -> dict[str, Any]:

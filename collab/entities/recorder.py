@@ -1,7 +1,8 @@
-"""Gathers accepted updates of all rooms into commits, in the order they came.
+"""Gathers what all rooms accepted into commits, in the order it came: log rows, and the events they make.
 
 The live plane appends and goes on; what came while one commit ran goes into the next. Nothing is dropped:
-while the storage refuses, the recorder keeps what it has and tries again, and when full it takes no more.
+while the storage refuses, the recorder keeps what it has and tries again, and when full it takes no more. Events
+are told after their commit, in the order of their positions.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
+import msgspec
+
+from collab.entities.entity import Intent, Op, Told, derive
 from collab.errors import CollabError, Unavailable
-from collab.storage.base import Append, Storage
+from collab.event import EntityEvent
+from collab.storage.base import Append, Committed, Fact, Storage
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +31,18 @@ _LONGEST = 0.050
 _SHARE = 0.04
 _RETRY_FIRST = 0.05
 _RETRY_LONGEST = 2.0
+
+
+class _Waiting(NamedTuple):
+    """What was accepted: a log row, or something that leaves none; and what it does to entities."""
+
+    append: Append | None
+    ops: Sequence[Op]
+    done: Callable[[int | None], None]
+
+    @property
+    def size(self) -> int:
+        return len(self.append.update) if self.append is not None else 0
 
 
 def pause_after(seconds: float) -> float:
@@ -39,8 +57,9 @@ def pause_after(seconds: float) -> float:
 class Recorder:
     """The only writer of the log. Belongs to one event loop; :meth:`run` must be running.
 
-    ``max_pending_bytes`` bounds what waits, ``observe(rows, seconds)`` is told of each commit, and
-    ``stop_seconds`` is how long a cancelled :meth:`run` goes on trying to commit what is left.
+    ``max_pending_bytes`` bounds what waits, ``observe(rows, seconds)`` is told of each commit, ``publish(project,
+    event)`` of each committed event, and ``stop_seconds`` is how long a cancelled :meth:`run` goes on trying to
+    commit what is left.
     """
 
     def __init__(
@@ -49,6 +68,7 @@ class Recorder:
         *,
         max_pending_bytes: int,
         observe: Callable[[int, float], None] | None = None,
+        publish: Callable[[str, EntityEvent], None] | None = None,
         stop_seconds: float = 3.0,
     ) -> None:
         self.healthy = True  # whether the last commit succeeded
@@ -56,8 +76,9 @@ class Recorder:
         self._storage = storage
         self._max_pending_bytes = max_pending_bytes
         self._observe = observe
+        self._publish = publish
         self._stop_seconds = stop_seconds
-        self._waiting: deque[tuple[Append, Callable[[int], None]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._appended = 0
         self._committed = 0
         self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -66,17 +87,18 @@ class Recorder:
         self._quiet_until = 0.0
         self._stop_at: float | None = None
 
-    def append(self, entry: Append, done: Callable[[int], None]) -> None:
-        """Take ``entry`` in; ``done(seq)`` is called once it is committed, in the order of the calls.
+    def append(self, entry: Append | None, done: Callable[[int | None], None], ops: Sequence[Op] = ()) -> None:
+        """Take a log row in, or none, with what it does to entities.
 
-        Never waits. Raises :class:`Unavailable` when too much waits already; nothing was taken in then.
+        ``done(seq)`` is called once it is committed, in the order of the calls. Never waits. Raises
+        :class:`Unavailable` when too much waits already; nothing was taken in then.
         """
-        size = len(entry.update)
-        pending = self.pending_bytes + size
+        waiting = _Waiting(entry, ops, done)
+        pending = self.pending_bytes + waiting.size
         if pending > self._max_pending_bytes:
             raise Unavailable("storage is too far behind; nothing was lost, retry")
         self.pending_bytes = pending + _OVERHEAD
-        self._waiting.append((entry, done))
+        self._waiting.append(waiting)
         self._appended += 1
         if not self._armed:
             self._arm()
@@ -131,18 +153,20 @@ class Recorder:
 
     async def _commit_some(self) -> bool:
         """Commit the oldest of what waits; try until it is done, or until there is no time left."""
-        batch: list[Append] = []
+        batch: list[_Waiting] = []
         size = 0
-        for entry, _ in self._waiting:
-            batch.append(entry)
-            size += len(entry.update)
+        for waiting in self._waiting:
+            batch.append(waiting)
+            size += waiting.size
             if len(batch) >= _ROWS or size >= _BYTES:
                 break
+        rows = [waiting.append for waiting in batch if waiting.append is not None]
+        facts, told = self._derive(batch)
         delay = _RETRY_FIRST
         while True:
             started = perf_counter()
             try:
-                seqs = await self._storage.commit(batch)
+                committed = await self._storage.commit(rows, facts)
                 break
             except Exception as error:
                 self._failed(error)
@@ -152,12 +176,23 @@ class Recorder:
             await asyncio.sleep(delay)
             delay = min(2 * delay, _RETRY_LONGEST)
         if self._observe is not None:
-            self._observe(len(batch), perf_counter() - started)
+            self._observe(len(rows), perf_counter() - started)
         if not self.healthy:
             log.warning("the storage takes commits again")
             self.healthy = True
-        self._settle(seqs)
+        self._tell(facts, told, committed)
+        self._settle(batch, committed.seqs)
         return True
+
+    def _derive(self, batch: Sequence[_Waiting]) -> tuple[list[Fact], list[tuple[Intent, Told]]]:
+        ops: list[tuple[int, Sequence[Op]]] = []
+        row = -1
+        for waiting in batch:
+            if waiting.append is not None:
+                row += 1
+            if waiting.ops:
+                ops.append((row if waiting.append is not None else -1, waiting.ops))
+        return derive(ops) if ops else ([], [])
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, CollabError):
@@ -167,15 +202,30 @@ class Recorder:
             log.error("a commit failed in an unforeseen way, %d updates wait", len(self._waiting), exc_info=error)
         self.healthy = False
 
-    def _settle(self, seqs: Sequence[int]) -> None:
-        for seq in seqs:
-            entry, done = self._waiting.popleft()
-            self.pending_bytes -= len(entry.update) + _OVERHEAD
+    def _tell(self, facts: Sequence[Fact], told: Sequence[tuple[Intent, Told]], committed: Committed) -> None:
+        """Events first: a writer that hears of its own write has been sent its event already."""
+        if self._publish is not None:
+            for position, fact in enumerate(facts, committed.position):
+                try:
+                    self._publish(fact.entity.key.project, msgspec.structs.replace(fact.event, position=position))
+                except Exception:
+                    log.exception("what was to follow an event of %s failed", fact.entity.key)
+        for intent, what in told:
             try:
-                done(seq)
+                intent.told(what)
             except Exception:
-                log.exception("what was to follow a commit of %s failed", entry.key)
-        self._committed += len(seqs)
+                log.exception("a writer could not be told")
+
+    def _settle(self, batch: Sequence[_Waiting], seqs: Sequence[int]) -> None:
+        numbers = iter(seqs)
+        for waiting in batch:
+            self._waiting.popleft()
+            self.pending_bytes -= waiting.size + _OVERHEAD
+            try:
+                waiting.done(next(numbers) if waiting.append is not None else None)
+            except Exception:
+                log.exception("what was to follow a commit failed")
+        self._committed += len(batch)
         while self._flushes and self._flushes[0][0] <= self._committed:
             _, committed = self._flushes.popleft()
             if not committed.done():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from collab.access.identity import Access, Identity
 from collab.names import RoomKey
+from collab.query.query import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,24 @@ class Hooks:
     async def authorize(self, identity: Identity, key: RoomKey) -> Access:
         """What may this identity do here? By default what the identity's own rules say."""
         return identity.access_to(key)
+
+    async def authorize_row(self, identity: Identity, key: RoomKey, data: Mapping[str, Any] | None) -> Access:
+        """What may this identity do with an entity of this ``data`` (``None``: not known, or not there)?
+
+        By default what :meth:`authorize` says if an application answers that, else what the identity's own rules say of
+        such a row.
+        """
+        if data is None or type(self).authorize is not Hooks.authorize:
+            return await self.authorize(identity, key)
+        return identity.access_to_row(key, data)
+
+    async def visible(self, identity: Identity, collection: str) -> Condition | None:
+        """Which rows of a collection may this identity list and subscribe to? ``None``: none at all.
+
+        By default what its own rules say. An application that answers :meth:`authorize` itself answers this too:
+        a list is not asked row by row.
+        """
+        return identity.filter_of(collection)
 
     async def load(self, key: RoomKey) -> bytes | None:
         """The first content of a document that was never written, as a Yjs update (``doc.get_update()``).

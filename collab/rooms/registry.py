@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from hashlib import blake2b
+from secrets import token_hex
 from time import monotonic, time
 from typing import Any
 
 import anyio
 import pycrdt
 
+from collab.entities.bridge import Bridge
+from collab.entities.entity import Intent, Op
 from collab.entities.recorder import Recorder
-from collab.errors import CollabError, InternalError, Restarting, Unavailable
+from collab.errors import CollabError, EntityDeleted, InternalError, Restarting, Unavailable
 from collab.metrics import Metrics
 from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
@@ -26,9 +30,11 @@ from collab.rooms.hooks import Changed, Hooks
 from collab.rooms.memory import give_memory_back
 from collab.rooms.pacing import SendCost
 from collab.rooms.quarantine import ENDED_A_WORKER, Quarantine
-from collab.rooms.room import Room, RoomOptions
+from collab.rooms.ring import RoomOptions
+from collab.rooms.room import Room
 from collab.sandbox import Sandbox, SandboxError
-from collab.storage.base import Append, Record, SetAside, Snapshot, Storage
+from collab.storage.base import Append, EntityRow, Record, SetAside, Snapshot, Storage
+from collab.wire.fields import Write
 from collab.wire.update import Gap, Gate, Malformed
 
 log = logging.getLogger(__name__)
@@ -54,6 +60,8 @@ class Registry:
         pending_bytes: int,
         idle_seconds: float = 30.0,
         closed: Callable[[RoomKey], bool] = lambda key: False,
+        mapped: Callable[[str, str], Mapping[str, str]] = lambda project, collection: {},
+        content_changed: Callable[[RoomKey], None] = lambda key: None,
     ) -> None:
         self.rooms: dict[RoomKey, Room] = {}
         self.send_cost = SendCost()
@@ -67,6 +75,9 @@ class Registry:
         self._pending_limit = pending_bytes
         self._idle_seconds = idle_seconds
         self._closed = closed
+        self._mapped = mapped
+        self._content_changed = content_changed
+        self._boot = token_hex(8)
         self._opening: dict[RoomKey, asyncio.Task[Room]] = {}
         self._idle_since: dict[RoomKey, float] = {}
         self._compacting: set[RoomKey] = set()
@@ -80,40 +91,55 @@ class Registry:
     # opening
 
     @asynccontextmanager
-    async def hold(self, key: RoomKey) -> AsyncIterator[Room]:
-        """An open room that is not evicted inside the block."""
-        room = await self.open(key)
+    async def hold(self, key: RoomKey, *, even_deleted: bool = False) -> AsyncIterator[Room]:
+        """An open room that is not evicted inside the block. Raises as :meth:`open`."""
+        room = await self.open(key, even_deleted=even_deleted)
         room.holds += 1
         try:
             yield room
         finally:
-            room.holds -= 1
-            self.released(room)
+            self.release(room)
 
-    async def open(self, key: RoomKey) -> Room:
-        """The room of ``key``. However many ask, it is loaded once. Raises :class:`CollabError`.
+    def release(self, room: Room) -> None:
+        """Undo one rise of ``holds``, whether the room was rebuilt since or not."""
+        while room.successor is not None:
+            room = room.successor
+        room.holds -= 1
+        self.released(room)
 
-        Join it, or raise its ``holds``, before the next ``await``: an idle room may be evicted.
+    async def open(self, key: RoomKey, *, even_deleted: bool = False) -> Room:
+        """The room of ``key``. However many ask, it is loaded once.
+
+        Raises :class:`CollabError`, among them :class:`EntityDeleted`. Join it, or raise its ``holds``, before the
+        next ``await``: an idle room may be evicted.
         """
         room = self.rooms.get(key)
-        if room is not None and not room.broken:
-            return room
-        if self._draining:
-            raise Restarting("the server is shutting down")
-        task = self._opening.get(key)
-        if task is None:
-            task = self._opening[key] = asyncio.create_task(self._open(key))
-            task.add_done_callback(lambda _: self._opening.pop(key, None))
-        return await asyncio.shield(task)
+        if room is None or room.broken:
+            if self._draining:
+                raise Restarting("the server is shutting down")
+            task = self._opening.get(key)
+            if task is None:
+                task = self._opening[key] = asyncio.create_task(self._open(key))
+                task.add_done_callback(lambda _: self._opening.pop(key, None))
+            room = await asyncio.shield(task)
+        if room.deleted and not even_deleted:
+            raise EntityDeleted("it was deleted")
+        return room
 
     async def _open(self, key: RoomKey) -> Room:
         if self._closed(key):
             raise Unavailable("this document ended the server repeatedly and is closed for a while")
         try:
             record = await self._storage.load(key)
-            if record is None or record.lineage is None:
+            if record is None or (record.lineage is None and record.entity is None):
                 record = await self._seed(key, record)
-            room = self._build(key, record)
+            mapped = self._mapped(key.project, key.collection)
+            children = [
+                row
+                for collection in set(mapped.values())
+                for row in await self._storage.children(key.project, collection, f"{key.id}:")
+            ]
+            room = self._build(key, record, mapped, children)
         except CollabError:
             raise
         except Exception as error:
@@ -133,15 +159,17 @@ class Registry:
             log.info("seeded %s", key)
         return await self._storage.load(key)
 
-    def _build(self, key: RoomKey, record: Record | None) -> Room:
-        doc: pycrdt.Doc[Any] = pycrdt.Doc()
-        gate = Gate()
+    def _build(
+        self, key: RoomKey, record: Record | None, mapped: Mapping[str, str], children: Sequence[EntityRow]
+    ) -> Room:
+        doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=self._client_id(key))
+        gate = Gate(mapped.keys())
         seq = 0
         aside: Sequence[SetAside] = ()
         if record is not None:
             aside = record.set_aside
             if record.snapshot is not None:
-                gate = _gate_of(record.snapshot)
+                gate = _gate_of(record.snapshot, mapped.keys())
                 seq = record.snapshot.seq
                 self._load(doc, key, record.snapshot.update, seq)
             for row in record.rows:
@@ -164,6 +192,7 @@ class Registry:
             metrics=self._metrics,
             blackbox=self._blackbox,
             send_cost=self.send_cost,
+            bridge=Bridge(key, record.entity if record is not None else None, children, mapped, seq),
             lineage=record.lineage if record is not None else None,
             quarantine=quarantine.holds if quarantine else None,
         )
@@ -192,14 +221,46 @@ class Registry:
         if self._recorder.pending_bytes + size > self._pending_limit:
             raise Unavailable("storage is too far behind; nothing was lost, retry")
 
-    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[], None] | None) -> None:
-        """Append to the log of a room; after the commit tell the room, and call ``done``."""
-        self._recorder.append(Append(room.key, update, user_id, time()), partial(self._committed, room, user_id, done))
+    def _client_id(self, key: RoomKey) -> int:
+        """The Yjs client id of edits from Python.
 
-    def _committed(self, room: Room, user_id: str | None, done: Callable[[], None] | None, seq: int) -> None:
+        The same whenever a document is opened by this process, so that it does not gather a client for each time; and
+        never that of another process, which may have relayed what it did not commit.
+        """
+        return int.from_bytes(blake2b(f"{self._boot}/{key}".encode(), digest_size=4).digest(), "big") or 1
+
+    def record(
+        self,
+        room: Room,
+        update: bytes,
+        user_id: str | None,
+        done: Callable[[], None] | None,
+        writes: Sequence[Write],
+        content: bool,
+        intent: Intent | None,
+    ) -> None:
+        """Append to the log of a room; after the commit tell the room, and call ``done``."""
+        at = time()
+        ops = room.bridge.ops(writes, user_id, at, room.read_field, content=content, intent=intent)
+        self._recorder.append(
+            Append(room.key, update, user_id, at), partial(self._committed, room, user_id, done, content), ops
+        )
+
+    def note(self, room: Room, op: Op) -> None:
+        """Record what happens to an entity without an edit of its document."""
+        room.uncommitted += 1
+        self._recorder.append(None, partial(self._committed, room, op.user_id, None, False), [op])
+
+    def _committed(
+        self, room: Room, user_id: str | None, done: Callable[[], None] | None, content: bool, seq: int | None
+    ) -> None:
         room.committed(seq)
         if done is not None:
             done()
+        if seq is None:
+            return
+        if content:
+            self._content_changed(room.key)
         if self._tells:
             self._note_change(room.key, seq, user_id)
         if should_compact(room.log) and room.key not in self._compacting:
@@ -216,10 +277,11 @@ class Registry:
         self.spawn(self._rebuild(room, SetAside(room.key, None, update, f"{ENDED_A_WORKER}: {error!r}", time())))
 
     async def _rebuild(self, room: Room, culprit: SetAside) -> None:
+        self._boot = token_hex(8)
         await self._storage.set_aside(culprit)
         await self._recorder.flush()
         try:
-            successor = await self.open(room.key)
+            successor = await self.open(room.key, even_deleted=True)
         except CollabError as error:
             for session in list(room.sessions):
                 session.close(error)
@@ -343,12 +405,12 @@ class Registry:
             log.error("background work failed", exc_info=error)
 
 
-def _gate_of(snapshot: Snapshot) -> Gate:
+def _gate_of(snapshot: Snapshot, mapped: Collection[str]) -> Gate:
     """What the gate knows of a snapshot: from its index, or read anew if that was written by another version."""
     try:
-        return Gate.from_index(snapshot.index)
+        return Gate.from_index(snapshot.index, mapped)
     except ValueError:
-        gate = Gate()
+        gate = Gate(mapped)
         gate.commit(gate.check(snapshot.update, limit=len(snapshot.update)))
         return gate
 

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import pycrdt
 
 from collab.access.identity import Access
-from collab.errors import ClientIdInUse, CollabError, InvalidRequest, Quarantined, TooLarge, Unavailable
+from collab.entities.bridge import Bridge
+from collab.entities.entity import ABSENT, Intent
+from collab.errors import (
+    ClientIdInUse,
+    CollabError,
+    EntityDeleted,
+    InvalidRequest,
+    Quarantined,
+    TooLarge,
+    Unavailable,
+)
 from collab.metrics import Metrics
 from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
@@ -26,9 +35,11 @@ from collab.rooms.deletions import DeleteSet
 from collab.rooms.framing import Framing
 from collab.rooms.pacing import Pacer, SendCost
 from collab.rooms.relay import Relay
+from collab.rooms.ring import Ring, RoomOptions
 from collab.rooms.session import Session
 from collab.rooms.shared_state import SharedState
 from collab.wire import yjs
+from collab.wire.plain import plain
 from collab.wire.update import Checked, Gap, Gate, decode_state_vector, encode_state_vector
 from presence.awareness import Awareness, Change, User
 
@@ -36,38 +47,6 @@ EMPTY_AWARENESS = b"\x00"
 EMPTY_STATE_VECTOR = b"\x00"
 
 _COSTLY = 0.002  # seconds of encoding from which on joiners are worth gathering
-
-
-@dataclass(frozen=True, slots=True)
-class RoomOptions:
-    """Limits and paces of a room. Times in seconds, sizes in bytes."""
-
-    flush_shortest: float = 0.010
-    flush_longest: float = 0.250
-    presence_shortest: float = 0.040
-    presence_longest: float = 0.500
-    join_longest: float = 1.0
-    presence_timeout: float = 30.0
-    presence_bytes: int = 4096
-    document_bytes: int = 256 * 1024 * 1024
-    outbox_bytes: int = 1024 * 1024
-    apply_seconds: float = 1.0  # and one more for each 4 MiB of an update
-
-
-class Ring(Protocol):
-    """What waits, on behalf of rooms."""
-
-    def admit(self, size: int) -> None:
-        """Raise :class:`Unavailable` if the record cannot take ``size`` bytes more now."""
-
-    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[], None] | None) -> None:
-        """Append to the log. After the commit :meth:`Room.committed` is called, then ``done``; in order."""
-
-    def wake_at(self, room: Room, delay: float) -> None:
-        """Call :meth:`Room.wake` in ``delay`` seconds."""
-
-    def broken(self, room: Room, update: bytes, error: BaseException) -> None:
-        """The document may be damaged: rebuild the room from the log, without ``update``."""
 
 
 class Room:
@@ -87,6 +66,7 @@ class Room:
         metrics: Metrics,
         blackbox: BlackBox,
         send_cost: SendCost,
+        bridge: Bridge | None = None,
         lineage: str | None = None,
         quarantine: Callable[[Checked], bool] | None = None,
     ) -> None:
@@ -94,6 +74,8 @@ class Room:
         self.doc = doc
         self.gate = gate
         self.lineage = lineage
+        self.bridge = bridge if bridge is not None else Bridge(key)
+        self.deleted = self.bridge.main.deleted
         self.server_client_id: int = doc.client_id  # edits from Python are written under this Yjs client id
         self.seq = 0  # of the last row known to be committed
         self.log = LogSize()
@@ -104,6 +86,8 @@ class Room:
         self.awareness = Awareness(timeout=options.presence_timeout, max_state_bytes=options.presence_bytes)
         self.shared = SharedState(self._encode)
         self.listeners: set[Callable[[bytes, str | None], None]] = set()
+        self.watchers: set[Callable[[], None]] = set()  # called when presence has changed
+        self.successor: Room | None = None  # rebuilt from the log, in the place of this one
         self._ring = ring
         self._options = options
         self._metrics = metrics
@@ -143,7 +127,7 @@ class Room:
         session.writes.clear()
         session.outbox.clear()
         self._asking.pop(session, None)
-        self._show(self.awareness.leave(session, now), None, now)
+        self.show(self.awareness.leave(session, now), None, now)
 
     def receive(self, session: Session, message: yjs.Message, now: float) -> None:
         """Answer one message of a session.
@@ -196,7 +180,9 @@ class Room:
         """Take over the sessions of a broken room, and what they said since it broke."""
         self.awareness = old.awareness
         self.listeners = old.listeners
-        self.holds = old.holds
+        self.watchers = old.watchers
+        self.holds += old.holds
+        old.successor = self
         old.relay_all(now)
         for session in list(old.sessions):
             self.join(session)
@@ -211,23 +197,59 @@ class Room:
 
     # edits
 
-    def edit(self, update: bytes, user_id: str | None, now: float, done: Callable[[], None]) -> None:
+    def edit(
+        self,
+        update: bytes,
+        user_id: str | None,
+        now: float,
+        done: Callable[[], None],
+        intent: Intent | None = None,
+    ) -> None:
         """Take in an update from the server's own side; ``done`` is called once it is committed.
 
-        Raises :class:`collab.errors.InvalidRequest`, :class:`Unavailable` or :class:`TooLarge`.
+        Raises :class:`collab.errors.InvalidRequest`, :class:`EntityDeleted`, :class:`Unavailable` or
+        :class:`TooLarge`.
         """
         if self.broken:
             raise Unavailable("the document is being rebuilt")
+        if self.deleted:
+            raise EntityDeleted("it was deleted")
         try:
             checked = self.gate.check(update)
         except Gap as gap:
             raise InvalidRequest("the update continues something that this document does not have") from gap
         if self._is_news(checked, live=False):
-            self._accept(None, update, checked, user_id, now, done)
+            self._accept(None, update, checked, user_id, now, done, live=intent is not None, intent=intent)
         else:
             self._when_committed(done)
 
+    def delete(self) -> None:
+        """The entity is deleted: nobody edits it any more, until :meth:`restore`."""
+        self.deleted = True
+        for session in list(self.sessions):
+            session.close(EntityDeleted("it was deleted"))
+
+    def restore(self) -> None:
+        """The entity is back."""
+        self.deleted = False
+
+    def content_roots(self) -> dict[str, str]:
+        """Roots that are no entity's, and their kinds."""
+        return {name: kind for name, kind in self.gate.roots.items() if not self.bridge.owns(name)}
+
+    def read_field(self, root: str, child: str | None, key: str | None) -> Any:
+        """What a map holds now, as JSON: a root's entry, or an entry of its entry ``child``; ``ABSENT`` if nothing."""
+        value: Any = self.doc.get(root, type=pycrdt.Map)
+        for name in (child, key):
+            if name is not None:
+                if not isinstance(value, pycrdt.Map) or name not in value:
+                    return ABSENT
+                value = value[name]
+        return plain(value.to_py() if isinstance(value, pycrdt.Map | pycrdt.Array) else value)
+
     def _edit(self, session: Session, update: bytes, now: float, *, live: bool) -> None:
+        if self.deleted:
+            raise EntityDeleted("it was deleted")
         self._metrics.updates_in += 1
         counted = live or not session.asked or session.asked.pop(0)
         early = live and True in session.asked
@@ -257,7 +279,7 @@ class Room:
             self._refuse(session)
             return
         self._claim(session, checked, live=live)
-        self._accept(session, update, checked, session.identity.user_id, now, done)
+        self._accept(session, update, checked, session.identity.user_id, now, done, live=live)
 
     def _is_news(self, checked: Checked, *, live: bool) -> bool:
         if checked.before:
@@ -324,6 +346,9 @@ class Room:
         user_id: str | None,
         now: float,
         done: Callable[[], None] | None,
+        *,
+        live: bool,
+        intent: Intent | None = None,
     ) -> None:
         if self._quarantine is not None and self._quarantine(checked):
             raise Quarantined("this edit ended a worker before and is kept aside")
@@ -332,14 +357,14 @@ class Room:
             raise TooLarge("the document is full", limit=self._options.document_bytes)
         self._ring.admit(size)
         self._apply(update)
-        self.gate.commit(checked)
+        writes = self.gate.commit(checked, live=live)
         self.shared.changed()
         if checked.has_deletes:
             self._deleted = None
         self.uncommitted += 1
         self.log.rows += 1
         self.log.bytes += size
-        self._ring.record(self, update, user_id, done)
+        self._ring.record(self, update, user_id, done, writes, checked.content, intent)
         for listener in self.listeners:
             listener(update, user_id)
         self._relay.add_update(update, checked.before, session)
@@ -361,9 +386,10 @@ class Room:
 
     # commits
 
-    def committed(self, seq: int) -> None:
-        """The oldest update that was not committed is now, as log row ``seq``."""
-        self.seq = seq
+    def committed(self, seq: int | None) -> None:
+        """The oldest of what was not committed is now, as log row ``seq`` unless it leaves none."""
+        if seq is not None:
+            self.seq = seq
         self.uncommitted -= 1
         if not self.uncommitted and self._after_commit:
             waiting, self._after_commit = self._after_commit, []
@@ -392,16 +418,19 @@ class Room:
         change = self.awareness.apply(payload, session, user, now)
         if change.nudge is not None:
             session.outbox.reply(session.framing.awareness(change.nudge))
-        self._show(change, session, now)
+        self.show(change, session, now)
 
     def expire(self, now: float) -> None:
         """Forget cursors that fell silent and encoded states that nobody uses."""
-        self._show(self.awareness.expire(now), None, now)
+        self.show(self.awareness.expire(now), None, now)
         self.shared.expire(now)
 
-    def _show(self, change: Change, author: Session | None, now: float) -> None:
+    def show(self, change: Change, author: Session | None, now: float) -> None:
+        """Tell everybody, but not its only author, of a change of :attr:`awareness`."""
         if change.clients:
             self._relay.add_presence(change.clients, author)
+            for watcher in list(self.watchers):
+                watcher()
             self._relay_when_due(now)
 
     # relay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic, time
 from typing import Any
@@ -31,6 +32,10 @@ log = logging.getLogger(__name__)
 _SAFE = ("GET", "HEAD")  # browsers send these without an origin, and let no foreign page read the answer
 
 
+ReadData = Callable[[RoomKey], Awaitable[Mapping[str, Any] | None]]
+"""The data of an entity as it is in the record."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """An identity, the document it asked for, and what it may do there."""
@@ -43,7 +48,8 @@ class Admitted:
 class Admission:
     """The gate of a server for people, as :mod:`collab.wire.update` is for bytes."""
 
-    def __init__(self, settings: Settings, authenticator: Authenticator, hooks: Hooks) -> None:
+    def __init__(self, settings: Settings, authenticator: Authenticator, hooks: Hooks, data: ReadData) -> None:
+        self._data = data
         self._settings = settings
         self._authenticator = authenticator
         self._hooks = hooks
@@ -85,7 +91,9 @@ class Admission:
                     raise AuthenticationFailed("a credential is required")
                 identity = self._authenticator.authenticate(request.token, time())
             key = parse_name(identity.project, name)
-            access = await self._hooks.authorize(identity, key)
+            access = await self._hooks.authorize_row(identity, key, None)
+            if access < Access.WRITE and any(rule.where is not None for rule in identity.rules):
+                access = await self._hooks.authorize_row(identity, key, await self._data(key))
         except CollabError:
             raise
         except Exception as error:

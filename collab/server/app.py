@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic, time
+from typing import Any
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
 from collab.access.credentials import Authenticator
 from collab.access.limits import TokenBucket
+from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
 from collab.errors import (
     CollabError,
@@ -27,10 +29,12 @@ from collab.errors import (
 from collab.metrics import Metrics
 from collab.names import DEFAULT_PROJECT, RoomKey, parse_name
 from collab.rooms.blackbox import BlackBox, NoBlackBox
+from collab.rooms.content import ContentEvents
 from collab.rooms.handle import EditLocks, RoomHandle
 from collab.rooms.hooks import Hooks, Request
 from collab.rooms.registry import Registry
-from collab.rooms.room import Room, RoomOptions
+from collab.rooms.ring import RoomOptions
+from collab.rooms.room import Room
 from collab.sandbox import Sandbox
 from collab.server import http
 from collab.server.admission import Admission, Admitted, own_path
@@ -72,13 +76,21 @@ class Collab:
         self.metrics = Metrics()
         self._storage = storage if storage is not None else SqliteStorage(Path(self.settings.data))
         self.admission = Admission(
-            self.settings, authenticator or Authenticator.from_settings(self.settings), self.hooks
+            self.settings,
+            authenticator or Authenticator.from_settings(self.settings),
+            self.hooks,
+            self._entity_data,
         )
+        self.feed = Feed()
         self._quarantined = quarantined
         self._sandbox = Sandbox()
         self._recorder = Recorder(
-            self._storage, max_pending_bytes=self.settings.max_pending_bytes, observe=self.metrics.committed
+            self._storage,
+            max_pending_bytes=self.settings.max_pending_bytes,
+            observe=self.metrics.committed,
+            publish=self.feed.publish,
         )
+        self._content = ContentEvents(self._storage, self._sandbox, interval=self.settings.content_event_seconds)
         self._registry = Registry(
             self._storage,
             self._recorder,
@@ -95,6 +107,7 @@ class Collab:
             idle_seconds=self.settings.room_idle_seconds,
             pending_bytes=self.settings.max_pending_bytes,
             closed=closed,
+            content_changed=self._content.changed,
         )
         self._locks = EditLocks()
         self._connections: dict[Connection, None] = {}
@@ -131,12 +144,15 @@ class Collab:
     async def startup(self) -> None:
         """Open the storage and begin to serve. Raises :class:`collab.storage.base.StorageCorrupt`."""
         await self._storage.open()
+        positions = await self._storage.positions()
+        self.feed.begin(positions.epoch, positions.newest)
         for entry in self._quarantined:
             log.error("%s ended the worker and is kept aside: %s", entry.key, entry.reason)
             await self._storage.set_aside(entry)
         self._tasks = [
             asyncio.create_task(self._recorder.run()),
             asyncio.create_task(self._registry.maintain()),
+            asyncio.create_task(self._content.run(self._registry)),
             asyncio.create_task(self._beat()),
         ]
         self._started = True
@@ -172,6 +188,10 @@ class Collab:
         if not self._recorder.healthy:
             return "storage does not take writes"
         return None
+
+    async def _entity_data(self, key: RoomKey) -> Mapping[str, Any] | None:
+        row = await self._storage.entity(key)
+        return row.data if row is not None else None
 
     # ASGI
 

@@ -115,6 +115,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         False
     )
 
+    max_entity_bytes: Annotated[int, _option("Record", "Bytes of the fields of one entity, as JSON.", ge=1024)] = MIB
+    content_event_seconds: Annotated[
+        float,
+        _option("Record", "Seconds until changes of content become an event. 0: they never do.", ge=0, le=3600),
+    ] = 1.0
+    history_days: Annotated[
+        float, _option("Record", "Days for which events and old versions are kept. 0: none are.", ge=0)
+    ] = 30.0
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _option("Logging", "Least severity that is logged.")
     ] = "info"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pycrdt
 
 from collab.access.identity import Access, Identity, Rule
+from collab.entities.entity import Intent
 from collab.errors import CollabError, Unavailable
 from collab.metrics import Metrics
 from collab.names import RoomKey
 from collab.rooms.blackbox import NoBlackBox
 from collab.rooms.framing import Framing, YjsFraming
 from collab.rooms.pacing import SendCost
-from collab.rooms.room import Room, RoomOptions
+from collab.rooms.ring import RoomOptions
+from collab.rooms.room import Room
 from collab.rooms.session import Session
 from collab.wire import yjs
+from collab.wire.fields import Write
 from collab.wire.update import Gate
 
 KEY = RoomKey("default", "documents", "d")
@@ -37,7 +40,16 @@ class Ring:
         if self.full:
             raise Unavailable("full")
 
-    def record(self, room: Room, update: bytes, user_id: str | None, done: Callable[[], None] | None) -> None:
+    def record(
+        self,
+        room: Room,
+        update: bytes,
+        user_id: str | None,
+        done: Callable[[], None] | None,
+        writes: Sequence[Write] = (),
+        content: bool = True,
+        intent: Intent | None = None,
+    ) -> None:
         self.log.append((update, user_id))
         self.uncommitted.append((room, done))
 

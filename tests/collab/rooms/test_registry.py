@@ -19,7 +19,8 @@ from collab.rooms.blackbox import NoBlackBox
 from collab.rooms.hooks import Hooks
 from collab.rooms.quarantine import ENDED_A_WORKER
 from collab.rooms.registry import Registry
-from collab.rooms.room import Room, RoomOptions
+from collab.rooms.ring import RoomOptions
+from collab.rooms.room import Room
 from collab.sandbox import Sandbox
 from collab.storage.base import SetAside, Snapshot
 from collab.storage.sqlite import SqliteStorage

@@ -9,7 +9,8 @@ from collab.access.identity import Access
 from collab.errors import ClientIdInUse, InvalidRequest, Quarantined, RateLimitExceeded, TooLarge, Unavailable
 from collab.rooms.framing import HocuspocusFraming
 from collab.rooms.quarantine import Quarantine
-from collab.rooms.room import Room, RoomOptions
+from collab.rooms.ring import RoomOptions
+from collab.rooms.room import Room
 from collab.wire import hocuspocus, yjs
 from tests.collab.rooms.simulation import Client, Ring, room_of
 

@@ -1,0 +1,503 @@
+"""Operations on entities: for sessions, for HTTP and for Python, with the rights of whoever asks.
+
+Reads are of the record: what is committed. Writes go through the room of the document, like those of an editor, and
+return once they are committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from secrets import token_urlsafe
+from time import monotonic, time
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from collab.access.identity import Access, Identity
+from collab.dates import canonical
+from collab.entities.entity import Entity, Intent, Op, Told
+from collab.errors import (
+    Conflict,
+    EntityDeleted,
+    InvalidName,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+)
+from collab.event import EntityEvent
+from collab.names import RoomKey, is_part
+from collab.query.match import compile_where, conjoin
+from collab.query.parse import parse_query
+from collab.query.query import Condition, Query
+from collab.realtime.fields import check_fields, check_size
+from collab.realtime.places import Place, Places
+from collab.rooms.hooks import Hooks
+from collab.rooms.registry import Registry
+from collab.rooms.room import Room
+from collab.storage.base import EntityRow, Storage, Version
+from collab.wire.realtime import Found, FoundMany, Written
+
+MAX_ROWS = 10_000
+MAX_REQUEST = 64
+
+
+class Caller(NamedTuple):
+    """Who asks. ``writer`` is the session's name: a user's own other sessions are others where writes conflict."""
+
+    identity: Identity
+    writer: str
+
+
+class Schema(Protocol):
+    """What is declared of collections."""
+
+    def check(self, project: str, collection: str, data: Mapping[str, Any]) -> None:
+        """Raise :class:`collab.errors.ValidationFailed` if an entity may not be like this."""
+
+
+class Documents(Protocol):
+    """Reads documents as they were, and makes the edits that bring content back."""
+
+    async def content(self, key: RoomKey, seq: int | None) -> dict[str, Any]:
+        """All content roots as plain values; as of a log row, or now."""
+
+    async def restoring(self, key: RoomKey, seq: int) -> bytes | None:
+        """An update that makes the content what it was as of a log row."""
+
+
+class Collections:
+    """All collections of all projects. Every method raises :class:`collab.errors.CollabError`."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        registry: Registry,
+        hooks: Hooks,
+        schema: Schema,
+        places: Places,
+        documents: Documents,
+        *,
+        max_entity_bytes: int = 1024 * 1024,
+        flush: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._storage = storage
+        self._registry = registry
+        self._hooks = hooks
+        self._schema = schema
+        self._places = places
+        self._documents = documents
+        self._max_entity_bytes = max_entity_bytes
+        self._flush = flush
+        self._requests: dict[tuple[str, str], asyncio.Future[Written]] = {}
+
+    # writing
+
+    async def create(
+        self,
+        caller: Caller,
+        collection: str,
+        data: Mapping[str, Any],
+        *,
+        entity: str | None = None,
+        request: str | None = None,
+    ) -> Written:
+        """Bring an entity into being, named by ``entity``, else by ``data["id"]``, else by the server."""
+        named = data.get("id") if entity is None else entity
+        if named is not None and not isinstance(named, str):
+            raise InvalidName("an id is a text")
+        key = self._key(caller, collection, named if named is not None else token_urlsafe(12).replace("-", "_"))
+        fields = check_fields(data, now={"id": key.id})
+        return await self._once(caller, request, key, lambda: self._create(caller, key, fields, request))
+
+    async def _create(self, caller: Caller, key: RoomKey, fields: dict[str, Any], request: str | None) -> Written:
+        after = {"id": key.id, **fields}
+        await self._authorize(caller, key, Access.WRITE, after)
+        self._check(key, fields)
+        place = self._places.of(key)
+        async with self._registry.hold(place.room) as room:
+            if place.exists(room):
+                raise Conflict(f"{key.name} exists already")
+            return await self._write(room, place, caller, fields, (), request=request)
+
+    async def update(
+        self,
+        caller: Caller,
+        collection: str,
+        entity: str,
+        changes: Mapping[str, Any],
+        *,
+        unset: Collection[str] = (),
+        version: int | None = None,
+        on_conflict: Literal["merge", "reject"] = "merge",
+        request: str | None = None,
+    ) -> Written:
+        """Set and remove fields. See :class:`collab.wire.realtime.Update` for ``version`` and ``on_conflict``.
+
+        Raises :class:`Conflict` only if that was asked for, with the latest data in its details.
+        """
+        key = self._key(caller, collection, entity)
+        if on_conflict == "reject" and version is None:
+            raise InvalidRequest("onConflict: reject needs the version that was seen last")
+        return await self._once(
+            caller, request, key, lambda: self._update(caller, key, changes, unset, version, on_conflict, request)
+        )
+
+    async def _update(
+        self,
+        caller: Caller,
+        key: RoomKey,
+        changes: Mapping[str, Any],
+        unset: Collection[str],
+        version: int | None,
+        on_conflict: str,
+        request: str | None,
+    ) -> Written:
+        await self._admit(caller, key, Access.WRITE)
+        place = self._places.of(key)
+        async with self._registry.hold(place.room) as room:
+            if not place.exists(room):
+                raise NotFound(f"there is no {key.name}")
+            if version is not None and on_conflict == "reject":
+                await self._compare(room, place.entity(room), caller, {*changes, *unset}, version)
+            target = place.entity(room)
+            before = {**target.data, **target.now}
+            fields = check_fields(changes, unset, now=target.data)
+            after = {name: value for name, value in {**target.now, **fields}.items() if name not in unset}
+            await self._authorize(caller, key, Access.WRITE, before)
+            await self._authorize(caller, key, Access.WRITE, {**target.data, **after, "id": key.id})
+            self._check(key, after)
+            return await self._write(room, place, caller, fields, unset, version=version, request=request)
+
+    async def _compare(self, room: Room, target: Entity, caller: Caller, names: set[str], version: int) -> None:
+        """Compare-and-set: refuse unless nobody else has written these fields since ``version``."""
+        while room.uncommitted:
+            await self._flush()
+        user_id = caller.identity.user_id
+        newer = target.written_since(version, sorted(names), caller.writer, user_id)
+        if newer:
+            raise Conflict(
+                f"{', '.join(newer)}: written by somebody else since version {version}",
+                data=target.data,
+                version=target.version,
+                conflicts=[
+                    msgspec.to_builtins(target.conflict(name, None, won=False, version=version)) for name in newer
+                ],
+            )
+
+    async def delete(self, caller: Caller, collection: str, entity: str, *, request: str | None = None) -> Written:
+        """Delete an entity. Whoever edits its document is sent away; its history is kept."""
+        key = self._key(caller, collection, entity)
+        return await self._once(caller, request, key, lambda: self._delete(caller, key, request))
+
+    async def _delete(self, caller: Caller, key: RoomKey, request: str | None) -> Written:
+        await self._admit(caller, key, Access.WRITE)
+        place = self._places.of(key)
+        async with self._registry.hold(place.room, even_deleted=True) as room:
+            if not place.exists(room):
+                raise NotFound(f"there is no {key.name}")
+            if room.deleted:
+                raise EntityDeleted(f"{key.name} is deleted already")
+            target = place.entity(room)
+            await self._authorize(caller, key, Access.WRITE, target.data)
+            if place.child is not None:
+                return await self._commit(room, caller, place.deleting(room), request=request)
+            room.delete()
+            return await self._note(room, "delete", target, caller, request)
+
+    async def restore(
+        self,
+        caller: Caller,
+        collection: str,
+        entity: str,
+        *,
+        version: int | None = None,
+        request: str | None = None,
+    ) -> Written:
+        """Bring a deleted entity back; with ``version``, make fields and content what they were then, as a new edit."""
+        key = self._key(caller, collection, entity)
+        return await self._once(caller, request, key, lambda: self._restore(caller, key, version, request))
+
+    async def _restore(self, caller: Caller, key: RoomKey, version: int | None, request: str | None) -> Written:
+        await self._admit(caller, key, Access.WRITE)
+        place = self._places.of(key)
+        then: Version | None = None
+        seq = 0
+        if version is not None:
+            seq, then = await self._storage.seq_at(key, version=version)
+        async with self._registry.hold(place.room, even_deleted=True) as room:
+            target = place.entity(room)
+            if not target.version and not place.exists(room):
+                raise NotFound(f"there is no {key.name}")
+            await self._authorize(caller, key, Access.WRITE, target.data)
+            written: Written | None = None
+            if place.child is None and room.deleted:
+                room.restore()
+                written = await self._note(room, "restore", target, caller, request)
+                request = None
+            elif then is None and place.exists(room):
+                raise InvalidRequest(f"{key.name} is not deleted")
+            old = then.event.data if then is not None else target.data
+            fields = {name: value for name, value in old.items() if name not in {"id", "createdAt", "updatedAt"}}
+            if place.child is not None and not place.exists(room):
+                return await self._write(room, place, caller, fields, (), request=request)
+            changed = {name: value for name, value in fields.items() if target.now.get(name, _NOTHING) != value}
+            unset = [name for name in target.now if name not in fields]
+            if then is not None:
+                self._check(key, fields)
+                if place.child is None:
+                    content = await self._documents.restoring(key, seq)
+                    if content is not None:
+                        written = await self._commit(room, caller, content)
+            if changed or unset or written is None:
+                written = await self._write(room, place, caller, changed, unset, request=request)
+            return written
+
+    async def _write(
+        self,
+        room: Room,
+        place: Place,
+        caller: Caller,
+        fields: Mapping[str, Any],
+        unset: Collection[str],
+        *,
+        version: int | None = None,
+        request: str | None = None,
+    ) -> Written:
+        target = place.entity(room)
+        exists = place.exists(room)
+        gone = [name for name in unset if name in target.now]
+        if not fields and not gone:
+            if exists:
+                return Written(data=target.data, version=target.version)
+            if place.child is None:
+                return await self._note(room, "write", target, caller, request)
+        return await self._commit(room, caller, place.writing(room, fields, gone), version=version, request=request)
+
+    async def _commit(
+        self, room: Room, caller: Caller, update: bytes, *, version: int | None = None, request: str | None = None
+    ) -> Written:
+        """Have the room take in an update; returns once it is committed."""
+        told, intent = _intent(caller, version, request)
+        room.edit(update, caller.identity.user_id, monotonic(), _ignore, intent)
+        return _written(await told)
+
+    async def _note(
+        self,
+        room: Room,
+        kind: Literal["write", "delete", "restore"],
+        target: Entity,
+        caller: Caller,
+        request: str | None,
+    ) -> Written:
+        told, intent = _intent(caller, None, request)
+        self._registry.note(room, Op(kind, target, caller.identity.user_id, time(), intent=intent))
+        return _written(await told)
+
+    async def _once(
+        self, caller: Caller, request: str | None, key: RoomKey, write: Callable[[], Awaitable[Written]]
+    ) -> Written:
+        """Do a named write once, however often it is asked for."""
+        if request is None:
+            return await write()
+        if not 0 < len(request) <= MAX_REQUEST or not request.isascii():
+            raise InvalidRequest(f"a request's name is an ASCII text of 1 to {MAX_REQUEST} characters")
+        name = (key.project, request)
+        waiting = self._requests.get(name)
+        if waiting is not None:
+            return await asyncio.shield(waiting)
+        done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._requests[name] = done
+        try:
+            known = await self._storage.request(*name)
+            if known is None:
+                written = await write()
+            else:
+                if (known[0].collection, caller.identity.project) != (key.collection, key.project):
+                    raise InvalidRequest("a request of this name wrote something else")
+                row = await self._storage.entity(known[0])
+                if row is None:
+                    raise NotFound(f"there is no {key.name}")
+                await self._authorize(caller, known[0], Access.READ, row.data)
+                written = Written(data=row.data, version=row.version)
+            done.set_result(written)
+            return written
+        except BaseException as error:
+            done.set_exception(error if isinstance(error, Exception) else InvalidRequest("given up"))
+            raise
+        finally:
+            del self._requests[name]
+
+    def _check(self, key: RoomKey, fields: Mapping[str, Any]) -> None:
+        check_size(fields, len(msgspec.json.encode(fields)), self._max_entity_bytes)
+        self._schema.check(key.project, key.collection, fields)
+
+    # reading
+
+    async def find_by_id(
+        self,
+        caller: Caller,
+        collection: str,
+        entity: str,
+        *,
+        content: bool = False,
+        version: int | None = None,
+        at: str | None = None,
+        include_permissions: bool = False,
+    ) -> Found:
+        """One entity, now or as of a version or moment. Raises :class:`NotFound`, :class:`EntityDeleted`."""
+        key = self._key(caller, collection, entity)
+        row = await self._storage.entity(key)
+        access = await self._authorize(caller, key, Access.READ, row.data if row is not None else None)
+        if row is None:
+            raise NotFound(f"there is no {key.name}")
+        permissions = _permissions(access) if include_permissions else None
+        if version is None and at is None:
+            if row.deleted:
+                raise EntityDeleted(f"{key.name} was deleted")
+            roots = await self._documents.content(key, None) if content else None
+            return Found(data=row.data, version=row.version, content=roots, permissions=permissions)
+        if version is not None and at is not None:
+            raise InvalidRequest("version or at, not both")
+        seq, then = await self._storage.seq_at(key, version=version, at=None if at is None else _moment(at))
+        await self._authorize(caller, key, Access.READ, then.event.data)
+        roots = await self._documents.content(key, seq) if content else None
+        event = then.event
+        return Found(
+            data=event.data,
+            version=event.version,
+            deleted=event.type == "deleted",
+            content=roots,
+            permissions=permissions,
+        )
+
+    async def find_many(
+        self,
+        caller: Caller,
+        collection: str,
+        query: Mapping[str, Any],
+        *,
+        fields: Sequence[str] | None = None,
+        include_permissions: bool = False,
+    ) -> FoundMany:
+        """The rows of a query that this caller may see, at most 10,000. ``fields``: only these members, and ``id``."""
+        wanted = await self.query(caller, collection, query)
+        found = await self._storage.find(caller.identity.project, collection, wanted)
+        rows = found.rows
+        full = wanted.limit is not None and len(rows) == wanted.limit and rows
+        return FoundMany(
+            rows=[select(row.data, fields) for row in rows],
+            versions=[row.version for row in rows],
+            next=page_after(rows[-1].data, wanted.order_by) if full else None,
+            permissions=[await self._permissions_of(caller, row) for row in rows] if include_permissions else None,
+        )
+
+    async def count(self, caller: Caller, collection: str, query: Mapping[str, Any]) -> int:
+        """How many rows of a query this caller may see, whatever its ``limit``."""
+        wanted = await self.query(caller, collection, query)
+        return await self._storage.count(caller.identity.project, collection, wanted)
+
+    async def query(self, caller: Caller, collection: str, raw: Mapping[str, Any]) -> Query:
+        """A query as this caller may ask it: with the row filter of its rights. Raises :class:`InvalidRequest`."""
+        _check_collection(collection)
+        query = parse_query(raw)
+        where = conjoin(query.where, await self.visible(caller, collection))
+        limit = MAX_ROWS if query.limit is None else min(query.limit, MAX_ROWS)
+        return Query(where, query.order_by, limit, query.offset, query.after)
+
+    async def history(
+        self, caller: Caller, collection: str, entity: str, *, limit: int = 50, before: int | None = None
+    ) -> list[EntityEvent]:
+        """Events of an entity, the newest first."""
+        key = self._key(caller, collection, entity)
+        row = await self._storage.entity(key)
+        await self._authorize(caller, key, Access.READ, row.data if row is not None else None)
+        versions = await self._storage.history(key, before=before, limit=min(max(limit, 1), 1000))
+        where = compile_where(await self.visible(caller, collection))
+        return [version.event for version in versions if where(version.event.data)]
+
+    # rights
+
+    async def visible(self, caller: Caller, collection: str) -> Condition:
+        """Which rows of a collection this caller may see. Raises :class:`PermissionDenied` if none ever."""
+        _check_collection(collection)
+        condition = await self._hooks.visible(caller.identity, collection)
+        if condition is None:
+            raise PermissionDenied(f"this identity may not list {collection}")
+        return condition
+
+    async def access(self, caller: Caller, collection: str, entity: str) -> Access:
+        """What this caller may do with one entity as it is now."""
+        key = self._key(caller, collection, entity)
+        row = await self._storage.entity(key)
+        return await self._hooks.authorize_row(caller.identity, key, row.data if row is not None else None)
+
+    async def _admit(self, caller: Caller, key: RoomKey, wanted: Access) -> None:
+        """Before a room is opened for somebody: may they do this, with the entity as it is in the record?"""
+        if await self._hooks.authorize_row(caller.identity, key, None) < wanted:
+            row = await self._storage.entity(key)
+            await self._authorize(caller, key, wanted, row.data if row is not None else None)
+
+    async def _authorize(self, caller: Caller, key: RoomKey, wanted: Access, data: Mapping[str, Any] | None) -> Access:
+        access = await self._hooks.authorize_row(caller.identity, key, data)
+        if access < Access.READ:
+            raise PermissionDenied(f"this identity may not see {key.name}")
+        if access < wanted:
+            raise PermissionDenied(f"this identity may not write {key.name}")
+        return access
+
+    async def _permissions_of(self, caller: Caller, row: EntityRow) -> dict[str, bool]:
+        return _permissions(await self._hooks.authorize_row(caller.identity, row.key, row.data))
+
+    def _key(self, caller: Caller, collection: str, entity: str) -> RoomKey:
+        _check_collection(collection)
+        if not is_part(entity):
+            raise InvalidName("an id has 1-128 characters of [A-Za-z0-9_.:-]")
+        return RoomKey(caller.identity.project, collection, entity)
+
+
+_NOTHING = object()
+
+
+def select(data: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:
+    """Only these members of an entity's data, and its ``id``."""
+    if fields is None:
+        return data
+    return {"id": data["id"], **{name: data[name] for name in fields if name in data}}
+
+
+def _check_collection(collection: str) -> None:
+    if not is_part(collection):
+        raise InvalidName("a collection has 1-128 characters of [A-Za-z0-9_.:-]")
+
+
+def _permissions(access: Access) -> dict[str, bool]:
+    return {"read": access >= Access.READ, "write": access >= Access.WRITE}
+
+
+def _intent(caller: Caller, version: int | None, request: str | None) -> tuple[asyncio.Future[Told], Intent]:
+    told: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+
+    def tell(what: Told) -> None:
+        if not told.done():
+            told.set_result(what)
+
+    return told, Intent(caller.writer, tell, version, request)
+
+
+def _written(told: Told) -> Written:
+    return Written(data=told.data, version=told.version, conflicts=told.conflicts)
+
+
+def _moment(text: str) -> float:
+    from datetime import datetime
+
+    known = canonical(text)
+    if known is None:
+        raise InvalidRequest("at is an RFC 3339 point in time")
+    return datetime.fromisoformat(known).timestamp()
+
+
+def _ignore() -> None:
+    """What is waited for is the event."""

@@ -1,0 +1,78 @@
+"""Where an entity lives: in the map ``fields`` of its own document, or as a child of a map in another one.
+
+An update that writes it is made here, byte by byte: the gate knows all that is needed, and no document is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from collab.entities.bridge import FIELDS
+from collab.entities.entity import Entity
+from collab.errors import InvalidName
+from collab.names import RoomKey, is_part
+from collab.rooms.room import Room
+from collab.wire.fields import encode_child, encode_fields
+
+
+class Mapped(NamedTuple):
+    """A collection lives inside documents of another one."""
+
+    collection: str
+    root: str
+
+
+class Place(NamedTuple):
+    """``room`` is the document; ``child`` is the key in its map ``root``, ``None`` for the document's own fields."""
+
+    key: RoomKey
+    room: RoomKey
+    root: str = FIELDS
+    child: str | None = None
+
+    def exists(self, room: Room) -> bool:
+        """Whether the entity is there, as far as writes were accepted."""
+        if self.child is None:
+            return room.bridge.exists
+        return room.bridge.child(self.key).alive
+
+    def entity(self, room: Room) -> Entity:
+        """Its state."""
+        return room.bridge.main if self.child is None else room.bridge.child(self.key)
+
+    def writing(self, room: Room, fields: Mapping[str, Any], unset: Collection[str]) -> bytes:
+        """An update that sets and removes fields, and brings a child into being that is not there."""
+        gate, client = room.gate, room.server_client_id
+        clock = gate.state.get(client, 0)
+        heads = gate.heads(self.root, self.child)
+        if self.child is None:
+            return encode_fields(client, clock, self.root, fields, unset, heads)
+        item = gate.head(self.root, self.child)
+        if not self.exists(room):
+            return encode_child(client, clock, self.root, self.child, fields, item)
+        return encode_fields(client, clock, self.root, fields, unset, heads, item)
+
+    def deleting(self, room: Room) -> bytes:
+        """An update that removes the child."""
+        assert self.child is not None
+        client = room.server_client_id
+        clock = room.gate.state.get(client, 0)
+        return encode_fields(client, clock, self.root, {}, [self.child], room.gate.heads(self.root))
+
+
+class Places:
+    """``mapping(project, collection)`` says which collection lives inside which."""
+
+    def __init__(self, mapping: Callable[[str, str], Mapped | None]) -> None:
+        self._mapping = mapping
+
+    def of(self, key: RoomKey) -> Place:
+        """Where ``key`` lives. Raises :class:`collab.errors.InvalidName` if it does not say in which document."""
+        mapping = self._mapping(key.project, key.collection)
+        if mapping is None:
+            return Place(key, key)
+        document, colon, child = key.id.partition(":")
+        if not colon or not child or not is_part(document):
+            raise InvalidName(f"an id in {key.collection} is <id of one of {mapping.collection}>:<key>")
+        return Place(key, RoomKey(key.project, mapping.collection, document), mapping.root, child)

@@ -1,0 +1,152 @@
+/** Messages of `/realtime`, as docs/protocol.md numbers them. The twin of `collab/wire/realtime.py`. */
+import type { WireError } from "./errors.js"
+import type { Conflict, Data, EntityEvent, Query } from "./types.js"
+
+export const VERSION = 1
+
+export type Target =
+  | { kind: "entities"; collection: string; entity?: string; fields?: string[]; includePermissions?: boolean; cursor?: string }
+  | { kind: "rows"; collection: string; query?: Query; fields?: string[]; includePermissions?: boolean }
+  | { kind: "custom"; event: string; cursor?: string }
+  | { kind: "system"; event: string }
+  | { kind: "analytics"; metric: string }
+  | { kind: "presence"; room: string }
+
+/** What is answered by one `reply` or `failure` with the same `id`. */
+export type Request =
+  | { type: "authenticate"; token: string; userId?: string }
+  | { type: "create"; collection: string; data: Data; entity?: string; request?: string }
+  | {
+      type: "update"
+      collection: string
+      entity: string
+      changes: Data
+      unset?: string[]
+      version?: number
+      onConflict?: "merge" | "reject"
+      request?: string
+    }
+  | { type: "delete"; collection: string; entity: string; request?: string }
+  | { type: "restore"; collection: string; entity: string; version?: number; request?: string }
+  | {
+      type: "findById"
+      collection: string
+      entity: string
+      content?: boolean
+      version?: number
+      at?: string
+      includePermissions?: boolean
+    }
+  | { type: "findMany"; collection: string; query?: Query; fields?: string[]; includePermissions?: boolean }
+  | { type: "count"; collection: string; query?: Query }
+  | { type: "history"; collection: string; entity: string; limit?: number; before?: number }
+  | { type: "schema" }
+  | { type: "subscribe"; subscriptions: { sub: number; target: Target }[] }
+  | { type: "unsubscribe"; subs: number[] }
+  | { type: "emit"; event: Data }
+  | { type: "joinChannel" | "leaveChannel"; channel: string }
+  | { type: "joinPresence" | "updatePresence"; room: string; state: Data }
+  | { type: "leavePresence"; room: string }
+
+export type ClientMessage =
+  | {
+      type: "hello"
+      protocol: number
+      projectId?: string
+      apiKey?: string
+      userId?: string
+      token?: string
+      maxSubscriptions?: number
+      maxEventsPerSecond?: number
+    }
+  | { type: "ping" }
+  | (Request & { id: number })
+
+export interface Step {
+  op: "enter" | "leave" | "move" | "change"
+  id: string
+  index?: number
+  data?: Data
+  set?: Data
+  unset?: string[]
+  version?: number
+}
+
+export interface WirePerson {
+  key: string
+  userId?: string
+  name?: string
+  state?: Data
+  states?: Data[]
+}
+
+export interface Written {
+  data: Data
+  version: number
+  conflicts: Conflict[]
+}
+
+export interface Subscribed {
+  sub: number
+  cursor?: string
+  recovered?: boolean
+  error?: WireError
+}
+
+export type ServerMessage =
+  | {
+      type: "welcome"
+      protocol: number
+      projectId: string
+      userId: string | null
+      session: string
+      cursor: string
+      heartbeatSeconds: number
+      limits: { maxSubscriptions: number; maxEventsPerSecond: number; maxMessageBytes: number }
+    }
+  | { type: "pong" }
+  | { type: "reply"; id: number; result?: unknown }
+  | { type: "failure"; error: WireError; id?: number; sub?: number }
+  | { type: "event"; subs: number[]; cursor: string; event: EntityEvent; permissions?: Permissions }
+  | { type: "rows"; sub: number; rows: Data[]; versions: number[]; permissions?: Permissions[] }
+  | { type: "diff"; sub: number; steps: Step[] }
+  | { type: "custom"; subs: number[]; cursor: string; event: Data & { type: string } }
+  | { type: "system"; subs: number[]; event: Data & { type: string } }
+  | { type: "metric"; subs: number[]; value: number }
+  | { type: "presence"; subs: number[]; count: number; people: WirePerson[]; left?: string[]; complete?: boolean }
+
+export interface Permissions {
+  read: boolean
+  write: boolean
+}
+
+/** How messages travel: JSON in text frames, or MessagePack in binary frames behind one zero byte. */
+export interface Codec {
+  encode(message: ClientMessage): string | Uint8Array<ArrayBuffer>
+  decode(frame: string | Uint8Array): ServerMessage
+}
+
+export const json: Codec = {
+  encode: (message) => JSON.stringify(message),
+  decode: (frame) => JSON.parse(frame as string) as ServerMessage,
+}
+
+/** The MessagePack codec, loaded only by those who ask for it. */
+export async function messagePack(): Promise<Codec> {
+  const { decode, encode } = await import("@msgpack/msgpack")
+  return {
+    encode(message) {
+      // through JSON, so that dates and what else knows toJSON mean the same in both forms
+      const body = encode(JSON.parse(JSON.stringify(message)))
+      const frame = new Uint8Array(body.length + 1)
+      frame.set(body, 1)
+      return frame
+    },
+    decode: (frame) => decode((frame as Uint8Array).subarray(1)) as ServerMessage,
+  }
+}
+
+/** Whether a binary frame carries a message, and not a Yjs document's (those begin with the length of a name). */
+export function isMessage(frame: string | Uint8Array): boolean {
+  return typeof frame === "string" || frame[0] === 0
+}
