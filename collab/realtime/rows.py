@@ -1,0 +1,96 @@
+"""Rows of a query as they stand, and the fewest steps from one list of them to another."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from collab.wire.realtime import Step
+
+
+class Row(NamedTuple):
+    """One entity. ``data`` is shared with whoever else was told of it and is never changed; ``key`` is its place."""
+
+    key: Any
+    data: dict[str, Any]
+    version: int
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two JSON values are the same, also in type: ``1`` is neither ``True`` nor ``1.0``."""
+    if left is right:
+        return True
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(value, right[name]) for name, value in left.items())
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right)
+
+
+def change(before: Row, after: Row) -> Step | None:
+    """What of a row became different, without its place; ``None`` if nothing did."""
+    old, new = before.data, after.data
+    changed = {name: value for name, value in new.items() if name not in old or not same(old[name], value)}
+    unset = tuple(name for name in old if name not in new)
+    if not changed and not unset and before.version == after.version:
+        return None
+    return Step(op="change", id=new["id"], set=changed or None, unset=unset or None, version=after.version)
+
+
+def enter(row: Row, index: int) -> Step:
+    """A row that comes into the list, to stand at ``index``."""
+    return Step(op="enter", id=row.data["id"], index=index, data=row.data, version=row.version)
+
+
+def leave(row: Row) -> Step:
+    """A row that goes out of the list."""
+    return Step(op="leave", id=row.data["id"])
+
+
+def difference(before: Sequence[Row], after: Sequence[Row]) -> list[Step]:
+    """The fewest steps from ``before`` to ``after``: first who leaves, then who moves, enters, and changes."""
+    old = {row.data["id"]: row for row in before}
+    new = {row.data["id"]: row for row in after}
+    steps = [leave(row) for name, row in old.items() if name not in new]
+    steps += _moves([name for name in old if name in new], [name for name in new if name in old])
+    steps += [enter(row, index) for index, row in enumerate(after) if row.data["id"] not in old]
+    changes = (change(row, new[name]) for name, row in old.items() if name in new)
+    return steps + [step for step in changes if step is not None]
+
+
+def _moves(before: list[str], after: list[str]) -> list[Step]:
+    """The same names in another order: all move but those of the longest part that keeps its order."""
+    if before == after:
+        return []
+    place = {name: index for index, name in enumerate(before)}
+    stays = {after[index] for index in _longest_rising([place[name] for name in after])}
+    steps = []
+    for index, name in enumerate(after):
+        if name in stays:
+            continue
+        before.remove(name)
+        at = before.index(after[index - 1]) + 1 if index else 0
+        before.insert(at, name)
+        steps.append(Step(op="move", id=name, index=at))
+    return steps
+
+
+def _longest_rising(numbers: Sequence[int]) -> list[int]:
+    """Indices of a longest rising subsequence."""
+    ends: list[int] = []  # the smallest number that a rising subsequence of each length ends with
+    at: list[int] = []  # its index
+    previous: list[int] = []
+    for index, number in enumerate(numbers):
+        length = bisect_left(ends, number)
+        previous.append(at[length - 1] if length else -1)
+        ends[length : length + 1] = [number]
+        at[length : length + 1] = [index]
+    found = []
+    index = at[-1] if at else -1
+    while index >= 0:
+        found.append(index)
+        index = previous[index]
+    return found[::-1]
