@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from base64 import urlsafe_b64decode
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from collab.access.identity import Access
-from collab.errors import CollabError, InternalError, InvalidRequest, PermissionDenied, TooLarge
+from collab.errors import InvalidRequest, PermissionDenied
 from collab.rooms.handle import RoomHandle
 from collab.server.admission import own_path
+from collab.server.answers import answers, read_body
 
 if TYPE_CHECKING:
     from collab.server.app import Collab
 
-log = logging.getLogger(__name__)
-
 UPDATE_TYPE = "application/octet-stream"
-
-_MOST_DISCARDED = 16 * 1024 * 1024  # bytes of a refused body
-
-Handler = Callable[[HttpRequest], Awaitable[Response]]
 
 
 def build(collab: Collab, pages: Path | None) -> Starlette:
@@ -60,59 +52,19 @@ def build(collab: Collab, pages: Path | None) -> Starlette:
 
     async def write(request: HttpRequest) -> Response:
         room, user_id = await _admit(collab, request, Access.WRITE)
-        await room.apply(await _body(request, collab.settings.max_message_bytes), user_id)
+        await room.apply(await read_body(request, collab.settings.max_message_bytes), user_id)
         return Response(status_code=204)
 
     routes: list[BaseRoute] = [
-        Route("/healthz", _answers(healthz)),
-        Route("/readyz", _answers(readyz)),
-        Route("/metrics", _answers(metrics)),
-        Route("/rooms/{name:path}", _answers(read), methods=["GET"]),
-        Route("/rooms/{name:path}", _answers(write), methods=["POST"]),
+        Route("/healthz", answers(healthz)),
+        Route("/readyz", answers(readyz)),
+        Route("/metrics", answers(metrics)),
+        Route("/rooms/{name:path}", answers(read), methods=["GET"]),
+        Route("/rooms/{name:path}", answers(write), methods=["POST"]),
     ]
     if pages is not None:
         routes.append(Mount("/", StaticFiles(directory=pages, html=True)))
     return Starlette(routes=routes)
-
-
-def _answers(handler: Handler) -> Handler:
-    async def answer(request: HttpRequest) -> Response:
-        try:
-            return await handler(request)
-        except CollabError as error:
-            return await _refuse(request, error)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.url.path)
-            return await _refuse(request, InternalError("the request could not be served"))
-
-    return answer
-
-
-async def _refuse(request: HttpRequest, error: CollabError) -> Response:
-    """The answer that tells an error.
-
-    What is left of the body is read first: a connection that is closed over unread bytes takes the answer along.
-    """
-    left = _MOST_DISCARDED
-    try:
-        async for chunk in request.stream():
-            left -= len(chunk)
-            if left < 0:
-                break
-    except (RuntimeError, ClientDisconnect):  # it was read already, or nobody waits for the answer
-        pass
-    body = {
-        "code": error.code,
-        "message": error.message,
-        "details": error.details,
-        "retryable": error.retryable,
-    }
-    headers = {"retry-after": "1"} if error.retryable else {}
-    if error.http_status == 401:
-        headers["www-authenticate"] = "Bearer"
-    if left < 0:
-        headers["connection"] = "close"
-    return JSONResponse({"error": body}, error.http_status, headers)
 
 
 async def _admit(collab: Collab, request: HttpRequest, wanted: Access) -> tuple[RoomHandle, str | None]:
@@ -122,17 +74,6 @@ async def _admit(collab: Collab, request: HttpRequest, wanted: Access) -> tuple[
     if admitted.access < wanted:
         raise PermissionDenied("this identity may not do that")
     return collab.handle(admitted.key), admitted.identity.user_id
-
-
-async def _body(request: HttpRequest, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge("the update is too large", limit=limit)
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _accepted(accept: str) -> str:
