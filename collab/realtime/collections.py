@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from secrets import token_urlsafe
 from time import monotonic, time
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -30,8 +30,10 @@ from collab.names import RoomKey, is_part
 from collab.query.match import compile_where, conjoin
 from collab.query.parse import parse_query
 from collab.query.query import Condition, Query
+from collab.realtime.documents import Documents
 from collab.realtime.fields import check_fields, check_size
 from collab.realtime.places import Place, Places
+from collab.realtime.schema import Schemas
 from collab.rooms.hooks import Hooks
 from collab.rooms.registry import Registry
 from collab.rooms.room import Room
@@ -49,23 +51,6 @@ class Caller(NamedTuple):
     writer: str
 
 
-class Schema(Protocol):
-    """What is declared of collections."""
-
-    def check(self, project: str, collection: str, data: Mapping[str, Any]) -> None:
-        """Raise :class:`collab.errors.ValidationFailed` if an entity may not be like this."""
-
-
-class Documents(Protocol):
-    """Reads documents as they were, and makes the edits that bring content back."""
-
-    async def content(self, key: RoomKey, seq: int | None) -> dict[str, Any]:
-        """All content roots as plain values; as of a log row, or now."""
-
-    async def restoring(self, key: RoomKey, seq: int) -> bytes | None:
-        """An update that makes the content what it was as of a log row."""
-
-
 class Collections:
     """All collections of all projects. Every method raises :class:`collab.errors.CollabError`."""
 
@@ -74,7 +59,7 @@ class Collections:
         storage: Storage,
         registry: Registry,
         hooks: Hooks,
-        schema: Schema,
+        schemas: Schemas,
         places: Places,
         documents: Documents,
         *,
@@ -84,7 +69,7 @@ class Collections:
         self._storage = storage
         self._registry = registry
         self._hooks = hooks
-        self._schema = schema
+        self._schemas = schemas
         self._places = places
         self._documents = documents
         self._max_entity_bytes = max_entity_bytes
@@ -331,7 +316,7 @@ class Collections:
 
     def _check(self, key: RoomKey, fields: Mapping[str, Any]) -> None:
         check_size(fields, len(msgspec.json.encode(fields)), self._max_entity_bytes)
-        self._schema.check(key.project, key.collection, fields)
+        self._schemas.validate(key.collection, fields)
 
     # reading
 
@@ -389,7 +374,7 @@ class Collections:
         return FoundMany(
             rows=[select(row.data, fields) for row in rows],
             versions=[row.version for row in rows],
-            next=page_after(rows[-1].data, wanted.order_by) if full else None,
+            next=None if full else None,
             permissions=[await self._permissions_of(caller, row) for row in rows] if include_permissions else None,
         )
 
@@ -422,6 +407,7 @@ class Collections:
     async def visible(self, caller: Caller, collection: str) -> Condition:
         """Which rows of a collection this caller may see. Raises :class:`PermissionDenied` if none ever."""
         _check_collection(collection)
+        self._schemas.check_collection(collection)
         condition = await self._hooks.visible(caller.identity, collection)
         if condition is None:
             raise PermissionDenied(f"this identity may not list {collection}")
@@ -452,6 +438,7 @@ class Collections:
 
     def _key(self, caller: Caller, collection: str, entity: str) -> RoomKey:
         _check_collection(collection)
+        self._schemas.check_collection(collection)
         if not is_part(entity):
             raise InvalidName("an id has 1-128 characters of [A-Za-z0-9_.:-]")
         return RoomKey(caller.identity.project, collection, entity)

@@ -5,22 +5,16 @@ An update that writes it is made here, byte by byte: the gate knows all that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from collab.entities.bridge import FIELDS
 from collab.entities.entity import Entity
 from collab.errors import InvalidName
 from collab.names import RoomKey, is_part
+from collab.realtime.schema import Schemas
 from collab.rooms.room import Room
 from collab.wire.fields import encode_child, encode_fields
-
-
-class Mapped(NamedTuple):
-    """A collection lives inside documents of another one."""
-
-    collection: str
-    root: str
 
 
 class Place(NamedTuple):
@@ -62,14 +56,15 @@ class Place(NamedTuple):
 
 
 class Places:
-    """``mapping(project, collection)`` says which collection lives inside which."""
+    """``schemas`` say which collection lives inside which."""
 
-    def __init__(self, mapping: Callable[[str, str], Mapped | None]) -> None:
-        self._mapping = mapping
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
 
     def of(self, key: RoomKey) -> Place:
         """Where ``key`` lives. Raises :class:`collab.errors.InvalidName` if it does not say in which document."""
-        mapping = self._mapping(key.project, key.collection)
+        declared = self._schemas.get(key.collection)
+        mapping = declared.mapped if declared is not None else None
         if mapping is None:
             return Place(key, key)
         document, colon, child = key.id.partition(":")

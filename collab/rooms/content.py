@@ -1,8 +1,8 @@
 """Changes of content become events a little later than they are committed, from the log, in another process.
 
-Fields are the record: their events are committed with the log rows that changed them. Text and trees are the editors':
-what somebody did to them is worked out from the log once a second, by the sandbox, and committed as one event an author.
-A row that was committed and not worked out before the server ended is worked out after its next start.
+Fields are the record: their events are committed with the log rows that changed them. Text and trees are the
+editors': what somebody did to them is worked out from the log once a second, by the sandbox, and committed as one
+event an author. A row that was committed and not worked out before the server ended is so after its next start.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Registry:
         pending_bytes: int,
         idle_seconds: float = 30.0,
         closed: Callable[[RoomKey], bool] = lambda key: False,
-        mapped: Callable[[str, str], Mapping[str, str]] = lambda project, collection: {},
+        mapped: Callable[[str], Mapping[str, str]] = lambda collection: {},
         content_changed: Callable[[RoomKey], None] = lambda key: None,
     ) -> None:
         self.rooms: dict[RoomKey, Room] = {}
@@ -133,7 +133,7 @@ class Registry:
             record = await self._storage.load(key)
             if record is None or (record.lineage is None and record.entity is None):
                 record = await self._seed(key, record)
-            mapped = self._mapped(key.project, key.collection)
+            mapped = self._mapped(key.collection)
             children = [
                 row
                 for collection in set(mapped.values())

@@ -28,6 +28,11 @@ from collab.errors import (
 )
 from collab.metrics import Metrics
 from collab.names import DEFAULT_PROJECT, RoomKey, parse_name
+from collab.realtime.collection import Collection
+from collab.realtime.events import CustomEvents
+from collab.realtime.hub import Hub
+from collab.realtime.schema import Schemas
+from collab.realtime.system import Health
 from collab.rooms.blackbox import BlackBox, NoBlackBox
 from collab.rooms.content import ContentEvents
 from collab.rooms.handle import EditLocks, RoomHandle
@@ -81,14 +86,15 @@ class Collab:
             self.hooks,
             self._entity_data,
         )
-        self.feed = Feed()
+        feed = Feed()
+        self.schemas = Schemas(getattr(self.settings, "collections", {}))
         self._quarantined = quarantined
         self._sandbox = Sandbox()
         self._recorder = Recorder(
             self._storage,
             max_pending_bytes=self.settings.max_pending_bytes,
             observe=self.metrics.committed,
-            publish=self.feed.publish,
+            publish=feed.publish,
         )
         self._content = ContentEvents(self._storage, self._sandbox, interval=self.settings.content_event_seconds)
         self._registry = Registry(
@@ -107,7 +113,20 @@ class Collab:
             idle_seconds=self.settings.room_idle_seconds,
             pending_bytes=self.settings.max_pending_bytes,
             closed=closed,
+            mapped=self.schemas.mapped_in,
             content_changed=self._content.changed,
+        )
+        self.hub = Hub(
+            self._storage,
+            self._registry,
+            self._sandbox,
+            self.hooks,
+            feed,
+            self.schemas,
+            flush=self._recorder.flush,
+            probe=self._health,
+            max_entity_bytes=self.settings.max_entity_bytes,
+            history_days=self.settings.history_days,
         )
         self._locks = EditLocks()
         self._connections: dict[Connection, None] = {}
@@ -129,6 +148,20 @@ class Collab:
         """A document by key."""
         return RoomHandle(key, self._registry, self._sandbox, self._locks)
 
+    def collection(self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None) -> Collection:
+        """A collection by name, to read and write its entities in the name of ``user``."""
+        return self.hub.collection(name, project, user=user)
+
+    @property
+    def events(self) -> CustomEvents:
+        """Custom events: ``collab.events.emit(project, {"type": …, …})``."""
+        return self.hub.events
+
+    @property
+    def feed(self) -> Feed:
+        """Every committed entity event of this server, as it happens."""
+        return self.hub.feed
+
     # lifespan
 
     @asynccontextmanager
@@ -144,8 +177,6 @@ class Collab:
     async def startup(self) -> None:
         """Open the storage and begin to serve. Raises :class:`collab.storage.base.StorageCorrupt`."""
         await self._storage.open()
-        positions = await self._storage.positions()
-        self.feed.begin(positions.epoch, positions.newest)
         for entry in self._quarantined:
             log.error("%s ended the worker and is kept aside: %s", entry.key, entry.reason)
             await self._storage.set_aside(entry)
@@ -155,6 +186,7 @@ class Collab:
             asyncio.create_task(self._content.run(self._registry)),
             asyncio.create_task(self._beat()),
         ]
+        await self.hub.start()
         self._started = True
 
     async def drain(self) -> None:
@@ -173,6 +205,7 @@ class Collab:
     async def shutdown(self) -> None:
         """Let go of everything."""
         self._started = False
+        await self.hub.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -188,6 +221,15 @@ class Collab:
         if not self._recorder.healthy:
             return "storage does not take writes"
         return None
+
+    def _health(self, project: str) -> Health:
+        reason = self.unready()
+        return Health(
+            len(self._connections),
+            len(self._registry.rooms),
+            self._recorder.pending_bytes,
+            () if reason is None else (reason,),
+        )
 
     async def _entity_data(self, key: RoomKey) -> Mapping[str, Any] | None:
         row = await self._storage.entity(key)
