@@ -9,9 +9,10 @@ from enum import IntEnum
 from math import isfinite
 from typing import Any
 
-from collab.dates import canonical
 from collab.errors import InvalidRequest
 from collab.names import RoomKey
+from collab.query.match import compile_where, conjoin
+from collab.query.parse import parse_where
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Scalar
 
 _PATTERN = re.compile(r"[A-Za-z0-9_.:*-]{1,128}/[A-Za-z0-9_.:*-]{1,128}", re.ASCII)
@@ -48,12 +49,7 @@ class Rule:
             raise ValueError("a rule's pattern is collection/id, where * stands for any characters but /")
         if _glob_condition(self.pattern.partition("/")[2]) is None:
             raise ValueError("a rule's pattern for ids has one *, or one at each end")
-        holds = None
-        if self.where is not None:
-            from collab.query.match import compile_where
-
-            holds = compile_where(self.where)
-        object.__setattr__(self, "_holds", holds)
+        object.__setattr__(self, "_holds", None if self.where is None else compile_where(self.where))
 
     def matches(self, key: RoomKey) -> bool:
         """Whether this rule is about entities of that name."""
@@ -72,9 +68,7 @@ class Rule:
         """Which rows of such a collection are meant, as a condition on their ``data``."""
         named = _glob_condition(self.pattern.partition("/")[2])
         assert named is not None
-        if self.where is None:
-            return named
-        return self.where if named == EVERYTHING else And((named, self.where))
+        return named if self.where is None else conjoin(named, self.where)
 
 
 def parse_rules(
@@ -137,8 +131,6 @@ def _parse_rule(pattern: str, rule: Any, user_id: str | None, claims: Mapping[st
         return Rule(pattern, Access[word.upper()])
     if not isinstance(where, Mapping):
         raise ValueError("the where of a rule is an object")
-    from collab.query.parse import parse_where
-
     try:
         return Rule(pattern, Access[word.upper()], parse_where(_fill_in(where, "", user_id, claims)))
     except InvalidRequest as error:
@@ -194,7 +186,7 @@ def _glob_condition(glob: str) -> Condition | None:
     """The condition on ``id`` that is the same as a glob; ``None`` for globs that conditions cannot say."""
     match _STARS.sub("*", glob).split("*"):
         case [whole]:
-            return _exactly(whole)
+            return Compare(_ID, "eq", whole)
         case ["", ""]:
             return EVERYTHING
         case [start, ""]:
@@ -205,7 +197,7 @@ def _glob_condition(glob: str) -> Condition | None:
             # start and end may not share characters: those few texts in which they do are left out
             shared = [start + end[size:] for size in range(1, min(len(start), len(end)) + 1) if _laps(start, end, size)]
             ends = (Compare(_ID, "startsWith", start), Compare(_ID, "endsWith", end))
-            return And((*ends, *(Not(_exactly(text)) for text in shared)))
+            return And((*ends, *(Not(Compare(_ID, "eq", text)) for text in shared)))
         case ["", middle, ""]:
             return Compare(_ID, "contains", middle)
     return None
@@ -213,11 +205,3 @@ def _glob_condition(glob: str) -> Condition | None:
 
 def _laps(start: str, end: str, size: int) -> bool:
     return start[len(start) - size :] == end[:size]
-
-
-def _exactly(text: str) -> Condition:
-    moment = canonical(text)
-    if moment is None:
-        return Compare(_ID, "eq", text)
-    # an id that reads as a point in time equals all its spellings: it must also be this one
-    return And((Compare(_ID, "eq", moment), Compare(_ID, "startsWith", text), Compare(_ID, "endsWith", text)))

@@ -79,17 +79,31 @@ class Admission:
         )
         return Request(found.token, headers, query, address)
 
+    async def identify(self, request: Request) -> Identity:
+        """Who sends a request. An API key may come beside a user's token, in ``X-API-Key``.
+
+        Raises :class:`CollabError`.
+        """
+        try:
+            identity = await self._hooks.authenticate(request)
+        except CollabError:
+            raise
+        except Exception as error:
+            log.exception("a hook failed")
+            raise InternalError("the request could not be checked") from error
+        if identity is not None:
+            return identity
+        if self._asks_itself and self._authenticator.is_open:
+            raise AuthenticationFailed("a credential is required")
+        return self._authenticator.authenticate(request.token, time(), request.headers.get("x-api-key"))
+
     async def admit(self, request: Request, name: str) -> Admitted:
         """Identify a request and look up its rights on ``name``.
 
         Raises :class:`CollabError`. What may not be read does not differ from what is not there.
         """
+        identity = await self.identify(request)
         try:
-            identity = await self._hooks.authenticate(request)
-            if identity is None:
-                if self._asks_itself and self._authenticator.is_open:
-                    raise AuthenticationFailed("a credential is required")
-                identity = self._authenticator.authenticate(request.token, time())
             key = parse_name(identity.project, name)
             access = await self._hooks.authorize_row(identity, key, None)
             if access < Access.WRITE and any(rule.where is not None for rule in identity.rules):

@@ -10,6 +10,7 @@ from hmac import digest
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -336,6 +337,82 @@ def test_the_claim_access_is_read_in_order() -> None:
 )
 def test_rights_that_make_no_sense_are_refused_as_a_whole(access: object) -> None:
     assert "access" in refused(HS, mint(access=access))
+
+
+def test_the_claim_access_may_hold_conditions_on_rows() -> None:
+    access = {"tasks/*": {"access": "write", "where": {"owner": "$userId", "team": {"in": "$claims.teams"}}}}
+    identity = HS.authenticate(mint(access=access, teams=["red"]), NOW)
+    task = RoomKey("default", "tasks", "t")
+    assert identity.access_to_row(task, {"id": "t", "owner": "ada", "team": "red"}) is Access.WRITE
+    assert identity.access_to_row(task, {"id": "t", "owner": "bob", "team": "red"}) is Access.NONE
+    assert identity.access_to_row(task, {"id": "t", "owner": "ada", "team": "blue"}) is Access.NONE
+    assert "claim" in refused(HS, mint(access=access))
+    assert "where" in refused(HS, mint(access={"tasks/*": {"access": "read", "where": {"owner": {"near": 1}}}}))
+
+
+def test_an_issuers_rules_may_name_the_user_of_each_token() -> None:
+    rules = {"tasks/*": {"access": "read", "where": {"owner": "$userId", "level": "$claims.level"}}}
+    trusting = Authenticator(issuers=[msgspec.convert(msgspec.to_builtins(issuer()) | {"rules": rules}, Issuer)])
+    task = RoomKey("default", "tasks", "t")
+    row = {"id": "t", "owner": "bob", "level": 3}
+    assert trusting.authenticate(mint(sub="bob", level=3), NOW).access_to_row(task, row) is Access.READ
+    assert trusting.authenticate(mint(level=3), NOW).access_to_row(task, row) is Access.NONE
+
+
+def test_an_api_keys_rules_may_name_its_user() -> None:
+    table = {"key": "service-key-0001", "rules": {"tasks/*": {"access": "read", "where": {"owner": "$userId"}}}}
+    robot = Authenticator(keys=[msgspec.convert(table | {"user_id": "robot"}, ApiKey)])
+    task = RoomKey("default", "tasks", "t")
+    identity = robot.authenticate("service-key-0001", NOW)
+    assert identity.access_to_row(task, {"id": "t", "owner": "robot"}) is Access.READ
+    with pytest.raises(msgspec.ValidationError, match="no user"):
+        msgspec.convert(table, ApiKey)
+
+
+# channels
+
+
+def test_a_credential_may_grant_channels() -> None:
+    assert HS.authenticate(mint(channels=["team_1", "team_2", "team_1"]), NOW).channels == ("team_1", "team_2")
+    assert HS.authenticate(mint(), NOW).channels == ()
+    key = ApiKey(key="service-key-0001", rules={}, channels=["team_1"])
+    assert Authenticator(keys=[key]).authenticate("service-key-0001", NOW).channels == ("team_1",)
+
+
+@pytest.mark.parametrize(
+    "channels", ["team_1", None, [1], [""], ["x" * 256], ["\ud800"], {"team_1": True}, [f"c{n}" for n in range(257)]]
+)
+def test_channels_that_make_no_sense_are_refused(channels: object) -> None:
+    assert "channels" in refused(HS, mint(channels=channels))
+
+
+# an API key beside a user's token
+
+
+BOTH = Authenticator(
+    [ApiKey(key="service-key-0001", rules={"*/*": "write"}), ApiKey(key="service-key-0002", project="acme", rules={})],
+    [issuer()],
+)
+
+
+def test_beside_an_api_key_the_token_says_who_and_what() -> None:
+    identity = BOTH.authenticate(mint(access={"tasks/*": "read"}), NOW, "service-key-0001")
+    assert identity.user_id == "ada"
+    assert identity.access_to(RoomKey("default", "tasks", "1")) is Access.READ
+
+
+def test_an_api_key_alone_is_the_token() -> None:
+    assert BOTH.authenticate(None, NOW, "service-key-0002").project == "acme"
+
+
+def test_both_credentials_must_be_good_and_of_one_project() -> None:
+    for token, key in ((mint(), "service-key-0003"), (None, "service-key-0003"), (mint(exp=1), "service-key-0001")):
+        with pytest.raises(AuthenticationFailed):
+            BOTH.authenticate(token, NOW, key)
+    with pytest.raises(AuthenticationFailed, match="different projects"):
+        BOTH.authenticate(mint(), NOW, "service-key-0002")
+    with pytest.raises(AuthenticationFailed):
+        BOTH.authenticate(None, NOW, "k" * (LONGEST_TOKEN + 1))
 
 
 # what nobody should see or suffer
