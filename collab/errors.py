@@ -47,6 +47,11 @@ class CollabError(Exception):
         self.details = details
 
     @property
+    def type(self) -> str:
+        """The ``code``, as handlers of connection errors call it."""
+        return self.code
+
+    @property
     def retryable(self) -> bool:
         """Whether the same request may succeed later."""
         return not 4400 <= self.close_code < 4500

@@ -1,0 +1,68 @@
+"""An operation under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Generic, TypeVar
+
+from anyio import Event
+
+from collab.errors import CollabError
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Call(Generic[T_co]):
+    """A request that was made already. ``await`` it for its result; it goes on if nobody does.
+
+    Its error is raised where it is awaited. Where it is not, ``on_error`` is called with it, or else that of the
+    client. ``entity`` is the id that a write is about.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Any], T_co],
+        *,
+        failed: Callable[[CollabError], None],
+        abandoned: Callable[[], None],
+        entity: str | None = None,
+    ) -> None:
+        self.entity = entity
+        self._read = read
+        self._failed = failed
+        self._abandoned = abandoned
+        self._done = Event()
+        self._result: T_co | None = None
+        self._error: CollabError | None = None
+        self._awaited = False
+
+    @property
+    def done(self) -> bool:
+        """Whether there is a result, or an error."""
+        return self._done.is_set()
+
+    def resolve(self, result: Any, error: CollabError | None) -> None:
+        """The answer has come."""
+        if error is None:
+            try:
+                self._result = self._read(result)
+            except CollabError as unreadable:
+                error = unreadable
+        self._error = error
+        self._done.set()
+        if error is not None and not self._awaited:
+            self._failed(error)
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        self._awaited = True
+        return self._wait().__await__()
+
+    async def _wait(self) -> T_co:
+        try:
+            await self._done.wait()
+        finally:
+            if not self._done.is_set():
+                self._abandoned()
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]  # which may be None itself

@@ -1,0 +1,80 @@
+"""What a client shows, and when it has to show the next one."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+from binascii import Error as Base64Error
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from collab.client.options import WebSocketOptions
+from collab.errors import CollabError, ConnectionLost
+from collab.wire.realtime import Hello
+
+Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
+"""A JSON web token, or what gives the present one."""
+
+_EARLY_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Credentials:
+    """Which application, which user."""
+
+    project_id: str | None = None
+    api_key: str | None = None
+    user_id: str | None = None
+    token: Token | None = None
+
+    @property
+    def renewable(self) -> bool:
+        """Whether there may be another token."""
+        return callable(self.token)
+
+    async def present(self) -> str | None:
+        """The token of now. Raises :class:`ConnectionLost` if there is none to be had."""
+        if self.token is None or isinstance(self.token, str):
+            return self.token
+        try:
+            got = self.token()
+            return await got if inspect.isawaitable(got) else got
+        except CollabError:
+            raise
+        except Exception as error:
+            raise ConnectionLost(f"no token: {error}") from error
+
+    def hello(self, token: str | None, options: WebSocketOptions) -> Hello:
+        """The greeting."""
+        limits = options.subscription_rate_limit
+        return Hello(
+            project_id=self.project_id,
+            api_key=self.api_key,
+            user_id=self.user_id,
+            token=token,
+            max_subscriptions=limits.max_subscriptions,
+            max_events_per_second=limits.max_events_per_second,
+        )
+
+
+class _Claims(msgspec.Struct):
+    exp: float | None = None
+
+
+def renew_in(token: str | None, wall: float) -> float | None:
+    """Seconds until the next token should be shown, ``wall`` being the time since the epoch; ``None``: never."""
+    parts = (token or "").split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        expires = msgspec.json.decode(claims, type=_Claims).exp
+    except (Base64Error, ValueError, msgspec.MsgspecError):
+        return None
+    if expires is None:
+        return None
+    left = max(expires - wall, 0.0)
+    return max(left - _EARLY_SECONDS, left / 2)

@@ -1,0 +1,207 @@
+"""The conversation about one document: frames in, frames out. Pure but for the document itself.
+
+It is that of a Hocuspocus provider: a token (empty: that of the session), then both sides ask for what they lack.
+Each update, and each answer to the server's question, is confirmed once it is committed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pycrdt
+
+from collab.errors import CollabError, PermissionDenied
+from collab.wire import hocuspocus, yjs
+from presence.lib0 import DecodeError, encode_string, read_string, read_uint
+
+RENEW_SECONDS = 15.0
+"""How often the own awareness state is said again: a room forgets who is silent for twice as long."""
+_MERGE_AT = 64  # merging is quadratic above about a hundred updates
+_NOTHING = b"\x00\x00"
+
+State = Literal["away", "asking", "open", "ended"]
+
+
+class DocumentSync:
+    """Keeps ``doc`` and ``awareness`` in step with a server. ``address`` is the document's name."""
+
+    def __init__(self, address: str, doc: pycrdt.Doc[Any], awareness: pycrdt.Awareness) -> None:
+        self.address = address
+        self.doc = doc
+        self.awareness = awareness
+        self.state: State = "away"
+        self.synced = False  # the server's state is here
+        self.read_only = False
+        self.error: CollabError | None = None
+        self._replies: list[bytes] = []
+        self._edits: list[bytes] = []
+        self._unconfirmed = 0
+        self._answered = False  # the server's question, on this connection
+        self._unsaved = False
+        self._present = False  # the own state is to be said
+        self._renewed = 0.0
+        self._applying = False
+        self._observed = doc.observe(self._changed)
+        self._watching = awareness.observe(self._moved)
+
+    @property
+    def saved(self) -> bool:
+        """Whether every edit that was made here is committed."""
+        return not self._unsaved
+
+    # the link
+
+    def opened(self) -> None:
+        """There is a connection."""
+        if self.state != "ended":
+            self._reset("asking")
+            self._replies.append(self._token())
+
+    def lost(self) -> None:
+        """There is none any more: nobody else is known to be here."""
+        if self.state == "ended":
+            return
+        self._reset("away")
+        others = [client for client in self.awareness.states if client != self.awareness.client_id]
+        for client in others:
+            # whatever clock the others have when we meet again is news
+            self.awareness.meta.pop(client, None)
+        self.awareness.remove_awareness_states(others, "lost")
+
+    def take(self, now: float) -> list[bytes]:
+        """What is to be sent now."""
+        frames, self._replies = self._replies, []
+        if self.state != "open":
+            return frames
+        if self._edits and self._answered:
+            update = self._edits[0] if len(self._edits) == 1 else pycrdt.merge_updates(*self._edits)
+            self._edits.clear()
+            self._unconfirmed += 1
+            frames.append(hocuspocus.update(self.address, update))
+        if self._present:
+            self._present = False
+            self._renewed = now
+            states = self.awareness.encode_awareness_update([self.awareness.client_id])
+            frames.append(hocuspocus.awareness(self.address, states))
+        return frames
+
+    def renew_at(self) -> float | None:
+        """When the own state has to be said again."""
+        if self.state == "open" and self.awareness.get_local_state() is not None:
+            return self._renewed + RENEW_SECONDS
+        return None
+
+    def renew(self) -> None:
+        """Say the own state again."""
+        self.awareness.set_local_state(self.awareness.get_local_state())
+
+    def close(self) -> bytes:
+        """It is not wanted any more. Returns what tells the server."""
+        self._end(None)
+        return encode_string(self.address) + bytes([hocuspocus.CLOSE])
+
+    def received(self, frame: bytes) -> None:
+        """Take a frame in that is about this document. Raises :class:`presence.lib0.DecodeError`."""
+        if self.state in ("away", "ended"):
+            return
+        _, pos = read_string(frame, 0)
+        kind, pos = read_uint(frame, pos)
+        if kind in (hocuspocus.SYNC, hocuspocus.SYNC_REPLY):
+            self._synchronize(yjs.read_sync(frame, pos))
+        elif kind == hocuspocus.AWARENESS:
+            self.awareness.apply_awareness_update(yjs.read_rest(frame, pos), "server")
+        elif kind == hocuspocus.AUTH:
+            self._authenticated(frame, pos)
+        elif kind == hocuspocus.QUERY_AWARENESS:
+            self._present = self.awareness.get_local_state() is not None
+        elif kind == hocuspocus.CLOSE:
+            self._end(PermissionDenied(f"{self.address}: {read_string(frame, pos)[0]}"))
+        elif kind == hocuspocus.SYNC_STATUS:
+            self._confirmed(read_uint(frame, pos)[0] == 1)
+
+    # in detail
+
+    def _reset(self, state: State) -> None:
+        self.state = state
+        self.synced = False
+        self._replies.clear()
+        self._edits.clear()  # what the server lacks is in the answer to its question
+        self._unconfirmed = 0
+        self._answered = False
+        self._present = False
+
+    def _end(self, error: CollabError | None) -> None:
+        if self.state == "ended":
+            return
+        self._reset("ended")
+        self.error = error
+        self.doc.unobserve(self._observed)
+        self.awareness.unobserve(self._watching)
+
+    def _token(self) -> bytes:
+        return encode_string(self.address) + bytes([hocuspocus.AUTH, hocuspocus.TOKEN]) + encode_string("")
+
+    def _authenticated(self, frame: bytes, pos: int) -> None:
+        kind, pos = read_uint(frame, pos)
+        if kind == hocuspocus.TOKEN:  # the server asks for the next one: the session has it
+            self._replies.append(self._token())
+            return
+        text, _ = read_string(frame, pos)
+        if kind == hocuspocus.DENIED:
+            self._end(PermissionDenied(f"{self.address}: {text}"))
+        elif kind == hocuspocus.AUTHENTICATED:
+            self.read_only = text == "readonly"
+            if self.state == "asking":
+                self.state = "open"
+                self._replies.append(hocuspocus.sync_step1(self.address, self.doc.get_state()))
+                self._present = self.awareness.get_local_state() is not None
+
+    def _synchronize(self, message: yjs.SyncMessage) -> None:
+        match message:
+            case yjs.SyncStep1(state_vector=state_vector):
+                self._edits.clear()
+                self._answered = True
+                self._unconfirmed += 1
+                self._replies.append(hocuspocus.sync_step2(self.address, self.doc.get_update(state_vector)))
+            case yjs.SyncStep2(update=update):
+                self._apply(update)
+                self.synced = True
+            case yjs.Update(update=update):
+                self._apply(update)
+            case _:
+                pass
+
+    def _apply(self, update: bytes) -> None:
+        self._applying = True
+        try:
+            self.doc.apply_update(update)
+        except (ValueError, RuntimeError) as error:
+            raise DecodeError(f"not an update: {error}") from None
+        finally:
+            self._applying = False
+
+    def _confirmed(self, saved: bool) -> None:
+        if not saved:
+            self.error = PermissionDenied(f"{self.address}: an edit was refused")
+            return
+        self._unconfirmed -= 1
+        if self._unconfirmed <= 0 and self._answered and not self._edits:
+            self._unsaved = False
+
+    def _changed(self, event: pycrdt.TransactionEvent) -> None:
+        if self._applying or event.update == _NOTHING:
+            return
+        self._unsaved = True
+        if self._answered:
+            self._edits.append(event.update)
+            if len(self._edits) >= _MERGE_AT:
+                self._edits = [pycrdt.merge_updates(*self._edits)]
+
+    def _moved(self, topic: str, change: tuple[dict[str, list[int]], object]) -> None:
+        clients, origin = change
+        mine = self.awareness.client_id
+        if topic != "update" or not any(mine in each for each in clients.values()):
+            return
+        # said by the server, it is a null under a clock that the own state has to go beyond
+        if origin == "local" or self.awareness.get_local_state() is not None:
+            self._present = True
