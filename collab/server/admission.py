@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from collab.access.credentials import Authenticator
+from collab.access.credentials import LONGEST_CLAIM, Authenticator
 from collab.access.handshake import client_address, host_allowed, origin_allowed, token_from
 from collab.access.identity import Access, Identity
 from collab.access.limits import Slots, Strikes
@@ -26,6 +26,7 @@ from collab.errors import (
 from collab.names import RoomKey, parse_name
 from collab.rooms.hooks import Hooks, Request
 from collab.server.settings import Settings
+from collab.wire.realtime import Hello
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,10 @@ class Admission:
 
         Raises :class:`CollabError`. What may not be read does not differ from what is not there.
         """
-        identity = await self.identify(request)
+        return await self.admit_identity(await self.identify(request), name)
+
+    async def admit_identity(self, identity: Identity, name: str) -> Admitted:
+        """The same for somebody who is known already."""
         try:
             key = parse_name(identity.project, name)
             access = await self._hooks.authorize_row(identity, key, None)
@@ -120,6 +124,27 @@ class Admission:
     async def admit_token(self, request: Request, token: str | None, name: str) -> Admitted:
         """The same for a token that came in a message; without one, that of the handshake counts."""
         return await self.admit(replace(request, token=token or request.token), name)
+
+    async def admit_session(self, request: Request, hello: Hello) -> Identity:
+        """Identify who says ``hello`` on a connection that ``request`` opened.
+
+        The API key says which application this is, the token which user; without either the token of the handshake
+        counts. Raises :class:`AuthenticationFailed`, also if they are not of the project and the user that are named.
+        """
+        headers = dict(request.headers)
+        if hello.api_key is not None:
+            headers["x-api-key"] = hello.api_key
+        token = hello.token or (None if hello.api_key else request.token)
+        identity = await self.identify(replace(request, token=token, headers=headers))
+        if not identity.verified and identity.user_id is None and hello.user_id is not None:
+            if not 0 < len(hello.user_id) <= LONGEST_CLAIM:
+                raise AuthenticationFailed(f"a user's id is a text of 1-{LONGEST_CLAIM} characters")
+            identity = replace(identity, user_id=hello.user_id)
+        if hello.project_id is not None and hello.project_id != identity.project:
+            raise AuthenticationFailed("this credential is not of the project that was named")
+        if hello.user_id is not None and hello.user_id != identity.user_id:
+            raise AuthenticationFailed("this credential is not of the user who was named")
+        return identity
 
     def connect(self, request: Request) -> None:
         """Count one open socket of an address, until :meth:`disconnect`. Raises :class:`RateLimitExceeded`."""
@@ -141,13 +166,18 @@ class Admission:
 
     def enter(self, identity: Identity) -> None:
         """Count one session of a verified user, until :meth:`leave`. Raises :class:`RateLimitExceeded`."""
-        if identity.user_id is not None and not self._users.take((identity.project, identity.user_id)):
+        if _counted(identity) and not self._users.take((identity.project, identity.user_id)):
             raise RateLimitExceeded("too many sessions of this user")
 
     def leave(self, identity: Identity) -> None:
         """A session that was counted has ended."""
-        if identity.user_id is not None:
+        if _counted(identity):
             self._users.give_back((identity.project, identity.user_id))
+
+
+def _counted(identity: Identity) -> bool:
+    """Whether this is somebody: a name that nobody verified may be anybody's."""
+    return identity.verified and identity.user_id is not None
 
 
 def _who(request: Request, admitted: Admitted) -> tuple[str | None, str | None, RoomKey]:

@@ -91,7 +91,7 @@ class AsgiSocket(asyncio.Protocol):
         self._inbox_bytes = 0
         self._announced = False  # the application has been given websocket.connect
         self._paused_reading = False
-        self._take: Callable[[bytes], None] | None = None
+        self._take: Callable[[bytes | str], None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._ended: tuple[int, str] | None = None  # close code and reason for the application
         self._deaf = False  # the peer broke the rules, nothing it says counts any more
@@ -188,19 +188,20 @@ class AsgiSocket(asyncio.Protocol):
         else:
             raise RuntimeError(f"{event['type']} makes no sense while {self._state.name.lower()}")
 
-    def listen(self, take: Callable[[bytes], None]) -> None:
-        """Hand binary messages to ``take`` as they arrive, with no task in between; ``receive`` gives the rest."""
+    def listen(self, take: Callable[[bytes | str], None]) -> None:
+        """Hand messages to ``take`` as they arrive, with no task in between; ``receive`` gives only the end."""
         self._take = take
-        waiting = [message for message in self._inbox if type(message) is bytes]
-        self._inbox = deque(message for message in self._inbox if type(message) is not bytes)
-        self._inbox_bytes = sum(map(len, self._inbox))
+        waiting = list(self._inbox)
+        self._inbox.clear()
+        self._inbox_bytes = 0
         for message in waiting:
             self._hand_over(message)
         if self._paused_reading and self._state is _State.OPEN:
             self._take_in()
 
-    def send_now(self, data: bytes) -> bool:
-        """Send a binary message if that needs no waiting. Otherwise nothing is sent, and the answer is no."""
+    def send_now(self, message: bytes | str) -> bool:
+        """Send a message if that needs no waiting. Otherwise nothing is sent, and the answer is no."""
+        data = message if type(message) is bytes else message.encode()  # type: ignore[union-attr]
         if (
             self._state is not _State.OPEN
             or self._paused_writing
@@ -209,10 +210,10 @@ class AsgiSocket(asyncio.Protocol):
             or self._sending.locked()
         ):
             return False
-        self._transport.write(frames.binary(data))
+        self._transport.write(frames.binary(data) if data is message else frames.text(data))
         return True
 
-    def _hand_over(self, message: bytes) -> None:
+    def _hand_over(self, message: bytes | str) -> None:
         assert self._take is not None
         if self._state is _State.OPEN:
             try:
@@ -297,11 +298,11 @@ class AsgiSocket(asyncio.Protocol):
                 message = self._reader.next()
                 if message is None:
                     break
-                if type(message) is bytes and self._take is not None:
-                    handed += 1
-                    self._hand_over(message)
-                elif type(message) is bytes or type(message) is str:
-                    if self._state is _State.OPEN:
+                if type(message) is bytes or type(message) is str:
+                    if self._take is not None:
+                        handed += 1
+                        self._hand_over(message)
+                    elif self._state is _State.OPEN:
                         inbox.append(message)
                         self._inbox_bytes += len(message)
                 elif isinstance(message, frames.Ping):

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
+Frame = bytes | str
+"""The content of a binary or a text message."""
 
 
 class SocketProtocol(Protocol):
@@ -47,10 +49,24 @@ class SocketProtocol(Protocol):
         """The socket is gone."""
 
 
+class Application(Protocol):
+    """What a protocol adds that also speaks text, keeps what is to be sent to itself, and says why it ends."""
+
+    def receive_text(self, text: str, now: float) -> None:
+        """Take one text message in, as ``receive`` takes binary ones."""
+
+    def drain(self) -> list[Frame]:
+        """Give what is to be sent. Called after :meth:`Connection.wake`, once the reader took what went before."""
+
+    def farewell(self, error: CollabError) -> Frame:
+        """The last message, before the connection is closed for this reason."""
+
+
 class Connection:
     """The two ends of a socket. ``stall_seconds`` is how long one message may wait for a reader that does not read."""
 
     __slots__ = (
+        "_application",
         "_backlog",
         "_bucket",
         "_closing",
@@ -70,6 +86,7 @@ class Connection:
         "_sending_since",
         "_sent_at",
         "_stall",
+        "_waking",
         "_writer",
     )
 
@@ -87,8 +104,8 @@ class Connection:
         stall_seconds: float,
     ) -> None:
         direct = scope.get("extensions", {}).get(DIRECT, {})
-        self._listen: Callable[[Callable[[bytes], None]], None] | None = direct.get("listen")
-        self._send_now: Callable[[bytes], bool] | None = direct.get("send")
+        self._listen: Callable[[Callable[[bytes | str], None]], None] | None = direct.get("listen")
+        self._send_now: Callable[[Frame], bool] | None = direct.get("send")
         self._receive = receive
         self._send = send
         self._metrics = metrics
@@ -97,20 +114,27 @@ class Connection:
         self._max_bytes = max_message_bytes
         self._heartbeat = heartbeat_seconds
         self._stall = stall_seconds
-        self._frames: list[bytes] = []  # of no session
+        self._frames: list[Frame] = []  # of no session
         self._ready: dict[Session, None] = {}
-        self._backlog: list[bytes] = []  # drained, and not taken at once
+        self._backlog: list[Frame] = []  # drained, and not taken at once
         self._closing: CollabError | None = None
         self._flushing = False
         self._sent_at = monotonic()
         self._sending_since: float | None = None
         self._protocol: SocketProtocol | None = None
+        self._application: Application | None = None
+        self._waking = False
         self._running: anyio.CancelScope | None = None
         self._writer: asyncio.Task[None] | None = None
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: Frame) -> None:
         """Queue a message that belongs to no session."""
         self._frames.append(frame)
+        self._flush_soon()
+
+    def wake(self) -> None:
+        """The application has something to drain."""
+        self._waking = True
         self._flush_soon()
 
     def ready(self, session: Session) -> None:
@@ -123,6 +147,8 @@ class Connection:
         if self._closing is None:
             self._closing = error
             self._metrics.error(error.code)
+            if self._application is not None and error.retryable:
+                self._frames += self._application.drain()  # the last: nothing that comes from now on delays the end
             self._write_later()
 
     def beat(self, now: float, wall: float) -> None:
@@ -137,16 +163,20 @@ class Connection:
             self.close(Unavailable("the client does not read"))
             self._running.cancel()
 
-    async def run(self, protocol: SocketProtocol) -> CollabError | None:
-        """Serve the accepted socket until it ends. Returns why the server closed it, ``None`` if the client did."""
+    async def run(self, protocol: SocketProtocol, application: Application | None = None) -> CollabError | None:
+        """Serve the accepted socket until it ends. Returns why the server closed it, ``None`` if the client did.
+
+        Without an ``application`` messages are binary.
+        """
         self._protocol = protocol
+        self._application = application
         try:
             with anyio.CancelScope() as self._running:
                 if self._listen is not None:
                     self._listen(self._take)
                 await self._read()
         finally:
-            self._protocol = None
+            self._protocol = self._application = None
             protocol.left(monotonic())
             if self._writer is not None:
                 self._writer.cancel()
@@ -159,12 +189,9 @@ class Connection:
             if event["type"] == "websocket.disconnect":
                 return
             data = event.get("bytes")
-            if data is not None:
-                self._take(data)
-            else:
-                self.close(InvalidRequest("messages are binary"))
+            self._take(event["text"] if data is None else data)
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | str) -> None:
         if self._closing is not None or self._protocol is None:
             return
         try:
@@ -175,7 +202,12 @@ class Connection:
             now = monotonic()
             if self._bucket is not None and not self._bucket.take(size, now):
                 raise RateLimitExceeded("too many messages")
-            self._protocol.receive(data, now)
+            if type(data) is bytes:
+                self._protocol.receive(data, now)
+            elif self._application is not None and isinstance(data, str):
+                self._application.receive_text(data, now)
+            else:
+                raise InvalidRequest("messages are binary")
         except CollabError as error:
             self.close(error)
         except StateTooLargeError as error:
@@ -212,12 +244,15 @@ class Connection:
             self._sent_at = monotonic()
             self._send_cost.observe((perf_counter() - started) / len(frames))
 
-    def _drain(self) -> list[bytes]:
+    def _drain(self) -> list[Frame]:
         frames, self._frames = self._frames, []
         sessions, self._ready = self._ready, {}
         for session in sessions:
             if session.room is not None:
                 frames += session.room.drain(session)
+        if self._waking and self._application is not None and self._closing is None:
+            self._waking = False
+            frames += self._application.drain()
         return frames
 
     def _write_later(self) -> None:
@@ -234,6 +269,8 @@ class Connection:
                 for frame in frames:
                     await self._send_one(frame)
             if self._closing is not None:
+                if self._application is not None:
+                    await self._send_one(self._application.farewell(self._closing))
                 code, reason = self._closing.close_code, self._closing.message[:120]
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
                 if self._running is not None:
@@ -245,9 +282,9 @@ class Connection:
         finally:
             self._writer = None
 
-    async def _send_one(self, frame: bytes) -> None:
+    async def _send_one(self, frame: Frame) -> None:
         self._sending_since = monotonic()
-        await self._send({"type": "websocket.send", "bytes": frame})
+        await self._send({"type": "websocket.send", "bytes" if type(frame) is bytes else "text": frame})
         self._sending_since = None
         self._sent_at = monotonic()
         self._metrics.bytes_out += len(frame)

@@ -241,6 +241,11 @@ def binary(payload: bytes) -> bytes:
     return (_SHORT_BINARY[length] if length < 126 else header(FIN | BINARY, length)) + payload
 
 
+def text(payload: bytes) -> bytes:
+    """A whole text message, already encoded, as one frame."""
+    return header(FIN | TEXT, len(payload)) + payload
+
+
 def pieces(data: bytes | bytearray | memoryview, window_bits: int | None) -> Iterator[tuple[memoryview | bytes, bool]]:
     """What the fragments of a message hold, without copying it, and which is the last.
 

@@ -1,0 +1,181 @@
+"""Subscriptions to what is not of the record: custom and system events, metrics, and who is in a room."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import msgspec
+
+from collab.access.identity import Identity
+from collab.errors import RateLimitExceeded
+from collab.realtime.events import check_subscribe
+from collab.realtime.streams import LatestStream, PeopleStream, QueueStream
+from collab.realtime.subscription import Context, Filters, Opened
+from collab.wire.realtime import (
+    Analytics,
+    Custom,
+    CustomEvent,
+    Metric,
+    People,
+    Presence,
+    Subscribed,
+    System,
+    SystemEvent,
+)
+
+_MOST_SYSTEM_EVENTS = 100
+
+
+class _Told(NamedTuple):
+    event: dict[str, Any]
+    position: int
+
+
+class OpenedCustom(Opened):
+    """Custom events of one type, to channels that the session listens to."""
+
+    def __init__(self, context: Context, sub: int, target: Custom) -> None:
+        super().__init__(context, sub)
+        self._target = target
+        self._position = context.services.events.position  # up to which everything was sent
+        self._stream: QueueStream[_Told] = QueueStream(self._frame, full=self._overflowed)
+
+    @property
+    def stream(self) -> QueueStream[Any]:
+        """What waits."""
+        return self._stream
+
+    @property
+    def identity(self) -> Identity:
+        """Whose session it is."""
+        return self.context.caller().identity
+
+    @property
+    def channels(self) -> Collection[str]:
+        """The channels that it listens to now."""
+        return self.context.channels
+
+    async def open(self, filters: Filters) -> Subscribed:
+        """Begin; with a cursor, with what was missed."""
+        events, target = self.context.services.events, self._target
+        self._position = events.position
+        self.watch(events.subscribe(self, target.event))
+        if target.cursor is None:
+            return Subscribed(sub=self.sub, cursor=events.cursor())
+        recent = events.recent(self, target.event, target.cursor)
+        if not recent.recovered:
+            return Subscribed(sub=self.sub, cursor=events.cursor(), recovered=False)
+        for event, position in recent.events:
+            self._stream.add(_Told(event, position))
+        return Subscribed(sub=self.sub, cursor=target.cursor)
+
+    async def recheck(self, filters: Filters) -> None:
+        """The type may not be allowed any more."""
+        check_subscribe(self.identity, self._target.event)
+
+    def custom(self, event: dict[str, Any], position: int) -> None:
+        """Take an event, which is shared with others."""
+        told = _Told(event, position)
+        self.offer(lambda: self._frame(told), lambda: self._stream.add(told))
+
+    def _frame(self, told: _Told) -> bytes | str:
+        self._position = told.position
+        event: Any = self.context.once.encode(told.event, self.context.form, None, lambda: told.event)
+        cursor = self.context.services.events.cursor(told.position)
+        return self.context.encode(CustomEvent(subs=(self.sub,), cursor=cursor, event=event))
+
+    def _overflowed(self) -> None:
+        cursor = self.context.services.events.cursor(self._position)
+        self.context.ended(self.sub, RateLimitExceeded("too many events wait: subscribe again", cursor=cursor))
+
+
+class OpenedSystem(Opened):
+    """System events of one type."""
+
+    def __init__(self, context: Context, sub: int, target: System) -> None:
+        super().__init__(context, sub)
+        self._target = target
+        self._stream: QueueStream[dict[str, Any]] = QueueStream(
+            self._frame, full=self._overflowed, limit=_MOST_SYSTEM_EVENTS
+        )
+
+    @property
+    def stream(self) -> QueueStream[Any]:
+        """What waits."""
+        return self._stream
+
+    async def open(self, filters: Filters) -> Subscribed:
+        """Begin."""
+        identity = self.context.caller().identity
+        system = self.context.services.system
+        self.watch(system.subscribe(identity.project, self._target.event, self._tell, user_id=identity.user_id))
+        return Subscribed(sub=self.sub)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self.offer(lambda: self._frame(event), lambda: self._stream.add(event))
+
+    def _frame(self, event: dict[str, Any]) -> bytes | str:
+        return self.context.encode(SystemEvent(subs=(self.sub,), event=event))
+
+    def _overflowed(self) -> None:
+        self.context.ended(self.sub, RateLimitExceeded("too many events wait: subscribe again"))
+
+
+class OpenedAnalytics(Opened):
+    """One number."""
+
+    def __init__(self, context: Context, sub: int, target: Analytics) -> None:
+        super().__init__(context, sub)
+        self._target = target
+        self._stream: LatestStream[int | float] = LatestStream(self._frame)
+
+    @property
+    def stream(self) -> LatestStream[Any]:
+        """What waits."""
+        return self._stream
+
+    async def open(self, filters: Filters) -> Subscribed:
+        """Begin: the number is the first that is sent."""
+        project = self.context.caller().identity.project
+        self.watch(self.context.services.analytics.subscribe(project, self._target.metric, self._tell))
+        return Subscribed(sub=self.sub)
+
+    def _tell(self, value: int | float) -> None:
+        self.offer(lambda: self._frame(value), lambda: self._stream.add(value))
+
+    def _frame(self, value: int | float) -> bytes | str:
+        return self.context.encode(Metric(subs=(self.sub,), value=value))
+
+
+class OpenedPresence(Opened):
+    """Who is in a room."""
+
+    def __init__(self, context: Context, sub: int, target: Presence) -> None:
+        super().__init__(context, sub)
+        self._target = target
+        self._stream = PeopleStream(self._frame)
+
+    @property
+    def stream(self) -> PeopleStream:
+        """What waits."""
+        return self._stream
+
+    async def open(self, filters: Filters) -> Subscribed:
+        """Begin: all who are there are the first that is sent."""
+        await self._watch()
+        return Subscribed(sub=self.sub)
+
+    async def recheck(self, filters: Filters) -> None:
+        """The room may not be allowed any more; if it is, all who are there are told anew."""
+        await self._watch()
+
+    async def _watch(self) -> None:
+        self.unwatch()
+        self.watch(await self.context.services.presence.subscribe(self.context.caller(), self._target.room, self._tell))
+
+    def _tell(self, people: People) -> None:
+        self.offer(lambda: self._frame(people), lambda: self._stream.add(people))
+
+    def _frame(self, people: People) -> bytes | str:
+        return self.context.encode(msgspec.structs.replace(people, subs=(self.sub,)))
