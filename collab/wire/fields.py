@@ -84,26 +84,28 @@ FieldsDump: TypeAlias = tuple[list[str], EntriesDump, list[tuple[_Type, list[int
 
 
 class Fields:
-    """Who wrote the fields of one document's entities last."""
+    """Who wrote the fields of one document's entities last. ``types`` are those that belong to fields, by number."""
 
-    __slots__ = ("_awaited", "_entries", "_has_nested", "_types", "mapped")
+    __slots__ = ("_awaited", "_entries", "_has_nested", "mapped", "types")
 
     def __init__(self, mapped: Collection[str] = ()) -> None:
         self.mapped = frozenset(mapped) - {FIELDS}
         self._awaited = {FIELDS, *self.mapped}  # roots that are not there yet
-        self._types: dict[int, _Type] = {}  # by the history's number
+        self.types: dict[int, _Type] = {}  # by the history's number
         self._has_nested = False  # there are types inside fields
         self._entries = Entries()
 
     def note(self, history: History, checked: Checked, *, live: bool) -> Sequence[Write]:
         """What an update wrote that was just made part of ``history``; also says whether it changed content."""
         stage = checked.stage
-        types = self._types
+        types = self.types
         if stage is None:
-            # what people do all day must cost nothing here
-            if not types or (checked.place >> TYPE_SHIFT not in types and _has_one_place(history, checked, types)):
+            if checked.place >> TYPE_SHIFT not in types and _deletes_content(history, checked, types):
                 checked.content = True
                 return ()
+            write = self._replacement(checked, live=live)
+            if write is not None:
+                return (write,)
             runs: _Ranges = {client: ([clock], [checked.place]) for client, clock in checked.before.items()}
             deletions: _Ranges = {client: ([clock], [clock + length]) for client, clock, length in checked.deletes}
             notable = [(struct, checked.place, struct[1]) for struct in checked.structs]
@@ -131,20 +133,40 @@ class Fields:
             writes += self._inside(history, runs, deletions, news)
         return writes
 
+    def _replacement(self, checked: Checked, *, live: bool) -> Write | None:
+        """The short cut for one new value in the place of the newest; ``None``, and nothing done, for all else."""
+        if not checked.before:
+            return None
+        client, clock, _, ref, origin, *_, start, _ = struct = checked.structs[0]
+        type_ = self.types.get(checked.place >> TYPE_SHIFT)
+        if type_ is None or not type_.fields or origin is None or not checked.place & KEYED:
+            return None
+        entries = self._entries
+        slot = entries.slot_at(*origin)
+        deletes = checked.deletes
+        if entries.head(slot) != origin or (deletes and deletes[0] != (*origin, 1)):
+            return None
+        alive = type_.item is None or self._is_alive(type_)
+        seen = alive and not (live and deletes and entries.deleted[slot])
+        entries.add(slot, client, clock, 1, origin)
+        entries.deleted[slot] = False
+        value = read_any(checked.update, start + 1)[0] if ref == ANY else _value(checked.update, struct)
+        return self._write(slot, "set", value, head=alive, seen=seen, client=client)
+
     def _find_roots(self, history: History) -> None:
         for name in [name for name in self._awaited if name in history.roots]:
             self._awaited.discard(name)
-            self._types[history.roots[name]] = _Type(True, name, None, -1, None)
+            self.types[history.roots[name]] = _Type(True, name, None, -1, None)
 
     def _add(self, history: History, struct: Struct, place: int, first: int, news: _News) -> None:
         """Take in what is new of an entry, from the clock ``first`` on, or a type."""
-        type_ = self._types.get(place >> TYPE_SHIFT)
+        type_ = self.types.get(place >> TYPE_SHIFT)
         if type_ is None:
             return
         client, clock, length, ref, origin, _, _, key, *_ = struct
         if not type_.fields:
             if ref == TYPE:
-                self._types[history.type_at(client, clock)] = type_
+                self.types[history.type_at(client, clock)] = type_
             return
         if not place & KEYED:
             return
@@ -172,9 +194,9 @@ class Fields:
         if ref == TYPE:
             number = history.type_at(client, clock)
             if type_.root in self.mapped and type_.child is None and history.kinds[number] == _MAP:
-                self._types[number] = _Type(True, type_.root, entries.keys[slot], slot, last)
+                self.types[number] = _Type(True, type_.root, entries.keys[slot], slot, last)
             else:
-                self._types[number] = _Type(False, type_.root, type_.child, slot, last)
+                self.types[number] = _Type(False, type_.root, type_.child, slot, last)
                 self._has_nested = True
 
     def _delete(self, client: int, start: int, end: int, news: _News) -> None:
@@ -192,7 +214,7 @@ class Fields:
         entries = self._entries
         struct, slot = tip.struct, tip.slot
         last = (struct[0], struct[1] + struct[2] - 1)
-        alive = self._is_alive(self._types[entries.type_of(slot)])
+        alive = self._is_alive(self.types[entries.type_of(slot)])
         if not alive and not tip.lost:
             return None  # the update itself deletes the map
         head = entries.is_head(slot, last)
@@ -204,7 +226,7 @@ class Fields:
     def _inside(self, history: History, runs: _Ranges, deletions: _Ranges, news: _News) -> list[Write]:
         """The shared types in which something was written or deleted, but those that are new themselves."""
         touched: dict[_Type, int] = {}  # to a client
-        types = self._types
+        types = self.types
         for client, (_, places) in runs.items():
             for place in places:
                 type_ = types.get(place >> TYPE_SHIFT)
@@ -228,7 +250,7 @@ class Fields:
         while type_.item is not None:
             if self._entries.deleted[type_.slot] or not self._entries.is_head(type_.slot, type_.item):
                 return False
-            type_ = self._types[self._entries.type_of(type_.slot)]
+            type_ = self.types[self._entries.type_of(type_.slot)]
         return True
 
     def _write(
@@ -242,7 +264,7 @@ class Fields:
         client: int,
     ) -> Write:
         entries = self._entries
-        map_ = self._types[entries.type_of(slot)]
+        map_ = self.types[entries.type_of(slot)]
         if map_.child is None and map_.root in self.mapped:
             return Write(map_.root, entries.keys[slot], None, kind, value, head, seen, client)
         return Write(map_.root, map_.child, entries.keys[slot], kind, value, head, seen, client)
@@ -253,7 +275,7 @@ class Fields:
         if child is not None:
             item = self.head(history, root, child)
             number = history.type_at(*item) if item is not None else 0
-        type_ = self._types.get(number or 0)
+        type_ = self.types.get(number or 0)
         if type_ is None or not type_.fields:
             return {}
         return {key: self._entries.head(slot) for key, slot in self._entries.slots.get(number or 0, {}).items()}
@@ -266,7 +288,7 @@ class Fields:
     def dump(self) -> FieldsDump:
         """Everything, for :meth:`load`."""
         types: dict[_Type, list[int]] = {}
-        for number, type_ in self._types.items():
+        for number, type_ in self.types.items():
             types.setdefault(type_, []).append(number)
         return sorted(self.mapped), self._entries.dump(), list(types.items())
 
@@ -277,7 +299,7 @@ class Fields:
         fields = cls(mapped)
         fields._entries = Entries.load(entries)
         for type_, numbers in types:
-            fields._types.update(dict.fromkeys(numbers, type_))
+            fields.types.update(dict.fromkeys(numbers, type_))
             fields._has_nested = fields._has_nested or not type_.fields
             if type_.item is None:
                 fields._awaited.discard(type_.root)
@@ -313,10 +335,12 @@ class _News:
 _FEW = 64  # structs and deletions of an update that somebody has made just now
 
 
-def _has_one_place(history: History, checked: Checked, types: Mapping[int, _Type]) -> bool:
+def _deletes_content(history: History, checked: Checked, types: Mapping[int, _Type]) -> bool:
+    """Whether the one deletion of a simple update, if there is one, concerns nothing else."""
     for client, clock, length in checked.deletes:
-        places = history.places_between(client, clock, clock + length)
-        if len(places) > 1 or places[0] >> TYPE_SHIFT in types:
+        starts, places = history.runs[client]
+        i = bisect_right(starts, clock)
+        if places[i - 1] >> TYPE_SHIFT in types or (i < len(starts) and starts[i] < clock + length):
             return False
     return True
 
