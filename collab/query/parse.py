@@ -1,0 +1,367 @@
+"""Queries as applications write them, read and checked. The rules are in docs/protocol.md, Q1 and following."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+
+from collab.errors import InvalidRequest
+from collab.query.cursor import read_after, write_after
+from collab.query.match import ID, conjoin, form
+from collab.query.query import (
+    MAX_CONDITIONS,
+    MAX_DEPTH,
+    MAX_LIMIT,
+    MAX_NAME,
+    MAX_OFFSET,
+    MAX_ORDERS,
+    MAX_VALUES,
+    And,
+    Compare,
+    Condition,
+    Not,
+    Or,
+    Order,
+    Path,
+    Query,
+    Scalar,
+)
+
+OPERATORS = frozenset(("in", "notIn", "not", "lt", "lte", "gt", "gte", "contains", "startsWith", "endsWith", "isNull"))
+_LOGIC = frozenset(("AND", "OR", "NOT"))
+_MEMBERS = ("where", "orderBy", "limit", "offset", "after")
+_MAX_OBJECTS = 32  # in each other; what of it is logic is bounded by MAX_DEPTH
+
+
+def parse_query(raw: Mapping[str, Any]) -> Query:
+    """Read ``{where, orderBy, limit, offset, after}``, all of them optional.
+
+    Raises :class:`InvalidRequest` that names the place: ``where.AND[1].total.gte: …``.
+    """
+    if not isinstance(raw, Mapping):
+        raise _invalid("query", f"must be an object, not {_kind(raw)}")
+    for name in raw:
+        if name not in _MEMBERS:
+            raise _invalid("query", f"has no member {_quoted(name)}, only {', '.join(_MEMBERS)}")
+    order_by = _orders(raw["orderBy"]) if raw.get("orderBy") is not None else ()
+    after = raw.get("after")
+    if after is not None and not isinstance(after, str):
+        raise _invalid("after", f"must be the text that came as next, not {_kind(after)}")
+    return Query(
+        where=parse_where(raw["where"]) if raw.get("where") is not None else And(()),
+        order_by=order_by,
+        limit=None if raw.get("limit") is None else _integer(raw["limit"], "limit", 1, MAX_LIMIT),
+        offset=0 if raw.get("offset") is None else _integer(raw["offset"], "offset", 0, MAX_OFFSET),
+        after=None if after is None else read_after(after, order_by),
+    )
+
+
+def parse_where(raw: Mapping[str, Any]) -> Condition:
+    """Read the ``where`` of a query. Raises :class:`InvalidRequest` that names the place."""
+    condition = _Reader().conditions(raw, (), "where", 1)
+    if depth(condition) > MAX_DEPTH:
+        raise _invalid("where", f"AND, OR and NOT are nested deeper than {MAX_DEPTH}")
+    return condition
+
+
+def to_raw(query: Query) -> dict[str, Any]:
+    """``query`` as an application would write it: what :func:`parse_query` reads as the same."""
+    raw: dict[str, Any] = {}
+    if query.where != And(()):
+        raw["where"] = raw_where(query.where)
+    if query.order_by:
+        raw["orderBy"] = [{_dotted(one.path): "desc" if one.descending else "asc"} for one in query.order_by]
+    if query.limit is not None:
+        raw["limit"] = query.limit
+    if query.offset:
+        raw["offset"] = query.offset
+    if query.after is not None:
+        raw["after"] = write_after(query.after)
+    return raw
+
+
+def raw_where(condition: Condition) -> dict[str, Any]:
+    """A condition as an application would write it."""
+    match condition:
+        case And(parts):
+            return {"AND": [raw_where(part) for part in parts]} if parts else {}
+        case Or(parts):
+            return {"OR": [raw_where(part) for part in parts]}
+        case Not(part):
+            return {"NOT": raw_where(part)}
+        case Compare(path, "eq", value):
+            return {_dotted(path): value}
+        case Compare(path, operator, tuple(values)):
+            return {_dotted(path): {operator: list(values)}}
+        case Compare(path, operator, value):
+            return {_dotted(path): {operator: value}}
+
+
+def depth(condition: Condition) -> int:
+    """How deep ``AND``, ``OR`` and ``NOT`` are nested."""
+    match condition:
+        case And(parts) | Or(parts):
+            return 1 + max(map(depth, parts), default=0)
+        case Not(part):
+            return 1 + depth(part)
+    return 0
+
+
+@dataclass(slots=True)
+class _Reader:
+    """One reading of one ``where``."""
+
+    comparisons: int = 0
+
+    def conditions(self, raw: Any, path: Path, place: str, level: int) -> Condition:
+        """An object whose members are conditions on members of ``path``."""
+        if not isinstance(raw, Mapping):
+            raise _invalid(place, f"must be an object, not {_kind(raw)}")
+        if level > _MAX_OBJECTS:
+            raise _invalid(place, f"objects are nested deeper than {_MAX_OBJECTS}")
+        if not raw:
+            self._count(place)
+        parts: list[Condition] = []
+        for name, value in raw.items():
+            here = f"{place}.{_shown(name)}"
+            if name in _LOGIC:
+                parts.append(self._logic(name, value, path, here, level))
+            else:
+                parts.append(self._member(value, (*path, *_names(name, here)), here, level))
+        return conjoin(*parts)
+
+    def _logic(self, name: str, raw: Any, path: Path, place: str, level: int) -> Condition:
+        if isinstance(raw, list | tuple):
+            if not raw:
+                self._count(place)
+            parts = [self.conditions(part, path, f"{place}[{at}]", level + 1) for at, part in enumerate(raw)]
+        elif name == "OR":
+            raise _invalid(place, f"must be a list of objects, not {_kind(raw)}")
+        else:
+            parts = [self.conditions(raw, path, place, level + 1)]
+        if name == "AND":
+            return conjoin(*parts)
+        if name == "NOT":
+            return conjoin(*map(Not, parts))
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+    def _member(self, raw: Any, path: Path, place: str, level: int) -> Condition:
+        """What is said about the member at ``path``: a value, operators, or conditions on its own members."""
+        if len(path) > MAX_DEPTH:
+            raise _invalid(place, f"has more than {MAX_DEPTH} names")
+        if not isinstance(raw, Mapping):
+            return self._compare(path, "eq", _scalar(raw, path, place), place)
+        if not raw:
+            raise _invalid(place, "an empty object says nothing")
+        operators = sum(isinstance(name, str) and name in OPERATORS for name in raw)
+        if not operators:
+            return self.conditions(raw, path, place, level + 1)
+        if operators < len(raw):
+            other = next(name for name in raw if not isinstance(name, str) or name not in OPERATORS)
+            raise _invalid(place, f"{_quoted(other)} is no operator, and stands beside one")
+        if level >= _MAX_OBJECTS:
+            raise _invalid(place, f"objects are nested deeper than {_MAX_OBJECTS}")
+        return conjoin(*(self._operator(name, raw[name], path, f"{place}.{name}", level + 1) for name in raw))
+
+    def _operator(self, name: str, raw: Any, path: Path, place: str, level: int) -> Condition:
+        match name:
+            case "not":
+                return Not(self._member(raw, path, place, level))
+            case "in":
+                return self._compare(path, "in", _values(raw, path, place), place)
+            case "notIn":
+                return Not(self._compare(path, "in", _values(raw, path, place), place))
+            case "isNull":
+                if not isinstance(raw, bool):
+                    raise _invalid(place, f"must be true or false, not {_kind(raw)}")
+                null = self._compare(path, "eq", None, place)
+                return null if raw else Not(null)
+            case "contains":
+                return self._compare(path, name, _as_written(raw, place), place)
+            case "startsWith" | "endsWith":
+                if not isinstance(raw, str):
+                    raise _invalid(place, f"must be a text, not {_kind(raw)}")
+                return self._compare(path, name, _as_written(raw, place), place)
+            case "lt" | "lte" | "gt" | "gte":
+                end = _scalar(raw, path, place)
+                if end is None or isinstance(end, bool):
+                    raise _invalid(place, f"must be a number or a text, not {_kind(raw)}")
+                return self._compare(path, name, end, place)
+        raise AssertionError(name)
+
+    def _compare(self, path: Path, operator: Any, value: Scalar | tuple[Scalar, ...], place: str) -> Condition:
+        self._count(place)
+        return Compare(path, operator, value)
+
+    def _count(self, place: str) -> None:
+        self.comparisons += 1
+        if self.comparisons > MAX_CONDITIONS:
+            raise _invalid(place, f"a query has at most {MAX_CONDITIONS} conditions")
+
+
+def _orders(raw: Any) -> tuple[Order, ...]:
+    orders: list[Order] = []
+    if isinstance(raw, list | tuple):
+        for at, one in enumerate(raw):
+            if not isinstance(one, Mapping) or not one:
+                raise _invalid(f"orderBy[{at}]", f"must be an object like {{name: 'asc'}}, not {_kind(one)}")
+            orders.extend(_order_keys(one, (), f"orderBy[{at}]", len(orders)))
+    else:
+        orders.extend(_order_keys(raw, (), "orderBy", 0))
+    for at, order in enumerate(orders):
+        for other in orders[:at]:
+            size = min(len(order.path), len(other.path))
+            if order.path[:size] == other.path[:size]:
+                name = _shown(_dotted(order.path))
+                raise _invalid(f"orderBy.{name}", "a member is ordered by once, and not beside its own members")
+    return tuple(orders)
+
+
+def _order_keys(raw: Any, path: Path, place: str, known: int) -> Iterator[Order]:
+    if not isinstance(raw, Mapping):
+        wanted = "'asc' or 'desc'" if path else "an object or a list of them"
+        raise _invalid(place, f"must be {wanted}, not {_kind(raw)}")
+    if path and not raw:
+        raise _invalid(place, "an empty object says nothing")
+    for name, value in raw.items():
+        here = f"{place}.{_shown(name)}"
+        inner = (*path, *_names(name, here))
+        if len(inner) > MAX_DEPTH:
+            raise _invalid(here, f"has more than {MAX_DEPTH} names")
+        if value in ("asc", "desc"):
+            known += 1
+            if known > MAX_ORDERS:
+                raise _invalid(here, f"a query is ordered by at most {MAX_ORDERS} members")
+            yield Order(inner, value == "desc")
+        elif isinstance(value, str):
+            raise _invalid(here, f"must be 'asc' or 'desc', not {_quoted(value)}")
+        else:
+            for order in _order_keys(value, inner, here, known):
+                known += 1
+                yield order
+
+
+def _names(raw: Any, place: str) -> Path:
+    """``profile.city`` as names. A backslash takes what follows it as it is."""
+    if not isinstance(raw, str):
+        raise _invalid(place, f"names of members are texts, not {_kind(raw)}")
+    _check_text(raw, place)
+    if len(raw) > 2 * MAX_NAME * MAX_DEPTH:
+        raise _invalid(place, "is too long for names of members")
+    names, current = [], ""
+    characters = iter(raw)
+    for character in characters:
+        if character == ".":
+            names.append(current)
+            current = ""
+        elif character == "\\":
+            escaped = next(characters, None)
+            if escaped is None:
+                raise _invalid(place, "ends with a backslash, which takes the next character as it is")
+            current += escaped
+        else:
+            current += character
+    names.append(current)
+    for name in names:
+        if len(name) > MAX_NAME:
+            raise _invalid(place, f"a name has at most {MAX_NAME} characters")
+        if "\0" in name:
+            raise _invalid(place, "a name cannot hold U+0000")
+    return tuple(names)
+
+
+def _dotted(path: Path) -> str:
+    """What :func:`_names` reads as ``path``."""
+    text = ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
+    return "\\" + text if text in _LOGIC else text
+
+
+def _values(raw: Any, path: Path, place: str) -> tuple[Scalar, ...]:
+    if not isinstance(raw, list | tuple):
+        raise _invalid(place, f"must be a list, not {_kind(raw)}")
+    if len(raw) > MAX_VALUES:
+        raise _invalid(place, f"has more than {MAX_VALUES} values")
+    return tuple(_scalar(value, path, f"{place}[{at}]") for at, value in enumerate(raw))
+
+
+def _scalar(raw: Any, path: Path, place: str) -> Scalar:
+    """A value in the form in which it is compared."""
+    value = _as_written(raw, place)
+    if path == ID and isinstance(value, str):
+        return value
+    formed: Scalar = form(value)
+    return formed
+
+
+def _as_written(raw: Any, place: str) -> Scalar:
+    if raw is None or isinstance(raw, bool):
+        return raw
+    if isinstance(raw, str):
+        return _check_text(raw, place)
+    if isinstance(raw, int):
+        if abs(raw) >= 2**1023:
+            raise _invalid(place, "is too large a number")
+        return raw
+    if isinstance(raw, float):
+        if not isfinite(raw):
+            raise _invalid(place, "must be a finite number")
+        return raw
+    if isinstance(raw, datetime):
+        if raw.tzinfo is None:
+            raise _invalid(place, "a point in time needs a time zone")
+        try:
+            return raw.astimezone(UTC).isoformat(timespec="microseconds")
+        except OverflowError:
+            raise _invalid(place, "this point in time has no year") from None
+    raise _invalid(place, f"must be a text, number, boolean, point in time or null, not {_kind(raw)}")
+
+
+def _check_text(text: str, place: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _invalid(place, "is not Unicode (half a surrogate pair)") from None
+    return text
+
+
+def _integer(raw: Any, place: str, least: int, most: int) -> int:
+    if not isinstance(raw, int) or isinstance(raw, bool):
+        raise _invalid(place, f"must be a whole number, not {_kind(raw)}")
+    if not least <= raw <= most:
+        raise _invalid(place, f"must be from {least} to {most:,}")
+    return raw
+
+
+def _invalid(place: str, message: str) -> InvalidRequest:
+    return InvalidRequest(f"{place}: {message}")
+
+
+def _kind(raw: Any) -> str:
+    match raw:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "an object"
+    return type(raw).__name__
+
+
+def _shown(name: Any) -> str:
+    """A member's name as it stands in a message: printable, and not too long."""
+    text = name if isinstance(name, str) else repr(name)
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:48])
+    return text + "…" if isinstance(name, str) and len(name) > 48 else text
+
+
+def _quoted(name: Any) -> str:
+    return f"'{_shown(name)}'"
