@@ -41,7 +41,9 @@ class Jobs:
         """How many run or wait."""
         return len(self._running) + self._waiting
 
-    def add(self, work: Work, *, lane: Hashable | None = None, size: int = 0, finish: bool = False, own: bool = False) -> None:
+    def add(
+        self, work: Work, *, lane: Hashable | None = None, size: int = 0, finish: bool = False, own: bool = False
+    ) -> None:
         """Run ``work`` when its time has come. ``finish``: once begun, let it end even after :meth:`stop`.
 
         Raises :class:`RateLimitExceeded` if too much waits already; not for ``own`` work, which no peer asks for.

@@ -20,6 +20,7 @@ from collab.errors import (
     RateLimitExceeded,
     SessionTimeout,
 )
+from collab.names import RoomKey
 from collab.realtime.channels import Channels
 from collab.realtime.collections import Caller
 from collab.realtime.entity_subscriptions import Seen
@@ -117,6 +118,8 @@ class RealtimeSession:
         self._recheck: Timer | None = None
         self.rechecked: Callable[[], None] = _nothing
         """Called when rights were checked anew, for what else is open on the connection."""
+        self.welcomed: Callable[[], None] = _nothing
+        """Called when the session has begun."""
 
     # what comes in
 
@@ -143,9 +146,23 @@ class RealtimeSession:
         """The client has sent something that is no message. Raises ``error`` if it is no request either."""
         if error.id is None or not self._greeted:
             raise error
+        self.count(size, now)
+        self._fail(error.id, error)
+
+    def count(self, size: int, now: float) -> None:
+        """Count a message that another protocol on this connection takes. Raises :class:`RateLimitExceeded`."""
         if not self._messages.take(size, now):
             raise RateLimitExceeded("too many messages")
-        self._fail(error.id, error)
+
+    def follow(self, key: RoomKey) -> None:
+        """A document is open on this connection: its channels are listened to, until :meth:`unfollow`."""
+        if self._context is not None:
+            self._context.channels.follow(key)
+
+    def unfollow(self, key: RoomKey) -> None:
+        """It is closed."""
+        if self._context is not None:
+            self._context.channels.unfollow(key)
 
     def _greet(self, hello: Hello) -> None:
         if self._greeted:
@@ -212,6 +229,7 @@ class RealtimeSession:
             )
         )
         self._jobs.pause(False)
+        self.welcomed()
 
     def _refuse(self, message: ClientMessage, bucket: TokenBucket) -> None:
         self._refused += 1

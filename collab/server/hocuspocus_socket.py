@@ -267,6 +267,13 @@ class HocuspocusSocket:
                 self._asked.add(address)
                 self._connection.send(hocuspocus.token_request(address))
 
+    def admit_again(self) -> None:
+        """Rights, or who is behind all documents, may have changed: check each of them anew."""
+        for address, open_ in self._open.items():
+            if open_.renewal is not None:
+                open_.renewal.cancel()
+            open_.renewal = self._spawn(self._renew(address, ""))
+
     def keep_alive(self) -> None:
         """Providers give a connection up when they hear nothing; an empty awareness update is a sound."""
         for address in self._open:

@@ -73,6 +73,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bytes_per_second: Annotated[
         float, _option("Limits", "Bytes a second of one connection, on average. 0: no limit.", ge=0)
     ] = 16.0 * MIB
+    writes_per_second: Annotated[
+        float, _option("Limits", "Writes and emitted events a second of one /realtime session. 0: no limit.", ge=0)
+    ] = 500.0
+    max_subscriptions: Annotated[
+        int, _option("Limits", "Subscriptions of one /realtime session. 0: no limit.", ge=0)
+    ] = 1000
+    max_events_per_second: Annotated[
+        int, _option("Limits", "Events a second to one /realtime session; more are gathered. 0: no limit.", ge=0)
+    ] = 1000
     max_documents_per_socket: Annotated[int, _option("Limits", "Documents on one Hocuspocus socket.", ge=1)] = 100
     max_sockets_per_address: Annotated[
         int, _option("Limits", "Open WebSockets from one IP address. 0: no limit.", ge=0)

@@ -1,0 +1,207 @@
+"""The application protocol on a socket: a session, and documents of the Hocuspocus protocol beside it.
+
+Text frames are JSON. Binary frames that begin with zero are MessagePack; all others are about documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from secrets import randbelow, token_urlsafe
+from time import monotonic
+
+from collab.access.identity import Identity
+from collab.errors import CollabError, InvalidRequest
+from collab.names import RoomKey
+from collab.realtime.listeners import call_later
+from collab.realtime.services import Services
+from collab.realtime.session import RealtimeSession, SessionLimits
+from collab.rooms.hooks import Request
+from collab.rooms.registry import Registry
+from collab.rooms.room import Room
+from collab.server.admission import Admission, Admitted
+from collab.server.connection import Connection, Frame
+from collab.server.hocuspocus_socket import Gatekeeper, HocuspocusSocket, SocketLimits
+from collab.server.settings import Settings
+from collab.wire.realtime import MESSAGE_PACK, Hello, Misunderstood, decode_client
+
+
+def session_limits(settings: Settings) -> SessionLimits:
+    """What a session may do, by the settings of its server."""
+    return SessionLimits(
+        subscriptions=settings.max_subscriptions,
+        events_per_second=settings.max_events_per_second,
+        writes_per_second=settings.writes_per_second,
+        messages_per_second=settings.messages_per_second,
+        bytes_per_second=settings.bytes_per_second,
+        message_bytes=settings.max_message_bytes,
+        outbox_bytes=settings.outbox_bytes,
+        hello_seconds=settings.pre_auth_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+
+
+class RealtimeSocket:
+    """One client: give it twice to :meth:`collab.server.connection.Connection.run`.
+
+    ``documents`` is the server's gatekeeper for documents, except that nobody is asked for a token again. The
+    connection needs no bucket: the session counts, and refuses single requests before it ends.
+    """
+
+    __slots__ = ("_connection", "_documents", "_embedded", "_greeted", "_registry", "_session", "_settings")
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: Request,
+        *,
+        services: Services,
+        admission: Admission,
+        registry: Registry,
+        documents: Gatekeeper,
+        settings: Settings,
+    ) -> None:
+        self._connection = connection
+        self._registry = registry
+        self._settings = settings
+        self._session = RealtimeSession(
+            token_urlsafe(12),
+            services,
+            _Door(admission, request),
+            form="json",
+            limits=session_limits(settings),
+            ready=connection.wake,
+            close=connection.close,
+            clock=monotonic,
+            later=call_later,
+            spread=randbelow(1000) / 1000,
+        )
+        self._documents = _Documents(documents, admission, self._session)
+        self._session.welcomed = self._documents.welcomed.set
+        self._session.rechecked = self._recheck
+        self._embedded: HocuspocusSocket | None = None
+        self._greeted = False
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take a binary message."""
+        if data.startswith(MESSAGE_PACK):
+            self._take(data, now)
+            return
+        self._session.count(len(data), now)
+        if self._embedded is None:
+            if not self._greeted:
+                raise InvalidRequest("a session begins with hello")
+            self._embedded = HocuspocusSocket(
+                self._connection,
+                self._registry,
+                self._documents,
+                limits=SocketLimits(
+                    documents=self._settings.max_documents_per_socket,
+                    queued_bytes=self._settings.pre_auth_bytes,
+                    queued_messages=self._settings.pre_auth_messages,
+                    token_seconds=inf,  # the session has a deadline of its own
+                ),
+                outbox_bytes=self._settings.outbox_bytes,
+                now=now,
+            )
+        self._embedded.receive(data, now)
+
+    def receive_text(self, text: str, now: float) -> None:
+        """Take a text message."""
+        self._take(text, now)
+
+    def _take(self, data: bytes | str, now: float) -> None:
+        try:
+            message = decode_client(data)
+        except Misunderstood as error:
+            self._session.misunderstood(error, now, len(data))
+            return
+        if isinstance(message, Hello) and not self._greeted:
+            self._session.form = "json" if isinstance(data, str) else "msgpack"
+            self._greeted = True
+        self._session.receive(message, now, len(data))
+
+    def drain(self) -> list[Frame]:
+        """What is to be sent."""
+        return self._session.drain()
+
+    def farewell(self, error: CollabError) -> Frame:
+        """The last message."""
+        return self._session.farewell(error)
+
+    def beat(self, now: float, wall: float) -> None:
+        """End what has no valid credential (any more)."""
+        try:
+            self._session.beat(now, wall)
+        except CollabError as error:
+            self._connection.close(error)
+            return
+        if self._embedded is not None:
+            self._embedded.beat(now, wall)
+
+    def keep_alive(self) -> None:
+        """Give the client a sign of life."""
+        self._session.keep_alive()
+        if self._embedded is not None:
+            self._embedded.keep_alive()
+
+    def left(self, now: float) -> None:
+        """The socket is gone."""
+        if self._embedded is not None:
+            self._embedded.left(now)
+        self._session.left()
+
+    def _recheck(self) -> None:
+        if self._embedded is not None:
+            self._embedded.admit_again()
+
+
+class _Door:
+    """A session's way to the server's checks."""
+
+    __slots__ = ("_admission", "_request")
+
+    def __init__(self, admission: Admission, request: Request) -> None:
+        self._admission = admission
+        self._request = request
+
+    async def admit(self, hello: Hello) -> Identity:
+        return await self._admission.admit_session(self._request, hello)
+
+    def enter(self, identity: Identity) -> None:
+        self._admission.enter(identity)
+
+    def leave(self, identity: Identity) -> None:
+        self._admission.leave(identity)
+
+
+class _Documents:
+    """The gatekeeper of a session's documents: who it is has been checked already."""
+
+    __slots__ = ("_admission", "_documents", "_session", "welcomed")
+
+    def __init__(self, documents: Gatekeeper, admission: Admission, session: RealtimeSession) -> None:
+        self._documents = documents
+        self._admission = admission
+        self._session = session
+        self.welcomed = asyncio.Event()
+
+    async def admit(self, name: str, token: str | None) -> Admitted:
+        await self.welcomed.wait()
+        identity = self._session.identity
+        assert identity is not None
+        return await self._admission.admit_identity(identity, name)
+
+    async def open(self, key: RoomKey) -> Room:
+        return await self._documents.open(key)
+
+    async def stateless(self, admitted: Admitted, payload: str) -> str | None:
+        return await self._documents.stateless(admitted, payload)
+
+    def enter(self, admitted: Admitted) -> None:
+        self._documents.enter(admitted)
+        self._session.follow(admitted.key)
+
+    def leave(self, admitted: Admitted) -> None:
+        self._documents.leave(admitted)
+        self._session.unfollow(admitted.key)
