@@ -45,6 +45,8 @@ from collab.server import http
 from collab.server.admission import Admission, Admitted, own_path
 from collab.server.connection import Connection
 from collab.server.hocuspocus_socket import HocuspocusSocket, SocketLimits
+from collab.server.realtime_socket import RealtimeSocket
+from collab.server.rights import recheck
 from collab.server.settings import Settings
 from collab.server.yjs_socket import YjsSocket
 from collab.storage.base import SetAside, Storage
@@ -54,6 +56,7 @@ log = logging.getLogger(__name__)
 
 _ROOMS = "/rooms/"
 _HOCUSPOCUS = "/hocuspocus"
+_REALTIME = "/realtime"
 _GOODBYE_SECONDS = 3.0
 
 
@@ -147,6 +150,16 @@ class Collab:
     def handle(self, key: RoomKey) -> RoomHandle:
         """A document by key."""
         return RoomHandle(key, self._registry, self._sandbox, self._locks)
+
+    async def permissions_changed(
+        self, project: str = DEFAULT_PROJECT, *, user_id: str | None = None, resource: str | None = None
+    ) -> None:
+        """Rights have changed, of one user or of all: those concerned are told, and held to them at once.
+
+        What :class:`Hooks` answer from now on counts; rights that a token carries last as long as the token.
+        """
+        self.hub.system.permissions_changed(project, resource, user_id=user_id)
+        await recheck(self._registry, self.admission, project, user_id)
 
     def collection(self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None) -> Collection:
         """A collection by name, to read and write its entities in the name of ``user``."""
@@ -267,7 +280,7 @@ class Collab:
             if self._draining:
                 raise Restarting("the server is restarting")
             path = own_path(scope)
-            if path != _HOCUSPOCUS and not path.startswith(_ROOMS):
+            if path not in {_HOCUSPOCUS, _REALTIME} and not path.startswith(_ROOMS):
                 raise InvalidName("no such endpoint")
             request = self.admission.read(scope)
             self.admission.connect(request)
@@ -277,6 +290,8 @@ class Collab:
         try:
             if path == _HOCUSPOCUS:
                 await self._serve_hocuspocus(request, scope, receive, send)
+            elif path == _REALTIME:
+                await self._serve_realtime(request, scope, receive, send)
             else:
                 await self._serve_yjs(path.removeprefix(_ROOMS), request, scope, receive, send)
         finally:
@@ -290,7 +305,7 @@ class Collab:
         except CollabError as error:
             await self._deny(scope, send, error)
             return
-        connection = self._connect(scope, receive, send)
+        connection = self._connect(scope, receive, send, bucket=self._bucket())
         try:
             await send({"type": "websocket.accept"})
             try:
@@ -312,7 +327,7 @@ class Collab:
 
     async def _serve_hocuspocus(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self.settings
-        connection = self._connect(scope, receive, send)
+        connection = self._connect(scope, receive, send, bucket=self._bucket())
         try:
             await send({"type": "websocket.accept"})
             socket = HocuspocusSocket(
@@ -332,6 +347,23 @@ class Collab:
         finally:
             self._disconnect(connection)
 
+    async def _serve_realtime(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = self._connect(scope, receive, send, bucket=None)
+        try:
+            await send({"type": "websocket.accept"})
+            socket = RealtimeSocket(
+                connection,
+                request,
+                services=self.hub.services,
+                admission=self.admission,
+                registry=self._registry,
+                documents=_Gatekeeper(self, request),
+                settings=self.settings,
+            )
+            await connection.run(socket, socket)
+        finally:
+            self._disconnect(connection)
+
     async def _deny(self, scope: Scope, send: Send, error: CollabError) -> None:
         """Refuse a handshake. With the ASGI denial extension the status says why; without it, it is 403."""
         self.metrics.error(error.code)
@@ -344,7 +376,7 @@ class Collab:
         else:
             await send({"type": "websocket.close", "code": error.close_code})
 
-    def _connect(self, scope: Scope, receive: Receive, send: Send) -> Connection:
+    def _connect(self, scope: Scope, receive: Receive, send: Send, *, bucket: TokenBucket | None) -> Connection:
         settings = self.settings
         connection = Connection(
             scope,
@@ -352,13 +384,16 @@ class Collab:
             send,
             metrics=self.metrics,
             send_cost=self._registry.send_cost,
-            bucket=TokenBucket(settings.messages_per_second, settings.bytes_per_second),
+            bucket=bucket,
             max_message_bytes=settings.max_message_bytes,
             heartbeat_seconds=settings.heartbeat_seconds,
             stall_seconds=settings.stall_seconds,
         )
         self._connections[connection] = None
         return connection
+
+    def _bucket(self) -> TokenBucket:
+        return TokenBucket(self.settings.messages_per_second, self.settings.bytes_per_second)
 
     def _disconnect(self, connection: Connection) -> None:
         del self._connections[connection]
@@ -370,12 +405,14 @@ class Collab:
     def enter(self, admitted: Admitted) -> None:
         """A client is about to join. Raises :class:`collab.errors.RateLimitExceeded`; else :meth:`leave` follows."""
         self.admission.enter(admitted.identity)
+        self.hub.analytics.entered(admitted.identity)
         if type(self.hooks).session_opened is not Hooks.session_opened:
             self._registry.spawn(self.hooks.session_opened(admitted.identity, admitted.key))
 
     def leave(self, admitted: Admitted) -> None:
         """A client has left."""
         self.admission.leave(admitted.identity)
+        self.hub.analytics.left(admitted.identity)
         if type(self.hooks).session_closed is not Hooks.session_closed:
             self._registry.spawn(self.hooks.session_closed(admitted.identity, admitted.key))
 
