@@ -109,7 +109,7 @@ class DocumentSync:
         if kind in (hocuspocus.SYNC, hocuspocus.SYNC_REPLY):
             self._synchronize(yjs.read_sync(frame, pos))
         elif kind == hocuspocus.AWARENESS:
-            self.awareness.apply_awareness_update(yjs.read_rest(frame, pos), "server")
+            self._meet(yjs.read_rest(frame, pos))
         elif kind == hocuspocus.AUTH:
             self._authenticated(frame, pos)
         elif kind == hocuspocus.QUERY_AWARENESS:
@@ -179,6 +179,12 @@ class DocumentSync:
             raise DecodeError(f"not an update: {error}") from None
         finally:
             self._applying = False
+
+    def _meet(self, states: bytes) -> None:
+        try:
+            self.awareness.apply_awareness_update(states, "server")
+        except Exception as error:  # pycrdt's reader raises whatever it stumbles over
+            raise DecodeError(f"not an awareness update: {error}") from None
 
     def _confirmed(self, saved: bool) -> None:
         if not saved:

@@ -34,7 +34,8 @@ from collab.wire.realtime import Asked, Hello, Message, ServerMessage, Welcome
 MOST_REQUESTS = 10_000
 MOST_VERSIONS = 10_000
 PAUSE_SECONDS = 1.0
-"""When a write that cannot be taken in now is sent again."""
+"""When a write that cannot be taken in now is sent again, unless the server says when."""
+MOST_PAUSE = 60.0
 
 
 class ClientState:
@@ -293,9 +294,13 @@ class ClientState:
     def _refused(self, ticket: int, error: CollabError, now: float) -> Iterator[Told]:
         self._spoken(ticket)
         if ticket in self._writes:
-            if isinstance(error, Unavailable):
+            if isinstance(error, Unavailable | RateLimitExceeded):
+                if isinstance(error, RateLimitExceeded) and self._paused_until is None:
+                    yield Trouble(error)  # once a pause
                 self._writes.again(ticket)
-                self._paused_until = now + PAUSE_SECONDS
+                pause = error.details.get("retryAfter")
+                seconds = pause if isinstance(pause, int | float) and 0 < pause < MOST_PAUSE else PAUSE_SECONDS
+                self._paused_until = max(self._paused_until or 0.0, now + seconds)
                 return
             sent = self._writes.answered(ticket, None, now)
             yield Answered(ticket, None, error)

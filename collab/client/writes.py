@@ -7,6 +7,7 @@ into the queue; they are sent again under the same ``request`` name, so they hav
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -95,10 +96,10 @@ class Writes:
         return Sent(message, key)
 
     def again(self, ticket: int) -> None:
-        """A write could not be taken in now; it goes before all that waits."""
+        """A write could not be taken in now; it goes back to its place in the queue."""
         message = self._unanswered[ticket]
         del self._in_flight[key_of(message)]
-        self._queue.appendleft(ticket)
+        insort(self._queue, ticket)
 
     def link_lost(self) -> None:
         """What was sent and not answered will be sent again, in order, before all that waits."""
