@@ -308,10 +308,15 @@ def _plain(condition: Condition) -> tuple[str, Scalar] | None:
         return None
     value = condition.value
     if isinstance(value, str):
-        plain = condition.path == ID or (canonical(value) is None and "\1" not in value)
+        plain = condition.path == ID or _is_plain(value)
     else:
         plain = isinstance(value, int | float) and value not in (0, 1) and abs(value) < 2**63
     return (condition.path[0], value) if plain and not isinstance(value, tuple) else None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the texts that equal ``text`` are written like it."""
+    return canonical(text) is None and "\1" not in text
 
 
 def _equals(name: str, value: Scalar) -> Test:
@@ -335,6 +340,14 @@ def _comparison(compare: Compare) -> Test:
 
 def _one_of(get: Callable[[Row], Any], read: Callable[[Any], Any], values: Iterable[Scalar]) -> Test:
     wanted = frozenset(_typed(values))
+    texts = frozenset(value for _, value in wanted if isinstance(value, str) and _is_plain(value))
+    if len(texts) == len(wanted):  # then no other spelling matters
+
+        def among(row: Row) -> bool:
+            value = get(row)
+            return type(value) is str and value in texts
+
+        return among
 
     def equal(row: Row) -> bool:
         value = read(get(row))
@@ -347,11 +360,18 @@ def _one_of(get: Callable[[Row], Any], read: Callable[[Any], Any], values: Itera
 
 
 def _range(get: Callable[[Row], Any], read: Callable[[Any], Any], test: Callable[[Any, Any], bool], end: Any) -> Test:
-    kinds = (str,) if isinstance(end, str) else (int, float)
+    if isinstance(end, str):
+
+        def text_within(row: Row) -> bool:
+            value = get(row)
+            return type(value) is str and test(read(value), end)
+
+        return text_within
 
     def within(row: Row) -> bool:
-        value = read(get(row))
-        return type(value) in kinds and test(value, end)
+        value = form(get(row))
+        kind = type(value)
+        return (kind is int or kind is float) and test(value, end)
 
     return within
 

@@ -1,0 +1,320 @@
+"""Queries in SQLite: what :mod:`collab.query.match` says of rows in memory, as SQL over the table ``entities``.
+
+Each member becomes two expressions, its *key* and its *rank*, which are never NULL. Keys order as SQLite orders them:
+null, missing, false and true are ``-Infinity`` (and the rank tells them apart), then come numbers, then texts by code
+point, then arrays and objects, which are all the empty blob. So one index on (key, rank) serves equality, ``in``,
+ranges and order. What is SQLite's own is in :class:`_Member` and :func:`_bound`; the rest would suit other databases.
+
+Texts of JSON come from msgspec, which writes names with no other escapes than those of quotation marks, backslashes
+and control characters.
+"""
+
+# ruff: noqa: S608  -- values are parameters; names of members and collections go through _literal()
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from collab.errors import InvalidRequest
+from collab.query.match import FALSE, ID, NULL, NUMBER, TEXT, TRUE, as_written, form, kind_of
+from collab.query.query import And, Compare, Condition, Not, Or, Order, Path, Place, Query, Scalar
+from collab.storage.base import EntityRow
+from collab.storage.codec import to_json
+from collab.storage.sqlite_entities import COLUMNS, entity_row
+
+_LOW = "-9e999"  # below all numbers of JSON
+_KEYS = "coalesce(keys, data)"
+_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_PREFIX = "query_"
+_LISTED = 50
+
+
+def find_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> list[EntityRow]:
+    """The entities that a query selects, in its order, without deleted ones."""
+    where = _selection(project, collection, query)
+    order = [f"{part}{' DESC' if one.descending else ''}" for one in query.order_by for part in _order_of(one.path)]
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM entities WHERE {where.sql} ORDER BY {', '.join((*order, 'id'))} LIMIT ? OFFSET ?",
+        (*where.values, -1 if query.limit is None else query.limit, query.offset),
+    )
+    return [entity_row(*row) for row in rows]
+
+
+def count_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> int:
+    """How many :func:`find_rows` would find without ``limit`` and ``offset``."""
+    where = _selection(project, collection, query)
+    sql = f"SELECT count(*) FROM entities WHERE {where.sql}"
+    return int(connection.execute(sql, where.values).fetchone()[0])
+
+
+def create_indexes(connection: sqlite3.Connection, collection: str, paths: Iterable[Path]) -> None:
+    """Have these members of a collection, and only these, indexed. What is there already stays.
+
+    Raises :class:`InvalidRequest` for a name that no index can hold (with a quotation mark, a backslash or a control
+    character). ``id`` is indexed anyway.
+    """
+    wanted: dict[str, str] = {}
+    for path in paths:
+        if path == ID:
+            continue
+        if not all(map(_is_simple, path)):
+            raise InvalidRequest(f"{collection}: the member {'.'.join(path)!r} cannot be indexed, for its name")
+        keys = ", ".join(_order_of(path))
+        on = f"ON entities (project, {keys}, id) WHERE collection = {_literal(collection)} AND deleted = 0"
+        wanted[f"{_PREFIX}{sha256(on.encode()).hexdigest()[:16]}:{collection}"] = on
+    known = [
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'entities'"
+        )
+        if name.startswith(_PREFIX) and name.partition(":")[2] == collection
+    ]
+    for name in known:
+        if name not in wanted:
+            connection.execute(f'DROP INDEX "{name}"')
+    for name, on in wanted.items():
+        if name not in known:
+            connection.execute(f'CREATE INDEX "{name}" {on}')
+
+
+class _Sql(NamedTuple):
+    """A piece of SQL and the values of its parameters. As a condition it may be NULL, which counts as false."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+_TRUE, _FALSE = _Sql("1"), _Sql("0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """Expressions for the member at a path."""
+
+    path: Path
+
+    def type(self, source: str = _KEYS) -> str:
+        """``'text'``, ``'true'``, …, or NULL if it is missing."""
+        base, path, name = self._reach(source)
+        if name is None:
+            return f"json_type({base}, {path})"
+        return f"(SELECT type FROM json_each({base}, {path}) WHERE key = {name})"
+
+    def value(self, source: str = _KEYS) -> str:
+        """What it holds, if that is a number or a text."""
+        base, path, name = self._reach(source)
+        if name is None:
+            return f"json_extract({base}, {path})"
+        return f"(SELECT value FROM json_each({base}, {path}) WHERE key = {name})"
+
+    def elements(self) -> str:
+        """A table with the columns ``type`` and ``value`` for what is in it, if it is an array."""
+        base, path, name = self._reach(_KEYS)
+        if name is None:
+            return f"json_each({base}, {path})"
+        return f"json_each((SELECT value FROM json_each({base}, {path}) WHERE key = {name} AND type = 'array'))"
+
+    def _reach(self, source: str) -> tuple[str, str, str | None]:
+        """JSON, a path in it, and perhaps the name of a member there that no path can say."""
+        steps: list[str] = []
+        for at, name in enumerate(self.path):
+            if _is_simple(name):
+                steps.append(f'."{name}"')
+                continue
+            path = _literal("$" + "".join(steps))
+            if at == len(self.path) - 1:
+                return source, path, _literal(name)
+            # texts may look like JSON: only what is an object is read on
+            source = f"(SELECT value FROM json_each({source}, {path}) WHERE key = {_literal(name)} AND type = 'object')"
+            steps = []
+        return source, _literal("$" + "".join(steps)), None
+
+    def key(self, value: Place) -> str:
+        """What is compared with ``value``."""
+        if self.path == ID:
+            return "id" if isinstance(value, str) else "+id"  # as it is, a number would become a text beside it
+        return (
+            f"CASE coalesce({self.type()}, 'null')"
+            f" WHEN 'null' THEN {_LOW} WHEN 'false' THEN {_LOW} WHEN 'true' THEN {_LOW}"
+            f" WHEN 'array' THEN x'' WHEN 'object' THEN x'' ELSE {self.value()} END"
+        )
+
+    @property
+    def rank(self) -> str:
+        """Only of meaning between equal keys."""
+        if self.path == ID:
+            return str(TEXT)
+        kinds = f"WHEN 'null' THEN {NULL} WHEN 'false' THEN {FALSE} WHEN 'true' THEN {TRUE}"
+        return f"CASE coalesce({self.type()}, 'null') {kinds} ELSE {NUMBER} END"
+
+    def within_text(self, operator: str, text: str) -> _Sql:
+        """Whether it is a text that contains (begins with, ends with) another. Bytes of UTF-8 tell that, too."""
+        if self.path == ID:
+            written = "id"
+        else:
+            # of a text with U+0000 SQLite may have only the beginning; its key has all of it, and is no point in time
+            keys, data = self.value(), self.value("data")
+            written = f"CASE WHEN instr({keys}, char(1)) THEN {keys} ELSE {data} END"
+        part = as_written(text).encode()
+        if not part:
+            return _TRUE
+        written = f"CAST({written} AS BLOB)"
+        if operator == "contains":
+            return _Sql(f"instr({written}, ?) > 0", (part,))
+        return _Sql(f"substr({written}, {f'1, {len(part)}' if operator == 'startsWith' else -len(part)}) = ?", (part,))
+
+
+def _is_simple(name: str) -> bool:
+    """Whether ``name`` stands in JSON as it is, and in a path between quotation marks."""
+    return '"' not in name and "\\" not in name and min(name, default=" ") >= " "
+
+
+def _literal(text: str) -> str:
+    if "\0" in text:
+        raise InvalidRequest("a name cannot hold U+0000")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _bound(value: int | float | str) -> _Sql:
+    """A value as a parameter. Fractions are read from text by SQLite, as those in rows are: it may round otherwise."""
+    if isinstance(value, float):
+        return _Sql("json_extract(?, '$')", (to_json(value),))
+    return _Sql("?", (value,))
+
+
+def _order_of(path: Path) -> tuple[str, ...]:
+    member = _Member(path)
+    return ("id",) if path == ID else (member.key(""), member.rank)
+
+
+def _selection(project: str, collection: str, query: Query) -> _Sql:
+    # literals where an index must be recognised; parameters are not known when SQLite plans
+    known = _Sql(f"project = ? AND collection = {_literal(collection)} AND deleted = 0", (project,))
+    parts = [known, _condition(query.where)]
+    if query.after is not None:
+        parts.extend(_behind(query.after, query.order_by))
+    return _joined(parts, "AND", _TRUE)
+
+
+def _condition(condition: Condition) -> _Sql:
+    match condition:
+        case And(parts):
+            return _joined(list(map(_condition, parts)), "AND", _TRUE)
+        case Or(parts):
+            return _joined(list(map(_condition, parts)), "OR", _FALSE)
+        case Not(part):
+            sql, values = _condition(part)
+            return _Sql(f"({sql}) IS NOT TRUE", values)
+        case Compare(path, operator, value):
+            if isinstance(value, tuple):
+                return _one_of(_Member(path), value)
+            match operator:
+                case "eq":
+                    return _equal(_Member(path), value)
+                case "contains" | "startsWith" | "endsWith":
+                    return _text_test(_Member(path), operator, value)
+                case _:
+                    assert isinstance(value, int | float | str)
+                    return _range(_Member(path), operator, value)
+
+
+def _joined(parts: Sequence[_Sql], word: str, none: _Sql) -> _Sql:
+    """As a tree: SQLite bounds how deep an expression is, and reads a list as deep as it is long."""
+    if not parts:
+        return none
+    while len(parts) > 1:
+        groups = [parts[start : start + _LISTED] for start in range(0, len(parts), _LISTED)]
+        parts = [
+            _Sql(f"({f' {word} '.join(part.sql for part in group)})", tuple(v for part in group for v in part.values))
+            for group in groups
+        ]
+    return parts[0]
+
+
+def _equal(member: _Member, value: Place) -> _Sql:
+    kind, key = kind_of(value), member.key(value)
+    if kind < NUMBER:
+        return _Sql(f"({key} = {_LOW} AND {member.rank} = {kind})")
+    sql, values = _key_of(value)
+    return _Sql(f"{key} = {sql}", values)
+
+
+def _one_of(member: _Member, values: Sequence[Scalar]) -> _Sql:
+    others = [value for value in values if kind_of(value) >= NUMBER]
+    kinds = sorted({kind_of(value) for value in values if kind_of(value) < NUMBER})
+    if member.path == ID:
+        others, kinds = [value for value in others if isinstance(value, str) and "\0" not in value], []
+    parts: list[_Sql] = []
+    if others:
+        # one parameter, however many they are
+        parts.append(_Sql(f"{member.key('')} IN (SELECT value FROM json_each(?))", (to_json(others),)))
+    if kinds:
+        ranks = ", ".join(map(str, kinds))
+        parts.append(_Sql(f"({member.key(None)} = {_LOW} AND {member.rank} IN ({ranks}))"))
+    return _joined(parts, "OR", _FALSE)
+
+
+def _range(member: _Member, operator: str, value: int | float | str) -> _Sql:
+    sql, values = _bound(value)
+    key = member.key(value)
+    within = f"{key} {_OPERATORS[operator]} {sql}"
+    if operator in ("gt", "gte"):
+        end = "x''" if isinstance(value, str) else "''"
+        return _Sql(f"({within} AND {key} < {end})", values)
+    begin = ">= ''" if isinstance(value, str) else f"> {_LOW}"
+    return _Sql(f"({within} AND {key} {begin})", values)
+
+
+def _text_test(member: _Member, operator: str, value: Scalar) -> _Sql:
+    type_, cases, values = member.type(), "", ()
+    if member.path == ID:
+        type_ = "'text'"
+    if isinstance(value, str):
+        within = member.within_text(operator, value)
+        cases, values = f" WHEN 'text' THEN {within.sql}", within.values
+    if operator == "contains":
+        held = _element(form(value))
+        cases += f" WHEN 'array' THEN EXISTS (SELECT 1 FROM {member.elements()} WHERE {held.sql})"
+        values += held.values
+    return _Sql(f"CASE {type_}{cases} ELSE 0 END", values)
+
+
+def _element(value: Scalar) -> _Sql:
+    kind = kind_of(value)
+    if kind < NUMBER or value is None:
+        return _Sql("type = '" + {NULL: "null", FALSE: "false", TRUE: "true"}[kind] + "'")
+    sql, values = _bound(value)
+    types = "type = 'text'" if kind == TEXT else "type IN ('integer', 'real')"
+    return _Sql(f"{types} AND value = {sql}", values)
+
+
+def _behind(after: tuple[str, Sequence[Place]], order_by: Sequence[Order]) -> list[_Sql]:
+    """Conditions that hold for the rows that come after a place in an order; the first may use an index."""
+    name, places = after
+    rest = _Sql("id > ?", (name,))
+    for order, value in reversed(list(zip(order_by, places, strict=True))):
+        beyond, same = _beyond(_Member(order.path), value, order.descending), _equal(_Member(order.path), value)
+        rest = _joined([beyond, _joined([same, rest], "AND", _TRUE)], "OR", _FALSE)
+    if not order_by:
+        return [rest]
+    sql, values = _key_of(places[0])
+    bound = f"{_Member(order_by[0].path).key(places[0])} {'<=' if order_by[0].descending else '>='} {sql}"
+    return [_Sql(bound, values), rest]
+
+
+def _beyond(member: _Member, value: Place, descending: bool) -> _Sql:
+    (sql, values), key, sign = _key_of(value), member.key(value), "<" if descending else ">"
+    farther = _Sql(f"{key} {sign} {sql}", values)
+    if kind_of(value) >= NUMBER:
+        return farther
+    return _joined([farther, _Sql(f"({key} = {_LOW} AND {member.rank} {sign} {kind_of(value)})")], "OR", _FALSE)
+
+
+def _key_of(value: Place) -> _Sql:
+    if value is None or isinstance(value, bool):
+        return _Sql(_LOW)
+    return _Sql("x''") if isinstance(value, tuple) else _bound(value)
