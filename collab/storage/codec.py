@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from collab.dates import canonical
 from collab.event import Conflict, EntityEvent
+from collab.query.match import comparable
 from collab.storage.base import LogRow
 
 _CHUNK_BYTES = 1024 * 1024  # of log rows in one piece of an archive, before compression
@@ -28,7 +28,7 @@ def to_json(value: Any) -> str:
     try:
         return _json.encode(value).decode()
     except UnicodeEncodeError:
-        return _json.encode(encodable(value)).decode()
+        return _json.encode(encodable(msgspec.to_builtins(value))).decode()
 
 
 def from_json(text: str | bytes) -> dict[str, Any]:
@@ -58,23 +58,9 @@ def encodable(value: Any) -> Any:
 
 
 def keys_of(data: dict[str, Any]) -> str | None:
-    """``data`` as JSON with its points in time in canonical form, ``None`` if that changes nothing."""
-    keys = _canonical(data)
+    """``data`` as JSON in the form in which queries compare it, ``None`` if that is the same."""
+    keys = comparable(data)
     return None if keys is data else to_json(keys)
-
-
-def _canonical(value: Any) -> Any:
-    """The value itself if it holds no point in time that is written differently."""
-    if isinstance(value, str):
-        point = canonical(value)
-        return value if point is None or point == value else point
-    if isinstance(value, dict):
-        members = {name: _canonical(member) for name, member in value.items()}
-        return members if any(members[name] is not member for name, member in value.items()) else value
-    if isinstance(value, list | tuple):
-        items = [_canonical(item) for item in value]
-        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
-    return value
 
 
 def pack_rows(rows: Sequence[LogRow]) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from time import time
-from typing import Any
 
 import msgspec
 
@@ -14,6 +13,7 @@ from collab.dates import iso
 from collab.errors import NotFound
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.query.match import select
 from collab.query.query import Path, Query
 from collab.storage.base import (
     Append,
@@ -29,7 +29,7 @@ from collab.storage.base import (
     Snapshot,
     Version,
 )
-from collab.storage.codec import from_json, to_json
+from collab.storage.codec import event_from, from_json, to_json
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, reach_of
 
 
@@ -330,8 +330,7 @@ class MemoryStorage:
         entity.row = _copy(fact.entity)
         position = self._positions.newest + 1
         self._positions = self._positions._replace(newest=position)
-        event = msgspec.structs.replace(fact.event, position=position, at=iso(fact.at))
-        event = msgspec.json.decode(msgspec.json.encode(event), type=EntityEvent)  # as a database would give it
+        event = event_from(to_json(msgspec.structs.replace(fact.event, position=position, at=iso(fact.at))))
         document = self._documents.get(key)
         seq = reach_of(
             fact,
@@ -385,22 +384,3 @@ def _cut(document: _Document, before: float) -> None:
 def _copy(row: EntityRow) -> EntityRow:
     """As a database would give it: nobody else holds parts of it."""
     return replace(row, data=from_json(to_json(row.data)))
-
-
-def select(rows: Sequence[dict[str, Any]], query: Query) -> list[dict[str, Any]]:
-    """What a query selects of all rows, in its order."""
-    from collab.query.match import compile_where, sort_key
-
-    matches, key = compile_where(query.where), sort_key(query.order_by)
-    found = sorted((row for row in rows if matches(row)), key=key)
-    if query.after is not None:
-        name, values = query.after
-        last: dict[str, Any] = {}
-        for order, value in zip(query.order_by, values, strict=True):
-            place = last
-            for part in order.path[:-1]:
-                place = place.setdefault(part, {})
-            place[order.path[-1]] = value
-        last["id"] = name
-        found = [row for row in found if key(row) > key(last)]
-    return found[query.offset :][: query.limit]

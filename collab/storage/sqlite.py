@@ -42,6 +42,7 @@ from collab.storage.codec import seed
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
 from collab.storage.sqlite_commit import Appender
 from collab.storage.sqlite_database import Database
+from collab.storage.sqlite_query import count_rows, create_indexes, find_rows
 
 log = logging.getLogger(__name__)
 
@@ -173,8 +174,6 @@ class SqliteStorage:
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         """The entities that a query selects, in its order, without deleted ones; of one moment."""
 
-        from collab.storage.sqlite_query import find_rows
-
         def find(connection: sqlite3.Connection) -> FoundRows:
             with documents.moment(connection):
                 rows = find_rows(connection, project, collection, query)
@@ -184,8 +183,6 @@ class SqliteStorage:
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         """How many :meth:`find` would give without ``limit`` and ``offset``."""
-        from collab.storage.sqlite_query import count_rows
-
         return await self._query(lambda connection: count_rows(connection, project, collection, query))
 
     async def request(self, project: str, request: str) -> tuple[RoomKey, int] | None:
@@ -253,8 +250,6 @@ class SqliteStorage:
 
     async def index(self, collection: str, paths: Sequence[Member]) -> None:
         """Have these members of a collection, and only these, indexed for :meth:`find`."""
-        from collab.storage.sqlite_query import create_indexes
-
         await self._change(lambda connection: create_indexes(connection, collection, paths))
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:

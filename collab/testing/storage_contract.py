@@ -13,48 +13,22 @@ before it left there, unless the class says ``durable = False``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from collab.names import RoomKey
-from collab.storage.base import Append, LogRow, Record, SetAside, Snapshot, Storage
-
-KEY = RoomKey("acme", "documents", "doc_123")
-OTHER = RoomKey("acme", "documents", "doc_456")
-
-
-def entry(update: bytes, key: RoomKey = KEY, user_id: str | None = "ada", at: float = 1000.5) -> Append:
-    """An update on its way into a log."""
-    return Append(key, update, user_id, at)
+from collab.storage.base import LogRow, SetAside, Snapshot
+from collab.testing.entities_contract import EntitiesContract
+from collab.testing.history_contract import HistoryContract
+from collab.testing.storage_case import KEY as KEY
+from collab.testing.storage_case import OTHER as OTHER
+from collab.testing.storage_case import entry as entry
+from collab.testing.storage_case import updates as updates
 
 
-def updates(record: Record | None) -> list[bytes]:
-    """What the log of a document holds."""
-    return [] if record is None else [row.update for row in record.rows]
-
-
-class StorageContract:
+class StorageContract(EntitiesContract, HistoryContract):
     """Inherit, and say how a storage is made."""
-
-    durable: ClassVar[bool] = True
-
-    def make(self, where: Path) -> Storage:
-        """A storage that keeps its data in the folder ``where``; not open yet."""
-        raise NotImplementedError
-
-    @asynccontextmanager
-    async def opened(self, where: Path) -> AsyncIterator[Storage]:
-        """A storage, open inside the block."""
-        storage = self.make(where)
-        await storage.open()
-        try:
-            yield storage
-        finally:
-            await storage.close()
 
     async def test_what_was_never_written_is_absent(self, tmp_path: Path) -> None:
         """Absent is ``None``, nothing else is."""

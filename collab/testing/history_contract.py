@@ -1,0 +1,133 @@
+"""What every storage must remember of how documents were. Part of :mod:`collab.testing.storage_contract`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from collab.errors import NotFound
+from collab.storage.base import LogRow, SetAside, Snapshot, Storage
+from collab.testing.storage_case import KEY, OTHER, StorageCase, entry, fact, updates
+
+
+def letter(seq: int) -> bytes:
+    """An update of one letter."""
+    return bytes([64 + seq])
+
+
+def text(seq: int, without: str = "") -> bytes:
+    """What the letters up to ``seq`` make."""
+    return bytes(byte for number in range(1, seq + 1) for byte in letter(number) if chr(byte) not in without)
+
+
+async def text_at(storage: Storage, seq: int) -> bytes:
+    """What the document was after row ``seq``."""
+    return b"".join(await storage.document_at(KEY, seq))
+
+
+class HistoryContract(StorageCase):
+    """In these documents an update is a letter, and a snapshot the letters up to it."""
+
+    async def test_a_document_is_read_as_it_was_after_any_row(self, tmp_path: Path) -> None:
+        """However often its log was replaced by a snapshot, and after a restart."""
+        async with self.opened(tmp_path) as storage:
+            for seq in range(1, 21):
+                await storage.commit([entry(letter(seq)), entry(b"other", OTHER)])
+                if seq % 4 == 0:
+                    await storage.replace_snapshot(KEY, Snapshot(seq - 1, text(seq - 1), b""))
+                assert [await text_at(storage, at) for at in range(seq + 1)] == [text(at) for at in range(seq + 1)]
+            assert updates(await storage.load(KEY)) == [letter(20)]
+        if self.durable:
+            async with self.opened(tmp_path) as storage:
+                assert [await text_at(storage, at) for at in range(21)] == [text(at) for at in range(21)]
+
+    async def test_what_was_never_written_is_not_found(self, tmp_path: Path) -> None:
+        """Neither a document nor a row."""
+        async with self.opened(tmp_path) as storage:
+            with pytest.raises(NotFound):
+                await storage.document_at(KEY, 1)
+            await storage.commit([entry(letter(1))])
+            with pytest.raises(NotFound):
+                await storage.document_at(KEY, 2)
+
+    async def test_log_rows_are_known_behind_any_row(self, tmp_path: Path) -> None:
+        """Also those that a snapshot took the place of."""
+        rows = [LogRow(seq, letter(seq), f"user {seq}" if seq % 2 else None, seq / 4) for seq in range(1, 10)]
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([entry(row.update, user_id=row.user_id, at=row.at) for row in rows])
+            for seq in (3, 6):
+                await storage.replace_snapshot(KEY, Snapshot(seq, text(seq), b""))
+            for seq in range(11):
+                assert list(await storage.log_after(KEY, seq)) == rows[seq:]
+            assert list(await storage.log_after(OTHER, 0)) == []
+
+    async def test_what_was_set_aside_is_in_no_version(self, tmp_path: Path) -> None:
+        """From the moment that it was."""
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([entry(letter(seq)) for seq in range(1, 7)])
+            for seq in (1, 4, 6):
+                await storage.set_aside(SetAside(KEY, seq, letter(seq), "hostile", 1.0))
+            for _ in range(2):
+                assert [await text_at(storage, at) for at in range(7)] == [text(at, "ADF") for at in range(7)]
+                await storage.replace_snapshot(KEY, Snapshot(5, text(5, "AD"), b""))
+
+    async def test_a_document_of_which_everything_was_set_aside_has_a_history(self, tmp_path: Path) -> None:
+        """An empty one."""
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([entry(letter(1)), entry(letter(2)), entry(letter(3))])
+            for seq in (1, 2):
+                await storage.set_aside(SetAside(KEY, seq, letter(seq), "hostile", 1.0))
+            await storage.replace_snapshot(KEY, Snapshot(2, b"", b""))
+            assert [await text_at(storage, at) for at in range(4)] == [b"", b"", b"", b"C"]
+
+    async def test_rows_may_be_set_aside_while_a_snapshot_is_stored(self, tmp_path: Path) -> None:
+        """Whichever comes first, both happen wholly."""
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([entry(letter(seq)) for seq in range(1, 11)])
+            await asyncio.gather(
+                storage.replace_snapshot(KEY, Snapshot(10, text(10), b"")),
+                storage.set_aside(SetAside(KEY, 5, letter(5), "hostile", 1.0)),
+                storage.commit([entry(letter(11))]),
+            )
+            assert await text_at(storage, 9) in (text(9), text(9, "E"))
+            assert await text_at(storage, 11) == text(11)
+            assert len(await storage.list_set_aside()) == 1
+
+    async def test_old_versions_are_forgotten_and_no_newer_ones(self, tmp_path: Path) -> None:
+        """What is from before the moment may be there, but it is never another."""
+        async with self.opened(tmp_path) as storage:
+            for seq in range(1, 21):
+                await storage.commit([entry(letter(seq), at=float(seq))])
+                if seq % 3 == 0:
+                    await storage.replace_snapshot(KEY, Snapshot(seq, text(seq), b""))
+            forgotten = 0
+            for before in (0.5, 7.5, 12.5, 18.0, 30.0):
+                await storage.trim(before)
+                for seq in range(1, 21):
+                    try:
+                        assert await text_at(storage, seq) == text(seq)
+                    except NotFound:
+                        assert seq < before - 1
+                        forgotten += 1
+            assert forgotten
+            with pytest.raises(NotFound):
+                await text_at(storage, 17)
+            for seq in range(21, 25):
+                await storage.commit([entry(letter(seq), at=float(seq))])
+            await storage.replace_snapshot(KEY, Snapshot(24, text(24), b""))
+            assert [await text_at(storage, at) for at in range(18, 25)] == [text(at) for at in range(18, 25)]
+            assert updates(await storage.load(KEY)) == []
+
+    async def test_a_version_names_the_row_its_document_is_read_with(self, tmp_path: Path) -> None:
+        """From an event to the document as it was."""
+        async with self.opened(tmp_path) as storage:
+            for seq in range(1, 7):
+                await storage.commit([entry(letter(seq), at=float(seq))], [fact(seq, row=0, at=float(seq))])
+            await storage.replace_snapshot(KEY, Snapshot(5, text(5), b""))
+            for version in range(1, 7):
+                seq, _ = await storage.seq_at(KEY, version=version)
+                assert await text_at(storage, seq) == text(version)
+            seq, found = await storage.seq_at(KEY, at=3.5)
+            assert (await text_at(storage, seq), found.event.version) == (text(3), 3)

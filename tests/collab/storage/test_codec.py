@@ -1,0 +1,60 @@
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab.storage.base import LogRow
+from collab.storage.codec import chunks, encodable, from_json, keys_of, pack_rows, to_json, unpack_rows
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+ROWS = st.lists(
+    st.builds(
+        LogRow, st.integers(1, 2**40), st.binary(max_size=20), st.none() | st.text(max_size=3), st.floats(0, 1e10)
+    )
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+def test_json_comes_back_as_it_was(value: dict[str, Any]) -> None:
+    assert from_json(to_json(value)) == value
+
+
+@given(st.dictionaries(st.text(st.characters()), st.text(st.characters()), max_size=3))
+def test_any_text_can_be_written(value: dict[str, str]) -> None:
+    assert from_json(to_json(value)) == encodable(value)
+
+
+def test_what_is_not_finite_becomes_null() -> None:
+    assert from_json(to_json({"a": float("nan"), "b": float("-inf")})) == {"a": None, "b": None}
+
+
+def test_a_lone_surrogate_becomes_a_question_mark() -> None:
+    assert from_json(to_json({"\ud800": ["a\udfffb"]})) == {"?": ["a?b"]}
+
+
+def test_keys_are_kept_apart_only_where_they_differ() -> None:
+    assert keys_of({"a": 1, "b": "text", "at": "2024-01-31T12:00:00.000000Z"}) is None
+    keys = keys_of({"a": {"at": ["2024-01-31T13:00:00+01:00"]}})
+    assert keys == '{"a":{"at":["2024-01-31T12:00:00.000000Z"]}}'
+
+
+@given(ROWS)
+def test_packed_rows_come_back_as_they_were(rows: list[LogRow]) -> None:
+    assert unpack_rows(pack_rows(rows)) == rows
+
+
+def test_rows_are_packed_in_pieces_of_bounded_size() -> None:
+    rows = [LogRow(seq, bytes(300_000), None, 0.0) for seq in range(1, 11)]
+    pieces = list(chunks(rows))
+    assert [row for piece in pieces for row in piece] == rows
+    assert all(sum(len(row.update) for row in piece) <= 1024 * 1024 for piece in pieces)
+    assert [len(piece) for piece in chunks([])] == [0]
+    assert [len(piece) for piece in chunks([LogRow(1, bytes(5_000_000), None, 0.0)] * 2)] == [1, 1]

@@ -1,0 +1,189 @@
+"""Laws of the record, over random lives: SQLite and memory agree, and nothing is lost, doubled or given twice."""
+
+import asyncio
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collab.errors import NotFound
+from collab.names import RoomKey
+from collab.storage.base import Append, Fact, SetAside, Snapshot, Storage
+from collab.storage.memory import MemoryStorage
+from collab.storage.sqlite import SqliteStorage
+from collab.testing.storage_case import fact
+
+KEYS = [RoomKey("p", "documents", name) for name in ("a", "b", "c")]
+Kind = Literal["commit", "compact", "aside", "trim", "restart"]
+
+
+class Act(NamedTuple):
+    """``which`` chooses among what there is, as far as a kind of act has a choice."""
+
+    kind: Kind
+    rows: list[int]  # keys
+    facts: list[tuple[int, int]]  # key, and the row that it belongs to (modulo; too high: none)
+    which: int
+    at: float
+
+
+ACTS = st.lists(
+    st.builds(
+        Act,
+        st.sampled_from(["commit", "commit", "commit", "compact", "compact", "aside", "trim", "restart"]),
+        st.lists(st.integers(0, 2), max_size=4),
+        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=4),
+        st.integers(0, 30),
+        st.floats(0, 10, width=16),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+class Truth:
+    """What must be known, kept as simply as can be."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.rows: dict[RoomKey, list[tuple[float, bytes]]] = defaultdict(list)
+        self.gone: set[tuple[RoomKey, int]] = set()
+        self.logged_from: dict[RoomKey, int] = defaultdict(lambda: 1)
+        self.versions: dict[RoomKey, int] = defaultdict(int)
+        self.position = 0
+        self.oldest = 0
+        self.trimmed = -1.0
+        self.event_times: list[float] = []
+
+    def text(self, key: RoomKey, seq: int) -> bytes:
+        rows = enumerate(self.rows[key][:seq], 1)
+        return b"".join(update for number, (_, update) in rows if (key, number) not in self.gone)
+
+    def kept_from(self, key: RoomKey) -> int:
+        """The row from which on every version must be readable: whatever is in front of it is old."""
+        seq = 0
+        for at, _ in self.rows[key]:
+            if at >= self.trimmed:
+                break
+            seq += 1
+        return seq
+
+
+async def live(acts: list[Act], where: Path) -> None:
+    truth = Truth()
+    memory = MemoryStorage(clock=lambda: truth.now)
+    sqlite = SqliteStorage(where, clock=lambda: truth.now)
+    await sqlite.open()
+    try:
+        for act in acts:
+            truth.now += act.at
+            if act.kind == "restart":
+                await sqlite.close()
+                sqlite = SqliteStorage(where, clock=lambda: truth.now)
+                await sqlite.open()
+            else:
+                await do(act, truth, [memory, sqlite])
+            await compare(truth, memory, sqlite)
+    finally:
+        await sqlite.close()
+
+
+async def do(act: Act, truth: Truth, storages: list[Storage]) -> None:
+    key = KEYS[act.which % 3]
+    length = len(truth.rows[key])
+    if act.kind == "commit":
+        batch = [append(truth, KEYS[number]) for number in act.rows]
+        facts = [happen(truth, KEYS[number], row if row < len(batch) else -1, act) for number, row in act.facts]
+        first = truth.position + 1
+        truth.position += len(facts)
+        for storage in storages:
+            seqs, position = await storage.commit(batch, facts)
+            assert position == first
+            for entry, seq in zip(batch, seqs, strict=True):
+                assert truth.rows[entry.key][seq - 1][1] == entry.update
+    elif act.kind == "compact" and length:
+        seq = 1 + act.which % length
+        for storage in storages:
+            await storage.replace_snapshot(key, Snapshot(seq, truth.text(key, seq), b""))
+        truth.logged_from[key] = max(truth.logged_from[key], seq + 1)
+    elif act.kind == "aside" and length:
+        seq = 1 + act.which % length
+        aside = SetAside(key, seq, truth.rows[key][seq - 1][1], "hostile", truth.now)
+        for storage in storages:
+            await storage.set_aside(aside)
+        if seq >= truth.logged_from[key]:
+            truth.gone.add((key, seq))
+    elif act.kind == "trim":
+        before = truth.now * act.which / 30
+        truth.trimmed = max(truth.trimmed, before)
+        while truth.oldest < truth.position and truth.event_times[truth.oldest] < before:
+            truth.oldest += 1
+        for storage in storages:
+            await storage.trim(before)
+
+
+def append(truth: Truth, key: RoomKey) -> Append:
+    truth.rows[key].append((truth.now, b"%s%d." % (key.id.encode(), len(truth.rows[key]) + 1)))
+    return Append(key, truth.rows[key][-1][1], None, truth.now)
+
+
+def happen(truth: Truth, key: RoomKey, row: int, act: Act) -> Fact:
+    truth.versions[key] += 1
+    truth.event_times.append(truth.now)
+    version = truth.versions[key]
+    kind: Literal["deleted", "restored"] | None = None
+    if version > 1 and act.which % 5 == 0:
+        kind = "deleted" if version % 2 else "restored"
+    covered = len(truth.rows[key]) * act.which // 30
+    name = f"{version}" if act.which % 2 else None
+    return fact(version, {"n": version}, key, at=truth.now, row=row, kind=kind, content_seq=covered, request=name)
+
+
+async def compare(truth: Truth, memory: Storage, sqlite: Storage) -> None:
+    epoch = (await sqlite.positions()).epoch
+    assert await sqlite.positions() == (epoch, truth.oldest, truth.position)
+    assert (await memory.positions())[1:] == (truth.oldest, truth.position)
+    events = await sqlite.events(0, limit=1000)
+    assert list(events) == list(await memory.events(0, limit=1000))
+    after = [event.position for _, event in await sqlite.events(truth.oldest, limit=1000)]
+    assert after == list(range(truth.oldest + 1, truth.position + 1)), "a hole, or one told twice"
+    assert list(await sqlite.uncovered()) == list(await memory.uncovered())
+    for version in range(1, 4):
+        assert await sqlite.request("p", f"{version}") == await memory.request("p", f"{version}")
+    for key in KEYS:
+        await compare_one(truth, key, memory, sqlite)
+
+
+async def compare_one(truth: Truth, key: RoomKey, memory: Storage, sqlite: Storage) -> None:
+    mine, theirs = await memory.load(key), await sqlite.load(key)
+    assert (mine is None) == (theirs is None)
+    if mine is not None and theirs is not None:
+        assert (mine.lineage is None) == (theirs.lineage is None)
+        assert mine.snapshot == theirs.snapshot
+        assert list(mine.rows) == list(theirs.rows)
+        assert list(mine.set_aside) == list(theirs.set_aside)
+        assert mine.entity == theirs.entity == await sqlite.entity(key)
+        assert (theirs.entity.version if theirs.entity is not None else 0) == truth.versions[key]
+    history = await sqlite.history(key, limit=1000)
+    assert list(history) == list(await memory.history(key, limit=1000))
+    versions = [version.event.version for version in history]
+    assert versions == list(range(truth.versions[key], truth.versions[key] - len(versions), -1))
+    assert bool(versions) == bool(truth.versions[key])
+    reaches = [version.seq for version in history]
+    assert reaches == sorted(reaches, reverse=True)
+    for seq in range(len(truth.rows[key]) + 1):
+        for storage in (memory, sqlite):
+            try:
+                assert b"".join(await storage.document_at(key, seq)) == truth.text(key, seq)
+            except NotFound:
+                assert seq < truth.kept_from(key)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ACTS)
+def test_sqlite_and_memory_live_the_same_life(acts: list[Act]) -> None:
+    with TemporaryDirectory() as where:
+        asyncio.run(live(acts, Path(where)))
