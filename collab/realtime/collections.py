@@ -27,6 +27,7 @@ from collab.errors import (
 )
 from collab.event import EntityEvent
 from collab.names import RoomKey, is_part
+from collab.query.cursor import page_after
 from collab.query.match import compile_where, conjoin
 from collab.query.parse import parse_query
 from collab.query.query import Condition, Query
@@ -374,7 +375,7 @@ class Collections:
         return FoundMany(
             rows=[select(row.data, fields) for row in rows],
             versions=[row.version for row in rows],
-            next=None if full else None,
+            next=page_after(rows[-1].data, wanted.order_by) if full else None,
             permissions=[await self._permissions_of(caller, row) for row in rows] if include_permissions else None,
         )
 
