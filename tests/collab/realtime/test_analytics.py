@@ -20,7 +20,7 @@ def analytics() -> tuple[Analytics, VirtualTime]:
     return Analytics(later=time.later), time
 
 
-def test_e30_a_user_counts_once_and_an_unverified_session_each_time() -> None:
+def test_v4_a_user_counts_once_and_an_unverified_session_each_time() -> None:
     numbers, _ = analytics()
     for identity in (ADA, ADA, BOB, SOMEBODY, SOMEBODY, Identity("p"), Identity("q", "eve")):
         numbers.entered(identity)
@@ -33,7 +33,7 @@ def test_e30_a_user_counts_once_and_an_unverified_session_each_time() -> None:
     assert numbers.active_users("p") == 4
 
 
-def test_e30_the_number_is_told_at_once_then_once_a_second_at_most() -> None:
+def test_v4_the_number_is_told_at_once_then_once_a_second_at_most() -> None:
     numbers, time = analytics()
     numbers.entered(ADA)
     told: list[float] = []
@@ -47,7 +47,7 @@ def test_e30_the_number_is_told_at_once_then_once_a_second_at_most() -> None:
     assert told == [1, 3]
 
 
-def test_e30_a_number_that_is_what_it_was_is_not_told() -> None:
+def test_v4_a_number_that_is_what_it_was_is_not_told() -> None:
     numbers, time = analytics()
     told: list[float] = []
     numbers.subscribe("p", "active_users", told.append)

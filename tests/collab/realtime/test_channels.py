@@ -17,17 +17,17 @@ def ada(**more: object) -> Identity:
     return Identity("p", "ada", rules=RULES, **more)  # type: ignore[arg-type]
 
 
-def test_e10_a_user_has_the_channel_of_their_name() -> None:
+def test_c7_a_user_has_the_channel_of_their_name() -> None:
     assert "user_ada" in Channels(ada())
     assert set(Channels(Identity("p", "user_456"))) == {"user_456"}
     assert not Channels(Identity("p"))
 
 
-def test_e10_a_credential_grants_channels() -> None:
+def test_c7_a_credential_grants_channels() -> None:
     assert set(Channels(ada(channels=("team_789",)))) == {"user_ada", "team_789"}
 
 
-def test_e11_a_channel_is_joined_with_the_right_to_read_it_and_left() -> None:
+def test_c8_a_channel_is_joined_with_the_right_to_read_it_and_left() -> None:
     channels = Channels(ada())
     channels.join("team_1")
     assert "team_1" in channels
@@ -40,7 +40,7 @@ def test_e11_a_channel_is_joined_with_the_right_to_read_it_and_left() -> None:
         Channels(Identity("p", "eve")).join("team_1")
 
 
-def test_e11_nobody_joins_the_channel_of_another_user() -> None:
+def test_c8_nobody_joins_the_channel_of_another_user() -> None:
     channels = Channels(Identity("p", "eve", rules=parse_rules({"*/*": "write"})))
     with pytest.raises(PermissionDenied):
         channels.join("user_ada")
@@ -49,12 +49,12 @@ def test_e11_nobody_joins_the_channel_of_another_user() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "x" * 129, "a b", "ä"])
-def test_e11_what_is_no_name_is_refused(name: str) -> None:
+def test_c8_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest):
         Channels(ada()).join(name)
 
 
-def test_e11_a_session_joins_only_so_many() -> None:
+def test_c8_a_session_joins_only_so_many() -> None:
     channels = Channels(ada())
     for number in range(MOST_JOINED):
         channels.join(f"c{number}")
@@ -63,7 +63,7 @@ def test_e11_a_session_joins_only_so_many() -> None:
         channels.join("one_more")
 
 
-def test_e12_an_entity_that_is_followed_is_a_channel_by_both_its_names_until_the_last_reason_ends() -> None:
+def test_c9_an_entity_that_is_followed_is_a_channel_by_both_its_names_until_the_last_reason_ends() -> None:
     channels = Channels(ada())
     channels.follow(TASK)
     channels.follow(TASK)
@@ -76,7 +76,7 @@ def test_e12_an_entity_that_is_followed_is_a_channel_by_both_its_names_until_the
     assert set(channels) == {"user_ada"}
 
 
-def test_e12_entities_of_the_same_id_share_the_short_name() -> None:
+def test_c9_entities_of_the_same_id_share_the_short_name() -> None:
     channels = Channels(ada())
     other = RoomKey("p", "notes", "task_123")
     channels.follow(TASK)
@@ -85,13 +85,13 @@ def test_e12_entities_of_the_same_id_share_the_short_name() -> None:
     assert set(channels) == {"user_ada", "task_123", "notes/task_123"}
 
 
-def test_e12_who_follows_the_entity_of_a_user_is_not_that_user() -> None:
+def test_c9_who_follows_the_entity_of_a_user_is_not_that_user() -> None:
     channels = Channels(ada())
     channels.follow(RoomKey("p", "users", "user_bob"))
     assert set(channels) == {"user_ada", "users/user_bob"}
 
 
-def test_e13_another_credential_takes_away_what_it_does_not_allow() -> None:
+def test_c10_another_credential_takes_away_what_it_does_not_allow() -> None:
     channels = Channels(ada(channels=("team_1",)))
     channels.join("open")
     channels.follow(TASK)

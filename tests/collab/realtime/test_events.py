@@ -39,7 +39,7 @@ def custom() -> CustomEvents:
     return CustomEvents(clock=lambda: 1000.0)
 
 
-def test_e1_an_event_reaches_all_who_subscribed_to_its_type_in_the_project(custom: CustomEvents) -> None:
+def test_c1_an_event_reaches_all_who_subscribed_to_its_type_in_the_project(custom: CustomEvents) -> None:
     ada, bob, other, theirs = Session("ada"), Session("bob"), Session("eve"), Session("zoe", project="q")
     for session, kind in ((ada, "typing"), (bob, "typing"), (other, "done"), (theirs, "typing")):
         custom.subscribe(session, kind)
@@ -50,13 +50,13 @@ def test_e1_an_event_reaches_all_who_subscribed_to_its_type_in_the_project(custo
     assert not theirs.heard
 
 
-def test_e2_the_user_of_an_event_is_who_the_credential_says(custom: CustomEvents) -> None:
+def test_c2_the_user_of_an_event_is_who_the_credential_says(custom: CustomEvents) -> None:
     event = {"type": "typing", "userId": "bob", "at": "yesterday"}
     assert custom.emit("p", event, sender=Identity("p", "ada", rules=ALL))["userId"] == "ada"
     assert custom.emit("p", event, sender=Identity("p", "ada", rules=ALL))["at"] == AT
 
 
-def test_e2_who_speaks_for_no_user_and_the_server_itself_may_say_who(custom: CustomEvents) -> None:
+def test_c2_who_speaks_for_no_user_and_the_server_itself_may_say_who(custom: CustomEvents) -> None:
     event = {"type": "typing", "userId": "bob"}
     assert custom.emit("p", event)["userId"] == "bob"
     assert custom.emit("p", event, sender=Identity("p", None, rules=ALL))["userId"] == "bob"
@@ -64,13 +64,13 @@ def test_e2_who_speaks_for_no_user_and_the_server_itself_may_say_who(custom: Cus
     assert "userId" not in custom.emit("p", {"type": "typing"})
 
 
-def test_e3_what_is_emitted_is_not_changed_itself(custom: CustomEvents) -> None:
+def test_c3_what_is_emitted_is_not_changed_itself(custom: CustomEvents) -> None:
     event = {"type": "typing"}
     custom.emit("p", event, sender=Identity("p", "ada", rules=ALL))
     assert event == {"type": "typing"}
 
 
-def test_e4_emitting_needs_the_right_to_write_and_subscribing_to_read(custom: CustomEvents) -> None:
+def test_c4_emitting_needs_the_right_to_write_and_subscribing_to_read(custom: CustomEvents) -> None:
     rules = parse_rules({"events/news": "read", "events/typing": "write"})
     reader = Session("ada", rules=rules)
     custom.subscribe(reader, "news")
@@ -84,7 +84,7 @@ def test_e4_emitting_needs_the_right_to_write_and_subscribing_to_read(custom: Cu
         custom.emit("q", {"type": "typing"}, sender=reader.identity)
 
 
-def test_e5_with_channels_it_reaches_those_who_listen_to_one_of_them_once(custom: CustomEvents) -> None:
+def test_c5_with_channels_it_reaches_those_who_listen_to_one_of_them_once(custom: CustomEvents) -> None:
     ada, bob, eve, zoe = Session("ada"), Session("bob", channels=("team_1",)), Session("eve"), Session("zoe")
     for session in (ada, bob, eve, zoe):
         custom.subscribe(session, "done")
@@ -95,7 +95,7 @@ def test_e5_with_channels_it_reaches_those_who_listen_to_one_of_them_once(custom
     assert not zoe.heard
 
 
-def test_e5_channels_are_those_at_the_moment_of_the_event(custom: CustomEvents) -> None:
+def test_c5_channels_are_those_at_the_moment_of_the_event(custom: CustomEvents) -> None:
     ada = Session("ada")
     custom.subscribe(ada, "done")
     custom.emit("p", {"type": "done", "channels": ["team_1"]})
@@ -149,7 +149,7 @@ def test_nothing_is_sent_after_a_subscription_was_closed(custom: CustomEvents) -
     ],
     ids=repr,
 )
-def test_e3_what_is_no_event_is_refused(event: dict[Any, Any]) -> None:
+def test_c3_what_is_no_event_is_refused(event: dict[Any, Any]) -> None:
     with pytest.raises(InvalidRequest):
         read_event(event)
 
@@ -161,7 +161,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-def test_e3_an_event_is_only_so_deep_and_so_large() -> None:
+def test_c3_an_event_is_only_so_deep_and_so_large() -> None:
     read_event({"type": "t", "data": nested(31)})
     with pytest.raises(InvalidRequest):
         read_event({"type": "t", "data": nested(32)})
@@ -203,7 +203,7 @@ def test_whatever_json_holds_is_told_as_it_is(value: Any) -> None:
     assert msgspec.json.decode(msgspec.json.encode(event["data"])) == value
 
 
-def test_e6_who_comes_back_is_told_what_it_missed(custom: CustomEvents) -> None:
+def test_c6_who_comes_back_is_told_what_it_missed(custom: CustomEvents) -> None:
     ada = Session("ada")
     custom.emit("p", {"type": "done", "n": 1})
     cursor = custom.cursor()
@@ -219,18 +219,18 @@ def test_e6_who_comes_back_is_told_what_it_missed(custom: CustomEvents) -> None:
     assert custom.recent(ada, "done", custom.cursor()) == ([], True)
 
 
-def test_e6_a_cursor_of_another_process_or_none_at_all_recovers_nothing(custom: CustomEvents) -> None:
+def test_c6_a_cursor_of_another_process_or_none_at_all_recovers_nothing(custom: CustomEvents) -> None:
     for cursor in (CustomEvents().cursor(), "", "x", f"{custom.epoch}.", f"{custom.epoch}.-1", f"{custom.epoch}.²"):
         assert custom.recent(Session(), "done", cursor) == ([], False)
     assert custom.parse(f"{custom.epoch}.99999") == 0
 
 
-def test_e6_resuming_asks_for_the_same_rights(custom: CustomEvents) -> None:
+def test_c6_resuming_asks_for_the_same_rights(custom: CustomEvents) -> None:
     with pytest.raises(PermissionDenied):
         custom.recent(Session(rules=()), "done", custom.cursor())
 
 
-def test_e6_of_more_events_than_are_kept_the_newest_are_known_and_it_is_said(custom: CustomEvents) -> None:
+def test_c6_of_more_events_than_are_kept_the_newest_are_known_and_it_is_said(custom: CustomEvents) -> None:
     for n in range(events.KEPT_EVENTS + 1):
         custom.emit("p", {"type": "done", "n": n})
     assert custom.recent(Session(), "done", custom.cursor(1)).recovered
@@ -240,7 +240,7 @@ def test_e6_of_more_events_than_are_kept_the_newest_are_known_and_it_is_said(cus
     assert missed[0][0]["n"] == 1
 
 
-def test_e6_large_events_are_kept_for_less_long(custom: CustomEvents) -> None:
+def test_c6_large_events_are_kept_for_less_long(custom: CustomEvents) -> None:
     for _ in range(30):
         custom.emit("p", {"type": "done", "data": "x" * 60_000})
     missed, recovered = custom.recent(Session(), "done", custom.cursor(0))
@@ -249,7 +249,7 @@ def test_e6_large_events_are_kept_for_less_long(custom: CustomEvents) -> None:
     assert custom.recent(Session(), "done", custom.cursor(20)).recovered
 
 
-def test_e6_what_all_projects_keep_together_is_bounded(custom: CustomEvents, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_c6_what_all_projects_keep_together_is_bounded(custom: CustomEvents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "KEPT_BYTES_OF_ALL", 10_000)
     for n in range(20):
         custom.emit(f"p{n}", {"type": "done", "data": "x" * 1000})
@@ -269,7 +269,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.integers(0, 25))
 @settings(max_examples=60)
-def test_e6_what_is_resumed_is_what_would_have_been_sent(steps: list[tuple[str, str, list[str]]], cut: int) -> None:
+def test_c6_what_is_resumed_is_what_would_have_been_sent(steps: list[tuple[str, str, list[str]]], cut: int) -> None:
     custom = CustomEvents()
     here, away = Session("ada", channels=("c1",)), Session("ada", channels=("c1",))
     custom.subscribe(here, "a")

@@ -120,7 +120,7 @@ async def seen(client: Editor, peer: Peer, wanted: Callable[[dict[int, Any]], bo
     return others()
 
 
-async def test_w1_an_application_is_seen_by_an_editor_and_the_other_way_round(tmp_path: Path) -> None:
+async def test_p7_an_application_is_seen_by_an_editor_and_the_other_way_round(tmp_path: Path) -> None:
     async with server(tmp_path) as (address, rooms), editor(address, **as_user("bob")) as bob:
         widget, peer, ada = Widget(), Peer(7), caller("ada", "Ada")
         await rooms.subscribe(ada, "d", widget)
@@ -144,7 +144,7 @@ async def test_w1_an_application_is_seen_by_an_editor_and_the_other_way_round(tm
         assert not widget.people
 
 
-async def test_w1_an_editor_that_comes_later_sees_who_is_there(tmp_path: Path) -> None:
+async def test_p7_an_editor_that_comes_later_sees_who_is_there(tmp_path: Path) -> None:
     async with server(tmp_path) as (address, rooms):
         await rooms.join(caller("ada", "Ada"), "d", {"colour": "red"})
         async with editor(address, **as_user("bob")) as bob:
@@ -153,7 +153,7 @@ async def test_w1_an_editor_that_comes_later_sees_who_is_there(tmp_path: Path) -
         rooms.leave_all(caller("ada"))
 
 
-async def test_w4_the_tabs_of_a_user_are_one_person_whatever_they_speak(tmp_path: Path) -> None:
+async def test_p10_the_tabs_of_a_user_are_one_person_whatever_they_speak(tmp_path: Path) -> None:
     async with server(tmp_path) as (address, rooms), editor(address, **as_user("ada")) as tab:
         widget, peer, ada = Widget(), Peer(7), caller("ada", "Ada")
         await rooms.subscribe(ada, "d", widget)
@@ -172,7 +172,7 @@ async def test_w4_the_tabs_of_a_user_are_one_person_whatever_they_speak(tmp_path
 # joining
 
 
-async def test_w2_joining_again_replaces_the_state_and_updating_changes_members(tmp_path: Path) -> None:
+async def test_p8_joining_again_replaces_the_state_and_updating_changes_members(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, _ = await here.watch()
         ada = caller("ada")
@@ -186,7 +186,7 @@ async def test_w2_joining_again_replaces_the_state_and_updating_changes_members(
         assert widget.count == 1
 
 
-async def test_w2_who_somebody_is_comes_from_the_credential(tmp_path: Path) -> None:
+async def test_p8_who_somebody_is_comes_from_the_credential(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, _ = await here.watch()
         await here.rooms.join(caller("ada", "Ada"), "d", {"userId": "eve", "user": {"id": "eve", "name": "Eve"}})
@@ -198,7 +198,7 @@ async def test_w2_who_somebody_is_comes_from_the_credential(tmp_path: Path) -> N
         assert (second.user_id, second.name, second.state["userId"]) == (None, "Zoe", "zoe")
 
 
-async def test_w2_a_state_is_changed_only_where_its_owner_has_joined(tmp_path: Path) -> None:
+async def test_p8_a_state_is_changed_only_where_its_owner_has_joined(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         with pytest.raises(InvalidRequest):
             await here.rooms.update(caller("ada"), "d", {"a": 1})
@@ -208,7 +208,7 @@ async def test_w2_a_state_is_changed_only_where_its_owner_has_joined(tmp_path: P
 
 
 @pytest.mark.parametrize("state", [{"a": object()}, {"a": "\ud800"}, {object(): 1}], ids=repr)
-async def test_w3_a_state_is_json(tmp_path: Path, state: Any) -> None:
+async def test_p9_a_state_is_json(tmp_path: Path, state: Any) -> None:
     async with place(tmp_path) as here:
         with pytest.raises(InvalidRequest):
             await here.rooms.join(caller("ada"), "d", state)
@@ -218,7 +218,7 @@ def nested(depth: int) -> Any:
     return [nested(depth - 1)] if depth else 0
 
 
-async def test_w3_a_state_is_only_so_deep_and_so_large(tmp_path: Path) -> None:
+async def test_p9_a_state_is_only_so_deep_and_so_large(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         ada = caller("ada")
         for state, error in (({"a": nested(100)}, InvalidRequest), ({"a": "x" * 4096}, TooLarge)):
@@ -230,7 +230,7 @@ async def test_w3_a_state_is_only_so_deep_and_so_large(tmp_path: Path) -> None:
             await here.rooms.update(ada, "d", {"b": "x" * 100})
 
 
-async def test_w5_rights_to_read_are_enough_to_see_and_to_be_seen_and_are_needed_for_both(tmp_path: Path) -> None:
+async def test_p11_rights_to_read_are_enough_to_see_and_to_be_seen_and_are_needed_for_both(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         reader = caller("ada", rules=parse_rules({"documents/d": "read"}))
         widget, _ = await here.watch(reader)
@@ -246,7 +246,7 @@ async def test_w5_rights_to_read_are_enough_to_see_and_to_be_seen_and_are_needed
         assert set(here.registry.rooms) == {KEY}
 
 
-async def test_w5_who_loses_the_right_is_seen_no_more(tmp_path: Path) -> None:
+async def test_p11_who_loses_the_right_is_seen_no_more(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, _ = await here.watch()
         await here.rooms.join(caller("ada"), "d", {})
@@ -258,7 +258,7 @@ async def test_w5_who_loses_the_right_is_seen_no_more(tmp_path: Path) -> None:
         assert widget.count == 0
 
 
-async def test_w6_a_session_is_seen_in_so_many_rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_p12_a_session_is_seen_in_so_many_rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "MOST_JOINED", 2)
     async with place(tmp_path) as here:
         ada = caller("ada")
@@ -270,7 +270,7 @@ async def test_w6_a_session_is_seen_in_so_many_rooms(tmp_path: Path, monkeypatch
         await here.rooms.join(ada, "c", {})
 
 
-async def test_w3_whatever_numbers_an_editor_shows_can_be_sent_in_all_formats(tmp_path: Path) -> None:
+async def test_p9_whatever_numbers_an_editor_shows_can_be_sent_in_all_formats(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, _ = await here.watch()
         shown = Client(await here.registry.open(KEY), "bob")
@@ -285,7 +285,7 @@ async def test_w3_whatever_numbers_an_editor_shows_can_be_sent_in_all_formats(tm
 # leaving
 
 
-async def test_w7_a_session_that_ends_is_gone_everywhere_and_keeps_no_room_open(tmp_path: Path) -> None:
+async def test_p13_a_session_that_ends_is_gone_everywhere_and_keeps_no_room_open(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         ada = caller("ada")
         for room in ("a", "b"):
@@ -298,7 +298,7 @@ async def test_w7_a_session_that_ends_is_gone_everywhere_and_keeps_no_room_open(
         assert not here.time.waiting
 
 
-async def test_w7_a_session_that_ends_while_it_joins_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_p13_a_session_that_ends_while_it_joins_leaves_nothing_behind(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         ada = caller("ada")
         joining = asyncio.create_task(here.rooms.join(ada, "d", {}))
@@ -313,7 +313,7 @@ async def test_w7_a_session_that_ends_while_it_joins_leaves_nothing_behind(tmp_p
         assert not here.time.waiting
 
 
-async def test_w7_two_sessions_of_a_user_come_and_go_by_themselves(tmp_path: Path) -> None:
+async def test_p13_two_sessions_of_a_user_come_and_go_by_themselves(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, _ = await here.watch()
         one, two = caller("ada", session="1"), caller("ada", session="2")
@@ -324,7 +324,7 @@ async def test_w7_two_sessions_of_a_user_come_and_go_by_themselves(tmp_path: Pat
         assert widget.states == {"ada": {"n": 2, "user": {"id": "ada"}}}
 
 
-async def test_w8_who_has_joined_is_kept_alive_while_the_session_lives(tmp_path: Path) -> None:
+async def test_p14_who_has_joined_is_kept_alive_while_the_session_lives(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, _ = await here.watch()
         await here.rooms.join(caller("ada"), "d", {"n": 1})
@@ -341,7 +341,7 @@ async def test_w8_who_has_joined_is_kept_alive_while_the_session_lives(tmp_path:
         assert any(state and state["n"] == 1 for message in told for state in states(message.payload).values())
 
 
-async def test_w8_a_client_id_that_is_taken_is_not_taken_again(tmp_path: Path) -> None:
+async def test_p14_a_client_id_that_is_taken_is_not_taken_again(tmp_path: Path) -> None:
     numbers = iter([7, 7, 8])
     async with place(tmp_path, new_client=lambda: next(numbers)) as here:
         await here.rooms.join(caller("ada"), "d", {})
@@ -352,7 +352,7 @@ async def test_w8_a_client_id_that_is_taken_is_not_taken_again(tmp_path: Path) -
 # listening
 
 
-async def test_w9_changes_are_gathered_and_only_what_changed_is_told(tmp_path: Path) -> None:
+async def test_p15_changes_are_gathered_and_only_what_changed_is_told(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, _ = await here.watch()
         for user in ("ada", "bob", "eve"):
@@ -371,7 +371,7 @@ async def test_w9_changes_are_gathered_and_only_what_changed_is_told(tmp_path: P
         assert (last.left, last.count, last.complete) == (("user:eve",), 2, False)
 
 
-async def test_w9_what_comes_back_to_what_it_was_is_not_told(tmp_path: Path) -> None:
+async def test_p15_what_comes_back_to_what_it_was_is_not_told(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, _ = await here.watch()
         await here.rooms.join(caller("ada"), "d", {})
@@ -380,7 +380,7 @@ async def test_w9_what_comes_back_to_what_it_was_is_not_told(tmp_path: Path) -> 
         assert len(widget.changes) == 1
 
 
-async def test_w9_who_subscribes_between_two_tellings_ends_up_with_the_same_people(tmp_path: Path) -> None:
+async def test_p15_who_subscribes_between_two_tellings_ends_up_with_the_same_people(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         one, _ = await here.watch()
         await here.rooms.join(caller("ada"), "d", {})
@@ -394,7 +394,7 @@ async def test_w9_who_subscribes_between_two_tellings_ends_up_with_the_same_peop
         assert [person.user_id for person in two.people.values()] == ["bob"]
 
 
-async def test_w10_of_a_crowd_the_number_and_those_who_came_first_are_told(tmp_path: Path) -> None:
+async def test_p16_of_a_crowd_the_number_and_those_who_came_first_are_told(tmp_path: Path) -> None:
     async with place(tmp_path, sample=2) as here:
         widget, _ = await here.watch()
         for user in ("ada", "bob", "eve", "zoe"):
@@ -441,7 +441,7 @@ async def test_those_who_subscribe_at_once_share_the_room(tmp_path: Path) -> Non
         assert room.holds == 0
 
 
-async def test_w11_presence_outlives_the_rebuilding_of_a_document(tmp_path: Path) -> None:
+async def test_p17_presence_outlives_the_rebuilding_of_a_document(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         widget, close = await here.watch()
         ada = caller("ada")

@@ -25,7 +25,7 @@ class Server:
         return self.health
 
 
-def test_e20_health_is_told_at_once() -> None:
+def test_v1_health_is_told_at_once() -> None:
     server, told = Server(), Told()
     server.system.subscribe("p", "health", told.append)
     assert told == [
@@ -41,7 +41,7 @@ def test_e20_health_is_told_at_once() -> None:
     ]
 
 
-def test_e20_health_is_told_every_ten_seconds() -> None:
+def test_v1_health_is_told_every_ten_seconds() -> None:
     server, told = Server(), Told()
     server.system.subscribe("p", "health", told.append)
     server.time.pass_by(9.5)
@@ -53,7 +53,7 @@ def test_e20_health_is_told_every_ten_seconds() -> None:
     assert len(told) == 4
 
 
-def test_e20_health_is_told_when_its_state_changes() -> None:
+def test_v1_health_is_told_when_its_state_changes() -> None:
     server, told = Server(), Told()
     server.system.subscribe("p", "health", told.append)
     server.health = Health(3, 2, 100, ("storage does not take writes",))
@@ -87,7 +87,7 @@ def test_nobody_is_asked_how_it_does_when_nobody_wants_to_know() -> None:
     assert not server.time.waiting
 
 
-def test_e21_an_announcement_reaches_its_project_and_type_only() -> None:
+def test_v2_an_announcement_reaches_its_project_and_type_only() -> None:
     server, mine, other, theirs = Server(), Told(), Told(), Told()
     server.system.subscribe("p", "schema_updated", mine.append)
     server.system.subscribe("p", "permissions_changed", other.append)
@@ -100,7 +100,7 @@ def test_e21_an_announcement_reaches_its_project_and_type_only() -> None:
     assert not theirs
 
 
-def test_e22_changed_permissions_are_told_to_whom_they_concern() -> None:
+def test_v3_changed_permissions_are_told_to_whom_they_concern() -> None:
     server, ada, bob, nobody = Server(), Told(), Told(), Told()
     server.system.subscribe("p", "permissions_changed", ada.append, user_id="ada")
     server.system.subscribe("p", "permissions_changed", bob.append, user_id="bob")
