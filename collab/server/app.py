@@ -43,6 +43,7 @@ from collab.rooms.room import Room
 from collab.sandbox import Sandbox
 from collab.server import http
 from collab.server.admission import Admission, Admitted, own_path
+from collab.server.api.serving import Api
 from collab.server.connection import Connection
 from collab.server.hocuspocus_socket import HocuspocusSocket, SocketLimits
 from collab.server.realtime_socket import RealtimeSocket
@@ -90,7 +91,7 @@ class Collab:
             self._entity_data,
         )
         feed = Feed()
-        self.schemas = Schemas(getattr(self.settings, "collections", {}))
+        self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
         self._quarantined = quarantined
         self._sandbox = Sandbox()
         self._recorder = Recorder(
@@ -138,6 +139,7 @@ class Collab:
         self._draining = False
         self._started = False
         pages = Path(self.settings.pages) if self.settings.pages is not None else None
+        self.api = Api(self)
         self._http = http.build(self, pages)
         self.metrics.expose(self._gauges)
 
@@ -211,6 +213,7 @@ class Collab:
         self._empty.clear()
         for connection in list(self._connections):
             connection.close(Restarting("the server is restarting"))
+        self.api.drain()
         if self._connections:
             with anyio.move_on_after(_GOODBYE_SECONDS):
                 await self._empty.wait()

@@ -39,6 +39,10 @@ Credentials are no flags, for command lines can be read by others:
   COLLAB_API_KEY, COLLAB_JWT_SECRET              (or COLLAB_…_FILE: a file that holds it)
   COLLAB_KEYS, COLLAB_ISSUERS                    (JSON; in the file: [[keys]] and [[issuers]])
 Without any of them the server is open, and listens on the loopback address only.
+
+\b
+Declared collections are no flags either:
+  COLLAB_COLLECTIONS                             (JSON; in the file: [collections.NAME])
 """
 
 
@@ -81,7 +85,7 @@ class _SettingsCommand(click.Command):
             metavar="FILE",
             help="TOML file with settings; paths in it are relative to it.  [COLLAB_CONFIG]",
         )
-        self.params += [config, *(_SettingOption(option) for option in options() if not option.secret)]
+        self.params += [config, *(_SettingOption(option) for option in options() if option.flag)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the flags, one section for each group."""

@@ -20,7 +20,7 @@ from collab.server.settings import Settings
 PREFIX = "COLLAB_"
 CONFIG = f"{PREFIX}CONFIG"  # names the file
 
-_TABLES = ("keys", "issuers")
+_TABLES = ("keys", "issuers", "collections")
 _FILES = ("api_key", "jwt_secret")  # options that may also be read from a file of their own
 _TABLE_FILES = ("key", "secret", "public_key")
 _PATHS = ("data", "pages")
@@ -35,7 +35,7 @@ class SettingsError(ValueError):
 class Option:
     """One field of :class:`Settings` as an operator sees it.
 
-    ``kind`` is the type of its values: int, float, bool, str, or list (of texts or tables).
+    ``kind`` is the type of its values: int, float, bool, str, list (of texts or tables), or dict (of tables).
     """
 
     name: str
@@ -56,6 +56,11 @@ class Option:
         """Whether it must not be given as a flag."""
         return self.group == "Who (secrets)"
 
+    @property
+    def flag(self) -> bool:
+        """Whether there is a flag for it."""
+        return not self.secret and self.kind is not dict
+
 
 def options() -> Iterator[Option]:
     """All options, in the order of the fields."""
@@ -65,8 +70,8 @@ def options() -> Iterator[Option]:
         plain, meta = get_args(annotation)
         choices: tuple[str, ...] = ()
         kinds = [kind for kind in get_args(plain) if kind is not NoneType]
-        if get_origin(plain) is list:
-            plain = list
+        if get_origin(plain) in (list, dict):
+            plain = get_origin(plain)
         elif kinds and isinstance(kinds[0], str):
             plain, choices = str, tuple(kinds)
         elif kinds:

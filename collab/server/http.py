@@ -11,12 +11,15 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from collab.access.identity import Access
 from collab.errors import InvalidRequest, PermissionDenied
 from collab.rooms.handle import RoomHandle
 from collab.server.admission import own_path
 from collab.server.answers import answers, read_body
+from collab.server.api.routes import PREFIX
+from collab.server.cors import CrossOrigin
 
 if TYPE_CHECKING:
     from collab.server.app import Collab
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 UPDATE_TYPE = "application/octet-stream"
 
 
-def build(collab: Collab, pages: Path | None) -> Starlette:
-    """The routes of ``collab``; ``pages`` is a folder served at ``/``."""
+def build(collab: Collab, pages: Path | None) -> ASGIApp:
+    """What serves the requests of ``collab``; ``pages`` is a folder served at ``/``."""
 
     async def healthz(request: HttpRequest) -> Response:
         return PlainTextResponse("ok\n")
@@ -61,10 +64,11 @@ def build(collab: Collab, pages: Path | None) -> Starlette:
         Route("/metrics", answers(metrics)),
         Route("/rooms/{name:path}", answers(read), methods=["GET"]),
         Route("/rooms/{name:path}", answers(write), methods=["POST"]),
+        Mount(PREFIX, collab.api.app),
     ]
     if pages is not None:
         routes.append(Mount("/", StaticFiles(directory=pages, html=True)))
-    return Starlette(routes=routes)
+    return CrossOrigin(Starlette(routes=routes), [f"{PREFIX}/", "/rooms/"], collab.settings.allowed_origins)
 
 
 async def _admit(collab: Collab, request: HttpRequest, wanted: Access) -> tuple[RoomHandle, str | None]:

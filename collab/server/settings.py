@@ -15,6 +15,7 @@ from msgspec import Meta
 from collab.access.configuration import EVERYTHING, ApiKey, Issuer
 from collab.access.handshake import COOKIE, is_origin
 from collab.names import DEFAULT_PROJECT
+from collab.realtime.schema import CollectionDeclaration, Schemas
 
 OWN_ISSUER = "collab"  # issuer and audience of tokens signed with ``jwt_secret``
 
@@ -124,6 +125,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         False
     )
 
+    collections: Annotated[dict[str, CollectionDeclaration], _option("Record", "Declared collections, by name.")] = {}
+    strict_collections: Annotated[bool, _option("Record", "Whether collections that are not declared are refused.")] = (
+        False
+    )
     max_entity_bytes: Annotated[int, _option("Record", "Bytes of the fields of one entity, as JSON.", ge=1024)] = MIB
     content_event_seconds: Annotated[
         float,
@@ -149,9 +154,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 ip_network(network, strict=False)
             except ValueError:
                 raise ValueError("trusted_proxies are IP addresses or networks, like 10.0.0.0/8") from None
-        # their own checks say what is wrong with these two
+        # their own checks say what is wrong with these
         self.all_keys  # noqa: B018
         self.all_issuers  # noqa: B018
+        Schemas(self.collections)
 
     def __repr__(self) -> str:
         return f"<Settings for {self.host}:{self.port}, data in {self.data}>"
