@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from collab.entities.feed import Feed
 from collab.errors import CollabError, InternalError, Restarting, Unavailable
 from collab.event import EntityEvent
-from collab.query.query import And, Compare, Condition, Not, Or, Query
+from collab.query.canonical import canonical
+from collab.query.query import Query
 from collab.realtime.live_query import MAX_ROWS, SPARE, LiveQuery
 from collab.realtime.query_index import QueryIndex
 from collab.storage.base import FoundRows
@@ -225,7 +226,7 @@ class LiveQueries:
                 finally:
                     del reads[shared]
         else:
-            raise Unavailable("the rows of this query change faster than they can be read")
+            raise Unavailable("the rows of this query could not be read as they are now")
         self._begun(shared)
         self._tell(shared, steps)
 
@@ -282,29 +283,3 @@ class LiveQueries:
                 if shared.watchers.pop(token, None) is not None:
                     self._tell_failure(watcher, InternalError("its steps could not be told"))
                     self._end_if_unused(shared)
-
-
-def canonical(query: Query) -> bytes:
-    """The same for queries that say the same, at least in the same words; different for all others."""
-    return repr(
-        (_canonical(query.where), query.order_by, query.limit, query.offset, query.after),
-    ).encode()
-
-
-def _canonical(condition: Condition) -> str:
-    # repr() and not equality: 1 == 1.0 == True, but they are not the same query.
-    match condition:
-        case And(parts):
-            return f"and{_sorted(map(_canonical, parts))}"
-        case Or(parts):
-            return f"or{_sorted(map(_canonical, parts))}"
-        case Not(part):
-            return f"not({_canonical(part)})"
-        case Compare(path, "in", tuple(values)):
-            return f"in{path!r}{_sorted(map(repr, values))}"
-        case Compare(path, operator, value):
-            return f"{operator}{path!r}{value!r}"
-
-
-def _sorted(texts: Iterable[str]) -> str:
-    return f"({','.join(sorted(set(texts)))})"

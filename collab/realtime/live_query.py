@@ -15,8 +15,8 @@ from typing import Any
 
 from collab.errors import SubscriptionFailed
 from collab.event import EntityEvent
-from collab.query.match import compile_where, sort_key
-from collab.query.query import Path, Query
+from collab.query.match import behind, compile_where, conjoin, sort_key
+from collab.query.query import Query
 from collab.realtime.rows import Row, change, difference, enter, leave
 from collab.storage.base import FoundRows
 from collab.wire.realtime import Step
@@ -40,7 +40,6 @@ class LiveQuery:
         "_by_id",
         "_end",
         "_first",
-        "_floor",
         "_horizon",
         "_limit",
         "_matches",
@@ -58,9 +57,10 @@ class LiveQuery:
         if (self._first if self._end is None else self._end) > max_rows:
             raise SubscriptionFailed(f"a live query reaches {max_rows} rows, offset and limit together")
         self._buffer = 0 if query.limit is None else min(spare + query.limit // 4, 100)
-        self._matches = compile_where(query.where)
+        self._matches = compile_where(
+            query.where if query.after is None else conjoin(query.where, behind(query.after, query.order_by))
+        )
         self._order = sort_key(query.order_by)
-        self._floor = None if query.after is None else self._order(_as_row(query))
         self._horizon: Any = None  # None: there are no rows but those that are held
         self._position = -1
         self._rows: list[Row] = []
@@ -120,7 +120,7 @@ class LiveQuery:
         after = None
         if event.type != "deleted" and self._matches(event.data):
             key = self._order(event.data)
-            if (self._floor is None or key > self._floor) and (self._horizon is None or not key > self._horizon):
+            if self._horizon is None or not self._horizon < key:
                 after = Row(key, event.data, event.version)
         if before is None and after is None:
             return []
@@ -184,21 +184,3 @@ def _shifted(index: int, taken: int, put: int) -> int:
     """Where the row at ``index`` stands once one was taken out and one was put in; -1: none was."""
     index -= 0 <= taken < index
     return index + (0 <= put <= index)
-
-
-def _as_row(query: Query) -> dict[str, Any]:
-    """A row that stands where ``after`` says."""
-    assert query.after is not None
-    name, values = query.after
-    row: dict[str, Any] = {}
-    for order, value in zip(query.order_by, values, strict=True):
-        _put(row, order.path, value)
-    return {**row, "id": name}
-
-
-def _put(row: dict[str, Any], path: Path, value: Any) -> None:
-    for member in path[:-1]:
-        row = row.setdefault(member, {})
-        if not isinstance(row, dict):  # ordered by a member and by what is in it: here it is not an object
-            return
-    row[path[-1]] = value
