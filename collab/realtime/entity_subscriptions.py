@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from collab.event import EntityEvent
 from collab.realtime.entity_view import EntityView
 from collab.realtime.outbox import Frame
 from collab.wire.realtime import Event, Format, encode
+
+log = logging.getLogger(__name__)
 
 ALL = "*"
 
@@ -134,11 +137,13 @@ class EntitySubscriptions:
                 continue
             seen = Seen(seen_as, cursor, view.permissions(project, event))
             every, single = topic.all.get(view, {}), one.get(view, {})
-            for follower, subs in list(every.items()):
-                follower.entity_event((*subs, *single[follower]) if follower in single else subs, seen)
-            for follower, subs in list(single.items()):
-                if follower not in every:
+            told = [(one, (*subs, *single[one]) if one in single else subs) for one, subs in every.items()]
+            told += [(follower, subs) for follower, subs in single.items() if follower not in every]
+            for follower, subs in told:
+                try:
                     follower.entity_event(subs, seen)
+                except Exception:
+                    log.exception("a session failed on %s/%s version %d", event.collection, event.id, event.version)
 
 
 class EncodeOnce:

@@ -326,8 +326,14 @@ class RealtimeSession:
 
     def entity_event(self, subs: tuple[int, ...], seen: Seen) -> None:
         """Take an event for these subscriptions."""
-        if self._context is not None:
+        if self._context is None:
+            return
+        try:
             self._subscriptions.entity_event(self._context, subs, seen)
+        except Exception:
+            log.exception("an event could not be told")
+            for sub in subs:  # rather an end than a gap
+                self._subscription_ended(sub, InternalError("an event could not be told"))
 
     def keep_alive(self) -> None:
         """Nothing was sent for a while: a sound, from which the client knows that the connection lives."""

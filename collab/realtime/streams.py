@@ -35,7 +35,7 @@ class EntityStream:
     While a subscription is opened, and until that is sent, they stay what they are.
     """
 
-    __slots__ = ("_cursor", "_encode", "_full", "_held", "_limit", "_line", "_size", "_sub", "position")
+    __slots__ = ("_cursor", "_encode", "_full", "_held", "_limit", "_line", "_newest", "_size", "_sub", "position")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class EntityStream:
         limit: int = 10_000,
     ) -> None:
         self.position = position  # up to which everything was sent
+        self._newest = position
         self._sub = sub
         self._encode = encode
         self._cursor = cursor
@@ -85,7 +86,8 @@ class EntityStream:
     def take(self) -> Frame | None:
         """The message about the entity that waits longest.
 
-        Its cursor is that of its newest event, but never behind what still waits: whoever resumes from it gets that.
+        Its cursor is that of the newest event that was sent, but never ahead of what still waits: whoever resumes from
+        it is sent that.
         """
         if self._line:
             held = self._line.popleft()
@@ -94,10 +96,9 @@ class EntityStream:
             self._size -= 1 + len(held.event.conflicts)
         else:
             return None
-        position = held.event.position
-        if self._held:
-            position = min(position, next(iter(self._held.values())).first - 1)
-        self.position = max(self.position, position)
+        self._newest = max(self._newest, held.event.position)
+        waits = self._line[0] if self._line else next(iter(self._held.values()), None)
+        self.position = max(self.position, self._newest if waits is None else min(self._newest, waits.first - 1))
         return self._encode(
             Event(
                 subs=(self._sub,),
