@@ -9,7 +9,8 @@ import signal
 import sys
 from typing import BinaryIO
 
-from collab.sandbox.messages import HEAD_BYTES, Compact, Failure, Reply, Request, Value, encode, requests
+from collab.sandbox.changes import changes
+from collab.sandbox.messages import HEAD_BYTES, Changes, Compact, Failure, Reply, Request, Value, encode, requests
 from collab.sandbox.work import compact, read_json, read_text
 
 _MEMORY = 1 << 30  # of address space, and then some for each byte of the request
@@ -42,7 +43,9 @@ def _answer(request: Request) -> Reply:
     signal.setitimer(signal.ITIMER_REAL, request.seconds + 1.0)
     try:
         if isinstance(request, Compact):
-            return compact(request.snapshot, request.index, request.updates)
+            return compact(request.snapshot, request.index, request.updates, request.mapped)
+        if isinstance(request, Changes):
+            return Value(changes(request.base, request.turns, request.roots))
         if request.root is None:
             return Value(read_json(request.update, request.roots))
         return Value(read_text(request.update, request.root, request.roots[request.root]))

@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from collab.errors import InternalError, InvalidRequest
 from collab.sandbox.messages import (
     HEAD_BYTES,
+    Changes,
     Compact,
     Compacted,
     Failure,
@@ -45,19 +46,25 @@ class Sandbox:
     """
 
     def __init__(self, *, idle_seconds: float = 30.0) -> None:
-        # a read that hangs must not hold up compaction, nor a long compaction the readers
+        # a read that hangs must not hold up what nobody waits for, nor that the readers
         self._compactor = _Child(idle_seconds)
         self._reader = _Child(idle_seconds)
 
     async def compact(
-        self, snapshot: bytes | None, updates: Sequence[bytes], seconds: float, index: bytes | None = None
+        self,
+        snapshot: bytes | None,
+        updates: Sequence[bytes],
+        seconds: float,
+        index: bytes | None = None,
+        mapped: Collection[str] = (),
     ) -> Compacted:
         """Merge a snapshot (with its gate's ``index``, if known) and the log rows behind it into one update.
 
+        The gate of the result knows the roots that are ``mapped``.
         The result was loaded into a fresh document there, and gave the same clocks and the same bytes. Raises
         :class:`SandboxError` if that fails or takes longer than ``seconds``.
         """
-        reply = await self._compactor.ask(Compact(snapshot, index, list(updates), seconds))
+        reply = await self._compactor.ask(Compact(snapshot, index, list(updates), sorted(mapped), seconds))
         assert isinstance(reply, Compacted)
         return reply
 
@@ -79,6 +86,21 @@ class Sandbox:
         reply = await self._reader.ask(Read(update, dict(roots), root, seconds))
         assert isinstance(reply, Value)
         return reply.value
+
+    async def changes(
+        self, base: Sequence[bytes], turns: Sequence[Sequence[bytes]], roots: Mapping[str, str], seconds: float
+    ) -> list[dict[str, dict[str, Any]]]:
+        """Tell what each turn, one or more updates, did to the content of the document that ``base`` makes.
+
+        ``roots`` are the kinds of the roots to look at, as the gate knows them after the last turn. For each turn the
+        answer maps each changed root to ``{"delta": [...]}`` (a text; lengths in units of UTF-16), to ``{"paths":
+        [{"path": [...], "delta": [...], "keys": {...}}, ...]}`` (all else, outermost first), or to ``{"truncated":
+        True}`` if that would be too large. Raises :class:`SandboxError` if it fails or takes longer than ``seconds``.
+        """
+        reply = await self._compactor.ask(Changes(list(base), [list(turn) for turn in turns], dict(roots), seconds))
+        assert isinstance(reply, Value)
+        told: list[dict[str, dict[str, Any]]] = reply.value
+        return told
 
     async def close(self) -> None:
         """End the children."""

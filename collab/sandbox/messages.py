@@ -10,11 +10,15 @@ HEAD_BYTES = 8
 
 
 class Compact(msgspec.Struct, frozen=True, tag=True):
-    """Make one update of ``snapshot`` (whose gate is ``index``) and the log rows behind it."""
+    """Make one update of ``snapshot`` (whose gate is ``index``) and the log rows behind it.
+
+    ``mapped`` are the roots whose entries are entities.
+    """
 
     snapshot: bytes | None
     index: bytes | None
     updates: list[bytes]
+    mapped: list[str]
     seconds: float
 
 
@@ -24,6 +28,15 @@ class Read(msgspec.Struct, frozen=True, tag=True):
     update: bytes
     roots: dict[str, str]
     root: str | None
+    seconds: float
+
+
+class Changes(msgspec.Struct, frozen=True, tag=True):
+    """Tell what each turn (its updates) did to ``roots`` (name -> kind) of the document that ``base`` makes."""
+
+    base: list[bytes]
+    turns: list[list[bytes]]
+    roots: dict[str, str]
     seconds: float
 
 
@@ -47,7 +60,7 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     fatal: bool
 
 
-Request = Compact | Read
+Request = Compact | Read | Changes
 Reply = Compacted | Value | Failure
 
 requests = msgspec.msgpack.Decoder(Request)

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pycrdt
 
 from collab.sandbox.messages import Compacted
+from collab.wire.plain import plain
 from collab.wire.update import Gate, decode_state_vector
 
 _ROUNDS = 4
-_SAFE_INTEGER = 2**53 - 1
 
 
 class NotReproducedError(Exception):
     """The document cannot be put into one update that says the same."""
 
 
-def compact(snapshot: bytes | None, index: bytes | None, updates: Sequence[bytes]) -> Compacted:
+def compact(
+    snapshot: bytes | None, index: bytes | None, updates: Sequence[bytes], mapped: Collection[str] = ()
+) -> Compacted:
     """Merge a snapshot and the log rows behind it into one update, and prove it by loading that again.
 
     Raises :class:`NotReproducedError` if something would be lost, and what the gate raises if a row is malformed or
     continues what is not there: yrs would hold such a row back and leave it out of the result.
     """
     doc: pycrdt.Doc[Any] = pycrdt.Doc()
-    gate = Gate() if index is None else Gate.from_index(index)
+    gate = Gate(mapped)
     if snapshot is not None:
-        if index is None:
-            gate.commit(gate.check(snapshot, limit=len(snapshot)))
+        gate = gate_of(snapshot, index, mapped)
         doc.apply_update(snapshot)
     for update in updates:
         gate.commit(gate.check(update))
@@ -39,6 +38,18 @@ def compact(snapshot: bytes | None, index: bytes | None, updates: Sequence[bytes
     if _clocks(decode_state_vector(doc.get_state())) != expected:
         raise NotReproducedError("the document holds other clocks than its log")
     return Compacted(_settle(doc, expected), gate.index())
+
+
+def gate_of(snapshot: bytes, index: bytes | None, mapped: Collection[str]) -> Gate:
+    """What the gate knows of a snapshot: from its index, or read anew if that was written by another version."""
+    if index is not None:
+        try:
+            return Gate.from_index(index, mapped)
+        except ValueError:
+            pass
+    gate = Gate(mapped)
+    gate.commit(gate.check(snapshot, limit=len(snapshot)))
+    return gate
 
 
 def _settle(doc: pycrdt.Doc[Any], expected: Mapping[int, int]) -> bytes:
@@ -70,7 +81,7 @@ def read_json(update: bytes, roots: Mapping[str, str]) -> dict[str, Any]:
     """
     doc: pycrdt.Doc[Any] = pycrdt.Doc()
     doc.apply_update(update)
-    return {name: _plain(_value(doc, name, kind)) for name, kind in roots.items()}
+    return {name: plain(_value(doc, name, kind)) for name, kind in roots.items()}
 
 
 def read_text(update: bytes, root: str, kind: str) -> str:
@@ -91,22 +102,3 @@ def _value(doc: pycrdt.Doc[Any], name: str, kind: str) -> Any:
             return str(doc.get(name, type=pycrdt.XmlFragment))
         case _:
             return str(doc.get(name, type=pycrdt.Text))
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case bytes() | bytearray():
-            return b64encode(value).decode()
-        case float():
-            # JavaScript has one kind of number: 1 comes as 1.0
-            if value.is_integer() and abs(value) <= _SAFE_INTEGER:
-                return int(value)
-            return value if math.isfinite(value) else None
-        case None | bool() | int() | str():
-            return value
-        case _:
-            return str(value)

@@ -133,6 +133,15 @@ async def test_compaction_does_without_the_index(sandbox: Sandbox) -> None:
     assert with_index.update == without.update
 
 
+async def test_an_index_of_another_version_is_read_anew(sandbox: Sandbox) -> None:
+    _, updates = recorded(typing(2, 100))
+    half = await sandbox.compact(None, updates[:50], SECONDS)
+    of_another_version = await sandbox.compact(half.update, updates[50:], SECONDS, b"of another version")
+    mapped = await sandbox.compact(half.update, updates[50:], SECONDS, half.index, ["tasks"])
+    assert of_another_version == await sandbox.compact(half.update, updates[50:], SECONDS)
+    assert Gate.from_index(mapped.index, ["tasks"]).heads("fields") == Gate.from_index(mapped.index).heads("fields")
+
+
 async def test_compacting_what_is_compact_changes_nothing(sandbox: Sandbox) -> None:
     _, updates = recorded(typing(3, 200))
     once = await sandbox.compact(None, updates, SECONDS)
@@ -219,7 +228,7 @@ async def test_malformed_bytes_are_an_error(sandbox: Sandbox) -> None:
     with pytest.raises(SandboxError):
         await sandbox.compact(b"nonsense", [], SECONDS)
     with pytest.raises(SandboxError):
-        await sandbox.compact(EMOJI, [], SECONDS, b"no index")
+        await sandbox.compact(b"nonsense", [], SECONDS, b"no index")
 
 
 async def test_requests_take_turns(sandbox: Sandbox) -> None:
