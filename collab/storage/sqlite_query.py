@@ -66,19 +66,34 @@ def create_indexes(connection: sqlite3.Connection, collection: str, paths: Itera
         keys = ", ".join(_order_of(path))
         on = f"ON entities (project, {keys}, id) WHERE collection = {_literal(collection)} AND deleted = 0"
         wanted[f"{_PREFIX}{sha256(on.encode()).hexdigest()[:16]}:{collection}"] = on
-    known = [
-        name
-        for (name,) in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'entities'"
-        )
-        if name.startswith(_PREFIX) and name.partition(":")[2] == collection
-    ]
-    for name in known:
-        if name not in wanted:
-            connection.execute(f'DROP INDEX "{name}"')
-    for name, on in wanted.items():
-        if name not in known:
-            connection.execute(f'CREATE INDEX "{name}" {on}')
+    known = _index_names(connection, collection)
+    for name in known - wanted.keys():
+        connection.execute(f'DROP INDEX "{name}"')
+    for name in wanted.keys() - known:
+        connection.execute(f'CREATE INDEX "{name}" {wanted[name]}')
+        _tell_planner(connection, name)
+    if wanted.keys() - known:
+        connection.execute("ANALYZE sqlite_master")  # read what was told
+
+
+def _index_names(connection: sqlite3.Connection, collection: str) -> set[str]:
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'entities'")
+    return {name for (name,) in names if name.startswith(_PREFIX) and name.partition(":")[2] == collection}
+
+
+def _tell_planner(connection: sqlite3.Connection, name: str) -> None:
+    """Say how selective indexes are. Else SQLite takes any two equal columns for ten rows, and reads whole collections.
+
+    Nothing is measured: there may be no rows yet, and plans should not depend on when an index was made.
+    """
+    connection.execute("ANALYZE sqlite_master")  # makes the table for it
+    connection.execute(
+        "DELETE FROM sqlite_stat1 WHERE tbl = 'entities' AND (idx = ? OR idx LIKE 'sqlite_autoindex%')", (name,)
+    )
+    connection.executemany(
+        "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('entities', ?, ?)",
+        [(name, "100000 50000 50 50 1"), ("sqlite_autoindex_entities_1", "1000000 500000 100000 1")],
+    )
 
 
 class _Sql(NamedTuple):
@@ -99,39 +114,42 @@ class _Member:
 
     def type(self, source: str = _KEYS) -> str:
         """``'text'``, ``'true'``, …, or NULL if it is missing."""
-        base, path, name = self._reach(source)
-        if name is None:
-            return f"json_type({base}, {path})"
-        return f"(SELECT type FROM json_each({base}, {path}) WHERE key = {name})"
+        return self._read("type", "json_type", source)
 
     def value(self, source: str = _KEYS) -> str:
         """What it holds, if that is a number or a text."""
-        base, path, name = self._reach(source)
-        if name is None:
-            return f"json_extract({base}, {path})"
-        return f"(SELECT value FROM json_each({base}, {path}) WHERE key = {name})"
+        return self._read("value", "json_extract", source)
 
     def elements(self) -> str:
         """A table with the columns ``type`` and ``value`` for what is in it, if it is an array."""
-        base, path, name = self._reach(_KEYS)
-        if name is None:
+        tables, conditions, base, path = self._reach(_KEYS)
+        if not tables:
             return f"json_each({base}, {path})"
-        return f"json_each((SELECT value FROM json_each({base}, {path}) WHERE key = {name} AND type = 'array'))"
+        table = f"(SELECT {base} FROM {', '.join(tables)} WHERE {' AND '.join(conditions)})"
+        return f"json_each({table}, {path})"
 
-    def _reach(self, source: str) -> tuple[str, str, str | None]:
-        """JSON, a path in it, and perhaps the name of a member there that no path can say."""
-        steps: list[str] = []
-        for at, name in enumerate(self.path):
+    def _read(self, column: str, function: str, source: str) -> str:
+        tables, conditions, base, path = self._reach(source)
+        if not tables:
+            return f"{function}({base}, {path})"
+        found = f"m{len(tables) - 1}.{column}" if path == "'$'" else f"{function}({base}, {path})"
+        return f"(SELECT {found} FROM {', '.join(tables)} WHERE {' AND '.join(conditions)})"
+
+    def _reach(self, source: str) -> tuple[list[str], list[str], str, str]:
+        """JSON and a path in it. No path can say some names: their members are joined, as the rows of tables."""
+        tables: list[str] = []
+        conditions: list[str] = []
+        path = "$"
+        for name in self.path:
             if _is_simple(name):
-                steps.append(f'."{name}"')
+                path += f'."{name}"'
                 continue
-            path = _literal("$" + "".join(steps))
-            if at == len(self.path) - 1:
-                return source, path, _literal(name)
-            # texts may look like JSON: only what is an object is read on
-            source = f"(SELECT value FROM json_each({source}, {path}) WHERE key = {_literal(name)} AND type = 'object')"
-            steps = []
-        return source, _literal("$" + "".join(steps)), None
+            table = f"m{len(tables)}"
+            tables.append(f"json_each({source}, {_literal(path)}) AS {table}")
+            conditions.append(f"{table}.key = {_literal(name)}")
+            # texts may look like JSON: only what is an object or an array is read on
+            source, path = f"CASE WHEN {table}.type IN ('object', 'array') THEN {table}.value END", "$"
+        return tables, conditions, source, _literal(path)
 
     def key(self, value: Place) -> str:
         """What is compared with ``value``."""
@@ -248,14 +266,17 @@ def _one_of(member: _Member, values: Sequence[Scalar]) -> _Sql:
     kinds = sorted({kind_of(value) for value in values if kind_of(value) < NUMBER})
     if member.path == ID:
         others, kinds = [value for value in others if isinstance(value, str) and "\0" not in value], []
-    parts: list[_Sql] = []
+    listed: list[_Sql] = []
     if others:
-        # one parameter, however many they are
-        parts.append(_Sql(f"{member.key('')} IN (SELECT value FROM json_each(?))", (to_json(others),)))
+        listed.append(_Sql("SELECT value FROM json_each(?)", (to_json(others),)))  # one parameter, however many
     if kinds:
-        ranks = ", ".join(map(str, kinds))
-        parts.append(_Sql(f"({member.key(None)} = {_LOW} AND {member.rank} IN ({ranks}))"))
-    return _joined(parts, "OR", _FALSE)
+        listed.append(_Sql(f"SELECT {_LOW}"))
+    if not listed:
+        return _FALSE
+    sql = f"{member.key('')} IN ({' UNION ALL '.join(part.sql for part in listed)})"
+    if kinds:
+        sql = f"({sql} AND ({member.key(None)} > {_LOW} OR {member.rank} IN ({', '.join(map(str, kinds))})))"
+    return _Sql(sql, tuple(value for part in listed for value in part.values))
 
 
 def _range(member: _Member, operator: str, value: int | float | str) -> _Sql:

@@ -1,0 +1,298 @@
+"""Queries in SQLite mean what they mean in memory, and use the indexes that were made for them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from collab.errors import InvalidRequest
+from collab.query.cursor import page_after
+from collab.query.match import select
+from collab.query.parse import parse_query
+from collab.query.query import And, Compare, Not, Or, Order, Query
+from collab.storage.codec import keys_of, to_json
+from collab.storage.schema import prepare
+from collab.storage.sqlite_query import count_rows, create_indexes, find_rows
+from tests.collab.query.rows import queries, row_lists
+
+PROJECT, TASKS = "acme", "tasks"
+
+
+@pytest.fixture
+def database() -> Iterator[sqlite3.Connection]:
+    with closing(empty()) as connection:
+        yield connection
+
+
+def empty() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    prepare(connection)
+    return connection
+
+
+def put(
+    connection: sqlite3.Connection,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    project: str = PROJECT,
+    collection: str = TASKS,
+    deleted: bool = False,
+) -> None:
+    connection.executemany(
+        "INSERT INTO entities (project, collection, id, version, deleted, data, keys, heads, content_seq, created_at,"
+        " updated_at) VALUES (?, ?, ?, 1, ?, ?, ?, x'', 0, 0, 0)",
+        [(project, collection, row["id"], deleted, to_json(row), keys_of(dict(row))) for row in rows],
+    )
+
+
+def found(connection: sqlite3.Connection, query: Query, collection: str = TASKS) -> list[str]:
+    return [row.key.id for row in find_rows(connection, PROJECT, collection, query)]
+
+
+def agree(connection: sqlite3.Connection, rows: Sequence[dict[str, Any]], query: Query) -> None:
+    wanted = select(rows, query)
+    assert found(connection, query) == [row["id"] for row in wanted]
+    everything = Query(query.where, query.order_by, None, 0, query.after)
+    assert count_rows(connection, PROJECT, TASKS, query) == len(select(rows, everything))
+
+
+@settings(max_examples=400, deadline=None)
+@given(row_lists(), st.lists(queries, min_size=1, max_size=4), st.data())
+@example([{"id": "1", "a": True}, {"id": "2", "a": 1}], [{"where": {"a": 1}}, {"where": {"a": {"in": [True]}}}], None)
+@example([{"id": "1", "a": '{"b":1}'}, {"id": "2", 'q"q': '{"b":1}'}], [{"where": {'q"q.b': 1}}], None)
+@example([{"id": "5"}], [{"where": {"id": 5}}, {"where": {"id": {"not": {"gte": 4}}}}], None)
+@example(
+    [{"id": "1", "a": 10**400}, {"id": "2", "a": 2**64 + 1}],
+    [{"where": {"a": 2**64}}, {"orderBy": {"a": "desc"}}],
+    None,
+)
+def test_q_the_law_rows_from_sqlite_are_the_rows_that_match_sorted_and_windowed(
+    rows: list[dict[str, Any]], raws: list[dict[str, Any]], data: st.DataObject | None
+) -> None:
+    with closing(empty()) as connection:
+        put(connection, rows)
+        for raw in raws:
+            query = parse_query(raw)
+            agree(connection, rows, query)
+            if data is not None and rows:
+                place = data.draw(st.sampled_from(rows))
+                agree(connection, rows, parse_query({**raw, "after": page_after(place, query.order_by)}))
+
+
+@settings(max_examples=150, deadline=None)
+@given(row_lists(), queries)
+def test_an_index_changes_nothing_but_the_road(rows: list[dict[str, Any]], raw: dict[str, Any]) -> None:
+    query = parse_query(raw)
+    with closing(empty()) as connection:
+        create_indexes(connection, TASKS, [("a",), ("b",), ("a", "b"), ("a.b",), ("",), ("it's",), ("createdAt",)])
+        put(connection, rows)
+        agree(connection, rows, query)
+
+
+@settings(max_examples=150, deadline=None)
+@given(row_lists(), queries, st.integers(1, 3))
+def test_q12_pages_are_the_whole_without_gaps_and_doubles(
+    rows: list[dict[str, Any]], raw: dict[str, Any], size: int
+) -> None:
+    whole = parse_query({name: raw[name] for name in ("where", "orderBy") if name in raw})
+    with closing(empty()) as connection:
+        put(connection, rows)
+        pages: list[str] = []
+        more: dict[str, Any] = {}
+        while page := find_rows(connection, PROJECT, TASKS, parse_query({**raw, "offset": 0, "limit": size, **more})):
+            pages += [row.key.id for row in page]
+            more = {"after": page_after(page[-1].data, whole.order_by)}
+        assert pages == found(connection, whole)
+
+
+def test_rows_of_others_and_deleted_rows_are_not_found(database: sqlite3.Connection) -> None:
+    put(database, [{"id": "1", "a": 1}])
+    put(database, [{"id": "2", "a": 1}], deleted=True)
+    put(database, [{"id": "3", "a": 1}], project="other")
+    put(database, [{"id": "4", "a": 1}], collection="other")
+    query = parse_query({"where": {"OR": [{"a": 1}, {"a": {"not": 1}}]}})
+    assert found(database, query) == ["1"]
+    assert count_rows(database, PROJECT, TASKS, query) == 1
+
+
+def test_a_row_has_what_the_table_says_of_it(database: sqlite3.Connection) -> None:
+    put(database, [{"id": "1", "at": "2024-01-01"}])
+    database.execute("UPDATE entities SET version = 7, heads = x'0102', content_seq = 9")
+    (row,) = find_rows(database, PROJECT, TASKS, Query())
+    assert (row.key, row.version, row.deleted) == ((PROJECT, TASKS, "1"), 7, False)
+    assert (row.data, row.heads, row.content_seq) == ({"id": "1", "at": "2024-01-01"}, b"\1\2", 9)
+
+
+# indexes
+
+
+def plan(connection: sqlite3.Connection, query: Query, collection: str = TASKS) -> str:
+    """How SQLite goes about the very statement that a query becomes."""
+    seen: list[str] = []
+    connection.set_trace_callback(seen.append)
+    try:
+        find_rows(connection, PROJECT, collection, query)
+    finally:
+        connection.set_trace_callback(None)
+    (statement,) = (text for text in seen if not text.startswith("--"))
+    return "; ".join(row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + statement))
+
+
+@pytest.fixture
+def indexed(database: sqlite3.Connection) -> sqlite3.Connection:
+    rows = [
+        {
+            "id": f"{number}",
+            "status": ("pending", "done", "it's", None, True)[number % 5],
+            "total": number % 50,
+            "profile": {"city": f"city {number % 20}", "a.b": number},
+            "createdAt": f"2024-01-01T00:00:{number % 60:02}.000Z",
+        }
+        for number in range(600)
+    ]
+    create_indexes(database, TASKS, [("status",), ("total",), ("profile", "city"), ("profile", "a.b"), ("createdAt",)])
+    put(database, rows)
+    return database
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"status": "pending"},
+        {"status": None},
+        {"status": True},
+        {"status": {"in": ["pending", "done"]}},
+        {"status": {"in": ["pending", None, False]}},
+        {"total": 7},
+        {"total": 7.5},
+        {"total": {"gt": 47}},
+        {"total": {"gte": 3, "lt": 4}},
+        {"profile.city": "city 3"},
+        {"profile": {"a\\.b": 5}},
+        {"createdAt": {"gte": "2024-01-01T00:00:58Z"}},
+        {"AND": [{"OR": [{"status": "pending"}, {"total": 3}]}, {"profile.city": "city 3"}]},
+    ],
+)
+def test_equality_in_and_ranges_search_the_index(indexed: sqlite3.Connection, where: dict[str, Any]) -> None:
+    steps = plan(indexed, parse_query({"where": where}))
+    assert "SEARCH entities USING INDEX query_" in steps, steps
+    assert "<expr>" in steps, steps
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+@pytest.mark.parametrize("way", ["asc", "desc"])
+@pytest.mark.parametrize("member", ["createdAt", "total", "profile.city"])
+def test_orders_are_read_from_the_index(indexed: sqlite3.Connection, member: str, way: str, *, analyzed: bool) -> None:
+    if analyzed:
+        indexed.execute("ANALYZE")
+    query = parse_query({"orderBy": {member: way}, "limit": 10})
+    steps = plan(indexed, query)
+    assert "USING INDEX query_" in steps, steps
+    # falling orders end with ids that rise: only rows of one value are sorted
+    assert ("TEMP B-TREE" in steps) == (way == "desc"), steps
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps, steps
+
+
+@pytest.mark.parametrize("way", ["asc", "desc"])
+def test_a_page_begins_where_the_last_one_ended(indexed: sqlite3.Connection, way: str) -> None:
+    query = parse_query({"orderBy": {"createdAt": way}, "limit": 10})
+    last = find_rows(indexed, PROJECT, TASKS, query)[-1]
+    steps = plan(indexed, parse_query({"orderBy": {"createdAt": way}, "after": page_after(last.data, query.order_by)}))
+    assert f"(project=? AND <expr>{'<' if way == 'desc' else '>'}?" in steps, steps
+
+
+def test_ids_are_searched_without_an_index_of_their_own(indexed: sqlite3.Connection) -> None:
+    for where in ({"id": "7"}, {"id": {"in": ["7", "8"]}}, {"id": {"gt": "7", "lt": "8"}}):
+        assert "collection=? AND id" in plan(indexed, parse_query({"where": where}))
+
+
+def test_another_collection_does_not_use_the_index(indexed: sqlite3.Connection) -> None:
+    assert "query_" not in plan(indexed, parse_query({"where": {"status": "pending"}}), "other")
+
+
+def index_names(connection: sqlite3.Connection) -> set[str]:
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'query%'")
+    return {name for (name,) in names}
+
+
+def test_indexes_that_are_not_wanted_any_more_are_dropped_and_others_stay(database: sqlite3.Connection) -> None:
+    create_indexes(database, TASKS, [("a",), ("b", "c"), ("id",)])
+    create_indexes(database, "tasks:old", [("a",)])
+    before = index_names(database)
+    assert len(before) == 3
+    create_indexes(database, TASKS, [("b", "c"), ("d",)])
+    after = index_names(database)
+    assert len(after) == 3
+    assert len(after & before) == 2
+    create_indexes(database, TASKS, [("b", "c"), ("d",), ("d",)])
+    assert index_names(database) == after
+    create_indexes(database, TASKS, [])
+    assert len(index_names(database)) == 1
+
+
+@pytest.mark.parametrize("name", ['q"q', "back\\slash", "new\nline", "nul\0"])
+def test_a_name_that_no_index_can_hold_is_refused_before_anything_changes(
+    database: sqlite3.Connection, name: str
+) -> None:
+    create_indexes(database, TASKS, [("a",)])
+    before = index_names(database)
+    with pytest.raises(InvalidRequest, match="cannot be indexed"):
+        create_indexes(database, TASKS, [("b",), ("c", name)])
+    assert index_names(database) == before
+
+
+def test_names_and_values_are_never_read_as_sql(database: sqlite3.Connection) -> None:
+    evil = "'); DROP TABLE entities; --"
+    rows = [{"id": "1", evil: evil}, {"id": "2"}]
+    put(database, rows)
+    put(database, [{"id": "3"}], collection=evil)
+    create_indexes(database, evil, [(evil,)])
+    create_indexes(database, TASKS, [(evil,)])
+    for operator in ("eq", "gte", "contains", "startsWith", "endsWith"):
+        where = Compare((evil,), operator, evil)
+        agree(database, rows, Query(where, (Order((evil,)),)))
+    agree(database, rows, Query(Compare((evil,), "in", (evil,))))
+    assert found(database, Query(), evil) == ["3"]
+
+
+# as large as it may be
+
+
+def test_q13_the_largest_queries_are_served(database: sqlite3.Connection) -> None:
+    rows = [{"id": f"{number}", "a": number, "b": "x" * number} for number in range(20)]
+    put(database, rows)
+    many = [{"a": {"notIn": [f"{part}-{number}" for number in range(1000)]}} for part in range(99)]
+    agree(database, rows, parse_query({"where": {"AND": [*many, {"a": {"lt": 7}}]}}))
+    orders = [{f"m{number}": "desc" if number % 2 else "asc"} for number in range(7)]
+    query = parse_query({"orderBy": [*orders, {"a": "desc"}]})
+    agree(
+        database, rows, parse_query({"orderBy": [*orders, {"a": "desc"}], "after": page_after(rows[5], query.order_by)})
+    )
+    agree(database, rows, parse_query({"where": {".".join(["n" * 250] * 10): {"not": 1}}}))
+    agree(database, rows, parse_query({"where": {".".join(['"' * 250] * 10): {"not": 1}}}))
+
+
+def test_q13_the_deepest_queries_are_served(database: sqlite3.Connection) -> None:
+    rows = [{"id": f"{number}", "a": number} for number in range(20)]
+    put(database, rows)
+    flat: list[Any] = [{'"." ': number, "a": number} for number in range(5)]
+    for outer in ("NOT", "OR", "AND"):
+        where: dict[str, Any] = {"NOT": {"a": 3}}
+        for level in range(8):
+            where = {"OR": [*flat, where]} if level % 2 else {outer: [*flat, where] if outer != "NOT" else where}
+        agree(database, rows, parse_query({"where": where}))
+        agree(database, rows, parse_query({"where": {"NOT": where}, "orderBy": {'"."."': "desc"}}))
+
+
+def test_row_filters_may_be_far_larger_than_queries(database: sqlite3.Connection) -> None:
+    rows = [{"id": f"{number}", "a": number} for number in range(20)]
+    put(database, rows)
+    run = Or(tuple(Compare(("a",), "gte", number) for number in range(3, 1003)))
+    where = And((Not(And((run, Compare(("a",), "contains", "x")))), run, *run.parts[:1000:100]))
+    agree(database, rows, Query(Or((where, Compare(("a",), "eq", 1)))))
