@@ -319,7 +319,7 @@ class Engine:
         finally:
             self._link_scope = None
             opened = self.is_connected()
-            why = self.state.reason or self._cut or ConnectionLost("the connection ended")
+            why = _seen(self.state.reason or self._cut or ConnectionLost("the connection ended"))
             self._lost()
         return opened, why
 
@@ -413,3 +413,10 @@ class Engine:
         call: Call[Any] = Call(lambda result: result, failed=self.trouble, abandoned=lambda: self.forget(message.id))
         self.call(call, message)
         await call
+
+
+def _seen(error: CollabError) -> CollabError:
+    """The end of a link, as applications are told it: whatever may pass is a lost connection."""
+    if not error.retryable or isinstance(error, ConnectionLost | RateLimitExceeded):
+        return error
+    return ConnectionLost(error.message, cause=error.code)

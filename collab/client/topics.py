@@ -9,6 +9,7 @@ from collab.client.calls import Call
 from collab.client.collection import Client, ErrorCallback
 from collab.client.subscription import Subscription
 from collab.client.values import plain_object
+from collab.client.views import Crowd
 from collab.wire import realtime
 
 _Condition = Callable[[], object] | None
@@ -104,12 +105,12 @@ class Presence(_Topic):
     def subscribe(
         self,
         room: str,
-        callback: Callable[[list[realtime.Person]], object] | None = None,
+        callback: Callable[[Crowd], object] | None = None,
         *,
         condition: _Condition = None,
         on_error: ErrorCallback | None = None,
     ) -> Subscription:
-        """Everybody in the room, now and whenever that changes, as :class:`collab.client.views.Crowd`."""
+        """Everybody in the room, now and whenever that changes."""
         return self._subscribe(realtime.Presence(room=room), callback, condition, on_error, newest=True)
 
     def join(self, room: str, state: Mapping[str, Any] | None = None) -> Call[Any]:

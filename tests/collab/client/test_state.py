@@ -597,7 +597,7 @@ def test_whoever_left_does_not_come_back() -> None:
     talk = Talk()
     talk.connect()
     for kind in (realtime.JoinPresence, realtime.LeavePresence):
-        members = {"state": {}} if kind is realtime.JoinPresence else {}
+        members: dict[str, Any] = {"state": {}} if kind is realtime.JoinPresence else {}
         ticket = talk.ask(kind, room="documents/d", **members)
         talk.heard()
         talk.say(realtime.Reply(id=ticket))
