@@ -61,11 +61,20 @@ def queries(draw: st.DrawFn) -> Query:
     )
 
 
+class LoudFeed(Feed):
+    """A feed that does not hide what a listener raises."""
+
+    def publish(self, project: str, event: EntityEvent) -> None:
+        self.position = event.position
+        for listener in list(self._listeners.values()):
+            listener(project, event)
+
+
 class World:
     """The entities of one collection. What was written waits in ``untold`` until it is told to the feed."""
 
     def __init__(self) -> None:
-        self.feed = Feed()
+        self.feed = LoudFeed()
         self.rows: dict[str, EntityRow] = {}
         self.position = 0
         self.untold: deque[EntityEvent] = deque()

@@ -61,10 +61,15 @@ class LiveLaw(RuleBasedStateMachine):
         finally:
             self.reads = [other for other in self.reads if other is not read]
 
-    def run(self) -> None:
-        """Until nothing happens by itself."""
-        for _ in range(8):
-            self.loop.run_until_complete(asyncio.sleep(0))
+    def run(self, tell: int = 0) -> None:
+        """Tell some of what was written; then until nothing happens by itself."""
+
+        async def run() -> None:
+            self.world.tell(tell)
+            for _ in range(8):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(run())
 
     @rule(target=viewers, query=queries())
     def watch(self, query: Query) -> Viewer:
@@ -91,7 +96,7 @@ class LiveLaw(RuleBasedStateMachine):
         self.watching.remove(viewer)
         self.run()
         told = len(viewer.screen.told)
-        self.world.tell()
+        self.run(tell=len(self.world.untold))
         assert len(viewer.screen.told) == told
 
     @rule(name=IDS, fields=FIELDS)
@@ -106,8 +111,7 @@ class LiveLaw(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def tell(self, count: int) -> None:
-        self.world.tell(count)
-        self.run()
+        self.run(tell=count)
 
     @rule(which=st.integers(0, 7))
     def look(self, which: int) -> None:
@@ -128,8 +132,7 @@ class LiveLaw(RuleBasedStateMachine):
 
     @rule()
     def quiet(self) -> None:
-        self.world.tell()
-        self.run()
+        self.run(tell=len(self.world.untold))
         while self.reads:
             self._answer(self.reads[0])
         for viewer in self.watching:
