@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -16,50 +15,44 @@ def canonical(query: Query) -> bytes:
     Queries with different results never have the same.
     """
     orders = [(order.path, order.descending) for order in query.order_by]
-    where = msgspec.Raw(_encode(query.where))
+    where = msgspec.Raw(_encode(simplify(query.where)))
     return msgspec.json.encode((where, orders, query.limit, query.offset, query.after))
 
 
-def _encode(condition: Condition) -> bytes:
-    condition = _unwrap(condition)
+def simplify(condition: Condition) -> Condition:
+    """The same with parts and values sorted, flat, without doubles, two negations, and lists of one."""
     match condition:
         case Compare(path, operator, tuple(values)):
-            parts = {msgspec.json.encode(_number(value)) for value in values}
-            if len(parts) == 1:
-                return msgspec.json.encode(("eq", path, msgspec.Raw(*parts)))
-            return msgspec.json.encode((operator, path, _sorted(parts)))
+            known = {msgspec.json.encode(_number(value)): value for value in values}
+            if len(known) == 1:
+                return Compare(path, "eq", *known.values())
+            return Compare(path, operator, tuple(known[key] for key in sorted(known)))
+        case Compare():
+            return condition
+        case Not(part):
+            simple = simplify(part)
+            return simple.part if isinstance(simple, Not) else Not(simple)
+        case And(parts) | Or(parts):
+            found: dict[bytes, Condition] = {}
+            for part in map(simplify, parts):
+                inner = part.parts if isinstance(part, And | Or) and type(part) is type(condition) else (part,)
+                found.update((_encode(one), one) for one in inner)
+            if len(found) == 1:
+                return next(iter(found.values()))
+            return type(condition)(tuple(found[key] for key in sorted(found)))
+
+
+def _encode(condition: Condition) -> bytes:
+    match condition:
+        case Compare(path, operator, tuple(values)):
+            return msgspec.json.encode((operator, path, list(map(_number, values))))
         case Compare(path, operator, value):
             return msgspec.json.encode((operator, path, _number(value)))
         case Not(part):
             return msgspec.json.encode(("not", msgspec.Raw(_encode(part))))
-    parts = {_encode(part) for part in _flat(condition, type(condition))}
-    if len(parts) == 1:
-        return parts.pop()
-    return msgspec.json.encode(("and" if isinstance(condition, And) else "or", _sorted(parts)))
-
-
-def _flat(condition: Condition, kind: type[Condition]) -> Iterator[Condition]:
-    """The parts of ``condition``, and the parts of those that are of the same kind."""
-    condition = _unwrap(condition)
-    if isinstance(condition, And | Or) and type(condition) is kind:
-        for part in condition.parts:
-            yield from _flat(part, kind)
-    else:
-        yield condition
-
-
-def _unwrap(condition: Condition) -> Condition:
-    """The same without two negations, and without a list of one."""
-    while True:
-        match condition:
-            case Not(Not(part)) | And((part,)) | Or((part,)):
-                condition = part
-            case _:
-                return condition
-
-
-def _sorted(parts: set[bytes]) -> list[msgspec.Raw]:
-    return [msgspec.Raw(part) for part in sorted(parts)]
+        case And(parts) | Or(parts):
+            word = "and" if isinstance(condition, And) else "or"
+            return msgspec.json.encode((word, [msgspec.Raw(_encode(part)) for part in parts]))
 
 
 def _number(value: Any) -> Any:
