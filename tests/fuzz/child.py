@@ -26,6 +26,7 @@ from tests.fuzz.author import Author
 
 MEMORY = 2 * 1024**3
 BATCH = 8
+MAPPED = ("m", "x")
 MALICE = (0.0, 0.01, 0.05, 0.05, 0.2)
 
 
@@ -36,7 +37,7 @@ class ProblemError(Exception):
 def run(sequence: int, length: int, counts: Counter[str]) -> tuple[list[bytes], Doc[Any], float]:
     """Run one sequence: the frames that were taken in, the document, the slowest frame in seconds of CPU."""
     author = Author(Random(sequence), malice=MALICE[sequence % len(MALICE)])
-    gate: Gate = Gate()
+    gate = Gate(MAPPED)
     doc: Doc[Any] = Doc()
     doc.get("t", type=Text)
     taken: list[bytes] = []
@@ -72,13 +73,15 @@ def _inspect(gate: Gate, doc: Doc[Any], number: int) -> None:
         again: Doc[Any] = Doc()
         again.apply_update(full)
         again.get_update()
-        fresh = Gate()
+        fresh = Gate(MAPPED)
         fresh.commit(fresh.check(full))
     except BaseException as error:
         raise ProblemError(f"the document cannot be loaded again: {error!r}", number) from None
     states = [decode_state_vector(doc.get_state()), decode_state_vector(again.get_state()), fresh.state, gate.state]
     if states.count(states[0]) != len(states):
         raise ProblemError(f"different state vectors: {states}", number)
+    if fresh.heads("m") != gate.heads("m"):
+        raise ProblemError("the document loaded again has other heads", number)
     index = gate.index()
     restored = Gate.from_index(index)
     if restored.index() != index or restored.state != gate.state or restored.roots != gate.roots:
