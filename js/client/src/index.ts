@@ -1,0 +1,18 @@
+/** The client of a Lumenize Collab server. */
+export { delayBefore, type Backoff } from "./backoff.js"
+export {
+  Client,
+  Documents,
+  LumenizeClient,
+  SubscriptionBatch,
+  type CustomEvent,
+  type DocumentLink,
+  type SystemEventType,
+} from "./client.js"
+export { Collection, randomId, type FindOptions, type QueryWithCondition, type Rows } from "./collection.js"
+export type { OpenDocument, SaveState } from "./documents.js"
+export { LumenizeError, type ErrorCode } from "./errors.js"
+export type { Permissions, Step } from "./protocol.js"
+export { applySteps } from "./rows.js"
+export { queryStore, type QueryState, type QueryStore } from "./store.js"
+export type * from "./types.js"
