@@ -24,6 +24,7 @@ from collab import (
 from collab.access.configuration import ApiKey
 from collab.access.credentials import Authenticator
 from collab.server.admission import Admission, own_path
+from collab.wire.realtime import Hello
 
 SECRET = "a secret of the tests, of more than 32 bytes"
 KEY = "the-key-of-a-service"
@@ -44,7 +45,11 @@ def scope(kind: str = "websocket", path: str = "/rooms/d", method: str = "GET", 
 
 def admission(settings: Settings | None = None, hooks: Hooks | None = None) -> Admission:
     settings = settings or Settings(api_key=KEY)
-    return Admission(settings, Authenticator.from_settings(settings), hooks or Hooks())
+    return Admission(settings, Authenticator.from_settings(settings), hooks or Hooks(), _nothing_known)
+
+
+async def _nothing_known(key: RoomKey) -> None:
+    """No entity has any data."""
 
 
 def token(**claims: Any) -> str:
@@ -225,3 +230,47 @@ def test_a_mounted_application_sees_its_own_part_of_the_path() -> None:
     for root, path in (("", "/rooms/d"), ("/collab", "/collab/rooms/d")):
         made = {"type": "websocket", "path": path, "raw_path": path.encode(), "root_path": root}
         assert own_path(made) == "/rooms/d"
+
+
+# sessions of the application protocol
+
+
+async def test_a_session_is_who_its_token_says_in_the_project_of_its_key() -> None:
+    settings = Settings(jwt_secret=SECRET, keys=[ApiKey(key=KEY, project="p", rules={"*/*": "read"})])
+    door, request = admission(settings), admission().read(scope())
+    application = await door.admit_session(request, Hello(api_key=KEY, project_id="p"))
+    assert (application.project, application.user_id) == ("p", None)
+    user = await door.admit_session(request, Hello(api_key=KEY, token=token(project="p"), user_id="ada"))
+    assert (user.project, user.user_id) == ("p", "ada")
+    for wrong in (
+        Hello(api_key=KEY, token=token()),
+        Hello(api_key=KEY, project_id="default"),
+        Hello(api_key=KEY, user_id="ada"),
+        Hello(token=token(), user_id="bob"),
+        Hello(token="nonsense"),
+        Hello(api_key="nonsense-nonsense"),
+        Hello(),
+    ):
+        with pytest.raises(AuthenticationFailed):
+            await door.admit_session(request, wrong)
+
+
+async def test_only_where_nobody_is_asked_a_users_word_stands_and_counts_as_nobodys() -> None:
+    door = admission(Settings(max_sockets_per_user=1))
+    request = door.read(scope())
+    ada = await door.admit_session(request, Hello(user_id="ada", api_key="whatever-it-is"))
+    assert (ada.project, ada.user_id, ada.verified) == ("default", "ada", False)
+    for _ in range(3):
+        door.enter(ada)
+    door.leave(ada)
+    with pytest.raises(AuthenticationFailed):
+        await door.admit_session(request, Hello(project_id="proj_abc123"))
+    with pytest.raises(AuthenticationFailed):
+        await door.admit_session(request, Hello(user_id="x" * 1000))
+
+
+async def test_an_api_key_in_hello_stands_without_the_token_of_the_handshake() -> None:
+    door = admission(Settings(jwt_secret=SECRET, keys=[ApiKey(key=KEY, project="p", rules={"*/*": "read"})]))
+    request = door.read(scope(authorization=f"Bearer {token()}"))
+    assert (await door.admit_session(request, Hello())).user_id == "ada"
+    assert (await door.admit_session(request, Hello(api_key=KEY))).project == "p"

@@ -664,14 +664,14 @@ class Direct:
     """An application that uses the extension: echoes what it can send at once."""
 
     def __init__(self) -> None:
-        self.taken: list[bytes] = []
+        self.taken: list[bytes | str] = []
         self.unsent = 0
         self.events: list[Any] = []
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         extension = scope["extensions"][DIRECT]
 
-        def take(message: bytes) -> None:
+        def take(message: bytes | str) -> None:
             self.taken.append(message)
             if message == b"fail":
                 raise ZeroDivisionError
@@ -693,15 +693,17 @@ async def test_direct_messages_arrive_in_order_also_those_from_before() -> None:
         client = await RawClient.open(server.port)
         assert (await client.read()).payload == b"go"
         messages = [str(number).encode() for number in range(500)]
-        await client.write(b"".join(encode(BINARY, message) for message in messages))
-        for message in messages:
-            assert (await client.read()).payload == message
-        await client.send(TEXT, b"text")
+        kinds = [BINARY if number % 3 else TEXT for number in range(500)]
+        await client.write(b"".join(map(encode, kinds, messages)))
+        for kind, message in zip(kinds, messages, strict=True):
+            frame = await client.read()
+            assert (frame.opcode, frame.payload) == (kind, message)
         await client.send(CLOSE, (1000).to_bytes(2))
-        await until(lambda: len(app.events) == 2)
-    assert app.taken == messages
-    assert app.events[0]["text"] == "text"
-    assert app.events[1]["code"] == 1000
+        await until(lambda: app.events)
+    assert app.taken == [
+        message if kind == BINARY else message.decode() for kind, message in zip(kinds, messages, strict=True)
+    ]
+    assert app.events[0]["code"] == 1000
 
 
 async def test_direct_sending_says_no_instead_of_waiting_for_a_slow_reader() -> None:
