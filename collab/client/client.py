@@ -272,9 +272,7 @@ class _Parts:
         return subscription
 
     def open_document(self, name: str, doc: pycrdt.Doc[Any] | None) -> Document:
-        if self._engine.document(name) is not None:
-            raise InvalidRequest(f"{name} is open already")
-        document = Document(self._engine, name, doc)
+        document = Document(self._engine, self._engine.address(name), doc)
         self._engine.open_document(document)
         return document
 

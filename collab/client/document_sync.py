@@ -23,7 +23,10 @@ State = Literal["away", "asking", "open", "ended"]
 
 
 class DocumentSync:
-    """Keeps ``doc`` and ``awareness`` in step with a server. ``address`` is the document's name."""
+    """Keeps ``doc`` and ``awareness`` in step with a server.
+
+    ``address`` is the document's name, and behind a NUL whatever tells this opening of it from another.
+    """
 
     def __init__(self, address: str, doc: pycrdt.Doc[Any], awareness: pycrdt.Awareness) -> None:
         self.address = address
@@ -43,6 +46,11 @@ class DocumentSync:
         self._applying = False
         self._observed = doc.observe(self._changed)
         self._watching = awareness.observe(self._moved)
+
+    @property
+    def name(self) -> str:
+        """``collection/id``."""
+        return hocuspocus.split_address(self.address)[0]
 
     @property
     def saved(self) -> bool:
@@ -115,7 +123,7 @@ class DocumentSync:
         elif kind == hocuspocus.QUERY_AWARENESS:
             self._present = self.awareness.get_local_state() is not None
         elif kind == hocuspocus.CLOSE:
-            self._end(PermissionDenied(f"{self.address}: {read_string(frame, pos)[0]}"))
+            self._end(PermissionDenied(f"{self.name}: {read_string(frame, pos)[0]}"))
         elif kind == hocuspocus.SYNC_STATUS:
             self._confirmed(read_uint(frame, pos)[0] == 1)
 
@@ -148,7 +156,7 @@ class DocumentSync:
             return
         text, _ = read_string(frame, pos)
         if kind == hocuspocus.DENIED:
-            self._end(PermissionDenied(f"{self.address}: {text}"))
+            self._end(PermissionDenied(f"{self.name}: {text}"))
         elif kind == hocuspocus.AUTHENTICATED:
             self.read_only = text == "readonly"
             if self.state == "asking":
@@ -188,7 +196,7 @@ class DocumentSync:
 
     def _confirmed(self, saved: bool) -> None:
         if not saved:
-            self.error = PermissionDenied(f"{self.address}: an edit was refused")
+            self.error = PermissionDenied(f"{self.name}: an edit was refused")
             return
         self._unconfirmed -= 1
         if self._unconfirmed <= 0 and self._answered and not self._edits:

@@ -47,7 +47,7 @@ class Document:
     @property
     def name(self) -> str:
         """``collection/id``."""
-        return self.sync.address
+        return self.sync.name
 
     @property
     def synced(self) -> bool:

@@ -21,16 +21,17 @@ from collab.client.link import Link, open_link
 from collab.client.options import WebSocketOptions
 from collab.client.state import ClientState
 from collab.client.subscription import Subscription
-from collab.client.told import Answered, Confirmed, Ended, Frame, Met, Opened, Told, Trouble, Value
+from collab.client.told import Answered, Confirmed, Delayed, Ended, Frame, Met, Opened, Told, Trouble, Value
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
     ConnectionLost,
     InternalError,
+    InvalidRequest,
     RateLimitExceeded,
     SubscriptionFailed,
 )
-from collab.wire import realtime
+from collab.wire import hocuspocus, realtime
 from presence.lib0 import DecodeError, read_string
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Engine:
         self._calls: dict[int, Call[Any]] = {}
         self._subscriptions: dict[int, Subscription] = {}
         self._documents: dict[str, Document] = {}
+        self._addresses: set[str] = set()  # of documents that were opened on this connection
         self._callbacks: dict[Occasion, dict[object, Callable[..., object]]] = {}
         self._wake = Signal()  # what sends
         self._time = Signal()  # what keeps the time
@@ -144,21 +146,27 @@ class Engine:
             log.warning("%s: %s", error.code, error.message)
         self._fire("error", error)
 
+    def address(self, name: str) -> str:
+        """What to call a document that is being opened. Raises :class:`InvalidRequest` if it is open."""
+        if any(document.name == name for document in self._documents.values()):
+            raise InvalidRequest(f"{name} is open already")
+        if name not in self._addresses:
+            return name
+        # the server may still have something to say to those who had it open before on this connection
+        return f"{name}\0{self.state.ticket()}"
+
     def open_document(self, document: Document) -> None:
         """Keep a document in step."""
-        self._documents[document.name] = document
+        self._documents[document.sync.address] = document
+        self._addresses.add(document.sync.address)
         if self.is_connected():
             document.sync.opened()
         self.wake()
 
-    def document(self, name: str) -> Document | None:
-        """The open document of this name."""
-        return self._documents.get(name)
-
     def close_document(self, document: Document) -> None:
         """Keep it in step no more."""
-        if self._documents.get(document.name) is document:
-            del self._documents[document.name]
+        if self._documents.get(document.sync.address) is document:
+            del self._documents[document.sync.address]
             if document.sync.state != "ended":
                 goodbye = document.sync.close()
                 if self.is_connected():
@@ -200,6 +208,9 @@ class Engine:
             case Confirmed(sub, recovered):
                 if (subscription := self._subscriptions.get(sub)) is not None:
                     subscription.confirmed(recovered)
+            case Delayed(sub, error):
+                if (subscription := self._subscriptions.get(sub)) is not None:
+                    subscription.delayed(error)
             case Ended(sub, error):
                 if (subscription := self._subscriptions.pop(sub, None)) is not None:
                     subscription.ended(error)
@@ -216,9 +227,11 @@ class Engine:
 
     def _document_frame(self, data: bytes) -> None:
         try:
-            name, _ = read_string(data, 0)
-            document = self._documents.get(name)
+            address, pos = read_string(data, 0)
+            document = self._documents.get(address)
             if document is None:
+                if data[pos : pos + 1] == bytes([hocuspocus.CLOSE]):
+                    self._addresses.discard(address)  # that was the last word
                 return
             before = document.error
             document.sync.received(data)
@@ -327,6 +340,7 @@ class Engine:
         opened = self.is_connected()
         self._renew_at = None
         self._frames.clear()
+        self._addresses = set(self._documents)
         self.handle(self.state.lost())
         for document in self._documents.values():
             document.sync.lost()

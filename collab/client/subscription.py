@@ -111,6 +111,10 @@ class Subscription:
         self.active = False
         self.error = error
         self._signal.set()
+        self.delayed(error)
+
+    def delayed(self, error: CollabError) -> None:
+        """It is not in force now, and will be asked for again."""
         if self._on_error is not None:
             self._client.background.call(self._on_error, error)
         else:

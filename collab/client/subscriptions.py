@@ -11,7 +11,7 @@ import msgspec
 
 from collab.client.failures import rebuild
 from collab.client.overlay import Op
-from collab.client.told import Confirmed, Ended, Told, Value
+from collab.client.told import Confirmed, Delayed, Ended, Told, Value
 from collab.client.views import PeopleView, RowsView, View, read_event, view_of
 from collab.errors import CollabError
 from collab.wire import realtime
@@ -28,6 +28,7 @@ class _Sub:
     target: AnyTarget
     view: View
     cursor: str | None = None
+    delayed: bool = False  # and that was told
     seen: OrderedDict[str, int] = field(default_factory=OrderedDict)  # versions of entities that it was told of
 
     def is_news(self, entity: str, version: int) -> bool:
@@ -111,6 +112,7 @@ class Subscriptions:
                 continue
             if known.cursor is None or not said.recovered:
                 known.cursor = said.cursor
+            known.delayed = False
             yield Confirmed(said.sub, said.recovered)
 
     def failed(self, sub: int, error: CollabError, now: float) -> Iterator[Told]:
@@ -119,6 +121,9 @@ class Subscriptions:
             return
         if error.retryable:
             self._retry[sub] = now + RETRY_SECONDS
+            if not self._subs[sub].delayed:
+                self._subs[sub].delayed = True
+                yield Delayed(sub, error)
         else:
             del self._subs[sub]
             yield Ended(sub, error)

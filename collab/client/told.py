@@ -36,6 +36,13 @@ class Value(NamedTuple):
     value: Any
 
 
+class Delayed(NamedTuple):
+    """A subscription is not in force yet, or not any more; it is asked for again."""
+
+    sub: int
+    error: CollabError
+
+
 class Ended(NamedTuple):
     """A subscription is over."""
 
@@ -65,4 +72,4 @@ class Frame(NamedTuple):
     data: bytes
 
 
-Told: TypeAlias = Opened | Answered | Confirmed | Value | Ended | Met | Trouble | Frame
+Told: TypeAlias = Opened | Answered | Confirmed | Value | Delayed | Ended | Met | Trouble | Frame

@@ -72,7 +72,6 @@ class Hub:
         self.presence = PresenceRooms(registry, self.collections.access)
         self._storage = storage
         self._history_days = history_days
-        self._projects: set[str] = {DEFAULT_PROJECT}
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
 
@@ -121,12 +120,7 @@ class Hub:
 
     async def _save_schemas(self) -> None:
         for event in await self.schemas.save(self._storage, time()):
-            for project in self._projects:
-                self.system.announce(project, event)
-
-    def entered(self, project: str) -> None:
-        """Somebody of this project is here: its sessions are told of changed declarations."""
-        self._projects.add(project)
+            self.system.announce_to_all(event)
 
     def _describe(self, project: str) -> Mapping[str, Any]:
         return self.schemas.describe()

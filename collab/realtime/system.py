@@ -108,6 +108,11 @@ class System:
             listeners.tell(user_id, told)
         return told
 
+    def announce_to_all(self, event: Mapping[str, Any]) -> None:
+        """Tell everybody in every project. Raises :class:`InvalidRequest` as :meth:`announce`."""
+        for project in [project for project, kind in self._announced if kind == event.get("type")]:
+            self.announce(project, event)
+
     def schema_updated(self, project: str, collection: str, version: int) -> None:
         """The declaration of a collection is another one now."""
         self.announce(project, {"type": "schema_updated", "entityName": collection, "version": version})

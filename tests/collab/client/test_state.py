@@ -10,7 +10,7 @@ import pytest
 from collab.client.options import WebSocketOptions
 from collab.client.state import MOST_REQUESTS, PAUSE_SECONDS, ClientState
 from collab.client.subscriptions import RETRY_SECONDS
-from collab.client.told import Answered, Confirmed, Ended, Frame, Met, Opened, Told, Trouble, Value
+from collab.client.told import Answered, Confirmed, Delayed, Ended, Frame, Met, Opened, Told, Trouble, Value
 from collab.client.writes import SETTLE_SECONDS
 from collab.errors import (
     ConnectionLost,
@@ -527,9 +527,13 @@ def test_a_subscription_that_fails_for_now_is_asked_for_again() -> None:
     talk = Talk()
     talk.connect()
     sub = talk.subscribe(realtime.Entities(collection="tasks"))
-    assert talk.confirm(error=realtime.Error.of(Unavailable("busy"))) == []
+    [delayed] = talk.confirm(error=realtime.Error.of(Unavailable("busy")))
+    assert isinstance(delayed, Delayed)
+    assert (delayed.sub, type(delayed.error)) == (sub, Unavailable)
     assert talk.heard() == []
     assert talk.state.next_tick() == talk.now + RETRY_SECONDS
+    talk.state.tick(talk.now + RETRY_SECONDS)
+    assert talk.confirm(error=realtime.Error.of(Unavailable("busy"))) == [], "that is known already"
     talk.state.tick(talk.now + RETRY_SECONDS)
     assert talk.confirm() == [Confirmed(sub, True)]
 
