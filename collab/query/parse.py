@@ -302,8 +302,10 @@ def _as_written(raw: Any, place: str) -> Scalar:
     if isinstance(raw, str):
         return _check_text(raw, place)
     if isinstance(raw, int):
-        if abs(raw) >= 2**1023:
-            raise _invalid(place, "is too large a number")
+        try:
+            float(raw)
+        except OverflowError:
+            raise _invalid(place, "is too large a number") from None
         return raw
     if isinstance(raw, float):
         if not isfinite(raw):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,6 +206,24 @@ def test_a_page_begins_where_the_last_one_ended(indexed: sqlite3.Connection, way
     last = find_rows(indexed, PROJECT, TASKS, query)[-1]
     steps = plan(indexed, parse_query({"orderBy": {"createdAt": way}, "after": page_after(last.data, query.order_by)}))
     assert f"(project=? AND <expr>{'<' if way == 'desc' else '>'}?" in steps, steps
+
+
+def test_a_connection_that_was_open_before_plans_with_new_indexes(tmp_path: Path) -> None:
+    with (
+        closing(sqlite3.connect(tmp_path / "one.db", isolation_level=None)) as writer,
+        # SQLite keeps what a statement of EXPLAIN once said, whatever happens to the schema
+        closing(sqlite3.connect(tmp_path / "one.db", isolation_level=None, cached_statements=0)) as reader,
+    ):
+        prepare(writer)
+        put(writer, [{"id": "1", "a": 1}])
+        query = parse_query({"where": {"a": {"in": [1, 2]}}})
+        assert "query_" not in plan(reader, query)
+        writer.execute("BEGIN IMMEDIATE")
+        create_indexes(writer, TASKS, [("a",)])
+        writer.execute("COMMIT")
+        for connection in (reader, writer):
+            assert "SEARCH entities USING INDEX query_" in plan(connection, query)
+            assert found(connection, query) == ["1"]
 
 
 def test_ids_are_searched_without_an_index_of_their_own(indexed: sqlite3.Connection) -> None:
