@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from collab import Collab, Settings
+from collab.client import LumenizeClient
+from examples.chat import chat
+from examples.collaborative_editing import edit_together
+from examples.dashboard import Dashboard, sell
+from examples.own_server import server
 from examples.python_peer import write
+from tests.collab.client.world import until
 from tests.collab.serving import editor, serving
 
 EXAMPLES = sorted(path.stem for path in (Path(__file__).parent.parent / "examples").glob("*.py"))
@@ -21,7 +29,16 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_example_is_left_out() -> None:
-    assert EXAMPLES == ["mount_django", "mount_fastapi", "mount_starlette", "python_peer"]
+    assert EXAMPLES == [
+        "chat",
+        "collaborative_editing",
+        "dashboard",
+        "mount_django",
+        "mount_fastapi",
+        "mount_starlette",
+        "own_server",
+        "python_peer",
+    ]
 
 
 async def test_a_python_program_is_one_more_person_in_a_document(tmp_path: Path) -> None:
@@ -59,6 +76,53 @@ async def test_beside_django_a_view_reads_what_people_write() -> None:
             async with editor(address, "notes/n", prefix="/collab"):
                 answer = await http.get("/notes/n")
         assert answer.text == "from an editor"
+
+
+async def test_people_chat_and_see_each_other_type() -> None:
+    async with server() as url:
+        heard: dict[str, list[str]] = {"ada": [], "bob": []}
+
+        async def ada() -> AsyncIterator[str]:
+            yield "hello"
+            await until(lambda: "bob: hi" in heard["ada"])
+
+        async def bob() -> AsyncIterator[str]:
+            await until(lambda: "ada: hello" in heard["bob"])
+            yield "hi"
+
+        await asyncio.gather(
+            chat(url, "c", "ada", ada(), heard["ada"].append), chat(url, "c", "bob", bob(), heard["bob"].append)
+        )
+        assert "(bob is typing)" in heard["ada"]
+        assert [line for line in heard["bob"] if "typing" not in line] == ["ada: hello", "bob: hi"]
+
+
+async def test_a_dashboard_shows_what_is_sold() -> None:
+    async with server() as url, LumenizeClient(url=url) as client:
+        lines: list[str] = []
+        dashboard = Dashboard(lines.append)
+        cleanup = await dashboard.watch(client)
+        await sell(url, 3, seconds=0)
+        await until(lambda: len(dashboard.orders) == 3)
+        assert dashboard.revenue > 0
+        assert dashboard.health == "ok"
+        assert "3 orders" in lines[-1]
+        cleanup()
+
+
+async def test_two_people_edit_one_document() -> None:
+    async with server() as url:
+        lines: list[str] = []
+        text = await edit_together(url, lines.append)
+        assert sorted(text.split(". ")) == ["", "Ada writes", "Bob writes"]
+        assert "ada's \"Ada's title\" met bob's \"Bob's title\"" in lines
+        assert any(line.startswith("bob asked for an error") for line in lines)
+        assert any("bob at" in line for line in lines)
+
+
+async def test_an_example_takes_the_server_that_it_is_told() -> None:
+    async with server("http://somewhere") as url:
+        assert url == "http://somewhere"
 
 
 def _varbytes(data: bytes) -> bytes:
