@@ -27,7 +27,7 @@ except ImportError as error:  # pragma: no cover
     raise ImportError("the client needs its extra: pip install lumenize-collab[client]") from error
 
 _CLOSE_SECONDS = 2.0
-_CHUNK = 64 * 1024
+_CHUNK = 256 * 1024
 
 
 class Link(Protocol):

@@ -112,8 +112,8 @@ class ClientState:
             return list(self._hear(realtime.decode_server(frame), now))
         except InvalidRequest as error:
             return [Trouble(error)]
-        except msgspec.ValidationError as error:
-            return [Trouble(InvalidRequest(f"not understood: {error}"))]
+        except (KeyError, TypeError, ValueError) as error:  # msgspec.ValidationError among them
+            return [Trouble(InvalidRequest(f"not understood: {error!r}"))]
 
     def take(self) -> tuple[list[str | bytes], list[Told]]:
         """What is to be sent now, encoded; and what was refused, because the server takes no message so large."""

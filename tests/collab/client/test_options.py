@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from collab.client.options import RateLimit, WebSocketOptions, read_options
@@ -35,3 +38,8 @@ def test_a_callback_is_kept() -> None:
 def test_what_makes_no_sense_is_named(raw: dict[str, object], word: str) -> None:
     with pytest.raises(InvalidRequest, match=word):
         read_options(raw)
+
+
+@pytest.mark.parametrize("name", [field.name for field in msgspec.structs.fields(WebSocketOptions)])
+def test_each_option_is_documented(name: str) -> None:
+    assert f"`{name}`" in (Path(__file__).parents[3] / "docs/clients.md").read_text()

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collab.client.options import WebSocketOptions
 from collab.client.state import MOST_REQUESTS, PAUSE_SECONDS, ClientState
@@ -148,6 +150,43 @@ def test_what_is_not_understood_is_told_and_skipped(frame: str) -> None:
     told = talk.state.received(frame, 0)
     assert [type(each) for each in told] == [Trouble]
     assert talk.say(realtime.Pong()) == []
+
+
+SAID = st.fixed_dictionaries(
+    {"type": st.sampled_from(["reply", "failure", "event", "rows", "diff", "custom", "presence", "welcome"])},
+    optional={
+        "id": st.integers(0, 6),
+        "sub": st.integers(0, 6),
+        "subs": st.lists(st.integers(0, 6), max_size=2),
+        "cursor": st.just("c"),
+        "event": st.dictionaries(st.sampled_from(["id", "type", "version"]), st.integers() | st.text(max_size=2)),
+        "rows": st.lists(st.dictionaries(st.sampled_from(["id", "n"]), st.text(max_size=2)), max_size=2),
+        "versions": st.lists(st.integers(), max_size=3),
+        "steps": st.lists(st.just({"op": "enter", "id": "a", "index": 0, "data": {}}), max_size=2),
+        "result": st.none() | st.lists(st.dictionaries(st.just("sub"), st.integers(0, 6)), max_size=2) | st.just({}),
+        "error": st.just({"code": "NOT_FOUND", "message": "", "details": {"retryAfter": "soon"}}),
+        "count": st.integers(),
+        "people": st.just([{"key": "a"}]),
+    },
+)
+
+
+@given(st.lists(SAID, max_size=8))
+def test_no_message_does_harm(said: list[dict[str, Any]]) -> None:
+    talk = Talk()
+    talk.connect()
+    talk.subscribe(realtime.Rows(collection="tasks"))
+    talk.subscribe(realtime.Entities(collection="tasks"))
+    talk.ask(realtime.FindMany, collection="tasks")
+    talk.update(n=1)
+    talk.heard()
+    for message in said:
+        talk.state.received(msgspec.json.encode(message).decode(), talk.now)
+        talk.state.take()
+        talk.state.tick(talk.now)
+    talk.state.lost()
+    assert talk.connect() == [Opened(again=True)]
+    talk.state.take()
 
 
 def test_binary_frames_of_documents_are_handed_on() -> None:
