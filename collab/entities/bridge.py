@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import pycrdt
+
 from collab.entities.entity import ABSENT, Entity, Intent, Met, Op
 from collab.names import RoomKey, is_part
 from collab.storage.base import EntityRow
 from collab.wire.fields import NESTED, Write
+from collab.wire.plain import plain
 
 FIELDS = "fields"
 
@@ -107,6 +110,17 @@ class Bridge:
             return Op("write", entity, user_id, at, changes)
         changes, met = _changes(entity, writes, read)
         return Op("write", entity, user_id, at, changes, met)
+
+
+def read_entry(doc: pycrdt.Doc[Any], root: str, child: str | None, key: str | None) -> Any:
+    """What a root map holds, as JSON: its entry ``key``, or that of its entry ``child``; ``ABSENT`` if nothing."""
+    value: Any = doc.get(root, type=pycrdt.Map)
+    for name in (child, key):
+        if name is not None:
+            if not isinstance(value, pycrdt.Map) or name not in value:
+                return ABSENT
+            value = value[name]
+    return plain(value.to_py() if isinstance(value, pycrdt.Map | pycrdt.Array) else value)
 
 
 def _by_child(writes: Sequence[Write]) -> dict[tuple[str, str], list[Write]]:

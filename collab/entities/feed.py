@@ -54,4 +54,5 @@ class Feed:
         epoch, dot, position = cursor.rpartition(".")
         if not dot or epoch != self.epoch or not (position.isascii() and position.isdigit() and len(position) <= 18):
             return None
-        return int(position)
+        known = int(position)
+        return known if known <= self.position else None  # of a record that was put back to an earlier state

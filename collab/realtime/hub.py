@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
 from typing import Any
 
@@ -23,6 +23,8 @@ from collab.realtime.presence import PresenceRooms
 from collab.realtime.schema import CollectionDeclaration, Schemas
 from collab.realtime.services import Services
 from collab.realtime.system import Health, System
+from collab.realtime.webhook import Webhook
+from collab.realtime.webhooks import Webhooks
 from collab.rooms.hooks import Hooks
 from collab.rooms.registry import Registry
 from collab.sandbox import Sandbox
@@ -50,6 +52,7 @@ class Hub:
         probe: Callable[[str], Health],
         max_entity_bytes: int,
         history_days: float,
+        webhooks: Sequence[Webhook] = (),
     ) -> None:
         self.feed = feed
         self.schemas = schemas
@@ -59,6 +62,7 @@ class Hub:
         self.live_queries = LiveQueries(storage.find, feed)
         self.entities = EntitySubscriptions(feed)
         self.handlers = Handlers(storage, feed)
+        self._webhooks = Webhooks(storage, feed, webhooks)
         self.collections = Collections(
             storage,
             registry,
@@ -96,7 +100,7 @@ class Hub:
         self.feed.begin(positions.epoch, positions.newest)
         await self._save_schemas()
         self._started = True
-        self._tasks = [asyncio.create_task(self._trim())]
+        self._tasks = [asyncio.create_task(self._trim()), asyncio.create_task(self._webhooks.run())]
 
     async def stop(self) -> None:
         """End what runs by itself."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from time import monotonic
+from time import monotonic, time
 
 from collab.entities.content import turns
 from collab.entities.entity import Op
 from collab.errors import CollabError
 from collab.names import RoomKey
 from collab.rooms.registry import Registry
+from collab.rooms.room import Room
 from collab.sandbox import Sandbox, SandboxError
 from collab.storage.base import Storage
 
@@ -52,11 +53,9 @@ class ContentEvents:
         if not self._interval:
             return
         self._registry = registry
-        left = await self._storage.uncovered(_UNCOVERED)
-        for key in left:
-            self._due.setdefault(key, 0.0)
         gate = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._catch_up())
             while True:
                 now = monotonic()
                 for key in [key for key, due in self._due.items() if due <= now and key not in self._busy]:
@@ -71,6 +70,20 @@ class ContentEvents:
                     )
                 except TimeoutError:
                     continue
+
+    async def _catch_up(self) -> None:
+        """What was left when the server ended, a few documents at a time."""
+        done: set[RoomKey] = set()
+        while True:
+            left = [key for key in await self._storage.uncovered(len(done) + _UNCOVERED) if key not in done]
+            if not left:
+                return
+            for key in left:
+                done.add(key)
+                try:
+                    await self.flush(key)
+                except (SandboxError, CollabError) as error:
+                    log.error("what was changed in %s could not be worked out: %s", key, error)
 
     async def _work(self, key: RoomKey, gate: asyncio.Semaphore) -> None:
         try:
@@ -98,15 +111,33 @@ class ContentEvents:
             bridge = room.bridge
             rows = await self._storage.log_after(key, bridge.covered)
             if not rows:
+                if bridge.seq > bridge.covered and not room.uncommitted:
+                    await self._cover(room, bridge.seq)  # of before there were events
                 return
-            base: Sequence[bytes] = await self._storage.document_at(key, bridge.covered)
+            seq = rows[0].seq - 1
+            base: Sequence[bytes] = await self._storage.document_at(key, seq) if seq else ()
             grouped = turns(rows)
             size = sum(map(len, base)) + sum(len(row.update) for row in rows)
             changes = await self._sandbox.changes(
                 base, [turn.updates for turn in grouped], room.content_roots(), 10.0 + size / (256 * 1024)
             )
-            for turn, change in zip(grouped, changes, strict=True):
+            last = max((n for n, change in enumerate(changes) if change), default=-1)
+            for n, (turn, change) in enumerate(zip(grouped, changes, strict=True)):
                 if change:
-                    op = Op("content", bridge.main, turn.user_id, turn.at, change, covered=turn.seq)
-                    self._registry.note(room, op)
+                    covered = rows[-1].seq if n == last else turn.seq
+                    self._registry.note(
+                        room, Op("content", bridge.main, turn.user_id, turn.at, change, covered=covered)
+                    )
+            if last < 0:
+                await self._cover(room, rows[-1].seq)
             bridge.covered = max(bridge.covered, rows[-1].seq)
+
+    async def _cover(self, room: Room, seq: int) -> None:
+        """Nothing up to ``seq`` needs an event of its own."""
+        assert self._registry is not None
+        main = room.bridge.main
+        if not main.version:
+            self._registry.note(room, Op("write", main, None, time(), covered=seq))
+        else:
+            await self._storage.cover(room.key, seq)
+        room.bridge.covered = max(room.bridge.covered, seq)

@@ -62,6 +62,7 @@ class Registry:
         closed: Callable[[RoomKey], bool] = lambda key: False,
         mapped: Callable[[str], Mapping[str, str]] = lambda collection: {},
         content_changed: Callable[[RoomKey], None] = lambda key: None,
+        cuts_covered: bool = False,
     ) -> None:
         self.rooms: dict[RoomKey, Room] = {}
         self.send_cost = SendCost()
@@ -77,6 +78,7 @@ class Registry:
         self._closed = closed
         self._mapped = mapped
         self._content_changed = content_changed
+        self._cuts_covered = cuts_covered  # a row that a snapshot takes the place of is gone, so not before its event
         self._boot = token_hex(8)
         self._opening: dict[RoomKey, asyncio.Task[Room]] = {}
         self._idle_since: dict[RoomKey, float] = {}
@@ -323,18 +325,23 @@ class Registry:
             before, index = None, None
             if record.snapshot is not None:
                 before, index = record.snapshot.update, record.snapshot.index
-            rows = [row.update for row in record.rows]
+            room = self.rooms.get(key)
+            last = room.bridge.covered if self._cuts_covered and room is not None else record.rows[-1].seq
+            kept = [row for row in record.rows if row.seq <= last]
+            if not kept:
+                return
+            rows = [row.update for row in kept]
             seconds = 10.0 + sum(map(len, rows)) / (256 * 1024)
-            compacted = await self._sandbox.compact(before, rows, seconds, index)
-            seq = record.rows[-1].seq
+            mapped = self._mapped(key.collection).keys()
+            compacted = await self._sandbox.compact(before, rows, seconds, index, mapped)
+            seq = kept[-1].seq
             await self._storage.replace_snapshot(key, Snapshot(seq, compacted.update, compacted.index))
             self._metrics.compactions += 1
             room = self.rooms.get(key)
             if room is not None:
-                done = size_of(record)
                 room.log.snapshot_bytes = len(compacted.update)
-                room.log.rows -= done.rows
-                room.log.bytes -= done.bytes
+                room.log.rows -= len(rows)
+                room.log.bytes -= sum(map(len, rows))
         except (SandboxError, CollabError) as error:
             log.error("could not compact %s: %s", key, error)
             self._metrics.error("COMPACTION_FAILED")

@@ -16,8 +16,8 @@ from typing import Any
 import pycrdt
 
 from collab.access.identity import Access
-from collab.entities.bridge import Bridge
-from collab.entities.entity import ABSENT, Intent
+from collab.entities.bridge import Bridge, read_entry
+from collab.entities.entity import Intent
 from collab.errors import (
     ClientIdInUse,
     CollabError,
@@ -39,7 +39,6 @@ from collab.rooms.ring import Ring, RoomOptions
 from collab.rooms.session import Session
 from collab.rooms.shared_state import SharedState
 from collab.wire import yjs
-from collab.wire.plain import plain
 from collab.wire.update import Checked, Gap, Gate, decode_state_vector, encode_state_vector
 from presence.awareness import Awareness, Change, User
 
@@ -219,7 +218,7 @@ class Room:
         except Gap as gap:
             raise InvalidRequest("the update continues something that this document does not have") from gap
         if self._is_news(checked, live=False):
-            self._accept(None, update, checked, user_id, now, done, live=intent is not None, intent=intent)
+            self._accept(None, update, checked, user_id, now, done, live=False, intent=intent)
         else:
             self._when_committed(done)
 
@@ -238,14 +237,8 @@ class Room:
         return {name: kind for name, kind in self.gate.roots.items() if not self.bridge.owns(name)}
 
     def read_field(self, root: str, child: str | None, key: str | None) -> Any:
-        """What a map holds now, as JSON: a root's entry, or an entry of its entry ``child``; ``ABSENT`` if nothing."""
-        value: Any = self.doc.get(root, type=pycrdt.Map)
-        for name in (child, key):
-            if name is not None:
-                if not isinstance(value, pycrdt.Map) or name not in value:
-                    return ABSENT
-                value = value[name]
-        return plain(value.to_py() if isinstance(value, pycrdt.Map | pycrdt.Array) else value)
+        """What a map of the document holds now, as JSON (:func:`collab.entities.bridge.read_entry`)."""
+        return read_entry(self.doc, root, child, key)
 
     def _edit(self, session: Session, update: bytes, now: float, *, live: bool) -> None:
         if self.deleted:

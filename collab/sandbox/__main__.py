@@ -10,7 +10,21 @@ import sys
 from typing import BinaryIO
 
 from collab.sandbox.changes import changes
-from collab.sandbox.messages import HEAD_BYTES, Changes, Compact, Failure, Reply, Request, Value, encode, requests
+from collab.sandbox.messages import (
+    HEAD_BYTES,
+    Changes,
+    Compact,
+    Edit,
+    Failure,
+    Past,
+    Reply,
+    Request,
+    Restore,
+    Value,
+    encode,
+    requests,
+)
+from collab.sandbox.past import read_past, restore
 from collab.sandbox.work import compact, read_json, read_text
 
 _MEMORY = 1 << 30  # of address space, and then some for each byte of the request
@@ -46,6 +60,10 @@ def _answer(request: Request) -> Reply:
             return compact(request.snapshot, request.index, request.updates, request.mapped)
         if isinstance(request, Changes):
             return Value(changes(request.base, request.turns, request.roots))
+        if isinstance(request, Past):
+            return Value(read_past(request.updates, request.without))
+        if isinstance(request, Restore):
+            return Edit(restore(request.now, request.updates, request.without))
         if request.root is None:
             return Value(read_json(request.update, request.roots))
         return Value(read_text(request.update, request.root, request.roots[request.root]))

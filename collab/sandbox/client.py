@@ -17,10 +17,13 @@ from collab.sandbox.messages import (
     Changes,
     Compact,
     Compacted,
+    Edit,
     Failure,
+    Past,
     Read,
     Reply,
     Request,
+    Restore,
     Value,
     encode,
     replies,
@@ -49,6 +52,7 @@ class Sandbox:
         # a read that hangs must not hold up what nobody waits for, nor that the readers
         self._compactor = _Child(idle_seconds)
         self._reader = _Child(idle_seconds)
+        self._historian = _Child(idle_seconds)
 
     async def compact(
         self,
@@ -97,15 +101,37 @@ class Sandbox:
         [{"path": [...], "delta": [...], "keys": {...}}, ...]}`` (all else, outermost first), or to ``{"truncated":
         True}`` if that would be too large. Raises :class:`SandboxError` if it fails or takes longer than ``seconds``.
         """
-        reply = await self._compactor.ask(Changes(list(base), [list(turn) for turn in turns], dict(roots), seconds))
+        reply = await self._historian.ask(Changes(list(base), [list(turn) for turn in turns], dict(roots), seconds))
         assert isinstance(reply, Value)
         told: list[dict[str, dict[str, Any]]] = reply.value
         return told
+
+    async def read_past(self, updates: Sequence[bytes], without: Collection[str], seconds: float) -> dict[str, Any]:
+        """Show the document that ``updates`` make as plain values, without some roots.
+
+        Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        """
+        reply = await self._historian.ask(Past(list(updates), list(without), seconds))
+        assert isinstance(reply, Value)
+        value: dict[str, Any] = reply.value
+        return value
+
+    async def restore(
+        self, now: bytes, updates: Sequence[bytes], without: Collection[str], seconds: float
+    ) -> bytes | None:
+        """An update that makes the document ``now`` like the one that ``updates`` make, but for some roots.
+
+        ``None`` if it is so already. Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        """
+        reply = await self._historian.ask(Restore(now, list(updates), list(without), seconds))
+        assert isinstance(reply, Edit)
+        return reply.update
 
     async def close(self) -> None:
         """End the children."""
         await self._compactor.close()
         await self._reader.close()
+        await self._historian.close()
 
 
 class _Child:

@@ -40,6 +40,23 @@ class Changes(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
+class Past(msgspec.Struct, frozen=True, tag=True):
+    """Show the document that ``updates`` make as plain values, without its roots in ``without``."""
+
+    updates: list[bytes]
+    without: list[str]
+    seconds: float
+
+
+class Restore(msgspec.Struct, frozen=True, tag=True):
+    """Make the edit of the document ``now`` after which it is like that of ``updates``, but for ``without``."""
+
+    now: bytes
+    updates: list[bytes]
+    without: list[str]
+    seconds: float
+
+
 class Compacted(msgspec.Struct, frozen=True, tag=True):
     """A document as one update, and the index that a :class:`collab.wire.update.Gate` is made from."""
 
@@ -53,6 +70,12 @@ class Value(msgspec.Struct, frozen=True, tag=True):
     value: Any
 
 
+class Edit(msgspec.Struct, frozen=True, tag=True):
+    """An update, or ``None`` if there is nothing to do."""
+
+    update: bytes | None
+
+
 class Failure(msgspec.Struct, frozen=True, tag=True):
     """Why it was not done. ``fatal``: the process no longer trusts itself and ends."""
 
@@ -60,8 +83,8 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     fatal: bool
 
 
-Request = Compact | Read | Changes
-Reply = Compacted | Value | Failure
+Request = Compact | Read | Changes | Past | Restore
+Reply = Compacted | Value | Edit | Failure
 
 requests = msgspec.msgpack.Decoder(Request)
 replies = msgspec.msgpack.Decoder(Reply)

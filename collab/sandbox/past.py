@@ -7,6 +7,7 @@ from typing import Any
 
 import pycrdt
 
+from collab.sandbox.work import read_roots
 from collab.wire.update import Gate
 
 Doc = pycrdt.Doc[Any]
@@ -28,6 +29,12 @@ def load(updates: Sequence[bytes]) -> tuple[Doc, dict[str, str]]:
             gate.commit(gate.check(update, limit=len(update)))
             doc.apply_update(update)
     return doc, dict(gate.roots)
+
+
+def read_past(updates: Sequence[bytes], without: Collection[str]) -> dict[str, Any]:
+    """All roots but some as plain values (see :func:`collab.sandbox.work.read_json`)."""
+    doc, kinds = load(updates)
+    return read_roots(doc, {name: kind for name, kind in kinds.items() if name not in without})
 
 
 def restore(now: bytes, updates: Sequence[bytes], owned: Collection[str]) -> bytes | None:

@@ -81,6 +81,11 @@ def read_json(update: bytes, roots: Mapping[str, str]) -> dict[str, Any]:
     """
     doc: pycrdt.Doc[Any] = pycrdt.Doc()
     doc.apply_update(update)
+    return read_roots(doc, roots)
+
+
+def read_roots(doc: pycrdt.Doc[Any], roots: Mapping[str, str]) -> dict[str, Any]:
+    """The same of a loaded document."""
     return {name: plain(_value(doc, name, kind)) for name, kind in roots.items()}
 
 

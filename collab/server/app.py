@@ -83,7 +83,11 @@ class Collab:
         self.settings = settings if settings is not None else Settings()
         self.hooks = hooks if hooks is not None else Hooks()
         self.metrics = Metrics()
-        self._storage = storage if storage is not None else SqliteStorage(Path(self.settings.data))
+        self._storage = (
+            storage
+            if storage is not None
+            else SqliteStorage(Path(self.settings.data), history_seconds=self.settings.history_days * 86_400.0)
+        )
         self.admission = Admission(
             self.settings,
             authenticator or Authenticator.from_settings(self.settings),
@@ -119,6 +123,7 @@ class Collab:
             closed=closed,
             mapped=self.schemas.mapped_in,
             content_changed=self._content.changed,
+            cuts_covered=not self.settings.history_days and self.settings.content_event_seconds > 0,
         )
         self.hub = Hub(
             self._storage,
@@ -131,6 +136,7 @@ class Collab:
             probe=self._health,
             max_entity_bytes=self.settings.max_entity_bytes,
             history_days=self.settings.history_days,
+            webhooks=self.settings.webhooks,
         )
         self._locks = EditLocks()
         self._connections: dict[Connection, None] = {}

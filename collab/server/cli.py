@@ -204,6 +204,7 @@ def _serve(settings: Settings) -> int:
     from collab.server.supervisor import run  # `collab token` needs nothing of it
 
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each URL, and they may hold secrets
     try:
         return run(settings, serving=_announcer(settings))
     except OSError as error:

@@ -16,6 +16,7 @@ from collab.access.configuration import EVERYTHING, ApiKey, Issuer
 from collab.access.handshake import COOKIE, is_origin
 from collab.names import DEFAULT_PROJECT
 from collab.realtime.schema import CollectionDeclaration, Schemas
+from collab.realtime.webhook import Webhook
 
 OWN_ISSUER = "collab"  # issuer and audience of tokens signed with ``jwt_secret``
 
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = None
     keys: Annotated[list[ApiKey], _option("Who (secrets)", "API keys.")] = []
     issuers: Annotated[list[Issuer], _option("Who (secrets)", "Issuers of JSON web tokens.")] = []
+    webhooks: Annotated[list[Webhook], _option("Who (secrets)", "Who is sent the events of the record by HTTP.")] = []
 
     allowed_origins: Annotated[
         list[str],

@@ -68,6 +68,7 @@ def main(build: Build | None = None) -> int:
     _die_with(orders.supervisor)
     settings = Settings.from_json(orders.settings)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each URL, and they may hold secrets
     try:
         _runner()(_serve(orders, settings, build or _collab))
     except Exception:

@@ -249,6 +249,9 @@ class Storage(Protocol):
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
         """Documents with log rows whose content has not become events yet."""
 
+    async def cover(self, key: RoomKey, seq: int) -> None:
+        """Content up to log row ``seq`` needs no further events. Does nothing if there is no entity."""
+
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
         """The newest log rows of a document, behind ``seq``."""
 

@@ -161,6 +161,13 @@ class MemoryStorage:
         """Documents with log rows whose content has not become events yet, the longest waiting first."""
         return list(self._uncovered)[:limit]
 
+    async def cover(self, key: RoomKey, seq: int) -> None:
+        """Content up to log row ``seq`` needs no further events."""
+        entity = self._entities.get(key)
+        if entity is not None and entity.row.content_seq < seq:
+            entity.row = replace(entity.row, content_seq=seq)
+            self._list_uncovered(key)
+
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
         """Log rows of a document behind ``seq``, also those that a snapshot took the place of."""
         document = self._documents.get(key)

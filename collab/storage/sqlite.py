@@ -150,6 +150,10 @@ class SqliteStorage:
         """Documents with log rows whose content has not become events yet, the longest waiting first."""
         return await self._query(lambda connection: documents.list_uncovered(connection, limit))
 
+    async def cover(self, key: RoomKey, seq: int) -> None:
+        """Content up to log row ``seq`` needs no further events."""
+        await self._change(lambda connection: self._appender.cover(connection, key, seq))
+
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
         """Log rows of a document behind ``seq``, also those that a snapshot took the place of."""
         return await self._query(lambda connection: archive.read_log_after(connection, key, seq))

@@ -69,6 +69,14 @@ class Appender:
         tail = self.tail(connection, key)
         _list_uncovered(connection, [tail])
 
+    def cover(self, connection: sqlite3.Connection, key: RoomKey, seq: int) -> None:
+        """Content up to log row ``seq`` needs no further events."""
+        tail = self.tail(connection, key)
+        if tail.eid and tail.covered < seq:
+            connection.execute("UPDATE entities SET content_seq = ? WHERE eid = ?", (seq, tail.eid))
+            tail.covered = seq
+            _list_uncovered(connection, [tail])
+
     def commit(self, connection: sqlite3.Connection, batch: Sequence[Append], facts: Sequence[Fact]) -> Committed:
         """Write a batch and its facts. The transaction is the caller's.
 

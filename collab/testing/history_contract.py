@@ -30,6 +30,20 @@ async def text_at(storage: Storage, seq: int) -> bytes:
 class HistoryContract(StorageCase):
     """In these documents an update is a letter, and a snapshot the letters up to it."""
 
+    async def test_a_document_whose_content_needs_no_events_is_covered(self, tmp_path: Path) -> None:
+        """It is listed no more, also after a restart."""
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([entry(b"a"), entry(b"b")], [fact(1)])
+            assert list(await storage.uncovered()) == [KEY]
+            await storage.cover(KEY, 2)
+            await storage.cover(KEY, 1)
+            assert list(await storage.uncovered()) == []
+            row = await storage.entity(KEY)
+            assert row is not None
+            assert row.content_seq == 2
+        async with self.opened(tmp_path) as storage:
+            assert list(await storage.uncovered()) == []
+
     async def test_a_document_is_read_as_it_was_after_any_row(self, tmp_path: Path) -> None:
         """However often its log was replaced by a snapshot, and after a restart."""
         async with self.opened(tmp_path) as storage:

@@ -15,7 +15,7 @@ from pycrdt import Array, Doc
 
 from collab import Collab
 from collab.server.settings import Settings
-from collab.storage.base import Append
+from collab.storage.base import Append, Committed, Fact
 from collab.storage.sqlite import SqliteStorage
 from collab.wire import yjs
 from presence.lib0 import encode_bytes
@@ -134,12 +134,12 @@ class SlowStorage(SqliteStorage):
     running = 0
     most = 0
 
-    async def commit(self, batch: Sequence[Append]) -> Sequence[int]:
+    async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = ()) -> Committed:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
             await asyncio.sleep(0.05)
-            return await super().commit(batch)
+            return await super().commit(batch, facts)
         finally:
             self.running -= 1
 

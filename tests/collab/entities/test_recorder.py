@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from collab.entities.recorder import Recorder, pause_after
 from collab.errors import Unavailable
 from collab.names import RoomKey
-from collab.storage.base import Append, StorageError
+from collab.storage.base import Append, Committed, Fact, StorageError
 from collab.storage.memory import MemoryStorage
 from collab.storage.sqlite import SqliteStorage
 from collab.testing.storage_contract import KEY, OTHER, entry, updates
@@ -29,7 +29,7 @@ class Gated(MemoryStorage):
         self.batches: list[list[bytes]] = []
         self.running = 0
 
-    async def commit(self, batch: Sequence[Append]) -> Sequence[int]:
+    async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = ()) -> Committed:
         self.running += 1
         try:
             assert self.running == 1, "one commit at a time"
@@ -37,7 +37,7 @@ class Gated(MemoryStorage):
             if self.errors:
                 raise self.errors.pop(0)
             self.batches.append([entry.update for entry in batch])
-            return await super().commit(batch)
+            return await super().commit(batch, facts)
         finally:
             self.running -= 1
 
