@@ -41,8 +41,8 @@ Credentials are no flags, for command lines can be read by others:
 Without any of them the server is open, and listens on the loopback address only.
 
 \b
-Declared collections are no flags either:
-  COLLAB_COLLECTIONS                             (JSON; in the file: [collections.NAME])
+Tables are no flags either:
+  COLLAB_COLLECTIONS, COLLAB_WEBHOOKS            (JSON; in the file: [collections.NAME] and [[webhooks]])
 """
 
 

@@ -20,7 +20,7 @@ from collab.server.settings import Settings
 PREFIX = "COLLAB_"
 CONFIG = f"{PREFIX}CONFIG"  # names the file
 
-_TABLES = ("keys", "issuers", "collections")
+_TABLES = ("keys", "issuers", "webhooks", "collections")
 _FILES = ("api_key", "jwt_secret")  # options that may also be read from a file of their own
 _TABLE_FILES = ("key", "secret", "public_key")
 _PATHS = ("data", "pages")

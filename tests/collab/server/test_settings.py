@@ -219,6 +219,53 @@ def test_credentials_are_read_from_the_environment_too(tmp_path: Path) -> None:
     assert [issuer.issuer for issuer in settings.all_issuers] == ["collab"]
 
 
+COLLECTIONS = """
+strict_collections = true
+
+[collections.tasks]
+indexes = ["status", "profile.city"]
+content = { body = "text" }
+[collections.tasks.fields]
+required = ["title"]
+properties.title = { type = "string" }
+
+[collections.cards]
+mapped = { in = "boards", root = "cards" }
+"""
+
+
+def test_collections_are_read_from_tables(tmp_path: Path) -> None:
+    settings = read(tmp_path, COLLECTIONS)
+    tasks = settings.collections["tasks"]
+    assert settings.strict_collections
+    assert tasks.fields == {"required": ["title"], "properties": {"title": {"type": "string"}}}
+    assert tasks.index_paths() == (("status",), ("profile", "city"))
+    assert tasks.content == {"body": "text"}
+    assert settings.collections["cards"].mapped is not None
+    assert Settings.from_json(settings.to_json()) == settings
+
+
+def test_collections_are_read_from_the_environment_too(tmp_path: Path) -> None:
+    environ = {"COLLAB_COLLECTIONS": '{"tasks": {"indexes": ["status"]}}'}
+    assert read(tmp_path, environ=environ).collections["tasks"].indexes == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "complaint"),
+    [
+        ("[collections.tasks]\nfeilds = {}", "feilds"),
+        ("[collections.tasks]\nfields = { type = 'objekt' }", "not a JSON Schema"),
+        ("[collections.tasks]\ncontent = { body = 'video' }", "collections"),
+        ("[collections.'a/b']\nindexes = []", "named"),
+        ("[collections.a]\nmapped = { in = 'a', root = 'r' }", "mapped itself"),
+        ("collections = 'tasks'", "collections"),
+    ],
+)
+def test_what_is_wrong_in_a_declaration_is_named(tmp_path: Path, toml: str, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        read(tmp_path, toml)
+
+
 def test_no_error_and_no_representation_quotes_a_secret(tmp_path: Path) -> None:
     canary = "canary7f3a9c"
     told = []
@@ -277,7 +324,7 @@ def test_every_option_is_described_and_documented() -> None:
     for option in options():
         assert option.description.endswith("."), option.name
         assert option.name in rows, f"docs/deploying.md does not tell of {option.name}"
-        if option.default not in (None, []):
+        if option.default not in (None, [], {}):
             assert rows[option.name].strip() == _as_documented(option.default), option.name
     assert set(rows) == {option.name for option in options()}
 
