@@ -283,7 +283,9 @@ def _close(entity: Entity, facts: list[Fact | None], told: list[tuple[Intent, To
     changes.update(draft.content)
     if changes or draft.conflicts or draft.type != "updated":
         entity.version += 1
-        entity.updated_at = at = iso(draft.at)
+        # to the millisecond that the event tells: who asks for the entity as of that moment gets this version
+        seconds = round(draft.at, 3)
+        entity.updated_at = at = iso(seconds)
         entity.created_at = entity.created_at or at
         event = EntityEvent(
             0,
@@ -297,7 +299,7 @@ def _close(entity: Entity, facts: list[Fact | None], told: list[tuple[Intent, To
             at,
             tuple(draft.conflicts),
         )
-        facts[draft.place] = Fact(entity.row(), event, draft.at, draft.row, draft.request)
+        facts[draft.place] = Fact(entity.row(), event, seconds, draft.row, draft.request)
     if draft.told:
         data = entity.data
         told += [(intent, Told(data, entity.version, conflicts)) for intent, conflicts in draft.told]
