@@ -201,7 +201,7 @@ class AsgiSocket(asyncio.Protocol):
 
     def send_now(self, message: bytes | str) -> bool:
         """Send a message if that needs no waiting. Otherwise nothing is sent, and the answer is no."""
-        data = message if type(message) is bytes else message.encode()  # type: ignore[union-attr]
+        data = message.encode() if isinstance(message, str) else message
         if (
             self._state is not _State.OPEN
             or self._paused_writing
@@ -210,7 +210,7 @@ class AsgiSocket(asyncio.Protocol):
             or self._sending.locked()
         ):
             return False
-        self._transport.write(frames.binary(data) if data is message else frames.text(data))
+        self._transport.write(frames.text(data) if isinstance(message, str) else frames.binary(data))
         return True
 
     def _hand_over(self, message: bytes | str) -> None:

@@ -142,7 +142,9 @@ steps = st.lists(
 
 @given(steps)
 def test_changes_lead_from_each_version_to_the_next_without_holes(history: list[tuple[str | None, Any, bool]]) -> None:
-    entity, data, version, pending = Entity(KEY), {}, 0, []
+    entity, version = Entity(KEY), 0
+    data: dict[str, Any] = {}
+    pending: list[Op] = []
     for user, changes, ends in [*history, (None, {}, True)]:
         pending.append(write(entity, user, changes))
         if not ends:

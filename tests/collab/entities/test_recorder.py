@@ -59,14 +59,14 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def ignore(seq: int) -> None:
+def ignore(seq: int | None) -> None:
     pass
 
 
 async def test_done_is_called_with_the_seq_after_the_commit() -> None:
     storage = Gated()
     recorder = Recorder(storage, max_pending_bytes=1_000_000)
-    seen: list[tuple[str, int]] = []
+    seen: list[tuple[str, int | None]] = []
     async with running(recorder):
         storage.gate.clear()
         recorder.append(entry(b"a"), lambda seq: seen.append(("a", seq)))
@@ -100,7 +100,7 @@ async def test_a_refused_commit_is_tried_again_in_order_and_shows() -> None:
     storage = Gated()
     storage.errors = [StorageError("disk full"), RuntimeError("who knows"), StorageError("disk full")]
     recorder = Recorder(storage, max_pending_bytes=1_000_000)
-    seqs: list[int] = []
+    seqs: list[int | None] = []
     async with running(recorder):
         for number in range(10):
             recorder.append(entry(bytes([number])), seqs.append)
@@ -120,7 +120,7 @@ async def test_case_10_a_stalled_storage_refuses_loudly_and_loses_nothing_that_w
     recorder = Recorder(storage, max_pending_bytes=20_000_000)
     storage.gate.clear()
     taken: list[bytes] = []
-    seqs: list[int] = []
+    seqs: list[int | None] = []
     refused = 0
     async with running(recorder):
         for number in range(70_000):
@@ -167,7 +167,7 @@ async def test_flush_waits_for_what_was_appended_before_it_and_not_for_more() ->
 async def test_case_6_a_cancelled_recorder_commits_what_it_has() -> None:
     storage = Gated()
     recorder = Recorder(storage, max_pending_bytes=1_000_000)
-    seqs: list[int] = []
+    seqs: list[int | None] = []
     task = asyncio.create_task(recorder.run())
     storage.gate.clear()
     recorder.append(entry(b"1"), seqs.append)
@@ -199,9 +199,9 @@ async def test_a_cancelled_recorder_does_not_wait_for_ever_for_a_broken_storage(
 
 async def test_a_failing_callback_harms_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder(MemoryStorage(), max_pending_bytes=1_000_000)
-    seqs: list[int] = []
+    seqs: list[int | None] = []
 
-    def fail(seq: int) -> None:
+    def fail(seq: int | None) -> None:
         raise RuntimeError("a session is gone")
 
     async with running(recorder):
@@ -230,7 +230,7 @@ async def test_a_lone_update_does_not_wait_for_company() -> None:
 async def test_more_rows_than_one_commit_takes_are_committed_in_several() -> None:
     storage = Gated()
     recorder = Recorder(storage, max_pending_bytes=100_000_000)
-    seqs: list[int] = []
+    seqs: list[int | None] = []
     async with running(recorder):
         for _ in range(5000):
             recorder.append(entry(b"x"), seqs.append)
@@ -249,7 +249,7 @@ def test_any_order_of_events_commits_each_update_once_and_in_order(steps: list[t
         recorder = Recorder(storage, max_pending_bytes=1_000_000)
         keys = [RoomKey("p", "c", str(number)) for number in range(4)]
         appended: dict[RoomKey, list[bytes]] = {key: [] for key in keys}
-        seqs: dict[RoomKey, list[int]] = {key: [] for key in keys}
+        seqs: dict[RoomKey, list[int | None]] = {key: [] for key in keys}
         async with running(recorder):
             for room, step in steps:
                 key = keys[room]
