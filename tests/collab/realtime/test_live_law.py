@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from hypothesis import settings
@@ -14,6 +15,10 @@ from collab.realtime.live_queries import LiveQueries
 from collab.storage.base import FoundRows
 from tests.collab.realtime.live_world import COLLECTION, FIELDS, IDS, PROJECT, Screen, World, queries
 
+SEEDS = st.integers(0, 2**32)
+SOME_IDS = [f"t{number:02}" for number in range(24)]
+SOME_VALUES = [None, True, 0, 1, 2, 3, "x", "2024-01-31T12:00:00Z"]
+
 
 @dataclass
 class Read:
@@ -21,7 +26,7 @@ class Read:
 
     query: Query
     answer: asyncio.Future[FoundRows]
-    seen: FoundRows | None = None
+    seen: FoundRows
 
 
 @dataclass
@@ -45,16 +50,17 @@ class LiveLaw(RuleBasedStateMachine):
         self.reads: list[Read] = []
         self.watching: list[Viewer] = []
 
-    @initialize(rows=st.lists(st.tuples(IDS, FIELDS), max_size=12), spare=st.integers(1, 3))
-    def begin(self, rows: list[tuple[str, dict[str, Any]]], spare: int) -> None:
-        for name, fields in rows:
-            self.world.write(name, fields)
+    @initialize(seed=SEEDS, spare=st.integers(1, 2))
+    def begin(self, seed: int, spare: int) -> None:
+        random = Random(seed)
+        for name in SOME_IDS[: random.randint(8, 24)]:
+            self.world.write(name, {"a": random.choice(SOME_VALUES), "b": random.choice(SOME_VALUES)})
         self.world.tell()
         self.live = LiveQueries(self.find, self.world.feed, spare=spare)
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         assert (project, collection) == (PROJECT, COLLECTION)
-        read = Read(query, self.loop.create_future())
+        read = Read(query, self.loop.create_future(), self.world.find(query))
         self.reads.append(read)
         try:
             return await read.answer
@@ -96,43 +102,74 @@ class LiveLaw(RuleBasedStateMachine):
         self.watching.remove(viewer)
         self.run()
         told = len(viewer.screen.told)
-        self.run(tell=len(self.world.untold))
+        self.run(len(self.world.untold))
         assert len(viewer.screen.told) == told
 
-    @rule(name=IDS, fields=FIELDS)
-    def write(self, name: str, fields: dict[str, Any]) -> None:
-        self.world.write(name, fields)
+    @rule(writes=st.lists(st.tuples(IDS, FIELDS), min_size=1, max_size=4), tell=st.integers(0, 8))
+    def write(self, writes: list[tuple[str, dict[str, Any]]], tell: int) -> None:
+        for name, fields in writes:
+            self.world.write(name, fields)
+        self.run(tell)
 
-    @rule(name=IDS, count=st.integers(1, 8))
-    def delete(self, name: str, count: int) -> None:
-        there = [other for other, row in self.world.rows.items() if not row.deleted and other >= name]
-        for other in there[:count]:
-            self.world.write(other, None)
+    @rule(start=st.integers(0, 7), count=st.integers(1, 8), tell=st.integers(0, 8))
+    def delete(self, start: int, count: int, tell: int) -> None:
+        there = [name for name, row in self.world.rows.items() if not row.deleted]
+        for name in there[start : start + count]:
+            self.world.write(name, None)
+        self.run(tell)
 
     @rule(count=st.integers(1, 3))
     def tell(self, count: int) -> None:
-        self.run(tell=count)
+        self.run(count)
 
-    @rule(which=st.integers(0, 7))
-    def look(self, which: int) -> None:
+    @rule(seed=SEEDS)
+    def churn(self, seed: int) -> None:
+        """Much at once: many who draw from the first rows, while what is asked and told falls behind."""
+        random = Random(seed)
+        for _ in range(20):
+            match random.choice(("write", "write", "write", "delete", "tell", "tell", "look", "answer")):
+                case "write":
+                    fields = {name: random.choice(SOME_VALUES) for name in ("a", "b") if random.random() < 0.8}
+                    self.world.write(random.choice(SOME_IDS), fields)
+                case "delete":
+                    shown = [row["id"] for viewer in self.watching for row in viewer.screen.rows]
+                    there = [name for name, row in self.world.rows.items() if not row.deleted]
+                    for name in random.sample(there, min(2, len(there))) + shown[:2]:
+                        if not self.world.rows[name].deleted:
+                            self.world.write(name, None)
+                case "tell":
+                    self.run(random.randint(1, 6))
+                case "look":
+                    self.look_again(random.randrange(8))
+                case _:
+                    self.answer(random.randrange(8))
+
+    def look_again(self, which: int) -> None:
+        """The moment that is looked at lies anywhere between question and answer."""
         if self.reads:
             read = self.reads[which % len(self.reads)]
-            if read.seen is None:
-                read.seen = self.world.find(read.query)
+            read.seen = self.world.find(read.query)
 
-    @rule(which=st.integers(0, 7))
     def answer(self, which: int) -> None:
         if self.reads:
             self._answer(self.reads[which % len(self.reads)])
 
+    @rule(which=st.integers(0, 7))
+    def one_looks_again(self, which: int) -> None:
+        self.look_again(which)
+
+    @rule(which=st.integers(0, 7))
+    def one_answers(self, which: int) -> None:
+        self.answer(which)
+
     def _answer(self, read: Read) -> None:
         if not read.answer.done():
-            read.answer.set_result(read.seen or self.world.find(read.query))
+            read.answer.set_result(read.seen)
         self.run()
 
     @rule()
     def quiet(self) -> None:
-        self.run(tell=len(self.world.untold))
+        self.run(len(self.world.untold))
         while self.reads:
             self._answer(self.reads[0])
         for viewer in self.watching:

@@ -184,6 +184,18 @@ async def test_l9_closing_frees_everything_and_nothing_is_told_any_more() -> Non
     assert setup.live.entries == 0
 
 
+async def test_l9_rows_that_were_let_go_of_are_not_remembered() -> None:
+    setup = Setup(1)
+    await setup.watch(Query(where=Compare(("b",), "eq", "nothing")))
+    entries = setup.live.entries
+    _, close = await setup.watch(Query(order_by=BY_A, limit=2))
+    for number in range(50):
+        setup.write(f"w{number}", -number)
+        assert setup.live.entries < entries + 12
+    close()
+    assert setup.live.entries == entries
+
+
 async def test_l4_a_dry_buffer_is_read_again_and_told_as_steps() -> None:
     setup = Setup(30)
     query = Query(order_by=BY_A, limit=4)
