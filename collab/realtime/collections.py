@@ -145,7 +145,8 @@ class Collections:
             if not place.exists(room):
                 raise NotFound(f"there is no {key.name}")
             if version is not None and on_conflict == "reject":
-                await self._compare(room, place.entity(room), caller, {*changes, *unset}, version)
+                wanted = {**changes, **dict.fromkeys(unset)}
+                await self._compare(room, place.entity(room), caller, wanted, version)
             target = place.entity(room)
             before = {**target.data, **target.now}
             fields = check_fields(changes, unset, now=target.data)
@@ -155,19 +156,22 @@ class Collections:
             self._check(key, after)
             return await self._write(room, place, caller, fields, unset, version=version, request=request)
 
-    async def _compare(self, room: Room, target: Entity, caller: Caller, names: set[str], version: int) -> None:
+    async def _compare(
+        self, room: Room, target: Entity, caller: Caller, wanted: Mapping[str, Any], version: int
+    ) -> None:
         """Compare-and-set: refuse unless nobody else has written these fields since ``version``."""
         while room.uncommitted:
             await self._flush()
         user_id = caller.identity.user_id
-        newer = target.written_since(version, sorted(names), caller.writer, user_id)
+        newer = target.written_since(version, sorted(wanted), caller.writer, user_id)
         if newer:
             raise Conflict(
                 f"{', '.join(newer)}: written by somebody else since version {version}",
                 data=target.data,
                 version=target.version,
                 conflicts=[
-                    msgspec.to_builtins(target.conflict(name, None, won=False, version=version)) for name in newer
+                    msgspec.to_builtins(target.conflict(name, wanted[name], won=False, version=version))
+                    for name in newer
                 ],
             )
 
