@@ -347,7 +347,7 @@ def test_the_claim_access_may_hold_conditions_on_rows() -> None:
     assert identity.access_to_row(task, {"id": "t", "owner": "bob", "team": "red"}) is Access.NONE
     assert identity.access_to_row(task, {"id": "t", "owner": "ada", "team": "blue"}) is Access.NONE
     assert "claim" in refused(HS, mint(access=access))
-    assert "where" in refused(HS, mint(access={"tasks/*": {"access": "read", "where": {"owner": {"near": 1}}}}))
+    assert "where" in refused(HS, mint(access={"tasks/*": {"access": "read", "where": {"owner": {"lt": True}}}}))
 
 
 def test_an_issuers_rules_may_name_the_user_of_each_token() -> None:
