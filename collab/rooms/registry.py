@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapp
 from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from secrets import token_hex
 from time import monotonic, time
 from typing import Any
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 4.0
 _LAST_WORK_SECONDS = 0.5  # what must be set aside or told; a compaction is given up, its log is whole
+_IDLE_ROOMS = 1000  # more are let go of before their time
 _EVICTED = 100  # rooms, and as many as are open: then what they leave behind is worth a collection
 
 
@@ -81,7 +83,7 @@ class Registry:
         self._cuts_covered = cuts_covered  # a row that a snapshot takes the place of is gone, so not before its event
         self._boot = token_hex(8)
         self._opening: dict[RoomKey, asyncio.Task[Room]] = {}
-        self._idle_since: dict[RoomKey, float] = {}
+        self._idle_since: dict[RoomKey, float] = {}  # of rooms that may be idle, the longest first
         self._compacting: set[RoomKey] = set()
         self._changed: dict[RoomKey, tuple[int, set[str | None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,15 +117,14 @@ class Registry:
         Raises :class:`CollabError`, among them :class:`EntityDeleted`. Join it, or raise its ``holds``, before the
         next ``await``: an idle room may be evicted.
         """
-        room = self.rooms.get(key)
-        if room is None or room.broken:
+        while (room := self.rooms.get(key)) is None or room.broken:  # it may be let go of before we are back
             if self._draining:
                 raise Restarting("the server is shutting down")
             task = self._opening.get(key)
             if task is None:
                 task = self._opening[key] = asyncio.create_task(self._open(key))
                 task.add_done_callback(lambda _: self._opening.pop(key, None))
-            room = await asyncio.shield(task)
+            await asyncio.shield(task)
         if room.deleted and not even_deleted:
             raise EntityDeleted("it was deleted")
         return room
@@ -150,6 +151,7 @@ class Registry:
         self._metrics.loads += 1
         self.rooms[key] = room
         self._idle_since[key] = monotonic()
+        self._let_go_of_some()
         return room
 
     async def _seed(self, key: RoomKey, record: Record | None) -> Record | None:
@@ -353,7 +355,17 @@ class Registry:
     def released(self, room: Room) -> None:
         """A session or holder has left: the room's idle time may begin."""
         if not room.sessions and not room.holds:
+            self._idle_since.pop(room.key, None)
             self._idle_since[room.key] = monotonic()
+
+    def _let_go_of_some(self) -> None:
+        """Applications write to many entities for a moment each: of these not all are kept for their idle time."""
+        for key in list(islice(self._idle_since, max(0, len(self._idle_since) - _IDLE_ROOMS))):
+            room = self.rooms.get(key)
+            if room is None or room.sessions or room.holds:
+                del self._idle_since[key]
+            elif not room.uncommitted and not room.broken:
+                self._evict(room)
 
     async def maintain(self) -> None:
         """Once a second: forget silent cursors, let go of idle rooms. Runs until cancelled."""
@@ -372,6 +384,9 @@ class Registry:
             return
         if self._idle_since.get(room.key, now) + self._idle_seconds > now:
             return
+        self._evict(room)
+
+    def _evict(self, room: Room) -> None:
         del self.rooms[room.key]
         self._idle_since.pop(room.key, None)
         self._metrics.evictions += 1
