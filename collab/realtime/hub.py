@@ -53,6 +53,7 @@ class Hub:
         max_entity_bytes: int,
         history_days: float,
         webhooks: Sequence[Webhook] = (),
+        presence_sample: int = 50,
     ) -> None:
         self.feed = feed
         self.schemas = schemas
@@ -73,7 +74,7 @@ class Hub:
             max_entity_bytes=max_entity_bytes,
             flush=flush,
         )
-        self.presence = PresenceRooms(registry, self.collections.access)
+        self.presence = PresenceRooms(registry, self.collections.access, sample=presence_sample)
         self._storage = storage
         self._history_days = history_days
         self._tasks: list[asyncio.Task[None]] = []

@@ -137,6 +137,7 @@ class Collab:
             max_entity_bytes=self.settings.max_entity_bytes,
             history_days=self.settings.history_days,
             webhooks=self.settings.webhooks,
+            presence_sample=self.settings.presence_sample,
         )
         self._locks = EditLocks()
         self._connections: dict[Connection, None] = {}

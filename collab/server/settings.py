@@ -85,6 +85,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_events_per_second: Annotated[
         int, _option("Limits", "Events a second to one /realtime session; more are gathered. 0: no limit.", ge=0)
     ] = 1000
+    presence_sample: Annotated[
+        int, _option("Limits", "People of one room who are listed to applications; of more, a count is told.", ge=1)
+    ] = 50
     max_documents_per_socket: Annotated[int, _option("Limits", "Documents on one Hocuspocus socket.", ge=1)] = 100
     max_sockets_per_address: Annotated[
         int, _option("Limits", "Open WebSockets from one IP address. 0: no limit.", ge=0)

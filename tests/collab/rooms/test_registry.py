@@ -260,12 +260,12 @@ async def test_case_10_a_log_that_stalls_refuses_loudly_and_loses_nothing(tmp_pa
 
 
 async def test_not_all_idle_rooms_are_kept_for_their_time(tmp_path: Path) -> None:
-    async with opened(tmp_path, idle_seconds=3600.0) as (registry, _):
-        async with registry.hold(RoomKey("default", "tasks", "held")) as held:
-            for number in range(1100):
-                async with registry.hold(RoomKey("default", "tasks", f"t{number}")):
-                    pass
-            assert len(registry.rooms) <= 1002
-            assert registry.rooms[held.key] is held
-            assert RoomKey("default", "tasks", "t1099") in registry.rooms
-            assert RoomKey("default", "tasks", "t0") not in registry.rooms
+    key = RoomKey("default", "tasks", "held")
+    async with opened(tmp_path, idle_seconds=3600.0) as (registry, _), registry.hold(key) as held:
+        for number in range(1100):
+            async with registry.hold(RoomKey("default", "tasks", f"t{number}")):
+                pass
+        assert len(registry.rooms) <= 1002
+        assert registry.rooms[key] is held
+        assert RoomKey("default", "tasks", "t1099") in registry.rooms
+        assert RoomKey("default", "tasks", "t0") not in registry.rooms
