@@ -150,6 +150,31 @@ class Client:
         """Set a key of the map ``fields``."""
         await self._ask("set", key=key, value=value)
 
+    async def change(self, *edits: tuple[Any, ...]) -> None:
+        """Edit maps in one transaction, as ``clients/fields.js`` reads edits: ``("set", ["fields", "title"], "x")``."""
+        await self._ask("change", edits=edits)
+
+    async def edit_fields(self, seed: int, count: int = 1) -> None:
+        """Make random edits of the map ``fields``, and undo and redo some."""
+        await self._ask("editFields", seed=seed, count=count)
+
+    async def undo(self) -> None:
+        """Undo the last own edit."""
+        await self._ask("undo")
+
+    async def redo(self) -> None:
+        """Do again what was undone last."""
+        await self._ask("redo")
+
+    async def values(self, root: str = "fields") -> dict[str, Any]:
+        """A root map as plain values."""
+        found: dict[str, Any] = await self._ask("values", root=root)
+        return found
+
+    async def holds(self, wanted: dict[str, Any], root: str = "fields", seconds: float = 10) -> None:
+        """Wait until a root map holds these values and no others."""
+        await self._ask("holds", root=root, wanted=wanted, seconds=seconds)
+
     async def connect(self) -> None:
         await self._ask("connect")
 

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util'
 import * as Y from 'yjs'
 import { Client, SharedSocket } from './client.js'
 import { complete, exactHash, generator, hash, state } from './document.js'
+import { change, randomEdit } from './fields.js'
 
 const clients = new Map()
 const sockets = new Map()
@@ -75,6 +76,20 @@ const commands = {
     content.insert(index < 0 ? content.length : index, text)
   },
   set: ({ client, key, value }) => { named(client).doc.getMap('fields').set(key, value) },
+  change: ({ client, edits }) => change(named(client).doc, edits),
+  editFields: ({ client, seed, count }) => {
+    const { doc, editor } = named(client)
+    const random = generator(seed)
+    for (let n = 0; n < count; n++) randomEdit(doc, editor.undo, random)
+  },
+  undo: ({ client }) => { named(client).editor.undo.undo() },
+  redo: ({ client }) => { named(client).editor.undo.redo() },
+  values: ({ client, root }) => named(client).doc.getMap(root).toJSON(),
+  // The map holds these values and no others.
+  holds: ({ client, root, wanted, seconds }) => {
+    const values = () => JSON.parse(JSON.stringify(named(client).doc.getMap(root).toJSON()))
+    return until(seconds, () => isDeepStrictEqual(values(), wanted), () => `wanted ${JSON.stringify(wanted)}, it is ${JSON.stringify(values())}`)
+  },
   state: ({ client }) => state(named(client).doc),
   summary: ({ client }) => named(client).summary(),
   setAwareness: ({ client, state }) => named(client).awareness.setLocalState(state),
