@@ -169,6 +169,11 @@ class Recorder:
                 committed = await self._storage.commit(rows, facts)
                 break
             except Exception as error:
+                if facts and isinstance(error, ValueError):
+                    # Cannot happen; but if it did, trying again would keep everybody's edits from the log for ever.
+                    log.critical("events that contradict the record are left out: %s", error)
+                    facts = []
+                    continue
                 self._failed(error)
             if self._stop_at is not None and asyncio.get_running_loop().time() + delay > self._stop_at:
                 log.critical("%d updates could not be committed before the end", len(self._waiting))

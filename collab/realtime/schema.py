@@ -201,6 +201,11 @@ class Schemas:
             if said.mapped is not None and said.mapped.collection == collection
         }
 
+    def lives_inside(self, collection: str) -> bool:
+        """Whether its entities live inside documents of another collection."""
+        said = self._declared.get(collection)
+        return said is not None and said.mapped is not None
+
     def check_collection(self, collection: str) -> None:
         """Raise :class:`collab.errors.NotFound` for a collection that may not be used."""
         if self.strict and collection not in self._declared:

@@ -14,7 +14,7 @@ from time import monotonic, time
 
 from collab.entities.content import turns
 from collab.entities.entity import Op
-from collab.errors import CollabError
+from collab.errors import CollabError, Unavailable
 from collab.names import RoomKey
 from collab.rooms.registry import Registry
 from collab.rooms.room import Room
@@ -121,6 +121,8 @@ class ContentEvents:
             changes = await self._sandbox.changes(
                 base, [turn.updates for turn in grouped], room.content_roots(), 10.0 + size / (256 * 1024)
             )
+            if room.broken or self._registry.rooms.get(key) is not room:
+                raise Unavailable("the document is being rebuilt")
             last = max((n for n, change in enumerate(changes) if change), default=-1)
             for n, (turn, change) in enumerate(zip(grouped, changes, strict=True)):
                 if change:

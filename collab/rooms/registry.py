@@ -22,7 +22,7 @@ import pycrdt
 from collab.entities.bridge import Bridge
 from collab.entities.entity import Intent, Op
 from collab.entities.recorder import Recorder
-from collab.errors import CollabError, EntityDeleted, InternalError, Restarting, Unavailable
+from collab.errors import CollabError, EntityDeleted, InternalError, InvalidName, Restarting, Unavailable
 from collab.metrics import Metrics
 from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
@@ -65,6 +65,7 @@ class Registry:
         mapped: Callable[[str], Mapping[str, str]] = lambda collection: {},
         content_changed: Callable[[RoomKey], None] = lambda key: None,
         cuts_covered: bool = False,
+        lives_inside: Callable[[str], bool] = lambda collection: False,
     ) -> None:
         self.rooms: dict[RoomKey, Room] = {}
         self.send_cost = SendCost()
@@ -81,6 +82,7 @@ class Registry:
         self._mapped = mapped
         self._content_changed = content_changed
         self._cuts_covered = cuts_covered  # a row that a snapshot takes the place of is gone, so not before its event
+        self._lives_inside = lives_inside
         self._boot = token_hex(8)
         self._opening: dict[RoomKey, asyncio.Task[Room]] = {}
         self._idle_since: dict[RoomKey, float] = {}  # of rooms that may be idle, the longest first
@@ -130,6 +132,8 @@ class Registry:
         return room
 
     async def _open(self, key: RoomKey) -> Room:
+        if self._lives_inside(key.collection):
+            raise InvalidName(f"entities of {key.collection} live inside other documents and have none of their own")
         if self._closed(key):
             raise Unavailable("this document ended the server repeatedly and is closed for a while")
         try:
@@ -251,7 +255,9 @@ class Registry:
         )
 
     def note(self, room: Room, op: Op) -> None:
-        """Record what happens to an entity without an edit of its document."""
+        """Record what happens to an entity without an edit of its document. Raises :class:`Unavailable`."""
+        if room.broken or self.rooms.get(room.key) is not room:
+            raise Unavailable("the document is being rebuilt")
         room.uncommitted += 1
         self._recorder.append(None, partial(self._committed, room, op.user_id, None, False), [op])
 

@@ -122,6 +122,7 @@ class Collab:
             pending_bytes=self.settings.max_pending_bytes,
             closed=closed,
             mapped=self.schemas.mapped_in,
+            lives_inside=self.schemas.lives_inside,
             content_changed=self._content.changed,
             cuts_covered=not self.settings.history_days and self.settings.content_event_seconds > 0,
         )

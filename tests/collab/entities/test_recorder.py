@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collab.entities.entity import Entity, Intent, Op
 from collab.entities.recorder import Recorder, pause_after
 from collab.errors import Unavailable
 from collab.names import RoomKey
@@ -292,3 +293,40 @@ async def test_with_sqlite_everything_taken_before_a_cancellation_is_on_the_disk
     await storage.open()
     assert updates(await storage.load(KEY)) == written
     await storage.close()
+
+
+async def test_events_that_contradict_the_record_do_not_hold_up_the_log() -> None:
+    storage = MemoryStorage()
+    published: list[int] = []
+    recorder = Recorder(
+        storage, max_pending_bytes=1_000_000, publish=lambda project, event: published.append(event.version)
+    )
+    first, stranger = Entity(KEY), Entity(KEY)
+    async with running(recorder):
+        recorder.append(entry(b"a"), ignore, [Op("write", first, "ann", 1.0, {"n": 1})])
+        await recorder.flush()
+        recorder.append(entry(b"b"), ignore, [Op("write", stranger, "bob", 2.0, {"n": 2})])
+        await recorder.flush()
+        recorder.append(entry(b"c"), ignore, [Op("write", first, "ann", 3.0, {"n": 3})])
+        await recorder.flush()
+    record = await storage.load(KEY)
+    assert record is not None
+    assert [row.update for row in record.rows] == [b"a", b"b", b"c"]
+    assert published == [1, 2]
+
+
+async def test_events_are_told_before_those_who_wrote() -> None:
+    order: list[str] = []
+    recorder = Recorder(
+        MemoryStorage(), max_pending_bytes=1_000_000, publish=lambda project, event: order.append(event.type)
+    )
+    intent = Intent("session", lambda told: order.append(f"told {told.version}"))
+    async with running(recorder):
+        recorder.append(
+            entry(b"a"),
+            lambda seq: order.append(f"row {seq}"),
+            [Op("write", Entity(KEY), "ann", 1.0, {}, intent=intent)],
+        )
+        recorder.append(None, lambda seq: order.append(f"row {seq}"))
+        await recorder.flush()
+    assert order == ["created", "told 1", "row 1", "row None"]

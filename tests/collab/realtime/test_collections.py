@@ -399,6 +399,8 @@ async def test_entities_may_live_inside_a_document() -> None:
         ]
         with pytest.raises(InvalidName):
             await tasks.create({"title": "x"}, id="nowhere")
+        with pytest.raises(InvalidName):
+            await collab.room("tasks/b1:t1").json()
 
 
 async def test_a_handler_is_called_with_every_event_in_order() -> None:
