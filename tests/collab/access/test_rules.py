@@ -103,7 +103,7 @@ def test_in_takes_a_claim_that_is_a_list_of_scalars() -> None:
     [
         ({"access": "read", "where": {"owner": ["ada"]}}, "where"),
         ({"access": "read", "where": "owner"}, "where"),
-        ({"access": "read", "wher": {}}, "nothing else"),
+        ({"access": "read", "whence": {}}, "nothing else"),
         ({"access": "read", "where": {"a": float("inf")}}, "finite"),
         ({"access": "read", "where": {"\ud800": 1}}, "Unicode"),
     ],

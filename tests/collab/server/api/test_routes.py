@@ -82,7 +82,9 @@ async def test_a_change_of_another_form_is_refused(api: httpx.AsyncClient, body:
     assert refusal(await api.patch(f"{TASKS}/t1", content=body)) == (400, "INVALID_REQUEST")
 
 
-@pytest.mark.parametrize("body", ['{"wher": {}}', '{"where": []}', '{"limit": "1"}', '{"limit": -1}', '{"orderBy": 1}'])
+@pytest.mark.parametrize(
+    "body", ['{"whence": {}}', '{"where": []}', '{"limit": "1"}', '{"limit": -1}', '{"orderBy": 1}']
+)
 async def test_a_query_of_another_form_is_refused(api: httpx.AsyncClient, body: str) -> None:
     assert refusal(await api.post(f"{TASKS}/query", content=body)) == (400, "INVALID_REQUEST")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from time import time
 from typing import Any
 
@@ -12,15 +13,18 @@ import msgspec
 import pytest
 from starlette.types import Message
 
-from collab import Collab
-from collab.access.identity import Identity, parse_rules
+from collab import Collab, Hooks, Request, Settings
+from collab.access.identity import Identity
+from collab.access.rules import Access, parse_rules
 from collab.errors import CollabError, RateLimitExceeded
+from collab.query.query import EVERYTHING, Condition
 from collab.query.steps import apply_steps
 from collab.realtime.session import SessionLimits
 from collab.server.api.stream import EventStream
 from collab.wire.realtime import Entities, Step
 from tests.collab.server.api.conftest import client, token
 from tests.collab.server.api.events import stream
+from tests.collab.serving import serving
 
 TASKS = "/collections/tasks"
 
@@ -256,3 +260,32 @@ async def test_a_stream_over_the_limits_is_refused_and_counted_once(address: str
         await response.open(Entities(collection="tasks"))
     assert refused.value.http_status == 429
     assert left == []
+
+
+async def test_under_uvicorn_a_stream_is_the_same(collab: Collab) -> None:
+    async with serving(collab, "uvicorn") as address, client(address) as api:
+        async with stream(api, f"{TASKS}/subscribe") as events:
+            await events.until("subscribed")
+            await api.post(TASKS, json={"id": "t1"})
+            assert (await events.next()).data["event"]["id"] == "t1"
+        await gone(collab)
+
+
+async def test_rights_that_are_taken_away_end_the_stream(tmp_path: Path) -> None:
+    rights = {"eve": Access.READ}
+
+    class Changing(Hooks):
+        async def authenticate(self, request: Request) -> Identity | None:
+            return Identity("default", "eve", rules=parse_rules({"system/*": "write"}))
+
+        async def visible(self, identity: Identity, collection: str) -> Condition | None:
+            return EVERYTHING if rights["eve"] else None
+
+    collab = Collab(Settings(data=str(tmp_path)), hooks=Changing())
+    async with serving(collab) as address, client(address) as api:
+        async with stream(api, f"{TASKS}/subscribe") as events:
+            await events.until("subscribed")
+            rights["eve"] = Access.NONE
+            assert (await api.post("/permissions-changed", json={})).status_code == 202
+            assert (await events.until("failure")).data["error"]["code"] == "PERMISSION_DENIED"
+        await gone(collab)
