@@ -37,8 +37,8 @@ class LumenizeClient:
 
     def __init__(
         self,
-        *,
         url: str = "http://127.0.0.1:8000",
+        *,
         project_id: str | None = None,
         api_key: str | None = None,
         user_id: str | None = None,
