@@ -1,0 +1,221 @@
+"""What live queries cost: python -m bench.live_queries
+
+A storage that holds nothing answers at once; what is measured is the process between it and the sockets. CPU time of
+one thread, the best of many rounds: other work on the machine only ever adds. Memory is resident, with a watcher each.
+Each measurement has a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from time import process_time
+from typing import Any
+
+import psutil
+
+from collab.entities.feed import Feed
+from collab.errors import CollabError
+from collab.event import EntityEvent
+from collab.names import RoomKey
+from collab.query.query import And, Compare, Condition, Order, Query
+from collab.realtime.live_queries import LiveQueries
+from collab.storage.base import EntityRow, FoundRows
+from collab.wire.realtime import Step
+
+SUBSCRIPTIONS = (100, 1_000, 10_000, 100_000)
+MATCHING = (1, 10, 100, 1_000)
+EVENTS = 1_000
+ROUNDS = 30
+NEWEST = (Order(("createdAt",), descending=True),)
+
+
+class Watcher:
+    """Takes what it is told, and keeps nothing."""
+
+    __slots__ = ("told",)
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
+        """All rows."""
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        """What happened to them."""
+        self.told += 1
+
+    def failed(self, error: CollabError) -> None:
+        """It is closed."""
+
+
+def task(number: int, user: str) -> dict[str, Any]:
+    """An entity of about 300 bytes of JSON."""
+    return {
+        "id": f"task_{number}",
+        "title": f"Call the customer about order number {number}",
+        "status": "pending",
+        "assignedTo": user,
+        "priority": number % 5,
+        "labels": ["sales", "north"],
+        "done": False,
+        "createdAt": f"2026-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.000Z",
+        "updatedAt": "2026-01-02T00:00:00.000Z",
+    }
+
+
+def event(position: int, data: dict[str, Any], version: int = 2) -> EntityEvent:
+    """A change of its title."""
+    return EntityEvent(
+        position=position,
+        type="updated",
+        collection="tasks",
+        id=data["id"],
+        version=version,
+        data=data,
+        changes={"title": {"from": "Call", "to": data["title"]}},
+        user_id="somebody",
+        at=data["updatedAt"],
+    )
+
+
+def pending(user: str) -> Condition:
+    """The tasks of one user, as on the first page of any list of tasks."""
+    return And((Compare(("status",), "eq", "pending"), Compare(("assignedTo",), "eq", user)))
+
+
+class Open:
+    """Live queries over rows that are given to them, ten at most to each."""
+
+    def __init__(self, rows: int = 0) -> None:
+        self.rows = rows
+        self.made = 0
+        self.feed = Feed()
+        self.live = LiveQueries(self.find, self.feed)
+        self.watchers: list[Watcher] = []
+
+    async def find(self, project: str, collection: str, query: Query) -> FoundRows:
+        """Rows of its own for each query."""
+        data = [task(self.made + index, "somebody") for index in range(self.rows)]
+        self.made += self.rows
+        key = RoomKey(project, collection, "")
+        return FoundRows(
+            [EntityRow(key._replace(id=row["id"]), 1, row, False, b"", 0) for row in data], self.feed.position
+        )
+
+    async def watch(self, queries: Sequence[Query]) -> None:
+        """Open them, a thousand at a time."""
+        for start in range(0, len(queries), 1_000):
+            watchers = [Watcher() for _ in queries[start : start + 1_000]]
+            self.watchers += watchers
+            opening = zip(queries[start : start + 1_000], watchers, strict=True)
+            await asyncio.gather(*(self.live.open("p", "tasks", query, watcher) for query, watcher in opening))
+
+    def told(self) -> int:
+        """How often watchers were told something."""
+        return sum(watcher.told for watcher in self.watchers)
+
+    def cost(self, events: Sequence[EntityEvent], rounds: int = ROUNDS) -> float:
+        """Seconds of CPU for one event."""
+        best = float("inf")
+        for _ in range(rounds):
+            started = process_time()
+            for one in events:
+                self.feed.publish("p", one)
+            best = min(best, process_time() - started)
+        return best / len(events)
+
+
+def resident() -> int:
+    """Bytes of this process."""
+    gc.collect()
+    return int(psutil.Process().memory_info().rss)
+
+
+async def nothing_matches() -> list[str]:
+    """Everybody's pending tasks are watched; the event is about nobody's. Sizes take turns, so that none is unlucky."""
+    sizes: dict[int, Open] = {}
+    memory = {}
+    for count in SUBSCRIPTIONS:
+        before = resident()
+        sizes[count] = Open()
+        await sizes[count].watch([Query(pending(f"user_{n}"), NEWEST, limit=10) for n in range(count)])
+        memory[count] = (resident() - before) / count
+    events = [event(n + 1, task(n, f"nobody_{n}")) for n in range(EVENTS)]
+    costs = dict.fromkeys(SUBSCRIPTIONS, float("inf"))
+    for _ in range(ROUNDS):
+        for count, opened in sizes.items():
+            costs[count] = min(costs[count], opened.cost(events, rounds=1))
+    lines = [f"nothing matches, {count:7,} equality queries: {costs[count] * 1e6:6.2f} µs an event" for count in sizes]
+    largest = max(sizes)
+    assert not any(opened.told() for opened in sizes.values())
+    for opened in sizes.values():
+        await opened.live.close()
+    return [
+        *lines,
+        f"nothing matches: the slowest is {max(costs.values()) / min(costs.values()) - 1:.0%} above the fastest",
+        f"no rows, {largest:,} queries: {memory[largest]:6.0f} bytes a subscription",
+    ]
+
+
+async def rows_are_held(count: int = 10_000) -> list[str]:
+    """The same with ten rows in each window."""
+    opened = Open(rows=10)
+    empty = resident()
+    await opened.watch([Query(pending(f"user_{number}"), NEWEST, limit=10) for number in range(count)])
+    memory = (resident() - empty) / count
+    await opened.live.close()
+    return [f"ten rows of 300 bytes each, {count:,} queries: {memory:6.0f} bytes a subscription"]
+
+
+async def some_match() -> list[str]:
+    """A row changes in the windows of so many: of different queries, and of one that all share."""
+    lines = []
+    for count in MATCHING:
+        for kind in ("different", "shared"):
+            opened = Open()
+            limits = [10 + (number if kind == "different" else 0) for number in range(count)]
+            await opened.watch([Query(pending("me"), NEWEST, limit=limit) for limit in limits])
+            versions = iter(range(1, 1_000_000))
+            best = float("inf")
+            for _ in range(ROUNDS):
+                events = [
+                    event(version, {**task(1, "me"), "title": f"{version}"}, version)
+                    for version, _ in zip(versions, range(max(1, EVENTS // count)), strict=False)
+                ]
+                best = min(best, opened.cost(events, rounds=1))
+            assert opened.told() >= count * ROUNDS
+            lines.append(
+                f"{count:5,} watchers of {kind:9} queries match: {best * 1e6:8.1f} µs an event,"
+                f" {best / count * 1e6:5.2f} µs a watcher"
+            )
+            await opened.live.close()
+    return lines
+
+
+async def no_equality_term(count: int = 1_000) -> list[str]:
+    """Queries that cannot be found by a value are asked one by one."""
+    opened = Open()
+    await opened.watch([Query(Compare(("priority",), "gte", 5 + number), NEWEST, 10) for number in range(count)])
+    events = [event(number + 1, task(number, "somebody")) for number in range(EVENTS // 10)]
+    cost = opened.cost(events)
+    assert not opened.told()
+    await opened.live.close()
+    return [f"{count:,} queries without an equality term: {cost * 1e6:8.1f} µs an event"]
+
+
+MEASUREMENTS = (nothing_matches, rows_are_held, some_match, no_equality_term)
+
+
+def measured(index: int) -> list[str]:
+    """One measurement: one figure a line."""
+    return asyncio.run(MEASUREMENTS[index]())
+
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+        for lines in processes.map(measured, range(len(MEASUREMENTS))):
+            print(*lines, sep="\n", flush=True)
