@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from collab.errors import InvalidRequest
-from collab.query.match import COMPOSITE, ID, behind, form, kind_of, lookup
+from collab.query.match import COMPOSITE, behind, form_of, kind_of, lookup
 from collab.query.query import Order, Place
 
 __all__ = ["MAX_CURSOR", "behind", "page_after", "place_of", "read_after", "write_after"]
@@ -46,8 +46,8 @@ def read_after(text: str, order_by: Sequence[Order]) -> tuple[str, tuple[Place, 
         raise InvalidRequest("after: not the cursor of a page") from None
     if len(values) != len(order_by):
         raise InvalidRequest("after: this cursor belongs to another orderBy")
-    places: list[Place] = []
-    for order, value in zip(order_by, values, strict=True):
-        place = () if isinstance(value, list) else value if order.path == ID else form(value)
-        places.append(place)
+    places = (
+        () if isinstance(value, list) else form_of(order.path)(value)
+        for order, value in zip(order_by, values, strict=True)
+    )
     return name, tuple(places)

@@ -44,6 +44,11 @@ def form(value: Any) -> Any:
     return value
 
 
+def form_of(path: Path) -> Callable[[Any], Any]:
+    """The function that gives a value of the member at ``path`` its form."""
+    return _name if path == ID else form
+
+
 def comparable(value: Any) -> Any:
     """A JSON value with all in it in the form of :func:`form`; itself if that changes nothing."""
     if isinstance(value, dict):
@@ -60,8 +65,7 @@ def comparable(value: Any) -> Any:
 
 def lookup(data: Row, path: Path) -> Any:
     """The member at ``path`` in the form of :func:`form`, ``None`` if it is missing."""
-    value = _getter(path)(data)
-    return _name(value) if path == ID else form(value)
+    return form_of(path)(_getter(path)(data))
 
 
 def conjoin(*conditions: Condition) -> Condition:
@@ -91,15 +95,14 @@ def sort_key(order_by: Iterable[Order]) -> Callable[[Row], Any]:
 
     A row that holds an empty array stands where any array or object does (:data:`collab.query.query.Place`).
     """
-    keys = [(order.path == ID, _getter(order.path), order.descending) for order in order_by]
+    keys = [(_getter(order.path), form_of(order.path), order.descending) for order in order_by]
     if not keys:
         return lambda row: (row["id"],)
 
     def key(row: Row) -> tuple[Any, ...]:
         parts: list[Any] = []
-        for named, get, descending in keys:
-            value = get(row)
-            value = _name(value) if named else form(value)
+        for get, read, descending in keys:
+            value = read(get(row))
             kind = kind_of(value)
             if not NUMBER <= kind <= TEXT:
                 value = 0
@@ -329,7 +332,7 @@ def _comparison(compare: Compare) -> Test:
     if plain is not None:
         return _equals(*plain)
     get = _getter(path)
-    read = _name if path == ID else form
+    read = form_of(path)
     if operator == "in" or operator == "eq":
         return _one_of(get, read, value if isinstance(value, tuple) else (value,))
     assert not isinstance(value, tuple)

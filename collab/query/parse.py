@@ -10,7 +10,7 @@ from typing import Any
 
 from collab.errors import InvalidRequest
 from collab.query.cursor import read_after, write_after
-from collab.query.match import ID, conjoin, form
+from collab.query.match import conjoin, form_of
 from collab.query.query import (
     MAX_CONDITIONS,
     MAX_DEPTH,
@@ -289,11 +289,8 @@ def _values(raw: Any, path: Path, place: str) -> tuple[Scalar, ...]:
 
 def _scalar(raw: Any, path: Path, place: str) -> Scalar:
     """A value in the form in which it is compared."""
-    value = _as_written(raw, place)
-    if path == ID and isinstance(value, str):
-        return value
-    formed: Scalar = form(value)
-    return formed
+    value: Scalar = form_of(path)(_as_written(raw, place))
+    return value
 
 
 def _as_written(raw: Any, place: str) -> Scalar:

@@ -72,15 +72,32 @@ NUMBERS: list[int | float] = [
 ]
 BIG = [2**63 - 1, -(2**63), 2**63, -(2**63) - 1, 2**64, 2**70, -(2**70), 2.0**63, -(2.0**63)]
 
-names = st.sampled_from(NAMES) | st.sampled_from(NAMES[:2])
-texts = st.sampled_from(TEXTS + NULS + MOMENTS) | st.text(max_size=3)
-numbers = (
-    st.sampled_from(NUMBERS + BIG)
-    | st.integers(-3, 3)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.integers()
-)
-scalars: st.SearchStrategy[Any] = st.none() | st.booleans() | numbers | texts
+SCALARS: list[Any] = [None, False, True, *NUMBERS, *BIG, *TEXTS, *NULS, *MOMENTS]
+VALUES: list[Any] = [
+    *SCALARS,
+    10**400,
+    -(10**400),
+    [],
+    {},
+    {"b": 1},
+    [None, 1, True, "a", "2024-01-01", "a\0"],
+    [["a"]],
+]
+
+_names = st.sampled_from(NAMES) | st.sampled_from(NAMES[:2])
+_texts = st.sampled_from(TEXTS + NULS + MOMENTS) | st.text(max_size=3)
+_floats = st.floats(allow_nan=False, allow_infinity=False)
+_numbers = st.sampled_from(NUMBERS + BIG) | st.integers(-3, 3) | _floats | st.integers()
+_scalars: st.SearchStrategy[Any] = st.sampled_from(SCALARS) | st.none() | st.booleans() | _numbers | _texts
+
+
+@st.composite
+def drawn(draw: st.DrawFn, kind: str) -> Any:
+    """One value. Strategies that are written out in others would make their descriptions very long."""
+    return draw({"name": _names, "text": _texts, "number": _numbers, "scalar": _scalars}[kind])
+
+
+names, texts, numbers, scalars = drawn("name"), drawn("text"), drawn("number"), drawn("scalar")
 values = st.recursive(
     scalars | st.sampled_from([10**400, -(10**400)]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
@@ -94,7 +111,9 @@ ids = st.sampled_from(
 @st.composite
 def row_lists(draw: st.DrawFn, size: int = 8) -> list[dict[str, Any]]:
     """Rows with different ids, by no order."""
-    fields = st.dictionaries(names, values, max_size=4)
+    fields = st.fixed_dictionaries({}, optional={"a": values, "b": scalars, 'q"q': values}) | st.dictionaries(
+        names, values, max_size=4
+    )
     rows = []
     for name in draw(st.lists(ids, unique=True, max_size=size)):
         at = draw(st.sampled_from(["2024-01-01T00:00:00.000Z", "2024-01-01T00:00:00.001Z"]))
@@ -109,8 +128,10 @@ def spelled(path: tuple[str, ...]) -> str:
 
 
 paths = (
-    st.lists(names, min_size=1, max_size=3).map(tuple) | st.sampled_from(NAMES[:2]).map(lambda name: (name,))
-) | st.sampled_from([("id",), ("createdAt",)])
+    st.lists(names, min_size=1, max_size=3).map(tuple)
+    | st.sampled_from(NAMES[:2]).map(lambda name: (name,))
+    | st.sampled_from([("a",), ("b",), ('q"q',), ("a", "b"), ("id",), ("createdAt",)])
+)
 ends = numbers | texts
 operators: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({}, optional=dict.fromkeys(("lt", "lte", "gt", "gte"), ends)).filter(bool),
@@ -122,11 +143,8 @@ operators: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"endsWith": texts}),
     st.fixed_dictionaries({"isNull": st.booleans()}),
 )
-members = st.dictionaries(
-    paths.map(spelled),
-    scalars | operators | operators.map(lambda inner: {"not": inner}),
-    max_size=2,
-)
+conditions = scalars | operators | operators | operators.map(lambda inner: {"not": inner})
+members = st.dictionaries(paths.map(spelled), conditions, min_size=1, max_size=2)
 wheres: st.SearchStrategy[Mapping[str, Any]] = st.recursive(
     members,
     lambda inner: st.one_of(
@@ -145,9 +163,8 @@ orders = st.lists(st.tuples(paths, st.sampled_from(["asc", "desc"])), max_size=3
     ]
 )
 queries = st.fixed_dictionaries(
-    {},
+    {"where": wheres | st.just({})},
     optional={
-        "where": wheres,
         "orderBy": orders,
         "limit": st.integers(1, 6),
         "offset": st.integers(0, 4),

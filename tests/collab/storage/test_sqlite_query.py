@@ -13,14 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collab.errors import InvalidRequest
-from collab.query.cursor import page_after
-from collab.query.match import select
+from collab.query.cursor import page_after, place_of, write_after
+from collab.query.match import ID, form, form_of, select
 from collab.query.parse import parse_query
 from collab.query.query import And, Compare, Not, Or, Order, Query
 from collab.storage.codec import keys_of, to_json
 from collab.storage.schema import prepare
 from collab.storage.sqlite_query import count_rows, create_indexes, find_rows
-from tests.collab.query.rows import queries, row_lists
+from tests.collab.query.rows import SCALARS, VALUES, queries, row_lists
 
 PROJECT, TASKS = "acme", "tasks"
 
@@ -84,6 +84,67 @@ def test_q_the_law_rows_from_sqlite_are_the_rows_that_match_sorted_and_windowed(
             if data is not None and rows:
                 place = data.draw(st.sampled_from(rows))
                 agree(connection, rows, parse_query({**raw, "after": page_after(place, query.order_by)}))
+
+
+@pytest.mark.parametrize("path", [("a",), ("a", "b"), ('q"q',), ('q"q', "b"), ("a", 'q"q'), ("back\\slash", 'q"q')])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_q_the_law_for_each_operator_between_each_two_values(
+    database: sqlite3.Connection, path: tuple[str, ...], *, indexed: bool
+) -> None:
+    if indexed and path in (("a",), ("a", "b")):
+        create_indexes(database, TASKS, [path])
+    rows: list[dict[str, Any]] = [{"id": "missing"}, {"id": "text", path[0]: '{"b":1}'}, {"id": "list", path[0]: ["b"]}]
+    for index, value in enumerate(VALUES):
+        for name in reversed(path):
+            value = {name: value}
+        rows.append({"id": f"{index}", **value})
+    put(database, rows)
+    for value in SCALARS:
+        comparisons = [Compare(path, "eq", form(value)), Compare(path, "in", (form(value), "other", 7))]
+        comparisons.append(Compare(path, "contains", value))
+        if isinstance(value, str):
+            comparisons += [Compare(path, "startsWith", value), Compare(path, "endsWith", value)]
+        if value is not None and not isinstance(value, bool):
+            comparisons += [Compare(path, "lt", form(value)), Compare(path, "lte", form(value))]
+            comparisons += [Compare(path, "gt", form(value)), Compare(path, "gte", form(value))]
+        for comparison in comparisons:
+            agree(database, rows, Query(comparison))
+            agree(database, rows, Query(Not(comparison)))
+    agree(database, rows, Query(Compare(path, "in", tuple(map(form, SCALARS)))))
+    for orders in ((Order(path),), (Order(path, descending=True),), (Order(path), Order(ID, descending=True))):
+        agree(database, rows, Query(order_by=orders))
+        for row in rows:
+            agree(database, rows, Query(order_by=orders, after=place_of(row, orders)))
+
+
+@pytest.mark.parametrize("operator", ["eq", "lt", "lte", "gt", "gte", "contains", "startsWith", "endsWith"])
+def test_q15_the_law_for_ids(database: sqlite3.Connection, operator: Any) -> None:
+    rows = [{"id": name} for name in ("1", "10", "2", "B", "a", "a:b", "2024-01-01", "2024-01-01T00:00:00Z")]
+    put(database, rows)
+    for value in map(form_of(ID), (*SCALARS, *(row["id"] for row in rows))):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(value, str) and not number and operator not in ("eq", "contains"):
+            continue
+        if not isinstance(value, str) and operator in ("startsWith", "endsWith"):
+            continue
+        condition = Compare(ID, operator, value)
+        for where in (condition, Not(condition), Compare(ID, "in", (value, None, "a"))):
+            agree(database, rows, Query(where, (Order(ID, descending=True),)))
+    for row in rows:
+        for orders in ((), (Order(ID),), (Order(ID, descending=True),)):
+            agree(database, rows, Query(order_by=orders, after=place_of(row, orders)))
+
+
+@pytest.mark.parametrize("way", ["asc", "desc"])
+@pytest.mark.parametrize("member", ["id", "a"])
+@pytest.mark.parametrize("value", [*SCALARS, []], ids=repr)
+def test_q16_cursors_that_no_page_gave_are_places_all_the_same(
+    database: sqlite3.Connection, value: Any, member: str, way: str
+) -> None:
+    rows: list[dict[str, Any]] = [{"id": "1", "a": 1}, {"id": "b", "a": "b"}, {"id": "c", "a": True}, {"id": "d"}]
+    put(database, rows)
+    after = write_after(("1\0", (() if isinstance(value, list) else value,)))
+    agree(database, rows, parse_query({"orderBy": {member: way}, "after": after}))
 
 
 @settings(max_examples=150, deadline=None)
