@@ -81,7 +81,8 @@ VALUES: list[Any] = [
     {},
     {"b": 1},
     [None, 1, True, "a", "2024-01-01", "a\0"],
-    [["a"]],
+    [["a"], True],
+    [1.5, False],
 ]
 
 _names = st.sampled_from(NAMES) | st.sampled_from(NAMES[:2])
