@@ -175,7 +175,7 @@ def test_what_describes_no_fields_is_an_error(fields: Any) -> None:
 @pytest.mark.parametrize(
     ("schema", "reason"),
     [
-        ({"type": "objekt"}, "not a JSON Schema"),
+        ({"type": "thing"}, "not a JSON Schema"),
         ({"properties": []}, "not a JSON Schema"),
         ({"properties": {"a": {"pattern": "("}}}, "not a JSON Schema"),
         ({"properties": {"a": {"$ref": "#/$defs/missing"}}}, "does not hold"),
@@ -200,7 +200,7 @@ def test_a_schema_that_makes_no_sense_or_reaches_outside_is_an_error(schema: dic
         ({"mapped": {"in": "bo ards", "root": "tasks"}}, "mapped.in"),
         ({"mapped": {"in": "boards", "root": "fields"}}, "no other entities"),
         ({"mapped": {"in": "boards", "root": "tasks"}, "content": {"body": "text"}}, "no content"),
-        ({"feilds": {}}, "feilds"),
+        ({"fieldz": {}}, "fieldz"),
     ],
 )
 def test_a_declaration_that_makes_no_sense_is_an_error(said: dict[str, Any], reason: str) -> None:

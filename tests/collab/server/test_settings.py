@@ -253,7 +253,7 @@ def test_collections_are_read_from_the_environment_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "complaint"),
     [
-        ("[collections.tasks]\nfeilds = {}", "feilds"),
+        ("[collections.tasks]\nfieldz = {}", "fieldz"),
         ("[collections.tasks]\nfields = { type = 'objekt' }", "not a JSON Schema"),
         ("[collections.tasks]\ncontent = { body = 'video' }", "collections"),
         ("[collections.'a/b']\nindexes = []", "named"),
