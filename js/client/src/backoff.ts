@@ -12,11 +12,11 @@ export interface Backoff {
 /**
  * Milliseconds to wait before attempt `attempt` (the first is 1), or `null` to give up.
  *
- * Half of an exponential delay is random: clients that lost the same server do not come back in the same moment.
+ * Half of each delay is random: clients that lost the same server do not come back in the same moment.
  */
 export function delayBefore(attempt: number, backoff: Backoff, random: number): number | null {
   if (attempt > backoff.maxAttempts) return null
-  if (backoff.strategy === "linear") return Math.min(backoff.initialDelay * attempt, backoff.maxDelay)
-  const full = Math.min(backoff.initialDelay * backoff.backoffFactor ** (attempt - 1), backoff.maxDelay)
-  return full / 2 + (full / 2) * random
+  const { strategy, initialDelay, backoffFactor, maxDelay } = backoff
+  const grown = initialDelay * (strategy === "linear" ? attempt : backoffFactor ** (attempt - 1))
+  return Math.min(grown, maxDelay) * (0.5 + 0.5 * random)
 }

@@ -1,10 +1,10 @@
 /** One collection of entities: reads, writes, subscriptions. */
-import type { LumenizeError } from "./errors.js"
 import type { Core } from "./core.js"
-import type { Permissions, Request, Written } from "./protocol.js"
-import { EntitySubscription, RowsSubscription, type Subscription } from "./subscriptions.js"
+import type { Op } from "./overlay.js"
+import type { Permissions, Written } from "./protocol.js"
+import { plain } from "./requests.js"
+import { EntitySubscription, RowsSubscription, type Subscription } from "./subscription.js"
 import type {
-  Conflict,
   Data,
   Entity,
   EntityEvent,
@@ -36,46 +36,50 @@ export class Collection<T extends Data = Data> {
 
   /** A new entity. It is named by `id`, or by this client. Resolves once it is committed. */
   async create(data: T & { id?: string }): Promise<Entity<T>> {
-    const { id = randomId(), ...fields } = data
-    const written = await this.write(
-      { type: "create", collection: this.name, data: fields, entity: id },
-      { id, kind: "create", data: fields },
+    const { id: entity = randomId(), ...fields } = plain(data) as Data & { id?: string }
+    const at = new Date().toISOString()
+    const values = { id: entity, ...fields, createdAt: at, updatedAt: at }
+    return this.write(
+      { type: "create", collection: this.name, data: fields, entity },
+      { kind: "create", collection: this.name, id: entity, values },
     )
-    return written.data as Entity<T>
   }
 
   /** New values of some fields. Resolves once it is committed, with the entity as it is then. */
   async update(id: string, changes: Partial<T>, options: WriteOptions = {}): Promise<Entity<T>> {
-    const version = options.version ?? this.core.versions.get(this.name, id)
-    const written = await this.write(
+    const { version = this.core.versions.get(this.name, id), onConflict, unset = [] } = options
+    const said = plain<Data>(changes)
+    const values = { ...said, updatedAt: new Date().toISOString() }
+    return this.write(
       {
         type: "update",
         collection: this.name,
         entity: id,
-        changes,
+        changes: said,
         ...(version !== undefined && { version }),
-        ...(options.onConflict !== undefined && { onConflict: options.onConflict }),
-        ...(options.unset !== undefined && { unset: options.unset }),
+        ...(onConflict !== undefined && { onConflict }),
+        ...(unset.length > 0 && { unset: [...unset] }),
       },
-      { id, kind: "update", data: changes, unset: options.unset ?? [] },
+      { kind: "update", collection: this.name, id, values, unset },
     )
-    return written.data as Entity<T>
   }
 
   /** Delete an entity. Its history is kept. */
   async delete(id: string): Promise<void> {
-    await this.write({ type: "delete", collection: this.name, entity: id }, { id, kind: "delete", data: {} })
+    await this.write(
+      { type: "delete", collection: this.name, entity: id },
+      { kind: "delete", collection: this.name, id, values: {} },
+    )
   }
 
   /** Bring a deleted entity back, or any entity to what it was in a version. */
   async restore(id: string, version?: number): Promise<Entity<T>> {
-    const written = await this.write({
+    return this.write({
       type: "restore",
       collection: this.name,
       entity: id,
       ...(version !== undefined && { version }),
     })
-    return written.data as Entity<T>
   }
 
   /** One entity. Rejects with `NOT_FOUND`. */
@@ -136,13 +140,13 @@ export class Collection<T extends Data = Data> {
     callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
     options: SubscribeOptions = {},
   ): Unsubscribe {
-    return this.core.subscriptions.add(this.subscription(target, callback as (what: never) => void, options)).unsubscribe
+    return this.core.subscriptions.add(this.subscription(target, callback, options)).unsubscribe
   }
 
   /** The same, to be added by whoever gathers several. */
   subscription(
     target: string | QueryWithCondition,
-    callback: (what: never) => void,
+    callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
     options: SubscribeOptions = {},
   ): Subscription {
     const shared = {
@@ -155,41 +159,29 @@ export class Collection<T extends Data = Data> {
         options,
         (event) => {
           this.core.versions.see(this.name, event.id, event.version)
-          ;(callback as (event: EntityEvent) => void)(event)
+          ;(callback as (event: EntityEvent<T>) => void)(event as EntityEvent<T>)
         },
       )
     }
-    const { condition, ...query } = target
+    const { condition, ...rest } = target
+    const query = plain<Query>(rest)
     return new RowsSubscription(
       { kind: "rows", collection: this.name, query, ...shared },
       condition === undefined ? options : { ...options, condition },
       query,
-      (collection) => this.core.pendingOf(collection),
+      (collection) => this.core.requests.writes.ops(collection),
       (collection, id, version) => this.core.versions.see(collection, id, version),
       callback as (rows: Data[]) => void,
     )
   }
 
-  private async write(
-    request: Extract<Request, { request?: string }>,
-    pending?: { id: string; kind: "create" | "update" | "delete"; data: Data; unset?: string[] },
-  ): Promise<Written> {
-    const settled = pending && this.core.expect({ collection: this.name, unset: [], ...pending })
-    try {
-      const written = await this.core.requests.ask<Written>({ ...request, request: randomId() }, "write")
-      const id = written.data["id"] as string
-      this.core.versions.see(this.name, id, written.version)
-      if (written.conflicts.length > 0) this.core.conflicted(written.conflicts as Conflict[], { collection: this.name, id })
-      return written
-    } catch (error) {
-      const { details, code } = error as LumenizeError
-      if (code === "CONFLICT" && typeof details?.["version"] === "number" && "entity" in request && request.entity) {
-        this.core.versions.see(this.name, request.entity, details["version"])
-      }
-      throw error
-    } finally {
-      settled?.()
-    }
+  private async write(request: Parameters<Core["requests"]["write"]>[0], op?: Parameters<Core["op"]>[0]): Promise<Entity<T>> {
+    const shown: Op | undefined = op && this.core.op(op)
+    const { data, version, conflicts }: Written = await this.core.requests.write({ ...request, request: randomId() }, shown)
+    const id = request.entity
+    this.core.versions.see(this.name, id, version)
+    if (conflicts.length > 0) this.core.conflicts.tell(conflicts, { collection: this.name, id })
+    return data as Entity<T>
   }
 }
 

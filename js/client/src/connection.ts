@@ -1,6 +1,8 @@
 /** One WebSocket at a time: opens it, says hello, keeps it alive, opens the next one when it breaks. */
 import { delayBefore, type Backoff } from "./backoff.js"
-import { connectionLost, LumenizeError } from "./errors.js"
+import { present } from "./credentials.js"
+import { asEnd, closedWith, connectionLost, LumenizeError } from "./errors.js"
+import { guarded } from "./listeners.js"
 import { isMessage, json, messagePack, VERSION, type ClientMessage, type Codec, type ServerMessage } from "./protocol.js"
 import type { Credentials } from "./types.js"
 
@@ -12,6 +14,7 @@ export interface ConnectionOptions {
   apiKey?: string | undefined
   autoReconnect: boolean
   backoff: Backoff
+  /** Milliseconds; 0: never ask. */
   heartbeatInterval: number
   maxSubscriptions?: number | undefined
   maxEventsPerSecond?: number | undefined
@@ -20,32 +23,36 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionEvents {
-  /** The session has begun; `again` if it is not the first. What must be said anew is said here. */
-  opened(welcome: Welcome, again: boolean): void
+  /** The session has begun, with `token`; `again` if it is not the first. What must be said anew is said here. */
+  opened(welcome: Welcome, again: boolean, token: string | undefined): void
   message(message: ServerMessage): void
   /** A frame of a Yjs document. */
   frame(frame: Uint8Array): void
-  /** The session has ended; `willRetry` tells whether the next one is on its way. */
-  closed(error: LumenizeError | null, willRetry: boolean): void
-  /** There will be no further attempt. */
-  gaveUp(error: LumenizeError): void
+  /** A session has ended (`error` is `null` after `disconnect`). */
+  closed(error: LumenizeError | null): void
+  /** There is no connection: after a session, after the first attempt of a row, and when it is final. */
+  failed(error: LumenizeError): void
+  /** Nobody tries any more; `exhausted` if that might have succeeded. */
+  gaveUp(error: LumenizeError, exhausted: boolean): void
 }
 
 const WELCOME_WITHIN = 10_000
-const PERMANENT = (code: number): boolean => code >= 4400 && code < 4500
 
 export class Connection {
+  credentials: Credentials = {}
   private socket: WebSocket | null = null
   private codec: Codec = json
-  private credentials: Credentials = {}
+  /** Which attempt is under way: whatever an earlier one still has to say does not count. */
+  private turn = 0
   private attempt = 0
   private wanted = false
-  private welcomed = false
+  private welcome: Welcome | null = null
   private before = false
   private heardAt = 0
   private timer: ReturnType<typeof setTimeout> | undefined
   private heartbeat: ReturnType<typeof setInterval> | undefined
   private waiting: { resolve: () => void; reject: (error: LumenizeError) => void }[] = []
+  /** Why the server ends the session, in its own words. */
   private failure: LumenizeError | null = null
 
   constructor(
@@ -55,22 +62,19 @@ export class Connection {
 
   /** Whether the server has taken this client in. */
   get isOpen(): boolean {
-    return this.welcomed
-  }
-
-  /** Whether a connection is there, or on its way. */
-  get isWanted(): boolean {
-    return this.wanted
+    return this.welcome !== null
   }
 
   /** Resolves once the server has taken us in; rejects when there is no use in trying on. */
   connect(credentials?: Credentials): Promise<void> {
-    if (credentials !== undefined) this.credentials = credentials
-    if (this.welcomed) return Promise.resolve()
+    this.credentials = { ...this.credentials, ...credentials }
+    if (this.isOpen) return Promise.resolve()
     const promise = new Promise<void>((resolve, reject) => this.waiting.push({ resolve, reject }))
     if (!this.wanted) {
       this.wanted = true
       this.attempt = 0
+      globalThis.addEventListener?.("online", this.online)
+      globalThis.addEventListener?.("offline", this.offline)
       void this.open()
     }
     return promise
@@ -78,72 +82,66 @@ export class Connection {
 
   /** End the connection, and do not come back. */
   disconnect(): void {
-    const was = this.wanted
-    this.wanted = false
-    clearTimeout(this.timer)
-    const socket = this.socket
-    this.socket = null
+    const { socket, isOpen } = this
+    if (!this.wanted) return
+    this.forget()
     socket?.close(1000)
-    if (was) this.ended(null)
-    this.settle(connectionLost("disconnected"))
+    this.stop(null, isOpen)
   }
 
-  /** The next session shows these. */
-  authenticateWith(credentials: Credentials): void {
-    this.credentials = { ...this.credentials, ...credentials }
-  }
-
-  /** The newest token, if any. */
-  async token(): Promise<string | undefined> {
-    const { token } = this.credentials
-    return typeof token === "function" ? await token() : token
-  }
-
-  send(message: ClientMessage): void {
-    if (this.welcomed) this.socket?.send(this.codec.encode(message))
+  /** Send a message; returns why it cannot be sent, if the server would not take it. */
+  send(message: ClientMessage): LumenizeError | null {
+    if (this.welcome === null) return null
+    const frame = this.codec.encode(message)
+    const limit = this.welcome.limits.maxMessageBytes
+    const size = typeof frame !== "string" ? frame.length : frame.length * 3 > limit ? new TextEncoder().encode(frame).length : 0
+    // sent, it would end the connection, each time anew
+    if (limit > 0 && size > limit) {
+      return new LumenizeError("INVALID_REQUEST", `a message of ${size} bytes; the server takes ${limit}`, { limit })
+    }
+    this.socket?.send(frame)
+    return null
   }
 
   sendFrame(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.welcomed) this.socket?.send(frame)
+    if (this.isOpen) this.socket?.send(frame)
   }
 
-  /** Drop the socket as if the network had. */
-  private break(error: LumenizeError): void {
-    const socket = this.socket
-    if (socket === null) return
-    this.socket = null
-    socket.close()
-    this.lost(error, false)
+  /** The network is back: do not wait for the next attempt. */
+  private readonly online = (): void => {
+    if (this.socket === null) void this.open()
+  }
+
+  private readonly offline = (): void => {
+    if (this.socket !== null) this.break("the browser is offline")
   }
 
   private async open(): Promise<void> {
+    clearTimeout(this.timer)
+    const turn = ++this.turn
     this.failure = null
+    this.timer = setTimeout(() => this.break("the server did not answer in time"), WELCOME_WITHIN)
     try {
       const [Socket, codec, token] = await Promise.all([
         this.options.WebSocket ?? findWebSocket(),
         this.options.binary ? messagePack() : json,
-        this.token(),
+        present(this.credentials),
       ])
-      if (!this.wanted || this.socket !== null) return
+      if (turn !== this.turn) return
       this.codec = codec
       const socket = new Socket(this.options.url)
       this.socket = socket
       socket.binaryType = "arraybuffer"
-      this.timer = setTimeout(() => {
-        if (this.socket === socket) this.break(connectionLost("the server did not answer in time"))
-      }, WELCOME_WITHIN)
       socket.onopen = () => socket.send(codec.encode(this.hello(token)))
       socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
-        if (this.socket === socket) this.heard(event.data)
+        if (this.socket === socket) guarded(() => this.heard(event.data, token))
       }
-      socket.onclose = (event) => {
-        if (this.socket !== socket) return
-        this.socket = null
-        this.lost(this.failure ?? connectionLost(event.reason || undefined), PERMANENT(event.code))
+      socket.onclose = ({ code, reason }) => {
+        if (this.socket === socket) this.lost(this.failure ?? closedWith(code, reason))
       }
       socket.onerror = () => {} // close follows, and says more
     } catch (error) {
-      this.lost(error instanceof LumenizeError ? error : connectionLost(String(error)), false)
+      if (turn === this.turn) this.lost(error instanceof LumenizeError ? error : connectionLost(String(error)))
     }
   }
 
@@ -162,61 +160,77 @@ export class Connection {
     }
   }
 
-  private heard(data: string | ArrayBuffer): void {
+  private heard(data: string | ArrayBuffer, token: string | undefined): void {
     this.heardAt = Date.now()
     const frame = typeof data === "string" ? data : new Uint8Array(data)
-    if (!isMessage(frame)) {
-      this.events.frame(frame as Uint8Array)
-      return
-    }
+    if (!isMessage(frame)) return this.events.frame(frame as Uint8Array)
     const message = this.codec.decode(frame)
     if (message.type === "welcome") {
       clearTimeout(this.timer)
-      this.welcomed = true
+      this.welcome = message
       this.attempt = 0
-      this.heartbeat = setInterval(() => this.beat(), this.options.heartbeatInterval / 2)
+      const { heartbeatInterval } = this.options
+      if (heartbeatInterval > 0) this.heartbeat = setInterval(() => this.beat(), heartbeatInterval / 2)
       const again = this.before
       this.before = true
-      this.events.opened(message, again)
       this.settle(null)
+      this.events.opened(message, again, token)
     } else if (message.type === "failure" && message.id === undefined && message.sub === undefined) {
-      this.failure = LumenizeError.of(message.error)
-      if (this.welcomed) this.events.message(message)
-    } else if (message.type !== "pong") {
-      this.events.message(message)
-    }
+      this.failure = LumenizeError.of(message.error) // the close frame follows
+    } else this.events.message(message)
   }
 
   private beat(): void {
     const silence = Date.now() - this.heardAt
-    if (silence > 2 * this.options.heartbeatInterval) this.break(connectionLost("the server fell silent"))
-    else if (silence >= this.options.heartbeatInterval / 2) this.send({ type: "ping" })
+    if (silence >= 2 * this.options.heartbeatInterval) this.break("the server fell silent")
+    else if (silence >= this.options.heartbeatInterval) this.send({ type: "ping" })
   }
 
-  private lost(error: LumenizeError, permanent: boolean): void {
-    clearTimeout(this.timer)
-    const final = permanent || (this.failure !== null && !this.failure.retryable)
+  /** Give up on the attempt or the session that there is, without waiting for the other side. */
+  private break(why: string): void {
+    const socket = this.socket as (WebSocket & { terminate?: () => void }) | null
+    this.lost(this.failure ?? connectionLost(why))
+    // `ws` would keep the process for half a minute to say goodbye to a peer that is gone
+    if (socket?.terminate) socket.terminate()
+    else socket?.close()
+  }
+
+  private lost(reason: LumenizeError): void {
+    const error = asEnd(reason)
+    const was = this.isOpen
+    const first = was || this.attempt === 0
+    const renewable = was && error.code === "AUTHENTICATION_FAILED" && typeof this.credentials.token === "function"
+    const worthwhile = error.retryable || renewable
+    this.forget()
     this.attempt += 1
-    const delay =
-      final || !this.options.autoReconnect ? null : delayBefore(this.attempt, this.options.backoff, Math.random())
-    const willRetry = this.wanted && delay !== null
-    this.ended(error, willRetry)
-    if (!this.wanted) return
-    if (willRetry) {
-      this.timer = setTimeout(() => void this.open(), delay)
-    } else {
-      this.wanted = false
-      this.settle(error)
-      this.events.gaveUp(error)
-    }
+    const { autoReconnect, backoff } = this.options
+    const delay = autoReconnect && worthwhile ? delayBefore(this.attempt, backoff, Math.random()) : null
+    if (delay === null) return this.stop(error, was, worthwhile)
+    this.timer = setTimeout(() => void this.open(), delay)
+    if (was) this.events.closed(error)
+    if (first) this.events.failed(error)
   }
 
-  private ended(error: LumenizeError | null, willRetry = false): void {
+  /** Nothing is left of the attempt or session. */
+  private forget(): void {
+    this.turn += 1
+    clearTimeout(this.timer)
     clearInterval(this.heartbeat)
-    if (this.welcomed) {
-      this.welcomed = false
-      this.events.closed(error, willRetry)
-    }
+    this.socket = null
+    this.welcome = null
+  }
+
+  /** Nobody tries any more. */
+  private stop(error: LumenizeError | null, was: boolean, exhausted = false): void {
+    this.wanted = false
+    this.before = false
+    globalThis.removeEventListener?.("online", this.online)
+    globalThis.removeEventListener?.("offline", this.offline)
+    const reason = error ?? connectionLost("disconnected")
+    this.settle(reason)
+    if (was) this.events.closed(error)
+    if (error !== null) this.events.failed(error)
+    this.events.gaveUp(reason, exhausted)
   }
 
   private settle(error: LumenizeError | null): void {
@@ -232,5 +246,9 @@ export class Connection {
 async function findWebSocket(): Promise<typeof WebSocket> {
   if (typeof WebSocket !== "undefined") return WebSocket
   const name = "ws" // not a literal, so that bundlers for the browser leave it alone
-  return ((await import(/* @vite-ignore */ name)) as { WebSocket: typeof WebSocket }).WebSocket
+  try {
+    return ((await import(/* @vite-ignore */ name)) as { WebSocket: typeof WebSocket }).WebSocket
+  } catch {
+    throw new LumenizeError("INVALID_REQUEST", "there is no WebSocket here: install the package ws, or pass `WebSocket`")
+  }
 }

@@ -47,6 +47,29 @@ export class LumenizeError extends Error {
 }
 
 /** The connection ended before the answer, or could not be made. */
-export function connectionLost(message = "the connection was lost"): LumenizeError {
-  return new LumenizeError("CONNECTION_LOST", message, {}, true)
+export function connectionLost(message = "the connection was lost", details: Record<string, unknown> = {}): LumenizeError {
+  return new LumenizeError("CONNECTION_LOST", message, details, true)
+}
+
+const BY_CLOSE: Record<number, ErrorCode> = {
+  4401: "AUTHENTICATION_FAILED",
+  4403: "PERMISSION_DENIED",
+  4404: "NOT_FOUND",
+  4408: "AUTHENTICATION_FAILED",
+  4409: "CONFLICT",
+  4424: "INTERNAL_ERROR",
+  4529: "RATE_LIMIT_EXCEEDED",
+}
+
+/** The end of a connection that the server did not explain in words. 4400–4499 is permanent. */
+export function closedWith(code: number, reason: string): LumenizeError {
+  const permanent = code >= 4400 && code < 4500
+  const said = BY_CLOSE[code] ?? (permanent ? "INVALID_REQUEST" : "CONNECTION_LOST")
+  return new LumenizeError(said, reason || `the connection was closed (${code})`, {}, !permanent)
+}
+
+/** The end of a connection as applications are told it: whatever may pass is a lost connection. */
+export function asEnd(error: LumenizeError): LumenizeError {
+  if (!error.retryable || error.code === "CONNECTION_LOST" || error.code === "RATE_LIMIT_EXCEEDED") return error
+  return connectionLost(error.message, { ...error.details, cause: error.code })
 }

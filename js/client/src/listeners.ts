@@ -17,6 +17,12 @@ export class Listeners<A extends unknown[]> {
   }
 }
 
+/** For calls that applications make and forget: a rejection is there for who awaits it, and is no uncaught error. */
+export function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
+}
+
 /** Run a callback; what it throws is reported as uncaught, and stops nothing here. */
 export function guarded(call: () => unknown): void {
   try {

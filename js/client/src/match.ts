@@ -1,137 +1,168 @@
 /**
- * Whether a row fits a query, and in which order rows come: for showing writes before the server has confirmed them.
+ * Which rows a query wants, and in which order: for showing writes before the server has confirmed them.
  * The meaning is the server's (docs/protocol.md, Queries); what the server sends is what counts.
  */
 import type { Data, OrderBy, Query, Where } from "./types.js"
 
-const DATE = /^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d))?$/
+type Test = (row: Data) => boolean
+type Path = readonly string[]
+type Value = string | number | boolean | null | object
 
-/** Points in time compare as such, however they are written; all else as it is. */
-function comparable(value: unknown): unknown {
-  if (value instanceof Date) return "\u0000" + value.toISOString()
-  if (typeof value === "string" && DATE.test(value)) {
-    const moment = Date.parse(value.replace(" ", "T"))
-    if (!Number.isNaN(moment)) return "\u0000" + new Date(moment).toISOString()
-  }
-  return value ?? null
+const MOMENT = /^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d)))?$/
+
+/** A point in time as texts of one length that compare as such, to the microsecond; `null`: it is none. */
+function moment(text: string): string | null {
+  const found = MOMENT.exec(text)
+  if (found === null) return null
+  const [, year, month, day, hour = "00", minute = "00", second = "00", fraction = "", sign, hours = 0, minutes = 0] = found
+  const written = `${year}-${month}-${day}T${hour}:${minute}:${second}`
+  const there = Date.parse(written + "Z")
+  if (Number.isNaN(there) || !new Date(there).toISOString().startsWith(written)) return null // no calendar has this day
+  const ahead = (Number(hours) * 60 + Number(minutes)) * 60_000
+  const utc = new Date(sign === "-" ? there + ahead : there - ahead).toISOString()
+  return utc < "1000" || utc.length > 24 ? null : `${utc.slice(0, 19)}.${fraction.slice(0, 6).padEnd(6, "0")}Z`
 }
 
-function lookup(data: unknown, path: string): unknown {
-  let value = data
-  for (const name of path.split(".")) {
+const asWritten = (text: string): string => text.replaceAll("\0", "\x01")
+const isId = (path: Path): boolean => path.length === 1 && path[0] === "id"
+
+/** A value as it is compared: points in time in one spelling, except where they are names. */
+function form(value: unknown, named = false): Value {
+  if (typeof value === "string") return named ? value : (moment(value) ?? asWritten(value))
+  return typeof value === "number" && !Number.isFinite(value) ? null : ((value as Value | undefined) ?? null)
+}
+
+function lookup(row: unknown, path: Path): unknown {
+  let value = row
+  for (const name of path) {
     if (typeof value !== "object" || value === null || Array.isArray(value) || !Object.hasOwn(value, name)) return null
     value = (value as Data)[name]
   }
   return value
 }
 
-const ORDERED: Record<string, (a: string | number, b: string | number) => boolean> = {
-  lt: (a, b) => a < b,
-  lte: (a, b) => a <= b,
-  gt: (a, b) => a > b,
-  gte: (a, b) => a >= b,
+/** `profile.city` as names. A backslash takes what follows it as it is. */
+function names(text: string): string[] {
+  return [...text.matchAll(/(?:^|\.)((?:\\.|[^\\.])*)/gsu)].map(([, name = ""]) => name.replace(/\\(.)/gsu, "$1"))
 }
 
-function test(value: unknown, operator: string, operand: unknown): boolean {
-  const mine = comparable(value)
-  switch (operator) {
+/** Texts by code point. UTF-16 has the characters beyond U+FFFF, written as surrogates, before those from U+E000 on. */
+function textOrder(a: string, b: string): number {
+  for (let at = 0; at < a.length && at < b.length; at += 1) {
+    const [one, other] = [a.charCodeAt(at), b.charCodeAt(at)]
+    if (one !== other) return surrogatesLast(one) - surrogatesLast(other)
+  }
+  return a.length - b.length
+}
+const surrogatesLast = (unit: number): number => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800)
+
+const ENDS: Record<string, (order: number) => boolean> = {
+  lt: (order) => order < 0,
+  lte: (order) => order <= 0,
+  gt: (order) => order > 0,
+  gte: (order) => order >= 0,
+}
+const TEXTS: Record<string, (text: string, part: string) => boolean> = {
+  contains: (text, part) => text.includes(part),
+  startsWith: (text, part) => text.startsWith(part),
+  endsWith: (text, part) => text.endsWith(part),
+}
+const OPERATORS = new Set([...Object.keys(ENDS), ...Object.keys(TEXTS), "in", "notIn", "not", "isNull"])
+
+const every = (tests: Test[]): Test => (row) => tests.every((test) => test(row))
+const not = (test: Test): Test => (row) => !test(row)
+const members = (raw: unknown): [string, unknown][] => Object.entries(raw as Data).filter(([, value]) => value !== undefined)
+
+function conditions(raw: unknown, path: Path): Test {
+  return every(
+    members(raw).map(([name, value]) => {
+      if (name !== "AND" && name !== "OR" && name !== "NOT") return member(value, [...path, ...names(name)])
+      const parts = (Array.isArray(value) ? value : [value]).map((part) => conditions(part, path))
+      if (name === "OR") return (row) => parts.some((test) => test(row))
+      return every(name === "AND" ? parts : parts.map(not))
+    }),
+  )
+}
+
+function member(raw: unknown, path: Path): Test {
+  if (typeof raw !== "object" || raw === null) return oneOf([raw], path)
+  const said = members(raw)
+  if (said.some(([name]) => OPERATORS.has(name))) return every(said.map(([name, value]) => operator(name, value, path)))
+  return conditions(raw, path)
+}
+
+function oneOf(values: readonly unknown[], path: Path): Test {
+  const named = isId(path)
+  const wanted = new Set(values.map((value) => form(value, named)))
+  return (row) => wanted.has(form(lookup(row, path), named))
+}
+
+function operator(name: string, raw: unknown, path: Path): Test {
+  const named = isId(path)
+  switch (name) {
     case "in":
-      return (operand as unknown[]).some((each) => comparable(each) === mine)
+      return oneOf(raw as unknown[], path)
     case "notIn":
-      return !test(value, "in", operand)
+      return not(oneOf(raw as unknown[], path))
     case "not":
-      return !fits(value, operand)
+      return not(member(raw, path))
     case "isNull":
-      return (mine === null) === operand
-    case "contains":
-      return Array.isArray(value)
-        ? value.some((each) => comparable(each) === comparable(operand))
-        : typeof value === "string" && typeof operand === "string" && value.includes(operand)
-    case "startsWith":
-      return typeof value === "string" && value.startsWith(operand as string)
-    case "endsWith":
-      return typeof value === "string" && value.endsWith(operand as string)
-    default: {
-      const other = comparable(operand)
-      const compare = ORDERED[operator]
-      return (
-        compare !== undefined &&
-        typeof mine === typeof other &&
-        (typeof mine === "string" || typeof mine === "number") &&
-        compare(mine, other as typeof mine)
-      )
+      return raw === true ? oneOf([null], path) : not(oneOf([null], path))
+  }
+  const ordered = ENDS[name]
+  const operand = form(raw, named)
+  if (ordered !== undefined) {
+    return (row) => {
+      const value = form(lookup(row, path), named)
+      if (typeof value === "string" && typeof operand === "string") return ordered(textOrder(value, operand))
+      return typeof value === "number" && typeof operand === "number" && ordered(value - operand)
     }
   }
-}
-
-const OPERATORS = new Set([...Object.keys(ORDERED), "in", "notIn", "not", "isNull", "contains", "startsWith", "endsWith"])
-
-function fits(value: unknown, wanted: unknown): boolean {
-  if (typeof wanted === "object" && wanted !== null && !(wanted instanceof Date)) {
-    return Object.entries(wanted).every(([name, operand]) =>
-      OPERATORS.has(name) ? test(value, name, operand) : fits(lookup(value, name), operand),
-    )
+  const holds = TEXTS[name] as (text: string, part: string) => boolean
+  return (row) => {
+    const value = lookup(row, path)
+    if (typeof value === "string") {
+      return typeof raw === "string" && holds(named ? value : asWritten(value), asWritten(raw))
+    }
+    const element = form(raw)
+    return name === "contains" && Array.isArray(value) && value.some((item) => form(item) === element)
   }
-  return comparable(value) === comparable(wanted)
 }
 
-/** Whether a row is one of those that `where` asks for. */
-export function matches(data: Data, where: Where | undefined): boolean {
-  return Object.entries(where ?? {}).every(([name, wanted]) => {
-    if (wanted === undefined) return true
-    if (name === "AND") return (wanted as Where[]).every((part) => matches(data, part))
-    if (name === "OR") return (wanted as Where[]).some((part) => matches(data, part))
-    if (name === "NOT") return !matches(data, wanted as Where)
-    return fits(lookup(data, name), wanted)
-  })
+/** A function that says whether a row is one of those that `where` asks for. */
+export function compileWhere(where: Where | null | undefined): Test {
+  return conditions(where ?? {}, [])
 }
 
-function rank(value: unknown): [number, string | number] {
-  const mine = comparable(value)
-  if (mine === null) return [0, 0]
-  if (typeof mine === "boolean") return [1, mine ? 1 : 0]
-  if (typeof mine === "number") return [2, mine]
-  if (typeof mine === "string") return [3, mine]
-  return [4, 0]
+/** Kinds of values in the order that they have when rows are ordered. */
+function rank(value: Value): number {
+  return value === null ? 0 : { boolean: 1, number: 2, string: 3 }[typeof value as string] ?? 4
 }
 
-/** Puts rows in the order of a query. */
-export function comparator(orderBy: OrderBy | OrderBy[] | undefined): (a: Data, b: Data) => number {
-  const keys = (Array.isArray(orderBy) ? orderBy : [orderBy ?? {}]).flatMap((each) => Object.entries(each))
+function order(a: Value, b: Value): number {
+  const kind = rank(a)
+  if (kind !== rank(b)) return kind - rank(b)
+  if (kind === 3) return textOrder(a as string, b as string)
+  return kind === 4 ? 0 : Number(a) - Number(b)
+}
+
+function keys(raw: OrderBy | readonly OrderBy[], path: Path): [Path, boolean][] {
+  return (Array.isArray(raw) ? (raw as readonly OrderBy[]) : [raw as OrderBy]).flatMap((each) =>
+    members(each).flatMap(([name, way]): [Path, boolean][] => {
+      const inner = [...path, ...names(name)]
+      return typeof way === "string" ? [[inner, way === "desc"]] : keys(way as OrderBy, inner)
+    }),
+  )
+}
+
+/** A function that puts rows in the order of a query. */
+export function comparator(orderBy: Query["orderBy"] | null): (a: Data, b: Data) => number {
+  const wanted = keys(orderBy ?? {}, [])
   return (a, b) => {
-    for (const [path, direction] of keys) {
-      const [left, right] = [rank(lookup(a, path)), rank(lookup(b, path))]
-      const order =
-        left[0] !== right[0] ? left[0] - right[0] : left[1] < right[1] ? -1 : left[1] > right[1] ? 1 : 0
-      if (order !== 0) return direction === "desc" ? -order : order
+    for (const [path, falling] of wanted) {
+      const between = order(form(lookup(a, path), isId(path)), form(lookup(b, path), isId(path)))
+      if (between !== 0) return falling ? -between : between
     }
-    return a["id"] < b["id"] ? -1 : a["id"] > b["id"] ? 1 : 0
+    return textOrder(String(a["id"]), String(b["id"]))
   }
-}
-
-/** A write that the server has not confirmed yet. */
-export interface PendingWrite {
-  collection: string
-  id: string
-  kind: "create" | "update" | "delete"
-  data: Data
-  unset: string[]
-}
-
-/** The rows of a query as they will be once the server has taken `writes` in, as far as can be told here. */
-export function withPending(rows: readonly Data[], query: Query, writes: readonly PendingWrite[]): readonly Data[] {
-  if (writes.length === 0) return rows
-  const byId = new Map(rows.map((row) => [row["id"] as string, row]))
-  for (const { id, kind, data, unset } of writes) {
-    const row = byId.get(id)
-    if (kind === "delete") byId.delete(id)
-    else if (kind === "create" || row !== undefined) {
-      const next: Data = { ...row, ...data, id }
-      for (const name of unset) delete next[name]
-      if (matches(next, query.where)) byId.set(id, next)
-      else byId.delete(id)
-    }
-  }
-  const next = [...byId.values()].sort(comparator(query.orderBy))
-  return query.limit === undefined ? next : next.slice(0, query.limit)
 }

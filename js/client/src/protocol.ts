@@ -70,6 +70,8 @@ export interface Step {
   set?: Data
   unset?: string[]
   version?: number
+  /** With `enter`, if they were asked for. */
+  permissions?: Permissions
 }
 
 export interface WirePerson {

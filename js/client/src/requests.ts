@@ -1,75 +1,153 @@
 /** What was asked and is not answered yet: kept over reconnects, so that a write is neither lost nor made twice. */
 import { connectionLost, LumenizeError } from "./errors.js"
-import type { Request } from "./protocol.js"
+import type { Op } from "./overlay.js"
+import type { Request, Written } from "./protocol.js"
+import { Writes, type WriteRequest } from "./writes.js"
 
-/** `write` and `read` are asked again after a reconnect; what is about this connection (`session`) is not. */
-export type Kind = "write" | "read" | "session"
+/** A `read` is asked again after a reconnect; what is about this connection (`session`) is not. */
+export type Kind = "read" | "session"
 
-interface Asked {
-  id: number
-  request: Request
-  kind: Kind
+interface Answer {
   resolve(result: unknown): void
   reject(error: LumenizeError): void
 }
 
+export interface RequestEvents {
+  isOpen(): boolean
+  /** Sends, or returns why not. */
+  send(message: Request & { id: number }): LumenizeError | null
+  /** There are more, or fewer, writes that are not confirmed. */
+  pending(): void
+  /** Rows of a collection look different because of own writes. */
+  shown(collection: string): void
+  /** An error that no request fails with. */
+  failed(error: LumenizeError): void
+}
+
+const PAUSE = 1
+const MOST_PAUSE = 60
+
 export class Requests {
+  readonly writes = new Writes((collection) => this.events.shown(collection))
   private next = 1
-  private readonly asked = new Map<number, Asked>()
+  private readonly answers = new Map<number, Answer>()
+  private readonly asked = new Map<number, { request: Request; kind: Kind; sent: boolean }>()
+  private pause: ReturnType<typeof setTimeout> | undefined
+  private over: LumenizeError | null = null
 
   constructor(
-    private readonly send: (message: Request & { id: number }) => void,
-    private readonly isOpen: () => boolean,
+    private readonly events: RequestEvents,
     private readonly maxWrites: number,
-    private readonly changed: () => void,
   ) {}
 
-  /** How many writes are not confirmed. */
-  get writes(): number {
-    let count = 0
-    for (const { kind } of this.asked.values()) if (kind === "write") count += 1
-    return count
+  ask<T>(request: Request, kind: Kind): Promise<T> {
+    if (kind === "session" && !this.events.isOpen()) return Promise.reject(connectionLost("there is no connection"))
+    if (this.over !== null) return Promise.reject(this.over)
+    return this.answer<T>((id) => {
+      this.asked.set(id, { request: plain(request), kind, sent: false })
+    })
   }
 
-  ask<T>(request: Request, kind: Kind): Promise<T> {
-    if (kind === "session" && !this.isOpen()) return Promise.reject(connectionLost("there is no connection"))
-    if (kind === "write" && this.writes >= this.maxWrites) {
+  /** A write: sent when its turn has come, and again until it is answered. `op` is what it does to rows, as far as known. */
+  write(request: WriteRequest, op?: Op): Promise<Written> {
+    if (this.writes.size >= this.maxWrites) {
+      const limit = this.maxWrites
       return Promise.reject(
-        new LumenizeError("RATE_LIMIT_EXCEEDED", "too many writes wait for a connection", { limit: this.maxWrites }, true),
+        new LumenizeError("RATE_LIMIT_EXCEEDED", `${limit} writes wait to be saved already`, { limit }, true),
       )
     }
+    const answer = this.answer<Written>((id) => this.writes.add(id, request, op))
+    this.events.pending()
+    return answer
+  }
+
+  private answer<T>(add: (id: number) => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const id = this.next++
-      this.asked.set(id, { id, request, kind, resolve: resolve as (result: unknown) => void, reject })
-      if (this.isOpen()) this.send({ ...request, id })
-      if (kind === "write") this.changed()
+      add(id)
+      this.answers.set(id, { resolve: resolve as (result: unknown) => void, reject })
+      this.flush()
     })
   }
 
   answered(id: number, result: unknown): void {
+    this.done(id, result as Written)
     this.take(id)?.resolve(result)
+    this.flush()
   }
 
   refused(id: number, error: LumenizeError): void {
+    if (this.writes.has(id) && (error.code === "RATE_LIMIT_EXCEEDED" || error.code === "UNAVAILABLE")) {
+      this.writes.again(id)
+      if (this.pause !== undefined) return
+      if (error.code === "RATE_LIMIT_EXCEEDED") this.events.failed(error)
+      const after = error.details["retryAfter"]
+      const seconds = typeof after === "number" && after > 0 && after < MOST_PAUSE ? after : PAUSE
+      this.pause = setTimeout(() => {
+        this.pause = undefined
+        this.flush()
+      }, seconds * 1000)
+      return
+    }
+    this.done(id, null)
     this.take(id)?.reject(error)
+    this.flush()
   }
 
-  /** A session has begun: ask again what is open, in the order in which it was asked. */
-  resume(): void {
-    for (const { id, request } of this.asked.values()) this.send({ ...request, id })
+  /** Send what is to be sent: what was asked first, then writes. */
+  flush(): void {
+    if (!this.events.isOpen()) return
+    for (const [id, asked] of this.asked) {
+      if (!asked.sent) this.send(id, asked.request)
+      asked.sent = true
+    }
+    if (this.pause !== undefined) return
+    for (const { id, request } of this.writes.ready()) this.send(id, request)
   }
 
-  /** The connection is gone; `forGood` if no other is on its way. Writes wait for the next one all the same. */
-  lost(error: LumenizeError, forGood: boolean): void {
-    for (const { id, kind } of [...this.asked.values()]) {
-      if (kind === "session" || (kind === "read" && forGood)) this.take(id)?.reject(error)
+  private send(id: number, request: Request): void {
+    const refusal = this.events.send({ ...request, id })
+    if (refusal !== null) queueMicrotask(() => this.refused(id, refusal))
+  }
+
+  /** Somebody looks for a connection (again). */
+  begin(): void {
+    this.over = null
+  }
+
+  /** A connection is gone. Reads and writes wait for the next one. */
+  lost(error: LumenizeError): void {
+    clearTimeout(this.pause)
+    this.pause = undefined
+    this.writes.lost()
+    for (const [id, asked] of [...this.asked]) {
+      asked.sent = false
+      if (asked.kind === "session") this.take(id)?.reject(error)
     }
   }
 
-  private take(id: number): Asked | undefined {
-    const asked = this.asked.get(id)
-    this.asked.delete(id)
-    if (asked?.kind === "write") queueMicrotask(this.changed)
-    return asked
+  /** Nobody looks for a connection any more. Only writes wait for one all the same. */
+  stopped(error: LumenizeError): void {
+    this.lost(error)
+    this.over = error
+    for (const id of [...this.asked.keys()]) this.take(id)?.reject(error)
   }
+
+  private done(id: number, written: Written | null): void {
+    if (!this.writes.has(id)) return
+    this.writes.answered(id, written)
+    queueMicrotask(() => this.events.pending()) // after those who wait for this answer
+  }
+
+  private take(id: number): Answer | undefined {
+    const answer = this.answers.get(id)
+    this.answers.delete(id)
+    this.asked.delete(id)
+    return answer
+  }
+}
+
+/** A copy of JSON values as they travel: dates become texts, and what the caller changes later changes nothing. */
+export function plain<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value)) as T
 }

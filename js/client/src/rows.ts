@@ -2,33 +2,28 @@
 import type { Step } from "./protocol.js"
 import type { Data } from "./types.js"
 
-/** Make `steps` in order; returns a new list, in which unchanged rows are the same objects. */
-export function applySteps(rows: readonly Data[], steps: readonly Step[]): Data[] {
+/**
+ * Make `steps` in order; returns a new list, in which unchanged rows are the same objects.
+ *
+ * `null` if a step cannot be made in these rows: they are not those that the steps were told for, and must be read anew.
+ */
+export function applySteps(rows: readonly Data[], steps: readonly Step[]): Data[] | null {
   const next = [...rows]
-  for (const step of steps) {
-    const at = next.findIndex((row) => row["id"] === step.id)
-    switch (step.op) {
-      case "enter":
-        if (at >= 0) next.splice(at, 1)
-        next.splice(step.index ?? next.length, 0, step.data ?? { id: step.id })
-        break
-      case "leave":
-        if (at >= 0) next.splice(at, 1)
-        break
-      case "move":
-        if (at >= 0) next.splice(step.index ?? next.length, 0, changed(next.splice(at, 1)[0] as Data, step))
-        break
-      case "change":
-        if (at >= 0) next[at] = changed(next[at] as Data, step)
-        break
-    }
+  for (const { op, id, index = -1, data, set, unset = [], permissions } of steps) {
+    const at = next.findIndex((row) => row["id"] === id)
+    if (at < 0 !== (op === "enter")) return null
+    let row = next[at] as Data
+    if (op === "enter") {
+      if (data?.["id"] !== id) return null
+      row = permissions === undefined ? data : { ...data, permissions }
+    } else if (op === "change") {
+      next[at] = { ...row, ...set }
+      for (const name of unset) delete next[at][name]
+      continue
+    } else next.splice(at, 1)
+    if (op === "leave") continue
+    if (index < 0 || index > next.length) return null
+    next.splice(index, 0, row)
   }
-  return next
-}
-
-function changed(row: Data, step: Step): Data {
-  if (step.set === undefined && step.unset === undefined) return row
-  const next = { ...row, ...step.set }
-  for (const name of step.unset ?? []) delete next[name]
   return next
 }

@@ -40,8 +40,12 @@ export function queryStore<T extends Data = Data>(
   let store = known.get(key)
   if (store === undefined) {
     const all = known
-    store = createStore<never>(client, collection, plain, options, () => all.delete(key))
-    known.set(key, store)
+    const made: QueryStore<never> = createStore<never>(client, collection, plain, options, (used) => {
+      // who comes back to a store that was given up shares it again, unless there is another by now
+      if (used) all.set(key, all.get(key) ?? made)
+      else if (all.get(key) === made) all.delete(key)
+    })
+    known.set(key, (store = made))
   }
   return store as unknown as QueryStore<T>
 }
@@ -51,7 +55,7 @@ function createStore<T extends Data>(
   collection: string,
   query: QueryWithCondition,
   options: SubscribeOptions,
-  unused: () => void,
+  used: (used: boolean) => void,
 ): QueryStore<T> {
   let state: QueryState<T> = LOADING
   let unsubscribe: Unsubscribe | null = null
@@ -65,6 +69,7 @@ function createStore<T extends Data>(
     subscribe(changed) {
       const listener = (): void => changed()
       listeners.add(listener)
+      used(true)
       unsubscribe ??= client
         .collection<T>(collection)
         .subscribe(query, (data) => set({ data, loading: false, error: null }), {
@@ -79,7 +84,7 @@ function createStore<T extends Data>(
           unsubscribe?.()
           unsubscribe = null
           state = LOADING
-          unused()
+          used(false)
         })
       }
     },

@@ -1,152 +1,30 @@
 /** Everything that is subscribed to, on whatever connection. */
 import { LumenizeError } from "./errors.js"
 import { guarded } from "./listeners.js"
-import { withPending, type PendingWrite } from "./match.js"
-import type { Request, ServerMessage, Subscribed, Target, WirePerson } from "./protocol.js"
-import { applySteps } from "./rows.js"
-import type { Data, EntityEvent, Person, Query, SubscribeOptions, Unsubscribe } from "./types.js"
+import type { Request, Subscribed } from "./protocol.js"
+import { RowsSubscription, type Subscription, type Told } from "./subscription.js"
+import type { Unsubscribe } from "./types.js"
 
-type Told = Extract<ServerMessage, { type: "event" | "rows" | "diff" | "custom" | "system" | "metric" | "presence" }>
+const MOST_IN_ONE_MESSAGE = 256
+/** Milliseconds after which a subscription that failed for now is asked for again. */
+const RETRY = 1000
 
-/** One subscription: what it is about, and what to do with what is told of it. */
-export abstract class Subscription {
-  sub = 0
-  constructor(
-    readonly target: Target,
-    readonly options: SubscribeOptions,
-  ) {}
-
-  abstract tell(message: Told): void
-
-  /** The connection has ended; what is known is of the past. */
-  interrupted(): void {}
-
-  protected deliver(call: () => unknown): void {
-    if (this.options.condition?.() ?? true) guarded(call)
-  }
-}
-
-export class EntitySubscription extends Subscription {
-  constructor(
-    target: Target & { kind: "entities" },
-    options: SubscribeOptions,
-    private readonly callback: (event: EntityEvent) => void,
-  ) {
-    super(target, options)
-  }
-
-  tell(message: Told): void {
-    if (message.type !== "event") return
-    ;(this.target as { cursor?: string }).cursor = message.cursor
-    const { event, permissions } = message
-    this.deliver(() => this.callback(permissions === undefined ? event : { ...event, permissions }))
-  }
-}
-
-/** A live query: keeps the rows that the server tells, and shows them with what this client has written meanwhile. */
-export class RowsSubscription extends Subscription {
-  private rows: readonly Data[] = []
-  private known = false
-  private shown: readonly Data[] | null = null
-
-  constructor(
-    target: Target & { kind: "rows" },
-    options: SubscribeOptions,
-    readonly query: Query,
-    private readonly pending: (collection: string) => readonly PendingWrite[],
-    private readonly seen: (collection: string, id: string, version: number) => void,
-    private readonly callback: (rows: Data[]) => void,
-  ) {
-    super(target, options)
-  }
-
-  get collection(): string {
-    return (this.target as { collection: string }).collection
-  }
-
-  tell(message: Told): void {
-    if (message.type === "rows") {
-      message.rows.forEach((row, index) => this.seen(this.collection, row["id"], message.versions[index] ?? 0))
-      this.rows = message.permissions
-        ? message.rows.map((row, index) => ({ ...row, permissions: message.permissions?.[index] }))
-        : message.rows
-    } else if (message.type === "diff") {
-      for (const step of message.steps) {
-        if (step.version !== undefined) this.seen(this.collection, step.id, step.version)
-      }
-      this.rows = applySteps(this.rows, message.steps)
-    } else return
-    this.known = true
-    this.show()
-  }
-
-  /** Show what there is now, if it is not what was shown last. */
-  show(): void {
-    if (!this.known) return
-    const rows = withPending(this.rows, this.query, this.pending(this.collection))
-    const shown = this.shown
-    if (shown !== null && rows.length === shown.length && rows.every((row, index) => same(row, shown[index]))) return
-    this.deliver(() => {
-      this.shown = rows
-      this.callback([...rows])
-    })
-  }
-}
-
-function same(one: Data, other: Data | undefined): boolean {
-  return one === other || JSON.stringify(one) === JSON.stringify(other)
-}
-
-/** Custom and system events, and metrics. */
-export class NoticeSubscription extends Subscription {
-  constructor(
-    target: Target & { kind: "custom" | "system" | "analytics" },
-    options: SubscribeOptions,
-    private readonly callback: (what: never) => void,
-  ) {
-    super(target, options)
-  }
-
-  tell(message: Told): void {
-    if (message.type === "custom") (this.target as { cursor?: string }).cursor = message.cursor
-    if (message.type === "metric") this.deliver(() => this.callback(message.value as never))
-    else if (message.type === "custom" || message.type === "system") {
-      this.deliver(() => this.callback(message.event as never))
-    }
-  }
-}
-
-export class PresenceSubscription extends Subscription {
-  private people = new Map<string, Person>()
-
-  constructor(
-    target: Target & { kind: "presence" },
-    options: SubscribeOptions,
-    private readonly callback: (people: Person[], count: number) => void,
-  ) {
-    super(target, options)
-  }
-
-  tell(message: Told): void {
-    if (message.type !== "presence") return
-    const next = message.complete ? new Map<string, Person>() : new Map(this.people)
-    for (const key of message.left ?? []) next.delete(key)
-    for (const person of message.people) next.set(person.key, readPerson(person))
-    this.people = next
-    this.deliver(() => this.callback([...next.values()], message.count))
-  }
-}
-
-function readPerson({ key, userId, name, state, states }: WirePerson): Person {
-  return { ...state, key, userId: userId ?? null, name: name ?? null, states: states ?? [] }
+interface Active {
+  subscription: Subscription
+  /** Whether it was asked for on this connection. */
+  asked: boolean
+  /** Whether it was in force once. */
+  confirmed: boolean
+  /** Whether it failed for now, and that was told. */
+  delayed: boolean
+  settle: (error: LumenizeError | null) => void
 }
 
 export class Subscriptions {
   private next = 1
-  private readonly active = new Map<number, Subscription>()
-  private readonly confirmed = new Set<number>()
+  private readonly active = new Map<number, Active>()
   private flushing = false
-  private waiting: { subscription: Subscription; resolve: () => void; reject: (error: LumenizeError) => void }[] = []
+  private retry: ReturnType<typeof setTimeout> | undefined
 
   constructor(
     private readonly ask: (request: Request) => Promise<unknown>,
@@ -159,47 +37,53 @@ export class Subscriptions {
   }
 
   rowsOf(collection: string): RowsSubscription[] {
-    return [...this.active.values()].filter(
-      (each): each is RowsSubscription => each instanceof RowsSubscription && each.collection === collection,
-    )
+    return [...this.active.values()]
+      .map(({ subscription }) => subscription)
+      .filter((each): each is RowsSubscription => each instanceof RowsSubscription && each.collection === collection)
   }
 
   /** Begin; what is added in one turn of the event loop travels in one message. */
   add(subscription: Subscription): { unsubscribe: Unsubscribe; ready: Promise<void> } {
-    subscription.sub = this.next++
-    this.active.set(subscription.sub, subscription)
-    const ready = new Promise<void>((resolve, reject) => this.waiting.push({ subscription, resolve, reject }))
+    const sub = (subscription.sub = this.next++)
+    const ready = new Promise<void>((resolve, reject) => {
+      const settle = (error: LumenizeError | null): void => (error === null ? resolve() : reject(error))
+      this.active.set(sub, { subscription, asked: false, confirmed: false, delayed: false, settle })
+    })
     ready.catch(() => {}) // told to onError already
     this.flushSoon()
     return { unsubscribe: () => this.remove(subscription.sub), ready }
   }
 
   private remove(sub: number): void {
-    if (!this.active.delete(sub)) return
-    if (this.confirmed.delete(sub) && this.isOpen()) this.ask({ type: "unsubscribe", subs: [sub] }).catch(() => {})
+    const active = this.active.get(sub)
+    this.active.delete(sub)
+    active?.settle(null)
+    if (active?.asked && this.isOpen()) this.ask({ type: "unsubscribe", subs: [sub] }).catch(() => {})
   }
 
   tell(message: Told): void {
-    const subs = "sub" in message ? [message.sub] : message.subs
-    for (const sub of subs) this.active.get(sub)?.tell(message)
+    for (const sub of "sub" in message ? [message.sub] : message.subs) {
+      const active = this.active.get(sub)
+      if (active !== undefined && active.subscription.tell(message) === false) this.again(active)
+    }
   }
 
   /** The server has ended a subscription. */
   ended(sub: number, error: LumenizeError): void {
-    const subscription = this.active.get(sub)
-    this.confirmed.delete(sub)
-    if (subscription !== undefined && this.active.delete(sub)) this.fail(subscription, error)
+    const active = this.active.get(sub)
+    if (active !== undefined) this.refused(active, error)
   }
 
   /** A session has begun: subscribe to everything anew. */
   resume(): void {
-    this.confirmed.clear()
-    void this.subscribe([...this.active.values()])
+    this.flush()
   }
 
+  /** The connection has ended. */
   interrupted(): void {
-    this.confirmed.clear()
-    for (const subscription of this.active.values()) subscription.interrupted()
+    clearTimeout(this.retry)
+    this.retry = undefined
+    for (const active of this.active.values()) active.asked = false
   }
 
   private flushSoon(): void {
@@ -207,63 +91,88 @@ export class Subscriptions {
     this.flushing = true
     queueMicrotask(() => {
       this.flushing = false
-      if (!this.isOpen()) return
-      void this.subscribe(
-        this.waiting.map(({ subscription }) => subscription).filter(({ sub }) => !this.confirmed.has(sub)),
-      )
+      this.flush()
     })
   }
 
-  private async subscribe(subscriptions: Subscription[]): Promise<void> {
-    const wanted = subscriptions.filter(({ sub }) => this.active.has(sub))
-    if (wanted.length === 0) return
-    for (const { sub } of wanted) this.confirmed.add(sub)
+  private flush(): void {
+    if (!this.isOpen()) return
+    const wanted = [...this.active.values()].filter(({ asked, delayed }) => !asked && !(delayed && this.retry))
+    // custom events are taken up again by the channels of then, which subscriptions to entities are part of
+    wanted.sort((a, b) => Number(a.subscription.target.kind === "custom") - Number(b.subscription.target.kind === "custom"))
+    while (wanted.length > 0) void this.subscribe(wanted.splice(0, MOST_IN_ONE_MESSAGE))
+  }
+
+  private async subscribe(wanted: Active[]): Promise<void> {
+    for (const active of wanted) active.asked = true
     let results: Subscribed[]
     try {
       results = (await this.ask({
         type: "subscribe",
-        subscriptions: wanted.map(({ sub, target }) => ({ sub, target })),
+        subscriptions: wanted.map(({ subscription: { sub, target, cursor } }) => ({
+          sub,
+          target: cursor === undefined ? target : { ...target, cursor },
+        })),
       })) as Subscribed[]
     } catch (error) {
       const reason = error as LumenizeError
       if (reason.code === "CONNECTION_LOST") return // the next session subscribes anew
-      for (const subscription of wanted) {
-        if (this.active.delete(subscription.sub)) this.fail(subscription, reason)
-        this.settle(subscription, reason)
-      }
+      for (const active of wanted) this.refused(active, reason)
       return
     }
-    for (const { sub, cursor, recovered, error } of results) {
-      const subscription = wanted.find((each) => each.sub === sub)
-      if (subscription === undefined) continue
-      if (error !== undefined) {
-        const reason = LumenizeError.of(error)
-        this.confirmed.delete(sub)
-        if (this.active.delete(sub)) this.fail(subscription, reason)
-        this.settle(subscription, reason)
-        continue
-      }
-      const target = subscription.target as { cursor?: string }
-      const resumed = target.cursor !== undefined
-      if (cursor !== undefined && (!resumed || recovered === false)) target.cursor = cursor
-      if (resumed) guarded(() => subscription.options.onResume?.(recovered ?? true))
-      this.settle(subscription, null)
+    for (const result of results) {
+      const active = this.active.get(result.sub)
+      if (active === undefined) continue
+      if (result.error === undefined) this.inForce(active, result)
+      else this.refused(active, LumenizeError.of(result.error))
     }
+  }
+
+  private inForce(active: Active, { cursor, recovered = true }: Subscribed): void {
+    const { subscription, confirmed } = active
+    const resumable = subscription.target.kind === "entities" || subscription.target.kind === "custom"
+    if (resumable && (subscription.cursor === undefined || !recovered)) subscription.cursor = cursor
+    if (!recovered) subscription.restarted()
+    active.confirmed = true
+    active.delayed = false
+    if (confirmed) guarded(() => subscription.options.onResume?.(recovered))
+    active.settle(null)
+  }
+
+  /** What is known of a live query does not fit what is told of it. */
+  private again(active: Active): void {
+    const { subscription } = active
+    this.ask({ type: "unsubscribe", subs: [subscription.sub] }).catch(() => {})
+    this.active.delete(subscription.sub)
+    subscription.sub = this.next++ // what is on its way under the old number is not meant for it any more
+    active.asked = false
+    this.active.set(subscription.sub, active)
+    this.flush()
+  }
+
+  /** Not in force, or not any more: for good, or (as with limits) until it is asked for again. */
+  private refused(active: Active, error: LumenizeError): void {
+    const { subscription, delayed, settle } = active
+    if (this.active.get(subscription.sub) !== active) return
+    active.asked = false
+    if (error.retryable) {
+      const { cursor } = error.details
+      if (typeof cursor === "string") subscription.cursor = cursor
+      active.delayed = true
+      this.retry ??= setTimeout(() => {
+        this.retry = undefined
+        this.flush()
+      }, RETRY)
+    } else this.active.delete(subscription.sub)
+    if (!delayed || !error.retryable) this.fail(subscription, error)
+    settle(error)
   }
 
   private fail(subscription: Subscription, error: LumenizeError): void {
-    guarded(() => subscription.options.onError?.(error))
-    this.failed(
-      new LumenizeError("SUBSCRIPTION_FAILED", error.message, { code: error.code, target: subscription.target, ...error.details }),
-    )
-  }
-
-  private settle(subscription: Subscription, error: LumenizeError | null): void {
-    this.waiting = this.waiting.filter((each) => {
-      if (each.subscription !== subscription) return true
-      if (error === null) each.resolve()
-      else each.reject(error)
-      return false
-    })
+    const { onError } = subscription.options
+    if (onError) return guarded(() => onError(error))
+    if (error.code === "SUBSCRIPTION_FAILED" || error.code === "RATE_LIMIT_EXCEEDED") return this.failed(error)
+    const details = { ...error.details, cause: error.code, target: subscription.target }
+    this.failed(new LumenizeError("SUBSCRIPTION_FAILED", error.message, details))
   }
 }

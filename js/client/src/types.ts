@@ -115,15 +115,15 @@ export interface WriteOptions {
 export interface WebSocketOptions {
   autoReconnect?: boolean
   reconnectStrategy?: "linear" | "exponential"
-  /** The old name of `initialDelay`, for the linear strategy. Milliseconds. */
+  /** Another name of `initialDelay`. Milliseconds. */
   reconnectInterval?: number
   initialDelay?: number
   maxDelay?: number
   backoffFactor?: number
   maxAttempts?: number
-  /** The old name of `maxAttempts`. */
+  /** Another name of `maxAttempts`. */
   maxReconnectAttempts?: number
-  /** Milliseconds of silence after which the server is asked whether it is there. */
+  /** Milliseconds of silence after which the server is asked whether it is there; 0: never. */
   heartbeatInterval?: number
   subscriptionRateLimit?: { maxSubscriptions?: number; maxEventsPerSecond?: number }
   /** Compression is agreed on between the browser and the server; `false` changes nothing. */

@@ -1,0 +1,29 @@
+/** What a client shows, and when it has to show the next one. */
+import { connectionLost, LumenizeError } from "./errors.js"
+import type { Credentials } from "./types.js"
+
+/** The newest token, if any. Rejects with `CONNECTION_LOST` if it cannot be had now. */
+export async function present({ token }: Credentials): Promise<string | undefined> {
+  if (typeof token !== "function") return token
+  try {
+    return await token()
+  } catch (error) {
+    throw error instanceof LumenizeError ? error : connectionLost(`no token: ${String(error)}`)
+  }
+}
+
+const EARLY = 30_000
+const MOST = 2 ** 31 - 1 // what a timer can wait
+
+/** Milliseconds until the next token should be shown; `null`: never. `now` is in milliseconds since the epoch. */
+export function renewIn(token: string | undefined, now: number): number | null {
+  try {
+    const claims = token?.split(".")[1]?.replaceAll("-", "+").replaceAll("_", "/")
+    const { exp } = JSON.parse(atob(claims ?? "")) as { exp?: unknown }
+    if (typeof exp !== "number") return null
+    const left = Math.max(exp * 1000 - now, 0)
+    return Math.min(Math.max(left - EARLY, left / 2, 1000), MOST)
+  } catch {
+    return null // not a JSON web token
+  }
+}
