@@ -77,7 +77,7 @@ class Editor:
 
     async def until(self, wanted: Callable[[yjs.Message], bool]) -> None:
         """Live on until a message is as wanted."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             while True:
                 message = yjs.decode(await self._receive())
                 match message:

@@ -75,7 +75,7 @@ class Peer:
 
     async def hear(self) -> Heard:
         """The next message."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             data = await self.socket.recv()
         assert isinstance(data, bytes)
         address, pos = "", 0

@@ -219,7 +219,7 @@ def _direct(link: Cable) -> str:
 
 
 async def until_async(made: LumenizeClient, entity: str, wanted: dict[str, Any]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(40):
         while not wanted.items() <= (await made.counters.find_by_id(entity)).items():
             await anyio.sleep(0.01)
 
@@ -430,7 +430,7 @@ async def test_a_subscription_without_a_callback_is_iterated(link: Cable) -> Non
         async with made.tasks.subscribe("*") as events, made.tasks.subscribe({}) as lists:
             for n in range(3):
                 await made.tasks.create({"name": str(n)})
-            with anyio.fail_after(10):
+            with anyio.fail_after(40):
                 assert [(await anext(events)).data["name"] for _ in range(3)] == ["0", "1", "2"]
                 async for rows in lists:
                     if len(rows) == 3:

@@ -105,7 +105,7 @@ def client(address: str, websocket: dict[str, Any] | None = None, **credentials:
     return LumenizeClient(url=f"http://{address}", websocket={**QUICK, **(websocket or {})}, **credentials)
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = 40) -> None:
     """Wait for a condition."""
     with anyio.fail_after(seconds):
         while not condition():

@@ -60,7 +60,7 @@ class Receiver:
         self._server.close()
         for writer in list(self._connections):
             writer.transport.abort()
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             while self._connections:
                 await anyio.sleep(0.01)
 

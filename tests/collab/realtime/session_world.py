@@ -223,7 +223,7 @@ class Client:
 
     async def until(self, wanted: Callable[[], Kind | None], *, read: bool = True) -> Kind:
         """Live on until ``wanted`` gives something."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             while True:
                 if read:
                     self.read()
@@ -234,7 +234,7 @@ class Client:
 
     async def settle(self) -> None:
         """Live on until nothing is under way, and read."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             await asyncio.sleep(0)
             while len(self.session._jobs):
                 await asyncio.sleep(0)

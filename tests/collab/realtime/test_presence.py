@@ -83,7 +83,7 @@ async def place(data: Path, **options: Any) -> AsyncIterator[Place]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(40):
         while not condition():
             await anyio.sleep(0.01)
 

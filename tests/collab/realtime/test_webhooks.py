@@ -91,7 +91,7 @@ async def receiving(answer: Callable[[Delivery], bytes | None] = lambda delivery
 async def sending(record: Record, *webhooks: Webhook) -> AsyncIterator[None]:
     """Send, from the moment on at which every webhook knows where it begins."""
     task = asyncio.create_task(Webhooks(record.storage, record.feed, webhooks, random=lambda: 0.5).run())
-    with anyio.fail_after(10):
+    with anyio.fail_after(40):
         for webhook in webhooks:
             while await record.storage.webhook_position(webhook.name) is None:
                 await anyio.sleep(0.01)
@@ -105,7 +105,7 @@ def hook(receiver: Receiver, **more: Any) -> Webhook:
 
 
 async def saved(record: Record, position: int, name: str = "crm") -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(40):
         while await record.storage.webhook_position(name) != position:
             await anyio.sleep(0.01)
 

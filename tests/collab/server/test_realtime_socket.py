@@ -70,7 +70,7 @@ class Client:
             self.documents.append(data)
 
     async def until(self, wanted: Callable[[], Any]) -> Any:
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             while not (found := wanted()):
                 await self.hear()
         return found
@@ -95,7 +95,7 @@ class Client:
 
     async def ended(self) -> tuple[Failure | None, int | None]:
         """The last word of the server, and the close code."""
-        with anyio.fail_after(10), pytest.raises(ConnectionClosed):
+        with anyio.fail_after(40), pytest.raises(ConnectionClosed):
             while True:
                 await self.hear()
         last = self.heard[-1] if self.heard else None
@@ -437,6 +437,6 @@ async def test_a_connection_that_ends_leaves_no_session_behind(settings: Setting
         async with joined(address) as client:
             await client.subscribe(Entities(collection="tasks"))
             assert len(server.hub.entities) == 1
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             while len(server.hub.entities) or server.hub.analytics.active_users("default"):
                 await asyncio.sleep(0.01)

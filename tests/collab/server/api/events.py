@@ -26,7 +26,7 @@ class Stream:
     async def next(self) -> Told:
         """The next event; comments and other blocks are passed over."""
         fields: dict[str, str] = {}
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             async for line in self._lines:
                 if line.startswith(":"):
                     self.comments += 1
