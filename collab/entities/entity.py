@@ -219,6 +219,7 @@ def _take(op: Op, row: int, facts: list[Fact | None], told: list[tuple[Intent, T
         draft is None
         or draft.user_id != op.user_id
         or new_request
+        or (op.kind == "content" and not draft.content.keys().isdisjoint(op.changes))  # deltas do not add up to one
         or not (kind == draft.type or (kind == "updated" and draft.type in {"created", "restored"}))
     ):
         _close(entity, facts, told)
