@@ -1,0 +1,143 @@
+"""One message of each kind and with each member, for the golden vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collab.event import Conflict
+from collab.wire import realtime as r
+
+TASK = {"id": "t1", "title": "Tëst 😀", "done": False, "rank": 1.5, "tags": ["a", None, {"x": -1}]}
+CONFLICT = Conflict(
+    field="title", base="a", theirs="b", yours="c", winner="yours", user_id="u2", at="2024-01-31T12:00:00.000Z"
+)
+EVENT: dict[str, Any] = {
+    "position": 7,
+    "type": "updated",
+    "collection": "tasks",
+    "id": "t1",
+    "version": 2,
+    "data": TASK,
+    "changes": {"done": {"from": True, "to": False}},
+    "userId": None,
+    "at": "2024-01-31T12:00:00.000Z",
+    "conflicts": [],
+}
+
+CLIENT: list[r.Message] = [
+    r.Hello(),
+    r.Hello(
+        project_id="proj_abc123",
+        api_key="lum_live_xyz789",
+        user_id="user_123",
+        token="a.b.c",
+        max_subscriptions=100,
+        max_events_per_second=1000,
+    ),
+    r.Authenticate(id=1, token="a.b.c", user_id="user_123"),
+    r.Ping(),
+    r.Create(id=2**53 - 1, collection="tasks", data=TASK, entity="t1", request="r1"),
+    r.Update(id=3, collection="tasks", entity="t1", changes={"done": True}),
+    r.Update(
+        id=3,
+        collection="tasks",
+        entity="t1",
+        changes={"done": None},
+        unset=("rank",),
+        version=300,
+        on_conflict="reject",
+        request="r2",
+    ),
+    r.Delete(id=4, collection="tasks", entity="t1", request="r3"),
+    r.Restore(id=5, collection="tasks", entity="t1", version=1, request="r4"),
+    r.FindById(id=6, collection="tasks", entity="t1", content=True, version=1, include_permissions=True),
+    r.FindById(id=6, collection="tasks", entity="t1", at="2024-01-31T12:00:00Z"),
+    r.FindMany(
+        id=7,
+        collection="tasks",
+        query={"where": {"done": False, "rank": {"gte": 1}}, "orderBy": {"rank": "desc"}, "limit": 10},
+        fields=("title",),
+        include_permissions=True,
+    ),
+    r.Count(id=8, collection="tasks", query={"where": {"done": True}}),
+    r.History(id=9, collection="tasks", entity="t1", limit=10, before=70_000),
+    r.Schema(id=10),
+    r.Subscribe(
+        id=11,
+        subscriptions=(
+            r.Subscription(sub=1, target=r.Entities(collection="tasks")),
+            r.Subscription(
+                sub=2,
+                target=r.Entities(
+                    collection="tasks", entity="t1", fields=("done",), include_permissions=True, cursor="c1"
+                ),
+            ),
+            r.Subscription(
+                sub=3, target=r.Rows(collection="tasks", query={"where": {}}, fields=("id",), include_permissions=True)
+            ),
+            r.Subscription(sub=4, target=r.Custom(event="task_completed", cursor="c2")),
+            r.Subscription(sub=5, target=r.System(event="health")),
+            r.Subscription(sub=6, target=r.Analytics(metric="active_users")),
+            r.Subscription(sub=7, target=r.Presence(room="documents/d1")),
+        ),
+    ),
+    r.Unsubscribe(id=12, subs=(1, 200)),
+    r.Emit(id=13, event={"type": "user_typing", "channels": ["team_1"], "data": {"a": [1, 2.5, None]}}),
+    r.JoinChannel(id=14, channel="team_1"),
+    r.LeaveChannel(id=15, channel="team_1"),
+    r.JoinPresence(id=16, room="d1", state={"cursor": {"line": 10, "column": 5}}),
+    r.UpdatePresence(id=17, room="d1", state={"typing": True}),
+    r.LeavePresence(id=18, room="d1"),
+]
+
+SERVER: list[r.Message] = [
+    r.Welcome(
+        protocol=1,
+        project_id="default",
+        user_id=None,
+        session="s",
+        cursor="c",
+        heartbeat_seconds=15.5,
+        limits=r.Limits(max_subscriptions=0, max_events_per_second=1000, max_message_bytes=16_777_216),
+    ),
+    r.Pong(),
+    r.Reply(id=1),
+    r.Reply(id=1, result=0),
+    r.Reply(id=2, result=r.Written(data=TASK, version=2, conflicts=(CONFLICT,))),
+    r.Reply(id=3, result=r.Found(data=TASK, version=2, permissions={"read": True, "write": False})),
+    r.Reply(id=4, result=r.FoundMany(rows=[TASK], versions=[2], next="n")),
+    r.Reply(
+        id=5,
+        result=[
+            r.Subscribed(sub=1, cursor="c"),
+            r.Subscribed(sub=2, cursor="c", recovered=False),
+            r.Subscribed(sub=3, error=r.Error(code="PERMISSION_DENIED", message="no")),
+        ],
+    ),
+    r.Failure(error=r.Error(code="UNAVAILABLE", message="later", retryable=True)),
+    r.Failure(
+        error=r.Error(code="RATE_LIMIT_EXCEEDED", message="slow", details={"retryAfter": 0.5}, retryable=True), id=1
+    ),
+    r.Failure(error=r.Error(code="PERMISSION_DENIED", message="no"), sub=1),
+    r.Event(subs=(1, 2), cursor="c", event=EVENT, permissions={"read": True, "write": True}),
+    r.RowsAre(sub=1, rows=[TASK], versions=[2], permissions=[{"read": True, "write": False}]),
+    r.RowsChanged(
+        sub=1,
+        steps=[
+            r.Step(op="enter", id="t1", index=0, data=TASK, version=1, permissions={"read": True, "write": True}),
+            r.Step(op="change", id="t1", set={"done": True}, unset=("rank",), version=2),
+            r.Step(op="move", id="t1", index=0),
+            r.Step(op="leave", id="t1"),
+        ],
+    ),
+    r.CustomEvent(subs=(4,), cursor="c", event={"type": "x", "at": "2024-01-31T12:00:00.000Z", "userId": "u1"}),
+    r.SystemEvent(subs=(5,), event={"type": "health", "state": "ok", "at": "2024-01-31T12:00:00.000Z"}),
+    r.Metric(subs=(6,), value=3),
+    r.People(
+        subs=(7,),
+        count=2,
+        people=[r.Person(key="k", user_id="u1", name="Ada", state={"cursor": 1}, states=[{"cursor": 1}, {}])],
+        left=("j",),
+        complete=True,
+    ),
+]
