@@ -93,7 +93,8 @@ class LiveQueries:
     @property
     def entries(self) -> int:
         """Of how many parts all queries consist: none, once every watcher has closed."""
-        return len(self._queries) + sum(1 + topic.index.entries for topic in self._topics.values()) + len(self._tasks)
+        listed = sum(1 + topic.index.entries for topic in self._topics.values())
+        return len(self._queries) + listed + sum(not task.done() for task in self._tasks)
 
     async def open(self, project: str, collection: str, query: Query, watcher: Watcher) -> Callable[[], None]:
         """Watch the rows of a query; what is returned ends that, at once and for good.
@@ -218,10 +219,7 @@ class LiveQueries:
                 try:
                     found = await self._find(*shared.key[:2], live.wanted)
                     if len(kept) <= _KEPT and found.position >= since:
-                        held = set(live.held)
-                        steps = live.load(found, kept)
-                        live.trim()
-                        self._hold(shared, held)
+                        steps = self._load(shared, found, kept)
                         break
                 finally:
                     del reads[shared]
@@ -230,12 +228,18 @@ class LiveQueries:
         self._begun(shared)
         self._tell(shared, steps)
 
-    def _hold(self, shared: _Shared, before: set[str]) -> None:
-        index, now = shared.topic.index, shared.live.held
-        for name in now - before:
-            index.hold(shared, name)
-        for name in before - now:
-            index.release(shared, name)
+    def _load(self, shared: _Shared, found: FoundRows, kept: Sequence[EntityEvent]) -> list[realtime.Step]:
+        live, index = shared.live, shared.topic.index
+        before = set(live.held)
+        try:
+            steps = live.load(found, kept)
+            live.trim()
+        finally:
+            for name in live.held - before:
+                index.hold(shared, name)
+            for name in before - live.held:
+                index.release(shared, name)
+        return steps
 
     # events
 
@@ -255,10 +259,14 @@ class LiveQueries:
         had = event.id in live.held
         try:
             steps = live.apply(event)
-        except CollabError as error:
+            dropped = live.trim()
+        except Exception as error:
+            index.release(shared, event.id)
+            if not isinstance(error, CollabError):
+                log.exception("a live query of %s/%s failed at %s", *shared.key[:2], event.id)
+                error = InternalError("the rows of this query could not be kept")
             self._fail(shared, error)
             return
-        dropped = live.trim()
         has = event.id in live.held
         if has and not had:
             index.hold(shared, event.id)

@@ -322,6 +322,22 @@ async def test_a_watcher_that_fails_is_told_so_and_harms_nobody(caplog: pytest.L
     assert len(before.rows) == len(after.rows) == 3
 
 
+async def test_a_query_that_cannot_follow_an_event_ends_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    setup = Setup(3)
+    other, _ = await setup.watch(Query(where=Not(a(1))))
+    entries = setup.live.entries
+    broken, _ = await setup.watch(Query(where=a(1)))
+    event = setup.world.write("r9", {"a": 1})
+    del event.data["id"]  # no entity is without, and no order can do without
+    with caplog.at_level(logging.CRITICAL):
+        setup.world.tell()
+    assert isinstance(broken.error, InternalError)
+    await settle()
+    assert setup.live.entries == entries
+    setup.write("r0", 7)
+    assert [row["a"] for row in other.rows] == [7, 2]
+
+
 async def test_a_watcher_that_closes_others_while_it_is_told_does_no_harm() -> None:
     setup = Setup(1)
     closes: list[Callable[[], None]] = []
