@@ -165,3 +165,13 @@ def test_changes_lead_from_each_version_to_the_next_without_holes(history: list[
 
 def _ignore(told: Told) -> None:
     pass
+
+
+def test_what_was_done_to_one_text_twice_in_a_flush_is_two_events() -> None:
+    entity = Entity(KEY)
+    flush(write(entity, "ann", {"n": 1}))
+    typed = [{"content": {"delta": [{"insert": letter}]}} for letter in "ab"]
+    facts = flush(*(Op("content", entity, "ann", 1.0, change, covered=n) for n, change in enumerate(typed, 1)))
+    assert [fact.event.changes for fact in facts] == typed
+    (fact,) = flush(*(Op("content", entity, "ann", 1.0, {root: {"delta": []}}) for root in ("one", "other")))
+    assert fact.event.changes.keys() == {"one", "other"}
