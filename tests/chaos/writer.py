@@ -76,11 +76,15 @@ class Writer:
         own = f"{self.name}:"
         return {text for text in self.entries if not text.startswith(own)}
 
+    def edit(self) -> None:
+        """Make the next edit, number ``made``, in one transaction."""
+        self.entries.append(entry(self.name, self.made, self._padding))
+
     async def _type(self, socket: ClientConnection) -> None:
         while True:
             if self.writing:
                 self._local = True
-                self.entries.append(entry(self.name, self.made, self._padding))
+                self.edit()
                 self._local = False
                 self.made += 1
                 assert self._mine is not None

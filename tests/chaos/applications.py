@@ -1,0 +1,139 @@
+"""Who writes entities without pause: an application over /realtime, and an editor of the same entities' documents."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from random import Random
+from typing import Any
+
+import pycrdt
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from tests.chaos.writer import Writer
+
+SHARED = "tasks"
+"""The collection in which all write the same entities: each a field of its own, and one field that all write."""
+OWN = "lives"
+"""The collection in which each application has one entity, which it creates, deletes and restores."""
+MADE = "made"
+"""The collection in which new entities are made, named by the server."""
+WORDS = ("alpha ", "ö", "漢字", "😀", "x", "\n")
+
+Write = tuple[str, int, dict[str, Any]]  # what it is, its number among those, the message
+
+
+class Application:
+    """One client that names its writes, and says those again that it has no answer to.
+
+    ``made`` and ``acknowledged`` count by kind: ``update``, ``life`` (creation, then deletions and restorations in
+    turn) and ``create``. Up to ``at_once`` writes are under way.
+    """
+
+    def __init__(self, name: str, entity: str, *, pause: float = 0.01, at_once: int = 6) -> None:
+        self.name = name
+        self.entity = entity
+        self.made = {"update": 0, "life": 0, "create": 0}
+        self.acknowledged = {"update": 0, "life": 0, "create": 0}
+        self.versions: dict[int, int] = {}  # of updates that were answered without being said again
+        self.said_again = 0
+        self.writing = True
+        self.complaints: list[str] = []
+        self._pause = pause
+        self._at_once = at_once
+        self._random = Random(name)
+        self._ids = 0
+        self._waiting: dict[int, Write] = {}  # by the id of the request, in order
+        self._again: set[int] = set()
+
+    @property
+    def saved(self) -> int:
+        """How many writes were acknowledged."""
+        return sum(self.acknowledged.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether every write was."""
+        return not self._waiting
+
+    async def live(self, url: str) -> None:
+        """Connect, and write until the connection ends."""
+        try:
+            async with connect(url, max_size=None, ping_interval=None, close_timeout=1) as socket:
+                await socket.send(json.dumps({"type": "hello", "userId": self.name}))
+                for number, (_, _, message) in self._waiting.items():
+                    self.said_again += 1
+                    self._again.add(number)
+                    await socket.send(json.dumps(message))
+                writing = asyncio.create_task(self._write(socket))
+                try:
+                    async for text in socket:
+                        self._hear(json.loads(text))
+                finally:
+                    writing.cancel()
+                    await asyncio.gather(writing, return_exceptions=True)
+        except (ConnectionClosed, OSError, InvalidHandshake, TimeoutError):
+            pass  # there is no server now
+
+    async def _write(self, socket: ClientConnection) -> None:
+        while True:
+            if self.writing and len(self._waiting) < self._at_once:
+                await socket.send(json.dumps(self._next()))
+            await asyncio.sleep(self._pause)
+
+    def _next(self) -> dict[str, Any]:
+        chance = self._random.random()
+        kind = "update" if chance < 0.7 else "life" if chance < 0.85 else "create"
+        number = self.made[kind]
+        self.made[kind] = number + 1
+        self._ids += 1
+        message: dict[str, Any] = {"id": self._ids, "request": f"{self.name}-{kind}-{number}"}
+        if kind == "update":
+            changes = {self.name: number, "last": f"{self.name}:{number}"}
+            message |= {"type": "update", "collection": SHARED, "entity": self.entity, "changes": changes}
+        elif kind == "create":
+            message |= {"type": "create", "collection": MADE, "data": {"by": self.name, "number": number}}
+        else:
+            message |= {"collection": OWN, "entity": self.name}
+            message |= {"type": "delete" if number % 2 else "restore"} if number else {"type": "create", "data": {}}
+        self._waiting[self._ids] = (kind, number, message)
+        return message
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "id" not in message:
+            return
+        kind, number, write = self._waiting[message["id"]]
+        if message["type"] == "failure":
+            if not message["error"].get("retryable"):
+                self.complaints.append(f"{write} was refused: {message['error']}")
+                del self._waiting[message["id"]]
+            return
+        del self._waiting[message["id"]]
+        if number != self.acknowledged[kind] and kind != "create":
+            self.complaints.append(f"{self.name}: {kind} {number} was acknowledged before one that was said earlier")
+        self.acknowledged[kind] += 1
+        if kind == "update" and message["id"] not in self._again:
+            self.versions[number] = message["result"]["version"]
+
+
+class FieldEditor(Writer):
+    """A Hocuspocus client that writes its field, the field that all write, and the text ``content`` in each edit."""
+
+    def __init__(self, name: str, room: str, *, pause: float = 0.03) -> None:
+        super().__init__(name, room, pause=pause)
+        self._random = Random(name)
+        self._fields: pycrdt.Map[Any] = self.doc.get("fields", type=pycrdt.Map)
+        self._text = self.doc.get("content", type=pycrdt.Text)
+
+    def edit(self) -> None:
+        with self.doc.transaction():
+            self._fields[self.name] = self.made
+            self._fields["last"] = f"{self.name}:{self.made}"
+            written = str(self._text)
+            at = self._random.randint(0, len(written))
+            end = min(len(written), at + self._random.randint(1, 6))
+            if len(written) > 200 or (end > at and self._random.random() < 0.3):
+                del self._text[len(written[:at].encode()) : len(written[:end].encode())]
+            else:
+                self._text.insert(len(written[:at].encode()), self._random.choice(WORDS))

@@ -1,0 +1,43 @@
+"""Entities and their events are exact, whatever happens to the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.chaos.durability import start
+from tests.chaos.record import chaotic, compose, kill_rounds
+from tests.e2e.server import Server
+
+pytestmark = pytest.mark.chaos
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    server = chaotic(tmp_path)
+    await start(server)
+    yield server
+    server.stop()
+
+
+async def test_ten_kills_under_writes_lose_nothing_double_nothing_and_leave_no_hole(server: Server) -> None:
+    tally = await kill_rounds(server, rounds=10, seed=10)
+    assert tally.complaints == []
+    assert tally.rounds == 10
+    assert tally.acknowledged > 200
+    assert tally.edits > 100
+    assert tally.said_again > 20, "the kills came while writes had no answer"
+    assert tally.snapshots > 0, "some came while documents were compacted"
+
+
+def test_deltas_compose_in_units_of_utf_16() -> None:
+    changes: list[dict[str, Any]] = [
+        {"delta": [{"insert": "a😀b"}]},
+        {"delta": [{"retain": 3}, {"insert": "漢"}]},
+        {"delta": [{"delete": 1}, {"retain": 2}, {"delete": 1}]},
+    ]
+    assert compose(changes) == "😀b"
