@@ -1,0 +1,24 @@
+/** Which client the hooks use. */
+import type { Client, LumenizeClient } from "@lumenize/client"
+import { createContext, createElement, useContext, type ReactElement, type ReactNode } from "react"
+
+const Context = createContext<Client | null>(null)
+let fallback: Client | null = null
+
+/** The client of all components below. */
+export function LumenizeProvider({ client, children }: { client: Client; children?: ReactNode }): ReactElement {
+  return createElement(Context.Provider, { value: client }, children)
+}
+
+/** The client of components that are below no provider; `null` takes it away. On a server use a provider. */
+export function setClient(client: Client | null): void {
+  fallback = client
+}
+
+/** The client of the nearest provider, else that of `setClient`. Throws if there is neither. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export function useLumenizeClient<C = any>(): LumenizeClient<C> {
+  const client = useContext(Context) ?? fallback
+  if (client === null) throw new Error("there is no client: wrap the component in <LumenizeProvider client={…}>, or call setClient(…)")
+  return client as LumenizeClient<C>
+}

@@ -1,0 +1,65 @@
+/** The connection, presence, documents, numbers. */
+import type { Data } from "@lumenize/client"
+import {
+  CONNECTING,
+  connectionStore,
+  documentStore,
+  joinPresence,
+  metricStore,
+  NOBODY,
+  presenceStore,
+  UNOPENED,
+  type ConnectionState,
+  type DocumentState,
+  type PresenceState,
+} from "@lumenize/client/stores"
+import type { Readable } from "svelte/store"
+import { laterClient } from "./client.js"
+import { follow, readable, type MaybeStore } from "./readable.js"
+
+/** Whether there is a connection, and whether the server has confirmed all that was written. */
+export function lumenizeConnection(): Readable<ConnectionState> {
+  const client = laterClient()
+  return readable(CONNECTING, undefined, () => connectionStore(client()))
+}
+
+/**
+ * Who is in a room. With `state` (a store of it, if it changes) this client is there too, as long as somebody is
+ * subscribed.
+ */
+export function lumenizePresence(room: MaybeStore<string>, state?: MaybeStore<Data>): Readable<PresenceState> {
+  const client = laterClient()
+  return readable(NOBODY, room, (name) => {
+    const people = presenceStore(client(), name)
+    if (state === undefined) return people
+    return {
+      getSnapshot: people.getSnapshot,
+      subscribe(changed) {
+        const end = people.subscribe(changed)
+        let stay: ReturnType<typeof joinPresence> | undefined
+        const stop = follow(state, (next) => {
+          if (stay === undefined) stay = joinPresence(client(), name, next)
+          else stay.update(next)
+          return () => {}
+        })
+        return () => {
+          stop()
+          stay?.leave()
+          end()
+        }
+      },
+    }
+  })
+}
+
+/** A Yjs document for an editor: open as long as somebody is subscribed. */
+export function lumenizeDocument(id: MaybeStore<string>): Readable<DocumentState> {
+  const client = laterClient()
+  return readable(UNOPENED, id, (name) => documentStore(client(), name))
+}
+
+/** A number that the server tells whenever it changes; `null` before the first time. */
+export function lumenizeMetric(metric: "active_users"): Readable<number | null> {
+  const client = laterClient()
+  return readable<number | null, undefined>(null, undefined, () => metricStore(client(), metric))
+}

@@ -1,0 +1,31 @@
+/** Which client the composables use. */
+import type { Client, LumenizeClient } from "@lumenize/client"
+import { hasInjectionContext, inject, provide, type InjectionKey, type Plugin } from "vue"
+
+const KEY: InjectionKey<Client> = Symbol("lumenize")
+let fallback: Client | null = null
+
+/** A plugin: `app.use(lumenize, client)` makes `client` that of the whole app. */
+export const lumenize: Plugin<[Client]> = {
+  install(app, client) {
+    app.provide(KEY, client)
+  },
+}
+
+/** The client of all components below this one. */
+export function provideClient(client: Client): void {
+  provide(KEY, client)
+}
+
+/** The client of everything that has no other; `null` takes it away. On a server use the plugin. */
+export function setClient(client: Client | null): void {
+  fallback = client
+}
+
+/** The client of the nearest `provideClient`, else the plugin's, else that of `setClient`. Throws if there is none. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export function useLumenizeClient<C = any>(): LumenizeClient<C> {
+  const client = (hasInjectionContext() ? inject(KEY, null) : null) ?? fallback
+  if (client === null) throw new Error("there is no client: call app.use(lumenize, client), provideClient(…) or setClient(…)")
+  return client as LumenizeClient<C>
+}

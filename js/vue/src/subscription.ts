@@ -1,0 +1,54 @@
+/** Live queries. */
+import { queryStore, type Data, type Entity, type LumenizeError, type QueryState, type QueryWithCondition } from "@lumenize/client"
+import type { Store } from "@lumenize/client/stores"
+import { toValue, type ComputedRef, type MaybeRefOrGetter } from "vue"
+import { useLumenizeClient } from "./client.js"
+import { follow, members } from "./refs.js"
+
+export interface SubscriptionOptions {
+  /** Only these fields of each row. */
+  fields?: string[]
+  /** Whether each row comes with what this user may do with it. */
+  includePermissions?: boolean
+  /** While it is false there is no subscription. */
+  enabled?: MaybeRefOrGetter<boolean>
+}
+
+const LOADING: QueryState<never> = { data: [], loading: true, error: null }
+const IDLE: QueryState<never> = { data: [], loading: false, error: null }
+const nothing: Store<QueryState<never>> = { getSnapshot: () => IDLE, subscribe: () => () => {} }
+
+/**
+ * The rows of a query, now and whenever they change.
+ *
+ * The collection, the query and `enabled` may be refs or getters: when their values change, so does the subscription.
+ * All components that ask for the same share one subscription. On a server it is loading.
+ */
+export function useLumenizeSubscription<T extends Data = Data>(
+  collection: MaybeRefOrGetter<string>,
+  query: MaybeRefOrGetter<QueryWithCondition> = {},
+  options: SubscriptionOptions = {},
+): {
+  data: ComputedRef<readonly Entity<T>[]>
+  loading: ComputedRef<boolean>
+  error: ComputedRef<LumenizeError | null>
+} {
+  const client = useLumenizeClient()
+  const { enabled = true, ...what } = options
+  const state = follow<QueryState<T>, string>(
+    LOADING,
+    // by value, and every member of the query is read, so that all of them are followed
+    () => JSON.stringify([toValue(collection), toValue(query), toValue(enabled)]),
+    () =>
+      toValue(enabled)
+        ? queryStore<T>(client, toValue(collection), plain(toValue(query)), what)
+        : nothing,
+  )
+  return members(state, "data", "loading", "error")
+}
+
+/** A copy that stays as it is when a reactive query changes. */
+function plain({ condition, ...query }: QueryWithCondition): QueryWithCondition {
+  const copy = JSON.parse(JSON.stringify(query)) as QueryWithCondition
+  return condition === undefined ? copy : { ...copy, condition }
+}
