@@ -43,7 +43,12 @@ function lookup(row: unknown, path: Path): unknown {
 
 /** `profile.city` as names. A backslash takes what follows it as it is. */
 function names(text: string): string[] {
-  return [...text.matchAll(/(?:^|\.)((?:\\.|[^\\.])*)/gsu)].map(([, name = ""]) => name.replace(/\\(.)/gsu, "$1"))
+  const found = [""]
+  for (let at = 0; at < text.length; at += 1) {
+    if (text[at] === ".") found.push("")
+    else found[found.length - 1] += (text[at] === "\\" ? text[++at] : text[at]) ?? ""
+  }
+  return found
 }
 
 /** Texts by code point. UTF-16 has the characters beyond U+FFFF, written as surrogates, before those from U+E000 on. */

@@ -1,0 +1,18 @@
+import { expect, it } from "vitest"
+import { comparator, compileWhere } from "../src/match.js"
+import type { Data, Query } from "../src/types.js"
+import { vectors } from "./vectors.js"
+
+const tables = vectors<Data[]>("tables")
+
+it.each(vectors<{ table: number; query: Query; ids: string[] }>("queries"))(
+  "selects and orders rows as the server does %#: $query",
+  ({ table, query, ids }) => {
+    const rows = (tables[table] ?? []).filter(compileWhere(query.where)).sort(comparator(query.orderBy))
+    expect(rows.slice(0, query.limit).map((row) => row["id"] as string)).toEqual(ids)
+  },
+)
+
+it("takes members that are undefined for absent", () => {
+  expect(compileWhere({ a: undefined, b: { gte: 1, lt: undefined } } as unknown as Query["where"])({ b: 2 })).toBe(true)
+})

@@ -1,0 +1,191 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest"
+import { connectionLost, LumenizeError } from "../src/errors.js"
+import type { Request } from "../src/protocol.js"
+import { Requests } from "../src/requests.js"
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+class World {
+  open = true
+  sent: (Request & { id: number })[] = []
+  failed: LumenizeError[] = []
+  pending: number[] = []
+  refusal: LumenizeError | null = null
+  readonly requests: Requests
+
+  constructor(maxWrites = 1000) {
+    this.requests = new Requests(
+      {
+        isOpen: () => this.open,
+        send: (message) => {
+          this.sent.push(message)
+          return this.refusal
+        },
+        pending: () => this.pending.push(this.requests.writes.size),
+        shown: () => {},
+        failed: (error) => this.failed.push(error),
+      },
+      maxWrites,
+    )
+  }
+
+  write(entity = "a"): Promise<unknown> {
+    return this.requests.write({ type: "delete", collection: "tasks", entity, request: `r-${entity}` })
+  }
+
+  answer(id: number): void {
+    this.requests.answered(id, { data: {}, version: 1, conflicts: [] })
+  }
+
+  get types(): string[] {
+    return this.sent.splice(0).map(({ type }) => type)
+  }
+}
+
+it("gives each answer to the one who asked", async () => {
+  const world = new World()
+  const first = world.requests.ask({ type: "schema" }, "read")
+  const second = world.requests.ask({ type: "count", collection: "tasks" }, "read")
+  world.requests.refused(1, new LumenizeError("NOT_FOUND", "no"))
+  world.requests.answered(2, 7)
+  world.requests.answered(99, "nobody asked")
+  await expect(first).rejects.toMatchObject({ code: "NOT_FOUND" })
+  expect(await second).toBe(7)
+})
+
+it("asks reads and writes again after a reconnect, and not what was about the connection", async () => {
+  const world = new World()
+  const session = world.requests.ask({ type: "emit", event: { type: "x" } }, "session")
+  const read = world.requests.ask({ type: "schema" }, "read")
+  const write = world.write()
+  expect(world.types).toEqual(["emit", "schema", "delete"])
+  world.open = false
+  world.requests.lost(connectionLost())
+  await expect(session).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+  world.open = true
+  world.requests.flush()
+  expect(world.sent).toMatchObject([
+    { type: "schema", id: 2 },
+    { type: "delete", id: 3, request: "r-a" },
+  ])
+  world.requests.answered(2, "s")
+  world.answer(3)
+  expect(await read).toBe("s")
+  await write
+  world.requests.flush()
+  expect(world.sent).toHaveLength(2)
+})
+
+it("sends nothing twice on one connection", () => {
+  const world = new World()
+  void world.requests.ask({ type: "schema" }, "read")
+  world.requests.flush()
+  world.requests.flush()
+  expect(world.types).toEqual(["schema"])
+})
+
+it("refuses at once what is about a connection that is not there", async () => {
+  const world = new World()
+  world.open = false
+  await expect(world.requests.ask({ type: "emit", event: {} }, "session")).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+})
+
+it("refuses reads once nobody tries to connect any more, and keeps writes", async () => {
+  const world = new World()
+  world.open = false
+  const read = world.requests.ask({ type: "schema" }, "read")
+  void world.write()
+  world.requests.stopped(connectionLost("disconnected"))
+  await expect(read).rejects.toMatchObject({ message: "disconnected" })
+  await expect(world.requests.ask({ type: "schema" }, "read")).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+  world.requests.begin()
+  void world.requests.ask({ type: "schema" }, "read")
+  world.open = true
+  world.requests.flush()
+  expect(world.types).toEqual(["schema", "delete"])
+})
+
+it("takes no more writes than may wait", async () => {
+  const world = new World(2)
+  world.open = false
+  void world.write("a")
+  void world.write("b")
+  await expect(world.write("c")).rejects.toMatchObject({ code: "RATE_LIMIT_EXCEEDED", details: { limit: 2 } })
+})
+
+it("tells how many writes are not confirmed, after those who wait for the answer", async () => {
+  const world = new World()
+  const order: string[] = []
+  void world.write().then(() => order.push("answer"))
+  world.answer(1)
+  await vi.advanceTimersByTimeAsync(0)
+  expect([world.pending, order]).toEqual([[1, 0], ["answer"]])
+})
+
+it("repeats writes that were too fast after the pause that the server asks for, in order", async () => {
+  const world = new World()
+  const tooFast = new LumenizeError("RATE_LIMIT_EXCEEDED", "slow down", { retryAfter: 3 }, true)
+  const write = world.write("a")
+  void world.write("b")
+  void world.write("a")
+  world.requests.refused(1, tooFast)
+  world.requests.refused(2, tooFast)
+  expect(world.failed).toEqual([tooFast])
+  expect(world.types).toEqual(["delete", "delete"])
+  await vi.advanceTimersByTimeAsync(2999)
+  expect(world.sent).toEqual([])
+  await vi.advanceTimersByTimeAsync(1)
+  expect(world.sent.map(({ id }) => id)).toEqual([1, 2])
+  world.answer(1)
+  await write
+  expect(world.sent.map(({ id }) => id)).toEqual([1, 2, 3])
+})
+
+it("repeats writes that the server could not take, and does not make reads wait for that", async () => {
+  const world = new World()
+  void world.write()
+  world.requests.refused(1, new LumenizeError("UNAVAILABLE", "later", {}, true))
+  expect(world.types).toEqual(["delete"])
+  void world.requests.ask({ type: "schema" }, "read")
+  expect(world.types).toEqual(["schema"])
+  await vi.advanceTimersByTimeAsync(1000)
+  expect(world.types).toEqual(["delete"])
+  expect(world.failed).toEqual([])
+})
+
+it("does not wait for a pause of a connection that has ended", () => {
+  const world = new World()
+  void world.write()
+  world.requests.refused(1, new LumenizeError("UNAVAILABLE", "later", { retryAfter: 50 }, true))
+  world.requests.lost(connectionLost())
+  world.requests.flush()
+  expect(world.types).toEqual(["delete", "delete"])
+})
+
+it("refuses a request that the server would not take, and goes on", async () => {
+  const world = new World()
+  world.refusal = new LumenizeError("INVALID_REQUEST", "too large")
+  const large = world.write()
+  await expect(large).rejects.toMatchObject({ message: "too large" })
+  expect(world.requests.writes.size).toBe(0)
+})
+
+it("sends what the caller said, whatever becomes of the object", () => {
+  const world = new World()
+  world.open = false
+  const event = { type: "findMany", collection: "tasks", query: { where: { at: new Date(0) } } } as const
+  const query: { where: { at: unknown } } = event.query
+  void world.requests.ask(event as unknown as Request, "read")
+  query.where.at = "changed"
+  world.open = true
+  world.requests.flush()
+  expect(world.sent[0]).toMatchObject({ query: { where: { at: "1970-01-01T00:00:00.000Z" } } })
+})
+
+it("rejects what no JSON can say, and forgets it", async () => {
+  const world = new World()
+  await expect(world.requests.ask({ type: "emit", event: { type: "x", n: 1n } }, "session")).rejects.toThrow(TypeError)
+  world.requests.flush()
+  expect(world.sent).toEqual([])
+})

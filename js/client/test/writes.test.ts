@@ -1,0 +1,92 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest"
+import type { Op } from "../src/overlay.js"
+import { Writes, type WriteRequest } from "../src/writes.js"
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+const update = (entity: string, version?: number): WriteRequest => ({
+  type: "update",
+  collection: "tasks",
+  entity,
+  changes: {},
+  ...(version !== undefined && { version }),
+})
+const op = (id: string): Op => ({ kind: "update", collection: "tasks", id, values: { n: 1 }, unset: [] })
+const written = (id: string, version: number): { data: { id: string }; version: number; conflicts: [] } => ({
+  data: { id },
+  version,
+  conflicts: [],
+})
+const ids = (writes: Writes): number[] => writes.ready().map(({ id }) => id)
+
+it("sends one write of an entity at a time, and others meanwhile", () => {
+  const writes = new Writes(() => {})
+  writes.add(1, update("a"), undefined)
+  writes.add(2, update("a"), undefined)
+  writes.add(3, update("b"), undefined)
+  expect(ids(writes)).toEqual([1, 3])
+  expect(ids(writes)).toEqual([])
+  writes.answered(1, written("a", 1))
+  expect(ids(writes)).toEqual([2])
+  expect(writes.size).toBe(2)
+})
+
+it("has no more than 64 writes under way", () => {
+  const writes = new Writes(() => {})
+  for (let id = 1; id <= 100; id += 1) writes.add(id, update(`t${id}`), undefined)
+  expect(ids(writes)).toHaveLength(64)
+})
+
+it("sends what a broken connection left unanswered again, before what waits, under the same name", () => {
+  const writes = new Writes(() => {})
+  writes.add(1, { ...update("a"), request: "r1" }, undefined)
+  writes.add(2, { ...update("a"), request: "r2" }, undefined)
+  writes.ready()
+  writes.lost()
+  writes.add(3, update("b"), undefined)
+  expect(writes.ready().map(({ request }) => request.request)).toEqual(["r1", undefined])
+})
+
+it("has seen the own write that came before", () => {
+  const writes = new Writes(() => {})
+  writes.add(1, update("a", 4), undefined)
+  writes.add(2, update("a", 4), undefined)
+  writes.add(3, update("a", 9), undefined)
+  writes.ready()
+  writes.answered(1, written("a", 5))
+  expect(writes.ready()[0]?.request).toMatchObject({ version: 5 })
+  writes.answered(2, written("a", 6))
+  expect(writes.ready()[0]?.request).toMatchObject({ version: 9 })
+})
+
+it("keeps the place of a write that was sent back", () => {
+  const writes = new Writes(() => {})
+  writes.add(1, update("a"), undefined)
+  writes.add(2, update("a"), undefined)
+  writes.ready()
+  writes.again(1)
+  expect(ids(writes)).toEqual([1])
+})
+
+it("shows a committed write until rows can have it", () => {
+  const changed: string[] = []
+  const writes = new Writes((collection) => changed.push(collection))
+  writes.add(1, update("a"), op("a"))
+  expect(writes.ops("tasks")).toEqual([op("a")])
+  expect(writes.ops("users")).toEqual([])
+  writes.answered(1, written("a", 2))
+  expect(writes.ops("tasks")).toEqual([{ ...op("a"), version: 2 }])
+  expect(writes.isPending("tasks", "a")).toBe(false)
+  vi.advanceTimersByTime(2000)
+  expect(writes.ops("tasks")).toEqual([])
+  expect(changed).toHaveLength(3)
+})
+
+it("shows a refused write no more", () => {
+  const writes = new Writes(() => {})
+  writes.add(1, update("a"), op("a"))
+  expect(writes.isPending("tasks", "a")).toBe(true)
+  writes.answered(1, null)
+  expect([writes.ops("tasks"), writes.size]).toEqual([[], 0])
+})
