@@ -40,11 +40,15 @@ export class Requests {
     private readonly maxWrites: number,
   ) {}
 
-  ask<T>(request: Request, kind: Kind): Promise<T> {
-    if (kind === "session" && !this.events.isOpen()) return Promise.reject(connectionLost("there is no connection"))
-    if (this.over !== null) return Promise.reject(this.over)
+  async ask<T>(request: Request, kind: Kind): Promise<T> {
+    if (kind === "session" && !this.events.isOpen()) throw connectionLost("there is no connection")
+    if (this.over !== null) throw this.over
+    const said = plain(request)
     return this.answer<T>((id) => {
-      this.asked.set(id, { request: plain(request), kind, sent: false })
+      this.asked.set(id, { request: said, kind, sent: kind === "session" })
+      // at once, and nothing else with it: a session begins with what it is to hear
+      if (kind === "session") this.send(id, said)
+      else this.flush()
     })
   }
 
@@ -56,17 +60,19 @@ export class Requests {
         new LumenizeError("RATE_LIMIT_EXCEEDED", `${limit} writes wait to be saved already`, { limit }, true),
       )
     }
-    const answer = this.answer<Written>((id) => this.writes.add(id, request, op))
+    const answer = this.answer<Written>((id) => {
+      this.writes.add(id, request, op)
+      this.flush()
+    })
     this.events.pending()
     return answer
   }
 
-  private answer<T>(add: (id: number) => void): Promise<T> {
+  private answer<T>(begin: (id: number) => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const id = this.next++
-      add(id)
       this.answers.set(id, { resolve: resolve as (result: unknown) => void, reject })
-      this.flush()
+      begin(id)
     })
   }
 

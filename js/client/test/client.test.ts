@@ -1,0 +1,325 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest"
+import { LumenizeClient } from "../src/index.js"
+import type { ClientOptions, Conflict, Data } from "../src/types.js"
+import { ScriptedSocket, settle } from "./scripted.js"
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.useRealTimers()
+})
+
+type Tasks = LumenizeClient<{ tasks: Data; users: Data }>
+
+function client(options: ClientOptions = {}): Tasks {
+  return new LumenizeClient<{ tasks: Data; users: Data }>({ WebSocket: ScriptedSocket.fresh(), ...options })
+}
+
+async function connected(options: ClientOptions = {}): Promise<Tasks> {
+  const made = client(options)
+  const connecting = made.connect()
+  await settle()
+  ScriptedSocket.last.welcome()
+  await connecting
+  return made
+}
+
+async function reconnect(): Promise<ScriptedSocket> {
+  ScriptedSocket.last.end()
+  await vi.advanceTimersByTimeAsync(1000)
+  ScriptedSocket.last.welcome()
+  await settle()
+  return ScriptedSocket.last
+}
+
+const written = (id: string, version = 1, conflicts: Conflict[] = [], data: Data = {}) => ({ data: { id, ...data }, version, conflicts })
+
+it.each([
+  [undefined, "ws://localhost:8000/realtime"],
+  ["https://collab.example.com", "wss://collab.example.com/realtime"],
+  ["http://host:1/base/", "ws://host:1/base/realtime"],
+  ["ws://host/realtime", "ws://host/realtime"],
+])("connects to %s at %s", async (url, expected) => {
+  client(url === undefined ? {} : { url }).connect().catch(() => {})
+  await settle()
+  expect(ScriptedSocket.last.url).toBe(expected)
+})
+
+it("has a collection for each name that is not its own, and is no promise", () => {
+  const made = client()
+  expect(made.tasks.name).toBe("tasks")
+  expect(made.tasks).toBe(made.collection("tasks"))
+  expect(made.documents).toBe(made.collection("documents"))
+  const odd = made as unknown as Record<string, unknown>
+  expect([odd["then"], odd["toJSON"], odd["$$typeof"], odd["__v_isRef"], odd["__v_raw"]]).toEqual(Array(5).fill(undefined))
+})
+
+it("names what it creates, and sends dates as texts", async () => {
+  const made = await connected()
+  const created = made.tasks.create({ title: "x", due: new Date(0) })
+  const [said] = ScriptedSocket.last.of("create")
+  expect(said).toMatchObject({ collection: "tasks", data: { title: "x", due: "1970-01-01T00:00:00.000Z" } })
+  expect(said?.["entity"]).toMatch(/^[0-9A-Za-z]{20}$/)
+  expect(said?.["request"]).toMatch(/^[0-9A-Za-z]{20}$/)
+  ScriptedSocket.last.reply(said?.id ?? 0, written("t1", 1, [], { title: "x" }))
+  expect(await created).toEqual({ id: "t1", title: "x" })
+})
+
+it("tells with an update which version it has seen last", async () => {
+  const made = await connected()
+  made.tasks.subscribe("*", () => {})
+  await settle()
+  ScriptedSocket.last.say({ type: "event", subs: [1], cursor: "c", event: { id: "t1", collection: "tasks", version: 7 } as never })
+  void made.tasks.update("t1", { a: 1 }, { onConflict: "reject", unset: ["b"] })
+  void made.tasks.update("t2", { a: 1 })
+  void made.tasks.update("t3", { a: 1 }, { version: 3 })
+  expect(ScriptedSocket.last.of("update")).toMatchObject([
+    { entity: "t1", changes: { a: 1 }, version: 7, onConflict: "reject", unset: ["b"] },
+    { entity: "t2" },
+    { entity: "t3", version: 3 },
+  ])
+  expect(ScriptedSocket.last.of("update")[1]).not.toHaveProperty("version")
+})
+
+it("does not count the conflicting version of a refused write as seen", async () => {
+  const made = await connected()
+  const first = made.tasks.update("t1", { a: 1 }, { version: 1, onConflict: "reject" })
+  ScriptedSocket.last.refuse(1, "CONFLICT", { version: 9 })
+  await expect(first).rejects.toMatchObject({ code: "CONFLICT", details: { version: 9 } })
+  void made.tasks.update("t1", { a: 1 })
+  expect(ScriptedSocket.last.of("update")[1]).not.toHaveProperty("version")
+})
+
+it("tells of conflicts that a write met", async () => {
+  const met: unknown[] = []
+  const made = await connected({ onConflict: (conflicts, where) => met.push([conflicts, where]) })
+  const conflict: Conflict = { field: "a", base: 0, theirs: 1, yours: 2, winner: "yours", userId: null, at: null }
+  const update = made.tasks.update("t1", { a: 2 })
+  ScriptedSocket.last.reply(1, written("t1", 3, [conflict]))
+  await update
+  expect(met).toEqual([[[conflict], { collection: "tasks", id: "t1" }]])
+})
+
+it("shows a write at once, and what it was when it is refused", async () => {
+  const made = await connected()
+  const shown: Data[][] = []
+  made.tasks.subscribe({ where: { done: false }, orderBy: { createdAt: "desc" } }, (rows) => shown.push(rows))
+  await settle()
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows: [{ id: "a", done: false, createdAt: "2024-01-01T00:00:00.000Z" }], versions: [1] })
+  const created = made.tasks.create({ id: "b", done: false })
+  expect(shown.at(-1)?.map((row) => row["id"] as string)).toEqual(["b", "a"])
+  expect(made.isPending("tasks", "b")).toBe(true)
+  ScriptedSocket.last.refuse(2, "VALIDATION_FAILED")
+  await expect(created).rejects.toMatchObject({ code: "VALIDATION_FAILED" })
+  expect(shown.at(-1)?.map((row) => row["id"] as string)).toEqual(["a"])
+})
+
+it("shows nothing that is not confirmed if it shall not", async () => {
+  const made = await connected({ optimistic: false })
+  const shown: Data[][] = []
+  made.tasks.subscribe({}, (rows) => shown.push(rows))
+  await settle()
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows: [], versions: [] })
+  void made.tasks.create({ id: "b" })
+  expect(shown).toEqual([[]])
+})
+
+it("keeps writes while there is no connection, and says so", async () => {
+  const made = client()
+  const counts: number[] = []
+  made.onPending((count) => counts.push(count))
+  void made.tasks.create({ id: "a" })
+  void made.tasks.delete("a")
+  const saved = made.saved()
+  expect(made.pending).toBe(2)
+  made.connect().catch(() => {})
+  await settle()
+  ScriptedSocket.last.welcome()
+  expect(ScriptedSocket.last.sent.map(({ type }) => type)).toEqual(["hello", "create"])
+  ScriptedSocket.last.reply(1, written("a"))
+  await settle()
+  expect(ScriptedSocket.last.sent.at(-1)?.type).toBe("delete")
+  ScriptedSocket.last.reply(2, written("a", 2))
+  await saved
+  expect(counts).toEqual([1, 2, 1, 0])
+})
+
+it("begins each session with channels, then subscriptions, presence, and what was not answered, each once", async () => {
+  const made = await connected()
+  void made.events.join("team")
+  void made.presence.join("d1", { cursor: 1 })
+  made.tasks.subscribe("*", () => {})
+  await settle()
+  for (const { id, type } of ScriptedSocket.last.sent) {
+    if (type === "subscribe") ScriptedSocket.last.reply(id, [{ sub: 1, cursor: "c" }])
+    else if (type !== "hello") ScriptedSocket.last.reply(id)
+  }
+  void made.presence.update("d1", { typing: true })
+  void made.tasks.update("t", { a: 1 })
+  const next = await reconnect()
+  expect(next.sent.map(({ type }) => type)).toEqual(["hello", "joinChannel", "subscribe", "joinPresence", "update"])
+  expect(next.of("joinPresence")).toMatchObject([{ state: { cursor: 1, typing: true } }])
+  void made.events.leave("team")
+  void made.presence.leave("d1")
+  expect((await reconnect()).sent.map(({ type }) => type)).toEqual(["hello", "subscribe", "update"])
+})
+
+it("does not join again what it was refused, or only updated", async () => {
+  const made = await connected()
+  const joined = made.presence.join("d1")
+  ScriptedSocket.last.refuse(1, "PERMISSION_DENIED")
+  await expect(joined).rejects.toMatchObject({ code: "PERMISSION_DENIED" })
+  void made.presence.update("d2", { a: 1 })
+  expect((await reconnect()).sent.map(({ type }) => type)).toEqual(["hello"])
+})
+
+it("keeps a join that was cut off, without an error", async () => {
+  const made = await connected()
+  const joined = made.events.join("team")
+  const next = await reconnect()
+  await joined
+  expect(next.of("joinChannel")).toHaveLength(1)
+})
+
+it("does not emit twice, or late", async () => {
+  const made = await connected()
+  const emitted = made.events.emit({ type: "x" })
+  const next = await reconnect()
+  await expect(emitted).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+  expect(next.of("emit")).toEqual([])
+  await made.disconnect()
+  await expect(made.events.emit({ type: "x" })).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+})
+
+it("makes no uncaught error of a signal that nobody awaits", async () => {
+  const uncaught = vi.fn()
+  process.on("unhandledRejection", uncaught)
+  const made = await connected()
+  void made.events.emit({ type: "x" })
+  void made.presence.join("d")
+  ScriptedSocket.last.refuse(1, "PERMISSION_DENIED")
+  ScriptedSocket.last.refuse(2, "PERMISSION_DENIED")
+  vi.useRealTimers()
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off("unhandledRejection", uncaught)
+  expect(uncaught).not.toHaveBeenCalled()
+})
+
+it("tells connections, and each error of one once", async () => {
+  const made = client()
+  const log: unknown[] = []
+  made.onConnect(() => log.push("connect"))
+  made.onReconnect(() => log.push("reconnect"))
+  made.onDisconnect((error) => log.push(["disconnect", error?.code ?? null]))
+  made.onError((error) => log.push(["error", error.type]))
+  made.connect().catch(() => {})
+  await settle()
+  ScriptedSocket.last.welcome()
+  await reconnect()
+  ScriptedSocket.last.say({ type: "failure", error: { code: "AUTHENTICATION_FAILED", message: "expired" } })
+  ScriptedSocket.last.end(4401)
+  await settle()
+  expect(log).toEqual([
+    "connect",
+    ["disconnect", "CONNECTION_LOST"],
+    ["error", "CONNECTION_LOST"],
+    "reconnect",
+    ["disconnect", "AUTHENTICATION_FAILED"],
+    ["error", "AUTHENTICATION_FAILED"],
+  ])
+})
+
+it("calls onReconnectFailed once the attempts are used up, not for an error that stays", async () => {
+  const onReconnectFailed = vi.fn()
+  const made = await connected({ websocket: { maxAttempts: 1, onReconnectFailed } })
+  ScriptedSocket.last.end(4403)
+  expect(onReconnectFailed).not.toHaveBeenCalled()
+  made.connect().catch(() => {})
+  await settle()
+  ScriptedSocket.last.end()
+  await vi.advanceTimersByTimeAsync(1000)
+  ScriptedSocket.last.end()
+  expect(onReconnectFailed).toHaveBeenCalledOnce()
+})
+
+it("leaves no read without an answer when nobody tries any more", async () => {
+  const made = await connected()
+  const read = made.tasks.findMany()
+  await made.disconnect()
+  await expect(read).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+  await expect(made.tasks.count()).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+})
+
+it("shows the next token before the last one ends", async () => {
+  const jwt = (exp: number): string => `h.${Buffer.from(JSON.stringify({ exp })).toString("base64url")}.s`
+  const now = Date.now() / 1000
+  const tokens = [jwt(now + 100), jwt(now + 5000)]
+  await connected({ userId: "u", websocket: { heartbeatInterval: 0 }, token: () => tokens.shift() ?? "none" })
+  await vi.advanceTimersByTimeAsync(69_000)
+  expect(ScriptedSocket.last.of("authenticate")).toEqual([])
+  await vi.advanceTimersByTimeAsync(2000)
+  expect(ScriptedSocket.last.of("authenticate")).toMatchObject([{ token: jwt(now + 5000), userId: "u" }])
+})
+
+it("keeps the credentials that it has when the next ones are refused", async () => {
+  const made = await connected({ token: "good" })
+  const shown = made.authenticate({ token: "bad" })
+  await settle()
+  ScriptedSocket.last.refuse(1, "AUTHENTICATION_FAILED")
+  await expect(shown).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" })
+  expect((await reconnect()).sent[0]).toMatchObject({ token: "good" })
+  const good = made.authenticate({ token: "better" })
+  await settle()
+  ScriptedSocket.last.reply(2)
+  await good
+  expect((await reconnect()).sent[0]).toMatchObject({ token: "better" })
+})
+
+it("makes a batch with one message, all or nothing", async () => {
+  const made = await connected()
+  const heard: unknown[] = []
+  const batch = made.createSubscriptionBatch()
+  batch.add("tasks", { where: {} }, (rows) => heard.push(rows)).add("users", "*", (event) => heard.push(event))
+  const executed = batch.execute()
+  await settle()
+  expect(ScriptedSocket.last.of("subscribe")).toHaveLength(1)
+  ScriptedSocket.last.reply(1, [{ sub: 1, cursor: "c" }, { sub: 2, cursor: "c" }])
+  const unsubscribe = await executed
+  unsubscribe()
+  expect(ScriptedSocket.last.of("unsubscribe").map(({ subs }) => subs)).toEqual([[1], [2]])
+  batch.add("tasks", "*", () => {}).add("users", "*", () => {}, { onError: () => {} })
+  const refused = batch.execute()
+  refused.catch(() => {})
+  await settle()
+  ScriptedSocket.last.reply(4, [{ sub: 3, cursor: "c" }, { sub: 4, error: { code: "PERMISSION_DENIED", message: "no" } }])
+  await expect(refused).rejects.toMatchObject({ code: "PERMISSION_DENIED" })
+  expect(ScriptedSocket.last.of("unsubscribe").at(-1)).toMatchObject({ subs: [3] })
+})
+
+it("keeps the schema that was read last", async () => {
+  const made = await connected()
+  expect(made.schema).toBeNull()
+  const read = made.refreshSchema()
+  ScriptedSocket.last.reply(1, { tasks: { version: 1 } })
+  expect(await read).toEqual({ tasks: { version: 1 } })
+  expect(made.schema).toEqual({ tasks: { version: 1 } })
+})
+
+it("passes each subscription's own options on", async () => {
+  const made = await connected()
+  made.tasks.subscribe("t1", () => {}, { fields: ["status"], includePermissions: true })
+  made.tasks.subscribe({ where: { at: { gte: new Date(0) } }, condition: () => true }, () => {}, { fields: ["id"], includePermissions: false })
+  made.presence.subscribe("d1", () => {})
+  made.analytics.subscribe("active_users", () => {})
+  made.system.subscribe("health", () => {})
+  made.events.subscribe("x", () => {})
+  await settle()
+  expect((ScriptedSocket.last.of("subscribe")[0]?.["subscriptions"] as { target: unknown }[]).map(({ target }) => target)).toEqual([
+    { kind: "entities", collection: "tasks", entity: "t1", fields: ["status"], includePermissions: true },
+    { kind: "rows", collection: "tasks", query: { where: { at: { gte: "1970-01-01T00:00:00.000Z" } } }, fields: ["id"] },
+    { kind: "presence", room: "d1" },
+    { kind: "analytics", metric: "active_users" },
+    { kind: "system", event: "health" },
+    { kind: "custom", event: "x" },
+  ])
+})

@@ -1,0 +1,270 @@
+import * as decoding from "lib0/decoding"
+import * as encoding from "lib0/encoding"
+import { afterEach, beforeEach, expect, it, vi } from "vitest"
+import { Awareness, encodeAwarenessUpdate } from "y-protocols/awareness"
+import { writeSyncStep1, writeSyncStep2, writeUpdate } from "y-protocols/sync"
+import * as Y from "yjs"
+import { openDocument, type OpenDocument } from "../src/documents.js"
+import type { LumenizeError } from "../src/errors.js"
+import { Listeners } from "../src/listeners.js"
+
+const SYNC = 0
+const AWARENESS = 1
+const AUTH = 2
+const CLOSE = 7
+const STATUS = 8
+
+/** The other side of one document. */
+class Server {
+  open = true
+  readonly doc = new Y.Doc()
+  readonly sent: { type: number; decoder: decoding.Decoder }[] = []
+  readonly frames = new Listeners<[Uint8Array]>()
+  readonly opened = new Listeners<[]>()
+  readonly closed = new Listeners<[]>()
+  readonly client: OpenDocument
+  ended = 0
+
+  constructor(readonly address = "documents/d") {
+    this.client = openDocument(
+      "documents/d",
+      address,
+      {
+        isOpen: () => this.open,
+        send: (frame) => {
+          const decoder = decoding.createDecoder(frame)
+          expect(decoding.readVarString(decoder)).toBe(address)
+          this.sent.push({ type: decoding.readVarUint(decoder), decoder })
+        },
+        onFrame: (listener) => this.frames.add(listener),
+        onOpen: (listener) => this.opened.add(listener),
+        onClose: (listener) => this.closed.add(listener),
+      },
+      () => (this.ended += 1),
+    )
+  }
+
+  say(type: number, write: (encoder: encoding.Encoder) => void, address = this.address): void {
+    const encoder = encoding.createEncoder()
+    encoding.writeVarString(encoder, address)
+    encoding.writeVarUint(encoder, type)
+    write(encoder)
+    this.frames.tell(encoding.toUint8Array(encoder))
+  }
+
+  let(scope: string): void {
+    this.say(AUTH, (encoder) => {
+      encoding.writeVarUint(encoder, 2)
+      encoding.writeVarString(encoder, scope)
+    })
+  }
+
+  ask(): void {
+    this.say(SYNC, (encoder) => writeSyncStep1(encoder, this.doc))
+  }
+
+  answer(): void {
+    this.say(SYNC, (encoder) => writeSyncStep2(encoder, this.doc))
+  }
+
+  confirm(saved = 1): void {
+    this.say(STATUS, (encoder) => encoding.writeVarUint(encoder, saved))
+  }
+
+  begin(): void {
+    this.let("read-write")
+    this.ask()
+    this.answer()
+    this.confirm()
+  }
+
+  cut(): void {
+    this.open = false
+    this.closed.tell()
+  }
+
+  back(): void {
+    this.open = true
+    this.opened.tell()
+  }
+
+  get types(): number[] {
+    return this.sent.splice(0).map(({ type }) => type)
+  }
+}
+
+let server: Server
+beforeEach(() => void (server = new Server()))
+afterEach(() => server.client.destroy())
+
+const type = (text: string): void => server.client.doc.getText("t").insert(0, text)
+
+it("shows its session's token, asks for the document, and says who is there", async () => {
+  expect(server.types).toEqual([AUTH, SYNC, AWARENESS])
+  server.doc.getText("t").insert(0, "there")
+  server.begin()
+  await server.client.synced
+  expect(server.client.doc.getText("t").toString()).toBe("there")
+  expect(server.types).toEqual([SYNC])
+})
+
+it("is saved once everything it sent is confirmed, and not before", async () => {
+  server.begin()
+  const states: string[] = []
+  server.client.onState((state) => states.push(state))
+  type("a")
+  type("b")
+  const saved = server.client.whenSaved()
+  server.confirm()
+  expect([server.client.saved, server.client.state]).toEqual([false, "saving"])
+  server.confirm()
+  await saved
+  expect([server.client.saved, states]).toEqual([true, ["saving", "saved"]])
+})
+
+it("is not saved by the confirmation of an answer while an edit is on its way", () => {
+  server.begin()
+  type("a")
+  server.ask() // the server lacks something
+  server.confirm()
+  expect(server.client.saved).toBe(false)
+  server.confirm()
+  expect(server.client.saved).toBe(true)
+})
+
+it("sends what was written before the server asks with the answer to its question, once", () => {
+  type("early")
+  expect(server.types).toEqual([AUTH, SYNC, AWARENESS])
+  server.let("read-write")
+  server.ask()
+  expect(server.types).toEqual([SYNC])
+  server.confirm()
+  expect(server.client.saved).toBe(true)
+})
+
+it("keeps edits while there is no connection, and sends them with the next one", () => {
+  server.begin()
+  type("a")
+  server.cut()
+  type("b")
+  expect(server.client.state).toBe("offline")
+  server.sent.length = 0
+  server.back()
+  expect([server.client.state, server.types]).toEqual(["saving", [AUTH, SYNC, AWARENESS]])
+  server.begin()
+  expect(server.client.state).toBe("saved")
+})
+
+it("says that it may only read", () => {
+  server.let("readonly")
+  type("a")
+  server.ask()
+  server.confirm(0)
+  expect([server.client.state, server.client.saved]).toEqual(["readonly", false])
+})
+
+it("tells an edit that was refused, and is not saved", async () => {
+  const errors: LumenizeError[] = []
+  server.begin()
+  type("a")
+  const saved = server.client.whenSaved()
+  server.client.onError((error) => errors.push(error))
+  server.confirm(0)
+  await expect(saved).rejects.toMatchObject({ code: "PERMISSION_DENIED" })
+  expect([errors.length, server.client.saved]).toEqual([1, false])
+})
+
+it("ends when it may not be opened, and does not come back", async () => {
+  const errors: LumenizeError[] = []
+  server.client.onError((error) => errors.push(error))
+  server.say(AUTH, (encoder) => {
+    encoding.writeVarUint(encoder, 1)
+    encoding.writeVarString(encoder, "permission-denied")
+  })
+  await expect(server.client.synced).rejects.toMatchObject({ code: "PERMISSION_DENIED", details: { document: "documents/d" } })
+  server.sent.length = 0
+  type("a")
+  server.cut()
+  server.back()
+  expect([errors.length, server.client.state, server.types, server.ended]).toEqual([1, "closed", [], 1])
+})
+
+it("ends when the server closes it", () => {
+  server.begin()
+  server.say(CLOSE, (encoder) => encoding.writeVarString(encoder, "rights"))
+  expect(server.client.state).toBe("closed")
+})
+
+it("answers a server that asks for the next token", () => {
+  server.begin()
+  server.sent.length = 0
+  server.say(AUTH, (encoder) => encoding.writeVarUint(encoder, 0))
+  expect(server.types).toEqual([AUTH])
+})
+
+it("does not listen to what is meant for another opening of it", () => {
+  server.say(CLOSE, (encoder) => encoding.writeVarString(encoder, "closed"), "documents/d\x009")
+  expect(server.client.state).not.toBe("closed")
+})
+
+it("raises its clock when the server asks for that, and says nothing about others", () => {
+  server.begin()
+  server.sent.length = 0
+  const { awareness, doc } = server.client
+  const clock = awareness.meta.get(doc.clientID)?.clock ?? 0
+  server.say(AWARENESS, (encoder) => {
+    const inner = encoding.createEncoder()
+    encoding.writeVarUint(inner, 1)
+    encoding.writeVarUint(inner, doc.clientID)
+    encoding.writeVarUint(inner, clock + 1)
+    encoding.writeVarString(inner, "null")
+    encoding.writeVarUint8Array(encoder, encoding.toUint8Array(inner))
+  })
+  expect(server.types).toEqual([AWARENESS])
+  expect(awareness.meta.get(doc.clientID)?.clock).toBeGreaterThan(clock + 1)
+  other(server, "ada")
+  expect(server.types).toEqual([])
+})
+
+function other(to: Server, name: string): void {
+  const awareness = new Awareness(new Y.Doc({ guid: "x" }))
+  awareness.clientID = 7
+  for (const state of [{}, { name }]) awareness.setLocalState(state)
+  to.say(AWARENESS, (encoder) => encoding.writeVarUint8Array(encoder, encodeAwarenessUpdate(awareness, [7])))
+  awareness.destroy()
+}
+
+it("forgets the others with the connection, and sees them at once after it, whatever their clock", () => {
+  server.begin()
+  other(server, "ada")
+  expect(server.client.awareness.getStates().get(7)).toEqual({ name: "ada" })
+  server.cut()
+  expect(server.client.awareness.getStates().has(7)).toBe(false)
+  server.back()
+  other(server, "ada")
+  expect(server.client.awareness.getStates().get(7)).toEqual({ name: "ada" })
+})
+
+it("does not send edits of others back", () => {
+  server.begin()
+  server.sent.length = 0
+  server.doc.on("update", (update: Uint8Array) => server.say(SYNC, (encoder) => writeUpdate(encoder, update)))
+  server.doc.getText("t").insert(0, "theirs")
+  expect([server.client.doc.getText("t").toString(), server.types, server.client.saved]).toEqual(["theirs", [], true])
+})
+
+it("says goodbye once when it is destroyed", async () => {
+  server.sent.length = 0
+  server.client.destroy()
+  server.client.destroy()
+  expect([server.types, server.client.state, server.ended]).toEqual([[AWARENESS, CLOSE], "closed", 1])
+  await expect(server.client.synced).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+  type("after")
+  await expect(server.client.whenSaved()).resolves.toBeUndefined()
+})
+
+it("does not keep Node alive", () => {
+  const { _checkInterval: timer } = server.client.awareness as unknown as { _checkInterval: NodeJS.Timeout }
+  expect(timer.hasRef()).toBe(false)
+  vi.restoreAllMocks()
+})
