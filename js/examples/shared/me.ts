@@ -1,0 +1,61 @@
+/** Who I am in this window. */
+
+export interface Me {
+  /** One per window, so that two windows of one browser are two people. */
+  window: string
+  name: string
+  /** Six hexadecimal digits: what every editor binding understands. */
+  color: string
+}
+
+const COLOURS = ["#5b4be0", "#c94a22", "#0b7d5c", "#c2288f", "#1a6bc7", "#8f5a00", "#8a3fc4", "#c4314b", "#3f6b1f", "#00707f", "#a33f6b"]
+const QUALITIES = ["Swift", "Calm", "Bright", "Clever", "Gentle", "Merry", "Bold", "Quiet", "Lucky", "Sunny"]
+const ANIMALS = ["Otter", "Heron", "Fox", "Lynx", "Wren", "Badger", "Hare", "Falcon", "Seal", "Robin"]
+const NAME_KEY = "collab.name"
+
+const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T
+
+/** A colour that is always the same for the same name. */
+export function colourOf(name: string): string {
+  let sum = 0
+  for (const character of name) sum = (sum * 33 + (character.codePointAt(0) ?? 0)) % 9973
+  return COLOURS[sum % COLOURS.length] as string
+}
+
+/** This window's person. The name survives a reload; a second window gets its own. */
+export function myself(): Me {
+  const name = sessionStorage.getItem(NAME_KEY) ?? `${any(QUALITIES)} ${any(ANIMALS)}`
+  sessionStorage.setItem(NAME_KEY, name)
+  return { window: crypto.getRandomValues(new Uint32Array(2)).join("-"), name, color: colourOf(name) }
+}
+
+export function renamed(me: Me, name: string): Me {
+  sessionStorage.setItem(NAME_KEY, name)
+  return { ...me, name, color: colourOf(name) }
+}
+
+export function initials(name: string): string {
+  const words = name.trim().split(/\s+/)
+  const letters = words.length > 1 ? [words[0], words.at(-1)] : [words[0]]
+  return letters.map((word) => [...(word ?? "")][0] ?? "").join("").toUpperCase() || "?"
+}
+
+/** Somebody in a room, as these pages say it: each of a person's windows is one. */
+export interface Somebody extends Me {
+  [member: string]: unknown
+}
+
+/** The windows in a room; mine first, the others by name. What does not look like one of ours is left out. */
+export function readPeople(people: readonly { states: readonly Record<string, unknown>[] }[], me: Me): Somebody[] {
+  const found = new Map<string, Somebody>()
+  for (const { states } of people) {
+    for (const state of states) {
+      const { window, name, color } = state
+      if (typeof window !== "string" || typeof name !== "string" || typeof color !== "string") continue
+      if (/^#[0-9a-f]{6}$/i.test(color)) found.set(window, { ...state, window, name, color })
+    }
+  }
+  return [...found.values()].sort(
+    (a, b) => Number(b.window === me.window) - Number(a.window === me.window) || a.name.localeCompare(b.name),
+  )
+}
