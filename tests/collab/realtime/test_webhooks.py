@@ -160,6 +160,7 @@ async def test_h6_what_happens_while_the_server_is_away_is_sent_when_it_is_back(
             async with sending(record, hook(receiver)):
                 await record.happens("t1", "t2")
                 await receiver.until("t1/1", "t2/1")
+                await saved(record, 2)
             await record.happens("t1", "t2", "t1")
         async with recorded(tmp_path) as record, sending(record, hook(receiver)):
             await receiver.until("t1/2", "t2/2", "t1/3")
