@@ -311,14 +311,17 @@ class Setup:
         _mark("js-packages", inputs)
 
     def demo_page(self) -> None:
-        """The demo page, built into the Python package that serves it."""
+        """The demo page and the examples beside it, built into the Python package that serves them."""
         js = ROOT / "js"
-        sources = [path for path in (js / "demo").rglob("*") if "node_modules" not in path.parts]
+        folders = [js / "demo", js / "examples", *(js / name / "src" for name in JS_PACKAGES)]
+        sources = [path for folder in folders for path in folder.rglob("*") if "node_modules" not in path.parts]
         inputs = _digest([*js.glob("*.json"), *sources])
-        built = ROOT / "collab" / "server" / "demo" / "index.html"
-        if built.exists() and _done("demo-page", inputs):
+        built = ROOT / "collab" / "server" / "demo"
+        if all((built / name).exists() for name in ("index.html", "examples")) and _done("demo-page", inputs):
             return
-        self.progress.run("demo page", [*_npm(), "run", "build", "-w", "demo"], cwd=js, env=_node_environment())
+        # the demo first: its build empties the folder
+        command = [*_npm(), "run", "--silent", "build", "--workspace=demo", "--workspace=examples"]
+        self.progress.run("demo page and examples", command, cwd=js, env=_node_environment())
         _mark("demo-page", inputs)
 
     def browser(self) -> None:
