@@ -90,6 +90,9 @@ def _person(key: str, group: list[State]) -> Person:
 def _name(state: State) -> str | None:
     if state.user is not None and state.user.name is not None:
         return state.user.name
-    said = state.value.get("user")
-    word = said.get("name") if isinstance(said, dict) else None
-    return word if isinstance(word, str) else None
+    # editors write it inside `user`, applications beside their cursor
+    for said in (state.value.get("user"), state.value):
+        word = said.get("name") if isinstance(said, dict) else None
+        if isinstance(word, str):
+            return word
+    return None

@@ -38,11 +38,19 @@ def test_who_nobody_verified_is_counted_by_client_with_the_name_they_say() -> No
     say(room, 1, None, {"user": {"name": "Ada"}})
     say(room, 2, User(None, None), {"user": {"name": "Ada", "id": "ada"}})
     say(room, 3, None, {"user": "Ada"})
+    say(room, 4, None, {"name": "Ada", "cursor": 5})
+    say(room, 5, None, {"name": "Al", "user": {"name": "Alan"}})
+    say(room, 6, User("ada", "Ada"), {"name": "Bob"})
+    say(room, 7, None, {"name": 7})
     people = roster(room.states).people
     assert [(person.key, person.id, person.name) for person in people] == [
         ("client:1", None, "Ada"),
         ("client:2", None, "Ada"),
         ("client:3", None, None),
+        ("client:4", None, "Ada"),
+        ("client:5", None, "Alan"),
+        ("user:ada", "ada", "Ada"),
+        ("client:7", None, None),
     ]
 
 
