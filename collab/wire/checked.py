@@ -72,11 +72,14 @@ class Checked:
         """Whoever takes part in a small update takes the short cut next time."""
         if len(self.structs) + len(self.deletes) > _FEW:
             return
+        clients = {client for client, _, _ in self.deletes}
         for client, _, _, _, origin, right, *_ in self.structs:
-            for known in (client, origin and origin[0], right and right[0]):
-                if known is not None:
-                    history.remember(known)
-        for client, _, _ in self.deletes:
+            clients.add(client)
+            if origin is not None:
+                clients.add(origin[0])
+            if right is not None:
+                clients.add(right[0])
+        for client in clients:
             history.remember(client)
 
 

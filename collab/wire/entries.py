@@ -80,6 +80,14 @@ class Entries:
         run = self._heads[slot]
         return self._clients[self._client[run]], self._clock[run] + self._length[run] - 1
 
+    def slot_of_head(self, client: int, clock: int) -> int:
+        """The slot whose newest element this is; -1 if it is none."""
+        run = self._find(client, clock)
+        if not run or self._clock[run] + self._length[run] - 1 != clock:
+            return -1
+        slot = self._slot[run]
+        return slot if self._heads[slot] == run else -1
+
     def is_head(self, slot: int, element: Id) -> bool:
         """Whether ``element`` is the newest of an entry."""
         return self.head(slot) == element
@@ -109,11 +117,7 @@ class Entries:
             before = self._find(*origin)
             at_end = self._clock[before] + self._length[before] - 1 == origin[1]
             if before == head and at_end:
-                if client == origin[0] and clock == origin[1] + 1:
-                    self._length[head] += length
-                else:
-                    run = self._append(slot, client, clock, length, on=True)
-                    self._next[head] = self._heads[slot] = run
+                self.replace_head(slot, client, clock, length)
                 return True
             rival = 0 if not self._on[before] else self._next[before] if at_end else before
         if rival and self._clients[self._client[rival]] < client:
@@ -127,6 +131,14 @@ class Entries:
         else:
             self._append(slot, client, clock, length, on=False)
         return False
+
+    def replace_head(self, slot: int, client: int, clock: int, length: int = 1) -> None:
+        """Add elements of which the first replaced the head and each other one its predecessor."""
+        head = self._heads[slot]
+        if self.head(slot) == (client, clock - 1):
+            self._length[head] += length
+        else:
+            self._next[head] = self._heads[slot] = self._append(slot, client, clock, length, on=True)
 
     def _find(self, client: int, clock: int) -> int:
         found = self._where.get(client)

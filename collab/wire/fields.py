@@ -16,7 +16,7 @@ from collab.wire.checked import Checked
 from collab.wire.edit import encode_child, encode_fields
 from collab.wire.entries import Entries, EntriesDump
 from collab.wire.history import KEYED, TYPE_SHIFT, History
-from collab.wire.structs import ANY, BINARY, DELETED, TYPE, Id, Struct
+from collab.wire.structs import ANY, BINARY, DELETED, STRING, TYPE, Delete, Id, Struct
 from collab.wire.values import read_any
 from presence.lib0 import read_bytes, read_string
 
@@ -36,6 +36,7 @@ NESTED: Final = Nested.NESTED
 """Instead of a value: a shared type, which is read from the document."""
 
 _MAP = 1
+_VALUES = (ANY, BINARY, STRING)
 _Ranges: TypeAlias = Mapping[int, tuple[list[int], list[int]]]
 
 
@@ -103,11 +104,6 @@ class Fields:
             if checked.place >> TYPE_SHIFT not in types and _deletes_content(history, checked, types):
                 checked.content = True
                 return ()
-            write = self._replacement(checked, live=live)
-            if write is not None:
-                return (write,)
-            runs: _Ranges = {client: ([clock], [checked.place]) for client, clock in checked.before.items()}
-            deletions: _Ranges = {client: ([clock], [clock + length]) for client, clock, length in checked.deletes}
             notable = [(struct, checked.place, struct[1]) for struct in checked.structs]
         else:
             if self._awaited:
@@ -115,7 +111,15 @@ class Fields:
             if not types:
                 checked.content = True
                 return ()
-            runs, deletions, notable = stage.runs, stage.deletions, stage.notable
+            notable = stage.notable
+        replacements = self._replacements(checked, notable, live=live)
+        if replacements:
+            return replacements
+        if stage is None:
+            runs: _Ranges = {client: ([clock], [checked.place]) for client, clock in checked.before.items()}
+            deletions: _Ranges = {client: ([clock], [clock + length]) for client, clock, length in checked.deletes}
+        else:
+            runs, deletions = stage.runs, stage.deletions
         news = _News(checked, deletions, live=live and len(checked.structs) + len(checked.deletes) <= _FEW)
         for struct, place, first in notable:
             self._add(history, struct, place, first, news)
@@ -133,25 +137,46 @@ class Fields:
             writes += self._inside(history, runs, deletions, news)
         return writes
 
-    def _replacement(self, checked: Checked, *, live: bool) -> Write | None:
-        """The short cut for one new value in the place of the newest; ``None``, and nothing done, for all else."""
-        if not checked.before:
+    def _replacements(
+        self, checked: Checked, notable: Sequence[tuple[Struct, int, int]], *, live: bool
+    ) -> list[Write] | None:
+        """The short cut for values in one map, each in the place of the newest; ``None``, and nothing done, for others.
+
+        That is what applications and editors write nearly always, and the general way takes three times as long.
+        """
+        deletes = checked.deletes
+        if not 0 < len(notable) == len(checked.structs) <= _FEW - len(deletes):
             return None
-        client, clock, _, ref, origin, *_, start, _ = struct = checked.structs[0]
-        type_ = self.types.get(checked.place >> TYPE_SHIFT)
-        if type_ is None or not type_.fields or origin is None or not checked.place & KEYED:
+        place = notable[0][1]
+        type_ = self.types.get(place >> TYPE_SHIFT)
+        if type_ is None or not type_.fields or not place & KEYED:
             return None
         entries = self._entries
-        slot = entries.slot_at(*origin)
-        deletes = checked.deletes
-        if entries.head(slot) != origin or (deletes and deletes[0] != (*origin, 1)):
+        replaced: dict[Id, int] = {}  # to its slot
+        for struct, its_place, first in notable:
+            _, clock, length, ref, origin, *_ = struct
+            if origin is None or its_place != place or ref not in _VALUES or length != 1 or first != clock:
+                return None
+            slot = entries.slot_of_head(*origin)
+            if slot < 0:
+                return None
+            replaced[origin] = slot
+        if len(replaced) != len(notable) or (deletes and not _are_same(deletes, replaced)):
             return None
         alive = type_.item is None or self._is_alive(type_)
-        seen = alive and not (live and deletes and entries.deleted[slot])
-        entries.add(slot, client, clock, 1, origin)
-        entries.deleted[slot] = False
-        value = read_any(checked.update, start + 1)[0] if ref == ANY else _value(checked.update, struct)
-        return self._write(slot, "set", value, head=alive, seen=seen, client=client)
+        writes = []
+        for (struct, _, _), slot in zip(notable, replaced.values(), strict=True):
+            client, clock, _, ref, _, _, _, _, start, _ = struct
+            seen = alive and not (live and deletes and entries.deleted[slot])
+            entries.replace_head(slot, client, clock)
+            entries.deleted[slot] = False
+            value = read_any(checked.update, start + 1)[0] if ref == ANY else _value(checked.update, struct)
+            key = entries.keys[slot]
+            if type_.child is None and type_.root in self.mapped:
+                writes.append(Write(type_.root, key, None, "set", value, alive, seen, client))
+            else:
+                writes.append(Write(type_.root, type_.child, key, "set", value, alive, seen, client))
+        return writes
 
     def _find_roots(self, history: History) -> None:
         for name in [name for name in self._awaited if name in history.roots]:
@@ -343,6 +368,19 @@ def _deletes_content(history: History, checked: Checked, types: Mapping[int, _Ty
         if places[i - 1] >> TYPE_SHIFT in types or (i < len(starts) and starts[i] < clock + length):
             return False
     return True
+
+
+def _are_same(deletes: Sequence[Delete], elements: Collection[Id]) -> bool:
+    """Whether just these elements are deleted."""
+    left = len(elements)
+    for client, clock, length in deletes:
+        left -= length
+        if left < 0:
+            return False
+        for n in range(clock, clock + length):
+            if (client, n) not in elements:
+                return False
+    return not left
 
 
 def _has_content(history: History, runs: _Ranges, deletions: _Ranges, types: Mapping[int, _Type]) -> bool:

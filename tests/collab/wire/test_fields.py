@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, merge_updates
 
 from collab.errors import InvalidRequest
-from collab.wire.fields import NESTED, Write, encode_child, encode_fields
+from collab.wire.fields import NESTED, Fields, Write, encode_child, encode_fields
 from collab.wire.plain import plain
-from collab.wire.update import Gate
+from collab.wire.update import Gap, Gate
 from tests.fuzz.encode import ANY, BINARY, DELETED, STRING, TYPE, block, frame, item, uint
 
 CLIENTS = (3_000_000_000, 7, 2**53 - 1, 70_000)
@@ -246,6 +246,10 @@ def _edit(me: Replica, what: int) -> None:
                 target[key] = what
         case 9 if what % 5 == 0:
             me.tasks[child] = what
+        case 9 | 10:
+            with me.doc.transaction():
+                for n, each in enumerate("ab"):
+                    target[each] = what + n
         case _:
             kinds = (what, -what, what / 7, 2.0**40, "é😀", None, True, False, [what, {"k": []}], b"\x00\xff", "")
             target[key] = kinds[what // 11 % len(kinds)]
@@ -289,6 +293,39 @@ def test_the_reported_writes_make_the_same_fields_as_the_document_has(
     assert anew.heads("tasks") == gate.heads("tasks")
     for child in server.tasks.keys():  # noqa: SIM118
         assert anew.heads("tasks", child) == gate.heads("tasks", child)
+
+
+class TheLongWay(Fields):
+    """Takes no short cut."""
+
+    def _replacements(self, *arguments: Any, **options: Any) -> None:
+        return None
+
+
+@settings(max_examples=200, deadline=None)
+@given(STEPS, st.booleans())
+def test_the_short_cut_tells_what_the_long_way_tells(steps: list[tuple[int, int, int]], live: bool) -> None:
+    server, clients = Replica(1), [Replica(client) for client in CLIENTS]
+    short, long = Gate(["tasks"]), Gate(["tasks"])
+    long._fields = TheLongWay(["tasks"])
+    for kind, who, what in steps:
+        me = clients[who]
+        if kind < 6:
+            _edit(me, what)
+            update = me.edited() if me.made else me.doc.get_update(server.doc.get_state())
+        elif kind < 8:
+            update = me.doc.get_update(server.doc.get_state())
+        else:
+            me.apply(server.doc.get_update(me.doc.get_state()))
+            continue
+        try:
+            checked, again = short.check(update), long.check(update)
+        except Gap:
+            continue
+        server.apply(update)
+        assert list(short.commit(checked, live=live)) == list(long.commit(again, live=live))
+        assert checked.content == again.content
+        assert short.index() == long.index()
 
 
 @settings(max_examples=150, deadline=None)
