@@ -217,9 +217,10 @@ def _announcer(settings: Settings) -> Callable[[Sequence[tuple[str, int]]], None
         for host, port in addresses:
             click.echo(f"Listening on http://{_in_url(host)}:{port}")
         host, port = addresses[0]
-        where = f"ws://{_in_url(host)}:{port}"
-        click.echo(f"  y-websocket  {where}/rooms")
-        click.echo(f"  Hocuspocus   {where}/hocuspocus")
+        where = f"{_in_url(host)}:{port}"
+        click.echo(f"  y-websocket  ws://{where}/rooms")
+        click.echo(f"  Hocuspocus   ws://{where}/hocuspocus")
+        click.echo(f"  application  ws://{where}/realtime, http://{where}/api/v1")
         click.echo(f"  data         {Path(settings.data).absolute()}")
         if settings.is_open:
             click.echo("  access       open: whoever reaches this address may read and write everything")

@@ -77,8 +77,9 @@ def test_serve_says_where_it_is_and_that_it_is_open_and_stops_in_good_order(tmp_
         port = address[2]
         assert lines[1].split() == ["y-websocket", f"ws://127.0.0.1:{port}/rooms"]
         assert lines[2].split() == ["Hocuspocus", f"ws://127.0.0.1:{port}/hocuspocus"]
-        assert lines[3].split() == ["data", str(tmp_path / "data")]
-        assert "open" in lines[4]
+        assert lines[3].split() == ["application", f"ws://127.0.0.1:{port}/realtime,", f"{address[1]}/api/v1"]
+        assert lines[4].split() == ["data", str(tmp_path / "data")]
+        assert "open" in lines[5]
         assert httpx.get(f"{address[1]}/readyz").text == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
@@ -96,7 +97,7 @@ def test_serve_without_credentials_answers_to_names_of_this_machine_only(tmp_pat
 def test_serve_with_credentials_asks_for_them_and_may_be_reached_from_outside(tmp_path: Path) -> None:
     with serving(tmp_path, "serve", "--host", "0.0.0.0", COLLAB_JWT_SECRET=SECRET) as (_, lines):
         assert lines[0].startswith("Listening on http://0.0.0.0:")
-        assert lines[4].split() == ["access", "by", "credential"]
+        assert lines[5].split() == ["access", "by", "credential"]
         url = "http://127.0.0.1:" + lines[0].rpartition(":")[2] + "/rooms/a"
         assert httpx.get(url).status_code == 401
         token = run("token", "--user", "ada", COLLAB_JWT_SECRET=SECRET).output.strip()
@@ -154,7 +155,7 @@ def test_demo_serves_its_page_at_the_root(tmp_path: Path) -> None:
         assert run("demo").exit_code == 1
         return
     with serving(tmp_path, "demo") as (_, lines):
-        assert lines[3].split() == ["data", str(tmp_path / "data" / "demo")]
+        assert lines[4].split() == ["data", str(tmp_path / "data" / "demo")]
         page = httpx.get(lines[0].split()[-1])
         assert "<html" in page.text
 
