@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collab.entities import recorder as recorders
 from collab.entities.entity import Entity, Intent, Op
 from collab.entities.recorder import Recorder, pause_after
 from collab.errors import Unavailable
@@ -243,7 +244,9 @@ async def test_more_rows_than_one_commit_takes_are_committed_in_several() -> Non
 
 
 @settings(max_examples=40, deadline=None)  # a refused commit waits before it is tried again
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["append", "yield", "flush", "fail"])), max_size=40))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["append", "write", "yield", "flush", "fail"])), max_size=40)
+)
 def test_any_order_of_events_commits_each_update_once_and_in_order(steps: list[tuple[int, str]]) -> None:
     async def scenario() -> None:
         storage = Gated()
@@ -251,13 +254,19 @@ def test_any_order_of_events_commits_each_update_once_and_in_order(steps: list[t
         keys = [RoomKey("p", "c", str(number)) for number in range(4)]
         appended: dict[RoomKey, list[bytes]] = {key: [] for key in keys}
         seqs: dict[RoomKey, list[int | None]] = {key: [] for key in keys}
+        entities = {key: Entity(key) for key in keys}
+        versions: dict[RoomKey, list[int]] = {key: [] for key in keys}
         async with running(recorder):
             for room, step in steps:
                 key = keys[room]
                 match step:
-                    case "append":
+                    case "append" | "write":
                         update = len(appended[key]).to_bytes(2, "big")
-                        recorder.append(entry(update, key), seqs[key].append)
+                        ops = []
+                        if step == "write":
+                            intent = Intent("session", lambda told, key=key: versions[key].append(told.version))  # type: ignore[misc]
+                            ops.append(Op("write", entities[key], "ann", 1.0, {"n": len(appended[key])}, intent=intent))
+                        recorder.append(entry(update, key), seqs[key].append, ops)
                         appended[key].append(update)
                     case "yield":
                         await asyncio.sleep(0)
@@ -268,6 +277,8 @@ def test_any_order_of_events_commits_each_update_once_and_in_order(steps: list[t
         for key in keys:
             assert updates(await storage.load(key)) == appended[key]
             assert seqs[key] == list(range(1, len(appended[key]) + 1))
+            assert versions[key] == sorted(versions[key])
+            assert len(versions[key]) == steps.count((keys.index(key), "write"))
 
     asyncio.run(scenario())
 
@@ -276,6 +287,31 @@ def test_pauses_grow_with_what_a_commit_costs_within_bounds() -> None:
     assert pause_after(0.0) == pause_after(0.0001) == 0.005
     assert pause_after(0.001) == pytest.approx(0.025)
     assert pause_after(3.0) == 0.050
+    assert pause_after(0.001, awaited=True) == pytest.approx(0.001)
+    assert pause_after(3.0, awaited=True) == 0.050
+
+
+async def test_who_waits_for_an_answer_does_not_wait_for_more_to_be_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorders, "pause_after", lambda seconds, *, awaited=False: 0.0 if awaited else 3600.0)
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000)
+    answered: list[int] = []
+    written = Op("write", Entity(KEY), "ann", 1.0, {}, intent=Intent("session", lambda told: answered.append(1)))
+    async with running(recorder):
+        recorder.append(entry(b"1"), ignore)
+        await until(lambda: len(storage.batches) == 1)
+        recorder.append(entry(b"2"), ignore)
+        recorder.append(entry(b"3"), ignore, [written])
+        await until(lambda: answered == [1])
+        assert storage.batches == [[b"1"], [b"2", b"3"]]
+        recorder.append(entry(b"4"), ignore)
+        storage.gate.clear()
+        recorder.append(entry(b"5"), ignore, [written])
+        await until(lambda: storage.running == 1)
+        recorder.append(entry(b"6"), ignore, [written])  # while a commit is under way
+        storage.gate.set()
+        await until(lambda: answered == [1, 1, 1])
+    assert storage.batches[2:] == [[b"4", b"5"], [b"6"]]
 
 
 async def test_with_sqlite_everything_taken_before_a_cancellation_is_on_the_disk(tmp_path: Path) -> None:
