@@ -18,12 +18,15 @@ class _Job:
     lane: Hashable | None
     size: int
     finish: bool
+    waits: int = 0
+    """In how many lanes."""
 
 
 class Jobs:
     """Runs at most ``at_once`` of them; ``waiting`` more, of ``waiting_bytes`` together, may wait.
 
-    Those of one lane run one after the other, in the order in which they came. Work does not raise.
+    Those of one lane run one after the other, in the order in which they came. What comes ``after`` a lane begins when
+    all that was in it then has ended. Work does not raise.
     """
 
     def __init__(self, at_once: int = 16, waiting: int = 1000, waiting_bytes: int = 16 * 1024 * 1024) -> None:
@@ -42,7 +45,14 @@ class Jobs:
         return len(self._running) + self._waiting
 
     def add(
-        self, work: Work, *, lane: Hashable | None = None, size: int = 0, finish: bool = False, own: bool = False
+        self,
+        work: Work,
+        *,
+        lane: Hashable | None = None,
+        after: Hashable | None = None,
+        size: int = 0,
+        finish: bool = False,
+        own: bool = False,
     ) -> None:
         """Run ``work`` when its time has come. ``finish``: once begun, let it end even after :meth:`stop`.
 
@@ -54,14 +64,16 @@ class Jobs:
         job = _Job(work, lane, size, finish)
         self._waiting += 1
         self._bytes += size
-        queue = None if lane is None else self._lanes.get(lane)
-        if queue is not None:
-            queue.append(job)
-            return
+        for name in {lane, after} - {None}:
+            queue = self._lanes.get(name)
+            if queue is not None:
+                queue.append(job)
+                job.waits += 1
         if lane is not None:
-            self._lanes[lane] = deque()
-        self._ready.append(job)
-        self._start()
+            self._lanes.setdefault(lane, deque())
+        if not job.waits:
+            self._ready.append(job)
+            self._start()
 
     def pause(self, paused: bool) -> None:
         """Begin nothing, or go on."""
@@ -91,9 +103,16 @@ class Jobs:
         job = self._running.pop(task)
         if not task.cancelled():
             task.exception()
-        queue = self._lanes.get(job.lane)
-        if queue:
-            self._ready.append(queue.popleft())
-        elif queue is not None:
-            del self._lanes[job.lane]
+        self._pass(job.lane)
         self._start()
+
+    def _pass(self, lane: Hashable | None) -> None:
+        queue = self._lanes.get(lane)
+        while queue:
+            job = queue.popleft()
+            job.waits -= 1
+            if not job.waits:
+                self._ready.append(job)
+            if job.lane == lane:
+                return  # its turn, from now on
+        self._lanes.pop(lane, None)

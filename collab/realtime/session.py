@@ -242,9 +242,10 @@ class RealtimeSession:
 
     def _ask(self, message: Asked, size: int) -> None:
         try:
-            self._jobs.add(
-                lambda: self._answer(message), lane=lane_of(message), size=size, finish=isinstance(message, Writes)
-            )
+            write = isinstance(message, Writes)
+            # what is subscribed to before a write is told of it
+            after = SUBSCRIPTIONS if write else None
+            self._jobs.add(lambda: self._answer(message), lane=lane_of(message), after=after, size=size, finish=write)
         except RateLimitExceeded as error:
             error.details["retryAfter"] = 1.0
             self._fail(message.id, error)

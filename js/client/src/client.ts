@@ -102,7 +102,7 @@ export class Client {
       more: SubscribeOptions = {},
     ): Unsubscribe => core.subscriptions.add(new NoticeSubscription(target, more, callback)).unsubscribe
     this.events = {
-      emit: (event) => quiet(core.requests.ask({ type: "emit", event }, "session")),
+      emit: (event) => quiet(core.ask({ type: "emit", event }, "session")),
       subscribe: (event, callback, more) => notice({ kind: "custom", event }, callback, more),
       join: (channel) => quiet(core.join(channel)),
       leave: (channel) => quiet(core.leave(channel)),
@@ -209,7 +209,7 @@ export class Client {
 
   /** The declared collections: their JSON Schema, content and version. Cached until this is called again. */
   async refreshSchema(): Promise<Data> {
-    return (this.latestSchema = await this.core.requests.ask<Data>({ type: "schema" }, "read"))
+    return (this.latestSchema = await this.core.ask<Data>({ type: "schema" }, "read"))
   }
 
   /** What `refreshSchema` gave last. */

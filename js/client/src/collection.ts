@@ -85,7 +85,7 @@ export class Collection<T extends Data = Data> {
   /** One entity. Rejects with `NOT_FOUND`. */
   async findById(id: string, options: FindOptions = {}): Promise<Entity<T> & { content?: Data; permissions?: Permissions }> {
     const { at, ...rest } = options
-    const found = await this.core.requests.ask<{
+    const found = await this.core.ask<{
       data: Entity<T>
       version: number
       content?: Data
@@ -110,7 +110,7 @@ export class Collection<T extends Data = Data> {
     query: Query = {},
     options: Pick<SubscribeOptions, "fields" | "includePermissions"> = {},
   ): Promise<Rows<T>> {
-    const found = await this.core.requests.ask<{
+    const found = await this.core.ask<{
       rows: Entity<T>[]
       versions: number[]
       next?: string
@@ -124,12 +124,12 @@ export class Collection<T extends Data = Data> {
   }
 
   count(query: Query = {}): Promise<number> {
-    return this.core.requests.ask({ type: "count", collection: this.name, query }, "read")
+    return this.core.ask({ type: "count", collection: this.name, query }, "read")
   }
 
   /** Events of an entity, the newest first. */
   history(id: string, options: { limit?: number; before?: number } = {}): Promise<EntityEvent<T>[]> {
-    return this.core.requests.ask({ type: "history", collection: this.name, entity: id, ...options }, "read")
+    return this.core.ask({ type: "history", collection: this.name, entity: id, ...options }, "read")
   }
 
   /** Every event of the collection (`*`) or of one entity; or the rows of a query, now and whenever they change. */
@@ -175,9 +175,9 @@ export class Collection<T extends Data = Data> {
     )
   }
 
-  private async write(request: Parameters<Core["requests"]["write"]>[0], op?: Parameters<Core["op"]>[0]): Promise<Entity<T>> {
+  private async write(request: Parameters<Core["write"]>[0], op?: Parameters<Core["op"]>[0]): Promise<Entity<T>> {
     const shown: Op | undefined = op && this.core.op(op)
-    const { data, version, conflicts }: Written = await this.core.requests.write({ ...request, request: randomId() }, shown)
+    const { data, version, conflicts }: Written = await this.core.write({ ...request, request: randomId() }, shown)
     const id = request.entity
     this.core.versions.see(this.name, id, version)
     if (conflicts.length > 0) this.core.conflicts.tell(conflicts, { collection: this.name, id })

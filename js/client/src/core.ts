@@ -5,10 +5,11 @@ import { present, renewIn } from "./credentials.js"
 import { LumenizeError } from "./errors.js"
 import { guarded, Listeners } from "./listeners.js"
 import type { Op } from "./overlay.js"
-import type { Request, ServerMessage } from "./protocol.js"
-import { plain, Requests } from "./requests.js"
+import type { Request, ServerMessage, Written } from "./protocol.js"
+import { plain, Requests, type Kind } from "./requests.js"
 import { Subscriptions } from "./subscriptions.js"
 import type { ClientOptions, Conflict, Credentials, Data, WebSocketOptions } from "./types.js"
+import type { WriteRequest } from "./writes.js"
 
 export interface ConflictContext {
   collection: string
@@ -72,7 +73,7 @@ export class Core {
           this.renewLater(token)
           // channels first: custom events that were missed are sent by those that are joined by then
           for (const channel of this.channels) this.anew({ type: "joinChannel", channel })
-          this.subscriptions.resume()
+          this.subscriptions.flush()
           for (const [room, state] of this.joined) this.anew({ type: "joinPresence", room, state })
           this.requests.flush()
           this.opened.tell()
@@ -101,6 +102,18 @@ export class Core {
   connect(credentials?: Credentials): Promise<void> {
     this.requests.begin()
     return this.connection.connect(credentials)
+  }
+
+  /** Ask for something, after what was subscribed to before. */
+  ask<T>(request: Request, kind: Kind): Promise<T> {
+    this.subscriptions.flush()
+    return this.requests.ask<T>(request, kind)
+  }
+
+  /** Write something, after what was subscribed to before: that is to hear of it. */
+  write(request: WriteRequest, op: Op | undefined): Promise<Written> {
+    this.subscriptions.flush()
+    return this.requests.write(request, op)
   }
 
   /** What an own write does to rows, if they are to show it. */

@@ -104,11 +104,18 @@ export class Requests {
   flush(): void {
     if (!this.events.isOpen()) return
     for (const [id, asked] of this.asked) {
-      if (!asked.sent) this.send(id, asked.request)
+      if (asked.sent || this.isEarly(id, asked.request)) continue
       asked.sent = true
+      this.send(id, asked.request)
     }
     if (this.pause !== undefined) return
     for (const { id, request } of this.writes.ready()) this.send(id, request)
+  }
+
+  /** Who reads an entity is to see what they have written to it. */
+  private isEarly(id: number, request: Request): boolean {
+    const { type } = request
+    return (type === "findById" || type === "history") && this.writes.isBefore(id, request.collection, request.entity)
   }
 
   private send(id: number, request: Request): void {
@@ -142,7 +149,7 @@ export class Requests {
   private done(id: number, written: Written | null): void {
     if (!this.writes.has(id)) return
     this.writes.answered(id, written)
-    queueMicrotask(() => this.events.pending()) // after those who wait for this answer
+    queueMicrotask(() => this.events.pending())
   }
 
   private take(id: number): Answer | undefined {

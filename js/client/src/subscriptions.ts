@@ -74,11 +74,6 @@ export class Subscriptions {
     if (active !== undefined) this.refused(active, error)
   }
 
-  /** A session has begun: subscribe to everything anew. */
-  resume(): void {
-    this.flush()
-  }
-
   /** The connection has ended. */
   interrupted(): void {
     clearTimeout(this.retry)
@@ -95,7 +90,8 @@ export class Subscriptions {
     })
   }
 
-  private flush(): void {
+  /** Ask for everything that is not asked for on this connection, which after a cut is all there is. */
+  flush(): void {
     if (!this.isOpen()) return
     const wanted = [...this.active.values()].filter(({ asked, delayed }) => !asked && !(delayed && this.retry))
     // custom events are taken up again by the channels of then, which subscriptions to entities are part of

@@ -100,6 +100,12 @@ export class Writes {
     return [...this.unanswered.values()].some((write) => write.key === key)
   }
 
+  /** Whether a write to an entity was made before request `id`, and is not answered. */
+  isBefore(id: number, collection: string, entity: string): boolean {
+    const key = keyOf(collection, entity)
+    return [...this.unanswered.values()].some((write) => write.key === key && write.id < id)
+  }
+
   private haveSeen(key: string, version: number): void {
     // Our own write came before: another session of ours may send the next one, and the server would take the first
     // for somebody else's.

@@ -323,3 +323,23 @@ it("passes each subscription's own options on", async () => {
     { kind: "custom", event: "x" },
   ])
 })
+
+it("subscribes before it asks for what the subscription is to hear of", async () => {
+  const made = await connected()
+  made.events.subscribe("x", () => {})
+  void made.events.emit({ type: "x" })
+  made.tasks.subscribe("*", () => {})
+  void made.tasks.create({})
+  expect(ScriptedSocket.last.sent.map(({ type }) => type)).toEqual(["hello", "subscribe", "emit", "subscribe", "create"])
+  await settle()
+  expect(ScriptedSocket.last.of("subscribe")).toHaveLength(2)
+})
+
+it("asks for many subscriptions in several messages, each once and in order", async () => {
+  const made = await connected()
+  for (let n = 0; n < 600; n += 1) made.events.subscribe(`x${n}`, () => {})
+  void made.tasks.count()
+  const asked = ScriptedSocket.last.of("subscribe").map(({ subscriptions }) => subscriptions as { target: { event: string } }[])
+  expect(asked.map(({ length }) => length)).toEqual([256, 256, 88])
+  expect(asked.flat().map(({ target }) => target.event)).toEqual(Array.from({ length: 600 }, (_, n) => `x${n}`))
+})

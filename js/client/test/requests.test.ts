@@ -189,3 +189,18 @@ it("rejects what no JSON can say, and forgets it", async () => {
   world.requests.flush()
   expect(world.sent).toEqual([])
 })
+
+it("reads an entity after what was written to it before, and not after what is written later", async () => {
+  const world = new World()
+  const read = (entity: string): void => void world.requests.ask({ type: "findById", collection: "tasks", entity }, "read")
+  void world.write("a")
+  void world.write("a")
+  read("a")
+  read("b")
+  expect(world.types).toEqual(["delete", "findById"])
+  world.answer(1)
+  void world.write("a")
+  expect(world.types).toEqual(["delete"])
+  world.answer(2)
+  expect(world.types).toEqual(["findById", "delete"])
+})

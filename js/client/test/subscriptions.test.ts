@@ -51,7 +51,7 @@ class World {
 
   async back(): Promise<void> {
     this.open = true
-    this.subscriptions.resume()
+    this.subscriptions.flush()
     await settle()
   }
 

@@ -106,3 +106,21 @@ async def test_stopping_forgets_what_waits_cancels_what_runs_and_lets_end_what_i
     await until(lambda: not len(jobs))
     assert gate.ended == ["write"]
     assert gate.begun == ["read", "write"]
+
+
+async def test_what_comes_after_a_lane_waits_for_what_is_in_it_and_keeps_its_own_lane() -> None:
+    jobs, slow, fast = Jobs(), Gate(), Gate()
+    fast.open.set()
+    jobs.add(slow.work("a"), lane="x")
+    jobs.add(slow.work("b"), lane="x")
+    jobs.add(fast.work("write"), lane="y", after="x")
+    jobs.add(fast.work("read"), lane="y")
+    jobs.add(slow.work("c"), lane="x")
+    jobs.add(fast.work("other"))
+    await until(lambda: fast.ended == ["other"])
+    assert slow.begun == ["a"]
+    slow.open.set()
+    await until(lambda: not len(jobs))
+    assert fast.ended == ["other", "write", "read"]
+    assert slow.ended == list("abc")
+    assert not jobs._lanes

@@ -11,7 +11,7 @@ from collab.access.identity import Identity
 from collab.errors import AuthenticationFailed, InvalidRequest, RateLimitExceeded, SessionTimeout
 from collab.realtime.session import SessionLimits
 from collab.wire import realtime
-from collab.wire.realtime import Failure, Format, Hello, Misunderstood, Pong, Reply, Welcome
+from collab.wire.realtime import AnyTarget, Failure, Format, Hello, Misunderstood, Pong, Reply, Welcome
 from tests.collab.realtime.session_world import UNLIMITED, World, identity
 
 
@@ -177,6 +177,20 @@ async def test_a9_writes_to_one_entity_keep_their_order_and_others_do_not_wait(w
     answer = await client.answer(read)
     assert isinstance(answer, Reply)
     assert answer.result["data"]["n"] == 2
+
+
+async def test_a9_a_write_is_told_to_the_subscriptions_asked_for_before_it(world: World) -> None:
+    client = await world.joined()
+    targets: tuple[AnyTarget, ...] = (realtime.Custom(event="x"), realtime.Entities(collection="tasks"))
+    wanted = tuple(realtime.Subscription(sub=n, target=target) for n, target in enumerate(targets))
+    client.ask(realtime.Subscribe, subscriptions=wanted)
+    emitted = client.ask(realtime.Emit, event={"type": "x"})
+    created = client.ask(realtime.Create, collection="tasks", entity="t", data={})
+    for asked in (emitted, created):
+        assert isinstance(await client.answer(asked), Reply)
+    await client.settle()
+    assert len(client.messages(realtime.CustomEvent)) == 1
+    assert [event.id for event in client.events(1)] == ["t"]
 
 
 async def test_a9_only_so_many_requests_are_under_way_and_so_many_wait(world: World) -> None:
