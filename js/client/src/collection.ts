@@ -123,6 +123,14 @@ export class Collection<T extends Data = Data> {
     })
   }
 
+  /**
+   * The newest version of an entity that this client has been told, if any. Kept from the moment somebody begins to
+   * edit, and given to `update` as `version`, it makes what others write meanwhile a conflict.
+   */
+  seen(id: string): number | undefined {
+    return this.core.versions.get(this.name, id)
+  }
+
   count(query: Query = {}): Promise<number> {
     return this.core.ask({ type: "count", collection: this.name, query }, "read")
   }

@@ -65,6 +65,17 @@ it("names what it creates, and sends dates as texts", async () => {
   expect(await created).toEqual({ id: "t1", title: "x" })
 })
 
+it("tells which version it has seen, so that what was begun then is told as such", async () => {
+  const made = await connected()
+  expect(made.tasks.seen("t1")).toBeUndefined()
+  made.tasks.subscribe({}, () => {})
+  ScriptedSocket.last.reply(1, [{ sub: 1, cursor: "c" }])
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows: [{ id: "t1" }], versions: [4] })
+  expect(made.tasks.seen("t1")).toBe(4)
+  ScriptedSocket.last.say({ type: "diff", sub: 1, steps: [{ op: "change", id: "t1", set: { a: 1 }, version: 5 }] })
+  expect(made.tasks.seen("t1")).toBe(5)
+})
+
 it("tells with an update which version it has seen last", async () => {
   const made = await connected()
   made.tasks.subscribe("*", () => {})

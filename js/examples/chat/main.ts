@@ -5,7 +5,13 @@ import { setClient } from "@lumenize/svelte"
 import { mount } from "svelte"
 
 import { connect } from "../shared/client"
+import { myself } from "../shared/me"
+import { seed } from "../shared/seed"
+import { EXAMPLES } from "./channels"
 import Page from "./Page.svelte"
 
-setClient(connect())
-mount(Page, { target: document.getElementById("app") as HTMLElement })
+const first = myself()
+const client = connect(first.name)
+void seed(client, "messages", EXAMPLES, { inOrder: true })
+setClient(client)
+mount(Page, { target: document.getElementById("app") as HTMLElement, props: { first } })

@@ -5,6 +5,11 @@ import { lumenize } from "@lumenize/vue"
 import { createApp } from "vue"
 
 import { connect } from "../shared/client"
+import { myself } from "../shared/me"
+import { seed } from "../shared/seed"
 import Dashboard from "./Dashboard.vue"
+import { examples } from "./orders"
 
-createApp(Dashboard).use(lumenize, connect()).mount("#app")
+const client = connect(myself().name)
+void seed(client, "orders", examples(Date.now()))
+createApp(Dashboard).use(lumenize, client).mount("#app")

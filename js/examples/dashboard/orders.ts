@@ -10,6 +10,8 @@ export interface Fields {
   customer: string
   total: number
   status: State
+  /** RFC 3339. */
+  placedAt: string
 }
 
 export type Order = Entity<Fields>
@@ -30,12 +32,26 @@ const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * item
 
 export function invent(): Fields {
   const [product, price] = any(PRODUCTS)
-  return { product, customer: any(CUSTOMERS), total: price * (1 + Math.floor(Math.random() * 3)), status: "pending" }
+  const total = price * (1 + Math.floor(Math.random() * 3))
+  return { product, customer: any(CUSTOMERS), total, status: "pending", placedAt: new Date().toISOString() }
+}
+
+/** Orders of the last five hours, more and more of them, for whoever comes first. */
+export function examples(now: number): (Fields & { id: string })[] {
+  const count = 60
+  return Array.from({ length: count }, (_, index) => {
+    const age = 5 * 3600 * (1 - (index + 0.5) / count) ** 2 // seconds
+    return {
+      ...invent(),
+      id: `example-${index + 1}`,
+      status: age > 3600 ? "shipped" : age > 600 ? "paid" : "pending",
+      placedAt: new Date(now - age * 1000).toISOString(),
+    }
+  })
 }
 
 /** One step of the simulated shop: a new order, and perhaps an older one goes on. */
-export function step(client: Shop, orders: readonly Order[]): void {
-  const failed = (error: Error): void => console.warn(error.message)
+export function step(client: Shop, orders: readonly Order[], failed: (error: Error) => void): void {
   client.orders.create(invent()).catch(failed)
   const open = orders.filter(({ status }) => status !== "shipped")
   if (open.length === 0 || Math.random() > 0.8) return
@@ -54,8 +70,8 @@ export function sales(orders: readonly Order[], now: number, seconds: number, co
   const span = seconds * 1000
   const end = (Math.floor(now / span) + 1) * span
   const bars = Array.from({ length: count }, (_, index): Bar => ({ from: end - (count - index) * span, total: 0, count: 0 }))
-  for (const { createdAt, total } of orders) {
-    const bar = bars[count - Math.ceil((end - Date.parse(createdAt)) / span)]
+  for (const { placedAt, total } of orders) {
+    const bar = bars[count - Math.ceil((end - Date.parse(placedAt)) / span)]
     if (bar === undefined) continue
     bar.total += total
     bar.count += 1
@@ -68,11 +84,6 @@ export const euros = (amount: number): string => money.format(amount)
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" })
 export const time = (at: string | number): string => (at === "" ? "" : clock.format(new Date(at)))
-
-/** The first moment of today. */
-export function startOfDay(now: Date): Date {
-  return new Date(now.getFullYear(), now.getMonth(), now.getDate())
-}
 
 /** A number at least as large as `most` that an axis may end with. */
 export function roundUp(most: number): number {

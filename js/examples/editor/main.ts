@@ -6,13 +6,11 @@ import type { Entity } from "@lumenize/client"
 import { connectionStore, documentStore, presenceStore, type DocumentState } from "@lumenize/client/stores"
 import type { EditorView } from "@codemirror/view"
 
-import { connect, words } from "../shared/client"
+import { connect, kindOf, rename, words } from "../shared/client"
 import { initials, myself, readPeople, renamed } from "../shared/me"
 import { createEditor, lineOf } from "./editor"
-
-interface Note {
-  title: string
-}
+import { FIRST, seedFirst, type Note } from "./notes"
+import { showVersions } from "./versions"
 
 function byId<T extends HTMLElement>(id: string): T {
   const element = document.getElementById(id)
@@ -20,12 +18,11 @@ function byId<T extends HTMLElement>(id: string): T {
   return element as T
 }
 
-const FIRST = "field-notes"
 const noteFromAddress = (): string => location.hash.slice(1).replace(/[^A-Za-z0-9_-]+/g, "-").slice(0, 80) || FIRST
 
-const client = connect<{ notes: Note }>()
-const title = byId<HTMLInputElement>("title")
 let me = myself()
+const client = connect<{ notes: Note }>(me.name)
+const title = byId<HTMLInputElement>("title")
 let notes: readonly Entity<Note>[] = []
 let current = noteFromAddress()
 let document_: DocumentState | null = null
@@ -71,6 +68,8 @@ function open(id: string): void {
   function drawPeople(): void {
     const here = readPeople(people.getSnapshot().people, me)
     byId("count").textContent = here.length === 0 ? "" : String(here.length)
+    byId("alone").hidden = here.length > 1
+    byId("together").hidden = here.length < 2
     byId("people").replaceChildren(
       ...here.map(({ window, name, color, line }) => {
         const item = document.createElement("li")
@@ -133,14 +132,24 @@ function drawNotes(): void {
   )
 }
 
-client.notes.subscribe({ orderBy: { createdAt: "asc" }, limit: 100 }, (rows) => {
-  notes = rows
-  drawNotes()
-})
+function report(error: Error): void {
+  byId("problem").hidden = false
+  byId("problem").textContent = error.message
+}
 
-const report = (error: Error): void => console.warn(error.message)
+client.notes.subscribe(
+  { orderBy: { createdAt: "asc" }, limit: 100 },
+  (rows) => {
+    notes = rows
+    drawNotes()
+  },
+  { onError: report },
+)
 
 title.addEventListener("input", () => client.notes.update(current, { title: title.value }).catch(report))
+title.addEventListener("blur", drawNotes)
+title.addEventListener("keydown", ({ key }) => key === "Enter" && view?.focus())
+byId("versions").addEventListener("click", () => void showVersions(client, current, title.value))
 byId("create").addEventListener("click", () => {
   const id = crypto.getRandomValues(new Uint32Array(2)).join("-")
   client.notes.create({ id, title: "New note" }).catch(report)
@@ -158,7 +167,9 @@ function drawStatus(): void {
   const { state, pending } = connection.getSnapshot()
   const unsaved = document_ !== null && document_.state !== "saved" && document_.state !== "readonly"
   const status = byId("status")
-  status.dataset["state"] = state === "offline" ? "offline" : state === "connected" && pending === 0 && !unsaved ? "saved" : "busy"
+  const kind = kindOf({ state, pending })
+  status.dataset["state"] = kind === "saved" && unsaved ? "busy" : kind
+  document.body.dataset["stale"] = String(kind === "offline")
   if (document_?.state === "readonly" && state === "connected") status.textContent = "Read only"
   else if (state === "offline" && document_?.state === "offline") status.textContent = "Offline – your text is kept here"
   else status.textContent = words({ state, pending: pending + (unsaved && state === "connected" ? 1 : 0) })
@@ -178,18 +189,15 @@ function drawMe(): void {
   byId("my-colour").style.setProperty("--person", me.color)
 }
 myName.addEventListener("change", () => {
-  me = renamed(me, myName.value.trim() || me.name)
+  const name = myName.value.trim()
+  if (name && name !== me.name) {
+    me = renamed(me, name)
+    void rename(client, name)
+  }
   drawMe()
   introduce()
 })
 drawMe()
 
-// the first note is there from the beginning, whoever comes first
-client.connect().then(
-  () =>
-    client.notes.findById(FIRST).catch((error: { code?: string }) => {
-      if (error.code === "NOT_FOUND") client.notes.create({ id: FIRST, title: "Field notes" }).catch(report)
-    }),
-  report,
-)
+void seedFirst(client)
 open(current)

@@ -1,21 +1,56 @@
 /** The page's client. All examples come back quickly: they are shown while servers are stopped on purpose. */
 import { LumenizeClient, type ClientOptions } from "@lumenize/client"
 
-export function connect<C>(options: ClientOptions = {}): LumenizeClient<C> {
+/** The demo page keeps here what somebody has signed in with. */
+const TOKEN_KEY = "collab.token"
+
+/** A client for `name`. Where the server asks for no credential, that is all that is known of who writes. */
+export function connect<C>(name: string, options: ClientOptions = {}): LumenizeClient<C> {
+  const token = sessionStorage.getItem(TOKEN_KEY)
   const client = new LumenizeClient<C>({
     ...options,
+    ...(token === null ? { userId: name } : { token }),
     websocket: { initialDelay: 250, maxDelay: 3000, heartbeatInterval: 10_000 },
   })
-  client.connect().catch((error: Error) => {
-    document.body.dataset["refused"] = error.message
+  client.onError((error) => {
+    if (error.code === "AUTHENTICATION_FAILED") showRefusal(error.message)
   })
+  client.connect().catch(() => {}) // told above, and it goes on trying for everything else
   return client
 }
 
+/** From now on this page writes under another name. What waits is written under that one, too. */
+export async function rename(client: LumenizeClient, name: string): Promise<void> {
+  if (sessionStorage.getItem(TOKEN_KEY) !== null) return // the token says who this is
+  await client.disconnect()
+  await client.connect({ userId: name }).catch(() => {})
+}
+
+interface Connection {
+  state: "connecting" | "connected" | "offline"
+  pending: number
+}
+
+/** How it stands, as `data-state` of what says so. */
+export function kindOf({ state, pending }: Connection): "saved" | "busy" | "offline" {
+  return state === "offline" ? "offline" : state === "connected" && pending === 0 ? "saved" : "busy"
+}
+
 /** What the page says about the connection. */
-export function words({ state, pending }: { state: "connecting" | "connected" | "offline"; pending: number }): string {
-  const changes = `${pending} ${pending === 1 ? "change" : "changes"}`
-  if (state === "offline") return pending === 0 ? "Offline – reconnecting…" : `Offline – ${changes} waiting`
+export function words({ state, pending }: Connection): string {
+  if (state === "offline") return pending === 0 ? "Offline – reconnecting…" : `Offline – ${pending} waiting`
   if (state === "connecting") return "Connecting…"
   return pending === 0 ? "Saved" : "Saving…"
+}
+
+function showRefusal(reason: string): void {
+  if (document.querySelector(".refused")) return
+  const notice = Object.assign(document.createElement("div"), { className: "refused card", role: "alert" })
+  const title = Object.assign(document.createElement("strong"), { textContent: "This server asks for a token" })
+  const text = Object.assign(document.createElement("p"), { textContent: `It said: ${reason}.` })
+  const link = Object.assign(document.createElement("a"), { href: "../../", textContent: "Sign in on the demo page" })
+  const hint = document.createElement("p")
+  hint.append(link, ", then come back to this example in the same tab.")
+  notice.append(title, text, hint)
+  document.body.append(notice)
 }

@@ -9,8 +9,8 @@ export interface Me {
 }
 
 const COLOURS = ["#5b4be0", "#c94a22", "#0b7d5c", "#c2288f", "#1a6bc7", "#8f5a00", "#8a3fc4", "#c4314b", "#3f6b1f", "#00707f", "#a33f6b"]
-const QUALITIES = ["Swift", "Calm", "Bright", "Clever", "Gentle", "Merry", "Bold", "Quiet", "Lucky", "Sunny"]
-const ANIMALS = ["Otter", "Heron", "Fox", "Lynx", "Wren", "Badger", "Hare", "Falcon", "Seal", "Robin"]
+const QUALITIES = ["Swift", "Calm", "Bright", "Clever", "Gentle", "Merry", "Bold", "Quiet", "Lucky", "Sunny", "Brave", "Keen"]
+const ANIMALS = ["Otter", "Heron", "Fox", "Lynx", "Wren", "Badger", "Hare", "Falcon", "Seal", "Robin", "Curlew", "Marten"]
 const NAME_KEY = "collab.name"
 
 const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T

@@ -1,42 +1,71 @@
 import { useLumenizeClient, useLumenizeSubscription } from "@lumenize/react"
-import { useState, type DragEvent, type ReactElement } from "react"
+import { useEffect, useRef, useState, type DragEvent, type ReactElement } from "react"
 
-import type { Me, Somebody } from "../shared/me"
-import { Card } from "./Card"
-import { COLUMNS, EXAMPLES, rankBefore, type Fields, type Status, type Task } from "./tasks"
+import { colourOf, type Me, type Somebody } from "../shared/me"
+import { Card, type Way } from "./Card"
+import { History } from "./History"
+import { useNotify } from "./Notices"
+import { COLUMNS, queryOf, rankBefore, type Fields, type Filter, type Status, type Task } from "./tasks"
 
 interface BoardProps {
   me: Me
   others: Somebody[]
+  filter: Filter
   onEdit: (id: string | null) => void
 }
 
-/** What a rejected write says; the page goes on, for what was written is shown as it is on the server. */
-export function report(error: Error): void {
-  console.warn(error.message)
-}
-
-export function Board({ me, others, onEdit }: BoardProps): ReactElement {
+export function Board({ me, others, filter, onEdit }: BoardProps): ReactElement {
   const client = useLumenizeClient<{ tasks: Fields }>()
-  const { data, loading, error } = useLumenizeSubscription<Fields>("tasks", { orderBy: { rank: "asc" } })
+  const notify = useNotify()
+  const { data, loading, error } = useLumenizeSubscription<Fields>("tasks", queryOf(filter))
   const [dragged, setDragged] = useState<string | null>(null)
   const [over, setOver] = useState<{ status: Status; before: string | null } | null>(null)
+  const [looked, setLooked] = useState<Task | null>(null)
 
+  // who moves a card with the keyboard stays on it, although it is drawn anew in another column
+  const moved = useRef<string | null>(null)
+  useEffect(() => {
+    if (moved.current === null) return
+    document.querySelector<HTMLElement>(`[data-task="${CSS.escape(moved.current)}"] .text`)?.focus()
+    moved.current = null
+  }, [data])
+
+  const columns = COLUMNS.filter(({ status }) => filter.status === undefined || filter.status === status)
+  const tasksOf = (status: Status): Task[] => data.filter((task) => task.status === status)
   const place = (id: string, status: Status, before: string | null): void => {
-    const column = data.filter((task) => task.status === status && task.id !== id)
-    client.tasks.update(id, { status, rank: rankBefore(column, before) }).catch(report)
+    const column = tasksOf(status).filter((task) => task.id !== id)
+    client.tasks.update(id, { status, rank: rankBefore(column, before) }).catch(notify.problem)
   }
-  const fill = (): void => {
-    EXAMPLES.forEach(([status, title], index) => {
-      client.tasks.create({ title, status, rank: Date.now() + index }).catch(report)
+  const add = (title: string, status: Status): void => {
+    const { person } = filter // so that what is added is among what is shown
+    const assignee = typeof person === "string" ? { name: person, color: person === me.name ? me.color : colourOf(person) } : null
+    client.tasks.create({ title, status, rank: rankBefore(tasksOf(status), null), assignee }).catch(notify.problem)
+  }
+  const move = (task: Task, way: Way): void => {
+    const at = COLUMNS.findIndex(({ status }) => status === task.status)
+    const column = tasksOf(task.status)
+    const row = column.findIndex(({ id }) => id === task.id)
+    if (way === "left" || way === "right") {
+      const next = COLUMNS[way === "left" ? at - 1 : at + 1]
+      if (next) place(task.id, next.status, null)
+    } else if (way === "up" && row > 0) place(task.id, task.status, column[row - 1]!.id)
+    else if (way === "down" && row < column.length - 1) place(task.id, task.status, column[row + 2]?.id ?? null)
+    moved.current = task.id
+  }
+  const remove = (task: Task): void => {
+    client.tasks.delete(task.id).catch(notify.problem)
+    notify({
+      kind: "done",
+      title: `“${task.title}” is deleted.`,
+      actions: [{ label: "Undo", run: () => void client.tasks.restore(task.id).catch(notify.problem) }],
     })
   }
 
   if (error !== null) return <p className="notice" role="alert">The board cannot be shown: {error.message}</p>
   return (
-    <main className="board" aria-busy={loading}>
-      {COLUMNS.map(({ status, title }, index) => {
-        const tasks = data.filter((task) => task.status === status)
+    <main className="board" aria-busy={loading} data-columns={columns.length}>
+      {columns.map(({ status, title }) => {
+        const tasks = tasksOf(status)
         const drop = {
           onDragOver: (event: DragEvent<HTMLElement>) => {
             event.preventDefault()
@@ -67,21 +96,20 @@ export function Board({ me, others, onEdit }: BoardProps): ReactElement {
                   marked={dragged !== null && over?.status === status && over.before === task.id}
                   onDrag={setDragged}
                   onEdit={onEdit}
-                  onLeft={index > 0 ? () => place(task.id, COLUMNS[index - 1]!.status, null) : null}
-                  onRight={index < COLUMNS.length - 1 ? () => place(task.id, COLUMNS[index + 1]!.status, null) : null}
+                  onMove={(way) => move(task, way)}
+                  onDelete={() => remove(task)}
+                  onHistory={() => setLooked(task)}
                 />
               ))}
               {dragged !== null && over?.status === status && over.before === null && <li className="mark" />}
-              {!loading && tasks.length === 0 && (
-                <li className="empty">
-                  {data.length > 0 || status !== "todo" ? "Nothing here" : <button onClick={fill}>Fill the board with examples</button>}
-                </li>
-              )}
+              {loading && [1, 2].map((each) => <li key={each} className="task card ghost" aria-hidden="true" />)}
+              {!loading && tasks.length === 0 && <li className="empty">Nothing here</li>}
             </ul>
-            <NewTask title={title} onAdd={(text) => client.tasks.create({ title: text, status, rank: rankBefore(tasks, null) }).catch(report)} />
+            <NewTask title={title} onAdd={(text) => add(text, status)} />
           </section>
         )
       })}
+      {looked && <History task={data.find(({ id }) => id === looked.id) ?? looked} onClose={() => setLooked(null)} />}
     </main>
   )
 }
@@ -101,7 +129,7 @@ function NewTask({ title, onAdd }: { title: string; onAdd: (text: string) => voi
         event.preventDefault()
         const input = event.currentTarget.elements.namedItem("title") as HTMLInputElement
         const text = input.value.trim()
-        if (text === "") return
+        if (text === "") return input.focus()
         onAdd(text)
         input.value = ""
       }}

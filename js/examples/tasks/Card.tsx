@@ -1,10 +1,14 @@
 import { useConnection, useLumenizeClient } from "@lumenize/react"
-import { useEffect, useRef, useState, type ReactElement } from "react"
+import { useEffect, useRef, useState, type KeyboardEvent, type ReactElement } from "react"
 
 import { initials, type Me, type Somebody } from "../shared/me"
-import { report } from "./Board"
-import { personal } from "./Page"
-import type { Fields, Task } from "./tasks"
+import { personal } from "./Avatar"
+import { useNotify } from "./Notices"
+import { COLUMNS, type Fields, type Task } from "./tasks"
+
+export type Way = "left" | "right" | "up" | "down"
+
+const KEYS: Record<string, Way> = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" }
 
 interface CardProps {
   task: Task
@@ -16,37 +20,60 @@ interface CardProps {
   marked: boolean
   onDrag: (id: string | null) => void
   onEdit: (id: string | null) => void
-  onLeft: (() => void) | null
-  onRight: (() => void) | null
+  onMove: (way: Way) => void
+  onDelete: () => void
+  onHistory: () => void
 }
 
-export function Card({ task, me, editors, dragged, marked, onDrag, onEdit, onLeft, onRight }: CardProps): ReactElement {
+export function Card(props: CardProps): ReactElement {
+  const { task, me, editors, dragged, marked, onDrag, onEdit, onMove, onDelete, onHistory } = props
   const client = useLumenizeClient<{ tasks: Fields }>()
+  const notify = useNotify()
   useConnection() // what is pending changes with it
-  const [draft, setDraft] = useState<string | null>(null)
+  const pending = client.isPending("tasks", task.id)
+  /** What is being typed, and the version that it began from: what others write meanwhile has not been seen. */
+  const [draft, setDraft] = useState<{ title: string; version: number | undefined } | null>(null)
   const input = useRef<HTMLTextAreaElement>(null)
+  const text = useRef<HTMLButtonElement>(null)
+  /** Whether editing was ended by a key: then the focus goes back to where it was. */
+  const byKey = useRef(false)
   const editing = draft !== null
   useEffect(() => {
     if (editing) input.current?.select()
+    else if (byKey.current) text.current?.focus()
+    byKey.current = false
   }, [editing])
 
   const begin = (): void => {
-    setDraft(task.title)
+    setDraft({ title: task.title, version: client.tasks.seen(task.id) })
     onEdit(task.id)
   }
   const end = (keep: boolean): void => {
-    const title = draft?.trim()
-    if (keep && title && title !== task.title) client.tasks.update(task.id, { title }).catch(report)
+    if (draft === null) return
+    const title = draft.title.trim()
+    if (keep && title && title !== task.title) {
+      const options = draft.version === undefined ? {} : { version: draft.version }
+      client.tasks.update(task.id, { title }, options).catch(notify.problem)
+    }
     setDraft(null)
     onEdit(null)
   }
+  const moveByKey = (event: KeyboardEvent): void => {
+    const way = KEYS[event.key]
+    if (!event.shiftKey || way === undefined) return
+    event.preventDefault()
+    onMove(way)
+  }
   const mine = task.assignee?.name === me.name
+  const take = (): void =>
+    void client.tasks.update(task.id, { assignee: mine ? null : { name: me.name, color: me.color } }).catch(notify.problem)
+  const column = COLUMNS.findIndex(({ status }) => status === task.status)
   const editor = editors[0]
   return (
     <li
       className="task card arrive"
       data-task={task.id}
-      data-pending={client.isPending("tasks", task.id) || undefined}
+      data-pending={pending || undefined}
       data-dragged={dragged || undefined}
       data-marked={marked || undefined}
       data-edited={editor !== undefined || undefined}
@@ -60,25 +87,31 @@ export function Card({ task, me, editors, dragged, marked, onDrag, onEdit, onLef
       onDragEnd={() => onDrag(null)}
     >
       {draft === null ? (
-        <button type="button" className="text" title="Change the title" onClick={begin}>
+        <button ref={text} type="button" className="text" title="Change the title (Shift and arrow keys move the card)" onClick={begin} onKeyDown={moveByKey}>
           {task.title}
         </button>
       ) : (
         <textarea
           ref={input}
           aria-label="Title"
-          value={draft}
+          value={draft.title}
           rows={2}
           maxLength={200}
-          onChange={({ target }) => setDraft(target.value)}
+          onChange={({ target }) => setDraft({ ...draft, title: target.value })}
           onBlur={() => end(true)}
           onKeyDown={(event) => {
-            if (event.key === "Enter") {
-              event.preventDefault()
-              end(true)
-            } else if (event.key === "Escape") end(false)
+            if (event.key !== "Enter" && event.key !== "Escape") return
+            event.preventDefault()
+            byKey.current = true
+            end(event.key === "Enter")
           }}
         />
+      )}
+      {(editor || pending) && (
+        <p className="notes">
+          {editor && <span className="editing">{editor.name} is editing</span>}
+          {pending && <span className="waiting">not saved yet</span>}
+        </p>
       )}
       <div className="foot">
         <button
@@ -87,41 +120,33 @@ export function Card({ task, me, editors, dragged, marked, onDrag, onEdit, onLef
           aria-pressed={mine}
           aria-label={task.assignee ? `Assigned to ${task.assignee.name}` : "Take this task"}
           title={mine ? "Give it back" : "Take this task"}
-          onClick={() =>
-            void client.tasks
-              .update(task.id, { assignee: mine ? null : { name: me.name, color: me.color } })
-              .catch(report)
-          }
+          onClick={take}
         >
           {task.assignee ? (
             <>
               <span className="avatar small" style={personal(task.assignee.color)}>
                 {initials(task.assignee.name)}
               </span>
-              {task.assignee.name}
+              <span className="who">{task.assignee.name}</span>
             </>
           ) : (
             "Take"
           )}
         </button>
-        {editor && <span className="editing">{editor.name} is editing</span>}
         <span className="push" />
-        <Move label={`Move “${task.title}” to the left`} path="M10 3 5 8l5 5" onMove={onLeft} />
-        <Move label={`Move “${task.title}” to the right`} path="m6 3 5 5-5 5" onMove={onRight} />
-        <Move
-          label={`Delete “${task.title}”`}
-          path="M4 4l8 8M12 4l-8 8"
-          onMove={() => void client.tasks.delete(task.id).catch(report)}
-        />
+        <Tool label="Move left" of={task} path="M10 3 5 8l5 5" onPress={column > 0 ? () => onMove("left") : null} />
+        <Tool label="Move right" of={task} path="m6 3 5 5-5 5" onPress={column < COLUMNS.length - 1 ? () => onMove("right") : null} />
+        <Tool label="History" of={task} path="M2.5 8a5.5 5.5 0 1 0 1.8-4.1L2.5 5.5M2.5 2.5v3h3M8 5v3.2l2 1.3" onPress={onHistory} />
+        <Tool label="Delete" of={task} path="M4 4l8 8M12 4l-8 8" onPress={onDelete} />
       </div>
     </li>
   )
 }
 
-function Move({ label, path, onMove }: { label: string; path: string; onMove: (() => void) | null }): ReactElement {
+function Tool({ label, of, path, onPress }: { label: string; of: Task; path: string; onPress: (() => void) | null }): ReactElement {
   return (
-    <button type="button" className="icon" aria-label={label} title={label} disabled={onMove === null} onClick={onMove ?? undefined}>
-      <svg viewBox="0 0 16 16" fill="none" stroke="currentColor" strokeWidth="1.8" strokeLinecap="round" strokeLinejoin="round" aria-hidden="true">
+    <button type="button" className="icon" aria-label={`${label}: ${of.title}`} title={label} disabled={onPress === null} onClick={onPress ?? undefined}>
+      <svg viewBox="0 0 16 16" fill="none" stroke="currentColor" strokeWidth="1.7" strokeLinecap="round" strokeLinejoin="round" aria-hidden="true">
         <path d={path} />
       </svg>
     </button>

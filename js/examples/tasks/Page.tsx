@@ -1,21 +1,24 @@
-import { useConnection, usePresence } from "@lumenize/react"
-import { useMemo, useState, type CSSProperties, type ReactElement } from "react"
+import { useConnection, useLumenizeClient, usePresence } from "@lumenize/react"
+import { useMemo, useState, type ReactElement } from "react"
 
-import { words } from "../shared/client"
-import { initials, myself, readPeople, renamed, type Me } from "../shared/me"
+import { kindOf, rename, words } from "../shared/client"
+import { readPeople, renamed, type Me } from "../shared/me"
+import { Avatar, personal } from "./Avatar"
 import { Board } from "./Board"
-import { Conflicts } from "./Conflicts"
+import { useConflicts } from "./conflicts"
+import { Filters } from "./Filters"
+import type { Filter } from "./tasks"
 
-const first = myself()
-
-export const personal = (color: string): CSSProperties => ({ "--person": color }) as CSSProperties
-
-export function Page(): ReactElement {
+export function Page({ first }: { first: Me }): ReactElement {
+  const client = useLumenizeClient()
   const [me, setMe] = useState<Me>(first)
   const [editing, setEditing] = useState<string | null>(null)
+  const [filter, setFilter] = useState<Filter>({})
   const { people } = usePresence("boards/tasks", { ...me, editing })
   const here = useMemo(() => readPeople(people, me), [people, me])
   const others = here.filter(({ window }) => window !== me.window)
+  const connection = useConnection()
+  useConflicts(me.name)
   return (
     <>
       <header className="bar">
@@ -29,20 +32,13 @@ export function Page(): ReactElement {
           <h1>Task board</h1>
           <span className="badge">React</span>
         </div>
-        <ConnectionStatus />
+        <output className="status" data-state={kindOf(connection)}>
+          {words(connection)}
+        </output>
         <span className="push" />
-        <div className="avatars" role="group" aria-label="People here">
-          {here.map(({ window, name, color }) => (
-            <span
-              key={window}
-              className="avatar"
-              role="img"
-              aria-label={window === me.window ? `${name} (you)` : name}
-              title={window === me.window ? `${name} (you)` : name}
-              style={personal(color)}
-            >
-              {initials(name)}
-            </span>
+        <div className="avatars" role="group" aria-label="People here" data-stale={connection.state === "offline"}>
+          {here.map((person) => (
+            <Avatar key={person.window} person={person} mine={person.window === me.window} />
           ))}
         </div>
         <label className="name">
@@ -55,29 +51,29 @@ export function Page(): ReactElement {
             autoComplete="off"
             onBlur={({ target }) => {
               const name = target.value.trim()
-              if (name) setMe(renamed(me, name))
-              else target.value = me.name
+              if (name && name !== me.name) {
+                setMe(renamed(me, name))
+                void rename(client, name)
+              } else target.value = me.name
             }}
             onKeyDown={({ key, currentTarget }) => key === "Enter" && currentTarget.blur()}
           />
         </label>
       </header>
-      <Board me={me} others={others} onEdit={setEditing} />
-      <Conflicts />
-      <footer>
-        Open this page twice. Stop the server, edit on both pages, start it again: everything arrives, and where both
-        changed the same, the page says so.
-      </footer>
+      <div className="above">
+        <p className="lead">
+          {others.length === 0
+            ? "A board for a team, and nobody else is here. "
+            : "Rename the same card in both windows at once, or stop the server while you work: nothing is lost, and both are told. "}
+          {others.length === 0 && (
+            <a href="./" target="_blank" rel="noopener">
+              Open a second window
+            </a>
+          )}
+        </p>
+        <Filters me={me} others={others} filter={filter} onFilter={setFilter} />
+      </div>
+      <Board me={me} others={others} filter={filter} onEdit={setEditing} />
     </>
-  )
-}
-
-function ConnectionStatus(): ReactElement {
-  const connection = useConnection()
-  const kind = connection.state === "offline" ? "offline" : connection.saved && connection.state === "connected" ? "saved" : "busy"
-  return (
-    <output className="status" data-state={kind}>
-      {words(connection)}
-    </output>
   )
 }

@@ -6,14 +6,22 @@ import { StrictMode } from "react"
 import { createRoot } from "react-dom/client"
 
 import { connect } from "../shared/client"
+import { myself } from "../shared/me"
+import { seed } from "../shared/seed"
+import { Notices } from "./Notices"
 import { Page } from "./Page"
+import { EXAMPLES } from "./tasks"
 
-const client = connect()
+const me = myself()
+const client = connect(me.name)
+void seed(client, "tasks", EXAMPLES)
 
 createRoot(document.getElementById("app") as HTMLElement).render(
   <StrictMode>
     <LumenizeProvider client={client}>
-      <Page />
+      <Notices>
+        <Page first={me} />
+      </Notices>
     </LumenizeProvider>
   </StrictMode>,
 )

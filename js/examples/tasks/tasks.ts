@@ -1,5 +1,7 @@
 /** What a task is, and what is done with tasks. */
-import type { Entity } from "@lumenize/client"
+import type { Entity, EntityEvent, Query } from "@lumenize/client"
+
+import { colourOf } from "../shared/me"
 
 export const COLUMNS = [
   { status: "todo", title: "To do" },
@@ -9,24 +11,56 @@ export const COLUMNS = [
 
 export type Status = (typeof COLUMNS)[number]["status"]
 
+export interface Assignee {
+  name: string
+  color: string
+}
+
 export interface Fields {
   title: string
   status: Status
   /** Tasks of a column stand in the order of this number. */
   rank: number
-  assignee?: { name: string; color: string } | null
+  assignee?: Assignee | null
 }
 
 export type Task = Entity<Fields>
+export type TaskEvent = EntityEvent<Fields>
 
-export const EXAMPLES: readonly [Status, string][] = [
-  ["todo", "Choose photographs for the field guide"],
-  ["todo", "Ask the ferry house about the keys"],
-  ["todo", "Repair the east bank signpost"],
-  ["doing", "Count the herons at dawn"],
-  ["doing", "Draw the map of the reed beds"],
-  ["done", "Borrow the long lens"],
+const example = (number: number, status: Status, title: string, name?: string): Fields & { id: string } => ({
+  id: `example-${number}`,
+  title,
+  status,
+  rank: number * 1000,
+  assignee: name === undefined ? null : { name, color: colourOf(name) },
+})
+
+/** What the board shows to whoever comes first. */
+export const EXAMPLES = [
+  example(1, "todo", "Choose photographs for the field guide"),
+  example(2, "todo", "Ask the ferry house about the keys", "Grace"),
+  example(3, "todo", "Repair the east bank signpost"),
+  example(4, "doing", "Count the herons at dawn", "Ada"),
+  example(5, "doing", "Draw the map of the reed beds", "Alan"),
+  example(6, "done", "Borrow the long lens", "Ada"),
 ]
+
+/** What of the board is asked for. `person` is a name, `null` for nobody, and absent for all. */
+export interface Filter {
+  person?: string | null
+  status?: Status
+}
+
+export function queryOf({ person, status }: Filter): Query {
+  return {
+    where: {
+      ...(person === null && { assignee: { isNull: true } }),
+      ...(typeof person === "string" && { "assignee.name": person }),
+      ...(status !== undefined && { status }),
+    },
+    orderBy: { rank: "asc" },
+  }
+}
 
 /** The number that puts a task in front of `before`, or at the end of its column. */
 export function rankBefore(column: readonly Task[], before: string | null): number {
@@ -35,4 +69,25 @@ export function rankBefore(column: readonly Task[], before: string | null): numb
   const ahead = column[at - 1]?.rank
   if (after === undefined) return ahead === undefined ? Date.now() : Math.max(Date.now(), ahead + 1)
   return ahead === undefined ? after - 1000 : (ahead + after) / 2
+}
+
+/** What of a field's value a person understands. */
+export function readable(value: unknown): string {
+  if (value === null || value === undefined) return "nobody"
+  if (typeof value === "object") return String((value as { name?: unknown }).name ?? "…")
+  return COLUMNS.find(({ status }) => status === value)?.title ?? String(value)
+}
+
+/** What somebody did, as the rest of a sentence that begins with their name. */
+export function deed({ type, changes }: TaskEvent): string {
+  if (type === "created") return "made this card"
+  if (type === "deleted") return "deleted it"
+  if (type === "restored") return "brought it back"
+  const { title, status, assignee } = changes
+  const deeds = [
+    ...(title ? [`renamed it to “${readable(title.to)}”`] : []),
+    ...(status ? [`moved it to ${readable(status.to)}`] : []),
+    ...(assignee ? [assignee.to == null ? "gave it to nobody" : `gave it to ${readable(assignee.to)}`] : []),
+  ]
+  return deeds.join(", ") || "moved it within its column"
 }
