@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from collab.sandbox.changes import changes
 from collab.sandbox.messages import (
+    GREETING,
     HEAD_BYTES,
     Changes,
     Compact,
@@ -43,6 +44,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
     questions = sys.stdin.buffer
+    answers.write(GREETING)
+    answers.flush()
     while (body := _receive(questions)) is not None:
         _bound_memory(len(body))
         reply = _answer(requests.decode(body))

@@ -13,6 +13,7 @@ from typing import Any
 
 from collab.errors import InternalError, InvalidRequest
 from collab.sandbox.messages import (
+    GREETING,
     HEAD_BYTES,
     Changes,
     Compact,
@@ -31,6 +32,7 @@ from collab.sandbox.messages import (
 
 log = logging.getLogger(__name__)
 
+_START_SECONDS = 60.0  # a bound for machines that are very busy
 _IMPORT_PATH = str(Path(__file__).parents[2])
 
 
@@ -91,6 +93,13 @@ class Sandbox:
         assert isinstance(reply, Value)
         return reply.value
 
+    async def prepare_changes(self) -> None:
+        """Have a child process for :meth:`changes`, which then takes as long as its documents need.
+
+        Raises :class:`SandboxError` if there can be none.
+        """
+        await self._historian.prepare()
+
     async def changes(
         self, base: Sequence[bytes], turns: Sequence[Sequence[bytes]], roots: Mapping[str, str], seconds: float
     ) -> list[dict[str, dict[str, Any]]]:
@@ -144,27 +153,42 @@ class _Child:
         self._idle: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Task[None] | None = None
 
+    async def prepare(self) -> None:
+        async with self._turn:
+            self._wake()
+            if await self._living() is None:
+                await self._start()
+            self._rest()
+
     async def ask(self, request: Request) -> Reply:
         async with self._turn:
-            if self._idle is not None:
-                self._idle.cancel()
+            self._wake()
             reply = await self._exchange(request)
             if isinstance(reply, Failure) and reply.fatal:
                 await self._end()
             else:
-                self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._retire)
+                self._rest()
         if isinstance(reply, Failure):
             raise SandboxError(f"the document was refused: {reply.reason}")
         return reply
 
     async def _exchange(self, request: Request) -> Reply:
-        if self._process is not None:
+        process = await self._living()
+        if process is not None:
             try:
-                return await self._talk(self._process, request)
+                return await self._talk(process, request)
             except SandboxEnded:
                 pass  # maybe while it was idle, and not because of this document
-        self._process = await self._start()
-        return await self._talk(self._process, request)
+        return await self._talk(await self._start(), request)
+
+    async def _living(self) -> asyncio.subprocess.Process | None:
+        process = self._process
+        if process is None:
+            return None
+        assert process.stdin is not None
+        if process.returncode is not None or process.stdin.is_closing():
+            await self._end()
+        return self._process
 
     async def _talk(self, process: asyncio.subprocess.Process, request: Request) -> Reply:
         assert process.stdin is not None
@@ -189,7 +213,7 @@ class _Child:
     async def _start(self) -> asyncio.subprocess.Process:
         path = os.pathsep.join(filter(None, (_IMPORT_PATH, os.environ.get("PYTHONPATH"))))
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "collab.sandbox",
@@ -200,6 +224,28 @@ class _Child:
             )
         except OSError as error:
             raise SandboxError(f"no process for it: {error}") from error
+        # It greets when it has read its program: that is no time which a request takes.
+        self._process = process
+        ready = False
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(_START_SECONDS):
+                await process.stdout.readexactly(len(GREETING))
+            ready = True
+            return process
+        except (TimeoutError, asyncio.IncompleteReadError) as error:
+            raise SandboxError("a process for it did not start") from error
+        finally:
+            if not ready:
+                await self._end()
+
+    def _wake(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _rest(self) -> None:
+        self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._retire)
 
     def _retire(self) -> None:
         self._idle = None
@@ -207,9 +253,7 @@ class _Child:
 
     async def close(self) -> None:
         async with self._turn:
-            if self._idle is not None:
-                self._idle.cancel()
-                self._idle = None
+            self._wake()
             await self._end()
 
     async def _end(self) -> None:

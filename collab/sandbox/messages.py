@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 HEAD_BYTES = 8
+GREETING = b"ready"
+"""What a child says first, when it has read its program."""
 
 
 class Compact(msgspec.Struct, frozen=True, tag=True):
