@@ -15,7 +15,7 @@ from collab.entities.entity import ABSENT, Entity, Intent, Met, Op
 from collab.names import RoomKey, is_part
 from collab.storage.base import EntityRow
 from collab.wire.fields import NESTED, Write
-from collab.wire.plain import plain
+from collab.wire.plain import plain, same
 
 FIELDS = "fields"
 
@@ -71,14 +71,13 @@ class Bridge:
         ops: list[Op] = []
         if writes or first or intent is not None:
             own = [write for write in writes if write.root == FIELDS]
-            children = _by_child(writes) if len(own) < len(writes) else {}
-            if own or first or not children:
-                changes, met = _changes(self.main, own, read)
-                ops.append(Op("write", self.main, user_id, at, changes, met, None if children else intent, covered))
-            for place, theirs in children.items():
+            for place, theirs in (_by_child(writes) if len(own) < len(writes) else {}).items():
                 op = self._child(place, theirs, user_id, at, read)
                 if op is not None:
                     ops.append(op._replace(intent=intent))
+            if own or first or not ops:  # whoever waits for this write is told, whatever it did
+                changes, met = _changes(self.main, own, read)
+                ops.insert(0, Op("write", self.main, user_id, at, changes, met, None if ops else intent, covered))
         return ops
 
     def child(self, key: RoomKey) -> Entity:
@@ -99,15 +98,18 @@ class Bridge:
         if any(write.key is None for write in writes):
             value = read(root, name, None)
             if value is ABSENT:
-                entity.now = {}
-                entity.alive = False
+                if not entity.alive:
+                    return None
+                entity.alive = False  # it keeps its fields: they are what it comes back with, or differs from
                 return Op("delete", entity, user_id, at)
             now = value if isinstance(value, dict) else {}
             changes = {field: ABSENT for field in entity.now if field not in now}
-            changes |= {field: item for field, item in now.items() if entity.now.get(field, ABSENT) != item}
+            changes |= {field: item for field, item in now.items() if not same(entity.now.get(field, ABSENT), item)}
             entity.now = dict(now)
             entity.alive = True
             return Op("write", entity, user_id, at, changes)
+        if not entity.alive:
+            return None  # its author had not seen that it was deleted: nothing of it can be seen
         changes, met = _changes(entity, writes, read)
         return Op("write", entity, user_id, at, changes, met)
 

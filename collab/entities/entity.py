@@ -12,6 +12,7 @@ from collab.dates import iso
 from collab.event import Conflict, EntityEvent, EventType
 from collab.names import RoomKey
 from collab.storage.base import EntityRow, Fact
+from collab.wire.plain import same
 
 OWN = frozenset({"id", "createdAt", "updatedAt"})
 """Members of an entity's data that are the record's: a field of this name is not part of it."""
@@ -273,7 +274,7 @@ def _close(entity: Entity, facts: list[Fact | None], told: list[tuple[Intent, To
     changes: dict[str, dict[str, Any]] = {}
     for name, old in draft.before.items():
         new = entity.fields.get(name, ABSENT)
-        if name in OWN or (old == new and type(old) is type(new)):
+        if name in OWN or same(old, new):
             continue
         change = {}
         if old is not ABSENT:

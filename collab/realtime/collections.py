@@ -16,7 +16,7 @@ import msgspec
 
 from collab.access.identity import Access, Identity
 from collab.dates import canonical
-from collab.entities.entity import Entity, Intent, Op, Told
+from collab.entities.entity import ABSENT, Entity, Intent, Op, Told
 from collab.errors import (
     Conflict,
     EntityDeleted,
@@ -39,6 +39,7 @@ from collab.rooms.hooks import Hooks
 from collab.rooms.registry import Registry
 from collab.rooms.room import Room
 from collab.storage.base import EntityRow, Storage, Version
+from collab.wire.plain import same
 from collab.wire.realtime import Found, FoundMany, Written
 
 MAX_ROWS = 10_000
@@ -142,18 +143,18 @@ class Collections:
         await self._admit(caller, key, Access.WRITE)
         place = self._places.of(key)
         async with self._registry.hold(place.room) as room:
-            if not place.exists(room):
-                raise NotFound(f"there is no {key.name}")
+            place.check_exists(room)
+            target = place.entity(room)
+            fields = check_fields(changes, unset, now=target.data)
+            await self._authorize(caller, key, Access.WRITE, {**target.data, **target.now})
+            after = _after(target, fields, unset)
+            await self._authorize(caller, key, Access.WRITE, {**target.data, **after, "id": key.id})
             if version is not None and on_conflict == "reject":
                 wanted = {**changes, **dict.fromkeys(unset)}
-                await self._compare(room, place.entity(room), caller, wanted, version)
-            target = place.entity(room)
-            before = {**target.data, **target.now}
-            fields = check_fields(changes, unset, now=target.data)
-            after = {name: value for name, value in {**target.now, **fields}.items() if name not in unset}
-            await self._authorize(caller, key, Access.WRITE, before)
-            await self._authorize(caller, key, Access.WRITE, {**target.data, **after, "id": key.id})
-            self._check(key, after)
+                await self._compare(room, target, caller, wanted, version)
+            # others may have written while this waited; from here to the write nobody does
+            place.check_exists(room)
+            self._check(key, _after(target, fields, unset))
             return await self._write(room, place, caller, fields, unset, version=version, request=request)
 
     async def _compare(
@@ -184,12 +185,12 @@ class Collections:
         await self._admit(caller, key, Access.WRITE)
         place = self._places.of(key)
         async with self._registry.hold(place.room, even_deleted=True) as room:
-            if not place.exists(room):
-                raise NotFound(f"there is no {key.name}")
-            if room.deleted:
-                raise EntityDeleted(f"{key.name} is deleted already")
+            place.check_exists(room)
             target = place.entity(room)
             await self._authorize(caller, key, Access.WRITE, target.data)
+            place.check_exists(room)  # others may have deleted it while this waited
+            if room.deleted:
+                raise EntityDeleted(f"{key.name} is deleted already")
             if place.child is not None:
                 return await self._commit(room, caller, place.deleting(room), request=request)
             room.delete()
@@ -231,7 +232,7 @@ class Collections:
             fields = {name: value for name, value in old.items() if name not in {"id", "createdAt", "updatedAt"}}
             if place.child is not None and not place.exists(room):
                 return await self._write(room, place, caller, fields, (), request=request)
-            changed = {name: value for name, value in fields.items() if target.now.get(name, _NOTHING) != value}
+            changed = {name: value for name, value in fields.items() if not same(target.now.get(name, ABSENT), value)}
             unset = [name for name in target.now if name not in fields]
             if then is not None:
                 self._check(key, fields)
@@ -449,9 +450,6 @@ class Collections:
         return RoomKey(caller.identity.project, collection, entity)
 
 
-_NOTHING = object()
-
-
 def select(data: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:
     """Only these members of an entity's data, and its ``id``."""
     if fields is None:
@@ -462,6 +460,10 @@ def select(data: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]
 def _check_collection(collection: str) -> None:
     if not is_part(collection):
         raise InvalidName("a collection has 1-128 characters of [A-Za-z0-9_.:-]")
+
+
+def _after(target: Entity, fields: Mapping[str, Any], unset: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in {**target.now, **fields}.items() if name not in unset}
 
 
 def _permissions(access: Access) -> dict[str, bool]:

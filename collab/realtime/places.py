@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from collab.entities.bridge import FIELDS
 from collab.entities.entity import Entity
-from collab.errors import InvalidName
+from collab.errors import InvalidName, NotFound
 from collab.names import RoomKey, is_part
 from collab.realtime.schema import Schemas
 from collab.rooms.room import Room
@@ -30,6 +30,11 @@ class Place(NamedTuple):
         if self.child is None:
             return room.bridge.exists
         return room.bridge.child(self.key).alive
+
+    def check_exists(self, room: Room) -> None:
+        """Raise :class:`collab.errors.NotFound` unless :meth:`exists`."""
+        if not self.exists(room):
+            raise NotFound(f"there is no {self.key.name}")
 
     def entity(self, room: Room) -> Entity:
         """Its state."""

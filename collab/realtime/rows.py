@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from collab.wire.plain import same
 from collab.wire.realtime import Step
 
 
@@ -15,19 +16,6 @@ class Row(NamedTuple):
     key: Any
     data: dict[str, Any]
     version: int
-
-
-def same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are the same, also in type: ``1`` is neither ``True`` nor ``1.0``."""
-    if left is right:
-        return True
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(value, right[name]) for name, value in left.items())
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    return bool(left == right)
 
 
 def change(before: Row, after: Row) -> Step | None:

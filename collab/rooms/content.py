@@ -88,6 +88,7 @@ class ContentEvents:
     async def _work(self, key: RoomKey, gate: asyncio.Semaphore) -> None:
         try:
             async with gate:
+                await self._sandbox.prepare_changes()  # a child that starts is not what this document costs
                 started = monotonic()
                 await self.flush(key)
                 now = monotonic()

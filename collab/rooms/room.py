@@ -17,7 +17,7 @@ import pycrdt
 
 from collab.access.identity import Access
 from collab.entities.bridge import Bridge, read_entry
-from collab.entities.entity import Intent
+from collab.entities.entity import Intent, Told
 from collab.errors import (
     ClientIdInUse,
     CollabError,
@@ -166,8 +166,9 @@ class Room:
         if cost > _COSTLY:
             self._join_pacer.flushed(now, cost)
         session.synced = True
-        session.outbox.reply(answer)
+        # asked first, as by stock servers: who knows what we have cannot tell any more what of theirs lost against it
         self._ask(session, counted=True)
+        session.outbox.reply(answer)
 
     def _answer_all(self, now: float) -> None:
         asking, self._asking = self._asking, {}
@@ -206,6 +207,8 @@ class Room:
     ) -> None:
         """Take in an update from the server's own side; ``done`` is called once it is committed.
 
+        ``intent`` is told of the entities that it wrote; of this document's own if it wrote nothing new.
+
         Raises :class:`collab.errors.InvalidRequest`, :class:`EntityDeleted`, :class:`Unavailable` or
         :class:`TooLarge`.
         """
@@ -219,8 +222,10 @@ class Room:
             raise InvalidRequest("the update continues something that this document does not have") from gap
         if self._is_news(checked, live=False):
             self._accept(None, update, checked, user_id, now, done, live=False, intent=intent)
-        else:
-            self._when_committed(done)
+            return
+        self._when_committed(done)
+        if intent is not None:
+            self._when_committed(lambda: intent.told(Told(self.bridge.main.data, self.bridge.main.version, ())))
 
     def delete(self) -> None:
         """The entity is deleted: nobody edits it any more, until :meth:`restore`."""

@@ -1,4 +1,4 @@
-"""Values of a CRDT document as JSON knows them."""
+"""Values of a CRDT document as JSON knows them, and when two of them are the same."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ def plain(value: Any) -> Any:
             return b64encode(value).decode()
         case _:
             return str(value)
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two JSON values are the same, also in type: ``1`` is neither ``True`` nor ``1.0``."""
+    if left is right:
+        return True
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(value, right[name]) for name, value in left.items())
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right)

@@ -15,8 +15,8 @@ from collab.names import RoomKey
 from collab.query.match import form, select
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query
 from collab.query.steps import apply_steps
-from collab.realtime.rows import same
 from collab.storage.base import EntityRow, FoundRows
+from collab.wire.plain import same
 from collab.wire.realtime import Step
 
 PROJECT, COLLECTION = "p", "tasks"

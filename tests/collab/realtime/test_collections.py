@@ -23,6 +23,7 @@ from collab.query.parse import parse_where
 from collab.realtime.collections import Caller
 from collab.realtime.schema import CollectionDeclaration, declaration
 from collab.storage.memory import MemoryStorage
+from collab.wire.realtime import Written
 
 ALL = (Rule("*/*", Access.WRITE),)
 
@@ -401,6 +402,83 @@ async def test_entities_may_live_inside_a_document() -> None:
             await tasks.create({"title": "x"}, id="nowhere")
         with pytest.raises(InvalidName):
             await collab.room("tasks/b1:t1").json()
+
+
+class Slow(Hooks):
+    """Rules that ask a database first."""
+
+    async def authorize_row(self, identity: Identity, key: RoomKey, data: Any) -> Access:
+        await asyncio.sleep(0.02)
+        return Access.WRITE
+
+
+async def outcomes(*writes: Any) -> list[str]:
+    """What became of writes that are made at the same time, sorted."""
+    async with asyncio.timeout(15):
+        done = await asyncio.gather(*writes, return_exceptions=True)
+    assert all(isinstance(one, Written | CollabError) for one in done), done
+    return sorted(type(one).__name__ for one in done)
+
+
+@pytest.mark.parametrize("name", ["tasks/b1:t1", "notes/n1"])
+async def test_of_two_who_delete_at_the_same_time_one_is_told_that_it_is_gone(name: str) -> None:
+    async with running(hooks=Slow(), collections=BOARDS) as collab:
+        events = listen(collab)
+        collection, _, entity = name.partition("/")
+        things = collab.hub.collections
+        await things.create(caller(), collection, {"n": 1}, entity=entity)
+        gone = "NotFound" if collection == "tasks" else "EntityDeleted"
+        deletions = [things.delete(caller(), collection, entity) for _ in range(2)]
+        assert await outcomes(*deletions) == sorted(["Written", gone])
+        assert [event.type for event in events if event.collection == collection] == ["created", "deleted"]
+
+
+async def test_a_child_that_is_deleted_while_somebody_updates_it_does_not_come_back_in_part() -> None:
+    async with running(hooks=Slow(), collections=BOARDS) as collab:
+        tasks = collab.hub.collections
+        await tasks.create(caller(), "tasks", {"title": "a", "n": 1}, entity="b1:t1")
+        update = tasks.update(caller(), "tasks", "b1:t1", {"n": 2})
+        assert await outcomes(tasks.delete(caller(), "tasks", "b1:t1"), update) == ["NotFound", "Written"]
+        assert (await collab.room("boards/b1").json()).get("tasks", {}) == {}
+
+
+async def test_compare_and_set_has_one_winner_however_long_rules_take() -> None:
+    async with running(hooks=Slow()) as collab:
+        tasks = collab.hub.collections
+        await tasks.create(caller(), "tasks", {"n": 0}, entity="t1")
+        writes = [
+            tasks.update(caller(name), "tasks", "t1", {"n": name}, version=1, on_conflict="reject")
+            for name in ("ann", "bob", "eve")
+        ]
+        assert await outcomes(*writes) == ["Conflict", "Conflict", "Written"]
+
+
+async def test_of_two_who_bring_back_the_same_version_both_are_answered() -> None:
+    async with running(content_event_seconds=0.05) as collab:
+        events = listen(collab)
+        notes = collab.hub.collections
+        await notes.create(caller(), "notes", {"title": "a"}, entity="n1")
+        for word in ("first", " second"):
+            known = len(events)
+            async with collab.room("notes/n1").edit(user="ann") as doc:
+                text = doc.get("text", type=Text)
+                text += word
+            while len(events) == known:
+                await asyncio.sleep(0.01)
+        restores = [notes.restore(caller(), "notes", "n1", version=2) for _ in range(2)]
+        assert await outcomes(*restores) == ["Written", "Written"]
+        assert await collab.room("notes/n1").text("text") == "first"
+
+
+async def test_a_list_that_differs_only_in_the_types_of_its_elements_is_another() -> None:
+    async with running() as collab:
+        tasks = collab.collection("tasks")
+        await tasks.create({"tags": [1, {"a": 0}]}, id="t1")
+        written = await tasks.update("t1", {"tags": [True, {"a": False}]})
+        assert written.version == 2
+        found = await tasks.find_by_id("t1")
+        assert found.data["tags"][0] is True
+        assert found.data["tags"][1]["a"] is False
 
 
 async def test_a_handler_is_called_with_every_event_in_order() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab.query.steps import apply_steps
-from collab.realtime.rows import Row, change, difference, same
+from collab.realtime.rows import Row, change, difference
+from collab.wire.plain import same
 
 DATA = st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from([0, 1, True, None, "x", [1], {"c": 1}]))
 LISTS = st.permutations("abcdefgh").flatmap(

@@ -109,6 +109,17 @@ def test_while_a_costly_document_is_edited_those_who_ask_are_answered_together()
     assert {str(joiner) for joiner in joiners} == {"hello world!"}
 
 
+def test_a_joiner_is_asked_what_it_has_before_it_is_told_what_there_is() -> None:
+    """Otherwise what it wrote and has lost against the rest would come without its value."""
+    ring = Ring()
+    room = room_of(ring)
+    (a,) = synced(room, "a")
+    a.type("x")
+    b = Client(room, "b")
+    b.say(yjs.SyncStep1(b.doc.get_state()))
+    assert [type(message) for message in b.listen()] == [yjs.SyncStep1, yjs.SyncStep2]
+
+
 def test_a_joiner_brings_what_it_wrote_while_it_was_away() -> None:
     room = room_of(Ring())
     (a,) = synced(room, "a")
