@@ -5,17 +5,12 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import psutil
 import uvloop
 
 from bench import traces
@@ -24,9 +19,8 @@ from bench.node import Missing
 from bench.plots import draw
 from bench.report import render
 from bench.result import Options, Result
-from bench.servers import ROOT, SERVERS, cores, serving
-
-RESULTS = Path(__file__).parent / "results"
+from bench.runner import RESULTS, Failed, about, child, rewrite, take_core, write
+from bench.servers import SERVERS, serving
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,9 +73,7 @@ def options(arguments: argparse.Namespace, core: int | None) -> Options:
 def run_one(arguments: argparse.Namespace) -> Result:
     """One load on one server, in this process."""
     load, server = LOADS[arguments.scenario], SERVERS[arguments.server]
-    for_server, for_load = cores()
-    if for_load is not None:
-        os.sched_setaffinity(0, {for_load})
+    for_server = take_core()
     chosen = options(arguments, for_server)
 
     async def main() -> Result:
@@ -100,24 +92,14 @@ def run_one(arguments: argparse.Namespace) -> Result:
 
 
 def _child(load: str, server: str, arguments: argparse.Namespace) -> Result:
-    """One load on one server, in a process of its own that is ended with its server when it takes too long."""
-    command = [sys.executable, "-m", "bench", "one", load, server, "--seconds", str(arguments.seconds)]
+    """One load on one server, in a process of its own."""
+    command = ["bench", "one", load, server, "--seconds", str(arguments.seconds)]
     command += ["--quick"] if arguments.quick else []
     command += [word for file in arguments.trace for word in ("--trace", file)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            answer, _ = process.communicate(timeout=LOADS[load].limit + arguments.seconds)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
-            for started in psutil.Process(process.pid).children(recursive=True):
-                started.kill()
-            process.kill()
-            if isinstance(stopped, KeyboardInterrupt):
-                raise
-            return Result(load, server, invalid=f"given up after {LOADS[load].limit:.0f} s")
     try:
-        return Result(**json.loads(answer.splitlines()[-1]))
-    except (IndexError, ValueError):
-        return Result(load, server, invalid="the run failed")
+        return child(command, LOADS[load].limit + arguments.seconds)[0]
+    except Failed as failed:
+        return Result(load, server, invalid=str(failed))
 
 
 def _median(runs: list[Result]) -> Result:
@@ -128,30 +110,6 @@ def _median(runs: list[Result]) -> Result:
     }
     notes = list(dict.fromkeys(note for run in good for note in run.notes))
     return Result(good[0].scenario, good[0].server, numbers, notes, good[0].invalid)
-
-
-def machine() -> str:
-    """What the figures were measured on."""
-    name = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            name = line.split(":", 1)[1].strip()
-            break
-    memory = psutil.virtual_memory().total / 2**30
-    return (
-        f"{name}, {psutil.cpu_count()} cores, {memory:.0f} GB, {platform.system()}, Python {platform.python_version()}"
-    )
-
-
-def write(meta: dict[str, Any], results: list[Result], folder: Path) -> Path:
-    """Write results as JSON, Markdown and plots; returns the report's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = meta["name"]
-    data = {"meta": meta, "results": [result.as_json() for result in results]}
-    (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
-    report = folder / f"{name}.md"
-    report.write_text(render(meta, results, draw(results, folder, name)))
-    return report
 
 
 def run_all(arguments: argparse.Namespace) -> int:
@@ -165,16 +123,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         if file and name in chosen:
             traces.script(name, traces.load(file), progress=True)
     pairs = [(load, server) for load in chosen for server in named or LOADS[load].servers]
-    server_core, load_core = cores()
-    meta: dict[str, Any] = {
-        "name": arguments.name,
-        "machine": machine(),
-        "pinning": "Nothing is pinned: figures are rough."
-        if server_core is None
-        else f"Servers on core {server_core}, the load on core {load_core}.",
-        "quick": arguments.quick,
-        "servers": {},
-    }
+    meta = about(arguments.name, quick=arguments.quick)
     results: list[Result] = []
     began = time.monotonic()
     failed = 0
@@ -189,7 +138,8 @@ def run_all(arguments: argparse.Namespace) -> int:
             meta["servers"][server] = str(missing)
         said = result.invalid or ", ".join(f"{key} {value:g}" for key, value in list(result.numbers.items())[:9])
         print(f"    {said}" + (f" ({'; '.join(result.notes)})" if result.notes else ""), flush=True)
-        report = write(meta, results, arguments.out)  # after each, so that an interrupted run has its report
+        # after each, so that an interrupted run has its report
+        report = write(meta, results, arguments.out, render, draw)
     print(f"{len(pairs)} runs in {time.monotonic() - began:.0f} s: {report}")
     return failed
 
@@ -199,14 +149,16 @@ def main() -> int:
     arguments = parser().parse_args()
     if arguments.command == "one":
         result = run_one(arguments)
-        print(json.dumps(result.as_json()))
+        print(json.dumps([result.as_json()]))
         return int(result.invalid is not None)
     if arguments.command == "report":
-        data = json.loads(arguments.file.read_text())
-        print(write(data["meta"], [Result(**result) for result in data["results"]], arguments.file.parent))
+        print(rewrite(arguments.file, render, draw))
         return 0
     return int(run_all(arguments) > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

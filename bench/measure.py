@@ -35,11 +35,13 @@ class ProcessTree:
             total += sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
         return total / TICK
 
-    def rss(self) -> int:
-        """Resident bytes of all processes together (cheap; pages shared between them count twice)."""
+    def rss(self, *, apart_from: str = "") -> int:
+        """Resident bytes of all processes but those of this name (cheap; pages shared between them count twice)."""
         total = 0
         for pid in self._alive():
             try:
+                if Path(f"/proc/{pid}/comm").read_text().strip() == apart_from:
+                    continue
                 total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
             except (FileNotFoundError, ProcessLookupError):
                 continue

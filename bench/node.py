@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -35,20 +36,25 @@ def node() -> Path:
 
 
 @cache
-def packages() -> Path:
-    """The folder of the peers, with their npm packages installed."""
-    if (PEERS / "node_modules" / "yjs").exists():
-        return PEERS
+def packages(folder: Path = PEERS) -> Path:
+    """A folder of peers, with their npm packages installed. Raises :class:`Missing`."""
+    written = folder / "node_modules" / ".package-lock.json"  # by npm, when it has installed all of the lock file
+    if written.exists() and written.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime:
+        return folder
     executable = node()
     cli = executable.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     npm = [str(executable), str(cli)] if cli.exists() else [shutil.which("npm") or "npm"]
-    print("installing the peers' npm packages …", flush=True)
+    print(f"installing the npm packages of {folder.relative_to(folder.parents[2])} …", file=sys.stderr, flush=True)
     environment = os.environ | {"PATH": f"{executable.parent}{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run([*npm, "ci", "--ignore-scripts", "--no-fund"], cwd=PEERS, check=True, env=environment)
-    return PEERS
+    install = [*npm, "ci", "--ignore-scripts", "--no-fund", "--no-audit"]
+    try:
+        subprocess.run(install, cwd=folder, check=True, env=environment, stdout=sys.stderr)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Missing(f"npm could not install the peers: {error}") from error
+    return folder
 
 
-def version(package: str) -> str:
+def version(package: str, folder: Path = PEERS) -> str:
     """The installed version of an npm package of the peers."""
-    found = json.loads((packages() / "node_modules" / package / "package.json").read_text())
+    found = json.loads((packages(folder) / "node_modules" / package / "package.json").read_text())
     return str(found["version"])

@@ -11,8 +11,9 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from bench.report import find
+from bench.report import find, number
 from bench.result import Result
 
 COLOURS = {
@@ -46,41 +47,53 @@ PLOTS: dict[str, list[tuple[str, str, str, bool]]] = {
 }
 
 
-def _bars(axes: Axes, results: Sequence[Result], load: str, number: str, title: str, log: bool) -> None:
-    shown = [
-        (server, found.numbers[number])
-        for server in COLOURS
-        if (found := find(results, load, server)) and number in found.numbers
-    ]
-    names = [server for server, _ in shown][::-1]
-    values = [value for _, value in shown][::-1]
-    bars = axes.barh(names, values, color=[COLOURS[name] for name in names])
-    axes.bar_label(bars, fmt="{:,.3g}", padding=2, fontsize=7)
-    axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=7)
+Bar = tuple[str, float, str]
+"""Name, value and colour."""
+
+
+def bars(axes: Axes, shown: Sequence[Bar], title: str, *, log: bool = False) -> None:
+    """Draw bars, the first one on top, each with its value."""
+    names, values, colours = zip(*reversed(shown), strict=True)
+    labels = [number(value) for value in values]
+    axes.bar_label(axes.barh(names, values, color=colours), labels, padding=2, fontsize=7)
     axes.margins(x=0.25)
-    if log and values:
+    if log:
         axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,g}")
+    dress(axes, title)
+
+
+def dress(axes: Axes, title: str) -> None:
+    """What all plots have in common."""
+    axes.set_title(title, fontsize=9)
+    axes.tick_params(which="both", labelsize=7)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def save(figure: Figure, folder: Path, file: str, bottom: float = 0.0) -> str:
+    """Write a figure and forget it, with a part of its height left free below; returns the file's name."""
+    figure.tight_layout(rect=(0, bottom, 1, 1))
+    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": file}):
+        figure.savefig(folder / file, metadata={"Date": None})
+    pyplot.close(figure)
+    return file
 
 
 def draw(results: Sequence[Result], folder: Path, name: str) -> list[str]:
     """Write the plots that the results allow; returns their file names."""
     written = []
-    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        for plot, panels in PLOTS.items():
-            shown = [
-                panel for panel in panels if any(r.scenario == panel[0] and panel[1] in r.numbers for r in results)
+    for plot, panels in PLOTS.items():
+        shown = [panel for panel in panels if any(r.scenario == panel[0] and panel[1] in r.numbers for r in results)]
+        if not shown:
+            continue
+        figure, grid = pyplot.subplots(1, len(shown), figsize=(3.4 * len(shown), 1.9), squeeze=False)
+        for axes, (load, key, title, log) in zip(grid[0], shown, strict=True):
+            measured = [
+                (server, found.numbers[key], colour)
+                for server, colour in COLOURS.items()
+                if (found := find(results, load, server)) and key in found.numbers
             ]
-            if not shown:
-                continue
-            figure, grid = pyplot.subplots(1, len(shown), figsize=(3.4 * len(shown), 1.9), squeeze=False)
-            for axes, panel in zip(grid[0], shown, strict=True):
-                _bars(axes, results, *panel)
-            figure.tight_layout()
-            file = f"{name}-{plot}.svg"
-            figure.savefig(folder / file, metadata={"Date": None})
-            pyplot.close(figure)
-            written.append(file)
+            bars(axes, measured, title, log=log)
+        written.append(save(figure, folder, f"{name}-{plot}.svg"))
     return written

@@ -127,7 +127,7 @@ def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str]
                 row.append(number(result.numbers[ratio] / base) if ratio in result.numbers else "-")
             rows.append(row)
         out += [*table(head, rows), ""]
-        notes = [(r.server, [*([r.invalid] if r.invalid else []), *r.notes]) for r in mine]
+        notes = [(r.server, r.said()) for r in mine]
         out += [f"* {server}: {'; '.join(said)}." for server, said in notes if said]
         if any(said for _, said in notes):
             out.append("")

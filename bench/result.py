@@ -20,6 +20,10 @@ class Result:
     notes: list[str] = field(default_factory=list)
     invalid: str | None = None
 
+    def said(self) -> list[str]:
+        """Why the figures may not be used, if so, and the notes."""
+        return [*([self.invalid] if self.invalid else []), *self.notes]
+
     def as_json(self) -> dict[str, Any]:
         """For the results file."""
         return asdict(self)

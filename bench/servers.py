@@ -20,7 +20,7 @@ from bench.measure import ProcessTree
 from bench.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
-PIN = "import os,sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execvp(sys.argv[2], sys.argv[2:])"
+LAUNCH = Path(__file__).with_name("launch.py")
 
 Command = list[str]
 
@@ -173,6 +173,11 @@ class Running:
             await self._process.wait()
 
 
+def launched(command: Command, core: int | None = None) -> Command:
+    """The same command on a core, and ending when this process does."""
+    return [sys.executable, str(LAUNCH), "any" if core is None else str(core), *command]
+
+
 def free_port() -> int:
     """A loopback port that nobody listens on."""
     with socket.socket() as listener:
@@ -183,9 +188,7 @@ def free_port() -> int:
 async def start(server: Server, core: int | None, data: Path) -> Running:
     """Start a server on one core; ends when it accepts connections. Raises ``RuntimeError`` with its log."""
     port = free_port()
-    command = server.command(port, data)
-    if core is not None:
-        command = [sys.executable, "-c", PIN, str(core), *command]
+    command = launched(server.command(port, data), core)
     log = data / f"{server.name}.log"
     environment = {
         **os.environ,
@@ -197,7 +200,7 @@ async def start(server: Server, core: int | None, data: Path) -> Running:
     }
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, env=environment
+            *command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, env=environment, cwd=data
         )
     running = Running(server, port, process, data, log)
     deadline = asyncio.get_running_loop().time() + 30

@@ -1,4 +1,4 @@
-"""What live queries cost: python -m bench.live_queries
+"""What live queries cost inside of the server, without sockets and storage.
 
 A storage that holds nothing answers at once; what is measured is the process between it and the sockets. CPU time of
 one thread, the best of many rounds: other work on the machine only ever adds. Memory is resident, with a watcher each.
@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from bench.result import Options, Result
 from collab.entities.feed import Feed
 from collab.errors import CollabError
 from collab.event import EntityEvent
@@ -118,7 +119,7 @@ class Open:
         """How often watchers were told something."""
         return sum(watcher.told for watcher in self.watchers)
 
-    def cost(self, events: Sequence[EntityEvent], rounds: int = ROUNDS) -> float:
+    def cost(self, events: Sequence[EntityEvent], rounds: int) -> float:
         """Seconds of CPU for one event."""
         best = float("inf")
         for _ in range(rounds):
@@ -135,87 +136,93 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-async def nothing_matches() -> list[str]:
+async def nothing_matches(sizes: Sequence[int], rounds: int) -> list[Result]:
     """Everybody's pending tasks are watched; the event is about nobody's. Sizes take turns, so that none is unlucky."""
-    sizes: dict[int, Open] = {}
+    opened: dict[int, Open] = {}
     memory = {}
-    for count in SUBSCRIPTIONS:
+    for count in sizes:
         before = resident()
-        sizes[count] = Open()
-        await sizes[count].watch([Query(pending(f"user_{n}"), NEWEST, limit=10) for n in range(count)])
+        opened[count] = Open()
+        await opened[count].watch([Query(pending(f"user_{n}"), NEWEST, limit=10) for n in range(count)])
         memory[count] = (resident() - before) / count
     events = [event(n + 1, task(n, f"nobody_{n}")) for n in range(EVENTS)]
-    costs = dict.fromkeys(SUBSCRIPTIONS, float("inf"))
-    for _ in range(ROUNDS):
-        for count, opened in sizes.items():
-            costs[count] = min(costs[count], opened.cost(events, rounds=1))
-    lines = [f"nothing matches, {count:7,} equality queries: {costs[count] * 1e6:6.2f} µs an event" for count in sizes]
-    largest = max(sizes)
-    assert not any(opened.told() for opened in sizes.values())
-    for opened in sizes.values():
-        await opened.live.close()
-    return [
-        *lines,
-        f"nothing matches: the slowest is {max(costs.values()) / min(costs.values()) - 1:.0%} above the fastest",
-        f"no rows, {largest:,} queries: {memory[largest]:6.0f} bytes a subscription",
+    costs = dict.fromkeys(sizes, float("inf"))
+    for _ in range(rounds):
+        for count, one in opened.items():
+            costs[count] = min(costs[count], one.cost(events, rounds=1))
+    assert not any(one.told() for one in opened.values())
+    results = [
+        Result("matching", f"{count:,} queries of which none matches", {"event_us": round(costs[count] * 1e6, 2)})
+        for count in sizes
     ]
+    results[-1].numbers["memory_kb"] = round(memory[sizes[-1]] / 1e3, 2)  # of fewer, pages would be counted
+    for one in opened.values():
+        await one.live.close()
+    return results
 
 
-async def rows_are_held(count: int = 10_000) -> list[str]:
+async def rows_are_held(count: int) -> list[Result]:
     """The same with ten rows in each window."""
     opened = Open(rows=10)
     empty = resident()
     await opened.watch([Query(pending(f"user_{number}"), NEWEST, limit=10) for number in range(count)])
     memory = (resident() - empty) / count
     await opened.live.close()
-    return [f"ten rows of 300 bytes each, {count:,} queries: {memory:6.0f} bytes a subscription"]
+    return [
+        Result("matching", f"{count:,} queries with ten rows of 300 bytes each", {"memory_kb": round(memory / 1e3, 2)})
+    ]
 
 
-async def some_match() -> list[str]:
+async def some_match(counts: Sequence[int], rounds: int) -> list[Result]:
     """A row changes in the windows of so many: of different queries, and of one that all share."""
-    lines = []
-    for count in MATCHING:
+    results = []
+    for count in counts:
         for kind in ("different", "shared"):
             opened = Open()
             limits = [10 + (number if kind == "different" else 0) for number in range(count)]
             await opened.watch([Query(pending("me"), NEWEST, limit=limit) for limit in limits])
             versions = iter(range(1, 1_000_000))
             best = float("inf")
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 events = [
                     event(version, {**task(1, "me"), "title": f"{version}"}, version)
                     for version, _ in zip(versions, range(max(1, EVENTS // count)), strict=False)
                 ]
                 best = min(best, opened.cost(events, rounds=1))
-            assert opened.told() >= count * ROUNDS
-            lines.append(
-                f"{count:5,} watchers of {kind:9} queries match: {best * 1e6:8.1f} µs an event,"
-                f" {best / count * 1e6:5.2f} µs a watcher"
-            )
+            assert opened.told() >= count * rounds
+            numbers = {"event_us": round(best * 1e6, 2), "watcher_us": round(best * 1e6 / count, 3)}
+            label = f"{count:,} watchers of {'one query' if kind == 'shared' else 'as many queries'}, all match"
+            results.append(Result("matching", label, numbers))
             await opened.live.close()
-    return lines
+    return results
 
 
-async def no_equality_term(count: int = 1_000) -> list[str]:
+async def no_equality_term(count: int, rounds: int) -> list[Result]:
     """Queries that cannot be found by a value are asked one by one."""
     opened = Open()
     await opened.watch([Query(Compare(("priority",), "gte", 5 + number), NEWEST, 10) for number in range(count)])
     events = [event(number + 1, task(number, "somebody")) for number in range(EVENTS // 10)]
-    cost = opened.cost(events)
+    cost = opened.cost(events, rounds)
     assert not opened.told()
     await opened.live.close()
-    return [f"{count:,} queries without an equality term: {cost * 1e6:8.1f} µs an event"]
+    label = f"{count:,} queries without an equality term, none matches"
+    return [Result("matching", label, {"event_us": round(cost * 1e6, 2)})]
 
 
-MEASUREMENTS = (nothing_matches, rows_are_held, some_match, no_equality_term)
+def measured(index: int, quick: bool) -> list[Result]:
+    """One measurement."""
+    rounds = 2 if quick else ROUNDS
+    measurements = (
+        lambda: nothing_matches((100, 1_000) if quick else SUBSCRIPTIONS, rounds),
+        lambda: rows_are_held(200 if quick else 10_000),
+        lambda: some_match((1, 10) if quick else MATCHING, rounds),
+        lambda: no_equality_term(100 if quick else 1_000, rounds),
+    )
+    return asyncio.run(measurements[index]())
 
 
-def measured(index: int) -> list[str]:
-    """One measurement: one figure a line."""
-    return asyncio.run(MEASUREMENTS[index]())
-
-
-if __name__ == "__main__":
+async def matching(options: Options) -> list[Result]:
+    """All of them, one after the other."""
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
-        for lines in processes.map(measured, range(len(MEASUREMENTS))):
-            print(*lines, sep="\n", flush=True)
+        futures = [processes.submit(measured, index, options.quick) for index in range(4)]
+        return [result for future in futures for result in future.result()]

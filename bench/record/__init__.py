@@ -1,0 +1,1 @@
+"""Benchmarks of the application side: entities, live queries, the record."""

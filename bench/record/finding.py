@@ -1,0 +1,222 @@
+"""findMany and count on 100,000 entities, with and without an index, beside SQLite itself.
+
+The record is made by SQL, not by 100,000 writes. The same SQL is then timed on a bare connection, and so is what
+somebody would write by hand for a table with columns.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import msgspec
+
+from bench.measure import Stopwatch, percentile
+from bench.record.clients.collab import Collab
+from bench.record.servers import CLIENTS, OURS, SERVERS
+from bench.result import Options, Result
+from bench.servers import Running, start
+from collab.dates import iso
+from collab.query.parse import parse_query
+from collab.storage.codec import keys_of, to_json
+from collab.storage.schema import prepare
+from collab.storage.sqlite_query import count_rows, find_rows
+
+ENTITIES = 100_000
+COLLECTIONS = ("plain", "indexed")
+MOST = 400
+STATUSES = ("open", "pending", "done", "cancelled")
+INDEXES = ["customer", "status", "total"]
+NOW = 1_700_000_000.0
+QUERIES: dict[str, tuple[str, Callable[[int], dict[str, Any]], str]] = {
+    # name: (operation, query, SQL by hand)
+    "few": (
+        "findMany",
+        lambda n: {"where": {"customer": f"customer-{n % 200}"}},
+        "SELECT data FROM {} WHERE customer = 'customer-{}'",
+    ),
+    "page": (
+        "findMany",
+        lambda n: {"where": {"status": STATUSES[n % 4]}, "orderBy": {"total": "desc"}, "limit": 50},
+        "SELECT data FROM {} WHERE status = '{}' ORDER BY total DESC LIMIT 50",
+    ),
+    "counted": (
+        "count",
+        lambda n: {"where": {"status": STATUSES[n % 4]}},
+        "SELECT count(*) FROM {} WHERE status = '{}'",
+    ),
+}
+
+
+def entities(count: int) -> list[dict[str, Any]]:
+    """About 250 bytes of JSON each; ten of a customer, a quarter in each status."""
+    rng = random.Random(3)
+    return [
+        {
+            "id": f"order{n}",
+            "title": f"Order number {n} of somebody who wants it soon",
+            "customer": f"customer-{rng.randrange(max(1, count // 10))}",
+            "status": rng.choice(STATUSES),
+            "total": round(rng.uniform(1, 10_000), 2),
+            "address": {"street": f"Long Street {n % 300}", "city": rng.choice(["Oslo", "Bergen", "Tromsø"])},
+            "createdAt": iso(NOW + n),
+            "updatedAt": iso(NOW + n),
+        }
+        for n in range(count)
+    ]
+
+
+def fill(file: Path, rows: list[dict[str, Any]]) -> None:
+    """A record with these rows in two collections, one of which will have indexes."""
+    file.parent.mkdir(parents=True)
+    base = sqlite3.connect(file, isolation_level=None)
+    prepare(base)
+    base.execute("BEGIN")
+    for collection in COLLECTIONS:
+        base.executemany(
+            "INSERT INTO entities (project, collection, id, version, deleted, data, keys, heads, content_seq,"
+            " created_at, updated_at) VALUES ('default', ?, ?, 1, 0, ?, ?, x'', 0, ?, ?)",
+            ((collection, row["id"], to_json(row), keys_of(row), NOW, NOW) for row in rows),
+        )
+    base.execute("COMMIT")
+    base.close()
+
+
+def by_hand(file: Path, rows: list[dict[str, Any]]) -> sqlite3.Connection:
+    """A table with columns, and the same with indexes."""
+    base = sqlite3.connect(file, isolation_level=None)
+    base.execute("BEGIN")
+    for name in COLLECTIONS:
+        base.execute(f"CREATE TABLE {name} (id TEXT PRIMARY KEY, customer TEXT, status TEXT, total REAL, data TEXT)")
+        base.executemany(
+            f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?)",
+            ((row["id"], row["customer"], row["status"], row["total"], to_json(row)) for row in rows),
+        )
+    for column in ("customer", "total"):
+        base.execute(f"CREATE INDEX by_{column} ON indexed ({column})")
+    base.execute("CREATE INDEX by_status ON indexed (status, total)")
+    base.execute("COMMIT")
+    return base
+
+
+def timed(action: Callable[[int], object], most: int, seconds: float) -> dict[str, float]:
+    """Percentiles and CPU of something that is done again and again in this process."""
+    took: list[float] = []
+    began, cpu = perf_counter(), process_time()
+    while len(took) < most and (now := perf_counter()) - began < seconds:
+        action(len(took))
+        took.append((perf_counter() - now) * 1000)
+    cpu = process_time() - cpu
+    took.sort()
+    return _numbers(took, cpu)
+
+
+def _numbers(took: list[float], cpu: float) -> dict[str, float]:
+    return {
+        "queries": len(took),
+        "p50_ms": round(percentile(took, 50), 3),
+        "p99_ms": round(percentile(took, 99), 3),
+        "cpu_ms": round(1000 * cpu / len(took), 3),
+    }
+
+
+def our_sql(base: sqlite3.Connection, operation: str, collection: str, raw: dict[str, Any]) -> str:
+    """The statement that we have SQLite run."""
+    said: list[str] = []
+    base.set_trace_callback(said.append)
+    query = parse_query(raw)
+    if operation == "count":
+        count_rows(base, "default", collection, query)
+    else:
+        find_rows(base, "default", collection, query if query.limit else replace(query, limit=10_000))
+    base.set_trace_callback(None)
+    return next(sql for sql in said if sql.startswith("SELECT"))
+
+
+async def asked(
+    server: Running, client: Collab, operation: str, collection: str, query: Callable[[int], dict[str, Any]],
+    most: int, seconds: float, core: int | None,
+) -> dict[str, float]:  # fmt: skip
+    """The same over the socket, one request after the other; with how many rows came."""
+    took: list[float] = []
+    rows = 0
+    watch = Stopwatch(server.tree, core)
+    began = perf_counter()
+    while len(took) < most and (now := perf_counter()) - began < seconds:
+        found = await client.ask(operation, collection=collection, query=query(len(took)))
+        rows = found if operation == "count" else len(found["rows"])
+        took.append((perf_counter() - now) * 1000)
+    cpu = watch.stop().server
+    took.sort()
+    return {**_numbers(took, cpu), "rows": rows}
+
+
+async def finding(options: Options) -> list[Result]:
+    """All queries over JSON and MessagePack, and on SQLite."""
+    rows = entities(2_000 if options.quick else ENTITIES)
+    declared = msgspec.json.encode({"plain": {}, "indexed": {"indexes": INDEXES}}).decode()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        data = Path(folder)
+        fill(data / "collab" / "collab.db", rows)
+        kind = SERVERS["collab-json"]
+        kind = replace(kind, environment=(*kind.environment, ("COLLAB_COLLECTIONS", declared)))
+        server = await start(kind, options.core, data)
+        try:
+            results = [result for form in OURS for result in await over_the_socket(server, form, options)]
+        finally:
+            await server.stop()
+        if options.core is not None:
+            os.sched_setaffinity(0, {options.core})
+        return results + on_sqlite(data, rows, options)
+
+
+async def over_the_socket(server: Running, form: str, options: Options) -> list[Result]:
+    """What an application sees."""
+    client = CLIENTS[form]()
+    assert isinstance(client, Collab)
+    await client.connect(server.url(""))
+    results = []
+    for name, (operation, query, _) in QUERIES.items():
+        result = Result(f"find {name}", form)
+        results.append(result)
+        for collection in COLLECTIONS:
+            for most in (5, MOST):  # the first are to warm up
+                numbers = await asked(
+                    server, client, operation, collection, query, most, options.seconds / 2, options.core
+                )
+            result.numbers |= {f"{collection}_{key}": value for key, value in numbers.items()}
+    client.close()
+    return results
+
+
+def on_sqlite(data: Path, rows: list[dict[str, Any]], options: Options) -> list[Result]:
+    """The same SQL, and what somebody would write by hand, on bare connections in this process."""
+    base = sqlite3.connect(data / "collab" / "collab.db", isolation_level=None)
+    hand = by_hand(data / "hand.sqlite", rows)
+    results = []
+    for name, (operation, query, sql) in QUERIES.items():
+        for label, connection in (("same SQL", base), ("SQL by hand", hand)):
+            result = Result(f"find {name}", label)
+            results.append(result)
+            for collection in COLLECTIONS:
+                if connection is base:
+                    statements = [our_sql(base, operation, collection, query(n)) for n in range(4)]
+                else:
+                    statements = [sql.format(collection, n if name == "few" else STATUSES[n]) for n in range(4)]
+
+                def run(n: int, c: sqlite3.Connection = connection, s: list[str] = statements) -> object:
+                    return c.execute(s[n % 4]).fetchall()
+
+                for most in (5, MOST):
+                    numbers = timed(run, most, options.seconds / 2)
+                result.numbers |= {f"{collection}_{key}": value for key, value in numbers.items()}
+    base.close()
+    hand.close()
+    return results

