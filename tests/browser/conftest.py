@@ -11,8 +11,10 @@ from playwright.async_api import Browser, async_playwright, expect
 
 import dev
 from tests.browser.demo import PATIENCE, Demo, Window, running
+from tests.browser.examples import PHONE, Visitor
 
 OpenWindow = Callable[..., Awaitable[Window]]
+Visit = Callable[..., Awaitable[Visitor]]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -50,3 +52,20 @@ async def window(browser: Browser, demo: Demo, request: pytest.FixtureRequest) -
     for window in opened:
         await window.page.context.close()
     assert [complaint for window in opened for complaint in window.complaints] == []
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visit(browser: Browser, demo: Demo) -> AsyncIterator[Visit]:
+    """Opens examples, each person on a machine of their own; afterwards no page may have had a word of complaint."""
+    opened: list[Visitor] = []
+
+    async def visit_example(example: str, name: str, *, at: str = "", phone: bool = False) -> Visitor:
+        context = await browser.new_context(**(PHONE if phone else {}))
+        visitor = await Visitor.open(context, f"{demo.url}examples/{example}/", at, name)
+        opened.append(visitor)
+        return visitor
+
+    yield visit_example
+    for visitor in opened:
+        await visitor.page.context.close()
+    assert [complaint for visitor in opened for complaint in visitor.complaints] == []

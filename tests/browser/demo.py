@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import psutil
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, expect
@@ -111,7 +112,7 @@ class Window:
         page.on("console", self._hear)
 
     @classmethod
-    async def open(cls, context: BrowserContext, url: str, document: str, name: str) -> Window:
+    async def open(cls, context: BrowserContext, url: str, document: str, name: str) -> Self:
         """Open a document as `name`, and wait until everything is there."""
         window = cls(await context.new_page(), name)
         # Only if there is none: a reload keeps the name that the person gave herself.

@@ -55,6 +55,7 @@ export async function showVersions(client: LumenizeClient<{ notes: Note }>, id: 
   const failed = (error: Error): void => void (problem.textContent = error.message)
   let events: readonly NoteEvent[] = []
   let chosen: number | null = null
+  let follows = true // the newest, until somebody has picked one
   const choose = async (version: number): Promise<void> => {
     chosen = version
     draw()
@@ -70,7 +71,10 @@ export async function showVersions(client: LumenizeClient<{ notes: Note }>, id: 
         const time = element("time", { dateTime: at }, when.format(new Date(at)))
         const button = element("button", { type: "button" }, element("b", {}, userId ?? "Somebody"), ` ${did}`, time)
         button.ariaPressed = String(version === chosen)
-        button.addEventListener("click", () => void choose(version).catch(failed))
+        button.addEventListener("click", () => {
+          follows = false
+          choose(version).catch(failed)
+        })
         return element("li", {}, button)
       }),
     )
@@ -78,7 +82,8 @@ export async function showVersions(client: LumenizeClient<{ notes: Note }>, id: 
   const read = async (): Promise<void> => {
     events = stretches(await client.notes.history(id, { limit: MOST }))
     const [newest] = events
-    if (newest !== undefined && !events.some(({ version }) => version === chosen)) await choose(newest.version)
+    const gone = !events.some(({ version }) => version === chosen)
+    if (newest !== undefined && (follows || gone)) await choose(newest.version)
     else draw()
   }
   restore.addEventListener("click", () => {
