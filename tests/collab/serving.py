@@ -68,7 +68,7 @@ class Editor:
     async def sync(self) -> None:
         """Ask for the document, and answer the question for ours."""
         await self.socket.send(yjs.sync_step1(self.doc.get_state()))
-        await self.until(lambda message: isinstance(message, yjs.SyncStep1))
+        await self.until(lambda message: isinstance(message, yjs.SyncStep2))
 
     async def type(self, text: str) -> None:
         before = self.doc.get_state()
