@@ -39,11 +39,15 @@ ReadData = Callable[[RoomKey], Awaitable[Mapping[str, Any] | None]]
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An identity, the document it asked for, and what it may do there."""
+    """An identity, the document it asked for, and what it may do there.
+
+    ``epoch`` tells whether rights have changed since (:meth:`Admission.is_current`).
+    """
 
     identity: Identity
     key: RoomKey
     access: Access
+    epoch: int = 0
 
 
 class Admission:
@@ -57,6 +61,8 @@ class Admission:
         self._strikes = Strikes()
         self._addresses = Slots(settings.max_sockets_per_address)
         self._users = Slots(settings.max_sockets_per_user)
+        self._epoch = 0
+        self._asks_rows = type(hooks).authorize_row is not Hooks.authorize_row
         # an application that asks for credentials itself does not become open by answering "I do not know"
         self._asks_itself = type(hooks).authenticate is not Hooks.authenticate
 
@@ -107,10 +113,11 @@ class Admission:
 
     async def admit_identity(self, identity: Identity, name: str) -> Admitted:
         """The same for somebody who is known already."""
+        epoch = self._epoch
         try:
             key = parse_name(identity.project, name)
-            access = await self._hooks.authorize_row(identity, key, None)
-            if access < Access.WRITE and any(rule.where is not None for rule in identity.rules):
+            access = Access.NONE if self._asks_rows else await self._hooks.authorize_row(identity, key, None)
+            if access < Access.WRITE and self.depends_on_row(identity):
                 access = await self._hooks.authorize_row(identity, key, await self._data(key))
         except CollabError:
             raise
@@ -119,7 +126,19 @@ class Admission:
             raise InternalError("the request could not be checked") from error
         if access < Access.READ:
             raise PermissionDenied("this identity may not open this document")
-        return Admitted(identity, key, access)
+        return Admitted(identity, key, access, epoch)
+
+    def depends_on_row(self, identity: Identity) -> bool:
+        """Whether what an identity may do with a document can depend on what is in it."""
+        return self._asks_rows or any(rule.where is not None for rule in identity.rules)
+
+    def changed(self) -> None:
+        """Rights have changed: nobody who was admitted before is current."""
+        self._epoch += 1
+
+    def is_current(self, admitted: Admitted) -> bool:
+        """Whether rights are as they were when somebody was admitted."""
+        return admitted.epoch == self._epoch
 
     async def admit_token(self, request: Request, token: str | None, name: str) -> Admitted:
         """The same for a token that came in a message; without one, that of the handshake counts."""

@@ -47,7 +47,7 @@ from collab.server.api.serving import Api
 from collab.server.connection import Connection
 from collab.server.hocuspocus_socket import HocuspocusSocket, SocketLimits
 from collab.server.realtime_socket import RealtimeSocket
-from collab.server.rights import recheck
+from collab.server.rights import Rights
 from collab.server.settings import Settings
 from collab.server.yjs_socket import YjsSocket
 from collab.storage.base import SetAside, Storage
@@ -140,6 +140,8 @@ class Collab:
             webhooks=self.settings.webhooks,
             presence_sample=self.settings.presence_sample,
         )
+        self._rights = Rights(self._registry, self.admission, self._registry.spawn)
+        feed.subscribe(self._rights.happened)
         self._locks = EditLocks()
         self._connections: dict[Connection, None] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -169,7 +171,7 @@ class Collab:
         What :class:`Hooks` answer from now on counts; rights that a token carries last as long as the token.
         """
         self.hub.system.permissions_changed(project, resource, user_id=user_id)
-        await recheck(self._registry, self.admission, project, user_id)
+        await self._rights.recheck(project, user_id)
 
     def collection(self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None) -> Collection:
         """A collection by name, to read and write its entities in the name of ``user``."""
@@ -320,7 +322,7 @@ class Collab:
         try:
             await send({"type": "websocket.accept"})
             try:
-                room = await self._registry.open(admitted.key)
+                room, admitted = await self._rights.open(admitted)
             except CollabError as error:
                 # y-websocket 2 comes back at once after a connection that was accepted: make it wait here instead
                 await asyncio.sleep(1.0)
@@ -457,8 +459,8 @@ class _Gatekeeper:
     async def admit(self, name: str, token: str | None) -> Admitted:
         return await self._collab.admission.admit_token(self._request, token, name)
 
-    async def open(self, key: RoomKey) -> Room:
-        return await self._collab._registry.open(key)
+    async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
+        return await self._collab._rights.open(admitted)
 
     async def stateless(self, admitted: Admitted, payload: str) -> str | None:
         return await self._collab.hooks.stateless(admitted.identity, admitted.key, payload)

@@ -23,7 +23,6 @@ from collab.errors import (
     SessionTimeout,
     TooLarge,
 )
-from collab.names import RoomKey
 from collab.rooms.framing import HocuspocusFraming
 from collab.rooms.registry import Registry
 from collab.rooms.room import Room
@@ -55,8 +54,8 @@ class Gatekeeper(Protocol):
     async def admit(self, name: str, token: str | None) -> Admitted:
         """Who holds ``token`` (or that of the handshake), and what they may do in which room."""
 
-    async def open(self, key: RoomKey) -> Room:
-        """The open room."""
+    async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
+        """The open room, and the same with the rights of now."""
 
     async def stateless(self, admitted: Admitted, payload: str) -> str | None:
         """The application's answer to a stateless message."""
@@ -177,7 +176,7 @@ class HocuspocusSocket:
     async def _admit(self, address: str, waiting: _Waiting, token: str) -> None:
         try:
             admitted = await self._gatekeeper.admit(split_address(address)[0], token)
-            room = await self._gatekeeper.open(admitted.key)
+            room, admitted = await self._gatekeeper.open(admitted)
             if self._waiting.get(address) is not waiting:
                 return  # closed by the client meanwhile
             self._gatekeeper.enter(admitted)

@@ -12,7 +12,6 @@ from time import monotonic
 
 from collab.access.identity import Identity
 from collab.errors import CollabError, InvalidRequest
-from collab.names import RoomKey
 from collab.realtime.listeners import call_later
 from collab.realtime.services import Services
 from collab.realtime.session import RealtimeSession, SessionLimits
@@ -192,8 +191,8 @@ class _Documents:
         assert identity is not None
         return await self._admission.admit_identity(identity, name)
 
-    async def open(self, key: RoomKey) -> Room:
-        return await self._documents.open(key)
+    async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
+        return await self._documents.open(admitted)
 
     async def stateless(self, admitted: Admitted, payload: str) -> str | None:
         return await self._documents.stateless(admitted, payload)

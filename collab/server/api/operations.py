@@ -53,6 +53,9 @@ class Server(Protocol):
     async def identify(self, request: Request) -> Identity:
         """Who sends a request. Raises :class:`CollabError`."""
 
+    async def permissions_changed(self, project: str, resource: str | None, user_id: str | None) -> None:
+        """Rights have changed, of one user or of all."""
+
     async def stream(self, request: Request, identity: Identity, target: AnyTarget) -> EventStream:
         """A subscription that is in force. Raises :class:`CollabError`."""
 
@@ -258,7 +261,7 @@ async def _permissions_changed(ask: Ask) -> Response:
         raise PermissionDenied(f"this takes the right to write {'/'.join(PERMISSIONS)}")
     if max(len(said.resource_id or ""), len(said.user_id or "")) > 512:
         raise InvalidRequest("resourceId and userId have at most 512 characters")
-    ask.server.services.system.permissions_changed(ask.identity.project, said.resource_id, user_id=said.user_id)
+    await ask.server.permissions_changed(ask.identity.project, said.resource_id, said.user_id)
     return json_answer(said, 202)
 
 

@@ -47,6 +47,10 @@ class Api:
         admission = self._collab.admission
         return await admission.identify(admission.read(request.scope))
 
+    async def permissions_changed(self, project: str, resource: str | None, user_id: str | None) -> None:
+        """Hold everybody to the rights of now."""
+        await self._collab.permissions_changed(project, resource=resource, user_id=user_id)
+
     async def stream(self, request: Request, identity: Identity, target: AnyTarget) -> EventStream:
         """A subscription that is in force. It counts as a socket of its address, and as a session of its user.
 
