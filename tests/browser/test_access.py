@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.browser.conftest import OpenWindow
+from tests.browser.conftest import OpenWindow, Visit
 from tests.browser.demo import Demo, Window, running
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -65,3 +65,27 @@ async def test_a_reader_reads_and_cannot_write(window: OpenWindow) -> None:
     await ada.type("codemirror", "!")
     for person in (ada, reader):
         await person.sees("codemirror", "look!")
+
+
+async def test_an_example_asks_for_a_token_and_takes_that_of_the_demo_page(visit: Visit) -> None:
+    ada, alan = await visit("tasks", "Somebody"), await visit("tasks", "Someone")
+    for person, user, name in ((ada, "ada", "Ada Lovelace"), (alan, "alan", "Alan Turing")):
+        await expect(person.page.get_by_role("alert")).to_contain_text("This server asks for a token")
+        await person.page.get_by_role("link", name="Sign in on the demo page").click()
+        await sign_in(person, token(user, "--name", name))
+        await expect(person.page.get_by_label("Your name")).to_have_value(name)
+        await person.page.get_by_role("link", name="Task board").click()
+        await person.is_told("Saved")
+        await expect(person.page.get_by_label("Your name")).to_have_value(name)
+    old = "Repair the east bank signpost"
+    for person, new in ((ada, "Repair the signpost"), (alan, "Paint the signpost")):
+        await person.page.get_by_role("button", name=old, exact=True).click()
+        await person.page.get_by_label("Title", exact=True).fill(new)
+    await ada.page.keyboard.press("Enter")
+    await expect(ada.page.get_by_role("button", name="Repair the signpost", exact=True)).to_be_visible()
+    await ada.is_told("Saved")
+    await alan.page.keyboard.press("Enter")
+    for person, other in ((ada, "alan"), (alan, "ada")):
+        await expect(person.page.get_by_role("status", name="Notices")).to_contain_text(
+            f"You and {other} changed the title at the same time."
+        )

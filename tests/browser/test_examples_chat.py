@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -66,6 +67,15 @@ async def test_a_message_is_announced_by_typing_and_there_at_once(visit: Visit) 
     await expect(message(ada, "Good morning").locator("time")).not_to_have_text("not sent yet")
 
 
+async def test_what_one_has_begun_to_write_is_there_when_one_comes_back(visit: Visit) -> None:
+    ada = await visit("chat", "Ada L")
+    await field(ada).fill("Not finished")
+    await channel(ada, "herons").click()
+    await expect(field(ada)).to_have_value("")
+    await channel(ada, "general").click()
+    await expect(field(ada)).to_have_value("Not finished")
+
+
 async def test_unread_messages_are_counted_until_they_are_looked_at(visit: Visit) -> None:
     ada, alan = await visit("chat", "Ada L"), await visit("chat", "Alan T", at="herons")
     await expect(people(ada).filter(has_text="Alan T")).to_contain_text("#herons")
@@ -105,7 +115,7 @@ async def test_what_was_said_without_a_network_is_marked_and_sent_later_in_order
         await expect(log(person).get_by_text("not sent yet")).to_have_count(0)
         await expect(message(person, "light ahead")).to_be_visible()
     seen = await agree(lambda: said(ada), lambda: said(alan))
-    assert seen[-4:] == ["nobody here", "from the tunnel", "still in the tunnel", "light ahead"]
+    assert seen[-4:] == ["from the tunnel", "still in the tunnel", "light ahead", "nobody here"]  # as it was said
 
 
 async def test_a_killed_server_loses_and_doubles_no_message(visit: Visit, demo: Demo) -> None:
@@ -135,7 +145,8 @@ async def test_older_messages_are_read_as_one_scrolls_up(visit: Visit, demo: Dem
     author = {"name": "Grace", "color": "#0b7d5c"}
     async with httpx.AsyncClient(base_url=demo.url) as http:
         for number in range(1, 121):
-            row = {"channel": "ferry-house", "text": f"number {number}", "author": author}
+            at = (datetime.now(UTC) + timedelta(seconds=number - 121)).isoformat()
+            row = {"channel": "ferry-house", "text": f"number {number}", "author": author, "sentAt": at}
             (await http.post("api/v1/collections/messages", json=row)).raise_for_status()
     ada, alan = await visit("chat", "Ada L", at="ferry-house"), await visit("chat", "Alan T", at="ferry-house")
     shown = log(ada).locator(".message")

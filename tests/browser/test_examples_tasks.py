@@ -126,6 +126,25 @@ async def test_two_who_rename_a_card_at_once_are_both_told_and_can_take_the_othe
         await expect(told(person)).to_have_text("")
 
 
+async def test_what_is_being_typed_survives_what_others_do_to_the_card(visit: Visit) -> None:
+    ada, alan = await visit("tasks", "Ada L"), await visit("tasks", "Alan T")
+    await add(ada, "Tie the knot")
+    await begin_to_rename(ada, "Tie the knot", "Tie the bow")
+    await card(alan, "Tie the knot").get_by_role("button", name=re.compile("^Move right")).click()
+    typed = column(ada, "In progress").get_by_label("Title", exact=True)
+    await expect(typed).to_be_focused()
+    await ada.page.keyboard.type("line")
+    await ada.page.keyboard.press("Enter")
+    await expect(title(column(alan, "In progress"), "Tie the bowline")).to_be_visible()
+
+    await begin_to_rename(ada, "Tie the bowline", "Tie it twice")
+    await card(alan, "Tie the bowline").get_by_role("button", name=re.compile("^Delete")).click()
+    await expect(told(ada)).to_contain_text("Somebody has deleted this card while you renamed it.")
+    await ada.button("Bring it back")
+    for person in (ada, alan):
+        await expect(title(person, "Tie it twice")).to_be_visible()
+
+
 async def test_what_was_deleted_comes_back_and_a_card_tells_its_history(visit: Visit) -> None:
     ada, alan = await visit("tasks", "Ada L"), await visit("tasks", "Alan T")
     await add(ada, "Ask for the keys")

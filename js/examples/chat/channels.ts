@@ -15,6 +15,8 @@ export interface Fields {
   channel: string
   text: string
   author: { name: string; color: string }
+  /** By the author's clock: what one person says stays in its order, also where it had to wait for a connection. */
+  sentAt: string
 }
 
 export type Message = Entity<Fields>
@@ -24,10 +26,11 @@ const example = (number: number, channel: ChannelId, name: string, text: string)
   channel,
   text,
   author: { name, color: colourOf(name) },
+  sentAt: new Date(Date.now() - 60_000 * (20 - number)).toISOString(),
 })
 
 /** What was said before anybody came. */
-export const EXAMPLES = [
+export const examples = (): (Fields & { id: string })[] => [
   example(1, "herons", "Ada", "Forty-one on the east bank this morning, most of them fishing."),
   example(2, "herons", "Alan", "Two had rings. I have the numbers."),
   example(3, "ferry-house", "Grace", "The keys hang behind the blue door. The kettle works again!"),
@@ -46,7 +49,7 @@ export const PAGE = 50
 
 export const newest = (channel: ChannelId, limit: number): Query => ({
   where: { channel },
-  orderBy: { createdAt: "desc" },
+  orderBy: { sentAt: "desc" },
   limit,
 })
 
@@ -67,5 +70,5 @@ export function keepReadTimes(times: Partial<Record<ChannelId, string>>): void {
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" })
 const date = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" })
 
-export const time = (message: Message): string => clock.format(new Date(message.createdAt))
-export const day = (message: Message): string => date.format(new Date(message.createdAt))
+export const time = (message: Message): string => clock.format(new Date(message.sentAt))
+export const day = (message: Message): string => date.format(new Date(message.sentAt))

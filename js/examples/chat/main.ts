@@ -7,11 +7,11 @@ import { mount } from "svelte"
 import { connect } from "../shared/client"
 import { myself } from "../shared/me"
 import { seed } from "../shared/seed"
-import { EXAMPLES } from "./channels"
+import { examples } from "./channels"
 import Page from "./Page.svelte"
 
 const first = myself()
-const client = connect(first.name)
-void seed(client, "messages", EXAMPLES, { inOrder: true })
+const client = connect(first)
+void seed(client, "messages", examples())
 setClient(client)
 mount(Page, { target: document.getElementById("app") as HTMLElement, props: { first } })

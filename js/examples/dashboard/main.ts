@@ -10,6 +10,6 @@ import { seed } from "../shared/seed"
 import Dashboard from "./Dashboard.vue"
 import { examples } from "./orders"
 
-const client = connect(myself().name)
+const client = connect(myself())
 void seed(client, "orders", examples(Date.now()))
 createApp(Dashboard).use(lumenize, client).mount("#app")

@@ -6,7 +6,7 @@ import type { Entity } from "@lumenize/client"
 import { connectionStore, documentStore, presenceStore, type DocumentState } from "@lumenize/client/stores"
 import type { EditorView } from "@codemirror/view"
 
-import { connect, kindOf, rename, words } from "../shared/client"
+import { connect, kindOf, reconnectAs, words } from "../shared/client"
 import { initials, myself, readPeople, renamed } from "../shared/me"
 import { createEditor, lineOf } from "./editor"
 import { FIRST, seedFirst, type Note } from "./notes"
@@ -21,7 +21,7 @@ function byId<T extends HTMLElement>(id: string): T {
 const noteFromAddress = (): string => location.hash.slice(1).replace(/[^A-Za-z0-9_-]+/g, "-").slice(0, 80) || FIRST
 
 let me = myself()
-const client = connect<{ notes: Note }>(me.name)
+const client = connect<{ notes: Note }>(me)
 const title = byId<HTMLInputElement>("title")
 let notes: readonly Entity<Note>[] = []
 let current = noteFromAddress()
@@ -189,11 +189,9 @@ function drawMe(): void {
   byId("my-colour").style.setProperty("--person", me.color)
 }
 myName.addEventListener("change", () => {
-  const name = myName.value.trim()
-  if (name && name !== me.name) {
-    me = renamed(me, name)
-    void rename(client, name)
-  }
+  const before = me
+  me = renamed(me, myName.value.trim())
+  if (me.userId !== before.userId) void reconnectAs(client, me)
   drawMe()
   introduce()
 })

@@ -1,15 +1,13 @@
 /** The page's client. All examples come back quickly: they are shown while servers are stopped on purpose. */
-import { LumenizeClient, type ClientOptions } from "@lumenize/client"
+import { LumenizeClient } from "@lumenize/client"
 
-/** The demo page keeps here what somebody has signed in with. */
-const TOKEN_KEY = "collab.token"
+import { myToken, type Me } from "./me"
 
-/** A client for `name`. Where the server asks for no credential, that is all that is known of who writes. */
-export function connect<C>(name: string, options: ClientOptions = {}): LumenizeClient<C> {
-  const token = sessionStorage.getItem(TOKEN_KEY)
+/** A client for somebody. Where the server asks for no credential, the name is all that is known of who writes. */
+export function connect<C>({ userId }: Me): LumenizeClient<C> {
+  const token = myToken()
   const client = new LumenizeClient<C>({
-    ...options,
-    ...(token === null ? { userId: name } : { token }),
+    ...(token === null ? { userId } : { token }),
     websocket: { initialDelay: 250, maxDelay: 3000, heartbeatInterval: 10_000 },
   })
   client.onError((error) => {
@@ -20,10 +18,9 @@ export function connect<C>(name: string, options: ClientOptions = {}): LumenizeC
 }
 
 /** From now on this page writes under another name. What waits is written under that one, too. */
-export async function rename(client: LumenizeClient, name: string): Promise<void> {
-  if (sessionStorage.getItem(TOKEN_KEY) !== null) return // the token says who this is
+export async function reconnectAs(client: LumenizeClient, { userId }: Me): Promise<void> {
   await client.disconnect()
-  await client.connect({ userId: name }).catch(() => {})
+  await client.connect({ userId }).catch(() => {})
 }
 
 interface Connection {

@@ -4,6 +4,8 @@ export interface Me {
   /** One per window, so that two windows of one browser are two people. */
   window: string
   name: string
+  /** Who the server says has written something: that of the token, and where none is asked for, the name. */
+  userId: string
   /** Six hexadecimal digits: what every editor binding understands. */
   color: string
 }
@@ -22,16 +24,40 @@ export function colourOf(name: string): string {
   return COLOURS[sum % COLOURS.length] as string
 }
 
-/** This window's person. The name survives a reload; a second window gets its own. */
-export function myself(): Me {
-  const name = sessionStorage.getItem(NAME_KEY) ?? `${any(QUALITIES)} ${any(ANIMALS)}`
-  sessionStorage.setItem(NAME_KEY, name)
-  return { window: crypto.getRandomValues(new Uint32Array(2)).join("-"), name, color: colourOf(name) }
+/** The token that somebody has signed in with on the demo page. */
+export function myToken(): string | null {
+  return sessionStorage.getItem("collab.token")
 }
 
-export function renamed(me: Me, name: string): Me {
+/** What a JSON web token says about its holder. */
+function claims(token: string | null): { sub?: unknown; name?: unknown } {
+  try {
+    const payload = (token?.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")
+    const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0))
+    return JSON.parse(new TextDecoder().decode(bytes)) as { sub?: unknown; name?: unknown }
+  } catch {
+    return {}
+  }
+}
+
+/** This window's person: the token's, or somebody made up. The name survives a reload; a second window gets its own. */
+export function myself(): Me {
+  const window = crypto.getRandomValues(new Uint32Array(2)).join("-")
+  const { sub, name: called } = claims(myToken())
+  if (typeof sub === "string") {
+    const name = typeof called === "string" ? called : sub
+    return { window, name, userId: sub, color: colourOf(name) }
+  }
+  const name = sessionStorage.getItem(NAME_KEY) ?? `${any(QUALITIES)} ${any(ANIMALS)}`
   sessionStorage.setItem(NAME_KEY, name)
-  return { ...me, name, color: colourOf(name) }
+  return { window, name, userId: name, color: colourOf(name) }
+}
+
+/** Me under another name, unless it is a token that names me. */
+export function renamed(me: Me, name: string): Me {
+  if (name === "" || myToken() !== null) return me
+  sessionStorage.setItem(NAME_KEY, name)
+  return { ...me, name, userId: name, color: colourOf(name) }
 }
 
 export function initials(name: string): string {
@@ -41,7 +67,7 @@ export function initials(name: string): string {
 }
 
 /** Somebody in a room, as these pages say it: each of a person's windows is one. */
-export interface Somebody extends Me {
+export interface Somebody extends Omit<Me, "userId"> {
   [member: string]: unknown
 }
 

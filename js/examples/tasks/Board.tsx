@@ -1,8 +1,9 @@
+import type { LumenizeError } from "@lumenize/client"
 import { useLumenizeClient, useLumenizeSubscription } from "@lumenize/react"
 import { useEffect, useRef, useState, type DragEvent, type ReactElement } from "react"
 
 import { colourOf, type Me, type Somebody } from "../shared/me"
-import { Card, type Way } from "./Card"
+import { Card, type Draft, type Way } from "./Card"
 import { History } from "./History"
 import { useNotify } from "./Notices"
 import { COLUMNS, queryOf, rankBefore, type Fields, type Filter, type Status, type Task } from "./tasks"
@@ -21,6 +22,16 @@ export function Board({ me, others, filter, onEdit }: BoardProps): ReactElement 
   const [dragged, setDragged] = useState<string | null>(null)
   const [over, setOver] = useState<{ status: Status; before: string | null } | null>(null)
   const [looked, setLooked] = useState<Task | null>(null)
+
+  // what is typed is kept here: a card that somebody moves meanwhile is drawn anew
+  const [draft, setDraft] = useState<Draft | null>(null)
+  const edited = draft?.id ?? null
+  useEffect(() => onEdit(edited), [edited, onEdit])
+  useEffect(() => {
+    if (draft === null || loading || data.some(({ id }) => id === draft.id)) return
+    if (draft.title.trim()) rename(draft) // it is not shown any more, and perhaps deleted
+    setDraft(null)
+  }, [data, loading, draft])
 
   // who moves a card with the keyboard stays on it, although it is drawn anew in another column
   const moved = useRef<string | null>(null)
@@ -51,6 +62,21 @@ export function Board({ me, others, filter, onEdit }: BoardProps): ReactElement 
     } else if (way === "up" && row > 0) place(task.id, task.status, column[row - 1]!.id)
     else if (way === "down" && row < column.length - 1) place(task.id, task.status, column[row + 2]?.id ?? null)
     moved.current = task.id
+  }
+  const rename = ({ id, title, version }: Draft): void => {
+    const bringBack = (): void => {
+      client.tasks.restore(id).catch(notify.problem)
+      client.tasks.update(id, { title }).catch(notify.problem)
+    }
+    client.tasks.update(id, { title }, version === undefined ? {} : { version }).catch((error: LumenizeError) => {
+      if (error.code !== "NOT_FOUND") return notify.problem(error)
+      notify({
+        kind: "conflict",
+        title: "Somebody has deleted this card while you renamed it.",
+        text: `You wrote “${title}”.`,
+        actions: [{ label: "Bring it back", run: bringBack }],
+      })
+    })
   }
   const remove = (task: Task): void => {
     client.tasks.delete(task.id).catch(notify.problem)
@@ -91,11 +117,13 @@ export function Board({ me, others, filter, onEdit }: BoardProps): ReactElement 
                   key={task.id}
                   task={task}
                   me={me}
+                  draft={draft?.id === task.id ? draft : null}
+                  onDraft={setDraft}
+                  onRename={rename}
                   editors={others.filter(({ editing }) => editing === task.id)}
                   dragged={dragged === task.id}
                   marked={dragged !== null && over?.status === status && over.before === task.id}
                   onDrag={setDragged}
-                  onEdit={onEdit}
                   onMove={(way) => move(task, way)}
                   onDelete={() => remove(task)}
                   onHistory={() => setLooked(task)}

@@ -1,5 +1,5 @@
 import { useConnection, useLumenizeClient } from "@lumenize/react"
-import { useEffect, useRef, useState, type KeyboardEvent, type ReactElement } from "react"
+import { useEffect, useRef, type KeyboardEvent, type ReactElement } from "react"
 
 import { initials, type Me, type Somebody } from "../shared/me"
 import { personal } from "./Avatar"
@@ -10,53 +10,58 @@ export type Way = "left" | "right" | "up" | "down"
 
 const KEYS: Record<string, Way> = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" }
 
+/** A title that is being typed. */
+export interface Draft {
+  id: string
+  title: string
+  /** The version that it began from: what others write meanwhile has not been seen. */
+  version: number | undefined
+}
+
 interface CardProps {
   task: Task
   me: Me
+  draft: Draft | null
+  onDraft: (draft: Draft | null) => void
+  onRename: (draft: Draft) => void
   /** The others who have this task open for editing. */
   editors: Somebody[]
   dragged: boolean
   /** Whether what is being dragged would go in front of this card. */
   marked: boolean
   onDrag: (id: string | null) => void
-  onEdit: (id: string | null) => void
   onMove: (way: Way) => void
   onDelete: () => void
   onHistory: () => void
 }
 
 export function Card(props: CardProps): ReactElement {
-  const { task, me, editors, dragged, marked, onDrag, onEdit, onMove, onDelete, onHistory } = props
+  const { task, me, draft, editors, dragged, marked, onDraft, onRename, onDrag, onMove, onDelete, onHistory } = props
   const client = useLumenizeClient<{ tasks: Fields }>()
   const notify = useNotify()
   useConnection() // what is pending changes with it
   const pending = client.isPending("tasks", task.id)
-  /** What is being typed, and the version that it began from: what others write meanwhile has not been seen. */
-  const [draft, setDraft] = useState<{ title: string; version: number | undefined } | null>(null)
   const input = useRef<HTMLTextAreaElement>(null)
   const text = useRef<HTMLButtonElement>(null)
   /** Whether editing was ended by a key: then the focus goes back to where it was. */
   const byKey = useRef(false)
   const editing = draft !== null
   useEffect(() => {
-    if (editing) input.current?.select()
-    else if (byKey.current) text.current?.focus()
+    if (draft !== null) {
+      // somebody may have moved the card meanwhile: then one goes on writing
+      input.current?.focus()
+      input.current?.setSelectionRange(draft.title === task.title ? 0 : draft.title.length, draft.title.length)
+    } else if (byKey.current) text.current?.focus()
     byKey.current = false
+    // only when it begins or ends
   }, [editing])
 
-  const begin = (): void => {
-    setDraft({ title: task.title, version: client.tasks.seen(task.id) })
-    onEdit(task.id)
-  }
+  const begin = (): void => onDraft({ id: task.id, title: task.title, version: client.tasks.seen(task.id) })
   const end = (keep: boolean): void => {
     if (draft === null) return
     const title = draft.title.trim()
-    if (keep && title && title !== task.title) {
-      const options = draft.version === undefined ? {} : { version: draft.version }
-      client.tasks.update(task.id, { title }, options).catch(notify.problem)
-    }
-    setDraft(null)
-    onEdit(null)
+    if (keep && title && title !== task.title) onRename({ ...draft, title })
+    onDraft(null)
   }
   const moveByKey = (event: KeyboardEvent): void => {
     const way = KEYS[event.key]
@@ -97,7 +102,7 @@ export function Card(props: CardProps): ReactElement {
           value={draft.title}
           rows={2}
           maxLength={200}
-          onChange={({ target }) => setDraft({ ...draft, title: target.value })}
+          onChange={({ target }) => onDraft({ ...draft, title: target.value })}
           onBlur={() => end(true)}
           onKeyDown={(event) => {
             if (event.key !== "Enter" && event.key !== "Escape") return

@@ -1,7 +1,7 @@
 import { useConnection, useLumenizeClient, usePresence } from "@lumenize/react"
 import { useMemo, useState, type ReactElement } from "react"
 
-import { kindOf, rename, words } from "../shared/client"
+import { kindOf, reconnectAs, words } from "../shared/client"
 import { readPeople, renamed, type Me } from "../shared/me"
 import { Avatar, personal } from "./Avatar"
 import { Board } from "./Board"
@@ -18,7 +18,7 @@ export function Page({ first }: { first: Me }): ReactElement {
   const here = useMemo(() => readPeople(people, me), [people, me])
   const others = here.filter(({ window }) => window !== me.window)
   const connection = useConnection()
-  useConflicts(me.name)
+  useConflicts(me.userId)
   return (
     <>
       <header className="bar">
@@ -50,11 +50,10 @@ export function Page({ first }: { first: Me }): ReactElement {
             spellCheck={false}
             autoComplete="off"
             onBlur={({ target }) => {
-              const name = target.value.trim()
-              if (name && name !== me.name) {
-                setMe(renamed(me, name))
-                void rename(client, name)
-              } else target.value = me.name
+              const next = renamed(me, target.value.trim())
+              target.value = next.name
+              setMe(next)
+              if (next.userId !== me.userId) void reconnectAs(client, next)
             }}
             onKeyDown={({ key, currentTarget }) => key === "Enter" && currentTarget.blur()}
           />

@@ -13,7 +13,7 @@ import { Page } from "./Page"
 import { EXAMPLES } from "./tasks"
 
 const me = myself()
-const client = connect(me.name)
+const client = connect(me)
 void seed(client, "tasks", EXAMPLES)
 
 createRoot(document.getElementById("app") as HTMLElement).render(
