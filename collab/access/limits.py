@@ -44,6 +44,30 @@ class TokenBucket:
         return max(wait, -self._bytes / self._byte_rate if self._byte_rate else 0.0, 0.0)
 
 
+class Rates:
+    """A :class:`TokenBucket` for each caller whose requests come one by one, without a connection of their own."""
+
+    __slots__ = ("_buckets", "_bytes_per_second", "_messages_per_second")
+
+    def __init__(self, messages_per_second: float, bytes_per_second: float) -> None:
+        self._messages_per_second = messages_per_second
+        self._bytes_per_second = bytes_per_second
+        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+
+    def take(self, who: Hashable, size: int, now: float) -> float:
+        """Count a request of ``size`` bytes. Returns 0 if it is within the limits, else for how long to wait."""
+        bucket = self._buckets.get(who)
+        if bucket is None:
+            bucket = self._buckets[who] = TokenBucket(self._messages_per_second, self._bytes_per_second)
+            if len(self._buckets) > _CALLERS:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(who)
+        return 0.0 if bucket.take(size, now) else max(bucket.wait, 0.001)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+
 class Slots:
     """How many at once each caller may have; ``limit`` 0 is no limit."""
 

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from collab.access.credentials import LONGEST_CLAIM, Authenticator
 from collab.access.handshake import client_address, host_allowed, origin_allowed, token_from
 from collab.access.identity import Access, Identity
-from collab.access.limits import Slots, Strikes
+from collab.access.limits import Rates, Slots, Strikes
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
@@ -61,6 +61,7 @@ class Admission:
         self._strikes = Strikes()
         self._addresses = Slots(settings.max_sockets_per_address)
         self._users = Slots(settings.max_sockets_per_user)
+        self._writes = Rates(settings.writes_per_second, settings.bytes_per_second)
         self._epoch = 0
         self._asks_rows = type(hooks).authorize_row is not Hooks.authorize_row
         # an application that asks for credentials itself does not become open by answering "I do not know"
@@ -182,6 +183,16 @@ class Admission:
     def strike(self, request: Request, admitted: Admitted) -> None:
         """This connection was closed for good: whoever comes back again and again will have to wait."""
         self._strikes.strike(_who(request, admitted), monotonic())
+
+    def count_write(self, request: Request, identity: Identity, size: int) -> None:
+        """Count a write of ``size`` bytes that came over HTTP, of a verified user or else of an address.
+
+        Raises :class:`RateLimitExceeded`, with ``retryAfter`` (seconds) in its details.
+        """
+        who = ("user", identity.user_id) if _counted(identity) else ("address", request.client)
+        wait = self._writes.take((identity.project, *who), size, monotonic())
+        if wait:
+            raise RateLimitExceeded("too many writes", retryAfter=round(wait, 3))
 
     def enter(self, identity: Identity) -> None:
         """Count one session of a verified user, until :meth:`leave`. Raises :class:`RateLimitExceeded`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from math import ceil
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -53,7 +54,7 @@ async def refuse(request: Request, error: CollabError) -> Response:
                 break
     except (RuntimeError, ClientDisconnect):  # it was read already, or nobody waits for the answer
         pass
-    headers = {"retry-after": "1"} if error.retryable else {}
+    headers = {"retry-after": str(ceil(error.details.get("retryAfter", 1)))} if error.retryable else {}
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     if left < 0:
@@ -64,6 +65,14 @@ async def refuse(request: Request, error: CollabError) -> Response:
 def json_answer(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """``value`` as JSON."""
     return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
+
+
+def announced_size(request: Request, limit: int) -> int:
+    """Bytes of the body, as far as its sender says: ``limit`` if it does not."""
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and len(length) < 20:
+        return min(int(length), limit)
+    return limit if "transfer-encoding" in request.headers else 0
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -13,11 +13,11 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from collab.access.identity import Access
+from collab.access.identity import Access, Identity
 from collab.errors import InvalidRequest, PermissionDenied
 from collab.rooms.handle import RoomHandle
 from collab.server.admission import own_path
-from collab.server.answers import answers, read_body
+from collab.server.answers import announced_size, answers, read_body
 from collab.server.api.routes import PREFIX
 from collab.server.cors import CrossOrigin
 
@@ -54,8 +54,10 @@ def build(collab: Collab, pages: Path | None) -> ASGIApp:
                 raise InvalidRequest(f"no such format: {other}; one of json, text, update")
 
     async def write(request: HttpRequest) -> Response:
-        room, user_id = await _admit(collab, request, Access.WRITE)
-        await room.apply(await read_body(request, collab.settings.max_message_bytes), user_id)
+        limit = collab.settings.max_message_bytes
+        room, identity = await _admit(collab, request, Access.WRITE)
+        collab.admission.count_write(collab.admission.read(request.scope), identity, announced_size(request, limit))
+        await room.apply(await read_body(request, limit), identity.user_id)
         return Response(status_code=204)
 
     routes: list[BaseRoute] = [
@@ -71,13 +73,13 @@ def build(collab: Collab, pages: Path | None) -> ASGIApp:
     return CrossOrigin(Starlette(routes=routes), [f"{PREFIX}/", "/rooms/"], collab.settings.allowed_origins)
 
 
-async def _admit(collab: Collab, request: HttpRequest, wanted: Access) -> tuple[RoomHandle, str | None]:
+async def _admit(collab: Collab, request: HttpRequest, wanted: Access) -> tuple[RoomHandle, Identity]:
     sender = collab.admission.read(request.scope)
     own_path(request.scope)
     admitted = await collab.admission.admit(sender, request.path_params["name"])
     if admitted.access < wanted:
         raise PermissionDenied("this identity may not do that")
-    return collab.handle(admitted.key), admitted.identity.user_id
+    return collab.handle(admitted.key), admitted.identity
 
 
 def _accepted(accept: str) -> str:

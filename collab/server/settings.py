@@ -77,7 +77,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, _option("Limits", "Bytes a second of one connection, on average. 0: no limit.", ge=0)
     ] = 16.0 * MIB
     writes_per_second: Annotated[
-        float, _option("Limits", "Writes and emitted events a second of one /realtime session. 0: no limit.", ge=0)
+        float,
+        _option(
+            "Limits",
+            "Writes and emitted events a second of one /realtime session, or of one user over HTTP. 0: no limit.",
+            ge=0,
+        ),
     ] = 500.0
     max_subscriptions: Annotated[
         int, _option("Limits", "Subscriptions of one /realtime session. 0: no limit.", ge=0)

@@ -53,6 +53,9 @@ class Server(Protocol):
     async def identify(self, request: Request) -> Identity:
         """Who sends a request. Raises :class:`CollabError`."""
 
+    def count_write(self, request: Request, identity: Identity) -> None:
+        """Count a write of somebody. Raises :class:`CollabError` if there were too many."""
+
     async def permissions_changed(self, project: str, resource: str | None, user_id: str | None) -> None:
         """Rights have changed, of one user or of all."""
 
@@ -102,7 +105,8 @@ Handler = Callable[[Ask], Awaitable[Response]]
 class Operation:
     """One operation. ``body`` and ``answer`` are types that are sent as JSON; ``dict`` is any object.
 
-    ``public``: nobody is asked for a credential. Then the handler's ``identity`` stands for nobody.
+    ``public``: nobody is asked for a credential. Then the handler's ``identity`` stands for nobody. ``write``: it is
+    one of those whose rate is limited.
     """
 
     name: str
@@ -116,6 +120,7 @@ class Operation:
     parameters: tuple[Parameter[Any], ...] = ()
     media_type: str = "application/json"
     public: bool = False
+    write: bool = False
 
 
 async def _create(ask: Ask) -> Response:
@@ -296,7 +301,7 @@ _NAMED = (parameters.IDEMPOTENCY_KEY,)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("list", "GET", _ALL, "Entities that match", _list, FoundMany, parameters=(*_ROWS, parameters.AFTER)),
-    Operation("create", "POST", _ALL, "A new entity, of these fields", _create, Written, dict, 201, _NAMED),
+    Operation("create", "POST", _ALL, "A new entity, of these fields", _create, Written, dict, 201, _NAMED, write=True),
     # before the paths with an id: nothing else may be called so with these methods
     Operation("query", "POST", f"{_ALL}/query", "Entities that match", _query, FoundMany, Asked),
     Operation("count", "POST", f"{_ALL}/count", "How many entities match", _count, Counted, Where),
@@ -328,8 +333,18 @@ OPERATIONS: tuple[Operation, ...] = (
         Written,
         Changes,
         parameters=(parameters.IF_MATCH, *_NAMED),
+        write=True,
     ),
-    Operation("delete", "DELETE", _ONE, "Delete an entity; its history is kept", _delete, Written, parameters=_NAMED),
+    Operation(
+        "delete",
+        "DELETE",
+        _ONE,
+        "Delete an entity; its history is kept",
+        _delete,
+        Written,
+        parameters=_NAMED,
+        write=True,
+    ),
     Operation(
         "restore",
         "POST",
@@ -339,6 +354,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Written,
         Restoring,
         parameters=_NAMED,
+        write=True,
     ),
     Operation(
         "history",
@@ -349,7 +365,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Past,
         parameters=(parameters.LIMIT, parameters.BEFORE),
     ),
-    Operation("emit", "POST", "/events", "A custom event", _emit, dict, dict),
+    Operation("emit", "POST", "/events", "A custom event", _emit, dict, dict, write=True),
     Operation(
         "permissionsChanged",
         "POST",
@@ -359,6 +375,7 @@ OPERATIONS: tuple[Operation, ...] = (
         Permissions,
         Permissions,
         202,
+        write=True,
     ),
     Operation("schema", "GET", "/schema", "The declared collections", _schema, Described),
     Operation("health", "GET", "/health", "Whether this server should get traffic", _health, Health, public=True),

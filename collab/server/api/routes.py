@@ -44,6 +44,8 @@ def _served(server: Server, operation: Operation) -> Handler:
     async def serve(request: Request) -> Response:
         own_path(request.scope)
         identity = _NOBODY if operation.public else await server.identify(request)
+        if operation.write:
+            server.count_write(request, identity)
         return await operation.handler(Ask(server, request, identity))
 
     return serve

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from collab.access.identity import Identity
 from collab.errors import Restarting
 from collab.realtime.services import Services
+from collab.server.answers import announced_size
 from collab.server.api.routes import build
 from collab.server.api.stream import EventStream
 from collab.server.realtime_socket import session_limits
@@ -46,6 +47,11 @@ class Api:
         """Who sends a request. Raises :class:`collab.errors.CollabError`."""
         admission = self._collab.admission
         return await admission.identify(admission.read(request.scope))
+
+    def count_write(self, request: Request, identity: Identity) -> None:
+        """Count a write of somebody. Raises :class:`collab.errors.RateLimitExceeded`."""
+        admission = self._collab.admission
+        admission.count_write(admission.read(request.scope), identity, announced_size(request, self.max_body_bytes))
 
     async def permissions_changed(self, project: str, resource: str | None, user_id: str | None) -> None:
         """Hold everybody to the rights of now."""

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.access.limits import Slots, Strikes, TokenBucket
+from collab.access.limits import Rates, Slots, Strikes, TokenBucket
 
 
 def test_a_bucket_lets_a_burst_pass_and_then_the_rate() -> None:
@@ -98,3 +98,20 @@ def test_a_flood_of_callers_does_not_fill_the_memory() -> None:
     for caller in range(50_000):
         strikes.strike(caller, 0.0)
     assert len(strikes) == 10_000
+
+
+def test_each_caller_without_a_connection_has_a_rate_of_its_own_and_is_told_how_long_to_wait() -> None:
+    rates = Rates(2, 100)
+    assert [rates.take("ada", 0, 5.0) for _ in range(21)] == [0.0] * 20 + [0.5]
+    assert rates.take("bob", 0, 5.0) == 0.0
+    assert rates.take("ada", 0, 5.5) == 0.0
+    assert rates.take("bob", 2000, 5.5) == 0.0, "one may take the last of it and more"
+    assert rates.take("bob", 1, 5.5) == 10.0
+    assert rates.take("bob", 1, 15.6) == 0.0
+
+
+def test_who_writes_once_over_http_is_not_remembered_for_ever() -> None:
+    rates = Rates(1, 0)
+    for caller in range(20_000):
+        assert rates.take(caller, 0, 0.0) == 0.0
+    assert len(rates) == 10_000

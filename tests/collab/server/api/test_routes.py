@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from collab import Collab
-from tests.collab.server.api.conftest import client, token
+from collab import Collab, Settings
+from tests.collab.server.api.conftest import KEY, SECRET, client, token
 from tests.collab.serving import serving
 
 TASKS = "/collections/tasks"
@@ -115,3 +116,39 @@ async def test_the_api_is_there_where_the_application_is_mounted(collab: Collab)
         assert response.headers["location"] == f"/live/api/v1{TASKS}/t1"
         assert (await api.get(f"{url}/t1")).status_code == 200
         assert refusal(await api.get(f"{url}/t1/nothing")) == (404, "NOT_FOUND")
+
+
+async def test_a20_writes_over_the_rate_are_refused_with_when_to_come_again_and_nobody_else_is(tmp_path: Path) -> None:
+    limited = Collab(Settings(data=str(tmp_path), jwt_secret=SECRET, api_key=KEY, writes_per_second=0.5))
+    async with serving(limited) as address, client(address) as ada, client(address, token("bob")) as bob:
+        for number in range(5):
+            assert (await ada.post(TASKS, json={"id": f"t{number}"})).status_code == 201
+        writes = [
+            ada.post(TASKS, json={"id": "t9"}),
+            ada.patch(f"{TASKS}/t1", json={"changes": {"n": 1}}),
+            ada.delete(f"{TASKS}/t1"),
+            ada.post(f"{TASKS}/t1/restore"),
+            ada.post("/events", json={"type": "typing"}),
+            ada.post("/permissions-changed"),
+            ada.post(f"http://{address}/rooms/d", content=b"\0\0"),
+        ]
+        for write in writes:
+            response = await write
+            assert refusal(response) == (429, "RATE_LIMIT_EXCEEDED")
+            assert response.json()["error"]["retryable"]
+            assert 0 < response.json()["error"]["details"]["retryAfter"] <= int(response.headers["retry-after"]) <= 2
+        assert len((await ada.get(TASKS)).json()["rows"]) == 5, "reading has no such limit"
+        assert (await bob.post(TASKS, json={"id": "t9"})).status_code == 201
+        # a key that speaks for no user is limited by address
+        async with client(address, KEY) as service:
+            answers = [await service.post(TASKS, json={}) for _ in range(6)]
+            assert [answer.status_code for answer in answers] == [201] * 5 + [429]
+
+
+async def test_a20_bytes_that_are_written_over_http_have_a_rate_too(tmp_path: Path) -> None:
+    limited = Collab(Settings(data=str(tmp_path), jwt_secret=SECRET, bytes_per_second=100.0))
+    async with serving(limited) as address, client(address) as ada:
+        assert (await ada.post(TASKS, json={"text": "x" * 2000})).status_code == 201
+        response = await ada.post(TASKS, json={})
+        assert refusal(response) == (429, "RATE_LIMIT_EXCEEDED")
+        assert int(response.headers["retry-after"]) >= 5
