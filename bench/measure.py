@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 
 TICK = os.sysconf("SC_CLK_TCK")
+SCHED = 2
+"""With a process id, Linux' name for the clock of its CPU time, in nanoseconds; /proc tells hundredths of a second."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -25,15 +27,16 @@ class ProcessTree:
 
     def cpu(self) -> float:
         """Seconds of CPU used so far, user and system, with children that have ended and were waited for."""
-        total = 0
+        total = 0.0
         for pid in self._alive():
             try:
                 stat = Path(f"/proc/{pid}/stat").read_text()
-            except (FileNotFoundError, ProcessLookupError):
+                total += time.clock_gettime(~pid << 3 | SCHED)
+            except OSError:
                 continue
             fields = stat[stat.rindex(")") + 2 :].split()
-            total += sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
-        return total / TICK
+            total += sum(int(field) for field in fields[13:15]) / TICK  # cutime, cstime
+        return total
 
     def rss(self, *, apart_from: str = "") -> int:
         """Resident bytes of all processes but those of this name (cheap; pages shared between them count twice)."""

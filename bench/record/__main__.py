@@ -26,7 +26,7 @@ from bench.record.memory import memory
 from bench.record.plots import draw
 from bench.record.report import render
 from bench.record.room import room
-from bench.record.servers import SERVERS
+from bench.record.servers import OURS, SERVERS, install
 from bench.record.writing import writing
 from bench.result import Options, Result
 from bench.runner import RESULTS, Failed, about, child, rewrite, take_core, write
@@ -94,6 +94,8 @@ def run_all(arguments: argparse.Namespace) -> int:
         pairs += [(part, "")] if part in ALONE else [(part, name) for name in ON_SERVERS[part][1] if name in named]
     meta = about(arguments.name, quick=arguments.quick)
     meta["load"] = {}
+    if {server for _, server in pairs} - {"", *OURS}:
+        install()
     results: list[Result] = []
     failed = 0
     began = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -31,6 +32,12 @@ UNLIMITED = tuple(
         "MAX_EVENTS_PER_SECOND",
     )
 )
+
+
+def install() -> None:
+    """Have the npm packages of the peers, if they can be had: a run without says so itself."""
+    with suppress(node.Missing):
+        node.packages(PEERS)
 
 
 def _version(package: str) -> str:

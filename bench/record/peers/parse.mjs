@@ -20,5 +20,6 @@ const app = express()
 app.use('/parse', parse.app)
 const server = http.createServer(app)
 await ParseServer.createLiveQueryServer(server)
+server.keepAliveTimeout = 0 // a connection that is closed just when it is used again would be no write that failed
 server.listen(port, '127.0.0.1')
 process.on('SIGTERM', () => process.exit(0))
