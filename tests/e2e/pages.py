@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright, expect
 
 import dev
 from collab.realtime import session as sessions
@@ -25,12 +25,18 @@ PATIENCE = 15.0  # seconds until a condition that is waited for counts as missed
 _UNREACHABLE = re.compile(r"WebSocket connection to .* failed|net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY)")
 
 
-def build(target: Path, root: Path | None = None, *, ssr: bool = False) -> Path:
-    """Build the pages of ``root`` (by default those of the packages' own tests), or modules for Node."""
+def build(target: Path, root: Path | None = None, *, ssr: bool = False, development: bool = False) -> Path:
+    """Build the pages of ``root`` (by default those of the packages' own tests), or modules for Node.
+
+    In ``development`` the frameworks complain on the console about what they otherwise put up with.
+    """
     vite = FOLDER.parent / "node_modules" / "vite" / "bin" / "vite.js"
-    options = ["--ssr"] if ssr else []
+    mode = "development" if development else "production"
+    options = ["--mode", mode, *(["--ssr"] if ssr else [])]
     command = [str(dev.node()), str(vite), "build", *options, "--outDir", str(target), "--emptyOutDir"]
-    environment = {**os.environ, **({"ROOT": str(root)} if root else {})}
+    environment = {**os.environ, "NODE_ENV": mode}
+    if root is not None:
+        environment["ROOT"] = str(root)
     done = subprocess.run(
         command, cwd=FOLDER, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
     )
@@ -94,7 +100,17 @@ class Scene:
         self.page = page
         self.complaints = listen(page, page.url)
 
-    async def open(self, url: str, *, connect: bool = True) -> None:
+    async def open(self, url: str, *, connect: bool = True, rendered: str = "") -> None:
+        """Open a page, that a server has ``rendered`` already or that is empty yet."""
+        if rendered:
+
+            async def render(route: Route) -> None:
+                plain = await (await route.fetch()).text()
+                assert '<div id="app"></div>' in plain
+                page = plain.replace('<div id="app"></div>', f'<div id="app">{rendered}</div>')
+                await route.fulfill(body=page, content_type="text/html")
+
+            await self.page.route(url, render)
         await self.page.goto(url)
         await self.page.wait_for_function("window.page !== undefined")
         if connect:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
+import os
+import re
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ from playwright.async_api import Browser
 import dev
 from collab import Collab
 from tests.collab.client.world import Cable, until, world
+from tests.e2e.guarded import SECRET, mint
 from tests.e2e.pages import Counter, Scene, build, chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -28,13 +32,13 @@ TASKS = {"kind": "query", "collection": "tasks", "query": OPEN_TASKS}
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("pages"))
+    return build(tmp_path_factory.mktemp("pages"), development=True)
 
 
 @pytest.fixture(scope="module")
 def rendering() -> Path:
     """Modules for Node: beside `node_modules`, which they import from."""
-    return build(dev.ROOT / "js" / "tests" / ".page" / "ssr", ssr=True)
+    return build(dev.ROOT / "js" / "tests" / ".page" / "ssr", ssr=True, development=True)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -48,9 +52,17 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     return Counter(monkeypatch)
 
 
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """Of the server; tests that want others parametrize this."""
+    return {}
+
+
 @pytest_asyncio.fixture(loop_scope="module")
-async def place(counter: Counter, pages: Path, tmp_path: Path) -> AsyncIterator[tuple[Cable, Collab]]:
-    async with world(tmp_path, pages=str(pages)) as running:
+async def place(
+    counter: Counter, pages: Path, tmp_path: Path, settings: dict[str, Any]
+) -> AsyncIterator[tuple[Cable, Collab]]:
+    async with world(tmp_path, pages=str(pages), **settings) as running:
         yield running
 
 
@@ -74,10 +86,11 @@ async def scene(browser: Browser, cable: Cable, framework: str) -> AsyncIterator
     """Opens pages, each as if on a machine of its own; afterwards none may have complained."""
     opened: list[Scene] = []
 
-    async def open_scene(*, connect: bool = True) -> Scene:
+    async def open_scene(*, client: str = "provided", connect: bool = True, rendered: str = "") -> Scene:
         context = await browser.new_context()
         opened.append(Scene(await context.new_page()))
-        await opened[-1].open(f"http://{cable.address}/{framework}.html", connect=connect)
+        url = f"http://{cable.address}/{framework}.html?client={client}"
+        await opened[-1].open(url, connect=connect, rendered=rendered)
         return opened[-1]
 
     yield open_scene
@@ -204,6 +217,46 @@ async def test_after_a_break_the_rows_are_what_they_are_by_then(scene: Open, cab
     await until(lambda: len(counter) == 1)
 
 
+async def test_what_does_not_concern_its_rows_does_not_draw_a_component(scene: Open) -> None:
+    page, other = await scene(), await scene()
+    await create(other, "a", "b")
+    done = {**TASKS, "query": {"where": {"status": "done"}}}
+    await page.show({**TASKS, "each": True}, done, {"kind": "connection"}, {"kind": "presence", "room": "rooms/one"})
+    await page.until("it.data.length === 2")
+    await page.until("!it.loading", "w1")
+    await page.until("!it.loading", "w3")
+    drawn = await page.run("({ ...page.draws })")
+    await create(other, "elsewhere", status="done")
+    await page.until("it.data.length === 1", "w1")
+    now = await page.run("({ ...page.draws })")
+    assert {key for key in now if now[key] != drawn[key]} == {"w1"}
+    # of a list only the row that changed
+    await other.run("page.client.tasks.update('b', { title: 'better' })")
+    await page.until("it.data[1].title === 'better'")
+    now = await page.run("({ ...page.draws })")
+    assert {key for key in now if now[key] != drawn[key]} == {"w1", "w0", "w0:b"}
+
+
+async def test_rows_that_a_break_and_a_write_leave_as_they_were_are_not_drawn_again(scene: Open, cable: Cable) -> None:
+    page, other = await scene(), await scene()
+    await create(other, "a", "b")
+    await page.show({**TASKS, "each": True}, {"kind": "connection"})
+    await page.until("it.data.length === 2")
+    drawn = await page.run("({ ...page.draws })")
+    target, cable.target = cable.target, None
+    cable.cut()
+    await page.until("it.state === 'offline'", "w1")
+    cable.target = target
+    await page.until("it.state === 'connected'", "w1")
+    await other.run("page.client.tasks.update('b', { title: 'better' })")
+    await page.until("it.data[1].title === 'better'")
+    await page.run("page.client.tasks.update('b', { title: 'best' })")
+    await page.until("it.data[1].title === 'best'")
+    now = await page.run("({ ...page.draws })")
+    assert now["w0:a"] == drawn["w0:a"]
+    assert now["w0:b"] > drawn["w0:b"]
+
+
 # presence
 
 
@@ -219,6 +272,14 @@ async def test_people_come_change_and_leave(scene: Open, counter: Counter) -> No
     await page.until("it.people[0]?.name === 'Ada King' && it.people[0].line === undefined")
     await other.show({**here, "room": "rooms/two"})
     await page.until("it.count === 0")
+    await other.show(here)
+    await page.until("it.count === 1")
+    await other.show({**here, "state": None})  # still there to look
+    await page.until("it.count === 0")
+    await other.until("it.count === 0 && !it.loading")
+    await other.show({**here, "room": None})
+    assert await other.until("!it.loading") == {"people": [], "count": 0, "loading": False, "error": None}
+    await until(lambda: len(counter) == 1)
     await other.show()
     await page.show()
     await until(lambda: len(counter) == 0)
@@ -227,24 +288,28 @@ async def test_people_come_change_and_leave(scene: Open, counter: Counter) -> No
 # documents
 
 
-async def test_a_document_is_open_as_long_as_somebody_wants_it(scene: Open, collab: Collab) -> None:
-    def sessions() -> float:
-        return collab._gauges()["collab_sessions"][1]
+def editing(collab: Collab) -> float:
+    """How many sessions have documents open."""
+    return collab._gauges()["collab_sessions"][1]
 
+
+async def test_a_document_is_open_as_long_as_somebody_wants_it(scene: Open, collab: Collab) -> None:
     page, other = await scene(), await scene()
     note = {"kind": "document", "id": "notes/n1"}
     await page.show(note, note)
     await other.show(note)
     for each, key in ((page, "w0"), (page, "w1"), (other, "w0")):
         await each.until("it.open && it.synced && it.state === 'saved'", key)
-    await until(lambda: sessions() == 2)
+    await until(lambda: editing(collab) == 2)
     await page.run("page.docs['notes/n1'].getText('content').insert(0, 'Hello')")
     await page.until("it.state === 'saved'")
     await other.page.wait_for_function("page.docs['notes/n1'].getText('content').toString() === 'Hello'")
     await page.show(note)
     assert (await page.read())["open"] is True
     await page.show()
-    await until(lambda: sessions() == 1)
+    await until(lambda: editing(collab) == 1)
+    await page.show({**note, "id": None})
+    assert await page.until("!it.open") == {"open": False, "state": "saving", "synced": False, "error": None}
     await page.show(note)
     await page.until("it.synced")
     assert await page.run("page.docs['notes/n1'].getText('content').toString()") == "Hello"
@@ -264,6 +329,29 @@ async def test_a_document_that_nobody_shows_any_more_is_saved_before_it_is_close
     cable.target = target
     await other.show(note)
     await other.page.wait_for_function("page.docs['notes/n1']?.getText('content').toString() === 'written offline'")
+
+
+async def test_who_comes_back_before_a_document_was_saved_goes_on_with_it(scene: Open, cable: Cable) -> None:
+    page, other = await scene(), await scene()
+    note = {"kind": "document", "id": "notes/n1"}
+    await page.show(note)
+    await page.until("it.synced && it.state === 'saved'")
+    target, cable.target = cable.target, None
+    cable.cut()
+    await page.run("page.docs['notes/n1'].getText('content').insert(0, 'written offline')")
+    await page.until("it.state === 'offline'")
+    await page.show()
+    await page.show(note)
+    await page.until("it.state === 'offline'")
+    cable.target = target
+    await page.until("it.state === 'saved' && it.synced")
+    await other.show(note)
+    await other.until("it.synced")
+    await other.run("page.docs['notes/n1'].getText('content').insert(0, 'Not only ')")
+    await page.page.wait_for_function(
+        "page.docs['notes/n1'].getText('content').toString() === 'Not only written offline'"
+    )
+    await page.until("it.open && it.state === 'saved'")
 
 
 # events and numbers
@@ -288,6 +376,29 @@ async def test_events_are_heard_in_their_channels_while_somebody_listens(scene: 
     await until(lambda: len(counter) == 0)
 
 
+async def test_what_happens_to_entities_is_heard(scene: Open, counter: Counter) -> None:
+    page, other = await scene(), await scene()
+    every = {"kind": "entity", "collection": "tasks", "id": "*"}
+    await page.show(every, {**every, "id": "one", "fields": ["status"]})
+    await until(lambda: len(counter) == 2)
+    await create(other, "one", "two")
+    await other.run("page.client.tasks.update('one', { title: 'another' })")
+    await other.run("page.client.tasks.update('one', { status: 'done' })")
+    await other.run("page.client.tasks.delete('two')")
+    all_of_it = await page.until("it.length === 5")
+    assert [(event["type"], event["id"]) for event in all_of_it] == [
+        ("created", "one"),
+        ("created", "two"),
+        ("updated", "one"),
+        ("updated", "one"),
+        ("deleted", "two"),
+    ]
+    some = await page.until("it.length === 2", "w1")
+    assert [(event["type"], event["data"]["status"]) for event in some] == [("created", "open"), ("updated", "done")]
+    await page.show()
+    await until(lambda: len(counter) == 0)
+
+
 async def test_numbers_and_what_the_system_says_arrive(scene: Open, counter: Counter) -> None:
     page = await scene()
     await page.show({"kind": "metric"}, {"kind": "metric"}, {"kind": "system", "type": "health"})
@@ -300,25 +411,200 @@ async def test_numbers_and_what_the_system_says_arrive(scene: Open, counter: Cou
     await until(lambda: len(counter) == 0)
 
 
+# mounting and unmounting
+
+EVERYTHING: list[dict[str, Any]] = [
+    TASKS,
+    {"kind": "presence", "room": "rooms/one", "state": {"name": "Ada"}},
+    {"kind": "document", "id": "notes/n1"},
+    {"kind": "metric"},
+    {"kind": "event", "type": "user_typing", "channels": ["chat-1"]},
+    {"kind": "entity", "collection": "tasks", "id": "*"},
+    {"kind": "system", "type": "health"},
+    {"kind": "connection"},
+]
+SUBSCRIPTIONS = 6  # all of it but the document and the connection
+
+
+async def until_all_is_there(page: Scene) -> None:
+    await page.until("!it.loading && it.error === null && it.data.length === 1")
+    await page.until("it.count === 1 && it.error === null", "w1")
+    await page.until("it.synced && it.error === null", "w2")
+    await page.until("it > 0", "w3")
+    await page.until("it.state === 'connected'", "w7")
+
+
+async def test_what_is_mounted_anew_at_once_costs_nothing_and_leaves_nothing(
+    scene: Open, counter: Counter, collab: Collab
+) -> None:
+    page = await scene()
+    await create(page, "one")
+    await page.show(*EVERYTHING)
+    await until_all_is_there(page)
+    for _ in range(3):
+        await page.run("page.again()")
+    await until_all_is_there(page)
+    assert len(counter) == SUBSCRIPTIONS
+    # what is shared stays; who hears events themselves begins anew
+    assert counter.opened <= SUBSCRIPTIONS + 3 * 3
+    assert editing(collab) == 1
+    await page.show()
+    await until(lambda: len(counter) == 0)
+    await until(lambda: editing(collab) == 0)
+    assert await page.run("page.client.core.subscriptions.size") == 0
+
+
+async def test_what_is_hidden_costs_nothing_and_comes_back_as_things_are_by_then(
+    scene: Open, counter: Counter, collab: Collab
+) -> None:
+    page = await scene()
+    await create(page, "one")
+    await page.show(*EVERYTHING)
+    await until_all_is_there(page)
+    await page.run("page.change({ hidden: true })")
+    await until(lambda: len(counter) == 0)
+    await until(lambda: editing(collab) == 0)
+    await page.run("page.client.tasks.update('one', { title: 'another' })")
+    await page.run("page.change({ hidden: false })")
+    await page.until("it.data[0]?.title === 'another'")
+    await until_all_is_there(page)
+    assert len(counter) == SUBSCRIPTIONS
+    await page.show()
+    await until(lambda: len(counter) == 0)
+
+
+# clients
+
+
+async def test_another_client_takes_the_place_of_the_one_before(scene: Open, counter: Counter) -> None:
+    page = await scene()
+    await create(page, "one")
+    await page.show(TASKS, {"kind": "connection"}, {"kind": "event", "type": "user_typing", "channels": []})
+    await page.until("it.data.length === 1")
+    await page.run("window.before = page.client")
+    await page.run("page.exchange()")
+    await page.until("it.state === 'connected'", "w1")
+    await page.until("it.data.length === 1")
+    await until(lambda: len(counter) == 2)
+    assert await page.run("[before, page.client].map(client => client.core.subscriptions.size)") == [0, 2]
+    await page.run("before.disconnect()")
+    await create(page, "two")
+    await page.until("it.data.length === 2")
+    await page.run("page.emits.user_typing({ name: 'Ada' })")
+    await page.until("it.length === 1", "w2")
+
+
+@pytest.mark.parametrize("settings", [{"jwt_secret": SECRET}])
+async def test_each_says_what_it_was_refused_and_asks_again_for_the_next_user(scene: Open, counter: Counter) -> None:
+    page = await scene(connect=False)
+    await page.show(*EVERYTHING)
+    await page.run("token => page.client.connect({ token })", mint("guest", {"*/*": "none"}))
+    for key in ("w0", "w1", "w2"):
+        assert (await page.until("it.error !== null", key))["error"]["code"] == "PERMISSION_DENIED"
+    for key in ("w4", "w5"):
+        await page.until("it.some(({ refused }) => refused === 'PERMISSION_DENIED')", key)
+    await page.run("page.client.disconnect()")
+    await page.run("token => page.client.connect({ token })", mint("ada"))
+    await create(page, "one")
+    await until_all_is_there(page)
+    await page.until("it.at(-1).type === 'created'", "w5")
+    await page.run("page.emits.user_typing({ channels: ['chat-1'] })")
+    await page.until("it.at(-1).type === 'user_typing'", "w4")
+    await page.show()
+    await until(lambda: len(counter) == 0)
+
+
+async def test_one_client_for_everything_needs_no_provider(scene: Open, counter: Counter) -> None:
+    page = await scene(client="set")
+    await create(page, "one")
+    await page.show(*EVERYTHING)
+    await until_all_is_there(page)
+    await page.show()
+    await until(lambda: len(counter) == 0)
+
+
+async def test_without_a_client_the_error_says_what_to_do(scene: Open) -> None:
+    page = await scene(client="none", connect=False)
+    await page.run(
+        "scene => { try { page.show(scene) } catch (error) { console.error(error.message) } }", [{**TASKS, "key": "w0"}]
+    )
+    await until(lambda: [said for said in page.complaints if "there is no client" in said and "setClient(" in said])
+    await page.page.close()
+    page.complaints.clear()
+
+
 # servers
 
 
 def in_node(program: str) -> Any:
     """What a program says, as JSON, that ends by itself: no timer and no socket is left."""
     command = [str(dev.node()), "--input-type=module", "--eval", program]
-    done = subprocess.run(command, cwd=dev.ROOT / "js" / "tests", capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "NODE_ENV": "development"}
+    done = subprocess.run(
+        command, cwd=dev.ROOT / "js" / "tests", env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     return json.loads(done.stdout)
 
 
-async def test_on_a_server_everything_is_loading_and_nothing_is_left_behind(framework: str, rendering: Path) -> None:
+async def render(rendering: Path, framework: str, scene: list[dict[str, Any]]) -> Any:
+    """What a server makes of a scene, and how many subscriptions are left there."""
     program = f"""
         import {{ LumenizeClient }} from "@lumenize/client"
         import {{ render }} from {json.dumps(str(rendering / framework) + ".js")}
         const client = new LumenizeClient({{ url: "http://127.0.0.1:9" }})
-        const html = await render(client)
+        const html = await render(client, {json.dumps(scene)})
         console.log(JSON.stringify({{ html, left: client.core.subscriptions.size }}))
     """
-    said = await asyncio.to_thread(in_node, program)
-    assert "[[],true,null,[],false,null,&quot;connecting&quot;]" in said["html"].replace('"', "&quot;")
+    return await asyncio.to_thread(in_node, program)
+
+
+def on_a_page(widgets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"key": f"w{index}", **widget} for index, widget in enumerate(widgets)]
+
+
+def texts(rendered: str) -> list[Any]:
+    """What the widgets of a page that a server rendered say."""
+    found = re.findall(r"<pre[^>]*>(.*?)</pre>", rendered, re.DOTALL)
+    return [json.loads(html.unescape(re.sub(r"<!--.*?-->", "", text))) for text in found]
+
+
+async def test_on_a_server_everything_is_loading_and_nothing_is_left_behind(framework: str, rendering: Path) -> None:
+    waiting = {"enabled": False, "collection": "tasks", "query": {}, "kind": "query"}
+    said = await render(rendering, framework, on_a_page([*EVERYTHING, waiting]))
     assert said["left"] == 0
+    rows, people, document, number, *heard, connection, disabled = texts(said["html"])
+    assert rows == {"data": [], "loading": True, "error": None}
+    assert people == {"people": [], "count": 0, "loading": True, "error": None}
+    assert document == {"open": False, "state": "saving", "synced": False, "error": None}
+    assert number is None
+    assert heard == [[], [], []]
+    assert connection == {"state": "connecting", "pending": 0, "saved": True}
+    assert disabled["data"] == []
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["before", "after"])
+async def test_a_page_that_a_server_rendered_is_taken_over_as_it_is(
+    scene: Open, counter: Counter, framework: str, rendering: Path, *, known: bool
+) -> None:
+    """``known``: the client is connected by then, and has the rows."""
+    writer = await scene()
+    await create(writer, "one")
+    widgets = on_a_page(EVERYTHING)
+    markup = (await render(rendering, framework, widgets))["html"]
+    script = f"""
+        window.initial = {json.dumps({"scene": widgets, "known": known})}
+        for (const each of document.querySelectorAll("pre")) each.rendered = true
+    """
+    page = await scene(rendered=f"{markup}</div><script>{script}</script><div>", connect=not known)
+    await page.until("!it.loading && it.data.length === 1")
+    await page.until("it.synced && it.error === null", "w2")
+    await page.until("it.state === 'connected'", "w7")
+    # these are the server's elements, and not others in their place
+    assert await page.run("[...document.querySelectorAll('pre')].every(each => each.rendered)")
+    await page.run("page.forget()")
+    await create(writer, "two")
+    await page.until("it.data.length === 2")
+    await page.show()
+    await until(lambda: len(counter) == 0)

@@ -1,15 +1,11 @@
 /** What else a page shows, as external stores: the connection, who is in a room, a document, a number. */
-import type { Client } from "./client.js"
+import type { Client, CustomEvent } from "./client.js"
 import type { OpenDocument, SaveState } from "./documents.js"
 import { LumenizeError } from "./errors.js"
-import type { Data, Person, Unsubscribe } from "./types.js"
+import { LOADING, lasting, perClient, shared, type QueryState, type Store } from "./store.js"
+import type { Data, EntityEvent, Person, Unsubscribe } from "./types.js"
 
-/** A value that changes: read with `getSnapshot`, be told of changes with `subscribe`. */
-export interface Store<T> {
-  /** The same object until something changes. */
-  getSnapshot(): T
-  subscribe(changed: () => void): Unsubscribe
-}
+export { LOADING, type QueryState, type Store } from "./store.js"
 
 export interface ConnectionState {
   /** `connecting` until the server lets us in for the first time; `offline` while there is no connection after that. */
@@ -43,59 +39,26 @@ export const CONNECTING: ConnectionState = { state: "connecting", pending: 0, sa
 export const NOBODY: PresenceState = { people: [], count: 0, loading: true, error: null }
 export const UNOPENED: DocumentState = { doc: null, awareness: null, state: "saving", synced: false, error: null }
 
-const kept = new WeakMap<Client, Map<string, Store<never>>>()
+const constant = <T>(state: T): Store<T> => ({ getSnapshot: () => state, subscribe: () => () => {} })
 
-/** One store for all who ask for the same of one client; forgotten when nobody is subscribed any more. */
-function shared<T>(client: Client, key: string, first: T, start: (set: (next: T) => void) => () => void): Store<T> {
-  let known = kept.get(client)
-  if (known === undefined) kept.set(client, (known = new Map()))
-  const all = known
-  const existing = all.get(key)
-  if (existing !== undefined) return existing as unknown as Store<T>
-  let state = first
-  let stop: (() => void) | null = null
-  const listeners = new Set<() => void>()
-  const store: Store<T> = {
-    getSnapshot: () => state,
-    subscribe(changed) {
-      const listener = (): void => changed()
-      listeners.add(listener)
-      all.set(key, store as unknown as Store<never>)
-      stop ??= start((next) => {
-        state = next
-        for (const each of [...listeners]) each()
-      })
-      return () => {
-        if (!listeners.delete(listener)) return
-        // not at once: who unmounts and mounts again keeps what there is
-        queueMicrotask(() => {
-          if (listeners.size > 0 || stop === null) return
-          stop()
-          stop = null
-          state = first
-          if (all.get(key) === (store as unknown)) all.delete(key)
-        })
-      }
-    },
-  }
-  all.set(key, store as unknown as Store<never>)
-  return store
-}
+/** The stores of who asks for nothing. */
+export const NO_ROWS: Store<QueryState<never>> = constant({ ...LOADING, loading: false })
+export const NO_ROOM: Store<PresenceState> = constant({ ...NOBODY, loading: false })
+export const NO_DOCUMENT: Store<DocumentState> = constant(UNOPENED)
 
-const connected = new WeakSet<Client>()
+/** `doc_123` and `documents/doc_123` are one. */
+const named = (room: string): string => (room.includes("/") ? room : `documents/${room}`)
 
 /** Whether there is a connection, and whether everything is saved. */
 export function connectionStore(client: Client): Store<ConnectionState> {
   let last = CONNECTING
-  const read = (): ConnectionState => {
-    if (client.isConnected()) connected.add(client)
-    const state = client.isConnected() ? "connected" : connected.has(client) ? "offline" : "connecting"
-    const { pending } = client
-    if (state !== last.state || pending !== last.pending) last = { state, pending, saved: pending === 0 }
-    return last
-  }
   return {
-    getSnapshot: read,
+    getSnapshot() {
+      const state = client.isConnected() ? "connected" : client.core.welcome === null ? "connecting" : "offline"
+      const { pending } = client
+      if (state !== last.state || pending !== last.pending) last = { state, pending, saved: pending === 0 }
+      return last
+    },
     subscribe(changed) {
       const ends = [
         client.onConnect(changed),
@@ -110,12 +73,15 @@ export function connectionStore(client: Client): Store<ConnectionState> {
 
 /** Who is in a room. */
 export function presenceStore(client: Client, room: string): Store<PresenceState> {
-  return shared(client, `presence ${room}`, NOBODY, (set) => {
+  return shared(client, `presence ${named(room)}`, NOBODY, (set) => {
     let state = NOBODY
-    return client.presence.subscribe(
-      room,
-      (people, count) => set((state = { people, count, loading: false, error: null })),
-      { onError: (error) => set((state = { ...state, loading: false, error })) },
+    const failed = (error: LumenizeError): void => set((state = { ...state, loading: false, error }))
+    return lasting(client, failed, (onError) =>
+      client.presence.subscribe(
+        room,
+        (people, count) => set((state = { people, count, loading: false, error: null })),
+        { onError },
+      ),
     )
   })
 }
@@ -127,9 +93,39 @@ export function metricStore(client: Client, metric: "active_users"): Store<numbe
 
 interface Stay {
   states: Map<object, Data>
-  said: string | null
+  /** What the server was told last. */
+  said: string
+  settle: () => void
+  end: Unsubscribe
 }
-const stays = new WeakMap<Client, Map<string, Stay>>()
+const ABSENT = "null"
+const stays = perClient(() => new Map<string, Stay>())
+
+function begin(client: Client, room: string): Stay {
+  const states = new Map<object, Data>()
+  const settle = (): void => {
+    // one message for all that happens in one turn of the event loop
+    queueMicrotask(() => {
+      const state = states.size === 0 ? null : (Object.assign({}, ...states.values()) as Data)
+      const text = JSON.stringify(state)
+      if (state === null && stays(client).get(room) === stay) {
+        stays(client).delete(room)
+        stay.end()
+      }
+      if (text === stay.said) return
+      stay.said = text
+      const told = state === null ? client.presence.leave(room) : client.presence.join(room, state)
+      told.catch((error: LumenizeError) => {
+        if (error.code === "CONNECTION_LOST") return
+        stay.said = ABSENT // and is asked for again with the next state, or the next session
+        client.core.failed.tell(error)
+      })
+    })
+  }
+  const stops = [client.onConnect(settle), client.onReconnect(settle)]
+  const stay: Stay = { states, said: ABSENT, settle, end: () => stops.forEach((stop) => stop()) }
+  return stay
+}
 
 /** Be in a room until `leave`. Several may be in the same room: what they say is one state, the newest counts. */
 export function joinPresence(
@@ -137,65 +133,47 @@ export function joinPresence(
   room: string,
   state: Data = {},
 ): { update(state: Data): void; leave(): void } {
-  let rooms = stays.get(client)
-  if (rooms === undefined) stays.set(client, (rooms = new Map()))
-  let stay = rooms.get(room)
-  if (stay === undefined) rooms.set(room, (stay = { states: new Map(), said: null }))
-  const { states } = stay
-  const joined = stay
+  const name = named(room)
+  const stay = stays(client).get(name) ?? begin(client, name)
+  stays(client).set(name, stay)
   const self = {}
-  const settle = (): void => {
-    // one message for all that happens in one turn of the event loop
-    queueMicrotask(() => {
-      const merged = states.size === 0 ? null : Object.assign({}, ...states.values())
-      const text = JSON.stringify(merged)
-      if (text === (joined.said ?? "null")) return
-      joined.said = merged === null ? null : text
-      const said = merged === null ? client.presence.leave(room) : client.presence.join(room, merged as Data)
-      said.catch((error: LumenizeError) => {
-        if (error.code !== "CONNECTION_LOST") client.core.failed.tell(error)
-      })
-    })
-  }
   const update = (next: Data): void => {
-    states.delete(self)
-    states.set(self, next)
-    settle()
+    stay.states.delete(self)
+    stay.states.set(self, next)
+    stay.settle()
   }
   update(state)
   return {
     update,
     leave() {
-      states.delete(self)
-      settle()
+      stay.states.delete(self)
+      stay.settle()
     },
   }
 }
 
-const channels = new WeakMap<Client, Map<string, number>>()
+const channels = perClient(() => new Map<string, number>())
 
 /** Hear custom events; `join` also their channels, as long as somebody wants them. */
 export function listen(
   client: Client,
   type: string,
-  callback: Parameters<Client["events"]["subscribe"]>[1],
+  callback: (event: CustomEvent) => void,
   join: readonly string[] = [],
   onError?: (error: LumenizeError) => void,
 ): Unsubscribe {
-  let counts = channels.get(client)
-  if (counts === undefined) channels.set(client, (counts = new Map()))
-  const known = counts
+  const known = channels(client)
   const failed = (error: LumenizeError): void => {
     if (error.code === "CONNECTION_LOST") return
-    onError?.(error)
-    client.core.failed.tell(error)
+    if (onError) onError(error)
+    else client.core.failed.tell(error)
   }
   for (const channel of join) {
     const count = known.get(channel) ?? 0
     known.set(channel, count + 1)
     if (count === 0) client.events.join(channel).catch(failed)
   }
-  const stop = client.events.subscribe(type, callback, onError ? { onError } : {})
+  const stop = lasting(client, onError, (onError) => client.events.subscribe(type, callback, { onError }))
   return () => {
     stop()
     for (const channel of join) {
@@ -209,44 +187,90 @@ export function listen(
   }
 }
 
+export interface EntityEventOptions {
+  /** Only changes of these fields, and only these. */
+  fields?: string[]
+  /** Whether each event comes with what this user may do with its entity. */
+  includePermissions?: boolean
+  /** The subscription was refused, or has ended. Without it `client.onError` is told. */
+  onError?: (error: LumenizeError) => void
+}
+
+/** Hear what happens to one entity, or to all of a collection (`*`). */
+export function listenEntities<T extends Data>(
+  client: Client,
+  collection: string,
+  target: string,
+  callback: (event: EntityEvent<T>) => void,
+  { onError, ...options }: EntityEventOptions = {},
+): Unsubscribe {
+  return lasting(client, onError, (onError) =>
+    client.collection<T>(collection).subscribe(target, callback, { ...options, onError }),
+  )
+}
+
+/** Who shows a document, or did last: the only one who may close it. */
+const holders = perClient(() => new Map<string, object>())
+
 /** A document: opened for the first who subscribes; closed, once it is saved, after the last. */
 export function documentStore(client: Client, id: string): Store<DocumentState> {
-  const closing = new Set<() => void>()
-  return shared(client, `document ${id}`, UNOPENED, (set) => {
-    for (const stay of closing) stay()
+  const name = named(id)
+  return shared(client, `document ${name}`, UNOPENED, (set) => {
+    const self = {}
     let state = UNOPENED
+    let open: OpenDocument | null = null
+    let ends: Unsubscribe[] = []
     let ended = false
-    let close = (): void => {}
     const change = (more: Partial<DocumentState>): void => {
       if (!ended) set((state = { ...state, ...more }))
     }
     const failed = (error: unknown): void =>
       change({ error: error instanceof LumenizeError ? error : new LumenizeError("INTERNAL_ERROR", String(error)) })
-    client.documents.open(id).then((open) => {
-      const ends = [open.onState((next) => change({ state: next })), open.onError(failed)]
-      close = () => {
-        for (const end of ends) end()
-        if (open.saved || open.state === "readonly" || state.error !== null) return open.destroy()
-        // what is written and not saved would be lost with the document
-        const stop = open.onState((next) => {
-          if (next === "saved" || next === "readonly") {
-            settled()
-            open.destroy()
-          }
-        })
-        const settled = (): void => {
-          stop()
-          closing.delete(settled)
-        }
-        closing.add(settled)
-      }
-      if (ended) return close()
-      change({ doc: open.doc, awareness: open.awareness, state: open.state })
-      open.synced.then(() => change({ synced: true, state: open.state }), failed)
-    }, failed)
+    const start = (): void => {
+      holders(client).set(name, self)
+      client.documents.open(name).then((it) => {
+        if (ended) return close(it)
+        open = it
+        ends = [it.onState((next) => change({ state: next })), it.onError(failed)]
+        change({ doc: it.doc, awareness: it.awareness, state: it.state, synced: false, error: null })
+        it.synced.then(
+          () => open === it && change({ synced: true, state: it.state }),
+          (error) => open === it && failed(error),
+        )
+      }, failed)
+    }
+    const finish = (): void => {
+      for (const end of ends.splice(0)) end()
+      if (open !== null) close(open)
+      open = null
+    }
+    // who mounts again before it was closed is given the same document
+    const destroy = (it: OpenDocument): void => {
+      if (holders(client).get(name) !== self) return
+      holders(client).delete(name)
+      it.destroy()
+    }
+    const close = (it: OpenDocument): void => {
+      if (it.saved || it.state === "readonly" || it.state === "closed" || state.error !== null) return destroy(it)
+      // what is not saved would be lost with it
+      const stop = it.onState((next) => {
+        if (next !== "saved" && next !== "readonly") return
+        stop()
+        destroy(it)
+      })
+    }
+    // the next session may be that of somebody who may open it; edits that are nowhere else stay here
+    const again = (): void => {
+      if (open?.state !== "closed" || !open.saved) return
+      finish()
+      start()
+    }
+    const stops = [client.onConnect(again), client.onReconnect(again)]
+    start()
     return () => {
       ended = true
-      close()
+      for (const stop of stops) stop()
+      finish()
     }
   })
 }

@@ -6,6 +6,8 @@ import {
   documentStore,
   joinPresence,
   metricStore,
+  NO_DOCUMENT,
+  NO_ROOM,
   NOBODY,
   presenceStore,
   UNOPENED,
@@ -30,20 +32,18 @@ export function useConnection(): ConnectionState {
   )
 }
 
-export interface PresenceOptions {
-  /** While it is false nobody is asked for, and this client is not seen. */
-  enabled?: boolean
-}
-
-/** Who is in a room. With `state` this client is there too, as long as the component is mounted. */
-export function usePresence(room: string, state?: Data, options: PresenceOptions = {}): PresenceState {
+/**
+ * Who is in a room. With `state` this client is there too, as long as the component is mounted.
+ *
+ * While `room` is `null` nobody is asked for, and this client is not seen.
+ */
+export function usePresence(room: string | null, state?: Data | null): PresenceState {
   const client = useLumenizeClient()
-  const { enabled = true } = options
-  const text = state === undefined || !enabled ? undefined : JSON.stringify(state)
-  const present = text !== undefined
+  const text = state && room !== null ? JSON.stringify(state) : null
+  const present = text !== null
   const stay = useRef<ReturnType<typeof joinPresence> | null>(null)
   useEffect(() => {
-    if (!present) return
+    if (!present || room === null) return
     const joined = (stay.current = joinPresence(client, room, JSON.parse(text) as Data))
     return () => {
       stay.current = null
@@ -52,20 +52,17 @@ export function usePresence(room: string, state?: Data, options: PresenceOptions
     // a state that changes is told by the next effect, without leaving
   }, [client, room, present])
   useEffect(() => {
-    if (text !== undefined) stay.current?.update(JSON.parse(text) as Data)
+    if (text !== null) stay.current?.update(JSON.parse(text) as Data)
   }, [client, room, text])
-  const store = useMemo(() => (enabled ? presenceStore(client, room) : empty), [client, room, enabled])
-  return useStore(store, NOBODY)
+  const store = useMemo(() => (room === null ? NO_ROOM : presenceStore(client, room)), [client, room])
+  return useStore(store, room === null ? NO_ROOM.getSnapshot() : NOBODY)
 }
 
-const ALONE: PresenceState = { ...NOBODY, loading: false }
-const empty: Store<PresenceState> = { getSnapshot: () => ALONE, subscribe: () => () => {} }
-
-/** A Yjs document for an editor: open while a component that wants it is mounted. */
-export function useDocument(id: string): DocumentState {
+/** A Yjs document for an editor: open while a component that wants it is mounted, and `id` is not `null`. */
+export function useDocument(id: string | null): DocumentState {
   const client = useLumenizeClient()
   return useStore(
-    useMemo(() => documentStore(client, id), [client, id]),
+    useMemo(() => (id === null ? NO_DOCUMENT : documentStore(client, id)), [client, id]),
     UNOPENED,
   )
 }

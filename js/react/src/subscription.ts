@@ -1,5 +1,6 @@
 /** Live queries. */
-import { queryStore, type Data, type Entity, type LumenizeError, type QueryState, type QueryWithCondition } from "@lumenize/client"
+import { queryStore, type Data, type QueryState, type QueryWithCondition } from "@lumenize/client"
+import { LOADING, NO_ROWS } from "@lumenize/client/stores"
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react"
 import { useLumenizeClient } from "./client.js"
 
@@ -12,11 +13,6 @@ export interface SubscriptionOptions {
   enabled?: boolean
 }
 
-const LOADING: QueryState<never> = { data: [], loading: true, error: null }
-const IDLE: QueryState<never> = { data: [], loading: false, error: null }
-const loading = (): QueryState<never> => LOADING
-const nothing = { subscribe: () => () => {}, getSnapshot: () => IDLE }
-
 /**
  * The rows of a query, now and whenever they change.
  *
@@ -27,7 +23,7 @@ export function useLumenizeSubscription<T extends Data = Data>(
   collection: string,
   query: QueryWithCondition = {},
   options: SubscriptionOptions = {},
-): { data: readonly Entity<T>[]; loading: boolean; error: LumenizeError | null } {
+): QueryState<T> {
   const client = useLumenizeClient()
   const { condition, ...plain } = query
   const { fields, includePermissions, enabled = true } = options
@@ -47,9 +43,11 @@ export function useLumenizeSubscription<T extends Data = Data>(
             conditional ? { ...plain, condition: () => newest.current?.() ?? true } : plain,
             { ...(fields && { fields }), ...(includePermissions && { includePermissions }) },
           )
-        : nothing,
+        : NO_ROWS,
     // `key` stands for the query and the options
     [client, key, enabled, conditional],
   )
-  return useSyncExternalStore<QueryState<T>>(store.subscribe, store.getSnapshot, loading)
+  return useSyncExternalStore<QueryState<T>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
 }
+
+const loading = (): QueryState<never> => LOADING

@@ -1,6 +1,6 @@
 /** Lumenize Collab for Svelte 5. */
 export { provideClient, setClient, useClient } from "./client.js"
 export { lumenizeConnection, lumenizeDocument, lumenizeMetric, lumenizePresence } from "./live.js"
-export { onLumenizeEvent, onSystemEvent, type EventOptions } from "./events.js"
+export { onEntityEvent, onLumenizeEvent, onSystemEvent, type EventOptions } from "./events.js"
 export { lumenizeSubscription, type SubscriptionOptions } from "./subscription.js"
-export type { ConnectionState, DocumentState, PresenceState } from "@lumenize/client/stores"
+export type { ConnectionState, DocumentState, EntityEventOptions, PresenceState, QueryState } from "@lumenize/client/stores"

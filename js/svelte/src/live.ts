@@ -6,6 +6,8 @@ import {
   documentStore,
   joinPresence,
   metricStore,
+  NO_DOCUMENT,
+  NO_ROOM,
   NOBODY,
   presenceStore,
   UNOPENED,
@@ -25,11 +27,15 @@ export function lumenizeConnection(): Readable<ConnectionState> {
 
 /**
  * Who is in a room. With `state` (a store of it, if it changes) this client is there too, as long as somebody is
- * subscribed.
+ * subscribed. While `room` is `null` nobody is asked for, and this client is not seen.
  */
-export function lumenizePresence(room: MaybeStore<string>, state?: MaybeStore<Data>): Readable<PresenceState> {
+export function lumenizePresence(
+  room: MaybeStore<string | null>,
+  state?: MaybeStore<Data | null>,
+): Readable<PresenceState> {
   const client = laterClient()
-  return readable(NOBODY, room, (name) => {
+  return readable<PresenceState, string | null>(NOBODY, room, (name) => {
+    if (name === null) return NO_ROOM
     const people = presenceStore(client(), name)
     if (state === undefined) return people
     return {
@@ -38,7 +44,10 @@ export function lumenizePresence(room: MaybeStore<string>, state?: MaybeStore<Da
         const end = people.subscribe(changed)
         let stay: ReturnType<typeof joinPresence> | undefined
         const stop = follow(state, (next) => {
-          if (stay === undefined) stay = joinPresence(client(), name, next)
+          if (next === null) {
+            stay?.leave()
+            stay = undefined
+          } else if (stay === undefined) stay = joinPresence(client(), name, next)
           else stay.update(next)
           return () => {}
         })
@@ -52,10 +61,12 @@ export function lumenizePresence(room: MaybeStore<string>, state?: MaybeStore<Da
   })
 }
 
-/** A Yjs document for an editor: open as long as somebody is subscribed. */
-export function lumenizeDocument(id: MaybeStore<string>): Readable<DocumentState> {
+/** A Yjs document for an editor: open as long as somebody is subscribed, and `id` is not `null`. */
+export function lumenizeDocument(id: MaybeStore<string | null>): Readable<DocumentState> {
   const client = laterClient()
-  return readable(UNOPENED, id, (name) => documentStore(client(), name))
+  return readable<DocumentState, string | null>(UNOPENED, id, (name) =>
+    name === null ? NO_DOCUMENT : documentStore(client(), name),
+  )
 }
 
 /** A number that the server tells whenever it changes; `null` before the first time. */

@@ -37,10 +37,16 @@ export function readable<T, A>(first: T, argument: MaybeStore<A>, open: (argumen
         run(first)
         return () => {}
       }
+      let told: { value: T } | undefined
       return follow(argument, (value) => {
         const store = open(value)
-        const end = store.subscribe(() => run(store.getSnapshot()))
-        run(store.getSnapshot())
+        const tell = (): void => {
+          const value = store.getSnapshot()
+          // to Svelte an object that is set again has changed
+          if (told?.value !== value || told === undefined) run((told = { value }).value)
+        }
+        const end = store.subscribe(tell)
+        tell()
         return end
       })
     },

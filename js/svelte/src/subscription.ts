@@ -1,6 +1,6 @@
 /** Live queries. */
 import { queryStore, type Data, type QueryState, type QueryWithCondition } from "@lumenize/client"
-import type { Store } from "@lumenize/client/stores"
+import { LOADING, NO_ROWS } from "@lumenize/client/stores"
 import type { Readable } from "svelte/store"
 import { laterClient } from "./client.js"
 import { readable, type MaybeStore } from "./readable.js"
@@ -11,10 +11,6 @@ export interface SubscriptionOptions {
   /** Whether each row comes with what this user may do with it. */
   includePermissions?: boolean
 }
-
-const LOADING: QueryState<never> = { data: [], loading: true, error: null }
-const IDLE: QueryState<never> = { data: [], loading: false, error: null }
-const nothing: Store<QueryState<never>> = { getSnapshot: () => IDLE, subscribe: () => () => {} }
 
 /**
  * The rows of a query, now and whenever they change, as a store of `{data, loading, error}`.
@@ -29,6 +25,6 @@ export function lumenizeSubscription<T extends Data = Data>(
 ): Readable<QueryState<T>> {
   const client = laterClient()
   return readable<QueryState<T>, QueryWithCondition | null>(LOADING, query, (wanted) =>
-    wanted === null ? nothing : queryStore<T>(client(), collection, wanted, options),
+    wanted === null ? NO_ROWS : queryStore<T>(client(), collection, wanted, options),
   )
 }

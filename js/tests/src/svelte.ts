@@ -1,6 +1,10 @@
-import { mount } from "svelte"
+import { hydrate, mount } from "svelte"
 
 import { createPage } from "./scene"
 import Scene from "./Scene.svelte"
 
-mount(Scene, { target: document.getElementById("app") as HTMLElement, props: { page: createPage() } })
+void createPage().then((page) => {
+  const target = document.getElementById("app") as HTMLElement
+  const begin = target.hasChildNodes() ? hydrate : mount
+  begin(Scene, { target, props: { page } })
+})

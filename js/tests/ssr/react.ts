@@ -1,14 +1,9 @@
-import { LumenizeClient } from "@lumenize/client"
-import { LumenizeProvider, useConnection, useDocument, useLumenizeSubscription, useMetric, usePresence } from "@lumenize/react"
+import type { LumenizeClient } from "@lumenize/client"
 import { createElement } from "react"
 import { renderToString } from "react-dom/server"
 
-function Page() {
-  const { data, loading, error } = useLumenizeSubscription("tasks", { where: { status: "open" } })
-  const { people } = usePresence("room", { here: true })
-  const { synced } = useDocument("d")
-  return createElement("p", null, JSON.stringify([data, loading, error, people, synced, useMetric("active_users"), useConnection().state]))
-}
+import { App } from "../src/App"
+import { TestPage, type Widget } from "../src/scene"
 
-export const render = (client: LumenizeClient): string =>
-  renderToString(createElement(LumenizeProvider, { client }, createElement(Page)))
+export const render = (client: LumenizeClient, scene: Widget[]): string =>
+  renderToString(createElement(App, { page: new TestPage(client, scene) }))

@@ -1,6 +1,8 @@
 import type { LumenizeClient } from "@lumenize/client"
 import { render as renderPage } from "svelte/server"
 
-import Page from "./Page.svelte"
+import { TestPage, type Widget } from "../src/scene"
+import Scene from "../src/Scene.svelte"
 
-export const render = (client: LumenizeClient): string => renderPage(Page, { props: { client } }).body
+export const render = (client: LumenizeClient, scene: Widget[]): string =>
+  renderPage(Scene, { props: { page: new TestPage(client, scene) } }).body

@@ -1,6 +1,6 @@
 /** Which client the composables use. */
 import type { Client, LumenizeClient } from "@lumenize/client"
-import { hasInjectionContext, inject, provide, type InjectionKey, type Plugin } from "vue"
+import { hasInjectionContext, inject, provide, toRaw, type InjectionKey, type Plugin } from "vue"
 
 const KEY: InjectionKey<Client> = Symbol("lumenize")
 let fallback: Client | null = null
@@ -8,18 +8,18 @@ let fallback: Client | null = null
 /** A plugin: `app.use(lumenize, client)` makes `client` that of the whole app. */
 export const lumenize: Plugin<[Client]> = {
   install(app, client) {
-    app.provide(KEY, client)
+    app.provide(KEY, toRaw(client))
   },
 }
 
 /** The client of all components below this one. */
 export function provideClient(client: Client): void {
-  provide(KEY, client)
+  provide(KEY, toRaw(client))
 }
 
 /** The client of everything that has no other; `null` takes it away. On a server use the plugin. */
 export function setClient(client: Client | null): void {
-  fallback = client
+  fallback = toRaw(client)
 }
 
 /** The client of the nearest `provideClient`, else the plugin's, else that of `setClient`. Throws if there is none. */

@@ -1,6 +1,6 @@
 /** Lumenize Collab for Vue 3. */
 export { lumenize, provideClient, setClient, useLumenizeClient } from "./client.js"
 export { useConnection, useDocument, useMetric, usePresence } from "./live.js"
-export { useLumenizeEvent, useSystemEvent, type EventOptions } from "./events.js"
+export { useEntityEvent, useLumenizeEvent, useSystemEvent, type EventOptions } from "./events.js"
 export { useLumenizeSubscription, type SubscriptionOptions } from "./subscription.js"
-export type { ConnectionState, DocumentState, PresenceState } from "@lumenize/client/stores"
+export type { ConnectionState, DocumentState, EntityEventOptions, PresenceState, QueryState } from "@lumenize/client/stores"

@@ -6,6 +6,8 @@ import {
   documentStore,
   joinPresence,
   metricStore,
+  NO_DOCUMENT,
+  NO_ROOM,
   NOBODY,
   presenceStore,
   UNOPENED,
@@ -13,11 +15,9 @@ import {
   type DocumentState,
   type PresenceState,
 } from "@lumenize/client/stores"
-import { toValue, watch, type ComputedRef, type MaybeRefOrGetter, type ShallowRef } from "vue"
+import { toValue, watch, type MaybeRefOrGetter, type ShallowRef } from "vue"
 import { useLumenizeClient } from "./client.js"
-import { follow, members, whenGone } from "./refs.js"
-
-type Refs<T> = { [Name in keyof T]: ComputedRef<T[Name]> }
+import { follow, members, whileShown, type Refs } from "./refs.js"
 
 /** Whether there is a connection, and whether the server has confirmed all that was written. */
 export function useConnection(): Refs<ConnectionState> {
@@ -30,40 +30,50 @@ export function useConnection(): Refs<ConnectionState> {
   return members(state, "state", "pending", "saved")
 }
 
-/** Who is in a room. With `state` this client is there too, as long as the component is mounted. */
-export function usePresence(room: MaybeRefOrGetter<string>, state?: MaybeRefOrGetter<Data>): Refs<PresenceState> {
+/**
+ * Who is in a room. With `state` this client is there too, as long as the component is mounted.
+ *
+ * While `room` is `null` nobody is asked for, and this client is not seen.
+ */
+export function usePresence(
+  room: MaybeRefOrGetter<string | null>,
+  state?: MaybeRefOrGetter<Data | null>,
+): Refs<PresenceState> {
   const client = useLumenizeClient()
-  const people = follow(
+  const people = follow<PresenceState, string | null>(
     NOBODY,
     () => toValue(room),
-    (name) => presenceStore(client, name),
+    (name) => (name === null ? NO_ROOM : presenceStore(client, name)),
   )
-  if (state !== undefined && typeof window !== "undefined") {
+  whileShown(() => {
     let stay: ReturnType<typeof joinPresence> | undefined
-    let where: string | undefined
-    watch(
-      () => [toValue(room), JSON.stringify(toValue(state))] as const,
+    let where: string | null = null
+    const stop = watch(
+      () => [toValue(room), JSON.stringify(toValue(state) ?? null)] as const,
       ([name, text]) => {
-        const next = JSON.parse(text) as Data
-        if (name === where) return stay?.update(next)
+        const said = JSON.parse(text) as Data | null
+        if (stay !== undefined && name === where && said !== null) return stay.update(said)
         stay?.leave()
         where = name
-        stay = joinPresence(client, name, next)
+        stay = name === null || said === null ? undefined : joinPresence(client, name, said)
       },
       { immediate: true },
     )
-    whenGone(() => stay?.leave())
-  }
+    return () => {
+      stop()
+      stay?.leave()
+    }
+  })
   return members(people, "people", "count", "loading", "error")
 }
 
-/** A Yjs document for an editor: open while a component that wants it is mounted. */
-export function useDocument(id: MaybeRefOrGetter<string>): Refs<DocumentState> {
+/** A Yjs document for an editor: open while a component that wants it is mounted, and `id` is not `null`. */
+export function useDocument(id: MaybeRefOrGetter<string | null>): Refs<DocumentState> {
   const client = useLumenizeClient()
-  const state = follow(
+  const state = follow<DocumentState, string | null>(
     UNOPENED,
     () => toValue(id),
-    (name) => documentStore(client, name),
+    (name) => (name === null ? NO_DOCUMENT : documentStore(client, name)),
   )
   return members(state, "doc", "awareness", "state", "synced", "error")
 }

@@ -1,9 +1,9 @@
 /** Live queries. */
-import { queryStore, type Data, type Entity, type LumenizeError, type QueryState, type QueryWithCondition } from "@lumenize/client"
-import type { Store } from "@lumenize/client/stores"
-import { toValue, type ComputedRef, type MaybeRefOrGetter } from "vue"
+import { queryStore, type Data, type QueryState, type QueryWithCondition } from "@lumenize/client"
+import { LOADING, NO_ROWS } from "@lumenize/client/stores"
+import { toValue, type MaybeRefOrGetter } from "vue"
 import { useLumenizeClient } from "./client.js"
-import { follow, members } from "./refs.js"
+import { follow, members, type Refs } from "./refs.js"
 
 export interface SubscriptionOptions {
   /** Only these fields of each row. */
@@ -13,10 +13,6 @@ export interface SubscriptionOptions {
   /** While it is false there is no subscription. */
   enabled?: MaybeRefOrGetter<boolean>
 }
-
-const LOADING: QueryState<never> = { data: [], loading: true, error: null }
-const IDLE: QueryState<never> = { data: [], loading: false, error: null }
-const nothing: Store<QueryState<never>> = { getSnapshot: () => IDLE, subscribe: () => () => {} }
 
 /**
  * The rows of a query, now and whenever they change.
@@ -28,21 +24,17 @@ export function useLumenizeSubscription<T extends Data = Data>(
   collection: MaybeRefOrGetter<string>,
   query: MaybeRefOrGetter<QueryWithCondition> = {},
   options: SubscriptionOptions = {},
-): {
-  data: ComputedRef<readonly Entity<T>[]>
-  loading: ComputedRef<boolean>
-  error: ComputedRef<LumenizeError | null>
-} {
+): Refs<QueryState<T>> {
   const client = useLumenizeClient()
   const { enabled = true, ...what } = options
   const state = follow<QueryState<T>, string>(
     LOADING,
     // by value, and every member of the query is read, so that all of them are followed
-    () => JSON.stringify([toValue(collection), toValue(query), toValue(enabled)]),
-    () =>
-      toValue(enabled)
-        ? queryStore<T>(client, toValue(collection), plain(toValue(query)), what)
-        : nothing,
+    () => {
+      const wanted = toValue(query)
+      return JSON.stringify([toValue(collection), wanted, wanted.condition !== undefined, toValue(enabled)])
+    },
+    () => (toValue(enabled) ? queryStore<T>(client, toValue(collection), plain(toValue(query)), what) : NO_ROWS),
   )
   return members(state, "data", "loading", "error")
 }
