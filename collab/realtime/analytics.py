@@ -19,7 +19,7 @@ MetricListener = Callable[[int | float], None]
 
 
 class ActiveUsers:
-    """Who is connected, by project: verified users once each, sessions that nobody verified one each."""
+    """Who is connected, by project: verified users once each, connections that nobody verified one each."""
 
     def __init__(self) -> None:
         self._users: dict[str, Counter[str]] = {}
@@ -71,7 +71,7 @@ class Analytics:
         self._changed(identity.project)
 
     def active_users(self, project: str) -> int:
-        """How many verified users, and sessions that nobody verified, are connected."""
+        """How many verified users, and connections that nobody verified, are connected."""
         return self._active.count(project)
 
     def subscribe(self, project: str, metric: str, listener: MetricListener) -> Callable[[], None]:

@@ -189,23 +189,23 @@ class Admission:
 
         Raises :class:`RateLimitExceeded`, with ``retryAfter`` (seconds) in its details.
         """
-        who = ("user", identity.user_id) if _counted(identity) else ("address", request.client)
+        who = ("user", identity.user_id) if is_somebody(identity) else ("address", request.client)
         wait = self._writes.take((identity.project, *who), size, monotonic())
         if wait:
             raise RateLimitExceeded("too many writes", retryAfter=round(wait, 3))
 
     def enter(self, identity: Identity) -> None:
         """Count one session of a verified user, until :meth:`leave`. Raises :class:`RateLimitExceeded`."""
-        if _counted(identity) and not self._users.take((identity.project, identity.user_id)):
+        if is_somebody(identity) and not self._users.take((identity.project, identity.user_id)):
             raise RateLimitExceeded("too many sessions of this user")
 
     def leave(self, identity: Identity) -> None:
         """A session that was counted has ended."""
-        if _counted(identity):
+        if is_somebody(identity):
             self._users.give_back((identity.project, identity.user_id))
 
 
-def _counted(identity: Identity) -> bool:
+def is_somebody(identity: Identity) -> bool:
     """Whether this is somebody: a name that nobody verified may be anybody's."""
     return identity.verified and identity.user_id is not None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,7 +43,7 @@ from collab.rooms.ring import RoomOptions
 from collab.rooms.room import Room
 from collab.sandbox import Sandbox
 from collab.server import http
-from collab.server.admission import Admission, Admitted, own_path
+from collab.server.admission import Admission, Admitted, is_somebody, own_path
 from collab.server.api.serving import Api
 from collab.server.connection import Connection
 from collab.server.hocuspocus_socket import HocuspocusSocket, SocketLimits
@@ -318,6 +319,7 @@ class Collab:
         except CollabError as error:
             await self._deny(scope, send, error)
             return
+        self.hub.analytics.entered(admitted.identity)
         connection = self._connect(scope, receive, send, bucket=self._bucket())
         try:
             await send({"type": "websocket.accept"})
@@ -336,6 +338,7 @@ class Collab:
                 self.admission.strike(request, admitted)
         finally:
             self._disconnect(connection)
+            self.hub.analytics.left(admitted.identity)
             self.leave(admitted)
 
     async def _serve_hocuspocus(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
@@ -346,7 +349,7 @@ class Collab:
             socket = HocuspocusSocket(
                 connection,
                 self._registry,
-                _Gatekeeper(self, request),
+                _Gatekeeper(self, request, counts=True),
                 limits=SocketLimits(
                     documents=settings.max_documents_per_socket,
                     queued_bytes=settings.pre_auth_bytes,
@@ -370,7 +373,7 @@ class Collab:
                 services=self.hub.services,
                 admission=self.admission,
                 registry=self._registry,
-                documents=_Gatekeeper(self, request),
+                documents=_Gatekeeper(self, request, counts=False),
                 settings=self.settings,
             )
             await connection.run(socket, socket)
@@ -418,14 +421,12 @@ class Collab:
     def enter(self, admitted: Admitted) -> None:
         """A client is about to join. Raises :class:`collab.errors.RateLimitExceeded`; else :meth:`leave` follows."""
         self.admission.enter(admitted.identity)
-        self.hub.analytics.entered(admitted.identity)
         if type(self.hooks).session_opened is not Hooks.session_opened:
             self._registry.spawn(self.hooks.session_opened(admitted.identity, admitted.key))
 
     def leave(self, admitted: Admitted) -> None:
         """A client has left."""
         self.admission.leave(admitted.identity)
-        self.hub.analytics.left(admitted.identity)
         if type(self.hooks).session_closed is not Hooks.session_closed:
             self._registry.spawn(self.hooks.session_closed(admitted.identity, admitted.key))
 
@@ -448,13 +449,19 @@ class Collab:
 
 
 class _Gatekeeper:
-    """A Hocuspocus socket's way to the server's checks."""
+    """A Hocuspocus socket's way to the server's checks.
 
-    __slots__ = ("_collab", "_request")
+    Its documents are one active user, not several, where nobody verified who that is; with ``counts=False`` none, for
+    the session that they belong to is one.
+    """
 
-    def __init__(self, collab: Collab, request: Request) -> None:
+    __slots__ = ("_collab", "_counts", "_request", "_unverified")
+
+    def __init__(self, collab: Collab, request: Request, *, counts: bool) -> None:
         self._collab = collab
         self._request = request
+        self._counts = counts
+        self._unverified: Counter[str] = Counter()  # documents of each project
 
     async def admit(self, name: str, token: str | None) -> Admitted:
         return await self._collab.admission.admit_token(self._request, token, name)
@@ -467,6 +474,18 @@ class _Gatekeeper:
 
     def enter(self, admitted: Admitted) -> None:
         self._collab.enter(admitted)
+        identity = admitted.identity
+        if not is_somebody(identity):
+            self._unverified[identity.project] += 1
+            if not self._counts or self._unverified[identity.project] > 1:
+                return
+        self._collab.hub.analytics.entered(identity)
 
     def leave(self, admitted: Admitted) -> None:
         self._collab.leave(admitted)
+        identity = admitted.identity
+        if not is_somebody(identity):
+            self._unverified[identity.project] -= 1
+            if not self._counts or self._unverified[identity.project]:
+                return
+        self._collab.hub.analytics.left(identity)

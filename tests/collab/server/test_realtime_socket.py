@@ -440,3 +440,29 @@ async def test_a_connection_that_ends_leaves_no_session_behind(settings: Setting
         with anyio.fail_after(40):
             while len(server.hub.entities) or server.hub.analytics.active_users("default"):
                 await asyncio.sleep(0.01)
+
+
+async def test_v4_a_connection_that_nobody_verified_is_one_user_with_all_its_documents(settings: Settings) -> None:
+    server = Collab(settings)
+    analytics = server.hub.analytics
+
+    async def until_open(socket: ClientConnection, *names: str) -> None:
+        for name in names:
+            await socket.send(token_frame(name, ""))
+            answer = b""
+            while not answer.startswith(hocuspocus.authenticated(name, "read-write")):
+                answer = await asyncio.wait_for(socket.recv(decode=False), 40)
+
+    async with serving(server) as address:
+        async with connect(f"ws://{address}/hocuspocus") as editor:
+            await until_open(editor, "documents/a", "documents/b")
+            assert analytics.active_users("default") == 1
+            await editor.send(hocuspocus.close("documents/a", ""))
+            await until_open(editor, "documents/c")
+            assert analytics.active_users("default") == 1
+            async with joined(address) as client:
+                await until_open(client.socket, "documents/a", "documents/b")
+                assert analytics.active_users("default") == 2
+        with anyio.fail_after(40):
+            while analytics.active_users("default"):
+                await asyncio.sleep(0.01)
