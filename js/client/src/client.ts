@@ -2,8 +2,9 @@
 import { Collection, type QueryWithCondition } from "./collection.js"
 import { Core, type ConflictContext } from "./core.js"
 import type { OpenDocument } from "./documents.js"
-import type { LumenizeError } from "./errors.js"
+import { invalid, type LumenizeError } from "./errors.js"
 import { quiet } from "./listeners.js"
+import { checkCallback, checkName, checkOpen, checkSubscribe } from "./options.js"
 import { NoticeSubscription, PresenceSubscription, type Subscription } from "./subscription.js"
 import type {
   ClientOptions,
@@ -12,7 +13,9 @@ import type {
   Data,
   Entity,
   EntityEvent,
+  OpenOptions,
   Person,
+  Subscribed,
   SubscribeOptions,
   Unsubscribe,
 } from "./types.js"
@@ -36,15 +39,21 @@ export class Documents<T extends Data = Data> extends Collection<T> {
 
   /**
    * Open a Yjs document, or `collection/id` of another collection. Needs the packages `yjs` and `y-protocols`.
-   * Who opens what is open is given the same.
+   * Who opens what is open is given the same. `doc` is a Yjs document that exists already, with what it holds.
    */
-  async open(id: string): Promise<OpenDocument> {
+  async open(id: string, options: OpenOptions = {}): Promise<OpenDocument> {
+    checkName("the id of a document", id)
+    const { doc } = checkOpen(options)
     const name = id.includes("/") ? id : `${this.name}/${id}`
     const known = this.opened.get(name)
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      const open = await known
+      if (doc === undefined || doc === open.doc) return open
+      throw invalid(`${name} is open already, with another doc`)
+    }
     const opening = import("./documents.js").then(({ openDocument }) =>
       // the server may still have something to say to those who had it open before
-      openDocument(name, `${name}${this.times++ === 0 ? "" : `\0${this.times}`}`, this.link, () => this.opened.delete(name)),
+      openDocument(name, `${name}${this.times++ === 0 ? "" : `\0${this.times}`}`, this.link, () => this.opened.delete(name), doc),
     )
     this.opened.set(name, opening)
     opening.catch(() => this.opened.delete(name))
@@ -55,11 +64,14 @@ export class Documents<T extends Data = Data> extends Collection<T> {
 /** The client's socket, as far as documents use it. */
 export interface DocumentLink {
   isOpen(): boolean
-  send(frame: Uint8Array<ArrayBuffer>): void
+  /** Returns why the server would not take a frame. */
+  send(frame: Uint8Array<ArrayBuffer>): LumenizeError | null
   /** Frames of the documents; what ends that is returned. */
   onFrame(listener: (frame: Uint8Array) => void): Unsubscribe
   onOpen(listener: () => void): Unsubscribe
   onClose(listener: () => void): Unsubscribe
+  /** The next session is another user's. */
+  onUserChange(listener: (error: LumenizeError) => void): Unsubscribe
 }
 
 export class Client {
@@ -67,22 +79,22 @@ export class Client {
   readonly events: {
     /** Send an event to its channels, or without any to the whole project. */
     emit(event: Data & { type: string; channels?: string[] }): Promise<void>
-    subscribe(type: string, callback: (event: CustomEvent) => void, options?: SubscribeOptions): Unsubscribe
+    subscribe(type: string, callback: (event: CustomEvent) => void, options?: SubscribeOptions): Subscribed
     /** Be sent the events of a channel, also after reconnects. */
     join(channel: string): Promise<void>
     leave(channel: string): Promise<void>
   }
   /** What the system tells: changed schemas and permissions, and how the server does. */
   readonly system: {
-    subscribe(type: SystemEventType, callback: (event: Data) => void, options?: SubscribeOptions): Unsubscribe
+    subscribe(type: SystemEventType, callback: (event: Data) => void, options?: SubscribeOptions): Subscribed
   }
   /** Numbers that are told whenever they change. */
   readonly analytics: {
-    subscribe(metric: "active_users", callback: (value: number) => void, options?: SubscribeOptions): Unsubscribe
+    subscribe(metric: "active_users", callback: (value: number) => void, options?: SubscribeOptions): Subscribed
   }
   /** Who is in a room: `collection/id`, or the id of a document. */
   readonly presence: {
-    subscribe(room: string, callback: (people: Person[], count: number) => void, options?: SubscribeOptions): Unsubscribe
+    subscribe(room: string, callback: (people: Person[], count: number) => void, options?: SubscribeOptions): Subscribed
     /** Be seen, with this state, until `leave`; also after reconnects. */
     join(room: string, state?: Data): Promise<void>
     update(room: string, state: Data): Promise<void>
@@ -98,23 +110,31 @@ export class Client {
     const core = (this.core = new Core(options))
     const notice = (
       target: ConstructorParameters<typeof NoticeSubscription>[0],
+      name: unknown,
       callback: (what: never) => void,
       more: SubscribeOptions = {},
-    ): Unsubscribe => core.subscriptions.add(new NoticeSubscription(target, more, callback)).unsubscribe
+    ): Subscribed => {
+      checkName("what is subscribed to", name)
+      checkCallback(callback)
+      return core.subscriptions.add(new NoticeSubscription(target, checkSubscribe(more), callback))
+    }
     this.events = {
       emit: (event) => quiet(core.ask({ type: "emit", event }, "session")),
-      subscribe: (event, callback, more) => notice({ kind: "custom", event }, callback, more),
+      subscribe: (event, callback, more) => notice({ kind: "custom", event }, event, callback, more),
       join: (channel) => quiet(core.join(channel)),
       leave: (channel) => quiet(core.leave(channel)),
     }
-    this.system = { subscribe: (event, callback, more) => notice({ kind: "system", event }, callback, more) }
-    this.analytics = { subscribe: (metric, callback, more) => notice({ kind: "analytics", metric }, callback, more) }
+    this.system = { subscribe: (event, callback, more) => notice({ kind: "system", event }, event, callback, more) }
+    this.analytics = { subscribe: (metric, callback, more) => notice({ kind: "analytics", metric }, metric, callback, more) }
     this.presence = {
-      subscribe: (room, callback, more = {}) =>
-        core.subscriptions.add(new PresenceSubscription({ kind: "presence", room }, more, callback)).unsubscribe,
-      join: (room, state = {}) => quiet(core.joinPresence(room, state)),
-      update: (room, state) => quiet(core.updatePresence(room, state)),
-      leave: (room) => quiet(core.leavePresence(room)),
+      subscribe: (room, callback, more = {}) => {
+        checkName("a room", room)
+        checkCallback(callback)
+        return core.subscriptions.add(new PresenceSubscription({ kind: "presence", room }, checkSubscribe(more), callback))
+      },
+      join: (room, state = {}) => quiet(core.presence.join(room, state)),
+      update: (room, state) => quiet(core.presence.update(room, state)),
+      leave: (room) => quiet(core.presence.leave(room)),
     }
     this.documents = new Documents(core, "documents", {
       isOpen: () => core.connection.isOpen,
@@ -122,6 +142,7 @@ export class Client {
       onFrame: (listener) => core.frames.add(listener),
       onOpen: (listener) => core.opened.add(listener),
       onClose: (listener) => core.disconnected.add(listener),
+      onUserChange: (listener) => core.userChanged.add(listener),
     })
     this.collections.set("documents", this.documents)
   }
@@ -249,7 +270,7 @@ export class SubscriptionBatch {
   /** Subscribe. Resolves with what ends all of them, once all are confirmed; rejects if one is refused, with none left. */
   async execute(): Promise<Unsubscribe> {
     const active = this.added.splice(0).map((subscription) => this.client.core.subscriptions.add(subscription))
-    const unsubscribe = (): void => active.forEach((each) => each.unsubscribe())
+    const unsubscribe = (): void => active.forEach((each) => each())
     try {
       await Promise.all(active.map(({ ready }) => ready))
     } catch (error) {
@@ -267,7 +288,7 @@ type Collections<C> = { readonly [Name in Exclude<keyof C, keyof Client>]: Colle
 export type LumenizeClient<C = any> = Client & Collections<C>
 
 /** Makes a {@link LumenizeClient}. Members that it does not have itself are collections. */
-export const LumenizeClient = function (options?: ClientOptions): Client {
+export const LumenizeClient = /* @__PURE__ */ Object.assign(function (options?: ClientOptions): Client {
   return new Proxy(new Client(options), {
     get(client, name) {
       // what frameworks and consoles look for in every object is not a collection
@@ -278,7 +299,8 @@ export const LumenizeClient = function (options?: ClientOptions): Client {
       return client.collection(name)
     },
   })
-} as unknown as {
+}, { prototype: Client.prototype }) as unknown as {
+  readonly prototype: Client
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   new <C = any>(options?: ClientOptions): LumenizeClient<C>
 }

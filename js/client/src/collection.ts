@@ -2,28 +2,23 @@
 import type { Core } from "./core.js"
 import type { Op } from "./overlay.js"
 import type { Permissions, Written } from "./protocol.js"
-import { plain } from "./requests.js"
+import { checkCallback, checkFind, checkHistory, checkName, checkRead, checkSubscribe, checkWrite } from "./options.js"
 import { EntitySubscription, RowsSubscription, type Subscription } from "./subscription.js"
 import type {
   Data,
   Entity,
   EntityEvent,
+  FindOptions,
+  HistoryOptions,
   Query,
+  ReadOptions,
+  Subscribed,
   SubscribeOptions,
-  Unsubscribe,
   WriteOptions,
 } from "./types.js"
+import { plain } from "./values.js"
 
 export type QueryWithCondition = Query & { condition?: () => boolean }
-
-export interface FindOptions {
-  /** Content roots as plain values, in `content`. */
-  content?: boolean
-  /** As of a version or moment. */
-  version?: number
-  at?: Date | string
-  includePermissions?: boolean
-}
 
 /** A page of rows; `next` is the `after` of the query for the next one. */
 export type Rows<T> = Entity<T>[] & { next?: string; permissions?: Permissions[] }
@@ -36,7 +31,7 @@ export class Collection<T extends Data = Data> {
 
   /** A new entity. It is named by `id`, or by this client. Resolves once it is committed. */
   async create(data: T & { id?: string }): Promise<Entity<T>> {
-    const { id: entity = randomId(), ...fields } = plain(data) as Data & { id?: string }
+    const { id: entity = randomId(), ...fields } = plain(data, 2) as Data & { id?: string }
     const at = new Date().toISOString()
     const values = { id: entity, ...fields, createdAt: at, updatedAt: at }
     return this.write(
@@ -47,8 +42,8 @@ export class Collection<T extends Data = Data> {
 
   /** New values of some fields. Resolves once it is committed, with the entity as it is then. */
   async update(id: string, changes: Partial<T>, options: WriteOptions = {}): Promise<Entity<T>> {
-    const { version = this.core.versions.get(this.name, id), onConflict, unset = [] } = options
-    const said = plain<Data>(changes)
+    const { version = this.core.versions.get(this.name, id), onConflict, unset = [] } = checkWrite(options)
+    const said = plain<Data>(changes, 2)
     const values = { ...said, updatedAt: new Date().toISOString() }
     return this.write(
       {
@@ -84,7 +79,7 @@ export class Collection<T extends Data = Data> {
 
   /** One entity. Rejects with `NOT_FOUND`. */
   async findById(id: string, options: FindOptions = {}): Promise<Entity<T> & { content?: Data; permissions?: Permissions }> {
-    const { at, ...rest } = options
+    const { at, ...rest } = checkFind(options)
     const found = await this.core.ask<{
       data: Entity<T>
       version: number
@@ -108,14 +103,14 @@ export class Collection<T extends Data = Data> {
   /** The rows of a query. */
   async findMany(
     query: Query = {},
-    options: Pick<SubscribeOptions, "fields" | "includePermissions"> = {},
+    options: ReadOptions = {},
   ): Promise<Rows<T>> {
     const found = await this.core.ask<{
       rows: Entity<T>[]
       versions: number[]
       next?: string
       permissions?: Permissions[]
-    }>({ type: "findMany", collection: this.name, query, ...options }, "read")
+    }>({ type: "findMany", collection: this.name, query, ...checkRead(options) }, "read")
     found.rows.forEach((row, index) => this.core.versions.see(this.name, row.id, found.versions[index] ?? 0))
     return Object.assign(found.rows, {
       ...(found.next !== undefined && { next: found.next }),
@@ -136,19 +131,19 @@ export class Collection<T extends Data = Data> {
   }
 
   /** Events of an entity, the newest first. */
-  history(id: string, options: { limit?: number; before?: number } = {}): Promise<EntityEvent<T>[]> {
-    return this.core.ask({ type: "history", collection: this.name, entity: id, ...options }, "read")
+  async history(id: string, options: HistoryOptions = {}): Promise<EntityEvent<T>[]> {
+    return this.core.ask({ type: "history", collection: this.name, entity: id, ...checkHistory(options) }, "read")
   }
 
   /** Every event of the collection (`*`) or of one entity; or the rows of a query, now and whenever they change. */
-  subscribe(target: string, callback: (event: EntityEvent<T>) => void, options?: SubscribeOptions): Unsubscribe
-  subscribe(query: QueryWithCondition, callback: (rows: Entity<T>[]) => void, options?: SubscribeOptions): Unsubscribe
+  subscribe(target: string, callback: (event: EntityEvent<T>) => void, options?: SubscribeOptions): Subscribed
+  subscribe(query: QueryWithCondition, callback: (rows: Entity<T>[]) => void, options?: SubscribeOptions): Subscribed
   subscribe(
     target: string | QueryWithCondition,
     callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
     options: SubscribeOptions = {},
-  ): Unsubscribe {
-    return this.core.subscriptions.add(this.subscription(target, callback, options)).unsubscribe
+  ): Subscribed {
+    return this.core.subscriptions.add(this.subscription(target, callback, options))
   }
 
   /** The same, to be added by whoever gathers several. */
@@ -157,25 +152,27 @@ export class Collection<T extends Data = Data> {
     callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
     options: SubscribeOptions = {},
   ): Subscription {
-    const shared = {
-      ...(options.fields !== undefined && { fields: options.fields }),
-      ...(options.includePermissions === true && { includePermissions: true }),
-    }
+    checkCallback(callback)
+    const { fields, includePermissions, ...rest } = checkSubscribe(options)
+    const shared = { ...(fields && { fields: [...fields] }), ...(includePermissions && { includePermissions }) }
+    const settings: SubscribeOptions = { ...shared, ...rest }
     if (typeof target === "string") {
       return new EntitySubscription(
         { kind: "entities", collection: this.name, entity: target, ...shared },
-        options,
+        settings,
         (event) => {
           this.core.versions.see(this.name, event.id, event.version)
           ;(callback as (event: EntityEvent<T>) => void)(event as EntityEvent<T>)
         },
       )
     }
-    const { condition, ...rest } = target
-    const query = plain<Query>(rest)
+    if (typeof target !== "object" || target === null) checkName("what is subscribed to (an id, \"*\" or a query)", target)
+    const { condition, ...wanted } = target
+    if (condition !== undefined) checkCallback(condition)
+    const query = plain<Query>(wanted, 5)
     return new RowsSubscription(
       { kind: "rows", collection: this.name, query, ...shared },
-      condition === undefined ? options : { ...options, condition },
+      condition === undefined ? settings : { ...settings, condition },
       query,
       (collection) => this.core.requests.writes.ops(collection),
       (collection, id, version) => this.core.versions.see(collection, id, version),

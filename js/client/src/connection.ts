@@ -1,7 +1,7 @@
 /** One WebSocket at a time: opens it, says hello, keeps it alive, opens the next one when it breaks. */
 import { delayBefore, type Backoff } from "./backoff.js"
 import { present } from "./credentials.js"
-import { asEnd, closedWith, connectionLost, LumenizeError } from "./errors.js"
+import { asEnd, closedWith, connectionLost, invalid, LumenizeError } from "./errors.js"
 import { guarded } from "./listeners.js"
 import { isMessage, json, messagePack, VERSION, type ClientMessage, type Codec, type ServerMessage } from "./protocol.js"
 import type { Credentials } from "./types.js"
@@ -10,16 +10,20 @@ export type Welcome = Extract<ServerMessage, { type: "welcome" }>
 
 export interface ConnectionOptions {
   url: string
-  projectId?: string | undefined
-  apiKey?: string | undefined
+  projectId?: string
+  apiKey?: string
   autoReconnect: boolean
   backoff: Backoff
-  /** Milliseconds; 0: never ask. */
+  /** Milliseconds of silence before the server is asked for a sign of life; 0: never. */
   heartbeatInterval: number
-  maxSubscriptions?: number | undefined
-  maxEventsPerSecond?: number | undefined
-  binary: boolean
-  WebSocket?: typeof WebSocket | undefined
+  /** For that sign. */
+  heartbeatTimeout: number
+  /** For opening and greeting. */
+  connectTimeout: number
+  maxSubscriptions?: number
+  maxEventsPerSecond?: number
+  binaryProtocol: boolean
+  WebSocket?: unknown
 }
 
 export interface ConnectionEvents {
@@ -36,8 +40,6 @@ export interface ConnectionEvents {
   gaveUp(error: LumenizeError, exhausted: boolean): void
 }
 
-const WELCOME_WITHIN = 10_000
-
 export class Connection {
   credentials: Credentials = {}
   private socket: WebSocket | null = null
@@ -49,6 +51,10 @@ export class Connection {
   private welcome: Welcome | null = null
   private before = false
   private heardAt = 0
+  /** When the server was last asked for a sign of life. */
+  private askedAt = 0
+  /** Whether the next attempt waits for its time. */
+  private delayed = false
   private timer: ReturnType<typeof setTimeout> | undefined
   private heartbeat: ReturnType<typeof setInterval> | undefined
   private waiting: { resolve: () => void; reject: (error: LumenizeError) => void }[] = []
@@ -67,7 +73,9 @@ export class Connection {
 
   /** Resolves once the server has taken us in; rejects when there is no use in trying on. */
   connect(credentials?: Credentials): Promise<void> {
-    this.credentials = { ...this.credentials, ...credentials }
+    const before = this.credentials
+    this.credentials = { ...before, ...credentials }
+    if (this.wanted && !isSame(before, this.credentials)) this.restart()
     if (this.isOpen) return Promise.resolve()
     const promise = new Promise<void>((resolve, reject) => this.waiting.push({ resolve, reject }))
     if (!this.wanted) {
@@ -75,6 +83,7 @@ export class Connection {
       this.attempt = 0
       globalThis.addEventListener?.("online", this.online)
       globalThis.addEventListener?.("offline", this.offline)
+      globalThis.document?.addEventListener("visibilitychange", this.visible)
       void this.open()
     }
     return promise
@@ -89,27 +98,53 @@ export class Connection {
     this.stop(null, isOpen)
   }
 
+  /** Begin anew: what there is is somebody else's. */
+  private restart(): void {
+    const { socket, isOpen } = this
+    this.forget()
+    socket?.close(1000)
+    this.before = false
+    this.attempt = 0
+    if (isOpen) this.events.closed(null)
+    void this.open()
+  }
+
   /** Send a message; returns why it cannot be sent, if the server would not take it. */
   send(message: ClientMessage): LumenizeError | null {
     if (this.welcome === null) return null
     const frame = this.codec.encode(message)
     const limit = this.welcome.limits.maxMessageBytes
     const size = typeof frame !== "string" ? frame.length : frame.length * 3 > limit ? new TextEncoder().encode(frame).length : 0
-    // sent, it would end the connection, each time anew
-    if (limit > 0 && size > limit) {
-      return new LumenizeError("INVALID_REQUEST", `a message of ${size} bytes; the server takes ${limit}`, { limit })
-    }
-    this.socket?.send(frame)
-    return null
+    const refusal = this.tooLarge(size)
+    if (refusal === null) this.socket?.send(frame)
+    return refusal
   }
 
-  sendFrame(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.isOpen) this.socket?.send(frame)
+  /** Send a frame of a document; returns why it cannot be sent, if the server would not take it. */
+  sendFrame(frame: Uint8Array<ArrayBuffer>): LumenizeError | null {
+    if (this.welcome === null) return null
+    const refusal = this.tooLarge(frame.length)
+    if (refusal === null) this.socket?.send(frame)
+    return refusal
+  }
+
+  private tooLarge(size: number): LumenizeError | null {
+    const limit = this.welcome?.limits.maxMessageBytes ?? 0
+    // sent, it would end the connection, each time anew
+    if (limit === 0 || size <= limit) return null
+    return invalid(`a message of ${size} bytes; the server takes ${limit}`, { limit })
   }
 
   /** The network is back: do not wait for the next attempt. */
   private readonly online = (): void => {
-    if (this.socket === null) void this.open()
+    if (this.delayed) void this.open()
+  }
+
+  /** Somebody looks at the page again, which may have slept: find out at once how things stand. */
+  private readonly visible = (): void => {
+    if (globalThis.document?.visibilityState !== "visible") return
+    if (this.delayed) void this.open()
+    else if (this.isOpen && this.options.heartbeatInterval > 0) this.askForLife(Date.now())
   }
 
   private readonly offline = (): void => {
@@ -118,13 +153,14 @@ export class Connection {
 
   private async open(): Promise<void> {
     clearTimeout(this.timer)
+    this.delayed = false
     const turn = ++this.turn
     this.failure = null
-    this.timer = setTimeout(() => this.break("the server did not answer in time"), WELCOME_WITHIN)
+    this.timer = setTimeout(() => this.break("the server did not answer in time"), this.options.connectTimeout)
     try {
       const [Socket, codec, token] = await Promise.all([
-        this.options.WebSocket ?? findWebSocket(),
-        this.options.binary ? messagePack() : json,
+        (this.options.WebSocket as typeof WebSocket | undefined) ?? findWebSocket(),
+        this.options.binaryProtocol ? messagePack() : json,
         present(this.credentials),
       ])
       if (turn !== this.turn) return
@@ -169,8 +205,8 @@ export class Connection {
       clearTimeout(this.timer)
       this.welcome = message
       this.attempt = 0
-      const { heartbeatInterval } = this.options
-      if (heartbeatInterval > 0) this.heartbeat = setInterval(() => this.beat(), heartbeatInterval / 2)
+      const { heartbeatInterval, heartbeatTimeout } = this.options
+      if (heartbeatInterval > 0) this.heartbeat = setInterval(() => this.beat(), Math.min(heartbeatInterval, heartbeatTimeout) / 2)
       const again = this.before
       this.before = true
       this.settle(null)
@@ -181,9 +217,18 @@ export class Connection {
   }
 
   private beat(): void {
-    const silence = Date.now() - this.heardAt
-    if (silence >= 2 * this.options.heartbeatInterval) this.break("the server fell silent")
-    else if (silence >= this.options.heartbeatInterval) this.send({ type: "ping" })
+    const { heartbeatInterval, heartbeatTimeout } = this.options
+    const now = Date.now()
+    if (this.askedAt > this.heardAt) {
+      // a page that slept has heard nothing and may be in time all the same: only an answer that is due is missed
+      if (now - this.askedAt >= heartbeatTimeout) this.break("the server fell silent")
+    } else if (now - this.heardAt >= heartbeatInterval) this.askForLife(now)
+  }
+
+  private askForLife(now: number): void {
+    if (this.askedAt > this.heardAt) return
+    this.askedAt = now
+    this.send({ type: "ping" })
   }
 
   /** Give up on the attempt or the session that there is, without waiting for the other side. */
@@ -206,6 +251,7 @@ export class Connection {
     const { autoReconnect, backoff } = this.options
     const delay = autoReconnect && worthwhile ? delayBefore(this.attempt, backoff, Math.random()) : null
     if (delay === null) return this.stop(error, was, worthwhile)
+    this.delayed = true
     this.timer = setTimeout(() => void this.open(), delay)
     if (was) this.events.closed(error)
     if (first) this.events.failed(error)
@@ -216,6 +262,8 @@ export class Connection {
     this.turn += 1
     clearTimeout(this.timer)
     clearInterval(this.heartbeat)
+    this.delayed = false
+    this.askedAt = 0
     this.socket = null
     this.welcome = null
   }
@@ -226,6 +274,7 @@ export class Connection {
     this.before = false
     globalThis.removeEventListener?.("online", this.online)
     globalThis.removeEventListener?.("offline", this.offline)
+    globalThis.document?.removeEventListener("visibilitychange", this.visible)
     const reason = error ?? connectionLost("disconnected")
     this.settle(reason)
     if (was) this.events.closed(error)
@@ -243,12 +292,17 @@ export class Connection {
   }
 }
 
+function isSame(one: Credentials, other: Credentials): boolean {
+  const asked = typeof one.token === "function" && typeof other.token === "function"
+  return one.userId === other.userId && (asked || one.token === other.token)
+}
+
 async function findWebSocket(): Promise<typeof WebSocket> {
   if (typeof WebSocket !== "undefined") return WebSocket
   const name = "ws" // not a literal, so that bundlers for the browser leave it alone
   try {
     return ((await import(/* @vite-ignore */ name)) as { WebSocket: typeof WebSocket }).WebSocket
   } catch {
-    throw new LumenizeError("INVALID_REQUEST", "there is no WebSocket here: install the package ws, or pass `WebSocket`")
+    throw invalid("there is no WebSocket here (Node before 22): install the package ws, or pass it as the option WebSocket")
   }
 }

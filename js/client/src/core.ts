@@ -1,14 +1,15 @@
 /** What the parts of a client share: the connection, and everything that outlives it. */
-import type { Backoff } from "./backoff.js"
 import { Connection, type Welcome } from "./connection.js"
 import { present, renewIn } from "./credentials.js"
 import { LumenizeError } from "./errors.js"
 import { guarded, Listeners } from "./listeners.js"
 import type { Op } from "./overlay.js"
 import type { Request, ServerMessage, Written } from "./protocol.js"
-import { plain, Requests, type Kind } from "./requests.js"
+import { readOptions } from "./options.js"
+import { PresenceRooms } from "./presence.js"
+import { Requests, type Kind } from "./requests.js"
 import { Subscriptions } from "./subscriptions.js"
-import type { ClientOptions, Conflict, Credentials, Data, WebSocketOptions } from "./types.js"
+import type { ClientOptions, Conflict, Credentials } from "./types.js"
 import type { WriteRequest } from "./writes.js"
 
 export interface ConflictContext {
@@ -30,18 +31,19 @@ export class Core {
   /** Frames of documents. */
   readonly frames = new Listeners<[Uint8Array]>()
   readonly opened = new Listeners<[]>()
+  /** The session is another user's than the one before. */
+  readonly userChanged = new Listeners<[LumenizeError]>()
   welcome: Welcome | null = null
   readonly optimistic: boolean
   private readonly channels = new Set<string>()
-  private readonly joined = new Map<string, Data>()
+  readonly presence = new PresenceRooms((request) => this.lasting(request))
   private renewal: ReturnType<typeof setTimeout> | undefined
 
   constructor(options: ClientOptions) {
-    const websocket = options.websocket ?? {}
-    const limits = websocket.subscriptionRateLimit
+    const settings = readOptions(options)
     const isOpen = (): boolean => this.connection.isOpen
     const failed = (error: LumenizeError): void => this.failed.tell(error)
-    this.optimistic = options.optimistic ?? true
+    this.optimistic = settings.optimistic
     this.requests = new Requests(
       {
         isOpen,
@@ -50,31 +52,21 @@ export class Core {
         pending: () => this.pendingChanged.tell(this.requests.writes.size),
         shown: (collection) => this.subscriptions.rowsOf(collection).forEach((rows) => rows.show()),
       },
-      options.maxPendingWrites ?? 1000,
+      settings.maxPendingWrites,
+      settings.requestTimeout,
     )
     this.subscriptions = new Subscriptions((request) => this.requests.ask(request, "session"), isOpen, failed)
     this.connection = new Connection(
-      {
-        url: endpoint(options.url),
-        projectId: options.projectId,
-        apiKey: options.apiKey,
-        autoReconnect: websocket.autoReconnect ?? true,
-        backoff: backoffOf(websocket),
-        heartbeatInterval: websocket.heartbeatInterval ?? 30_000,
-        maxSubscriptions: limits?.maxSubscriptions,
-        maxEventsPerSecond: limits?.maxEventsPerSecond,
-        binary: websocket.binaryProtocol ?? false,
-        WebSocket: options.WebSocket as typeof WebSocket | undefined,
-      },
+      settings,
       {
         failed,
         opened: (welcome, again, token) => {
-          this.welcome = welcome
+          this.userIs(welcome)
           this.renewLater(token)
           // channels first: custom events that were missed are sent by those that are joined by then
           for (const channel of this.channels) this.anew({ type: "joinChannel", channel })
           this.subscriptions.flush()
-          for (const [room, state] of this.joined) this.anew({ type: "joinPresence", room, state })
+          for (const [room, state] of this.presence.states()) this.anew({ type: "joinPresence", room, state })
           this.requests.flush()
           this.opened.tell()
           ;(again ? this.reconnected : this.connected).tell()
@@ -89,14 +81,14 @@ export class Core {
         },
         gaveUp: (error, exhausted) => {
           this.requests.stopped(error)
-          const { onReconnectFailed } = websocket
+          const { onReconnectFailed } = settings
           if (exhausted && onReconnectFailed) guarded(onReconnectFailed)
         },
       },
     )
-    const { userId, token } = options
+    const { userId, token, onConflict } = settings
     this.connection.credentials = { ...(userId !== undefined && { userId }), ...(token !== undefined && { token }) }
-    if (options.onConflict) this.conflicts.add(options.onConflict)
+    if (onConflict) this.conflicts.add(onConflict)
   }
 
   connect(credentials?: Credentials): Promise<void> {
@@ -131,22 +123,6 @@ export class Core {
     return this.lasting({ type: "leaveChannel", channel })
   }
 
-  joinPresence(room: string, state: Data): Promise<void> {
-    this.joined.set(room, plain(state))
-    return this.lasting({ type: "joinPresence", room, state }, () => this.joined.delete(room))
-  }
-
-  updatePresence(room: string, state: Data): Promise<void> {
-    const known = this.joined.get(room)
-    if (known !== undefined) this.joined.set(room, { ...known, ...plain(state) })
-    return this.lasting({ type: "updatePresence", room, state })
-  }
-
-  leavePresence(room: string): Promise<void> {
-    this.joined.delete(room)
-    return this.lasting({ type: "leavePresence", room })
-  }
-
   async authenticate(credentials: Credentials): Promise<void> {
     const { connection } = this
     const before = connection.credentials
@@ -174,6 +150,16 @@ export class Core {
     if (typeof this.connection.credentials.token !== "function") return
     const wait = renewIn(token, Date.now())
     if (wait !== null) this.renewal = setTimeout(() => this.renew().catch((error) => this.failed.tell(error as LumenizeError)), wait)
+  }
+
+  /** What one user has written and not sent is not sent as another's. */
+  private userIs(welcome: Welcome): void {
+    const before = this.welcome?.userId ?? null
+    this.welcome = welcome
+    if (before === null || before === welcome.userId) return
+    const error = new LumenizeError("AUTHENTICATION_FAILED", `written by ${before}, whose session has ended`)
+    this.requests.forgetWrites(error)
+    this.userChanged.tell(error)
   }
 
   /** Something that lasts over connections: without one, the next one begins with it. */
@@ -231,23 +217,5 @@ export class Versions {
     this.seen.delete(name)
     this.seen.set(name, Math.max(known, version))
     if (this.seen.size > MOST) this.seen.delete(this.seen.keys().next().value as string)
-  }
-}
-
-function endpoint(url: string | undefined): string {
-  const page = typeof location === "undefined" || !location.host ? "http://localhost:8000" : location.origin
-  const target = new URL(url ?? page)
-  target.protocol = target.protocol === "https:" || target.protocol === "wss:" ? "wss:" : "ws:"
-  if (!target.pathname.endsWith("/realtime")) target.pathname = target.pathname.replace(/\/$/, "") + "/realtime"
-  return target.href
-}
-
-function backoffOf(options: WebSocketOptions): Backoff {
-  return {
-    strategy: options.reconnectStrategy ?? "exponential",
-    initialDelay: options.initialDelay ?? options.reconnectInterval ?? 1000,
-    maxDelay: options.maxDelay ?? 30_000,
-    backoffFactor: options.backoffFactor ?? 2,
-    maxAttempts: options.maxAttempts ?? options.maxReconnectAttempts ?? Infinity,
   }
 }

@@ -54,8 +54,10 @@ export class OpenDocument {
     private readonly address: string,
     private readonly link: DocumentLink,
     private readonly ended: () => void,
+    private readonly given?: Y.Doc,
   ) {
-    this.doc = new Y.Doc()
+    this.doc = given ?? new Y.Doc()
+    this.dirty = this.doc.store.clients.size > 0 // what it brings along may be news to the server
     this.awareness = new Awareness(this.doc)
     const { _checkInterval: timer } = this.awareness as { _checkInterval?: { unref?: () => void } }
     timer?.unref?.() // Node need not live for it: the connection keeps it alive as long as there is one
@@ -71,6 +73,8 @@ export class OpenDocument {
       link.onOpen(() => this.begin()),
       link.onClose(() => this.lost()),
       link.onFrame((frame) => this.heard(frame)),
+      // what one user has written is not sent as another's
+      link.onUserChange((error) => this.dirty && this.fail(error)),
     )
     if (link.isOpen()) this.begin()
   }
@@ -109,7 +113,10 @@ export class OpenDocument {
     return this.failures.add(callback)
   }
 
-  /** Close the document. Edits that are not saved are lost with it: wait for `whenSaved()` where that matters. */
+  /**
+   * Close the document, and destroy its `doc` unless that was given to `open`. Edits that are not saved are lost with
+   * it: wait for `whenSaved()` where that matters.
+   */
   destroy(): void {
     if (!this.closed) {
       removeAwarenessStates(this.awareness, [this.doc.clientID], "local")
@@ -118,7 +125,7 @@ export class OpenDocument {
     this.end()
     this.reject(new LumenizeError("CONNECTION_LOST", `${this.name} was closed`))
     this.awareness.destroy()
-    this.doc.destroy()
+    if (this.given === undefined) this.doc.destroy()
   }
 
   private end(): void {
@@ -137,7 +144,9 @@ export class OpenDocument {
     encoding.writeVarString(encoder, this.address)
     encoding.writeVarUint(encoder, type)
     write?.(encoder)
-    this.link.send(encoding.toUint8Array(encoder) as Uint8Array<ArrayBuffer>)
+    const refusal = this.link.send(encoding.toUint8Array(encoder) as Uint8Array<ArrayBuffer>)
+    // not while somebody edits: observers of the document are told of that first
+    if (refusal !== null) queueMicrotask(() => this.fail(refusal))
   }
 
   private begin(): void {
@@ -180,12 +189,12 @@ export class OpenDocument {
         const kind = decoding.readVarUint(decoder)
         if (kind === TOKEN) return this.showToken() // the server asks for the next one: the session has it
         const text = decoding.readVarString(decoder)
-        if (kind === DENIED) return this.fail(text)
+        if (kind === DENIED) return this.fail(this.denied(text))
         this.readonly = text === "readonly"
         break
       }
       case CLOSE:
-        return this.fail(decoding.hasContent(decoder) ? decoding.readVarString(decoder) : "closed")
+        return this.fail(this.denied(decoding.hasContent(decoder) ? decoding.readVarString(decoder) : "closed"))
       case SYNC_STATUS:
         if (decoding.readVarUint(decoder) === 1) this.unconfirmed -= 1
         else if (!this.readonly) this.failures.tell(this.denied("an edit was refused"))
@@ -206,8 +215,8 @@ export class OpenDocument {
     return new LumenizeError("PERMISSION_DENIED", `${this.name}: ${reason}`, { document: this.name })
   }
 
-  private fail(reason: string): void {
-    const error = this.denied(reason)
+  private fail(error: LumenizeError): void {
+    if (this.closed) return
     this.end()
     this.reject(error)
     this.failures.tell(error)
@@ -246,6 +255,6 @@ export class OpenDocument {
 }
 
 /** `address` is the document's name, and behind a NUL whatever tells this opening of it from another. */
-export function openDocument(name: string, address: string, link: DocumentLink, ended: () => void): OpenDocument {
-  return new OpenDocument(name, address, link, ended)
+export function openDocument(name: string, address: string, link: DocumentLink, ended: () => void, doc?: Y.Doc): OpenDocument {
+  return new OpenDocument(name, address, link, ended, doc)
 }

@@ -46,6 +46,11 @@ export class LumenizeError extends Error {
   }
 }
 
+/** What is asked for makes no sense; the message says why. */
+export function invalid(message: string, details: Record<string, unknown> = {}): LumenizeError {
+  return new LumenizeError("INVALID_REQUEST", message, details)
+}
+
 /** The connection ended before the answer, or could not be made. */
 export function connectionLost(message = "the connection was lost", details: Record<string, unknown> = {}): LumenizeError {
   return new LumenizeError("CONNECTION_LOST", message, details, true)

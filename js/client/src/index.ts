@@ -9,7 +9,7 @@ export {
   type DocumentLink,
   type SystemEventType,
 } from "./client.js"
-export { Collection, randomId, type FindOptions, type QueryWithCondition, type Rows } from "./collection.js"
+export { Collection, randomId, type QueryWithCondition, type Rows } from "./collection.js"
 export type { OpenDocument, SaveState } from "./documents.js"
 export { LumenizeError, type ErrorCode } from "./errors.js"
 export type { Permissions, Step } from "./protocol.js"

@@ -2,6 +2,7 @@
 import { connectionLost, LumenizeError } from "./errors.js"
 import type { Op } from "./overlay.js"
 import type { Request, Written } from "./protocol.js"
+import { plain } from "./values.js"
 import { Writes, type WriteRequest } from "./writes.js"
 
 /** A `read` is asked again after a reconnect; what is about this connection (`session`) is not. */
@@ -10,6 +11,7 @@ export type Kind = "read" | "session"
 interface Answer {
   resolve(result: unknown): void
   reject(error: LumenizeError): void
+  timer?: ReturnType<typeof setTimeout>
 }
 
 export interface RequestEvents {
@@ -38,6 +40,8 @@ export class Requests {
   constructor(
     private readonly events: RequestEvents,
     private readonly maxWrites: number,
+    /** Milliseconds that the answer to anything but a write may take, time without a connection included. */
+    private readonly timeout: number,
   ) {}
 
   async ask<T>(request: Request, kind: Kind): Promise<T> {
@@ -46,6 +50,8 @@ export class Requests {
     const said = plain(request)
     return this.answer<T>((id) => {
       this.asked.set(id, { request: said, kind, sent: kind === "session" })
+      // subscriptions are asked for until they are in force, whatever the time
+      if (said.type !== "subscribe") this.limit(id)
       // at once, and nothing else with it: a session begins with what it is to hear
       if (kind === "session") this.send(id, said)
       else this.flush()
@@ -74,6 +80,13 @@ export class Requests {
       this.answers.set(id, { resolve: resolve as (result: unknown) => void, reject })
       begin(id)
     })
+  }
+
+  private limit(id: number): void {
+    const answer = this.answers.get(id) as Answer
+    answer.timer = setTimeout(() => {
+      this.take(id)?.reject(connectionLost(`no answer within ${this.timeout} ms`))
+    }, this.timeout)
   }
 
   answered(id: number, result: unknown): void {
@@ -146,6 +159,14 @@ export class Requests {
     for (const id of [...this.asked.keys()]) this.take(id)?.reject(error)
   }
 
+  /** Give up every write: they are not the next user's. */
+  forgetWrites(error: LumenizeError): void {
+    for (const id of this.writes.ids()) {
+      this.done(id, null)
+      this.take(id)?.reject(error)
+    }
+  }
+
   private done(id: number, written: Written | null): void {
     if (!this.writes.has(id)) return
     this.writes.answered(id, written)
@@ -154,13 +175,9 @@ export class Requests {
 
   private take(id: number): Answer | undefined {
     const answer = this.answers.get(id)
+    clearTimeout(answer?.timer)
     this.answers.delete(id)
     this.asked.delete(id)
     return answer
   }
-}
-
-/** A copy of JSON values as they travel: dates become texts, and what the caller changes later changes nothing. */
-export function plain<T>(value: T): T {
-  return JSON.parse(JSON.stringify(value)) as T
 }

@@ -3,7 +3,7 @@ import { LumenizeError } from "./errors.js"
 import { guarded } from "./listeners.js"
 import type { Request, Subscribed } from "./protocol.js"
 import { RowsSubscription, type Subscription, type Told } from "./subscription.js"
-import type { Unsubscribe } from "./types.js"
+import type { Subscribed as Handle } from "./types.js"
 
 const MOST_IN_ONE_MESSAGE = 256
 /** Milliseconds after which a subscription that failed for now is asked for again. */
@@ -23,6 +23,7 @@ interface Active {
 export class Subscriptions {
   private next = 1
   private readonly active = new Map<number, Active>()
+  private cancelled: number[] = []
   private flushing = false
   private retry: ReturnType<typeof setTimeout> | undefined
 
@@ -43,7 +44,7 @@ export class Subscriptions {
   }
 
   /** Begin; what is added in one turn of the event loop travels in one message. */
-  add(subscription: Subscription): { unsubscribe: Unsubscribe; ready: Promise<void> } {
+  add(subscription: Subscription): Handle {
     const sub = (subscription.sub = this.next++)
     const ready = new Promise<void>((resolve, reject) => {
       const settle = (error: LumenizeError | null): void => (error === null ? resolve() : reject(error))
@@ -51,14 +52,20 @@ export class Subscriptions {
     })
     ready.catch(() => {}) // told to onError already
     this.flushSoon()
-    return { unsubscribe: () => this.remove(subscription.sub), ready }
+    return Object.assign(() => this.remove(subscription.sub), { ready })
   }
 
   private remove(sub: number): void {
     const active = this.active.get(sub)
     this.active.delete(sub)
     active?.settle(null)
-    if (active?.asked && this.isOpen()) this.ask({ type: "unsubscribe", subs: [sub] }).catch(() => {})
+    if (active?.asked) this.cancel(sub)
+  }
+
+  /** What is given up in one turn of the event loop travels in one message too. */
+  private cancel(sub: number): void {
+    this.cancelled.push(sub)
+    this.flushSoon()
   }
 
   tell(message: Told): void {
@@ -78,6 +85,7 @@ export class Subscriptions {
   interrupted(): void {
     clearTimeout(this.retry)
     this.retry = undefined
+    this.cancelled = []
     for (const active of this.active.values()) active.asked = false
   }
 
@@ -93,6 +101,8 @@ export class Subscriptions {
   /** Ask for everything that is not asked for on this connection, which after a cut is all there is. */
   flush(): void {
     if (!this.isOpen()) return
+    const cancelled = this.cancelled.splice(0)
+    if (cancelled.length > 0) this.ask({ type: "unsubscribe", subs: cancelled }).catch(() => {})
     const wanted = [...this.active.values()].filter(({ asked, delayed }) => !asked && !(delayed && this.retry))
     // custom events are taken up again by the channels of then, which subscriptions to entities are part of
     wanted.sort((a, b) => Number(a.subscription.target.kind === "custom") - Number(b.subscription.target.kind === "custom"))
@@ -138,7 +148,7 @@ export class Subscriptions {
   /** What is known of a live query does not fit what is told of it. */
   private again(active: Active): void {
     const { subscription } = active
-    this.ask({ type: "unsubscribe", subs: [subscription.sub] }).catch(() => {})
+    this.cancelled.push(subscription.sub)
     this.active.delete(subscription.sub)
     subscription.sub = this.next++ // what is on its way under the old number is not meant for it any more
     active.asked = false

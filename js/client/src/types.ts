@@ -1,4 +1,5 @@
 /** What applications see. */
+import type { Doc } from "yjs"
 import type { LumenizeError } from "./errors.js"
 import type { Permissions } from "./protocol.js"
 
@@ -77,11 +78,22 @@ export interface Query {
   after?: string
 }
 
-export interface SubscribeOptions {
-  /** Only changes of these fields, and only these. */
+export interface ReadOptions {
+  /** Only these fields, and `id`. */
   fields?: string[]
   /** Whether each entity comes with what this user may do with it. */
   includePermissions?: boolean
+}
+
+export interface HistoryOptions {
+  /** So many events. */
+  limit?: number
+  /** Only those before this version. */
+  before?: number
+}
+
+/** With `fields`, only changes of these are told. */
+export interface SubscribeOptions extends ReadOptions {
   /** Asked before each delivery: while it is false, nothing is delivered. */
   condition?: () => boolean
   /** The subscription was refused, or has ended. */
@@ -91,6 +103,12 @@ export interface SubscribeOptions {
 }
 
 export type Unsubscribe = () => void
+
+/** Ends a subscription. */
+export interface Subscribed extends Unsubscribe {
+  /** Resolves once it is in force: nothing is missed from then on. Rejects with what it was refused with. */
+  readonly ready: Promise<void>
+}
 
 /** One verified user with all their cursors, or one client that nobody verified. */
 export interface Person {
@@ -103,6 +121,22 @@ export interface Person {
   states: Data[]
 }
 
+export interface FindOptions {
+  /** Content roots as plain values, in `content`. */
+  content?: boolean
+  /** As of a version. */
+  version?: number
+  /** As of a moment. */
+  at?: Date | string
+  /** Whether `permissions` come with it. */
+  includePermissions?: boolean
+}
+
+export interface OpenOptions {
+  /** A Yjs document that exists already, as one that was kept in the browser. It is not destroyed with the opening. */
+  doc?: Doc
+}
+
 export interface WriteOptions {
   /** The version last seen; by default the one that this client has seen last. */
   version?: number
@@ -112,28 +146,48 @@ export interface WriteOptions {
   unset?: string[]
 }
 
+/** Lower the server's limits for this client. */
+export interface RateLimit {
+  maxSubscriptions?: number
+  maxEventsPerSecond?: number
+}
+
+/** Times are milliseconds. */
 export interface WebSocketOptions {
+  /** Come back when the connection breaks. */
   autoReconnect?: boolean
+  /** How the waits between attempts grow: by `initialDelay` each time, or `backoffFactor` times. */
   reconnectStrategy?: "linear" | "exponential"
-  /** Another name of `initialDelay`. Milliseconds. */
+  /** Another name of `initialDelay`, which counts if both are given. */
   reconnectInterval?: number
+  /** Before the first attempt to come back. */
   initialDelay?: number
+  /** No wait is longer. */
   maxDelay?: number
   backoffFactor?: number
+  /** Attempts in a row before giving up. */
   maxAttempts?: number
-  /** Another name of `maxAttempts`. */
+  /** Another name of `maxAttempts`, which counts if both are given. */
   maxReconnectAttempts?: number
-  /** Milliseconds of silence after which the server is asked whether it is there; 0: never. */
+  /** Silence after which the server is asked for a sign of life; 0: never. */
   heartbeatInterval?: number
-  subscriptionRateLimit?: { maxSubscriptions?: number; maxEventsPerSecond?: number }
-  /** Compression is agreed on between the browser and the server; `false` changes nothing. */
+  /** For that sign. Without it the connection counts as lost. */
+  heartbeatTimeout?: number
+  /** For opening a connection and being let in. */
+  connectTimeout?: number
+  /** For the answer to anything but a write, time without a connection included. Writes wait as long as it takes. */
+  requestTimeout?: number
+  subscriptionRateLimit?: RateLimit
+  /** Compression is agreed on between the browser and the server; nothing here changes that. */
   compression?: boolean
   /** MessagePack instead of JSON. */
   binaryProtocol?: boolean
+  /** Called after the last attempt. */
   onReconnectFailed?: () => void
 }
 
 export interface Credentials {
+  /** Must be what the token says; where no credential is asked for, it stands for itself. */
   userId?: string
   /** A JSON web token, or what gives the newest one. */
   token?: string | (() => string | Promise<string>)
@@ -142,7 +196,9 @@ export interface Credentials {
 export interface ClientOptions extends Credentials {
   /** The server, `https://collab.example.com`. By default the page's own host, outside a page `http://localhost:8000`. */
   url?: string
+  /** Must be what the credential says. */
   projectId?: string
+  /** Which application this is. */
   apiKey?: string
   websocket?: WebSocketOptions
   /** Writes that may wait while there is no connection. */

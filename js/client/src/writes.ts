@@ -37,6 +37,10 @@ export class Writes {
     return this.unanswered.has(id)
   }
 
+  ids(): number[] {
+    return [...this.unanswered.keys()]
+  }
+
   add(id: number, request: WriteRequest, op: Op | undefined): void {
     this.unanswered.set(id, { id, request, key: keyOf(request.collection, request.entity) })
     if (op === undefined) return

@@ -297,13 +297,15 @@ it("makes a batch with one message, all or nothing", async () => {
   ScriptedSocket.last.reply(1, [{ sub: 1, cursor: "c" }, { sub: 2, cursor: "c" }])
   const unsubscribe = await executed
   unsubscribe()
-  expect(ScriptedSocket.last.of("unsubscribe").map(({ subs }) => subs)).toEqual([[1], [2]])
+  await settle()
+  expect(ScriptedSocket.last.of("unsubscribe").map(({ subs }) => subs)).toEqual([[1, 2]])
   batch.add("tasks", "*", () => {}).add("users", "*", () => {}, { onError: () => {} })
   const refused = batch.execute()
   refused.catch(() => {})
   await settle()
-  ScriptedSocket.last.reply(4, [{ sub: 3, cursor: "c" }, { sub: 4, error: { code: "PERMISSION_DENIED", message: "no" } }])
+  ScriptedSocket.last.reply(3, [{ sub: 3, cursor: "c" }, { sub: 4, error: { code: "PERMISSION_DENIED", message: "no" } }])
   await expect(refused).rejects.toMatchObject({ code: "PERMISSION_DENIED" })
+  await settle()
   expect(ScriptedSocket.last.of("unsubscribe").at(-1)).toMatchObject({ subs: [3] })
 })
 
@@ -353,4 +355,55 @@ it("asks for many subscriptions in several messages, each once and in order", as
   const asked = ScriptedSocket.last.of("subscribe").map(({ subscriptions }) => subscriptions as { target: { event: string } }[])
   expect(asked.map(({ length }) => length)).toEqual([256, 256, 88])
   expect(asked.flat().map(({ target }) => target.event)).toEqual(Array.from({ length: 600 }, (_, n) => `x${n}`))
+})
+
+it("is a LumenizeClient", () => {
+  expect(client()).toBeInstanceOf(LumenizeClient)
+  expect({}).not.toBeInstanceOf(LumenizeClient)
+})
+
+it("says when a subscription is in force, or why it is not", async () => {
+  const made = await connected()
+  const [good, bad] = [made.tasks.subscribe("*", () => {}), made.events.subscribe("x", () => {}, { onError: () => {} })]
+  await settle()
+  ScriptedSocket.last.reply(1, [{ sub: 1, cursor: "c" }, { sub: 2, error: { code: "PERMISSION_DENIED", message: "no" } }])
+  await good.ready
+  await expect(bad.ready).rejects.toMatchObject({ code: "PERMISSION_DENIED" })
+})
+
+it("does not send what one user has written as another's, and keeps it for the same one", async () => {
+  const made = client()
+  const login = async (userId: string | null): Promise<ScriptedSocket> => {
+    const connecting = made.connect(userId === null ? {} : { userId })
+    await settle()
+    ScriptedSocket.last.welcome({}, userId)
+    await connecting
+    return ScriptedSocket.last
+  }
+  made.tasks.delete("a").catch(() => {})
+  await login(null)
+  await made.disconnect()
+  // written before there was a user, it is the user's
+  expect((await login("ada")).of("delete")).toHaveLength(1)
+  await made.disconnect()
+  expect((await login("ada")).of("delete")).toHaveLength(1)
+  await made.disconnect()
+  const mine = made.tasks.delete("b")
+  const refused = expect(mine).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" })
+  expect((await login("bob")).of("delete")).toEqual([])
+  await refused
+  expect(made.pending).toBe(0)
+})
+
+it("says which package is missing where there is no WebSocket", async () => {
+  vi.stubGlobal("WebSocket", undefined)
+  vi.doMock("ws", () => {
+    throw new Error("Cannot find package 'ws'")
+  })
+  try {
+    await expect(new LumenizeClient().connect()).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("install the package ws") as string })
+  } finally {
+    vi.unstubAllGlobals()
+    vi.doUnmock("ws")
+  }
 })

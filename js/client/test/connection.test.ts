@@ -30,7 +30,9 @@ function connection(options: Partial<ConnectionOptions> = {}, credentials: Crede
       autoReconnect: true,
       backoff: { strategy: "linear", initialDelay: 1000, maxDelay: 5000, backoffFactor: 2, maxAttempts: 3 },
       heartbeatInterval: 30_000,
-      binary: false,
+      heartbeatTimeout: 10_000,
+      connectTimeout: 10_000,
+      binaryProtocol: false,
       WebSocket: ScriptedSocket.fresh(),
       ...options,
     },
@@ -256,11 +258,22 @@ it("asks a silent server whether it is there, and takes it for gone when it does
   await vi.advanceTimersByTimeAsync(30_000)
   expect(first.of("ping")).toHaveLength(1)
   first.say({ type: "pong" })
-  await vi.advanceTimersByTimeAsync(45_000)
+  await vi.advanceTimersByTimeAsync(35_000)
+  expect(first.of("ping")).toHaveLength(2)
   expect(log).toEqual(["opened", "pong"])
-  await vi.advanceTimersByTimeAsync(15_000)
+  await vi.advanceTimersByTimeAsync(10_000)
   expect(log).toEqual(["opened", "pong", "closed CONNECTION_LOST", "failed CONNECTION_LOST"])
   expect(first.closed).toBe(true)
+})
+
+it("asks a page's server before it takes it for gone, however long the page slept", async () => {
+  const { log } = await open()
+  vi.setSystemTime(Date.now() + 3_600_000)
+  await vi.advanceTimersByTimeAsync(5000)
+  expect(ScriptedSocket.last.of("ping")).toHaveLength(1)
+  ScriptedSocket.last.say({ type: "pong" })
+  await vi.advanceTimersByTimeAsync(20_000)
+  expect(log).toEqual(["opened", "pong"])
 })
 
 it("does not ask at all if the interval is 0", async () => {
@@ -288,6 +301,63 @@ it("does not send what the server would end the connection for", async () => {
   expect(emit("é".repeat(20))).toBeNull()
   expect(emit("é".repeat(40))).toMatchObject({ code: "INVALID_REQUEST", details: { limit: 100 } })
   expect(ScriptedSocket.last.of("emit")).toHaveLength(1)
+})
+
+it("finds out how things stand when the page is looked at again", async () => {
+  let changed: (() => void) | undefined
+  const page = { visibilityState: "hidden", addEventListener: (_: string, call: () => void) => (changed = call), removeEventListener: () => (changed = undefined) }
+  vi.stubGlobal("document", page)
+  try {
+    const { connection: made, log } = await open()
+    await vi.advanceTimersByTimeAsync(1000)
+    changed?.()
+    expect(ScriptedSocket.last.of("ping")).toEqual([])
+    page.visibilityState = "visible"
+    changed?.()
+    changed?.()
+    expect(ScriptedSocket.last.of("ping")).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(15_000)
+    expect(log).toEqual(["opened", "closed CONNECTION_LOST", "failed CONNECTION_LOST"])
+    changed?.()
+    await settle()
+    expect(ScriptedSocket.all).toHaveLength(2) // without waiting for its time
+    changed?.()
+    await settle()
+    expect(ScriptedSocket.all).toHaveLength(2)
+    made.disconnect()
+    expect(changed).toBeUndefined()
+  } finally {
+    vi.unstubAllGlobals()
+  }
+})
+
+it("begins anew for other credentials, and goes on for the same ones", async () => {
+  const token = () => "t"
+  const { connection: made, log } = await open({}, { userId: "ada", token })
+  await made.connect({ token: () => "t2" })
+  await made.connect({ userId: "ada" })
+  expect([ScriptedSocket.all.length, made.isOpen]).toEqual([1, true])
+  const other = made.connect({ userId: "bob", token: "b" })
+  expect([ScriptedSocket.last.closed, made.isOpen]).toEqual([true, false])
+  await settle()
+  ScriptedSocket.last.welcome()
+  await other
+  expect(ScriptedSocket.last.sent[0]).toMatchObject({ userId: "bob", token: "b" })
+  expect(log).toEqual(["opened with t", "closed by us", "opened with b"])
+})
+
+it("takes the credentials given last, also while it connects", async () => {
+  const { connection: made, log } = connection()
+  const first = made.connect()
+  await settle()
+  const second = made.connect({ userId: "ada" })
+  await settle()
+  ScriptedSocket.all[0]?.welcome()
+  expect(made.isOpen).toBe(false)
+  ScriptedSocket.last.welcome()
+  await Promise.all([first, second])
+  expect(ScriptedSocket.last.sent[0]).toMatchObject({ userId: "ada" })
+  expect(log).toEqual(["opened"])
 })
 
 it("does not wait when the network is back, and drops the socket when it is gone", async () => {

@@ -5,8 +5,9 @@ import { Awareness, encodeAwarenessUpdate } from "y-protocols/awareness"
 import { writeSyncStep1, writeSyncStep2, writeUpdate } from "y-protocols/sync"
 import * as Y from "yjs"
 import { openDocument, type OpenDocument } from "../src/documents.js"
-import type { LumenizeError } from "../src/errors.js"
+import { LumenizeError } from "../src/errors.js"
 import { Listeners } from "../src/listeners.js"
+import { settle } from "./scripted.js"
 
 const SYNC = 0
 const AWARENESS = 1
@@ -22,10 +23,12 @@ class Server {
   readonly frames = new Listeners<[Uint8Array]>()
   readonly opened = new Listeners<[]>()
   readonly closed = new Listeners<[]>()
+  readonly others = new Listeners<[LumenizeError]>()
+  refusal: LumenizeError | null = null
   readonly client: OpenDocument
   ended = 0
 
-  constructor(readonly address = "documents/d") {
+  constructor(readonly address = "documents/d", given?: Y.Doc) {
     this.client = openDocument(
       "documents/d",
       address,
@@ -35,12 +38,15 @@ class Server {
           const decoder = decoding.createDecoder(frame)
           expect(decoding.readVarString(decoder)).toBe(address)
           this.sent.push({ type: decoding.readVarUint(decoder), decoder })
+          return this.refusal
         },
         onFrame: (listener) => this.frames.add(listener),
         onOpen: (listener) => this.opened.add(listener),
         onClose: (listener) => this.closed.add(listener),
+        onUserChange: (listener) => this.others.add(listener),
       },
       () => (this.ended += 1),
+      given,
     )
   }
 
@@ -267,4 +273,41 @@ it("does not keep Node alive", () => {
   const { _checkInterval: timer } = server.client.awareness as unknown as { _checkInterval: NodeJS.Timeout }
   expect(timer.hasRef()).toBe(false)
   vi.restoreAllMocks()
+})
+
+it("takes a document that exists, whose content is not saved before the server has it, and leaves it alone at the end", async () => {
+  const given = new Y.Doc()
+  given.getText("content").insert(0, "kept")
+  const mine = new Server("documents/d", given)
+  expect([mine.client.doc === given, mine.client.saved]).toEqual([true, false])
+  mine.begin()
+  await mine.client.whenSaved()
+  expect(mine.doc.getText("content").toString()).toBe("")
+  mine.client.destroy()
+  expect([given.isDestroyed, given.getText("content").toString()]).toEqual([false, "kept"])
+})
+
+it("ends with an edit that is larger than the server takes", async () => {
+  server.begin()
+  server.refusal = new LumenizeError("INVALID_REQUEST", "too large")
+  const failed: LumenizeError[] = []
+  server.client.onError((error) => failed.push(error))
+  type("a")
+  await settle()
+  expect(failed).toMatchObject([{ code: "INVALID_REQUEST" }])
+  expect([server.client.state, server.client.saved]).toEqual(["closed", false])
+})
+
+it("does not send what one user has written as another's", () => {
+  server.begin()
+  const error = new LumenizeError("AUTHENTICATION_FAILED", "another user")
+  server.others.tell(error)
+  expect(server.client.state).toBe("saved")
+  server.cut()
+  type("a")
+  server.others.tell(error)
+  expect(server.client.state).toBe("closed")
+  server.types
+  server.back()
+  expect(server.types).toEqual([])
 })

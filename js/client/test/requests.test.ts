@@ -27,6 +27,7 @@ class World {
         failed: (error) => this.failed.push(error),
       },
       maxWrites,
+      30_000,
     )
   }
 
@@ -185,7 +186,7 @@ it("sends what the caller said, whatever becomes of the object", () => {
 
 it("rejects what no JSON can say, and forgets it", async () => {
   const world = new World()
-  await expect(world.requests.ask({ type: "emit", event: { type: "x", n: 1n } }, "session")).rejects.toThrow(TypeError)
+  await expect(world.requests.ask({ type: "emit", event: { type: "x", n: 1n } }, "session")).rejects.toMatchObject({ code: "INVALID_REQUEST" })
   world.requests.flush()
   expect(world.sent).toEqual([])
 })
@@ -203,4 +204,34 @@ it("reads an entity after what was written to it before, and not after what is w
   expect(world.types).toEqual(["delete"])
   world.answer(2)
   expect(world.types).toEqual(["findById", "delete"])
+})
+
+it("does not wait for ever for an answer, except to a write", async () => {
+  const world = new World()
+  const read = world.requests.ask({ type: "count", collection: "tasks" }, "read")
+  const emit = world.requests.ask({ type: "emit", event: { type: "x" } }, "session")
+  let written = false
+  void world.write().then(() => (written = true))
+  await vi.advanceTimersByTimeAsync(29_000)
+  world.requests.answered(2, null)
+  await emit
+  const late = expect(read).rejects.toMatchObject({ code: "CONNECTION_LOST", retryable: true })
+  await vi.advanceTimersByTimeAsync(1000)
+  await late
+  world.requests.answered(1, 7)
+  await vi.advanceTimersByTimeAsync(1_000_000)
+  world.answer(3)
+  await vi.advanceTimersByTimeAsync(0)
+  expect([written, vi.getTimerCount()]).toEqual([true, 0])
+})
+
+it("gives up writes that are not the next user's", async () => {
+  const world = new World()
+  world.open = false
+  const writes = [world.write("a"), world.write("a")].map((write) => expect(write).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" }))
+  world.requests.forgetWrites(new LumenizeError("AUTHENTICATION_FAILED", "another user"))
+  await Promise.all(writes)
+  world.open = true
+  world.requests.flush()
+  expect([world.sent, world.pending.at(-1)]).toEqual([[], 0])
 })

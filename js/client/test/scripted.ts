@@ -42,13 +42,13 @@ export class ScriptedSocket {
     this.onmessage?.({ data: new Uint8Array(bytes).buffer })
   }
 
-  welcome(limits: Partial<Extract<ServerMessage, { type: "welcome" }>["limits"]> = {}): void {
+  welcome(limits: Partial<Extract<ServerMessage, { type: "welcome" }>["limits"]> = {}, userId: string | null = null): void {
     this.onopen?.()
     this.say({
       type: "welcome",
       protocol: 1,
       projectId: "default",
-      userId: null,
+      userId,
       session: "s",
       cursor: "c0",
       heartbeatSeconds: 15,

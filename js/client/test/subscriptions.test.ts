@@ -30,7 +30,8 @@ class World {
 
   events(options: SubscribeOptions = {}, heard: EntityEvent[] = []) {
     const subscription = new EntitySubscription({ kind: "entities", collection: "tasks" }, options, (event) => heard.push(event))
-    return { ...this.subscriptions.add(subscription), subscription, heard }
+    const end = this.subscriptions.add(subscription)
+    return { end, ready: end.ready, subscription, heard }
   }
 
   /** Answer the last question. */
@@ -137,8 +138,8 @@ it("takes custom events up last, for the channels that entities bring", async ()
 
 it("asks for nothing that was given up before it could be asked for", async () => {
   const world = new World()
-  const { unsubscribe, ready } = world.events()
-  unsubscribe()
+  const { end, ready } = world.events()
+  end()
   await settle()
   expect(world.asked).toEqual([])
   await ready
@@ -146,10 +147,11 @@ it("asks for nothing that was given up before it could be asked for", async () =
 
 it("ends a subscription that was given up while it was asked for", async () => {
   const world = new World()
-  const { unsubscribe, ready, heard } = world.events()
+  const { end, ready, heard } = world.events()
   await settle()
-  unsubscribe()
-  unsubscribe()
+  end()
+  end()
+  await settle()
   expect(world.asked.map(({ request }) => request)).toMatchObject([{ type: "subscribe" }, { type: "unsubscribe", subs: [1] }])
   world.subscriptions.tell({ type: "event", subs: [1], cursor: "c", event: event("a", 1) })
   expect(heard).toEqual([])
@@ -161,10 +163,10 @@ it("ends a subscription that was given up while it was asked for", async () => {
 
 it("does not come back with what was given up without a connection", async () => {
   const world = new World()
-  const { unsubscribe } = world.events()
+  const { end } = world.events()
   await world.confirm()
   await world.cut()
-  unsubscribe()
+  end()
   await world.back()
   expect(world.asked).toEqual([])
 })
@@ -260,7 +262,7 @@ it("reads rows anew, under another number, when steps do not fit them", async ()
   const world = new World()
   const shown: unknown[] = []
   const rows = new RowsSubscription({ kind: "rows", collection: "tasks" }, {}, {}, () => [], () => {}, (now) => shown.push(now))
-  const { unsubscribe } = world.subscriptions.add(rows)
+  const end = world.subscriptions.add(rows)
   await world.confirm()
   world.subscriptions.tell({ type: "rows", sub: 1, rows: [{ id: "a" }], versions: [1] })
   world.subscriptions.tell({ type: "diff", sub: 1, steps: [{ op: "leave", id: "x" }] })
@@ -272,6 +274,6 @@ it("reads rows anew, under another number, when steps do not fit them", async ()
   world.subscriptions.tell({ type: "diff", sub: 1, steps: [{ op: "leave", id: "a" }] })
   world.subscriptions.tell({ type: "rows", sub: 2, rows: [{ id: "b" }], versions: [1] })
   expect(shown).toEqual([[{ id: "a" }], [{ id: "b" }]])
-  unsubscribe()
+  end()
   expect(world.subscriptions.size).toBe(0)
 })

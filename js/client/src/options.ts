@@ -1,0 +1,165 @@
+/** Options as applications give them: what there is, what it is by default, and what it may be. */
+import type { Backoff } from "./backoff.js"
+import { invalid } from "./errors.js"
+import type {
+  ClientOptions,
+  FindOptions,
+  HistoryOptions,
+  OpenOptions,
+  RateLimit,
+  ReadOptions,
+  SubscribeOptions,
+  WebSocketOptions,
+  WriteOptions,
+} from "./types.js"
+
+/** What holds where an application says nothing. Times are milliseconds. */
+export const DEFAULTS = {
+  maxPendingWrites: 1000,
+  optimistic: true,
+  autoReconnect: true,
+  reconnectStrategy: "exponential",
+  initialDelay: 1000,
+  maxDelay: 30_000,
+  backoffFactor: 2,
+  maxAttempts: Infinity,
+  heartbeatInterval: 30_000,
+  heartbeatTimeout: 10_000,
+  connectTimeout: 10_000,
+  requestTimeout: 30_000,
+  compression: false,
+  binaryProtocol: false,
+} as const
+
+/** What a value is to be, and whether it is. */
+type Kind = readonly [string, (value: unknown) => boolean]
+
+const is = (type: string): Kind => [`a ${type}`, (value) => typeof value === type]
+const BOOLEAN = is("boolean")
+const FUNCTION = is("function")
+const TEXT = is("string")
+const OBJECT: Kind = ["an object", (value) => typeof value === "object" && value !== null]
+const TEXTS: Kind = ["a list of texts", (value) => Array.isArray(value) && value.every((each) => typeof each === "string")]
+const TOKEN: Kind = ["a text or a function", (value) => typeof value === "string" || typeof value === "function"]
+const from = (least: number): Kind => [`a number from ${least} on`, (value) => typeof value === "number" && value >= least]
+const oneOf = (...texts: string[]): Kind => [texts.map((text) => `"${text}"`).join(" or "), (value) => texts.includes(value as string)]
+
+type Table<O> = Readonly<Record<keyof O, Kind>>
+
+const CLIENT: Table<ClientOptions> = {
+  url: TEXT,
+  projectId: TEXT,
+  apiKey: TEXT,
+  userId: TEXT,
+  token: TOKEN,
+  websocket: OBJECT,
+  maxPendingWrites: from(1),
+  optimistic: BOOLEAN,
+  onConflict: FUNCTION,
+  WebSocket: FUNCTION,
+}
+const WEBSOCKET: Table<WebSocketOptions> = {
+  autoReconnect: BOOLEAN,
+  reconnectStrategy: oneOf("exponential", "linear"),
+  reconnectInterval: from(0),
+  initialDelay: from(0),
+  maxDelay: from(0),
+  backoffFactor: from(1),
+  maxAttempts: from(0),
+  maxReconnectAttempts: from(0),
+  heartbeatInterval: from(0),
+  heartbeatTimeout: from(1),
+  connectTimeout: from(1),
+  requestTimeout: from(1),
+  subscriptionRateLimit: OBJECT,
+  compression: BOOLEAN,
+  binaryProtocol: BOOLEAN,
+  onReconnectFailed: FUNCTION,
+}
+const LIMITS: Table<RateLimit> = { maxSubscriptions: from(1), maxEventsPerSecond: from(1) }
+const READ: Table<ReadOptions> = { fields: TEXTS, includePermissions: BOOLEAN }
+const SUBSCRIBE: Table<SubscribeOptions> = {
+  ...READ,
+  condition: FUNCTION,
+  onError: FUNCTION,
+  onResume: FUNCTION,
+}
+const FIND: Table<FindOptions> = {
+  content: BOOLEAN,
+  version: from(1),
+  at: ["a Date or a text", (value) => value instanceof Date || typeof value === "string"],
+  includePermissions: BOOLEAN,
+}
+const HISTORY: Table<HistoryOptions> = { limit: from(1), before: from(1) }
+const OPEN: Table<OpenOptions> = { doc: OBJECT }
+const WRITE: Table<WriteOptions> = { version: from(0), onConflict: oneOf("merge", "reject"), unset: TEXTS }
+
+/** The options that are there. Throws `INVALID_REQUEST` for what is no option, or has a value that it cannot have. */
+function check<O extends object>(given: O, table: Table<O>, place = ""): O {
+  if (!OBJECT[1](given)) throw invalid(`${place.slice(0, -1) || "options"}: must be an object, not ${text(given)}`)
+  const said: [string, unknown][] = Object.entries(given).filter(([, value]) => value !== undefined)
+  for (const [name, value] of said) {
+    const kind = Object.hasOwn(table, name) ? (table as Record<string, Kind>)[name] : undefined
+    if (kind === undefined) throw invalid(`there is no option ${place}${name}; there are ${Object.keys(table).join(", ")}`)
+    if (!kind[1](value)) throw invalid(`${place}${name}: must be ${kind[0]}, not ${text(value)}`)
+  }
+  return Object.fromEntries(said) as O
+}
+
+export const checkRead = (given: ReadOptions): ReadOptions => check(given, READ)
+export const checkSubscribe = (given: SubscribeOptions): SubscribeOptions => check(given, SUBSCRIBE)
+export const checkFind = (given: FindOptions): FindOptions => check(given, FIND)
+export const checkHistory = (given: HistoryOptions): HistoryOptions => check(given, HISTORY)
+export const checkOpen = (given: OpenOptions): OpenOptions => check(given, OPEN)
+export const checkWrite = (given: WriteOptions): WriteOptions => check(given, WRITE)
+
+/** Throws `INVALID_REQUEST` if something is no function. */
+export function checkCallback(callback: unknown): void {
+  if (typeof callback !== "function") throw invalid(`a callback is a function, not ${text(callback)}`)
+}
+
+/** Throws `INVALID_REQUEST` if what something is called by is no text. */
+export function checkName(what: string, name: unknown): void {
+  if (typeof name !== "string") throw invalid(`${what} is a text, not ${text(name)}`)
+}
+
+function text(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    return typeof value
+  }
+}
+
+/** All settings of a client. */
+export type Settings = ReturnType<typeof readOptions>
+
+export function readOptions(given: ClientOptions) {
+  const { websocket = {}, ...options } = check(given, CLIENT)
+  const { subscriptionRateLimit = {}, reconnectInterval, maxReconnectAttempts, ...more } = check(websocket, WEBSOCKET, "websocket.")
+  const said = {
+    ...DEFAULTS,
+    ...(reconnectInterval !== undefined && { initialDelay: reconnectInterval }),
+    ...(maxReconnectAttempts !== undefined && { maxAttempts: maxReconnectAttempts }),
+    ...more,
+    ...options,
+  }
+  const { reconnectStrategy: strategy, initialDelay, maxDelay, backoffFactor, maxAttempts } = said
+  const backoff: Backoff = { strategy, initialDelay, maxDelay, backoffFactor, maxAttempts }
+  return { ...said, ...check(subscriptionRateLimit, LIMITS, "websocket.subscriptionRateLimit."), url: endpoint(options.url), backoff }
+}
+
+/** Where `/realtime` is: of a server, by default the page's own. */
+function endpoint(url: string | undefined): string {
+  const page = typeof location === "undefined" || !location.host ? "http://localhost:8000" : location.origin
+  let target: URL
+  try {
+    target = new URL(url ?? page, page)
+  } catch {
+    throw invalid(`url: ${text(url)} is none`)
+  }
+  if (!/^(http|ws)s?:$/.test(target.protocol)) throw invalid(`url: must begin with http, https, ws or wss, not ${text(url)}`)
+  target.protocol = target.protocol === "https:" || target.protocol === "wss:" ? "wss:" : "ws:"
+  if (!target.pathname.endsWith("/realtime")) target.pathname = target.pathname.replace(/\/$/, "") + "/realtime"
+  return target.href
+}
