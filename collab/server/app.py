@@ -443,6 +443,8 @@ class Collab:
             "collab_connections": ("Open WebSockets.", len(self._connections)),
             "collab_sessions": ("Clients in rooms.", sum(len(room.sessions) for room in rooms)),
             "collab_rooms": ("Open rooms.", len(rooms)),
+            "collab_subscriptions": ("Open subscriptions to entities.", len(self.hub.entities)),
+            "collab_live_queries": ("Different live queries that are watched.", len(self.hub.live_queries)),
             "collab_pending_bytes": ("Bytes accepted and not yet committed.", self._recorder.pending_bytes),
             "collab_storage_healthy": ("1 if the last commit succeeded.", float(self._recorder.healthy)),
         }
