@@ -5,7 +5,8 @@
 Before any writer, who could bring lost writes back, may connect again: every acknowledged write is there; none was
 made twice, though applications say those again that they had no answer to; versions of every entity have no holes, and
 each event tells what changed since the one before; what a Yjs client reads is what the record says; changes of a text,
-one after the other, give the text. A subscriber who lives through it all is told each event once.
+one after the other, give the text. A subscriber who lives through it all is told each event once, and a webhook each
+at least once, those of one entity in order.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import pycrdt
 
 from collab.client import Event, LumenizeClient
 from tests.chaos.applications import MADE, OWN, SHARED, Application, FieldEditor
+from tests.chaos.deliveries import Deliveries, deliveries
 from tests.chaos.durability import PATIENCE, kill_worker, start, until
 from tests.e2e.server import Server
 
@@ -46,12 +48,14 @@ class Tally:
     edits: int = 0
     events: int = 0
     snapshots: int = 0
+    delivered: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{self.rounds} kills, {self.acknowledged} writes and {self.edits} edits acknowledged, {self.said_again} "
-            f"writes said again, {self.events} events, {len(self.complaints)} complaints"
+            f"writes said again, {self.events} events, {self.delivered} sent to a webhook, "
+            f"{len(self.complaints)} complaints"
         )
 
 
@@ -106,9 +110,9 @@ class Crowd:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def chaotic(folder: Path) -> Server:
-    """A server that evicts, compacts and tells changes of content as soon as it can."""
-    return Server(folder, room_idle_seconds=0.1, content_event_seconds=0.1)
+def chaotic(folder: Path, hook: Deliveries) -> Server:
+    """A server that evicts, compacts and tells changes of content as soon as it can, and tells ``hook`` of events."""
+    return Server(folder, room_idle_seconds=0.1, content_event_seconds=0.1, webhooks=hook.setting)
 
 
 def known(server: Server) -> list[Known]:
@@ -287,7 +291,7 @@ def _made(crowd: Crowd, entities: list[Known]) -> list[str]:
 
 
 async def kill_rounds(
-    server: Server, rounds: int, seed: int, report: Callable[[Tally], None] = lambda tally: None
+    server: Server, hook: Deliveries, rounds: int, seed: int, report: Callable[[Tally], None] = lambda tally: None
 ) -> Tally:
     """Kill a started server ``rounds`` times, and see at the end that nothing at all is missing."""
     random = Random(seed)
@@ -340,6 +344,10 @@ async def kill_rounds(
             await until(lambda: len(told) >= missing or bool(lost), "telling the subscriber")
             tally.complaints += [f"at the end: {text}" for text in audit(crowd, entities, docs)] + lost
             tally.complaints += _heard(told, entities, first)
+            happened = [(one.collection, one.id, event[1]) for one in entities for event in one.events]
+            await until(lambda: hook.has(happened), "telling the webhook")
+            tally.complaints += hook.audit(happened)
+            tally.delivered = len(hook.taken)
             _count(tally, crowd, entities)
             await witness.disconnect()
             server.stop()
@@ -385,12 +393,13 @@ def main() -> int:
 
     async def scenario() -> Tally:
         with tempfile.TemporaryDirectory() as folder:
-            server = chaotic(Path(folder))
-            await start(server)
-            try:
-                return await kill_rounds(server, options.rounds, options.seed, report)
-            finally:
-                server.stop()
+            async with deliveries() as hook:
+                server = chaotic(Path(folder), hook)
+                await start(server)
+                try:
+                    return await kill_rounds(server, hook, options.rounds, options.seed, report)
+                finally:
+                    server.stop()
 
     tally = asyncio.run(scenario())
     print(tally)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.chaos.deliveries import Deliveries, deliveries
 from tests.chaos.durability import start
 from tests.chaos.record import chaotic, compose, kill_rounds
 from tests.e2e.server import Server
@@ -17,20 +18,29 @@ pytestmark = pytest.mark.chaos
 
 
 @pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    server = chaotic(tmp_path)
+async def hook() -> AsyncIterator[Deliveries]:
+    async with deliveries() as hook:
+        yield hook
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path, hook: Deliveries) -> AsyncIterator[Server]:
+    server = chaotic(tmp_path, hook)
     await start(server)
     yield server
     server.stop()
 
 
-async def test_ten_kills_under_writes_lose_nothing_double_nothing_and_leave_no_hole(server: Server) -> None:
-    tally = await kill_rounds(server, rounds=10, seed=10)
+async def test_h6_ten_kills_under_writes_lose_nothing_double_nothing_and_leave_no_hole(
+    server: Server, hook: Deliveries
+) -> None:
+    tally = await kill_rounds(server, hook, rounds=10, seed=10)
     assert tally.complaints == []
     assert tally.rounds == 10
     assert tally.acknowledged > 200
     assert tally.edits > 100
     assert tally.said_again > 20, "the kills came while writes had no answer"
+    assert tally.delivered >= tally.events, "each was sent to the webhook"
     assert tally.snapshots > 0, "some came while documents were compacted"
 
 
@@ -41,3 +51,19 @@ def test_deltas_compose_in_units_of_utf_16() -> None:
         {"delta": [{"delete": 1}, {"retain": 2}, {"delete": 1}]},
     ]
     assert compose(changes) == "😀b"
+
+
+def test_the_audit_of_webhooks_finds_what_is_wrong() -> None:
+    happened = [("tasks", "a", 1), ("tasks", "a", 2), ("tasks", "b", 1)]
+
+    def complaints(*taken: tuple[int, str]) -> int:
+        made = Deliveries()
+        made.taken = [(happened[number], message) for number, message in taken]
+        return len(made.audit(happened))
+
+    assert complaints((0, "x"), (2, "z"), (1, "y")) == 0
+    assert complaints((0, "x"), (0, "x"), (1, "y"), (2, "z")) == 0, "twice is allowed, under the same id"
+    assert complaints((0, "x"), (1, "y")) == 1
+    assert complaints((1, "y"), (0, "x"), (2, "z")) == 1
+    assert complaints((0, "x"), (1, "x"), (2, "z")) == 1
+    assert complaints((0, "x"), (0, "w"), (1, "y"), (2, "z")) == 1
