@@ -146,7 +146,7 @@ export class Collection<T extends Data = Data> {
     return this.core.subscriptions.add(this.subscription(target, callback, options))
   }
 
-  /** The same, to be added by whoever gathers several. */
+  /** @internal The same, to be added by whoever gathers several. */
   subscription(
     target: string | QueryWithCondition,
     callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
