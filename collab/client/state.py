@@ -259,7 +259,7 @@ class ClientState:
             case realtime.CustomEvent():
                 yield from self.subscriptions.custom(message)
             case realtime.SystemEvent():
-                yield from self.subscriptions.value(message.subs, message.event)
+                yield from self.subscriptions.system(message)
             case realtime.Metric():
                 yield from self.subscriptions.value(message.subs, message.value)
             case realtime.People():

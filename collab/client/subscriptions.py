@@ -87,7 +87,7 @@ class Subscriptions:
 
     def _resuming(self, sub: int) -> AnyTarget:
         known = self._subs[sub]
-        if known.cursor is not None and isinstance(known.target, realtime.Entities | realtime.Custom):
+        if known.cursor is not None and isinstance(known.target, realtime.Entities | realtime.Custom | realtime.System):
             return msgspec.structs.replace(known.target, cursor=known.cursor)
         return known.target
 
@@ -146,8 +146,16 @@ class Subscriptions:
                 known.cursor = message.cursor
                 yield Value(sub, message.event)
 
+    def system(self, message: realtime.SystemEvent) -> Iterator[Told]:
+        """A system event."""
+        for sub in message.subs:
+            known = self._subs.get(sub)
+            if known is not None:
+                known.cursor = message.cursor
+                yield Value(sub, message.event)
+
     def value(self, subs: Iterable[int], value: Any) -> Iterator[Told]:
-        """A system event or a number."""
+        """A number."""
         for sub in subs:
             if sub in self._subs:
                 yield Value(sub, value)

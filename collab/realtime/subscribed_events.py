@@ -12,6 +12,7 @@ from collab.errors import RateLimitExceeded
 from collab.realtime.events import check_subscribe
 from collab.realtime.streams import LatestStream, PeopleStream, QueueStream
 from collab.realtime.subscription import Context, Filters, Opened
+from collab.realtime.system import SCHEMA_UPDATED, read_versions, write_versions
 from collab.wire.realtime import (
     Analytics,
     Custom,
@@ -96,6 +97,7 @@ class OpenedSystem(Opened):
     def __init__(self, context: Context, sub: int, target: System) -> None:
         super().__init__(context, sub)
         self._target = target
+        self._known: dict[str, int] = {}  # versions of declarations that the client knows
         self._stream: QueueStream[dict[str, Any]] = QueueStream(
             self._frame, full=self._overflowed, limit=_MOST_SYSTEM_EVENTS
         )
@@ -106,17 +108,29 @@ class OpenedSystem(Opened):
         return self._stream
 
     async def open(self, filters: Filters) -> Subscribed:
-        """Begin."""
-        identity = self.context.caller().identity
-        system = self.context.services.system
-        self.watch(system.subscribe(identity.project, self._target.event, self._tell, user_id=identity.user_id))
-        return Subscribed(sub=self.sub)
+        """Begin; with a cursor, with the declarations that have changed since: servers are restarted to change them."""
+        identity, target = self.context.caller().identity, self._target
+        services = self.context.services
+        self.watch(services.system.subscribe(identity.project, target.event, self._tell, user_id=identity.user_id))
+        if target.event != SCHEMA_UPDATED:
+            return Subscribed(sub=self.sub)
+        declared = {name: said["version"] for name, said in services.schema(identity.project).items()}
+        known = declared if target.cursor is None else read_versions(target.cursor)
+        self._known = declared if known is None else known
+        for name, version in declared.items():
+            if self._known.get(name) != version:
+                self._tell(services.system.schema_event(name, version))
+        return Subscribed(sub=self.sub, cursor=write_versions(self._known), recovered=known is not None)
 
     def _tell(self, event: dict[str, Any]) -> None:
         self.offer(lambda: self._frame(event), lambda: self._stream.add(event))
 
     def _frame(self, event: dict[str, Any]) -> bytes | str:
-        return self.context.encode(SystemEvent(subs=(self.sub,), event=event))
+        cursor = None
+        if self._target.event == SCHEMA_UPDATED:
+            self._known = {**self._known, event["entityName"]: event["version"]}
+            cursor = write_versions(self._known)
+        return self.context.encode(SystemEvent(subs=(self.sub,), event=event, cursor=cursor))
 
     def _overflowed(self) -> None:
         self.context.ended(self.sub, RateLimitExceeded("too many events wait: subscribe again"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from time import time
 from typing import Any, Final, NamedTuple
@@ -11,10 +12,12 @@ from collab.errors import InvalidRequest, SubscriptionFailed
 from collab.realtime.listeners import Later, Listeners, Timer, call_later
 
 HEALTH: Final = "health"
-ANNOUNCED: Final = frozenset({"schema_updated", "permissions_changed"})
+SCHEMA_UPDATED: Final = "schema_updated"
+ANNOUNCED: Final = frozenset({SCHEMA_UPDATED, "permissions_changed"})
 SYSTEM_EVENTS: Final = ANNOUNCED | {HEALTH}
 """The types of system events. Custom events cannot have them."""
 
+_CURSOR = re.compile(r"[A-Za-z0-9_.:-]+=[0-9]{1,9}(,[A-Za-z0-9_.:-]+=[0-9]{1,9})*", re.ASCII)
 _LOOK_SECONDS = 1.0
 _LOOKS = 10  # after so many the same is told again
 
@@ -115,7 +118,11 @@ class System:
 
     def schema_updated(self, project: str, collection: str, version: int) -> None:
         """The declaration of a collection is another one now."""
-        self.announce(project, {"type": "schema_updated", "entityName": collection, "version": version})
+        self.announce(project, self.schema_event(collection, version))
+
+    def schema_event(self, collection: str, version: int) -> dict[str, Any]:
+        """What is told of the declaration of a collection."""
+        return {"type": SCHEMA_UPDATED, "entityName": collection, "version": version, "at": iso(self._clock())}
 
     def permissions_changed(self, project: str, resource: str | None = None, *, user_id: str | None = None) -> None:
         """Rights have changed: on ``resource`` (``collection/id``; ``None``: on anything), of one user or of all."""
@@ -152,6 +159,20 @@ class System:
         for watched in self._health.values():
             watched.looks += 1
         self.look()
+
+
+def write_versions(versions: Mapping[str, int]) -> str:
+    """A cursor that says which declarations are known."""
+    return ",".join(f"{name}={version}" for name, version in sorted(versions.items()))
+
+
+def read_versions(cursor: str) -> dict[str, int] | None:
+    """What :func:`write_versions` was given, ``None`` if this is no such cursor."""
+    if not cursor:
+        return {}
+    if not _CURSOR.fullmatch(cursor):
+        return None
+    return {name: int(version) for name, version in (one.split("=") for one in cursor.split(","))}
 
 
 class _Watched:

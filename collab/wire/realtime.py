@@ -330,10 +330,11 @@ class CustomEvent(Message, tag="custom", frozen=True, kw_only=True):
 
 
 class SystemEvent(Message, tag="system", frozen=True, kw_only=True):
-    """A system event: an object with ``type`` and ``at``."""
+    """A system event: an object with ``type`` and ``at``. ``schema_updated`` has a cursor."""
 
     subs: tuple[int, ...]
     event: dict[str, Any]
+    cursor: str | None = None
 
 
 class Metric(Message, tag="metric", frozen=True, kw_only=True):

@@ -53,9 +53,13 @@ class Custom(Target, tag="custom", frozen=True, kw_only=True):
 
 
 class System(Target, tag="system", frozen=True, kw_only=True):
-    """``schema_updated``, ``permissions_changed`` or ``health``."""
+    """``schema_updated``, ``permissions_changed`` or ``health``.
+
+    ``schema_updated`` with ``cursor`` begins with what was declared since.
+    """
 
     event: str
+    cursor: str | None = None
 
 
 class Analytics(Target, tag="analytics", frozen=True, kw_only=True):

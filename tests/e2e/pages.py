@@ -25,10 +25,19 @@ PATIENCE = 15.0  # seconds until a condition that is waited for counts as missed
 _UNREACHABLE = re.compile(r"WebSocket connection to .* failed|net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY)")
 
 
-def build(target: Path, root: Path | None = None, *, ssr: bool = False, development: bool = False) -> Path:
+def build(
+    target: Path,
+    root: Path | None = None,
+    *,
+    ssr: bool = False,
+    development: bool = False,
+    folder: Path = FOLDER,
+    page: Path | None = None,
+) -> Path:
     """Build the pages of ``root`` (by default those of the packages' own tests), or modules for Node.
 
-    In ``development`` the frameworks complain on the console about what they otherwise put up with.
+    In ``development`` the frameworks complain on the console about what they otherwise put up with. ``folder`` holds
+    the configuration of the build; ``page`` is the specification's page.
     """
     vite = FOLDER.parent / "node_modules" / "vite" / "bin" / "vite.js"
     mode = "development" if development else "production"
@@ -37,8 +46,10 @@ def build(target: Path, root: Path | None = None, *, ssr: bool = False, developm
     environment = {**os.environ, "NODE_ENV": mode}
     if root is not None:
         environment["ROOT"] = str(root)
+    if page is not None:
+        environment["LUMENIZE_SPEC"] = str(page)
     done = subprocess.run(
-        command, cwd=FOLDER, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout
     return target

@@ -20,7 +20,8 @@ from collab.client import Crowd, Event, LumenizeClient, Rows
 from collab.errors import CollabError
 from collab.realtime.schema import declaration
 from collab.server.settings import secret_issuer
-from tests.collab.client.world import Cable, until, world
+from tests.collab.client.world import Cable, behind, cable, until, world
+from tests.collab.client.world import client as connecting
 
 PROJECT = "proj_abc123"
 KEY = "lum_live_xyz789"
@@ -280,6 +281,22 @@ async def test_system_events(server: tuple[Cable, Collab], client: LumenizeClien
     assert "tasks" in client.schema
     await server[1].permissions_changed(PROJECT, resource="tasks/task_123")
     await until(lambda: resources == ["tasks/task_123"])
+
+
+async def test_a_schema_that_changed_with_a_restart_is_told_to_who_comes_back(tmp_path: Path) -> None:
+    schemas: list[str] = []
+    titled = {"type": "object", "required": ["title"]}
+    async with cable() as link:
+        async with behind(link, tmp_path, collections={"tasks": declaration()}):
+            client = connecting(link.address)
+            await client.connect()
+            await client.system.subscribe("schema_updated", lambda event: schemas.append(event["entityName"])).ready()
+        for fields in (titled, titled):  # the second time it is as it was
+            async with behind(link, tmp_path, collections={"tasks": declaration(fields=fields)}):
+                await until(client.is_connected)
+                await client.system.subscribe("health", print).ready()
+                await until(lambda: schemas == ["tasks"])
+        await client.disconnect()
 
 
 # patterns

@@ -8,7 +8,7 @@ export type Target =
   | { kind: "entities"; collection: string; entity?: string; fields?: string[]; includePermissions?: boolean; cursor?: string }
   | { kind: "rows"; collection: string; query?: Query; fields?: string[]; includePermissions?: boolean }
   | { kind: "custom"; event: string; cursor?: string }
-  | { kind: "system"; event: string }
+  | { kind: "system"; event: string; cursor?: string }
   | { kind: "analytics"; metric: string }
   | { kind: "presence"; room: string }
 
@@ -113,7 +113,7 @@ export type ServerMessage =
   | { type: "rows"; sub: number; rows: Data[]; versions: number[]; permissions?: Permissions[] }
   | { type: "diff"; sub: number; steps: Step[] }
   | { type: "custom"; subs: number[]; cursor: string; event: Data & { type: string } }
-  | { type: "system"; subs: number[]; event: Data & { type: string } }
+  | { type: "system"; subs: number[]; event: Data & { type: string }; cursor?: string }
   | { type: "metric"; subs: number[]; value: number }
   | { type: "presence"; subs: number[]; count: number; people: WirePerson[]; left?: string[]; complete?: boolean }
 

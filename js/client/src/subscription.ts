@@ -133,7 +133,7 @@ export class NoticeSubscription extends Subscription {
   }
 
   tell(message: Told): void {
-    if (message.type === "custom") this.cursor = message.cursor
+    if (message.type === "custom" || message.type === "system") this.cursor = message.cursor
     if (message.type === "metric") this.deliver(() => this.callback(message.value as never))
     else if ("event" in message) this.deliver(() => this.callback(message.event as never))
   }

@@ -136,7 +136,7 @@ export class Subscriptions {
 
   private inForce(active: Active, { cursor, recovered = true }: Subscribed): void {
     const { subscription, confirmed } = active
-    const resumable = subscription.target.kind === "entities" || subscription.target.kind === "custom"
+    const resumable = ["entities", "custom", "system"].includes(subscription.target.kind)
     if (resumable && (subscription.cursor === undefined || !recovered)) subscription.cursor = cursor
     if (!recovered) subscription.restarted()
     active.confirmed = true

@@ -74,6 +74,7 @@ class World:
         self.records = Records(self)
         self.presence = Presence()
         self.gatekeeper = Gatekeeper()
+        self.declared = {"tasks": 1}
         self.clients: list[Client] = []
 
     async def __aenter__(self) -> World:
@@ -97,7 +98,7 @@ class World:
             self.analytics,
             self.presence,
             self.storage,
-            lambda project: {"tasks": {"version": 1}},
+            lambda project: {name: {"version": version} for name, version in self.declared.items()},
         )
 
     async def write(

@@ -578,6 +578,36 @@ async def test_system_events_are_told(world: World) -> None:
     assert (message.subs, message.event["entityName"]) == ((1,), "tasks")
 
 
+async def test_v2_who_comes_back_is_told_what_was_declared_anew_meanwhile(world: World) -> None:
+    client = await world.joined()
+    (began,) = await client.subscribe(System(event="schema_updated"))
+    world.declared = {"tasks": 3, "notes": 1}
+    world.system.schema_updated("default", "tasks", 2)
+    client.read()
+    (message,) = client.messages(SystemEvent)
+    for cursor, versions in {began.cursor: {"tasks": 3, "notes": 1}, message.cursor: {"tasks": 3, "notes": 1}}.items():
+        back = await world.joined()
+        (result,) = await back.subscribe(System(event="schema_updated", cursor=cursor))
+        assert result.recovered
+        back.read()
+        told = back.messages(SystemEvent)
+        assert {each.event["entityName"]: each.event["version"] for each in told} == versions
+        # and once only
+        (again,) = await back.subscribe(System(event="schema_updated", cursor=told[-1].cursor), first=2)
+        assert again.cursor == told[-1].cursor
+        back.read()
+        assert back.messages(SystemEvent) == told
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "tasks=1,", "tasks=x", "tasks=" + "9" * 100])
+async def test_v2_a_cursor_that_is_none_is_no_error_and_tells_nothing(world: World, cursor: str) -> None:
+    client = await world.joined()
+    (result,) = await client.subscribe(System(event="schema_updated", cursor=cursor))
+    assert not result.recovered
+    client.read()
+    assert client.messages(SystemEvent) == []
+
+
 async def test_an_event_is_encoded_once_for_all_who_see_the_same(world: World) -> None:
     clients = [await world.joined() for _ in range(3)]
     for client in clients:

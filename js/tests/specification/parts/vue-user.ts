@@ -1,0 +1,3 @@
+import { ref } from "vue"
+
+export const currentUser = ref({ id: "user_123" })

@@ -1,0 +1,19 @@
+"""Where the specification's page is, if it is anywhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dev
+
+_PLACE = Path("shared", "spec", "realtime-features.txt")
+
+
+def find_page() -> Path | None:
+    """The file that ``LUMENIZE_SPEC`` names, else the one in a folder beside the checkout."""
+    named = os.environ.get("LUMENIZE_SPEC")
+    if named:
+        return Path(named)
+    beside = dev.ROOT.parent / _PLACE
+    return beside if beside.is_file() else None
