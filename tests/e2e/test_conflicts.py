@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from collab.client import LumenizeClient
+from collab.client import LumenizeClient, Met
 from collab.errors import Conflict
 from tests.e2e.application import Followed, application, fields, follow, until_found
-from tests.e2e.node import Client, Node
+from tests.e2e.node import KINDS, Client, Kind, Node
 from tests.e2e.server import Server
 
 
@@ -29,12 +29,14 @@ class World:
         return next(event for event in self.told.events if event.version == version)
 
 
-async def world(node: Node, server: Server, room: str, app: LumenizeClient, low: int, high: int) -> World:
+async def world(
+    node: Node, server: Server, room: str, app: LumenizeClient, low: int, high: int, kind: Kind = "y-websocket-3"
+) -> World:
     """Version 1 has title and note. The editor with the higher client id wins where both write at once."""
     name = room.partition("/")[2]
     told = await follow(app, "documents", name)
     one = await node.client("one", "hocuspocus-4", server, room, clientID=low)
-    two = await node.client("two", "y-websocket-3", server, room, clientID=high)
+    two = await node.client("two", kind, server, room, clientID=high)
     for client in (one, two):
         await client.wait(synced=True)
     await one.change(("set", ["fields", "title"], "base"), ("set", ["fields", "note"], "base"))
@@ -44,12 +46,13 @@ async def world(node: Node, server: Server, room: str, app: LumenizeClient, low:
 
 
 @pytest.mark.parametrize("late_wins", [True, False])
-async def test_offline_writes_that_merge_later_name_both_values_and_the_winner(
-    node: Node, shared_server: Server, room: str, late_wins: bool
+@pytest.mark.parametrize("kind", KINDS)
+async def test_e10_offline_writes_that_merge_later_name_both_values_and_the_winner(
+    node: Node, shared_server: Server, room: str, kind: Kind, late_wins: bool
 ) -> None:
     async with application(shared_server) as app:
         low, high = (1000, 2000) if late_wins else (2000, 1000)
-        at = await world(node, shared_server, room, app, low, high)
+        at = await world(node, shared_server, room, app, low, high, kind)
         await at.two.disconnect()
         await at.two.change(("set", ["fields", "title"], "two"))
         await at.one.change(("set", ["fields", "title"], "one"))
@@ -163,3 +166,28 @@ async def test_who_has_seen_a_write_does_not_conflict_with_it(node: Node, shared
             await reader.holds({"title": number, "note": "base"})
             await at.version(number + 2)
         assert all(event.conflicts == () for event in at.told.events)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_an_editor_and_an_application_had_not_seen_is_told_to_all_who_can_hear(
+    node: Node, shared_server: Server, room: str, kind: Kind
+) -> None:
+    async with application(shared_server) as app, application(shared_server) as other:
+        at = await world(node, shared_server, room, app, 1000, 2000, kind)
+        met: list[Met] = []
+        other.on_conflict(met.append)
+        await at.two.disconnect()
+        await at.two.change(("set", ["fields", "title"], "editor"))
+        await at.one.change(("set", ["fields", "title"], "one"))
+        await at.version(2)
+        await at.two.connect()
+        (first,) = (await at.version(3)).conflicts
+        assert (first.base, first.theirs, first.yours, first.winner) == ("base", "one", "editor", "yours")
+        written = await other.documents.update(at.name, {"title": "application"}, version=1)
+        (second,) = written.conflicts
+        assert (second.theirs, second.yours, second.winner) == ("editor", "application", "yours")
+        assert [(one.id, one.conflicts) for one in met] == [(at.name, written.conflicts)]
+        assert (await at.version(4)).conflicts == written.conflicts
+        await node.converge([at.one, at.two])
+        for client in (at.one, at.two):
+            await client.holds({"title": "application", "note": "base"})
