@@ -1,13 +1,20 @@
 /**
- * What a package exports, as JSON: the parameters of each function, the members of each interface.
+ * What packages export, as JSON: by package the parameters of each function, and the members of each interface.
  *
- *     node exports.mjs react
+ *     node exports.mjs react vue
  */
 import ts from "typescript"
 
-const entry = `${import.meta.dirname}/../${process.argv[2]}/src/index.ts`
-const options = { module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler, skipLibCheck: true }
-const program = ts.createProgram([entry], { ...options, target: ts.ScriptTarget.ES2022, types: [], strict: true })
+const packages = process.argv.slice(2)
+const entry = (name) => `${import.meta.dirname}/../${name}/src/index.ts`
+const program = ts.createProgram(packages.map(entry), {
+  module: ts.ModuleKind.ESNext,
+  moduleResolution: ts.ModuleResolutionKind.Bundler,
+  target: ts.ScriptTarget.ES2022,
+  types: [],
+  skipLibCheck: true,
+  strict: true,
+})
 const checker = program.getTypeChecker()
 
 const names = (type) => type.getProperties().map((property) => property.name)
@@ -20,12 +27,16 @@ function parameters(signature) {
   })
 }
 
-const found = {}
-for (const symbol of checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(entry)))) {
+function exported(symbol) {
   const it = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
-  if (it.flags & ts.SymbolFlags.Value) {
-    const [signature] = checker.getTypeOfSymbol(it).getCallSignatures()
-    found[symbol.name] = { parameters: signature ? parameters(signature) : [] }
-  } else found[symbol.name] = { members: names(checker.getDeclaredTypeOfSymbol(it)) }
+  if (!(it.flags & ts.SymbolFlags.Value)) return { members: names(checker.getDeclaredTypeOfSymbol(it)) }
+  const [signature] = checker.getTypeOfSymbol(it).getCallSignatures()
+  return { parameters: signature ? parameters(signature) : [] }
 }
-console.log(JSON.stringify(found))
+
+function all(name) {
+  const symbols = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(entry(name))))
+  return Object.fromEntries(symbols.map((symbol) => [symbol.name, exported(symbol)]))
+}
+
+console.log(JSON.stringify(Object.fromEntries(packages.map((name) => [name, all(name)]))))

@@ -31,12 +31,15 @@ def readme(package: str) -> str:
 
 
 @cache
+def exports() -> dict[str, Any]:
+    command = [str(dev.node()), str(JS / "tests" / "exports.mjs"), *PACKAGES]
+    found: dict[str, Any] = json.loads(subprocess.check_output(command, text=True, timeout=120))
+    return found
+
+
 def exported(package: str) -> dict[str, Any]:
     """What a package exports: ``parameters`` of functions, ``members`` of interfaces."""
-    done = subprocess.run(
-        [dev.node(), JS / "tests" / "exports.mjs", package], capture_output=True, text=True, timeout=60, check=True
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = exports()[package]
     return found
 
 

@@ -97,3 +97,82 @@ it("shares queries with a condition with nobody", async () => {
   await settle()
   expect(subscribed()).toBe(2)
 })
+
+const FAILED = { code: "UNAVAILABLE", message: "not now", retryable: true }
+const two = [
+  { id: "a", tags: ["x"], n: 1 },
+  { id: "b", tags: ["y"], n: 2 },
+]
+
+async function begin(): Promise<ReturnType<typeof queryStore>> {
+  const store = queryStore(client, "tasks")
+  store.subscribe(() => {})
+  await settle()
+  ScriptedSocket.last.reply(ScriptedSocket.last.of("subscribe")[0]?.id as number, [{ sub: 1 }])
+  await settle()
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows: structuredClone(two), versions: [1, 1] })
+  return store
+}
+
+it("keeps the objects of rows that are told anew and say the same", async () => {
+  const store = await begin()
+  const [a, b] = store.getSnapshot().data
+  const rows = [{ n: 3, id: "b", tags: ["y"] }, { id: "c" }, { tags: ["x"], n: 1, id: "a" }]
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows, versions: [2, 1, 1] })
+  const [changed, , same] = store.getSnapshot().data
+  expect(same).toBe(a)
+  expect(changed).not.toBe(b)
+  expect(changed).toEqual(rows[0])
+})
+
+it.each([
+  ["shorter", [1]],
+  ["longer", ["x", "z"]],
+  ["another type", { 0: "x" }],
+  ["nothing", null],
+])("is another row if a member inside it is %s", async (_, tags) => {
+  const store = await begin()
+  const [a] = store.getSnapshot().data
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows: [{ ...two[0], tags }], versions: [2] })
+  expect(store.getSnapshot().data[0]).not.toBe(a)
+  expect(store.getSnapshot().data[0]).toEqual({ ...two[0], tags })
+})
+
+it("has no error any more once a query that failed for now is in force again, also with the same rows", async () => {
+  const store = await begin()
+  const { data } = store.getSnapshot()
+  ScriptedSocket.last.say({ type: "failure", sub: 1, error: FAILED })
+  expect(store.getSnapshot()).toMatchObject({ loading: false, error: { code: "UNAVAILABLE" } })
+  await vi.advanceTimersByTimeAsync(1000)
+  ScriptedSocket.last.reply(ScriptedSocket.last.of("subscribe")[1]?.id as number, [{ sub: 1 }])
+  await settle()
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows: structuredClone(two), versions: [1, 1] })
+  expect(store.getSnapshot()).toEqual({ data, loading: false, error: null })
+  expect(store.getSnapshot().data).toBe(data)
+})
+
+it("asks again in the next session for what was refused, and for nothing while there is none", async () => {
+  const store = queryStore(client, "tasks")
+  store.subscribe(() => {})
+  await settle()
+  ScriptedSocket.last.say({ type: "failure", sub: 1, error: { code: "PERMISSION_DENIED", message: "no" } })
+  expect(subscribed()).toBe(0)
+  await client.disconnect()
+  expect(subscribed()).toBe(0)
+  const connected = client.connect({ userId: "ada" })
+  await settle()
+  ScriptedSocket.last.welcome()
+  await connected
+  await settle()
+  expect(ScriptedSocket.last.of("subscribe")).toHaveLength(1)
+  ScriptedSocket.last.say({ type: "rows", sub: 2, rows: [{ id: "a" }], versions: [1] })
+  expect(store.getSnapshot()).toEqual({ data: [{ id: "a" }], loading: false, error: null })
+})
+
+it("is of one client: another one has its own", async () => {
+  const other = new LumenizeClient({ WebSocket: ScriptedSocket })
+  queryStore(client, "tasks").subscribe(() => {})
+  queryStore(other, "tasks").subscribe(() => {})
+  await settle()
+  expect([client, other].map((each) => each.core.subscriptions.size)).toEqual([1, 1])
+})
