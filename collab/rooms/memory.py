@@ -6,6 +6,30 @@ import ctypes
 import gc
 import sys
 
+_ROOMS = 100  # and as many as are open: then what they leave behind is worth a collection
+_SHARE = 0.01  # of the time; everybody waits meanwhile, half a second where there are 100,000 live queries
+
+
+class Leftovers:
+    """When to give back what closed rooms leave behind: they are in cycles, which a busy process keeps for long."""
+
+    def __init__(self) -> None:
+        self._rooms = 0
+        self._not_before = 0.0
+
+    def add(self) -> None:
+        """A room has been closed."""
+        self._rooms += 1
+
+    def worth_it(self, open_rooms: int, now: float) -> bool:
+        """Whether there is enough of it, and the last time is long enough ago."""
+        return self._rooms > max(_ROOMS, open_rooms) and now >= self._not_before
+
+    def given_back(self, began: float, now: float) -> None:
+        """It has been given back, which took from ``began`` to ``now``."""
+        self._rooms = 0
+        self._not_before = now + (now - began) / _SHARE
+
 
 def give_memory_back() -> None:
     """Collect cycles, and have the allocator let go of what is free.

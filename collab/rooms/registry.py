@@ -28,7 +28,7 @@ from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
 from collab.rooms.compaction import LogSize, should_compact
 from collab.rooms.hooks import Changed, Hooks
-from collab.rooms.memory import give_memory_back
+from collab.rooms.memory import Leftovers, give_memory_back
 from collab.rooms.pacing import SendCost
 from collab.rooms.quarantine import ENDED_A_WORKER, Quarantine
 from collab.rooms.ring import RoomOptions
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 4.0
 _LAST_WORK_SECONDS = 0.5  # what must be set aside or told; a compaction is given up, its log is whole
 _IDLE_ROOMS = 1000  # more are let go of before their time
-_EVICTED = 100  # rooms, and as many as are open: then what they leave behind is worth a collection
 
 
 class Registry:
@@ -91,7 +90,7 @@ class Registry:
         self._tasks: set[asyncio.Task[None]] = set()
         self._telling: set[RoomKey] = set()
         self._tells = type(hooks).changed is not Hooks.changed
-        self._evicted = 0  # since memory was last given back
+        self._leftovers = Leftovers()
         self._draining = False
 
     # opening
@@ -381,9 +380,10 @@ class Registry:
             for room in list(self.rooms.values()):
                 room.expire(now)
                 self._evict_if_idle(room, now)
-            if self._evicted > max(_EVICTED, len(self.rooms)):
-                self._evicted = 0
+            if self._leftovers.worth_it(len(self.rooms), now):
+                began = monotonic()
                 give_memory_back()
+                self._leftovers.given_back(began, monotonic())
 
     def _evict_if_idle(self, room: Room, now: float) -> None:
         if room.sessions or room.holds or room.uncommitted or room.broken:
@@ -396,7 +396,7 @@ class Registry:
         del self.rooms[room.key]
         self._idle_since.pop(room.key, None)
         self._metrics.evictions += 1
-        self._evicted += 1
+        self._leftovers.add()
         if should_compact(room.log, leaving=True):
             self.spawn(self.compact(room.key))
 
