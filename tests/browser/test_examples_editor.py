@@ -111,8 +111,11 @@ async def test_what_was_written_without_a_network_merges_and_the_page_is_honest(
     await ada.is_told(re.compile("^Offline . your text is kept here$"))
     await write(alan, "[alan]")
     await alan.is_told("Saved")
+    await ada.page.get_by_label("Your name").fill("Countess Ada")  # no reason to lose anything
+    await ada.page.keyboard.press("Enter")
     await ada.has_it_back()
     await both_see(ada, alan, "[before]", "[ada]", "[alan]")
+    await expect(people(alan).filter(has_text="Countess Ada")).to_have_count(1)
     for person in (ada, alan):
         await person.is_told("Saved")
         await expect(people(person)).to_have_count(2)

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Locator, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.demo import Demo
+from tests.browser.demo import PATIENCE, Demo
 from tests.browser.examples import OFFLINE, Visitor, agree, fits_on_a_phone
 
 pytestmark = [pytest.mark.browser, pytest.mark.chaos, pytest.mark.asyncio(loop_scope="module")]
@@ -193,6 +193,28 @@ async def test_what_is_done_without_a_network_waits_and_meets_what_others_did(vi
         await expect(people(person)).to_have_count(2)
     seen = await agree(lambda: titles(ada), lambda: titles(alan))
     assert seen.count("Written in a tunnel") == seen.count("Oil the new oars") == 1
+
+
+async def test_who_takes_another_name_without_a_network_loses_nothing(visit: Visit) -> None:
+    ada, alan = await visit("tasks", "Ada L"), await visit("tasks", "Alan T")
+    await expect(people(alan)).to_have_count(2)
+    await ada.loses_the_network()
+    await add(ada, "Signed by Ada")
+    await ada.page.get_by_label("Your name").fill("Countess Ada")
+    await ada.page.keyboard.press("Enter")
+    said: list[str | bytes] = []
+    ada.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: said.append(frame)))
+    await ada.has_it_back()
+    await expect(title(alan, "Signed by Ada")).to_be_visible()
+    await expect(alan.page.get_by_role("img", name="Countess Ada")).to_have_count(1)
+    async with asyncio.timeout(PATIENCE):  # what she writes from then on is written under her new name
+        while not any('"hello"' in str(frame) and "Countess Ada" in str(frame) for frame in said):
+            await asyncio.sleep(0.05)
+    await expect(people(alan)).to_have_count(2)
+    await rename(ada, "Signed by Ada", "Signed by the Countess")
+    await card(alan, "Signed by the Countess").get_by_role("button", name=re.compile("^History")).click()
+    history = alan.page.get_by_role("list", name="History").get_by_role("listitem").locator("p")
+    await expect(history).to_have_text(["Countess Ada renamed it to “Signed by the Countess”", "Ada L made this card"])
 
 
 async def test_a_killed_server_loses_nothing_of_the_board(visit: Visit, demo: Demo) -> None:

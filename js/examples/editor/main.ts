@@ -183,6 +183,12 @@ window.addEventListener("beforeunload", (event) => {
   if (byId("status").dataset["state"] === "offline" && document_?.state === "offline") event.preventDefault()
 })
 
+/** Resolves once the text that is open is saved. */
+async function textSaved(): Promise<void> {
+  const open = await client.documents.open(`notes/${current}`)
+  await open.whenSaved()
+}
+
 const myName = byId<HTMLInputElement>("my-name")
 function drawMe(): void {
   myName.value = me.name
@@ -191,7 +197,7 @@ function drawMe(): void {
 myName.addEventListener("change", () => {
   const before = me
   me = renamed(me, myName.value.trim())
-  if (me.userId !== before.userId) void reconnectAs(client, me)
+  if (me.userId !== before.userId) void reconnectAs(client, me, textSaved)
   drawMe()
   introduce()
 })

@@ -17,8 +17,15 @@ export function connect<C>({ userId }: Me): LumenizeClient<C> {
   return client
 }
 
-/** From now on this page writes under another name. What waits is written under that one, too. */
-export async function reconnectAs(client: LumenizeClient, { userId }: Me): Promise<void> {
+/**
+ * Write under another name, once all is saved that was written under the one before: what one user has written is not
+ * sent as another's. `documents` resolves once those that are open are saved.
+ */
+export async function reconnectAs(client: LumenizeClient, { userId }: Me, documents = () => Promise.resolve()): Promise<void> {
+  do {
+    await client.saved()
+    await documents()
+  } while (client.pending > 0)
   await client.disconnect()
   await client.connect({ userId }).catch(() => {})
 }
