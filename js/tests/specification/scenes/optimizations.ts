@@ -57,7 +57,7 @@ export async function fields(stage: Stage): Promise<Scene> {
         await other.tasks.update("task_123", { title: "other" })
         await other.tasks.update("task_123", { status: "done", title: "another" })
         await until(() => log.calls.length > 0)
-        same(log.calls, [["Status changed to:", "done"]])
+        same(log.calls.map(([, status]) => status), ["done"])
         // the other field did not even travel
         same(events().map(({ changes, data }) => [Object.keys(changes), Object.keys(data).sort()]), [
           [["status"], ["id", "status", "updatedAt"]],
