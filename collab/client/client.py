@@ -10,7 +10,7 @@ import pycrdt
 
 from collab.client.background import Background
 from collab.client.calls import Call
-from collab.client.collection import Collection, ErrorCallback
+from collab.client.collection import Collection, ErrorCallback, OnConflict
 from collab.client.credentials import Credentials, Token
 from collab.client.documents import Document
 from collab.client.engine import Engine
@@ -31,6 +31,7 @@ class LumenizeClient:
     Every collection is an attribute (``client.tasks``), or ``client.collection("tasks")``. ``url`` is that of the
     server. ``token`` says which user this is, ``api_key`` which application; ``token`` may be a function, also an
     async one, that gives the present token: it is called for each connection, and before a token ends.
+    ``conflicts="reject"`` is the ``on_conflict`` of updates that do not say it themselves.
     ``websocket`` are options, see :class:`collab.client.options.WebSocketOptions`; all times are milliseconds.
     It is not thread-safe. Callbacks may be async; what they raise is logged. Raises :class:`InvalidRequest`.
     """
@@ -44,11 +45,14 @@ class LumenizeClient:
         user_id: str | None = None,
         token: Token | None = None,
         websocket: WebSocketOptions | Mapping[str, Any] | None = None,
+        conflicts: OnConflict = "merge",
     ) -> None:
+        if conflicts not in ("merge", "reject"):
+            raise InvalidRequest(f"conflicts: must be 'merge' or 'reject', not {conflicts!r}")
         self._engine = Engine(
             _socket_url(url), read_options(websocket), Credentials(project_id, api_key, user_id, token)
         )
-        self._parts = _Parts(self._engine)
+        self._parts = _Parts(self._engine, conflicts)
         self._collections: dict[str, Collection] = {}
         self.schema: dict[str, Any] | None = None
         self.events = Events(self._parts)
@@ -216,8 +220,9 @@ class SubscriptionBatch:
 class _Parts:
     """What the parts of the API see of the engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, conflicts: OnConflict) -> None:
         self._engine = engine
+        self.conflicts: OnConflict = conflicts
         self.background: Background = engine.background
 
     def ticket(self) -> int:

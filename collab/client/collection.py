@@ -26,10 +26,14 @@ from collab.wire import realtime
 ErrorCallback = Callable[[CollabError], object]
 
 
+OnConflict = Literal["merge", "reject"]
+
+
 class Client(Protocol):
     """What the parts of the API need of the client."""
 
     background: Background
+    conflicts: OnConflict
 
     def ticket(self) -> int:
         """A number for a request."""
@@ -97,14 +101,15 @@ class Collection:
         *,
         unset: Iterable[str] = (),
         version: int | None = None,
-        on_conflict: Literal["merge", "reject"] = "merge",
+        on_conflict: OnConflict | None = None,
         on_error: ErrorCallback | None = None,
     ) -> Call[Entity]:
         """New values of some fields; ``unset`` fields are removed.
 
         ``version`` is the last that the writer has seen, by default the last that this client has. What others wrote
         to the same fields since then is told as ``conflicts`` of the result and to ``on_conflict`` of the client; with
-        ``on_conflict="reject"`` nothing is written then, and :class:`collab.errors.Conflict` is raised.
+        ``on_conflict="reject"`` nothing is written then, and :class:`collab.errors.Conflict` is raised. By default it
+        is ``conflicts`` of the client.
         """
         return self._write(
             realtime.Update(
@@ -114,7 +119,7 @@ class Collection:
                 changes=plain_object(changes),
                 unset=tuple(unset),
                 version=version,
-                on_conflict=on_conflict,
+                on_conflict=on_conflict or self._client.conflicts,
                 request=uuid.uuid4().hex,
             ),
             on_error,

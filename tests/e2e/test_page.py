@@ -22,6 +22,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
+import dev
 from collab.client import LumenizeClient
 from tests.collab.client.world import Cable, cable
 from tests.e2e.hosts import BrowserHost, Host, NodeHost
@@ -182,6 +183,13 @@ async def host(request: pytest.FixtureRequest, place: World, module: Path, brows
 
 def whole(page: Path) -> str:
     return without_spaces(page.read_text())
+
+
+async def test_what_cannot_run_as_it_is_written_is_listed() -> None:
+    """Nothing is: every snippet of the page is run below."""
+    text = (dev.ROOT / "docs" / "clients.md").read_text()
+    listed = text.split("What a snippet cannot do as written is listed here, with the reason:")[1].split("\n")[0]
+    assert listed.strip() == "at present nothing."
 
 
 async def test_the_snippets_are_the_page_and_nothing_of_it_is_lost(page: Path, pages: Path) -> None:

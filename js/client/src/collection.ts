@@ -42,7 +42,7 @@ export class Collection<T extends Data = Data> {
 
   /** New values of some fields. Resolves once it is committed, with the entity as it is then. */
   async update(id: string, changes: Partial<T>, options: WriteOptions = {}): Promise<Entity<T>> {
-    const { version = this.core.versions.get(this.name, id), onConflict, unset = [] } = checkWrite(options)
+    const { version = this.core.versions.get(this.name, id), onConflict = this.core.onConflict, unset = [] } = checkWrite(options)
     const said = plain<Data>(changes, 2)
     const values = { ...said, updatedAt: new Date().toISOString() }
     return this.write(
@@ -52,7 +52,7 @@ export class Collection<T extends Data = Data> {
         entity: id,
         changes: said,
         ...(version !== undefined && { version }),
-        ...(onConflict !== undefined && { onConflict }),
+        ...(onConflict !== "merge" && { onConflict }),
         ...(unset.length > 0 && { unset: [...unset] }),
       },
       { kind: "update", collection: this.name, id, values, unset },

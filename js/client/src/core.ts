@@ -35,6 +35,7 @@ export class Core {
   readonly userChanged = new Listeners<[LumenizeError]>()
   welcome: Welcome | null = null
   readonly optimistic: boolean
+  readonly onConflict: "merge" | "reject"
   private readonly channels = new Set<string>()
   readonly presence = new PresenceRooms((request) => this.lasting(request))
   private renewal: ReturnType<typeof setTimeout> | undefined
@@ -44,6 +45,7 @@ export class Core {
     const isOpen = (): boolean => this.connection.isOpen
     const failed = (error: LumenizeError): void => this.failed.tell(error)
     this.optimistic = settings.optimistic
+    this.onConflict = settings.conflicts
     this.requests = new Requests(
       {
         isOpen,

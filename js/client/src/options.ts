@@ -17,6 +17,7 @@ import type {
 export const DEFAULTS = {
   maxPendingWrites: 1000,
   optimistic: true,
+  conflicts: "merge",
   autoReconnect: true,
   reconnectStrategy: "exponential",
   initialDelay: 1000,
@@ -55,6 +56,7 @@ const CLIENT: Table<ClientOptions> = {
   websocket: OBJECT,
   maxPendingWrites: from(1),
   optimistic: BOOLEAN,
+  conflicts: oneOf("merge", "reject"),
   onConflict: FUNCTION,
   WebSocket: FUNCTION,
 }

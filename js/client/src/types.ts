@@ -205,6 +205,8 @@ export interface ClientOptions extends Credentials {
   maxPendingWrites?: number
   /** Whether live queries show writes before the server has confirmed them. */
   optimistic?: boolean
+  /** What an update does that meets others it has not seen, where it does not say so itself. See `WriteOptions`. */
+  conflicts?: "merge" | "reject"
   onConflict?: (conflicts: Conflict[], context: { collection: string; id: string }) => void
   /** A WebSocket constructor, where there is no global one. */
   WebSocket?: unknown

@@ -92,6 +92,14 @@ it("tells with an update which version it has seen last", async () => {
   expect(ScriptedSocket.last.of("update")[1]).not.toHaveProperty("version")
 })
 
+it("refuses conflicts by default where the application says so once for all", async () => {
+  const made = await connected({ conflicts: "reject" })
+  void made.tasks.update("t1", { a: 1 })
+  void made.tasks.update("t2", { a: 1 }, { onConflict: "merge" })
+  expect(ScriptedSocket.last.of("update")).toMatchObject([{ entity: "t1", onConflict: "reject" }, { entity: "t2" }])
+  expect(ScriptedSocket.last.of("update")[1]).not.toHaveProperty("onConflict")
+})
+
 it("does not count the conflicting version of a refused write as seen", async () => {
   const made = await connected()
   const first = made.tasks.update("t1", { a: 1 }, { version: 1, onConflict: "reject" })

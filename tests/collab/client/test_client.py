@@ -395,6 +395,19 @@ async def test_a_conflict_is_told_and_the_write_made(link: Cable) -> None:
         assert raised.value.details["data"]["title"] == "mine"
 
 
+async def test_a_client_may_refuse_conflicts_by_default(link: Cable) -> None:
+    with pytest.raises(InvalidRequest):
+        client(link.address, conflicts="fight")
+    async with client(link.address, conflicts="reject") as made, client(link.address) as other:
+        doc = await other.documents.create({"title": "base"})
+        seen = await made.documents.find_by_id(doc["id"])
+        await other.documents.update(doc["id"], {"title": "theirs"})
+        with pytest.raises(Conflict):
+            await made.documents.update(doc["id"], {"title": "mine"}, version=seen.version)
+        merged = await made.documents.update(doc["id"], {"title": "mine"}, version=seen.version, on_conflict="merge")
+        assert merged["title"] == "mine"
+
+
 async def test_a_refused_subscription_tells_its_owner_or_else_the_client(tmp_path: Path) -> None:
     token = mint(access={"tasks/*": "read"})
     async with world(tmp_path, jwt_secret=SECRET) as (link, _), client(link.address, token=token) as made:

@@ -102,7 +102,7 @@ export async function dashboard(stage: Stage): Promise<Scene> {
 }
 
 export async function editing(stage: Stage): Promise<Scene> {
-  const [client, other] = [await stage.client(), await stage.other()]
+  const [client, other] = [await stage.client({ conflicts: "reject" }), await stage.other()]
   const [applyChanges, applyChangesLocally, resolveConflict, revertChanges, updateActiveEditors] = [spy(), spy(), spy(), spy(), spy()]
   await put(other, "documents", "doc_123", { title: "draft", body: "" })
   await client.documents.findById("doc_123")
@@ -121,15 +121,21 @@ export async function editing(stage: Stage): Promise<Scene> {
         await updateDocument({ body: "written" })
         same(applyChangesLocally.calls, [[{ body: "written" }]])
         same((await other.documents.findById("doc_123"))["body"], "written")
-        // who writes what somebody else has written meanwhile is told, and both are kept where they can be
-        const met = spy()
-        client.onConflict(met)
-        await Promise.all([other.documents.update("doc_123", { body: "theirs" }), updateDocument({ title: "mine again" })])
-        same((await other.documents.findById("doc_123", {}))["title"], "mine again")
         same([resolveConflict.calls, revertChanges.calls], [[], []])
+        // somebody else writes the same while there is no connection
+        await stage.control("cut")
+        await until(() => !client.isConnected())
+        await other.documents.update("doc_123", { title: "theirs again" })
+        const writing = updateDocument({ title: "mine again" }) as Promise<void>
+        await stage.control("mend")
+        await writing
+        same(resolveConflict.calls.map(([latest, changes]) => [latest.title, latest.body, changes]), [
+          ["theirs again", "written", { title: "mine again" }],
+        ])
+        same(revertChanges.calls, [])
         await other.documents.delete("doc_123")
         await updateDocument({ body: "too late" })
-        same([resolveConflict.calls, revertChanges.calls], [[], [[{ body: "too late" }]]])
+        same([resolveConflict.calls.length, revertChanges.calls], [1, [[{ body: "too late" }]]])
         await other.documents.restore("doc_123")
       },
       async () => {
