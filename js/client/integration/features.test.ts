@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { CustomEvent } from "../src/index.js"
 import type { Conflict, Data, EntityEvent, Person } from "../src/types.js"
-import { codes, log, until, World } from "./world.js"
+import { codes, fresh, log, until, World } from "./world.js"
 
 let world: World
 beforeAll(async () => {
@@ -14,8 +14,6 @@ afterAll(() => world.end())
 describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
   const connected = (userId?: string) =>
     world.connected({ websocket: { binaryProtocol }, ...(userId !== undefined && { userId }) })
-  /** The name of a collection that no other test uses. */
-  const fresh = (): "tasks" => `tasks-${Math.random().toString(36).slice(2)}` as "tasks"
 
   it("creates, reads, updates, deletes and restores", async () => {
     const tasks = (await connected()).collection(fresh())
@@ -136,6 +134,32 @@ describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
     await Promise.all([1, 2, 3, 4].map((n) => tasks.update("t", { n }, { onConflict: "reject" })))
     expect(await tasks.findById("t")).toMatchObject({ n: 4 })
     expect(met).toEqual([])
+  })
+
+  it("tells a subscription of what is said right behind it", async () => {
+    const client = await connected()
+    const name = fresh()
+    const [events, custom] = [log<EntityEvent>(), log<CustomEvent>()]
+    const end = client.collection(name).subscribe("*", events.add)
+    client.events.subscribe(name, custom.add)
+    void client.collection(name).create({ id: "a" })
+    void client.events.emit({ type: name })
+    await until(() => events.length === 1 && custom.length === 1)
+    await end.ready
+  })
+
+  it("refuses what the server would end the session for, and goes on", async () => {
+    const client = await connected()
+    const errors = codes(client)
+    const tasks = client.collection(fresh())
+    const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)])
+    for (const data of [{ text: "😀".slice(0, 1) }, { deep: nested(31) }, { n: NaN }]) {
+      await expect(tasks.create(data)).rejects.toMatchObject({ code: "INVALID_REQUEST" })
+    }
+    await expect(tasks.findMany({ where: { a: nested(40) } as never })).rejects.toMatchObject({ code: "INVALID_REQUEST" })
+    await tasks.create({ id: "t", deep: nested(29), text: "😀" })
+    expect(await tasks.findById("t")).toMatchObject({ text: "😀" })
+    expect([client.isConnected(), errors]).toEqual([true, []])
   })
 
   it("holds data to the schema of its collection, and can read that", async () => {

@@ -1,29 +1,36 @@
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { afterEach, beforeEach, expect, it } from "vitest"
-import type { CustomEvent } from "../src/index.js"
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest"
+import type { Collection, CustomEvent, LumenizeClient } from "../src/index.js"
 import type { Data, EntityEvent, Person } from "../src/types.js"
-import { codes, log, until, World, type Network } from "./world.js"
+import { codes, fresh, log, until, World, type Network, type Tasks } from "./world.js"
 
 let world: World
 let network: Network
-beforeEach(async () => {
+let name: "tasks"
+beforeAll(async () => {
   world = await World.start()
-  network = await world.network()
 })
-afterEach(() => world.end())
+beforeEach(async () => {
+  network = await world.network()
+  name = fresh()
+})
+afterEach(() => world.leave())
+afterAll(() => world.end())
+
+const tasks = (client: LumenizeClient<Tasks>): Collection => client.collection(name)
 
 it("misses no event of a cut, and tells none twice", async () => {
   const [client, other] = [await world.connected({ url: network.url }), await world.connected()]
   const [events, resumed, rows] = [log<EntityEvent>(), log<boolean>(), log<Data[]>()]
-  client.tasks.subscribe("*", events.add, { onResume: resumed.add })
-  client.tasks.subscribe({ orderBy: { n: "asc" } }, rows.add)
-  await other.tasks.create({ id: "t0", n: 0 })
+  tasks(client).subscribe("*", events.add, { onResume: resumed.add })
+  tasks(client).subscribe({ orderBy: { n: "asc" } }, rows.add)
+  await tasks(other).create({ id: "t0", n: 0 })
   await until(() => events.length === 1)
   network.cut()
   await until(() => !client.isConnected())
-  for (let n = 1; n <= 5; n += 1) await other.tasks.create({ id: `t${n}`, n })
-  await other.tasks.update("t0", { n: -1 })
+  for (let n = 1; n <= 5; n += 1) await tasks(other).create({ id: `t${n}`, n })
+  await tasks(other).update("t0", { n: -1 })
   network.mend()
   await until(() => events.length === 7 && rows.last?.length === 6)
   expect(events.map(({ id, version }) => `${id}.${version}`)).toEqual(["t0.1", "t1.1", "t2.1", "t3.1", "t4.1", "t5.1", "t0.2"])
@@ -36,11 +43,11 @@ it("makes each write of an outage once, in order, whenever the connection breaks
   const errors: unknown[] = []
   let made = 0
   const write = (promise: Promise<unknown>): void => void promise.then(() => (made += 1), (error: unknown) => errors.push(error))
-  write(client.tasks.create({ id: "t", steps: 0 }))
+  write(tasks(client).create({ id: "t", steps: 0 }))
   for (let round = 1; round <= 8; round += 1) {
     for (let n = 1; n <= 10; n += 1) {
-      write(client.tasks.update("t", { steps: (round - 1) * 10 + n }))
-      write(client.tasks.create({ id: `r${round}-${n}` }))
+      write(tasks(client).update("t", { steps: (round - 1) * 10 + n }))
+      write(tasks(client).create({ id: `r${round}-${n}` }))
     }
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 30))
     network.cut()
@@ -51,8 +58,8 @@ it("makes each write of an outage once, in order, whenever the connection breaks
   await client.saved()
   await until(() => made === 161)
   expect([errors, client.pending]).toEqual([[], 0])
-  expect(await client.tasks.count()).toBe(81)
-  const history = await client.tasks.history("t", { limit: 200 })
+  expect(await tasks(client).count()).toBe(81)
+  const history = await tasks(client).history("t", { limit: 200 })
   expect(history.map(({ version }) => version)).toEqual(Array.from({ length: 81 }, (_, index) => 81 - index))
   expect(history.slice(0, -1).map(({ data }) => data["steps"] as number)).toEqual(Array.from({ length: 80 }, (_, index) => 80 - index))
   expect(history.flatMap(({ conflicts }) => conflicts)).toEqual([])
@@ -61,18 +68,18 @@ it("makes each write of an outage once, in order, whenever the connection breaks
 it("shows what was written without a connection, and says that it is not saved", async () => {
   const client = await world.connected({ url: network.url })
   const rows = log<Data[]>()
-  client.tasks.subscribe({ where: { done: false } }, rows.add)
+  tasks(client).subscribe({ where: { done: false } }, rows.add)
   await until(() => rows.last)
   network.cut()
   await until(() => !client.isConnected())
-  void client.tasks.create({ id: "a", done: false })
-  void client.tasks.update("a", { title: "x" })
+  void tasks(client).create({ id: "a", done: false })
+  void tasks(client).update("a", { title: "x" })
   expect(rows.last).toMatchObject([{ id: "a", done: false, title: "x" }])
-  expect([client.pending, client.isPending("tasks", "a")]).toEqual([2, true])
-  const read = client.tasks.findById("a")
+  expect([client.pending, client.isPending(name, "a")]).toEqual([2, true])
+  const read = tasks(client).findById("a")
   network.mend()
   await client.saved()
-  expect(client.isPending("tasks", "a")).toBe(false)
+  expect(client.isPending(name, "a")).toBe(false)
   expect(await read).toMatchObject({ title: "x" })
 })
 
@@ -82,18 +89,18 @@ it("outlives a server that restarts, and one that is killed", async () => {
   client.onDisconnect((error) => log_.add(`lost ${error?.code}`))
   client.onReconnect(() => log_.add("back"))
   client.onConnect(() => log_.add("never"))
-  client.tasks.subscribe("*", events.add)
-  client.tasks.subscribe({}, rows.add)
-  await client.tasks.create({ id: "a" })
+  tasks(client).subscribe("*", events.add)
+  tasks(client).subscribe({}, rows.add)
+  await tasks(client).create({ id: "a" })
   for (const end of [() => world.stop(), () => world.kill()]) {
     const before = log_.length
     await end()
     await until(() => !client.isConnected())
-    void client.tasks.create({ id: `while-away-${before}` })
+    void tasks(client).create({ id: `while-away-${before}` })
     await world.again()
     await client.saved()
     await until(() => log_.length === before + 2)
-    await client.tasks.create({ id: `after-${before}` })
+    await tasks(client).create({ id: `after-${before}` })
   }
   await until(() => events.length === 5 && rows.last?.length === 5)
   expect(log_).toEqual(["lost CONNECTION_LOST", "back", "lost CONNECTION_LOST", "back"])
@@ -104,8 +111,8 @@ it("takes custom events and presence up again, by the channels it had joined", a
   const [events, people] = [log<CustomEvent>(), log<Person[]>()]
   client.events.subscribe("x", events.add)
   await client.events.join("team")
-  await client.presence.join("d", { cursor: 1 })
-  other.presence.subscribe("d", people.add)
+  await client.presence.join(name, { cursor: 1 })
+  other.presence.subscribe(name, people.add)
   await until(() => people.last?.length === 1)
   await other.events.emit({ type: "x", n: 1, channels: ["team"] })
   await until(() => events.length === 1)
@@ -120,7 +127,7 @@ it("takes custom events and presence up again, by the channels it had joined", a
 })
 
 it("finds out that nobody answers any more", async () => {
-  const client = await world.connected({ url: network.url, websocket: { heartbeatInterval: 200 } })
+  const client = await world.connected({ url: network.url, websocket: { heartbeatInterval: 200, heartbeatTimeout: 200 } })
   const errors = codes(client)
   network.swallow()
   await until(() => !client.isConnected())
@@ -138,7 +145,7 @@ it("gives up where it may make only so many attempts", async () => {
   expect(failed).toBe(1)
   await world.again()
   await client.connect()
-  expect(await client.tasks.count()).toBe(0)
+  expect(await tasks(client).count()).toBe(0)
 })
 
 it("slows down when it writes faster than the server takes, and loses nothing", async () => {
@@ -146,8 +153,8 @@ it("slows down when it writes faster than the server takes, and loses nothing", 
   try {
     const client = await slow.connected()
     const errors = codes(client)
-    await Promise.all(Array.from({ length: 130 }, (_, n) => client.tasks.create({ id: `t${n}` })))
-    expect(await client.tasks.count()).toBe(130)
+    await Promise.all(Array.from({ length: 130 }, (_, n) => tasks(client).create({ id: `t${n}` })))
+    expect(await tasks(client).count()).toBe(130)
     expect(new Set(errors)).toEqual(new Set(["RATE_LIMIT_EXCEEDED"]))
   } finally {
     await slow.end()
@@ -158,8 +165,8 @@ it("refuses a write that is too large by itself, and goes on", async () => {
   const small = await World.start({ max_message_bytes: 4096 })
   try {
     const client = await small.connected()
-    await expect(client.tasks.create({ text: "x".repeat(5000) })).rejects.toMatchObject({ code: "INVALID_REQUEST", details: { limit: 4096 } })
-    await client.tasks.create({ text: "x" })
+    await expect(tasks(client).create({ text: "x".repeat(5000) })).rejects.toMatchObject({ code: "INVALID_REQUEST", details: { limit: 4096 } })
+    await tasks(client).create({ text: "x" })
   } finally {
     await small.end()
   }

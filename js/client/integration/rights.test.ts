@@ -60,6 +60,25 @@ it("takes another token of the same user, and keeps the old one when that is ref
   await client.connect()
 })
 
+it("goes on as another user with other credentials, under whom nothing of the first one's is written", async () => {
+  const client = await world.connected({ token: await world.token("ada") })
+  const events = log<EntityEvent>()
+  client.tasks.subscribe("*", events.add)
+  await client.tasks.create({ id: "hers" })
+  await client.disconnect()
+  const lost = expect(client.tasks.create({ id: "late" })).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" })
+  await client.connect({ token: await world.token("bob") })
+  await lost
+  await client.tasks.create({ id: "his" })
+  await until(() => events.length === 2)
+  expect(events.map(({ id, userId }) => `${id} ${userId}`)).toEqual(["hers ada", "his bob"])
+  // also without a disconnect between
+  await client.connect({ token: await world.token("carl") })
+  await client.tasks.create({ id: "carls" })
+  await until(() => events.length === 3)
+  expect(events.last?.userId).toBe("carl")
+})
+
 it("loses what is taken from it: subscriptions, documents, presence, and keeps the rest", async () => {
   const client = await world.connected({ token: await world.token("ada") })
   const other = await world.connected({ token: await world.token("bob") })

@@ -87,12 +87,20 @@ export class World {
     return client
   }
 
+  /** Close what one test has opened. */
+  async leave(): Promise<void> {
+    await Promise.all(this.clients.splice(0).map((client) => client.disconnect()))
+    for (const proxy of this.proxies.splice(0)) proxy.close()
+  }
+
   async end(): Promise<void> {
-    await Promise.all(this.clients.map((client) => client.disconnect()))
-    for (const proxy of this.proxies) proxy.close()
+    await this.leave()
     await this.lines.end()
   }
 }
+
+/** The name of a collection, or of a document, that no other test uses. */
+export const fresh = (): "tasks" => `x-${Math.random().toString(36).slice(2)}` as "tasks"
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Tasks = Record<"tasks" | "messages" | "users", Record<string, any>>
@@ -201,7 +209,7 @@ export class Editor {
   }
 
   async text(): Promise<string> {
-    return ((await this.lines.ask<{ content?: string }>("state", { client: "e" })).content ?? "")
+    return (await this.lines.ask<{ text: string }>("summary", { client: "e" })).text
   }
 
   present(state: Data): Promise<void> {

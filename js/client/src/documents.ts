@@ -29,6 +29,7 @@ const DENIED = 1
  */
 export type SaveState = "saved" | "saving" | "offline" | "readonly" | "closed"
 
+/** An open document. Its functions can be taken out of it: `const { doc, awareness, destroy } = await …open(id)`. */
 export class OpenDocument {
   readonly doc: Y.Doc
   readonly awareness: Awareness
@@ -42,6 +43,8 @@ export class OpenDocument {
   private answered = false
   private readonly = false
   private closed = false
+  /** Why it was closed, unless by us. */
+  private reason: LumenizeError | null = null
   private known: SaveState = "saved"
   private readonly changes = new Listeners<[SaveState]>()
   private readonly failures = new Listeners<[LumenizeError]>()
@@ -89,9 +92,9 @@ export class OpenDocument {
   }
 
   /** Resolves once all edits are committed; rejects if the server does not take them, or the document is closed. */
-  async whenSaved(): Promise<void> {
+  readonly whenSaved = async (): Promise<void> => {
     while (this.dirty) {
-      if (this.closed) throw new LumenizeError("CONNECTION_LOST", `${this.name} was closed`)
+      if (this.closed) throw this.reason ?? new LumenizeError("CONNECTION_LOST", `${this.name} was closed`)
       await new Promise<void>((resolve, reject) => {
         const ends = [this.onState(() => finish()), this.onError((error) => finish(error))]
         const finish = (error?: LumenizeError): void => {
@@ -104,20 +107,16 @@ export class OpenDocument {
   }
 
   /** Be told the state of saving whenever it changes. */
-  onState(callback: (state: SaveState) => void): Unsubscribe {
-    return this.changes.add(callback)
-  }
+  readonly onState = (callback: (state: SaveState) => void): Unsubscribe => this.changes.add(callback)
 
   /** The document may not be opened (any more), or an edit was refused. */
-  onError(callback: (error: LumenizeError) => void): Unsubscribe {
-    return this.failures.add(callback)
-  }
+  readonly onError = (callback: (error: LumenizeError) => void): Unsubscribe => this.failures.add(callback)
 
   /**
    * Close the document, and destroy its `doc` unless that was given to `open`. Edits that are not saved are lost with
    * it: wait for `whenSaved()` where that matters.
    */
-  destroy(): void {
+  readonly destroy = (): void => {
     if (!this.closed) {
       removeAwarenessStates(this.awareness, [this.doc.clientID], "local")
       this.send(CLOSE)
@@ -217,6 +216,7 @@ export class OpenDocument {
 
   private fail(error: LumenizeError): void {
     if (this.closed) return
+    this.reason = error
     this.end()
     this.reject(error)
     this.failures.tell(error)

@@ -269,6 +269,14 @@ it("says goodbye once when it is destroyed", async () => {
   await expect(server.client.whenSaved()).resolves.toBeUndefined()
 })
 
+it("can be taken apart", () => {
+  const { doc, destroy, onState } = server.client
+  const states: string[] = []
+  onState((state) => states.push(state))
+  destroy()
+  expect([doc.isDestroyed, states]).toEqual([true, ["closed"]])
+})
+
 it("does not keep Node alive", () => {
   const { _checkInterval: timer } = server.client.awareness as unknown as { _checkInterval: NodeJS.Timeout }
   expect(timer.hasRef()).toBe(false)
@@ -296,6 +304,7 @@ it("ends with an edit that is larger than the server takes", async () => {
   await settle()
   expect(failed).toMatchObject([{ code: "INVALID_REQUEST" }])
   expect([server.client.state, server.client.saved]).toEqual(["closed", false])
+  await expect(server.client.whenSaved()).rejects.toMatchObject({ code: "INVALID_REQUEST" })
 })
 
 it("does not send what one user has written as another's", () => {

@@ -45,7 +45,9 @@ it.each(["src/client.ts", "src/collection.ts", "src/documents.ts"])("documents e
   const hidden = (node: ts.ClassElement): boolean =>
     ts.getJSDocTags(node).some(({ tagName }) => tagName.text === "internal") ||
     (ts.canHaveModifiers(node) && (ts.getModifiers(node) ?? []).some(({ kind }) => kind === ts.SyntaxKind.PrivateKeyword || kind === ts.SyntaxKind.ProtectedKeyword))
-  const methods = classes.flatMap(({ members }) => [...members]).filter((each) => ts.isMethodDeclaration(each) && !hidden(each)).map((each) => each.name?.getText() ?? "")
+  const isFunction = (node: ts.ClassElement): boolean =>
+    ts.isMethodDeclaration(node) || (ts.isPropertyDeclaration(node) && node.initializer !== undefined && ts.isArrowFunction(node.initializer))
+  const methods = classes.flatMap(({ members }) => [...members]).filter((each) => isFunction(each) && !hidden(each)).map((each) => each.name?.getText() ?? "")
   expect(methods.length).toBeGreaterThan(3)
   expect(methods.filter((name) => !readme.includes(`\`${name}(`) && !readme.includes(`.${name}(`))).toEqual([])
 })
