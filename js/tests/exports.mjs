@@ -1,13 +1,13 @@
 /**
- * What packages export, as JSON: by package the parameters of each function, and the members of each interface.
+ * What modules export, as JSON: by module the parameters of each function, and the members of each interface.
  *
- *     node exports.mjs react vue
+ *     node exports.mjs react/src/index.ts client/src/stores.ts
  */
 import ts from "typescript"
 
-const packages = process.argv.slice(2)
-const entry = (name) => `${import.meta.dirname}/../${name}/src/index.ts`
-const program = ts.createProgram(packages.map(entry), {
+const modules = process.argv.slice(2)
+const entry = (name) => `${import.meta.dirname}/../${name}`
+const program = ts.createProgram(modules.map(entry), {
   module: ts.ModuleKind.ESNext,
   moduleResolution: ts.ModuleResolutionKind.Bundler,
   target: ts.ScriptTarget.ES2022,
@@ -39,4 +39,4 @@ function all(name) {
   return Object.fromEntries(symbols.map((symbol) => [symbol.name, exported(symbol)]))
 }
 
-console.log(JSON.stringify(Object.fromEntries(packages.map((name) => [name, all(name)]))))
+console.log(JSON.stringify(Object.fromEntries(modules.map((name) => [name, all(name)]))))

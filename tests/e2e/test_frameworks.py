@@ -176,6 +176,9 @@ async def test_a_refused_query_says_why(scene: Open) -> None:
     told = await page.until("it.error !== null")
     assert told["error"]["code"] == "INVALID_REQUEST"
     assert told["loading"] is False
+    await page.show({**TASKS, "query": {"where": {"title": float("nan")}}})  # the client says so, before it is sent
+    told = await page.until("it.error?.message.includes('NaN')")
+    assert (told["error"]["code"], told["loading"]) == ("INVALID_REQUEST", False)
 
 
 async def test_only_the_fields_that_are_asked_for_come(scene: Open) -> None:
@@ -430,7 +433,7 @@ async def until_all_is_there(page: Scene) -> None:
     await page.until("!it.loading && it.error === null && it.data.length === 1")
     await page.until("it.count === 1 && it.error === null", "w1")
     await page.until("it.synced && it.error === null", "w2")
-    await page.until("it > 0", "w3")
+    await page.until("it === 1", "w3")
     await page.until("it.state === 'connected'", "w7")
 
 

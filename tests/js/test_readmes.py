@@ -18,6 +18,7 @@ from tests.e2e.pages import build, chromium, listen
 
 JS = dev.ROOT / "js"
 PACKAGES = ["react", "svelte", "vue"]
+STORES = "client/src/stores.ts"
 PAGE = """<!doctype html>
 <html lang="en">
   <head><meta charset="utf-8" /><title>README</title></head>
@@ -32,14 +33,15 @@ def readme(package: str) -> str:
 
 @cache
 def exports() -> dict[str, Any]:
-    command = [str(dev.node()), str(JS / "tests" / "exports.mjs"), *PACKAGES]
+    modules = [*(f"{package}/src/index.ts" for package in PACKAGES), STORES]
+    command = [str(dev.node()), str(JS / "tests" / "exports.mjs"), *modules]
     found: dict[str, Any] = json.loads(subprocess.check_output(command, text=True, timeout=120))
     return found
 
 
 def exported(package: str) -> dict[str, Any]:
     """What a package exports: ``parameters`` of functions, ``members`` of interfaces."""
-    found: dict[str, Any] = exports()[package]
+    found: dict[str, Any] = exports()[f"{package}/src/index.ts"]
     return found
 
 
@@ -50,6 +52,17 @@ def table(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in found[1].splitlines()]
 
 
+def signatures(rows: list[list[str]]) -> dict[str, list[str]]:
+    """The functions that rows are about, with their parameters."""
+    found = {}
+    for cell, what in rows:
+        assert what
+        first, *others = re.findall(r"\w+", cell)
+        # a component is closed by its name
+        found[first] = [word for word in others if word != first]
+    return found
+
+
 def named(cell: str) -> list[str]:
     return re.findall(r"`(\w+)`", cell)
 
@@ -58,14 +71,7 @@ def named(cell: str) -> list[str]:
 def test_each_function_is_documented_with_its_parameters(package: str) -> None:
     functions = {name: it["parameters"] for name, it in exported(package).items() if "parameters" in it}
     assert functions
-    rows = table(readme(package).split("## Functions")[1])
-    documented = {}
-    for cell, what in rows:
-        assert what
-        words = re.findall(r"\w+", cell)
-        # a component is closed by its name
-        documented[words[0]] = [word for word in words[1:] if word != words[0]]
-    assert documented == functions
+    assert signatures(table(readme(package).split("## Functions")[1])) == functions
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -104,6 +110,14 @@ def test_each_function_stands_beside_those_of_the_other_packages(package: str, c
     words = {word for row in rows for word in re.findall(r"\w+", row[column])}
     assert functions <= words
     assert words <= functions | {"app", "use", "client"}
+
+
+def test_each_store_beneath_them_is_documented() -> None:
+    known = {name: it["parameters"] for name, it in exports()[STORES].items() if "parameters" in it}
+    rows = table((dev.ROOT / "docs" / "clients.md").read_text().split("### Other frameworks")[1])
+    assert signatures([row for row in rows if "(" in row[0]]) == {name: it for name, it in known.items() if it}
+    constants = [name for row in rows if "(" not in row[0] for name in named(row[0])]
+    assert sorted(constants) == sorted(name for name, it in known.items() if not it)
 
 
 def write_example(package: str, folder: Path) -> None:

@@ -75,6 +75,10 @@ export function shared<T>(client: Client, key: unknown, first: T, start: (set: (
   }
 }
 
+export function asError(error: unknown): LumenizeError {
+  return error instanceof LumenizeError ? error : new LumenizeError("INTERNAL_ERROR", String(error))
+}
+
 /**
  * Begin a subscription; if the server refuses or ends it for good, begin it anew with the next session, which may be
  * that of another user. Without `onError` the client's is told.
@@ -92,12 +96,20 @@ export function lasting(
     const plain = code === "SUBSCRIPTION_FAILED" || code === "RATE_LIMIT_EXCEEDED"
     client.core.failed.tell(plain ? error : new LumenizeError("SUBSCRIPTION_FAILED", message, { ...details, cause: code }))
   }
-  let end = begin(failed)
+  const attempt = (): Unsubscribe => {
+    try {
+      return begin(failed)
+    } catch (error) {
+      failed(asError(error)) // of what makes no sense the client itself says so
+      return () => {}
+    }
+  }
+  let end = attempt()
   const again = (): void => {
     if (!over) return
     over = false
     end()
-    end = begin(failed)
+    end = attempt()
   }
   const stops = [client.onConnect(again), client.onReconnect(again)]
   return () => {
@@ -166,7 +178,8 @@ function equal(a: unknown, b: unknown): boolean {
 /** Objects with their members in order, so that equal queries have equal texts. */
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted)
-  if (value instanceof Date) return value.toISOString()
+  // what JSON would turn into null is another question, which the client refuses
+  if (value instanceof Date || typeof value === "number") return JSON.stringify(value) === "null" ? String(value) : value
   if (typeof value !== "object" || value === null) return value
   // the order of `orderBy` means something
   return Object.fromEntries(

@@ -1,11 +1,11 @@
 /** What else a page shows, as external stores: the connection, who is in a room, a document, a number. */
 import type { Client, CustomEvent } from "./client.js"
 import type { OpenDocument, SaveState } from "./documents.js"
-import { LumenizeError } from "./errors.js"
-import { LOADING, lasting, perClient, shared, type QueryState, type Store } from "./store.js"
+import type { LumenizeError } from "./errors.js"
+import { asError, LOADING, lasting, perClient, shared, type QueryState, type Store } from "./store.js"
 import type { Data, EntityEvent, Person, Unsubscribe } from "./types.js"
 
-export { LOADING, type QueryState, type Store } from "./store.js"
+export { LOADING, queryStore, type QueryState, type Store } from "./store.js"
 
 export interface ConnectionState {
   /** `connecting` until the server lets us in for the first time; `offline` while there is no connection after that. */
@@ -114,7 +114,7 @@ function begin(client: Client, room: string): Stay {
       }
       if (text === stay.said) return
       stay.said = text
-      const told = state === null ? client.presence.leave(room) : client.presence.join(room, state)
+      const told = state === null ? client.presence.leave(room) : client.presence.join(room, JSON.parse(text) as Data)
       told.catch((error: LumenizeError) => {
         if (error.code === "CONNECTION_LOST") return
         stay.said = ABSENT // and is asked for again with the next state, or the next session
@@ -202,9 +202,9 @@ export function listenEntities<T extends Data>(
   collection: string,
   target: string,
   callback: (event: EntityEvent<T>) => void,
-  { onError, ...options }: EntityEventOptions = {},
+  options: EntityEventOptions = {},
 ): Unsubscribe {
-  return lasting(client, onError, (onError) =>
+  return lasting(client, options.onError, (onError) =>
     client.collection<T>(collection).subscribe(target, callback, { ...options, onError }),
   )
 }
@@ -224,8 +224,7 @@ export function documentStore(client: Client, id: string): Store<DocumentState> 
     const change = (more: Partial<DocumentState>): void => {
       if (!ended) set((state = { ...state, ...more }))
     }
-    const failed = (error: unknown): void =>
-      change({ error: error instanceof LumenizeError ? error : new LumenizeError("INTERNAL_ERROR", String(error)) })
+    const failed = (error: unknown): void => change({ error: asError(error) })
     const start = (): void => {
       holders(client).set(name, self)
       client.documents.open(name).then((it) => {

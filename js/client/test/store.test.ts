@@ -176,3 +176,17 @@ it("is of one client: another one has its own", async () => {
   await settle()
   expect([client, other].map((each) => each.core.subscriptions.size)).toEqual([1, 1])
 })
+
+it.each([
+  ["a number that is none", { a: NaN }],
+  ["a date that is none", { a: new Date("soon") }],
+  ["a function", { a: () => 1 }],
+])("tells in its state that %s makes no query", async (_, where) => {
+  const store = queryStore(client, "tasks", { where: where as never })
+  store.subscribe(() => {})
+  await settle()
+  expect(store.getSnapshot()).toMatchObject({ data: [], loading: false, error: { code: "INVALID_REQUEST" } })
+  const sensible = queryStore(client, "tasks", { where: { a: null } })
+  sensible.subscribe(() => {})
+  expect(sensible.getSnapshot()).toMatchObject({ loading: true, error: null })
+})

@@ -34,13 +34,7 @@ export function useLumenizeSubscription<T extends Data = Data>(
       const wanted = toValue(query)
       return JSON.stringify([toValue(collection), wanted, wanted.condition !== undefined, toValue(enabled)])
     },
-    () => (toValue(enabled) ? queryStore<T>(client, toValue(collection), plain(toValue(query)), what) : NO_ROWS),
+    () => (toValue(enabled) ? queryStore<T>(client, toValue(collection), toValue(query), what) : NO_ROWS),
   )
   return members(state, "data", "loading", "error")
-}
-
-/** A copy that stays as it is when a reactive query changes. */
-function plain({ condition, ...query }: QueryWithCondition): QueryWithCondition {
-  const copy = JSON.parse(JSON.stringify(query)) as QueryWithCondition
-  return condition === undefined ? copy : { ...copy, condition }
 }
