@@ -191,7 +191,7 @@ async def some_match(counts: Sequence[int], rounds: int) -> list[Result]:
                 best = min(best, opened.cost(events, rounds=1))
             assert opened.told() >= count * rounds
             numbers = {"event_us": round(best * 1e6, 2), "watcher_us": round(best * 1e6 / count, 3)}
-            label = f"{count:,} watchers of {'one query' if kind == 'shared' else 'as many queries'}, all match"
+            label = f"watchers of {'one query' if kind == 'shared' else 'a query each'}, all match: {count:,}"
             results.append(Result("matching", label, numbers))
             await opened.live.close()
     return results

@@ -55,7 +55,8 @@ def pause_after(seconds: float, *, awaited: bool = False) -> float:
 
     A commit costs much the same for one row as for twenty, so under load fewer and larger ones are made:
     committing takes a small share of the time, and waiting for it a twentieth of a second at most. People who type
-    wait for no commit. Who has one thing to write after the other does, so for them it is half of the time.
+    wait for no commit. Who has one thing to write after the other does, so for them it is half of the time; and who
+    writes alone is not asked to wait at all, for nobody would be gathered.
     """
     if awaited:
         return min(seconds / _SHARE_AWAITED - seconds, _LONGEST)
@@ -92,6 +93,7 @@ class Recorder:
         self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._wake = asyncio.Event()
         self._awaited = 0  # how many an application waits for
+        self._writers = 0  # how many of them the last commit had
         self._alarm: asyncio.TimerHandle | None = None
         self._quiet_until = 0.0
         self._quiet_until_awaited = 0.0
@@ -161,7 +163,8 @@ class Recorder:
                     return
                 seconds = perf_counter() - started
                 self._quiet_until = loop.time() + pause_after(seconds)
-                self._quiet_until_awaited = loop.time() + pause_after(seconds, awaited=True)
+                alone = self._writers <= 1 and not self._awaited
+                self._quiet_until_awaited = loop.time() + (0.0 if alone else pause_after(seconds, awaited=True))
                 if self._stop_at is None and not self._flushes and len(self._waiting) < _ROWS:
                     break
             if self._stop_at is not None:
@@ -181,6 +184,7 @@ class Recorder:
             if len(batch) >= _ROWS or size >= _BYTES:
                 break
         rows = [waiting.append for waiting in batch if waiting.append is not None]
+        self._writers = sum(waiting.awaited for waiting in batch)
         facts, told = self._derive(batch)
         delay = _RETRY_FIRST
         while True:

@@ -314,6 +314,28 @@ async def test_who_waits_for_an_answer_does_not_wait_for_more_to_be_gathered(mon
     assert storage.batches[2:] == [[b"4", b"5"], [b"6"]]
 
 
+async def test_who_writes_alone_waits_for_nobody_and_two_who_write_at_once_are_gathered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorders, "pause_after", lambda seconds, *, awaited=False: 3600.0)
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000)
+    answered: list[int] = []
+    written = Op("write", Entity(KEY), "ann", 1.0, {}, intent=Intent("session", lambda told: answered.append(1)))
+    async with running(recorder):
+        for number in (b"1", b"2", b"3"):
+            recorder.append(entry(number), ignore, [written])
+            await until(lambda number=number: storage.batches[-1:] == [[number]])  # type: ignore[misc]
+            await until(lambda: len(answered) == len(storage.batches))
+        recorder.append(entry(b"4"), ignore, [written])
+        recorder.append(entry(b"5"), ignore, [written])
+        await until(lambda: len(answered) == 5)
+        recorder.append(entry(b"6"), ignore, [written])
+        await asyncio.sleep(0.05)
+        assert storage.batches[3:] == [[b"4", b"5"]]
+    assert storage.batches[4:] == [[b"6"]]  # at the end, at the latest
+
+
 async def test_with_sqlite_everything_taken_before_a_cancellation_is_on_the_disk(tmp_path: Path) -> None:
     storage = SqliteStorage(tmp_path)
     await storage.open()
