@@ -16,7 +16,8 @@ import psutil
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
 EDITORS = ("codemirror", "tiptap", "quill", "prosemirror")
-PATIENCE = 20.0  # seconds until a condition that is waited for counts as missed
+PATIENCE = 30.0  # seconds until a condition that is waited for counts as missed
+STARTING = 90.0  # seconds for processes that begin: on a busy machine most of what they do is to import
 
 # What a browser writes about every connection that fails while the server or the network is away on purpose.
 _UNREACHABLE = re.compile(r"WebSocket connection to .* failed|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED)")
@@ -52,7 +53,7 @@ class Demo:
             sys.executable, *command, stdout=asyncio.subprocess.PIPE, env=self.environment
         )
         assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(STARTING):
             while line := await self.process.stdout.readline():
                 if said := re.search(rb"http://127\.0\.0\.1:(\d+)", line):
                     self.port = int(said[1])
