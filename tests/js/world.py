@@ -28,12 +28,11 @@ class World:
         self.server: Server | None = None
 
     def start(self, *, guarded: bool = False, **settings: Any) -> str:
-        """Start, or start again on the same port and data; returns the URL."""
+        """Start, or start again on the same port and data, with what is new in the settings; returns the URL."""
+        written = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()}
         if self.server is None:
-            written = {
-                name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()
-            }
             self.server = Server(self.folder, secret=SECRET if guarded else None, **written)
+        self.server.settings |= written
         self.server.start()
         return self.server.http
 
