@@ -1,4 +1,4 @@
-"""The JavaScript client's own tests: its parts, and the whole against real servers."""
+"""The JavaScript client's own tests: its parts, and the whole against real servers; and how snippets are read."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ import pytest
 
 import dev
 
-CLIENT = Path(__file__).parents[2] / "js" / "client"
+JS = Path(__file__).parents[2] / "js"
 
 
-@pytest.mark.parametrize("folder", ["test", "integration"])
-def test_the_javascript_client(folder: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "folder", "least"),
+    [("client", "test", 20), ("client", "integration", 20), ("tests/specification", "restore", 10)],
+)
+def test_the_javascript_client(package: str, folder: str, least: int, tmp_path: Path) -> None:
     """All of vitest's tests in a folder pass, and there are some."""
     report = tmp_path / "report.json"
-    vitest = CLIENT.parent / "node_modules" / "vitest" / "vitest.mjs"
+    vitest = JS / "node_modules" / "vitest" / "vitest.mjs"
     done = subprocess.run(
-        [dev.node(), vitest, "run", f"{folder}/", "--reporter=dot", "--reporter=json", f"--outputFile={report}"],
-        cwd=CLIENT,
+        [dev.node(), vitest, "run", folder, "--reporter=dot", "--reporter=json", f"--outputFile={report}"],
+        cwd=JS / package,
         env={**os.environ, "PYTHON": sys.executable, "NO_COLOR": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -32,5 +35,5 @@ def test_the_javascript_client(folder: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     found = json.loads(report.read_text())
-    assert found["numPassedTests"] == found["numTotalTests"] > 20
-    print(f"{found['numPassedTests']} tests of js/client/{folder}")
+    assert found["numPassedTests"] == found["numTotalTests"] > least
+    print(f"{found['numPassedTests']} tests of js/{package}/{folder}")
