@@ -22,7 +22,7 @@ from presence.lib0 import encode_bytes
 from tests.chaos.durability import acknowledged, at_work, chaotic, crowd, heal, kill_rounds, start, stored
 from tests.chaos.writer import ROOT, Writer, audit, entry
 from tests.collab.serving import editor, serving
-from tests.e2e.peer import STATUS, SYNC, Peer, peer
+from tests.e2e.peer import ASK, STATUS, SYNC, Peer, peer
 from tests.e2e.server import Server
 
 pytestmark = pytest.mark.chaos
@@ -87,8 +87,9 @@ async def test_case_7_what_came_out_of_order_is_not_acknowledged_and_not_lost(se
         return sum(heard.kind == STATUS for heard in peer.heard)
 
     async def open_document(peer: Peer) -> None:
-        await peer.content()
+        await peer.send(ASK)
         await peer.until(lambda heard: heard.step == yjs.STEP1)
+        await peer.until(lambda heard: heard.step == yjs.STEP2)
         await peer.send(bytes([SYNC, yjs.STEP2]) + encode_bytes(b"\x00\x00"))
         await peer.until(lambda heard: heard.kind == STATUS)
 
