@@ -105,6 +105,8 @@ async def running(data: Path, settings: Mapping[str, str] | None = None) -> Asyn
 class Window:
     """One person's window on the page."""
 
+    COMPLAINTS = frozenset({"error"})
+
     def __init__(self, page: Page, name: str) -> None:
         self.page = page
         self.name = name
@@ -124,7 +126,7 @@ class Window:
         return window
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not _UNREACHABLE.search(message.text):
+        if message.type in self.COMPLAINTS and not _UNREACHABLE.search(message.text):
             self.complaints.append(f"{self.name}: {message.text}")
 
     def area(self, editor: str) -> Locator:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from playwright.async_api import ConsoleMessage, Locator, Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.demo import PATIENCE, Window
 
@@ -23,11 +23,7 @@ OFFLINE = re.compile("^Offline")
 class Visitor(Window):
     """One person's window on an example. Warnings count as complaints here."""
 
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "warning":
-            self.complaints.append(f"{self.name}: {message.text}")
-        else:
-            super()._hear(message)
+    COMPLAINTS = frozenset({"error", "warning"})
 
     async def is_told(self, status: str | re.Pattern[str]) -> None:
         """Wait until the page says this about what is saved."""
