@@ -1,25 +1,26 @@
 /** Time, quickened: what waits minutes in the page's snippets waits seconds here. */
 
 export interface Quickened {
-  /** Milliseconds that timeouts were set to meanwhile, as they were meant. */
+  /** Milliseconds that the quickened timeouts were set to meanwhile, as they were meant. */
   delays: number[]
   end(): void
 }
 
-/** Let timers and the clock run `times` as fast. */
-export function quicken(times: number): Quickened {
+/** Let timers and the clock run `times` as fast, but for timeouts of `kept` milliseconds. */
+export function quicken(times: number, kept: number): Quickened {
   const { setTimeout, setInterval } = globalThis
   const now = Date.now.bind(Date)
   const start = now()
   const delays: number[] = []
   type Timer = (call: () => void, delay?: number, ...more: unknown[]) => unknown
-  const faster = (timer: Timer, remember: boolean) => (call: () => void, delay = 0, ...more: unknown[]) => {
-    if (remember) delays.push(delay)
-    return timer.call(globalThis, call, delay / times, ...more)
-  }
+  const [timeout, interval] = [setTimeout as unknown as Timer, setInterval as unknown as Timer]
   Object.assign(globalThis, {
-    setTimeout: faster(setTimeout as unknown as Timer, true),
-    setInterval: faster(setInterval as unknown as Timer, false),
+    setTimeout: (call: () => void, delay = 0, ...more: unknown[]) => {
+      if (delay === kept) return timeout.call(globalThis, call, delay, ...more)
+      delays.push(delay)
+      return timeout.call(globalThis, call, delay / times, ...more)
+    },
+    setInterval: (call: () => void, delay = 0, ...more: unknown[]) => interval.call(globalThis, call, delay / times, ...more),
   })
   Date.now = () => start + (now() - start) * times
   return {

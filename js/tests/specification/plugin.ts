@@ -46,14 +46,15 @@ export function specification(file: string, folder: string): Plugin {
 
 function scripts(sections: Section[]): string {
   const heads: string[] = []
-  const bodies = sections.map(({ heading, snippets }) => {
-    const given = [...new Set([...missing(snippets.join("\n")), "console", "window"])]
+  const undefinedNames = missing(sections.map(({ snippets }) => snippets.join("\n")))
+  const bodies = sections.map(({ heading, snippets }, index) => {
+    const given = [...(undefinedNames[index] ?? []), "console", "window"]
     let known: string[] = []
-    const body = snippets.map((snippet, index) => {
+    const body = snippets.map((snippet, before) => {
       const { imports: head, rest } = imports(snippet)
       heads.push(head)
       known = [...known, ...declared(snippet)]
-      return `${rest}\nawait reached(${index + 1}, { ${known.join(", ")} });`
+      return `${rest}\nawait reached(${before + 1}, { ${known.join(", ")} });`
     })
     const run = `async ({ ${given.join(", ")} }, reached) => {\n${body.join("\n")}\n}`
     return `${JSON.stringify(heading)}: { given: ${JSON.stringify(given)}, count: ${snippets.length}, run: ${run} }`

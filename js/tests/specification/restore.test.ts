@@ -60,6 +60,6 @@ it("tells headings, prose and code apart, and which code is for which framework"
 it("says what code declares, imports, and leaves undefined", () => {
   const code = "import { kettle } from 'kettles';\nconst pot = warm(window);\nfunction brew(tea) { pour(tea, pot); }"
   expect(declared(code)).toEqual(["kettle", "pot", "brew"])
-  expect(missing(code)).toEqual(["pour", "warm"])
+  expect(missing([code, "brew({ pot });", "const brew = 1, pot = brew;"])).toEqual([["pour", "warm"], ["brew", "pot"], []])
   expect(imports(code)).toEqual({ imports: "import { kettle } from 'kettles';", rest: code.slice(code.indexOf("\n")) })
 })

@@ -69,27 +69,35 @@ export function imports(code: string): { imports: string; rest: string } {
   return { imports: text(first), rest: text(rest) }
 }
 
-/** What is used and nowhere declared, neither by the code nor by a browser: the compiler knows. */
-export function missing(code: string): string[] {
+/** What each of these uses and nowhere declares, nor does a browser: the compiler knows. */
+export function missing(codes: readonly string[]): string[][] {
   const options: ts.CompilerOptions = {
     allowJs: true, checkJs: true, noEmit: true, jsx: ts.JsxEmit.Preserve, types: [],
     target: ts.ScriptTarget.ESNext, module: ts.ModuleKind.ESNext, moduleDetection: ts.ModuleDetectionKind.Force,
     lib: ["lib.esnext.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"],
   }
+  // modules: what one of them declares is not there for the others
+  const files = new Map(codes.map((code, index) => [`/${index}.jsx`, `${code}\nexport {}`]))
   const host = ts.createCompilerHost(options)
   const read = host.getSourceFile.bind(host)
-  host.getSourceFile = (name, ...more) => (name === FILE ? parse(code) : read(name, ...more))
-  const program = ts.createProgram([FILE], options, host)
-  const names = program.getSemanticDiagnostics(program.getSourceFile(FILE)).flatMap(({ code: number, file, start, length }) =>
-    [2304, 2552, 18004].includes(number) && file && start !== undefined ? [file.text.slice(start, start + (length ?? 0))] : [],
-  )
-  return [...new Set(names)].sort()
+  host.getSourceFile = (name, ...more) => {
+    const code = files.get(name)
+    return code === undefined ? read(name, ...more) : parse(code, name)
+  }
+  const program = ts.createProgram([...files.keys()], options, host)
+  return [...files.keys()].map((name) => {
+    const found = program.getSemanticDiagnostics(program.getSourceFile(name)).filter(({ code }) => UNKNOWN_NAMES.includes(code))
+    const names = found.map(({ file, start = 0, length = 0 }) => file?.text.slice(start, start + length) ?? "")
+    return [...new Set(names)].sort()
+  })
 }
 
+/** What the compiler says of a name that it does not know: in general, with a better idea, in short members. */
+const UNKNOWN_NAMES = [2304, 2552, 18004]
 const FILE = "/snippet.jsx"
 
-function parse(code: string): ts.SourceFile {
-  return ts.createSourceFile(FILE, code, ts.ScriptTarget.ESNext, true, ts.ScriptKind.JSX)
+function parse(code: string, name = FILE): ts.SourceFile {
+  return ts.createSourceFile(name, code, ts.ScriptTarget.ESNext, true, ts.ScriptKind.JSX)
 }
 
 /** The parser's first complaint about code. */
