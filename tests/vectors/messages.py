@@ -26,6 +26,7 @@ EVENT: dict[str, Any] = {
 
 CLIENT: list[r.Message] = [
     r.Hello(),
+    r.Hello(protocol=2),
     r.Hello(
         project_id="proj_abc123",
         api_key="lum_live_xyz789",
@@ -77,6 +78,7 @@ CLIENT: list[r.Message] = [
             ),
             r.Subscription(sub=4, target=r.Custom(event="task_completed", cursor="c2")),
             r.Subscription(sub=5, target=r.System(event="health")),
+            r.Subscription(sub=8, target=r.System(event="schema_updated", cursor="c3")),
             r.Subscription(sub=6, target=r.Analytics(metric="active_users")),
             r.Subscription(sub=7, target=r.Presence(room="documents/d1")),
         ),
@@ -131,6 +133,11 @@ SERVER: list[r.Message] = [
         ],
     ),
     r.CustomEvent(subs=(4,), cursor="c", event={"type": "x", "at": "2024-01-31T12:00:00.000Z", "userId": "u1"}),
+    r.SystemEvent(
+        subs=(5,),
+        cursor="c",
+        event={"type": "schema_updated", "entityName": "tasks", "version": 2, "at": "2024-01-31T12:00:00.000Z"},
+    ),
     r.SystemEvent(subs=(5,), event={"type": "health", "state": "ok", "at": "2024-01-31T12:00:00.000Z"}),
     r.Metric(subs=(6,), value=3),
     r.People(

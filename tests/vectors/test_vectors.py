@@ -40,6 +40,16 @@ def test_there_is_a_vector_of_each_message() -> None:
     assert told == known
 
 
+def test_each_member_of_each_message_is_in_a_vector() -> None:
+    told: dict[str, set[str]] = {}
+    for case in read("messages.json"):
+        message = json.loads(case["json"])
+        told.setdefault(message["type"], set()).update(message)
+    for kind in [*realtime.ClientMessage.__args__, *realtime.ServerMessage.__args__]:
+        tag = str(kind.__struct_config__.tag)
+        assert {field.encode_name for field in msgspec.structs.fields(kind)} <= told[tag], tag
+
+
 def test_queries_give_the_rows_of_the_vectors() -> None:
     tables = read("tables.json")
     for case in read("queries.json"):

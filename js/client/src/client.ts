@@ -253,13 +253,13 @@ export class SubscriptionBatch {
   ): this
   add<T extends Data = Data>(
     collection: string,
-    query: QueryWithCondition,
+    query: QueryWithCondition<T>,
     callback: (rows: Entity<T>[]) => void,
     options?: SubscribeOptions,
   ): this
   add<T extends Data = Data>(
     collection: string,
-    target: string | QueryWithCondition,
+    target: string | QueryWithCondition<T>,
     callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
     options?: SubscribeOptions,
   ): this {
@@ -281,7 +281,7 @@ export class SubscriptionBatch {
   }
 }
 
-type Collections<C> = { readonly [Name in Exclude<keyof C, keyof Client>]: Collection<C[Name] & Data> }
+type Collections<C> = { readonly [Name in Exclude<keyof C, keyof Client>]: C[Name] extends Data ? Collection<C[Name]> : never }
 
 /** A client whose collections are members: `client.tasks`. `C` maps their names to the types of their fields. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any

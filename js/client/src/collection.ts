@@ -18,7 +18,7 @@ import type {
 } from "./types.js"
 import { plain } from "./values.js"
 
-export type QueryWithCondition = Query & { condition?: () => boolean }
+export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolean }
 
 /** A page of rows; `next` is the `after` of the query for the next one. */
 export type Rows<T> = Entity<T>[] & { next?: string; permissions?: Permissions[] }
@@ -102,7 +102,7 @@ export class Collection<T extends Data = Data> {
 
   /** The rows of a query. */
   async findMany(
-    query: Query = {},
+    query: Query<T> = {},
     options: ReadOptions = {},
   ): Promise<Rows<T>> {
     const found = await this.core.ask<{
@@ -110,7 +110,7 @@ export class Collection<T extends Data = Data> {
       versions: number[]
       next?: string
       permissions?: Permissions[]
-    }>({ type: "findMany", collection: this.name, query, ...checkRead(options) }, "read")
+    }>({ type: "findMany", collection: this.name, query: query as Query, ...checkRead(options) }, "read")
     found.rows.forEach((row, index) => this.core.versions.see(this.name, row.id, found.versions[index] ?? 0))
     return Object.assign(found.rows, {
       ...(found.next !== undefined && { next: found.next }),
@@ -126,8 +126,8 @@ export class Collection<T extends Data = Data> {
     return this.core.versions.get(this.name, id)
   }
 
-  count(query: Query = {}): Promise<number> {
-    return this.core.ask({ type: "count", collection: this.name, query }, "read")
+  count(query: Query<T> = {}): Promise<number> {
+    return this.core.ask({ type: "count", collection: this.name, query: query as Query }, "read")
   }
 
   /** Events of an entity, the newest first. */
@@ -137,9 +137,9 @@ export class Collection<T extends Data = Data> {
 
   /** Every event of the collection (`*`) or of one entity; or the rows of a query, now and whenever they change. */
   subscribe(target: string, callback: (event: EntityEvent<T>) => void, options?: SubscribeOptions): Subscribed
-  subscribe(query: QueryWithCondition, callback: (rows: Entity<T>[]) => void, options?: SubscribeOptions): Subscribed
+  subscribe(query: QueryWithCondition<T>, callback: (rows: Entity<T>[]) => void, options?: SubscribeOptions): Subscribed
   subscribe(
-    target: string | QueryWithCondition,
+    target: string | QueryWithCondition<T>,
     callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
     options: SubscribeOptions = {},
   ): Subscribed {
@@ -148,7 +148,7 @@ export class Collection<T extends Data = Data> {
 
   /** @internal The same, to be added by whoever gathers several. */
   subscription(
-    target: string | QueryWithCondition,
+    target: string | QueryWithCondition<T>,
     callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
     options: SubscribeOptions = {},
   ): Subscription {
@@ -169,7 +169,7 @@ export class Collection<T extends Data = Data> {
     if (typeof target !== "object" || target === null) checkName("what is subscribed to (an id, \"*\" or a query)", target)
     const { condition, ...wanted } = target
     if (condition !== undefined) checkCallback(condition)
-    const query = plain<Query>(wanted, 5)
+    const query = plain(wanted as Query, 5)
     return new RowsSubscription(
       { kind: "rows", collection: this.name, query, ...shared },
       condition === undefined ? settings : { ...settings, condition },

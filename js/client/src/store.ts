@@ -139,7 +139,7 @@ export function queryStore<T extends Data = Data>(
     const failed = (error: LumenizeError): void => change({ ...state, loading: false, error })
     return lasting(client, failed, (onError) =>
       client.collection<T>(collection).subscribe(
-        alone ? { ...plain, condition } : plain,
+        (alone ? { ...plain, condition } : plain) as QueryWithCondition<T>,
         (rows) => {
           const data = kept(state.data, rows)
           if (data !== state.data || state.loading || state.error) change({ data, loading: false, error: null })

@@ -47,32 +47,65 @@ export interface EntityEvent<T = Data> {
 
 export type Value = string | number | boolean | null | Date
 
-export interface Operators {
-  in?: Value[]
-  notIn?: Value[]
-  not?: Value | Operators
-  lt?: Value
-  lte?: Value
-  gt?: Value
-  gte?: Value
-  contains?: Value
+/** Whether nothing is said of a type's members: then every name is one. */
+type Untyped<T> = string extends keyof T ? true : false
+
+/** What a member can be compared with. Texts that are points in time are also compared with dates. */
+type Comparable<V> = V extends string ? (string extends V ? V | Date : V) : V extends number | boolean | Date ? V : never
+
+export interface Operators<V = Value> {
+  in?: readonly (V | null)[]
+  notIn?: readonly (V | null)[]
+  not?: V | null | Operators<V>
+  lt?: V
+  lte?: V
+  gt?: V
+  gte?: V
+  /** Of a text: a part of it; of a list: one of its elements. */
+  contains?: V | string
   startsWith?: string
   endsWith?: string
   isNull?: boolean
 }
 
-export interface Where {
-  AND?: Where[]
-  OR?: Where[]
-  NOT?: Where
-  [field: string]: Value | Operators | Where | Where[] | undefined
+/** Of a list, what is in it. */
+type Element<V> = V extends readonly (infer E)[] ? E : V
+
+/** Conditions on the members of a member. */
+type Inside<V> = V extends Date | string | number | boolean | null | undefined | readonly unknown[]
+  ? never
+  : { [Name in keyof V]?: Condition<V[Name]> }
+
+type Condition<V> = undefined | null | Comparable<V> | Operators<Comparable<Element<V>>> | Inside<V>
+
+interface Combined<W> {
+  AND?: W | readonly W[]
+  OR?: W | readonly W[]
+  NOT?: W | readonly W[]
 }
 
-export type OrderBy = Record<string, "asc" | "desc">
+interface AnyWhere extends Combined<AnyWhere> {
+  [field: string]: Value | Operators | AnyWhere | readonly AnyWhere[] | undefined
+}
 
-export interface Query {
-  where?: Where
-  orderBy?: OrderBy | OrderBy[]
+/** Conditions on an entity with fields `T`; all must hold. `"profile.city"` is a member of a member. */
+export type Where<T = Data> =
+  Untyped<T> extends true
+    ? AnyWhere
+    : { [Name in keyof Entity<T>]?: Condition<Entity<T>[Name]> } & Combined<Where<T>> & {
+          [path: `${string}.${string}`]: Value | Operators | undefined
+        }
+
+type Direction = "asc" | "desc"
+
+export type OrderBy<T = Data> =
+  Untyped<T> extends true
+    ? { [field: string]: Direction }
+    : { [Name in keyof Entity<T>]?: Direction } & { [path: `${string}.${string}`]: Direction }
+
+export interface Query<T = Data> {
+  where?: Where<T>
+  orderBy?: OrderBy<T> | readonly OrderBy<T>[]
   limit?: number
   offset?: number
   after?: string
