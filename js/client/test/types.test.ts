@@ -60,7 +60,7 @@ describe("a client with a schema", () => {
       // @ts-expect-error: not one of the values
       void client.tasks.update("t", { status: "closed" })
       // @ts-expect-error: no such field
-      void client.tasks.update("t", { titel: "x" })
+      void client.tasks.update("t", { heading: "x" })
     })
   })
 
@@ -76,7 +76,7 @@ describe("a client with a schema", () => {
     expectTypeOf(good).toExtend<Query<Task>[]>()
     compiled(() => {
       // @ts-expect-error: no such field
-      void client.tasks.findMany({ where: { titel: "x" } })
+      void client.tasks.findMany({ where: { heading: "x" } })
       // @ts-expect-error: not one of the values
       void client.tasks.count({ where: { status: "closed" } })
       // @ts-expect-error: not one of the values
@@ -84,11 +84,11 @@ describe("a client with a schema", () => {
       // @ts-expect-error: a number is compared with numbers
       client.tasks.subscribe({ where: { rank: { gte: "1" } } }, () => {})
       // @ts-expect-error: no such field
-      client.tasks.subscribe({ where: { AND: [{ titel: "x" }] } }, () => {})
+      client.tasks.subscribe({ where: { AND: [{ heading: "x" }] } }, () => {})
       // @ts-expect-error: no such member
-      client.tasks.subscribe({ where: { owner: { nam: "x" } } }, () => {})
+      client.tasks.subscribe({ where: { owner: { nick: "x" } } }, () => {})
       // @ts-expect-error: no such field
-      client.tasks.subscribe({ orderBy: { titel: "asc" } }, () => {})
+      client.tasks.subscribe({ orderBy: { heading: "asc" } }, () => {})
       // @ts-expect-error: no such way
       client.tasks.subscribe({ orderBy: { title: "up" } }, () => {})
     })
