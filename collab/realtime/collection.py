@@ -9,8 +9,9 @@ from typing import Any, Literal
 from collab.access.identity import Identity
 from collab.access.rules import Access, Rule
 from collab.event import EntityEvent
-from collab.realtime.collections import Caller, Collections
+from collab.realtime.collections import Collections
 from collab.realtime.handlers import Handler, Handlers
+from collab.realtime.reads import Caller
 from collab.wire.realtime import Found, FoundMany, Written
 
 _EVERYTHING = (Rule("*/*", Access.WRITE),)

@@ -19,8 +19,8 @@ import msgspec
 from collab.access.identity import Access
 from collab.errors import InvalidRequest, PermissionDenied, RateLimitExceeded, TooLarge
 from collab.names import RoomKey, parse_name
-from collab.realtime.collections import Caller
 from collab.realtime.listeners import Gathered, Later, Listeners, Timer, call_later
+from collab.realtime.reads import Caller
 from collab.rooms.registry import Registry
 from collab.rooms.room import Room
 from collab.wire.realtime import People, Person

@@ -10,10 +10,10 @@ from collab.access.identity import Access
 from collab.event import EntityEvent
 from collab.query.query import Condition, Query
 from collab.realtime.analytics import Analytics
-from collab.realtime.collections import Caller
 from collab.realtime.entity_subscriptions import EntitySubscriptions
 from collab.realtime.events import CustomEvents
 from collab.realtime.live_queries import Watcher
+from collab.realtime.reads import Caller
 from collab.realtime.system import System
 from collab.storage.base import Positions
 from collab.wire.realtime import Found, FoundMany, People, Written

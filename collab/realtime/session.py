@@ -22,11 +22,11 @@ from collab.errors import (
 )
 from collab.names import RoomKey
 from collab.realtime.channels import Channels
-from collab.realtime.collections import Caller
 from collab.realtime.entity_subscriptions import Seen
 from collab.realtime.jobs import Jobs
 from collab.realtime.listeners import Later, Timer
 from collab.realtime.outbox import Frame, Outbox
+from collab.realtime.reads import Caller
 from collab.realtime.requests import SUBSCRIPTIONS, Writes, answer, lane_of
 from collab.realtime.services import Close, Services
 from collab.realtime.subscription import Context

@@ -10,9 +10,9 @@ from typing import Protocol
 from collab.errors import CollabError, InvalidRequest
 from collab.query.query import Condition
 from collab.realtime.channels import Channels
-from collab.realtime.collections import Caller
 from collab.realtime.entity_subscriptions import EncodeOnce, Follower
 from collab.realtime.outbox import Frame, Outbox, Stream
+from collab.realtime.reads import Caller
 from collab.realtime.services import Close, Services
 from collab.wire.realtime import Format, ServerMessage, Subscribed, encode
 

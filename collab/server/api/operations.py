@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from collab.access.identity import Access, Identity
 from collab.errors import CollabError, InvalidRequest, PermissionDenied
-from collab.realtime.collections import Caller
+from collab.realtime.reads import Caller
 from collab.realtime.services import Services
 from collab.server.answers import json_answer, read_body
 from collab.server.api import parameters

@@ -18,10 +18,10 @@ from collab.names import RoomKey
 from collab.query.parse import parse_query
 from collab.query.query import Condition
 from collab.realtime.analytics import Analytics
-from collab.realtime.collections import Caller
 from collab.realtime.entity_subscriptions import EntitySubscriptions
 from collab.realtime.events import CustomEvents
 from collab.realtime.live_queries import LiveQueries
+from collab.realtime.reads import Caller
 from collab.realtime.services import Services
 from collab.realtime.session import RealtimeSession, SessionLimits
 from collab.realtime.system import Health, System

@@ -20,7 +20,7 @@ from collab.errors import (
 )
 from collab.event import EntityEvent
 from collab.query.parse import parse_where
-from collab.realtime.collections import Caller
+from collab.realtime.reads import Caller
 from collab.realtime.schema import CollectionDeclaration, declaration
 from collab.storage.memory import MemoryStorage
 from collab.wire.realtime import Written

@@ -17,8 +17,8 @@ from collab.access.identity import Access, Identity, parse_rules
 from collab.errors import InvalidName, InvalidRequest, PermissionDenied, RateLimitExceeded, TooLarge
 from collab.names import RoomKey
 from collab.realtime import presence
-from collab.realtime.collections import Caller
 from collab.realtime.presence import PresenceRooms
+from collab.realtime.reads import Caller
 from collab.rooms.registry import Registry
 from collab.wire import yjs
 from collab.wire.realtime import People, encode
