@@ -11,6 +11,8 @@ from typing import Any
 from collab.errors import InvalidRequest
 from collab.wire.realtime import MAX_DEPTH
 
+_QUERY_DEPTH = MAX_DEPTH - 4  # inside a target of a subscription of a list in a message
+
 
 class Entity(dict[str, Any]):
     """An entity's data, ``{id, ...fields, createdAt, updatedAt}``, and what is known of it beside."""
@@ -58,7 +60,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, Enum):
         return plain(value.value, depth)
     if isinstance(value, str):
-        return str(value)
+        return _text(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -74,18 +76,27 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise InvalidRequest("names of members are texts")
-        return {key: plain(member, depth - 1) for key, member in value.items()}
+        return {_text(key): plain(member, depth - 1) for key, member in value.items()}
     if isinstance(value, list | tuple | Set):
         return [plain(member, depth - 1) for member in value]
     raise InvalidRequest(f"a {type(value).__name__} is no JSON value")
 
 
-def plain_object(value: Mapping[str, Any]) -> dict[str, Any]:
-    """:func:`plain` for what has to be an object."""
+def plain_object(value: Mapping[str, Any], depth: int = MAX_DEPTH - 1) -> dict[str, Any]:
+    """:func:`plain` for what has to be an object, inside a message: that counts as one more level."""
     if not isinstance(value, Mapping):
         raise InvalidRequest(f"an object is wanted, not a {type(value).__name__}")
-    made: dict[str, Any] = plain(value)
+    made: dict[str, Any] = plain(value, depth)
     return made
+
+
+def _text(value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequest("a text with half of a surrogate pair cannot be sent") from None
+    return str(value)
 
 
 def moment(value: datetime) -> str:
@@ -108,4 +119,4 @@ def read_query(given: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], o
         raise InvalidRequest("condition is not a function")
     if "order_by" in raw:
         raw["orderBy"] = raw.pop("order_by")
-    return plain_object(raw), condition
+    return plain_object(raw, _QUERY_DEPTH), condition

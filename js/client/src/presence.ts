@@ -24,7 +24,7 @@ export class PresenceRooms {
   async join(room: string, state: Data): Promise<void> {
     const said = plain(state, 2)
     this.joined.set(room, said)
-    this.hush(room)
+    this.speeches.delete(room)
     try {
       await this.say({ type: "joinPresence", room, state: said })
     } catch (error) {
@@ -50,7 +50,7 @@ export class PresenceRooms {
 
   leave(room: string): Promise<void> {
     this.joined.delete(room)
-    this.hush(room)
+    this.speeches.delete(room)
     return this.say({ type: "leavePresence", room })
   }
 
@@ -67,9 +67,5 @@ export class PresenceRooms {
   private goOn(room: string, speech: Speech): Promise<void> | void {
     // what was said meanwhile (to join, to leave) replaces what waited
     if (this.speeches.get(room) === speech && speech.next !== null) return this.tell(room, speech.next.state)
-  }
-
-  private hush(room: string): void {
-    this.speeches.delete(room)
   }
 }

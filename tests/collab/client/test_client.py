@@ -66,6 +66,20 @@ async def test_without_waiting_it_connects_as_soon_as_there_is_a_server(tmp_path
             await made.disconnect()
 
 
+async def test_what_the_server_would_end_the_session_for_is_refused_before_it_is_sent(link: Cable) -> None:
+    def nested(depth: int) -> Any:
+        return 1 if depth == 0 else [nested(depth - 1)]
+
+    async with client(link.address) as made:
+        for data in ({"text": "\ud83d"}, {"\ud83d": 1}, {"deep": nested(31)}):
+            with pytest.raises(InvalidRequest):
+                await made.tasks.create(data)
+        with pytest.raises(InvalidRequest):
+            made.tasks.subscribe({"where": {"a": nested(30)}}, lambda rows: None)
+        await made.tasks.create({"deep": nested(29), "text": "😀"})
+        assert (made.is_connected(), link.connections) == (True, 1)
+
+
 async def test_a_wrong_key_is_refused_once_and_for_all(tmp_path: Path) -> None:
     async with world(tmp_path, api_key="the right key, sixteen long") as (link, _):
         made = client(link.address, api_key="a wrong key")

@@ -63,7 +63,9 @@ def nested(depth: int) -> Any:
     return [] if depth == 1 else [nested(depth - 1)]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", object(), {1: 2}, nested(33)])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), b"bytes", object(), {1: 2}, nested(33), "\ud83d", {"\ud83d": 1}]
+)
 def test_what_is_no_json_is_refused(value: Any) -> None:
     with pytest.raises(InvalidRequest):
         plain({"value": value} if not isinstance(value, list) else value)
