@@ -18,6 +18,7 @@ RENEW_SECONDS = 15.0
 """How often the own awareness state is said again: a room forgets who is silent for twice as long."""
 _MERGE_AT = 64  # merging is quadratic above about a hundred updates
 _NOTHING = b"\x00\x00"
+_NO_CLOCKS = b"\x00"
 
 State = Literal["away", "asking", "open", "ended"]
 
@@ -40,7 +41,7 @@ class DocumentSync:
         self._edits: list[bytes] = []
         self._unconfirmed = 0
         self._answered = False  # the server's question, on this connection
-        self._unsaved = False
+        self._unsaved = doc.get_state() != _NO_CLOCKS  # what it brings along may be news to the server
         self._present = False  # the own state is to be said
         self._renewed = 0.0
         self._applying = False
