@@ -11,7 +11,10 @@ _SHARE = 0.01  # of the time; everybody waits meanwhile, half a second where the
 
 
 class Leftovers:
-    """When to give back what closed rooms leave behind: they are in cycles, which a busy process keeps for long."""
+    """When to give back what closed rooms leave behind.
+
+    Rooms are in no cycles, but what had to do with them may be; and the allocator keeps what they took.
+    """
 
     def __init__(self) -> None:
         self._rooms = 0

@@ -83,7 +83,7 @@ class Room:
         self.broken = False
         self.sessions: dict[Session, None] = {}
         self.awareness = Awareness(timeout=options.presence_timeout, max_state_bytes=options.presence_bytes)
-        self.shared = SharedState(self._encode)
+        self.shared = SharedState(doc.get_update)  # nothing of the room: a cycle would outlive it for long
         self.listeners: set[Callable[[bytes, str | None], None]] = set()
         self.watchers: set[Callable[[], None]] = set()  # called when presence has changed
         self.successor: Room | None = None  # rebuilt from the log, in the place of this one

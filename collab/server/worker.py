@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -93,6 +94,7 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
     )
 
     def ready() -> None:
+        gc.freeze()  # what is here now stays: no collection need look at it again
         os.write(orders.ready, b"1")
         os.close(orders.ready)
 

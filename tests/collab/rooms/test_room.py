@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pycrdt
 import pytest
 from hypothesis import given, settings
@@ -31,6 +34,18 @@ def text_of(room: Room) -> str:
 def saved(client: Client) -> int:
     frames = client.room.drain(client.session)
     return sum(frame == hocuspocus.sync_status("d", True) for frame in frames)
+
+
+def test_a_room_that_is_let_go_of_is_gone_without_a_collection() -> None:
+    room = room_of(Ring())
+    room.shared.answer(b"\0", "", bytes, 1.0)
+    gone = weakref.ref(room)
+    gc.disable()
+    try:
+        del room
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_the_first_edit_after_a_quiet_time_is_relayed_at_once() -> None:
