@@ -80,14 +80,6 @@ class Entries:
         run = self._heads[slot]
         return self._clients[self._client[run]], self._clock[run] + self._length[run] - 1
 
-    def slot_of_head(self, client: int, clock: int) -> int:
-        """The slot whose newest element this is; -1 if it is none."""
-        run = self._find(client, clock)
-        if not run or self._clock[run] + self._length[run] - 1 != clock:
-            return -1
-        slot = self._slot[run]
-        return slot if self._heads[slot] == run else -1
-
     def is_head(self, slot: int, element: Id) -> bool:
         """Whether ``element`` is the newest of an entry."""
         return self.head(slot) == element

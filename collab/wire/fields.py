@@ -140,7 +140,7 @@ class Fields:
     def _replacements(
         self, checked: Checked, notable: Sequence[tuple[Struct, int, int]], *, live: bool
     ) -> list[Write] | None:
-        """The short cut for values in one map, each in the place of the newest; ``None``, and nothing done, for others.
+        """The short cut for values in one map, each in the place of another; ``None``, and nothing done, for all else.
 
         That is what applications and editors write nearly always, and the general way takes three times as long.
         """
@@ -157,25 +157,29 @@ class Fields:
             _, clock, length, ref, origin, *_ = struct
             if origin is None or its_place != place or ref not in _VALUES or length != 1 or first != clock:
                 return None
-            slot = entries.slot_of_head(*origin)
-            if slot < 0:
-                return None
-            replaced[origin] = slot
-        if len(replaced) != len(notable) or (deletes and not _are_same(deletes, replaced)):
+            replaced[origin] = entries.slot_at(*origin)
+        # what two write to one entry in one update, as copies of documents have it, depends on all of it
+        if len(set(replaced.values())) != len(notable) or (deletes and not _are_same(deletes, replaced)):
             return None
         alive = type_.item is None or self._is_alive(type_)
         writes = []
-        for (struct, _, _), slot in zip(notable, replaced.values(), strict=True):
+        for (struct, _, _), (origin, slot) in zip(notable, replaced.items(), strict=True):
             client, clock, _, ref, _, _, _, _, start, _ = struct
-            seen = alive and not (live and deletes and entries.deleted[slot])
-            entries.replace_head(slot, client, clock)
-            entries.deleted[slot] = False
+            if entries.is_head(slot, origin):
+                seen = alive and not (live and deletes and entries.deleted[slot])
+                entries.replace_head(slot, client, clock)
+                head = True
+            else:
+                seen = entries.add(slot, client, clock, 1, origin)
+                head = entries.is_head(slot, (client, clock))
+            if head:
+                entries.deleted[slot] = False
             value = read_any(checked.update, start + 1)[0] if ref == ANY else _value(checked.update, struct)
             key = entries.keys[slot]
             if type_.child is None and type_.root in self.mapped:
-                writes.append(Write(type_.root, key, None, "set", value, alive, seen, client))
+                writes.append(Write(type_.root, key, None, "set", value, head and alive, seen, client))
             else:
-                writes.append(Write(type_.root, type_.child, key, "set", value, alive, seen, client))
+                writes.append(Write(type_.root, type_.child, key, "set", value, head and alive, seen, client))
         return writes
 
     def _find_roots(self, history: History) -> None:
