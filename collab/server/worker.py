@@ -30,6 +30,9 @@ from collab.storage.base import SetAside
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+_COLLECT = (700, 10, 100)
+"""When Python looks for cycles. Full collections are ten times as seldom as by default: everybody waits for one, and
+next to nothing here is in a cycle."""
 
 
 class Application(Protocol):
@@ -95,6 +98,7 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
 
     def ready() -> None:
         gc.freeze()  # what is here now stays: no collection need look at it again
+        gc.set_threshold(*_COLLECT)
         os.write(orders.ready, b"1")
         os.close(orders.ready)
 
