@@ -7,7 +7,7 @@ waits: time is an argument, what must be committed goes to ``ring.record``, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
@@ -39,6 +39,7 @@ from collab.rooms.ring import Ring, RoomOptions
 from collab.rooms.session import Session
 from collab.rooms.shared_state import SharedState
 from collab.wire import yjs
+from collab.wire.fields import Write
 from collab.wire.update import Checked, Gap, Gate, decode_state_vector, encode_state_vector
 from presence.awareness import Awareness, Change, User
 
@@ -354,8 +355,7 @@ class Room:
         if self.log.snapshot_bytes + self.log.bytes + size > self._options.document_bytes:
             raise TooLarge("the document is full", limit=self._options.document_bytes)
         self._ring.admit(size)
-        self._apply(update)
-        writes = self.gate.commit(checked, live=live)
+        writes = self._apply(update, checked, live=live)
         self.shared.changed()
         if checked.has_deletes:
             self._deleted = None
@@ -368,11 +368,13 @@ class Room:
         self._relay.add_update(update, checked.before, session)
         self._relay_when_due(now)
 
-    def _apply(self, update: bytes) -> None:
+    def _apply(self, update: bytes, checked: Checked, *, live: bool) -> Sequence[Write]:
+        """Apply an update, and have the gate remember it: both, or the document is rebuilt without it."""
         seconds = self._options.apply_seconds * (1 + len(update) / (4 * 1024 * 1024))
         self._blackbox.begin(self.key, update, seconds)
         try:
             self.doc.apply_update(update)
+            return self.gate.commit(checked, live=live)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # yrs panics arrive as PanicException, which is no Exception

@@ -157,7 +157,10 @@ class Fields:
             _, clock, length, ref, origin, *_ = struct
             if origin is None or its_place != place or ref not in _VALUES or length != 1 or first != clock:
                 return None
-            replaced[origin] = entries.slot_at(*origin)
+            slot = entries.slot_at(*origin)
+            if slot < 0:
+                return None  # it comes with this update
+            replaced[origin] = slot
         # what two write to one entry in one update, as copies of documents have it, depends on all of it
         if len(set(replaced.values())) != len(notable) or (deletes and not _are_same(deletes, replaced)):
             return None

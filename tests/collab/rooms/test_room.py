@@ -15,6 +15,7 @@ from collab.rooms.quarantine import Quarantine
 from collab.rooms.ring import RoomOptions
 from collab.rooms.room import Room
 from collab.wire import hocuspocus, yjs
+from collab.wire.update import Checked
 from tests.collab.rooms.simulation import Client, Ring, room_of
 
 
@@ -34,6 +35,23 @@ def text_of(room: Room) -> str:
 def saved(client: Client) -> int:
     frames = client.room.drain(client.session)
     return sum(frame == hocuspocus.sync_status("d", True) for frame in frames)
+
+
+def test_a_document_of_which_the_gate_lost_track_is_rebuilt_without_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = Ring()
+    room = room_of(ring)
+    (a,) = synced(room, "a")
+    logged = list(ring.log)
+
+    def lose_track(checked: Checked, *, live: bool) -> None:
+        raise OverflowError("lost")
+
+    monkeypatch.setattr(room.gate, "commit", lose_track)
+    with pytest.raises(InvalidRequest):
+        a.type("hello", now=10.0)
+    assert room.broken
+    assert len(ring.broken_by) == 1
+    assert ring.log == logged
 
 
 def test_a_room_that_is_let_go_of_is_gone_without_a_collection() -> None:

@@ -302,7 +302,7 @@ class TheLongWay(Fields):
         return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(STEPS, st.booleans())
 def test_the_short_cut_tells_what_the_long_way_tells(steps: list[tuple[int, int, int]], live: bool) -> None:
     server, clients = Replica(1), [Replica(client) for client in CLIENTS]
@@ -312,6 +312,8 @@ def test_the_short_cut_tells_what_the_long_way_tells(steps: list[tuple[int, int,
         me = clients[who]
         if kind < 6:
             _edit(me, what)
+            if kind < 3:
+                continue  # it is sent along with the next
             update = me.edited() if me.made else me.doc.get_update(server.doc.get_state())
         elif kind < 8:
             update = me.doc.get_update(server.doc.get_state())
@@ -419,6 +421,26 @@ def test_several_writes_of_one_field_in_one_update_are_one() -> None:
     assert take(gate(FIRST), update) == [Write("fields", None, "k", "set", 4, True, True, B)]
     room = gate(FIRST, frame([block(C, 0, [number(2, origin=(A, 0))])]))
     assert take(room, update) == [Write("fields", None, "k", "set", 4, False, False, B)]
+
+
+@pytest.mark.parametrize("edits", [1, 2, 3])
+@pytest.mark.parametrize("behind", [0, 1])
+def test_edits_that_are_sent_together_are_one_write_also_if_somebody_else_wrote_meanwhile(
+    behind: int, edits: int
+) -> None:
+    mine, theirs = Replica(B), Replica(A + 2 * behind)
+    mine.fields["x"] = 0
+    begun = mine.edited()
+    theirs.apply(begun)
+    server = gate(begun)
+    theirs.fields["x"] = 9
+    take(server, theirs.edited())
+    for n in range(1, edits + 1):
+        mine.fields["x"] = n
+    (write,) = take(server, mine.edited(), live=True)
+    assert (write.value, write.seen, write.head, write.client) == (edits, False, not behind, B)
+    mine.fields["x"] = 4
+    assert [(write.value, write.head) for write in take(server, mine.edited(), live=True)] == [(4, not behind)]
 
 
 def test_what_is_set_and_deleted_in_one_update_is_deleted() -> None:
