@@ -150,7 +150,7 @@ export async function editing(stage: Stage): Promise<Scene> {
         other.presence.subscribe("doc_123", seen)
         await until(() => people(seen.last).join() === "user_123")
         same((seen.last as Person[])[0]?.["cursor"], { line: 10, column: 5 })
-        holds(people(updateActiveEditors.last).includes("user_123"), "its own indicators show it too")
+        await until(() => people(updateActiveEditors.last).includes("user_123"))
       },
     ],
   }
