@@ -1,6 +1,6 @@
 import type { CustomEvent, Data, Person } from "@lumenize/client"
 
-import { holds, ids, same, spy, until } from "../expect"
+import { ids, same, spy, until } from "../expect"
 import { clear, inForce, put, witness, type Stage } from "../stage"
 import type { Scene } from "./index"
 
