@@ -290,7 +290,7 @@ class Room:
         if live:
             return True
         if self._deleted is None:
-            self._deleted = DeleteSet(self._encode(encode_state_vector(self.gate.state)))
+            self._deleted = DeleteSet(self.diff(encode_state_vector(self.gate.state)))
         return not self._deleted.covers(checked.deletes)
 
     def _resync(self, session: Session, *, live: bool) -> None:
@@ -482,13 +482,10 @@ class Room:
     def _catch_up(self, framing: Framing, behind: Mapping[int, int]) -> Iterable[bytes]:
         self._metrics.overflows += 1
         has = {client: clock for client, clock in {**self.gate.state, **behind}.items() if clock}
-        return [framing.update(self._encode(encode_state_vector(has)))]
+        return [framing.update(self.diff(encode_state_vector(has)))]
 
     def diff(self, state_vector: bytes = EMPTY_STATE_VECTOR) -> bytes:
         """What a replica at ``state_vector`` lacks, by default everything."""
-        return self._encode(state_vector)
-
-    def _encode(self, state_vector: bytes) -> bytes:
         return self.doc.get_update(state_vector)
 
 
