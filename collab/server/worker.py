@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _COLLECT = (700, 10, 100)
 """When Python looks for cycles. Full collections are ten times as seldom as by default: everybody waits for one, and
-next to nothing here is in a cycle."""
+rooms, which come and go most, are in no cycle."""
 
 
 class Application(Protocol):
