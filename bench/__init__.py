@@ -1,1 +1,1 @@
-"""Benchmarks: one load, several servers, one table. `python -m bench run --help`; the method is in README.md."""
+"""Benchmarks: the same loads on several servers. `python -m bench run --help`; the method is in README.md."""

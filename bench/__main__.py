@@ -1,4 +1,4 @@
-"""`python -m bench`: run the loads, write the report."""
+"""`python -m bench`: run the loads and write the report."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write the report and plots of a results file again")
     report.add_argument("file", type=Path)
     run.add_argument("scenario", nargs="*", choices=[*LOADS, []], help="default: all")
-    run.add_argument("--servers", help="names with commas between; default: what each load is meant for")
-    run.add_argument("--name", default=datetime.now(UTC).date().isoformat(), help="of the results' files")
+    run.add_argument("--servers", help="names, separated by commas; default: the servers of each load")
+    run.add_argument("--name", default=datetime.now(UTC).date().isoformat(), help="name of the result files")
     run.add_argument("--out", type=Path, default=RESULTS, help="folder for results (default bench/results)")
-    run.add_argument("--repeat", type=int, default=1, help="run each so often and report medians")
+    run.add_argument("--repeat", type=int, default=1, help="run each this many times and report medians")
     one.add_argument("scenario", choices=LOADS)
     one.add_argument("server", choices=SERVERS)
     for command in (run, one):
-        command.add_argument("--seconds", type=float, default=8.0, help="of measuring in steady loads")
-        command.add_argument("--quick", action="store_true", help="tiny loads, to see that everything works")
+        command.add_argument("--seconds", type=float, default=8.0, help="duration of the measurement in steady loads")
+        command.add_argument("--quick", action="store_true", help="tiny loads, to check that everything works")
         command.add_argument(
             "--trace",
             action="append",
             default=[],
-            help="a JSON or JSON.gz file of josephg/editing-traces; of one writer for b4, of two for friends "
-            "(may be given twice; synthetic without)",
+            help="a JSON or JSON.gz file of josephg/editing-traces; with one writer for b4, with two for friends "
+            "(may be given twice; default: synthetic traces)",
         )
     return top
 
 
 def options(arguments: argparse.Namespace, core: int | None) -> Options:
-    """The options that the command line asks for. Raises ``OSError``, ``ValueError`` for a bad trace file."""
+    """Read options from the command line. Raises ``OSError``, ``ValueError`` for a bad trace file."""
     one = two = None
     for file in arguments.trace:
         if traces.load(file).get("numAgents", 1) > 1:
@@ -71,7 +71,7 @@ def options(arguments: argparse.Namespace, core: int | None) -> Options:
 
 
 def run_one(arguments: argparse.Namespace) -> Result:
-    """One load on one server, in this process."""
+    """Run one load on one server, in this process."""
     load, server = LOADS[arguments.scenario], SERVERS[arguments.server]
     for_server = take_core()
     chosen = options(arguments, for_server)
@@ -92,7 +92,7 @@ def run_one(arguments: argparse.Namespace) -> Result:
 
 
 def _child(load: str, server: str, arguments: argparse.Namespace) -> Result:
-    """One load on one server, in a process of its own."""
+    """Run one load on one server, in a child process."""
     command = ["bench", "one", load, server, "--seconds", str(arguments.seconds)]
     command += ["--quick"] if arguments.quick else []
     command += [word for file in arguments.trace for word in ("--trace", file)]
@@ -103,7 +103,7 @@ def _child(load: str, server: str, arguments: argparse.Namespace) -> Result:
 
 
 def _median(runs: list[Result]) -> Result:
-    """One result of several runs: the median of each number, all notes."""
+    """Combine several runs: the median of each number, all notes."""
     good = [run for run in runs if run.invalid is None] or runs
     numbers = {
         key: statistics.median(run.numbers[key] for run in good if key in run.numbers) for key in good[0].numbers
@@ -113,11 +113,11 @@ def _median(runs: list[Result]) -> Result:
 
 
 def run_all(arguments: argparse.Namespace) -> int:
-    """All loads on all servers asked for; the number of runs that failed."""
+    """Run all requested loads on all requested servers. Returns the number of failed runs."""
     chosen = arguments.scenario or list(LOADS)
     named = arguments.servers.split(",") if arguments.servers else None
     if named and (unknown := set(named) - set(SERVERS)):
-        raise SystemExit(f"no such server: {', '.join(sorted(unknown))} (there are {', '.join(SERVERS)})")
+        raise SystemExit(f"unknown server: {', '.join(sorted(unknown))} (known: {', '.join(SERVERS)})")
     wanted = options(arguments, None)
     for file, name in ((wanted.trace, "b4"), (wanted.friends, "friends")):
         if file and name in chosen:
@@ -138,7 +138,7 @@ def run_all(arguments: argparse.Namespace) -> int:
             meta["servers"][server] = str(missing)
         said = result.invalid or ", ".join(f"{key} {value:g}" for key, value in list(result.numbers.items())[:9])
         print(f"    {said}" + (f" ({'; '.join(result.notes)})" if result.notes else ""), flush=True)
-        # after each, so that an interrupted run has its report
+        # written after each run, so that an interrupted benchmark has a report
         report = write(meta, results, arguments.out, render, draw)
     print(f"{len(pairs)} runs in {time.monotonic() - began:.0f} s: {report}")
     return failed

@@ -1,4 +1,4 @@
-"""The two framings of Yjs messages that the servers speak, from the client's side."""
+"""Client side of the two framings of Yjs messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROVIDER_VERSION = b"4.7.0"
 
 
 class Kind(Enum):
-    """What a message from the server is."""
+    """Kind of a message from the server."""
 
     STEP1 = auto()
     STEP2 = auto()
@@ -24,7 +24,7 @@ SYNC_KINDS = {0: Kind.STEP1, 1: Kind.STEP2, 2: Kind.UPDATE}
 
 
 class Framing:
-    """y-websocket's framing: a message is for the room that the socket's path names."""
+    """y-websocket's framing: the socket's path names the room of all messages."""
 
     def __init__(self, room: str) -> None:
         self.prefix = self.address(room)
@@ -32,11 +32,11 @@ class Framing:
         self.awareness_head = self.prefix + bytes([AWARENESS])
 
     def address(self, room: str) -> bytes:
-        """What stands before each message."""
+        """Prefix of each message."""
         return b""
 
     def opening(self) -> list[bytes]:
-        """What a client with an empty document sends first."""
+        """First messages of a client with an empty document."""
         return [self.prefix + bytes([SYNC, 0]) + string(NOTHING[:1])]
 
     def step2(self, update: bytes = NOTHING) -> bytes:
@@ -67,7 +67,7 @@ class Framing:
 
 
 class HocuspocusFraming(Framing):
-    """Hocuspocus' framing: the document's name stands before each message, and a token comes first."""
+    """Hocuspocus' framing: each message begins with the document's name, and the first message is a token."""
 
     def address(self, room: str) -> bytes:
         """The document's name."""

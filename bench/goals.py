@@ -1,4 +1,4 @@
-"""The loads by name, with the servers that take each by default, and the goals that ours has to reach."""
+"""The loads by name, their default servers, and the goals for our server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOUR = (OURS, YARDSTICK, "hocuspocus", "pycrdt-websocket")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A scenario. ``limit`` is after how many seconds one run of it is given up."""
+    """A scenario. A run is aborted after ``limit`` seconds."""
 
     name: str
     about: str
@@ -28,7 +28,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What our server has to reach: a number at most (``<=``), at least (``>=``) or exactly (``==``) a limit.
+    """A goal for our server: a number at most (``<=``), at least (``>=``) or exactly (``==``) a limit.
 
     With ``of`` the limit is a multiple of another server's number in the same run.
     """

@@ -1,8 +1,8 @@
-"""A client that joins a large document without keeping it: it reads into one shared buffer and counts.
+"""A client that joins a large document without storing it: it reads into one shared buffer and counts bytes.
 
-A browser's work of integrating 20 MB is not the server's, and 150 of them are not on one machine. So a joiner
-of the load parses only frame headers and the first bytes of each message, which lets one core take what the
-server's core can send.
+The benchmark measures the server, not the integration of 20 MB in 150 browsers on one machine. So a joiner
+parses only frame headers and the first bytes of each message, so that one core can receive what the
+server's core sends.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from bench.framing import Framing, Kind
 
 SCRATCH = 1 << 20
 HEAD = 256
-"""How much of a large message is looked at."""
+"""Number of bytes parsed of a large message."""
 
 
 def frame(payload: bytes) -> bytes:
-    """A masked binary frame (the mask is zero, so that nothing has to be masked)."""
+    """A masked binary frame (with a zero mask, so that masking changes nothing)."""
     size = len(payload)
     if size < 126:
         head = struct.pack("!BB", 0x82, 0x80 | size)
@@ -34,7 +34,7 @@ def frame(payload: bytes) -> bytes:
 
 
 class Joiner(asyncio.BufferedProtocol):
-    """Joins one room; ``done`` is when the last byte of the server's state arrived.
+    """Joins one room; ``done`` is the time when the last byte of the server's state arrived.
 
     With ``keep`` the state is kept for verification.
     """
@@ -57,7 +57,7 @@ class Joiner(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the upgrade."""
+        """Request the upgrade."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, not asyncio's
         key = base64.b64encode(os.urandom(16)).decode()
         self._transport.write(
@@ -66,16 +66,16 @@ class Joiner(asyncio.BufferedProtocol):
         )
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell who waits."""
+        """Fail the waiting future."""
         if not self.done.done():
             self.done.set_exception(error or ConnectionError("closed before the state had arrived"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """All joiners read into the same buffer: each empties it before the next reads."""
+        """Return the buffer that all joiners share: each processes its data before the next reads."""
         return self._scratch
 
     def buffer_updated(self, size: int) -> None:
-        """Take what arrived."""
+        """Process received data."""
         if self._upgraded:
             self._read(self._scratch[:size])
             return
@@ -118,7 +118,7 @@ class Joiner(asyncio.BufferedProtocol):
                 self._message(message, total)
 
     def _begin_frame(self) -> bool:
-        """Whether the frame's header is complete; then it has been read."""
+        """Parse the frame's header. Returns false if it is incomplete."""
         head = self._header
         if len(head) < 2:
             return False
@@ -127,7 +127,7 @@ class Joiner(asyncio.BufferedProtocol):
         if len(head) < need:
             return False
         self._final = bool(head[0] & 0x80)
-        self._opcode = head[0] & 15 or self._opcode  # a continuation is of the message's kind
+        self._opcode = head[0] & 15 or self._opcode  # a continuation has the opcode of its message
         self._left = short if short < 126 else int.from_bytes(head[2:need], "big")
         self._total += self._left
         head.clear()
@@ -145,7 +145,7 @@ class Joiner(asyncio.BufferedProtocol):
             self.done.set_result(perf_counter())
 
     def close(self) -> None:
-        """Close the socket as a browser does."""
+        """Close the socket with a close frame, as browsers do."""
         if self._transport is not None and not self._transport.is_closing():
             self._write(struct.pack("!BBIH", 0x88, 0x82, 0, 1000))
             self._transport.close()

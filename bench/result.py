@@ -1,4 +1,4 @@
-"""What a run yields."""
+"""Results and options of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Result:
     """One scenario on one server.
 
     ``numbers`` are in the units their names end with (``_ms``, ``_us``, ``_mb``, ``_kb``, ``_s``, ``_percent``).
-    ``invalid`` says why the figures may not be used; ``notes`` what a reader must know.
+    ``invalid`` is why the figures may not be used; ``notes`` are for the reader.
     """
 
     scenario: str
@@ -21,7 +21,7 @@ class Result:
     invalid: str | None = None
 
     def said(self) -> list[str]:
-        """Why the figures may not be used, if so, and the notes."""
+        """Return why the figures are invalid, if they are, and the notes."""
         return [*([self.invalid] if self.invalid else []), *self.notes]
 
     def as_json(self) -> dict[str, Any]:
@@ -31,8 +31,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run: seconds of measuring, a small load for a smoke test, trace files, the server's core, and
-    for how many seconds to wait for memory to come back."""
+    """Options of a run: seconds to measure, a small load for a smoke test, trace files, the server's core, and
+    seconds to wait until memory is released."""
 
     seconds: float = 8.0
     quick: bool = False

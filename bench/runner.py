@@ -1,4 +1,4 @@
-"""What both command lines need: runs in processes of their own, and files of results."""
+"""Shared by both command lines: runs in child processes, and result files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Failed(Exception):
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """Describe the machine."""
     name = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
@@ -41,7 +41,7 @@ def machine() -> str:
 
 
 def about(name: str, *, quick: bool) -> dict[str, Any]:
-    """What a report says of the run as a whole; what is known of ``servers`` comes with the runs."""
+    """Metadata of a report; ``servers`` is filled in by the runs."""
     for_server, for_load = cores()
     pinning = f"Servers on core {for_server}, the load on core {for_load}."
     if for_server is None:
@@ -58,16 +58,16 @@ def take_core() -> int | None:
 
 
 def child(arguments: Sequence[str], limit: float) -> list[Result]:
-    """``python -m`` these arguments; the results that it prints as its last line. Raises :class:`Failed`.
+    """Run ``python -m`` with these arguments and read the results from its last line. Raises :class:`Failed`.
 
-    It ends with its server after ``limit`` seconds, and when this process does, however that happens.
+    The child and its server are stopped after ``limit`` seconds, and when this process ends for any reason.
     """
     process = subprocess.Popen(
         launched([sys.executable, "-m", *arguments]),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C comes to this process, which tells it once
+        start_new_session=True,  # Ctrl-C reaches only this process, which forwards it once
     )
     try:
         answer, _ = process.communicate(timeout=limit)
@@ -82,7 +82,7 @@ def child(arguments: Sequence[str], limit: float) -> list[Result]:
 
 
 def _end(process: subprocess.Popen[str], patience: float = 25.0) -> None:
-    """Let it stop its server; what is there then is killed."""
+    """Let the child stop its server, then kill what remains."""
     if process.poll() is not None:
         return
     started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]

@@ -1,4 +1,4 @@
-"""The servers under test: how each is started, where its rooms are, which framing it speaks."""
+"""The servers under test: command line, room paths, framing."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ Command = list[str]
 class Server:
     """A kind of server.
 
-    ``command`` makes the command line from a port and a data folder; ``path`` a room's path from its name;
-    ``stored`` says that documents outlive the process, ``settle`` for how many seconds after the last client
-    has left a server may still tidy up its storage; ``about`` is the report's line on it.
+    ``command`` builds the command line from a port and a data folder; ``path`` a room's path from its name;
+    ``stored``: documents outlive the process; ``settle``: seconds after the last client
+    has left during which the server may still write its storage; ``about`` is its line in the report.
     """
 
     name: str
@@ -69,7 +69,7 @@ UNLIMITED = (
     ("COLLAB_BYTES_PER_SECOND", "0"),
     ("COLLAB_ROOM_IDLE_SECONDS", "5"),
 )
-"""One client of the load does what many people do, and nobody waits half a minute to see a room closed."""
+"""One client of the load acts for many people; and rooms close sooner than after half a minute."""
 
 SERVERS = {
     server.name: server
@@ -131,7 +131,7 @@ SERVERS = {
 
 
 def cores() -> tuple[int | None, int | None]:
-    """The core for the server and the core for the load; (None, None) where they cannot be told apart."""
+    """The core for the server and the core for the load; (None, None) if there is only one."""
     if not hasattr(os, "sched_getaffinity"):
         return None, None
     usable = sorted(os.sched_getaffinity(0))
@@ -150,7 +150,7 @@ class Running:
         self._process = process
 
     def session(self, room: str, *, watch: bool = False) -> tuple[Session, str]:
-        """A client of a room, not connected yet, and the address to connect it to."""
+        """Return an unconnected client of a room, and the URL to connect it to."""
         return Session(self.server.framing(room), watch=watch), self.url(room)
 
     def url(self, room: str) -> str:
@@ -159,11 +159,11 @@ class Running:
 
     @property
     def alive(self) -> bool:
-        """The process that was started has not ended."""
+        """Whether the process is running."""
         return self._process.returncode is None
 
     async def stop(self, seconds: float = 15.0) -> None:
-        """SIGTERM, and SIGKILL to what is left after ``seconds``."""
+        """Send SIGTERM, and SIGKILL after ``seconds``."""
         if self.alive:
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -174,19 +174,19 @@ class Running:
 
 
 def launched(command: Command, core: int | None = None) -> Command:
-    """The same command on a core, and ending when this process does."""
+    """Wrap a command: it runs on a core, and is killed when this process ends."""
     return [sys.executable, str(LAUNCH), "any" if core is None else str(core), *command]
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """Find a free loopback port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 async def start(server: Server, core: int | None, data: Path) -> Running:
-    """Start a server on one core; ends when it accepts connections. Raises ``RuntimeError`` with its log."""
+    """Start a server on one core and wait until it serves. Raises ``RuntimeError`` with its log."""
     port = free_port()
     command = launched(server.command(port, data), core)
     log = data / f"{server.name}.log"
@@ -213,7 +213,7 @@ async def start(server: Server, core: int | None, data: Path) -> Running:
 
 
 async def _answers(port: int) -> bool:
-    """Whether somebody answers HTTP there, with whatever status: a port may listen before its server serves."""
+    """Whether the port answers HTTP, with any status: it may listen before the server serves."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -229,7 +229,7 @@ async def _answers(port: int) -> bool:
 
 @asynccontextmanager
 async def serving(server: Server, core: int | None) -> AsyncIterator[Running]:
-    """A server with an empty data folder of its own; gone afterwards, with the folder."""
+    """Run a server with its own empty data folder; both are removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         running = await start(server, core, Path(folder))
         try:

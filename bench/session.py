@@ -1,4 +1,4 @@
-"""One client of the load: a WebSocket, its handshake, and what it keeps of what arrives."""
+"""One client of the load: WebSocket, handshake, and a log of received messages."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MAX_FRAME = 256 * 1024 * 1024
 
 
 class Closed(ConnectionError):
-    """The server ended a connection that should have lived."""
+    """The server closed a connection unexpectedly."""
 
 
 class Session(WSListener):
     """A client of one room.
 
-    With ``watch`` it is a receiver whose document counts: it keeps a pycrdt ``Doc``, applies every update the
-    moment it arrives, and logs (time after applying, update), and (time, payload) of presence. Without, it
-    counts messages once it has joined, and looks no further.
+    With ``watch`` it measures latency: it keeps a pycrdt ``Doc``, applies every update the
+    moment it arrives, and logs (time after applying, update), and (time, payload) of presence. Otherwise it only
+    counts messages after joining.
     """
 
     def __init__(self, framing: Framing, *, watch: bool = False) -> None:
@@ -48,16 +48,16 @@ class Session(WSListener):
         await ws_connect(lambda: self, url, max_frame_size=MAX_FRAME, websocket_handshake_timeout=30)
         await self.joined
 
-    # picows calls these
+    # called by picows
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Send what a Yjs client sends first."""
+        """Send the first messages of a Yjs client."""
         self._transport = transport
         for message in self.framing.opening():
             transport.send(BINARY, message)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take one frame from the server."""
+        """Process one frame from the server."""
         kind = frame.msg_type
         if kind is BINARY and frame.fin:
             self.messages += 1
@@ -82,7 +82,7 @@ class Session(WSListener):
             self.joined.set_exception(Closed(self.ended))
 
     def pause_writing(self) -> None:
-        """Nothing: who sends much waits until it is ``drained``."""
+        """Ignored: bulk senders wait until the socket is ``drained``."""
 
     def resume_writing(self) -> None:
         """Nothing."""
@@ -114,13 +114,13 @@ class Session(WSListener):
         self._transport.send(BINARY, message)
 
     def edit(self, update: bytes) -> None:
-        """Send one edit; a watched document has it too."""
+        """Send one edit; also apply it to a watched document."""
         self.send(self.framing.update(update))
         if self.doc is not None:
             self.doc.apply_update(update)
 
     async def drained(self, limit: int) -> None:
-        """Wait until the socket has taken all but ``limit`` bytes."""
+        """Wait until at most ``limit`` bytes are left in the socket's buffer."""
         await until(lambda: self._backlog() <= limit, 600.0, 0.001)
 
     def _backlog(self) -> int:
@@ -133,14 +133,14 @@ class Session(WSListener):
         return state_vector(self.doc.get_state())
 
     def close(self) -> None:
-        """Close the socket as a browser does."""
+        """Close the socket with a close frame, as browsers do."""
         if self._transport is not None:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()
 
 
 async def join_all(sessions: list[tuple[Session, str]], at_once: int = 40) -> None:
-    """Connect many sessions, ``at_once`` at a time; ends when all have the server's state."""
+    """Connect many sessions, ``at_once`` at a time; returns when all have the server's state."""
     gate = asyncio.Semaphore(at_once)
 
     async def join(session: Session, url: str) -> None:

@@ -23,14 +23,14 @@ from bench.yjs import ROOT, WORDS, state_vector
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 FORM = "2"
-"""Part of the name of a cached script; change it with the meaning of :class:`Step`."""
+"""Version in the name of a cached script; increment it with every change of :class:`Step`."""
 FIRST_CLIENT = 1_500_000_001
-"""As long as the random ids of real clients: they are a large part of an update's bytes."""
+"""As long as the random client ids of Yjs, which are a large part of an update's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One message of one writer, who may send it once she has ``after`` clocks of the other writer."""
+    """One message of one writer, to send once ``after`` clocks of the other writer have arrived."""
 
     writer: int
     after: int
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(slots=True)
 class Script:
-    """A trace as messages: steps in an order that obeys causality, the text at the end, the encoded document."""
+    """A trace as messages: steps in causal order, the final text, the size of the encoded document."""
 
     name: str
     end: str
@@ -49,7 +49,7 @@ class Script:
 
     @property
     def writers(self) -> int:
-        """How many people wrote."""
+        """Number of writers."""
         return max(step.writer for step in self.steps) + 1
 
 
@@ -64,7 +64,7 @@ def load(file: str) -> Trace:
 
 
 def typed(edits: int, seed: int = 3) -> Trace:
-    """A made-up trace of one writer: runs of words, corrections, and leaps to another place."""
+    """Generate a trace of one writer: words, corrections, and jumps to other places."""
     rng = random.Random(seed)
     text: list[str] = []
     txns: list[dict[str, Any]] = []
@@ -88,7 +88,7 @@ def typed(edits: int, seed: int = 3) -> Trace:
 
 
 def conversed(edits: int, seed: int = 4) -> Trace:
-    """A made-up trace of two writers who merge now and then. Its end is what Yjs makes of it."""
+    """Generate a trace of two writers who merge now and then. Yjs determines its final text."""
     rng = random.Random(seed)
     txns: list[dict[str, Any]] = []
     heads: list[int | None] = [None, None]
@@ -99,7 +99,7 @@ def conversed(edits: int, seed: int = 4) -> Trace:
         parents = [own] if own is not None else []
         if other is not None and (rng.random() < 0.1 or not parents):
             parents.append(other)
-            lengths[writer] = 0  # unknown until merged: the front exists in any case
+            lengths[writer] = 0  # unknown until merged; position 0 always exists
         at = rng.randrange(lengths[writer] + 1)
         txns.append({"agent": writer, "parents": parents, "patches": [[at, 0, rng.choice("etaoinshrdlu")]]})
         lengths[writer] += 1
@@ -108,8 +108,8 @@ def conversed(edits: int, seed: int = 4) -> Trace:
 
 
 def script(name: str, trace: Trace, progress: bool = False) -> Script:
-    """The messages of stock clients for a trace, cached on disk by its content. Raises ``ValueError`` if the
-    messages do not lead to the trace's end."""
+    """Compute the messages of stock clients for a trace, cached on disk. Raises ``ValueError`` if the
+    messages do not produce the trace's final text."""
     digest = hashlib.sha256((FORM + json.dumps(trace, sort_keys=True)).encode()).hexdigest()[:24]
     cached = CACHE / f"{digest}.pickle"
     if cached.exists():
@@ -124,14 +124,14 @@ def script(name: str, trace: Trace, progress: bool = False) -> Script:
 
 
 class _Writer:
-    """One writer's own replica while the messages are made."""
+    """One writer's replica while the messages are computed."""
 
     def __init__(self, client: int) -> None:
         self.client = client
         self.doc: Doc[Any] = Doc(client_id=client)
         self.text: Text = self.doc.get(ROOT, type=Text)
         self.sent: list[tuple[bytes, int]] = []  # update, and the writer's clock after it
-        self.merged = 0  # how many of the other's messages this one has
+        self.merged = 0  # number of the other writer's messages that are merged
         self._out: list[bytes] = []
         self.doc.observe(self._observed)
 
@@ -160,14 +160,14 @@ def _make(name: str, trace: Trace, progress: bool) -> Script:
     txns = trace["txns"]
     if not trace.get("endContent", "").isascii() or not all(p[2].isascii() for t in txns for p in t["patches"]):
         raise ValueError("only traces in ASCII: pycrdt counts UTF-8 bytes, the trace code points")
-    # The trace's writers met in this order where they wrote at the same place.
+    # Client ids in this order reproduce the trace's order of concurrent insertions.
     writers = [_Writer(FIRST_CLIENT + agent) for agent in range(trace.get("numAgents", 1))]
     if len(writers) > 2:
         raise ValueError("only traces of one or two writers")
     made = Script(name, "")
     if trace.get("startContent"):
         made.steps.append(Step(0, 0, writers[0].edit([[0, 0, trace["startContent"]]])))
-    known: list[list[int]] = []  # per transaction: how many messages of each writer it has seen
+    known: list[list[int]] = []  # per transaction: number of messages seen of each writer
     for index, txn in enumerate(txns):
         writer = writers[txn.get("agent", 0)]
         seen = [0] * len(writers)

@@ -8,9 +8,9 @@ from time import perf_counter
 
 
 async def until(holds: Callable[[], bool], seconds: float, every: float = 0.02) -> bool:
-    """Whether a condition came true within so many seconds."""
+    """Poll a condition. Returns whether it became true within ``seconds``."""
     deadline = perf_counter() + seconds
-    while not holds():  # looking is the only way: what is waited for happens in other processes
+    while not holds():  # polling, because the condition depends on other processes
         if perf_counter() > deadline:
             return False
         await asyncio.sleep(every)

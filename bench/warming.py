@@ -1,4 +1,4 @@
-"""Using a server once, before its memory is looked at."""
+"""Warm up a server before its memory is measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STATE = '{"user":{"name":"Ana","color":"#30bced"}}'
 
 
 async def warm_up(server: Running) -> None:
-    """Use everything once, so that lazy imports and first-time caches count as the empty server."""
+    """Use everything once, so that lazy imports and caches count as part of the empty server."""
     sessions = [server.session(f"warm-{i}", watch=True) for i in range(4)]
     await join_all(sessions)
     for i, (session, _) in enumerate(sessions):

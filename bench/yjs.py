@@ -1,7 +1,7 @@
-"""The Yjs update encoding (v1) as far as the load needs it: cheap writers, and readers of what was delivered.
+"""The Yjs update encoding (v1), as far as the load needs it: cheap writers and readers.
 
-A client of the load has no document of its own: a :class:`Line` knows only the ids of its own characters and
-of its two neighbours, which is all that a real Yjs client puts into the update of a keystroke.
+A client of the load has no document: a :class:`Line` knows only the ids of its own characters and
+of its two neighbours, which are all that a Yjs client puts into the update of a keystroke.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = "content"
 STRING, DELETED, GC, SKIP = 4, 1, 0, 10
 HAS_ORIGIN, HAS_RIGHT = 0x80, 0x40
 NOTHING = b"\x00\x00"
-"""The update that holds nothing, and (its first byte alone) the state vector of an empty document."""
+"""The empty update; its first byte alone is the state vector of an empty document."""
 
 
 def uint(n: int) -> bytes:
@@ -65,7 +65,7 @@ def update(item: Id, struct: bytes) -> bytes:
 
 
 class Line:
-    """One person typing in a line of her own: after her last character, before the next line's beginning."""
+    """One person typing at the end of a line of their own."""
 
     def __init__(self, client: int, before: Id | None, after: Id | None) -> None:
         self.client = client
@@ -88,7 +88,7 @@ class Line:
 
 
 def lines(client: int, count: int) -> tuple[bytes, list[tuple[Id | None, Id | None]]]:
-    """A document of ``count`` empty lines by one client: its update, and the two neighbours of each line."""
+    """Make a document of ``count`` empty lines by one client: its update, and the two neighbours of each line."""
     first = (client, 0)
     base = update(first, insert(b"\n" * count, None, None))
     ends: list[tuple[Id | None, Id | None]] = [
@@ -98,7 +98,7 @@ def lines(client: int, count: int) -> tuple[bytes, list[tuple[Id | None, Id | No
 
 
 def runs(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """What an update inserts: (client, first clock, length) per struct, in the update's order."""
+    """Yield the insertions of an update: (client, first clock, length) per struct, in its order."""
     groups, pos = read_uint(data, 0)
     for _ in range(groups):
         count, pos = read_uint(data, pos)
@@ -130,7 +130,7 @@ def runs(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def state_vector(data: bytes) -> dict[int, int]:
-    """A state vector's bytes as client → next clock."""
+    """Decode a state vector: client → next clock."""
     count, pos = read_uint(data, 0)
     state = {}
     for _ in range(count):
@@ -148,7 +148,7 @@ def awareness(client: int, clock: int, state: str) -> bytes:
 def moves(payload: bytes) -> Iterator[tuple[int, int]]:
     """(client, ``seq`` of its state) of each :func:`cursor` in an awareness payload.
 
-    The sequence number is in the state, because a server may keep awareness clocks of its own.
+    The sequence number is in the state, because a server may choose awareness clocks itself.
     """
     count, pos = read_uint(payload, 0)
     for _ in range(count):

@@ -1,46 +1,52 @@
 """Lumenize Collab: collaborative editing, presence and live data on Yjs.
 
-The road of an edit through the modules: ``server`` (sockets, HTTP) → ``wire`` (bytes to messages, and the gate)
-→ ``rooms`` (apply, relay) → ``entities`` (what it did to fields, recorder) → ``storage`` → ``realtime`` (live queries,
-subscriptions). ``access`` says who may do what, ``presence`` who is there. The client is :mod:`collab.client`.
+An edit passes through these folders: ``server`` (sockets, HTTP) → ``wire`` (bytes to messages) → ``gate`` (may the
+CRDT library have it?) → ``rooms`` (apply, relay) → ``entities`` (changed fields, recorder) → ``storage`` →
+``realtime`` (live queries, subscriptions). ``records`` reads and writes entities, ``access`` holds the rules,
+``presence`` the users who are online. The client is :mod:`collab.client`. See docs/architecture.md.
 """
 
-from collab.access.identity import Access, Identity, Rule
-from collab.errors import (
-    AuthenticationFailed,
-    ClientIdInUse,
-    CollabError,
-    Conflict,
-    EntityDeleted,
-    InternalError,
-    InvalidName,
-    InvalidRequest,
-    NotFound,
-    PermissionDenied,
-    Quarantined,
-    RateLimitExceeded,
-    Restarting,
-    SessionTimeout,
-    TooLarge,
-    Unavailable,
-    ValidationFailed,
-)
-from collab.event import EntityEvent
-from collab.names import RoomKey
-from collab.query.parse import parse_where
-from collab.query.query import Condition
-from collab.realtime.collection import Collection
-from collab.realtime.schema import declaration
-from collab.rooms.handle import RoomHandle, Update
-from collab.rooms.hooks import Changed, Hooks, Request
-from collab.server.app import Collab
-from collab.server.settings import Settings
+from typing import TYPE_CHECKING
+
+from collab.lazy import attributes as _attributes
+
+if TYPE_CHECKING:
+    from collab.access.identity import Access, Identity, Rule
+    from collab.errors import (
+        AuthenticationFailed,
+        CollabError,
+        Conflict,
+        EntityDeleted,
+        InternalError,
+        InvalidName,
+        InvalidRequest,
+        NotFound,
+        PermissionDenied,
+        Quarantined,
+        RateLimitExceeded,
+        Restarting,
+        SessionTimeout,
+        TooLarge,
+        Unavailable,
+        ValidationFailed,
+    )
+    from collab.event import EntityEvent
+    from collab.hooks import Changed, Hooks, Request
+    from collab.names import RoomKey
+    from collab.query.parse import parse_where
+    from collab.query.query import Condition
+    from collab.records.handle import Collection
+    from collab.records.schema import declaration
+    from collab.rooms.handle import RoomHandle, Update
+    from collab.server.app import Collab
+    from collab.server.config.settings import Settings
+    from collab.server.http.responses import exception_handlers
+    from collab.wire.realtime.messages import Found, FoundMany, Written
 
 __all__ = [
     "Access",
     "AuthenticationFailed",
     "Changed",
-    "ClientIdInUse",
     "Collab",
     "CollabError",
     "Collection",
@@ -48,6 +54,8 @@ __all__ = [
     "Conflict",
     "EntityDeleted",
     "EntityEvent",
+    "Found",
+    "FoundMany",
     "Hooks",
     "Identity",
     "InternalError",
@@ -68,6 +76,55 @@ __all__ = [
     "Unavailable",
     "Update",
     "ValidationFailed",
+    "Written",
     "declaration",
+    "exception_handlers",
     "parse_where",
 ]
+
+_HOME = {
+    "Access": "collab.access.identity",
+    "Identity": "collab.access.identity",
+    "Rule": "collab.access.identity",
+    "AuthenticationFailed": "collab.errors",
+    "CollabError": "collab.errors",
+    "Conflict": "collab.errors",
+    "EntityDeleted": "collab.errors",
+    "InternalError": "collab.errors",
+    "InvalidName": "collab.errors",
+    "InvalidRequest": "collab.errors",
+    "NotFound": "collab.errors",
+    "PermissionDenied": "collab.errors",
+    "Quarantined": "collab.errors",
+    "RateLimitExceeded": "collab.errors",
+    "Restarting": "collab.errors",
+    "SessionTimeout": "collab.errors",
+    "TooLarge": "collab.errors",
+    "Unavailable": "collab.errors",
+    "ValidationFailed": "collab.errors",
+    "EntityEvent": "collab.event",
+    "RoomKey": "collab.names",
+    "parse_where": "collab.query.parse",
+    "Condition": "collab.query.query",
+    "Collection": "collab.records.handle",
+    "declaration": "collab.records.schema",
+    "RoomHandle": "collab.rooms.handle",
+    "Update": "collab.rooms.handle",
+    "Changed": "collab.hooks",
+    "Hooks": "collab.hooks",
+    "Request": "collab.hooks",
+    "exception_handlers": "collab.server.http.responses",
+    "Collab": "collab.server.app",
+    "Settings": "collab.server.config.settings",
+    "Found": "collab.wire.realtime.messages",
+    "FoundMany": "collab.wire.realtime.messages",
+    "Written": "collab.wire.realtime.messages",
+}
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:
+    __getattr__ = _attributes(__name__, _HOME)

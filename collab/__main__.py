@@ -1,4 +1,4 @@
-"""``python -m collab`` is the command ``collab``."""
+"""Run the ``collab`` command as ``python -m collab``."""
 
 from collab.server.cli import main
 

@@ -1,4 +1,4 @@
-"""Points in time as text: RFC 3339 on the outside, one canonical form where they are compared."""
+"""Timestamps as strings: RFC 3339 from outside, one canonical form for comparisons."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ _DATE = re.compile(
     re.ASCII,
 )
 
+_USUAL = re.compile(
+    r"[1-9]\d{3}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}(?:\d{3})?Z", re.ASCII
+)  # the usual form: ours and that of JavaScript
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def iso(seconds: float) -> str:
     """Seconds since the epoch as ``2024-01-31T12:00:00.000Z``, the form of JavaScript's ``toISOString``."""
@@ -18,14 +24,25 @@ def iso(seconds: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
-def canonical(text: str) -> str | None:
-    """The form in which points in time compare as text: UTC with six decimals, ``2024-01-31T12:00:00.000000Z``.
+def iso_micros(seconds: float) -> str:
+    """As :func:`iso`, with microseconds: ``2024-01-31T12:00:00.000000Z``."""
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat(timespec='microseconds')[:-6]}Z"
 
-    ``text`` is an RFC 3339 date-time, or a date, which stands for its first moment in UTC. ``None`` for all other
-    texts, also for days that no calendar has.
+
+def canonical(text: str) -> str | None:
+    """Return a timestamp in the form that compares as a string: UTC with six decimals, ``2024-01-31T12:00:00.000000Z``.
+
+    ``text`` is an RFC 3339 date-time, or a date, which means its first instant in UTC. Returns ``None`` for any other
+    string, including days that do not exist.
     """
     if not 10 <= len(text) <= 35 or text[4] != "-":
         return None
+    if _USUAL.fullmatch(text) is not None:
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        return text if len(text) == 27 else f"{text[:-1]}000Z"
     found = _DATE.fullmatch(text)
     if found is None:
         return None

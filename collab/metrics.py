@@ -1,24 +1,26 @@
-"""Counters that the live and the record plane keep, and their Prometheus form.
+"""Counters of rooms and records, and their Prometheus form.
 
-Plain integers on the hot path; a registry of its own, so that several servers can live in one process.
+The hot path adds plain integers. Each server has its own registry, so several can run in one process.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from collab.refusals import Refusals
+
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class Distribution:
-    """How often a value fell between which bounds. ``prometheus_client``'s own histogram costs ten times as much,
-    with a lock that one event loop does not need.
+    """A histogram. That of ``prometheus_client`` costs ten times as much, with a lock that one event loop does not
+    need.
     """
 
     __slots__ = ("bounds", "counts", "total")
@@ -41,7 +43,7 @@ class Distribution:
 
 
 class Metrics:
-    """What one server has done since it started. Add to the integers directly."""
+    """Counters of one server since it started. Callers add to the integers directly."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -51,11 +53,14 @@ class Metrics:
         self.bytes_in = 0
         self.bytes_out = 0
         self.resyncs = 0
+        self.refused_elements = 0
         self.overflows = 0
         self.loads = 0
         self.evictions = 0
         self.compactions = 0
+        self.refusals = Refusals()
         self.errors: dict[str, int] = {}
+        self.deliveries: dict[tuple[str, str], int] = {}
         self.flush_seconds = Distribution(_SECONDS)
         self.commit_seconds = Distribution(_SECONDS)
         self.commit_rows = Distribution((1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000))
@@ -64,14 +69,22 @@ class Metrics:
         """Count an error that ended a session or refused a request."""
         self.errors[code] = self.errors.get(code, 0) + 1
 
+    def delivered(self, webhook: str, outcome: str) -> None:
+        """Count an attempt to call a webhook: ``taken``, ``failed`` or ``given_up``."""
+        self.deliveries[webhook, outcome] = self.deliveries.get((webhook, outcome), 0) + 1
+
     def committed(self, rows: int, seconds: float) -> None:
-        """Take note of one group commit."""
+        """Record one group commit."""
         self.commit_rows.observe(rows)
         self.commit_seconds.observe(seconds)
 
-    def expose(self, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
-        """Add gauges, read when scraped: name -> (help, value)."""
-        self.registry.register(_Values(self, gauges))
+    def expose(
+        self,
+        gauges: Callable[[], dict[str, tuple[str, float]]],
+        cpu: Callable[[], Mapping[tuple[str, str], float]] = dict,
+    ) -> None:
+        """Add values that are read at scrape time: gauges, name -> (help, value); CPU seconds by (project, payer)."""
+        self.registry.register(_Values(self, gauges, cpu))
 
     def render(self) -> bytes:
         """The Prometheus text format."""
@@ -79,7 +92,13 @@ class Metrics:
 
 
 class _Values(Collector):
-    def __init__(self, metrics: Metrics, gauges: Callable[[], dict[str, tuple[str, float]]]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        gauges: Callable[[], dict[str, tuple[str, float]]],
+        cpu: Callable[[], Mapping[tuple[str, str], float]],
+    ) -> None:
+        self._cpu = cpu
         self._metrics = metrics
         self._gauges = gauges
 
@@ -92,6 +111,7 @@ class _Values(Collector):
             ("collab_bytes_in", "Bytes of messages received from sessions.", m.bytes_in),
             ("collab_bytes_out", "Bytes of messages sent to sessions.", m.bytes_out),
             ("collab_resyncs", "Updates that referred to something the room lacks.", m.resyncs),
+            ("collab_refused_elements", "Parts of edits that were deleted instead of applied.", m.refused_elements),
             ("collab_outbox_overflows", "Slow readers that were put on a diff.", m.overflows),
             ("collab_room_loads", "Rooms loaded from storage.", m.loads),
             ("collab_room_evictions", "Idle rooms let go of.", m.evictions),
@@ -102,6 +122,22 @@ class _Values(Collector):
         for code, count in m.errors.items():
             errors.add_metric([code], count)
         yield errors
+        attempts = CounterMetricFamily(
+            "collab_webhook_deliveries", "Attempts to tell webhooks, by outcome.", labels=["webhook", "outcome"]
+        )
+        for names, count in m.deliveries.items():
+            attempts.add_metric(names, count)
+        yield attempts
+        spent = CounterMetricFamily(
+            "collab_cpu_seconds", "CPU seconds charged to callers of a project.", labels=["project", "payer"]
+        )
+        for labels, seconds in self._cpu().items():
+            spent.add_metric(labels, seconds)
+        yield spent
+        refused = CounterMetricFamily("collab_refused", "Refusals, by scope.", labels=["kind"])
+        for kind, count in m.refusals.counts.items():
+            refused.add_metric([kind], count)
+        yield refused
         yield m.flush_seconds.family("collab_flush_seconds", "Relaying one flush of a room.")
         yield m.commit_seconds.family("collab_commit_seconds", "One group commit of the log.")
         yield m.commit_rows.family("collab_commit_rows", "Log rows in one group commit.")

@@ -1,4 +1,4 @@
-"""Names of entities: ``collection/id`` inside a project, checked before anything else sees them."""
+"""Names of entities: ``collection/id`` within a project, validated before any other code sees them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collab.errors import InvalidName
 DEFAULT_COLLECTION = "documents"
 DEFAULT_PROJECT = "default"
 
-# No "/" and no leading dot in a part: joining parts with "/" is injective, and no part is a path.
+# A part has no "/" and no leading dot: joining parts with "/" is injective, and no part is a path.
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}", re.ASCII)
 
 
@@ -23,7 +23,7 @@ class RoomKey(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``collection/id``, the name without the tenant."""
+        """``collection/id``, the name without the project."""
         return f"{self.collection}/{self.id}"
 
     def __str__(self) -> str:
@@ -31,12 +31,12 @@ class RoomKey(NamedTuple):
 
 
 def is_part(text: str) -> bool:
-    """Whether ``text`` may be a project, a collection or an id (1-128 characters)."""
+    """Whether ``text`` is valid as a project, a collection or an id (1-128 characters)."""
     return _PART.fullmatch(text) is not None
 
 
 def parse_name(project: str, name: str) -> RoomKey:
-    """Read ``collection/id`` or ``id`` (then the collection is ``documents``).
+    """Parse ``collection/id`` or ``id`` (in the collection ``documents``).
 
     Raises :class:`InvalidName`.
     """

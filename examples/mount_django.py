@@ -18,7 +18,7 @@ from collab import Collab, Settings
 
 settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="example only", DEBUG=False)
 
-collab = Collab(Settings(data="data/django"))
+collab = Collab(Settings.from_env(data="data/django"))
 
 
 async def note(request: HttpRequest, note_id: str) -> HttpResponse:

@@ -13,10 +13,10 @@ from typing import Any
 from fastapi import FastAPI
 from pycrdt import Text
 
-from collab import Collab, Settings
+from collab import Collab, FoundMany, Settings, Written, exception_handlers
 
-collab = Collab(Settings(data="data/fastapi"))
-app = FastAPI(lifespan=collab.lifespan)
+collab = Collab(Settings.from_env(data="data/fastapi"))
+app = FastAPI(lifespan=collab.lifespan, exception_handlers=exception_handlers)
 
 
 @app.get("/notes/{note_id}")
@@ -33,6 +33,18 @@ async def sign(note_id: str, user: str) -> dict[str, str]:
         content = doc.get("content", type=Text)
         content += f"\n-- {user}"
     return {"text": await room.text("content")}
+
+
+@app.post("/notes/{note_id}/close")
+async def close(note_id: str) -> Written:
+    """Write a field of the note; whoever has subscribed is told."""
+    return await collab.collection("notes").update(note_id, {"open": False})
+
+
+@app.get("/notes")
+async def open_notes() -> FoundMany:
+    """The notes that are open."""
+    return await collab.collection("notes").find_many({"where": {"open": True}})
 
 
 app.mount("/collab", collab)

@@ -31,5 +31,5 @@ async def home(request: HttpRequest) -> PlainTextResponse:
     return PlainTextResponse("Editors connect to /collab/rooms\n")
 
 
-collab = Collab(Settings(data="data/starlette"), hooks=Members())
+collab = Collab(Settings.from_env(data="data/starlette"), hooks=Members())
 app = Starlette(routes=[Route("/", home), Mount("/collab", collab)], lifespan=collab.lifespan)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from collab import Collab, Settings
-from collab.server.launcher import serve
+from collab.transport.launcher import serve
 
 
 @asynccontextmanager

@@ -1,5 +1,5 @@
 /**
- * What a page carries of each package: bundled, minified and compressed as a page would be. Prints JSON, in bytes.
+ * The size of each package in a page: bundled, minified and compressed. Prints JSON, in bytes.
  * `entry` is loaded with the page; `later` only when it is used.
  */
 import { fileURLToPath } from "node:url"
@@ -16,7 +16,7 @@ const PAGES = {
   svelte: `export * from "@lumenize/svelte"`,
   vue: `export * from "@lumenize/vue"`,
 }
-// what the page has anyway, or brings along by itself
+// packages that the page has anyway, or provides itself
 const ABSENT = [/^(yjs|lib0|y-protocols|ws|react|svelte|vue)(\/|$)/, /^@lumenize\/client$/]
 
 const sizes = {}

@@ -1,8 +1,8 @@
-"""Recognises what stock y-websocket clients send back, without reading it.
+"""Recognises the awareness updates that stock y-websocket clients echo, without decoding them.
 
-A y-websocket provider answers each awareness update with the same states (its update handler does not look
-at where a change came from). In a room of n clients that is n states from n clients for each relay: compared
-with what was just sent they cost a memory comparison, read one by one more than all else together.
+A y-websocket provider answers each awareness update with the same states, because its update handler ignores where a
+change came from. In a room of n clients that is n states from n clients for each relay. Comparing them with what was
+just sent costs a memory comparison; decoding them would cost more than everything else together.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class EchoMemory:
     """The last few large awareness updates that were sent to clients."""
 
     def __init__(self) -> None:
-        self._sent: list[tuple[bytes, dict[int, tuple[int, int]]]] = []  # an empty deque takes 600 bytes of each room
+        self._sent: list[tuple[bytes, dict[int, tuple[int, int]]]] = []  # an empty deque would take 600 bytes per room
 
     def sent(self, clients: Sequence[int], entries: Sequence[bytes], body: bytes) -> None:
-        """Remember an update: its entries, one for each of ``clients``, and the entries joined."""
+        """Remember an update: its entries, one for each of ``clients``, and the joined entries."""
         if len(entries) < _SMALLEST:
             return
         ends = list(accumulate(map(len, entries)))
@@ -31,7 +31,7 @@ class EchoMemory:
         del self._sent[:-_KEPT]
 
     def is_echo(self, payload: bytes, own: Collection[int]) -> bool:
-        """Whether ``payload`` says again what was sent, except perhaps about the one client of its sender."""
+        """Whether ``payload`` repeats a sent update, except possibly for the sender's own client."""
         for body, spans in self._sent:
             if payload == encode_uint(len(spans)) + body:
                 return True
@@ -50,5 +50,5 @@ class EchoMemory:
         return False
 
     def forget(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._sent.clear()

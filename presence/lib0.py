@@ -1,9 +1,9 @@
-"""lib0, the encoding beneath Yjs: bounded readers and cheap writers of varUint, varUint8Array and varString.
+"""lib0, the encoding below Yjs: bounded readers and fast writers of varUint, varUint8Array and varString.
 
-Readers take the whole message and a position and return the value and the position behind it. A number is at
-most 2**53 - 1 (what JavaScript holds exactly) in at most 8 bytes, and a length is checked against the bytes
-that are there before anything is copied: a reader's time and memory are bounded by the message it was given.
-Facts: https://github.com/dmonad/lib0, ``encoding.js`` and ``decoding.js``.
+Readers take the whole message and a position, and return the value and the position behind it. A number is at most
+2**53 - 1 (JavaScript's largest safe integer) in at most 8 bytes. A length is checked against the available bytes before
+anything is copied, so a reader's time and memory are bounded by the size of its message. Facts:
+https://github.com/dmonad/lib0, ``encoding.js`` and ``decoding.js``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ONE_BYTE = tuple(bytes([n]) for n in range(128))
 
 
 class DecodeError(ValueError):
-    """The bytes are not what they claim to be: truncated, too long, or out of range."""
+    """The bytes are invalid: truncated, too long, or out of range."""
 
 
 def read_uint(data: bytes, pos: int) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def read_bytes(data: bytes, pos: int) -> tuple[bytes, int]:
 
 
 def read_string(data: bytes, pos: int) -> tuple[str, int]:
-    """Read a varString of strict UTF-8: ``(text, position behind it)``. Raises :class:`DecodeError`."""
+    """Read a varString of strict UTF-8: ``(string, position behind it)``. Raises :class:`DecodeError`."""
     raw, pos = read_bytes(data, pos)
     try:
         return raw.decode(), pos
@@ -62,7 +62,7 @@ def read_string(data: bytes, pos: int) -> tuple[str, int]:
 
 
 def encode_uint(n: int) -> bytes:
-    """Write a varUint, ``0 <= n <= 2**53 - 1``. Raises :class:`ValueError` outside of it."""
+    """Write a varUint, ``0 <= n <= 2**53 - 1``. Raises :class:`ValueError` for other numbers."""
     if 0 <= n < 128:
         return _ONE_BYTE[n]
     if not 0 <= n <= MAX_UINT:

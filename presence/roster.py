@@ -10,11 +10,11 @@ from presence.state import State
 
 
 class Person(msgspec.Struct, frozen=True):
-    """One verified user with all their clients (tabs, devices), or one client that nobody verified.
+    """One verified user with all their clients (tabs, devices), or one unverified client.
 
-    ``key`` tells people of a room apart. ``id`` is ``None`` for a client that nobody verified; ``name`` is the
-    verified name, or else the client's own word, if any. ``states`` are the JSON states of ``clients``, the one that
-    changed last first.
+    ``key`` identifies the person within the room. ``id`` is ``None`` for an unverified client; ``name`` is the verified
+    name, or else the name that the client gives itself, if any. ``states`` are the JSON states of ``clients``, the most
+    recently changed first.
     """
 
     key: str
@@ -25,7 +25,7 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Roster(msgspec.Struct, frozen=True):
-    """``count`` people are here; ``people`` are some of them, or all."""
+    """``count`` people are present; ``people`` are some or all of them."""
 
     count: int
     people: tuple[Person, ...]
@@ -35,7 +35,7 @@ EMPTY = Roster(0, ())
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """From one roster to the next: how many are here, who is listed anew or changed, and the keys of who is not."""
+    """The difference between two rosters: the new count, new or changed people, and keys that are no longer listed."""
 
     count: int
     people: tuple[Person, ...]
@@ -45,8 +45,8 @@ class Difference(msgspec.Struct, frozen=True):
 def roster(states: Mapping[int, State], sample: int = 50, listed: Iterable[str] = ()) -> Roster:
     """Group ``states`` into people, and list at most ``sample`` of them.
 
-    In a large room it is the number that matters, and a list of all would be sent to all. Listed are, first, those
-    whose keys are in ``listed`` (who was listed before stays so, whoever comes and goes), then those who came first.
+    In a large room the number matters most, and a complete list would go to everybody. The list begins with people
+    whose keys are in ``listed`` (so that they stay listed, whoever comes and goes), then those who came first.
     """
     groups: dict[str, list[State]] = {}
     for client, state in states.items():
@@ -65,7 +65,7 @@ def roster(states: Mapping[int, State], sample: int = 50, listed: Iterable[str] 
 
 
 def difference(before: Roster, after: Roster) -> Difference | None:
-    """What somebody who knows ``before`` must be told to know ``after``; ``None`` if it is the same."""
+    """The change from ``before`` to ``after``; ``None`` if they are the same."""
     known = {person.key: person for person in before.people}
     changed = [person for person in after.people if known.pop(person.key, None) != person]
     if not changed and not known and before.count == after.count:
@@ -90,7 +90,7 @@ def _person(key: str, group: list[State]) -> Person:
 def _name(state: State) -> str | None:
     if state.user is not None and state.user.name is not None:
         return state.user.name
-    # editors write it inside `user`, applications beside their cursor
+    # editors write the name inside `user`, applications beside their cursor
     for said in (state.value.get("user"), state.value):
         word = said.get("name") if isinstance(said, dict) else None
         if isinstance(word, str):

@@ -1,11 +1,12 @@
-"""One client's awareness state: read from JSON strictly, stamped with who was verified, kept as bytes.
+"""One client's awareness state: strictly parsed from JSON, stamped with the verified user, stored as bytes.
 
-A state is kept as the bytes that go to the peers, so that relaying it is joining bytes. Everything kept here
-is valid for ``JSON.parse``: stock clients throw on anything else.
+A state is stored as the bytes that peers get, so that relaying it only joins bytes. All stored states are valid for
+``JSON.parse``: stock clients throw on anything else.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -13,38 +14,43 @@ import msgspec
 from presence.lib0 import DecodeError, encode_uint, read_bytes, read_uint
 
 MAX_DEPTH = 64
-"""Deepest nesting of a state. Cursors use about four."""
+"""Maximum nesting of a state. Cursors use about four."""
 
 _NULL = b"\x04null"
 
 
 class StateTooLargeError(DecodeError):
-    """A client's state is over the limit of its room."""
+    """A client's state exceeds the limit of its room."""
 
 
 class User(msgspec.Struct, frozen=True):
-    """Who the server verified. ``None`` where the credential does not say."""
+    """The user whom the server verified. ``None`` where the credential says nothing."""
 
     id: str | None
     name: str | None
 
 
 class Owner:
-    """A connection as awareness knows it: which client ids are its own. Not a reference to the connection."""
+    """The client ids of one connection. It holds no reference to the connection.
 
-    __slots__ = ("ids", "user")
+    ``itself`` is the connection's own client: the only one in its first message. It merely passes on the states of
+    others.
+    """
+
+    __slots__ = ("ids", "itself", "user")
 
     def __init__(self) -> None:
+        self.itself: int | None = None
         self.ids: set[int] = set()
         self.user: User | None = None
 
 
 class State:
-    """A client that is present.
+    """A present client.
 
-    ``clock`` is what peers are told, ``seen`` what its owner last said, ``aligned`` where the last nudge, at
-    time ``nudged``, put the owner's clock. ``claimed`` is the highest clock that another connection used for
-    it. ``at`` is when the owner last spoke of it, ``changed`` when it last said something else than before.
+    ``clock`` is the one that peers get, ``seen`` the last one that its owner sent, ``aligned`` the one to which the
+    last nudge, at time ``nudged``, raised the owner's clock. ``claimed`` is the highest clock that another connection
+    used for it. ``at`` is the time of the owner's last state for it, ``changed`` the time of the last change.
     """
 
     __slots__ = (
@@ -82,24 +88,24 @@ class State:
 
     @property
     def value(self) -> dict[str, Any]:
-        """The state itself, read anew."""
+        """The state itself, decoded again."""
         value: dict[str, Any] = msgspec.json.decode(self.json)
         return value
 
     def set(self, clock: int, json: bytes) -> None:
-        """Replace what peers are told."""
+        """Replace the state and clock that peers get."""
         self.json = json
         self.tail = encode_uint(len(json)) + json
         self.move(clock)
 
     def move(self, clock: int) -> None:
-        """Tell peers the same under another clock."""
+        """Give peers the same state with another clock."""
         self.clock = clock
         self.entry = b"".join((self.head, encode_uint(clock), self.tail))
 
 
 def null_entry(client: int, clock: int) -> bytes:
-    """An entry that says that this client is gone."""
+    """An entry for a client that left."""
     return b"".join((encode_uint(client), encode_uint(clock), _NULL))
 
 
@@ -118,20 +124,23 @@ def read_entries(payload: bytes) -> list[tuple[int, int, bytes]]:
         raw, pos = read_bytes(payload, pos)
         entries.append((client, clock, raw))
     if pos != len(payload):
-        raise DecodeError("bytes behind the end of the awareness update")
+        raise DecodeError("bytes after the end of the awareness update")
     return entries
 
 
 def read_state(raw: bytes, limit: int) -> dict[str, Any] | None:
-    """Read the JSON of one state; ``None`` is a client that leaves.
+    """Parse the JSON of one state; ``None`` means that the client leaves.
 
-    Raises :class:`StateTooLargeError` above ``limit`` bytes, :class:`DecodeError` for what is not strict JSON
-    of an object at most :data:`MAX_DEPTH` deep: NaN, lone surrogates and invalid UTF-8 among it.
+    Raises :class:`StateTooLargeError` above ``limit`` bytes, and :class:`DecodeError` unless it is strict JSON of an
+    object at most :data:`MAX_DEPTH` deep (no NaN, no invalid UTF-8). A lone surrogate, which JavaScript writes as
+    ``\\ud83e`` when a program splits a string inside an emoji, becomes U+FFFD.
     """
     if len(raw) > limit:
-        raise StateTooLargeError(f"an awareness state of {len(raw)} bytes, {limit} are allowed")
+        raise StateTooLargeError(f"an awareness state of {len(raw)} bytes; the limit is {limit}")
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
         raise DecodeError(f"an awareness state more than {MAX_DEPTH} deep")
+    if b"\\u" in raw:
+        raw = _ESCAPE.sub(_without_half, raw)
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -139,6 +148,15 @@ def read_state(raw: bytes, limit: int) -> dict[str, Any] | None:
     if value is None or type(value) is dict:
         return value
     raise DecodeError("an awareness state that is not an object")
+
+
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD][89a-fA-F]..|.)", re.DOTALL)
+"""A JSON escape; a surrogate pair counts as one."""
+
+
+def _without_half(escape: re.Match[bytes]) -> bytes:
+    found = escape[0]
+    return rb"\ufffd" if len(found) == 6 else found
 
 
 def _depth(raw: bytes) -> int:
@@ -161,10 +179,10 @@ def _depth(raw: bytes) -> int:
 
 
 def write_state(value: dict[str, Any], user: User | None) -> bytes:
-    """The JSON that peers get: ``value["user"]["id"]`` and ``["name"]`` are what was verified.
+    """The JSON that peers get: ``value["user"]["id"]`` and ``["name"]`` are the verified ones.
 
-    Without ``user`` nobody was verified and the client's word stands. With one, ``id`` is never the client's
-    word; ``name`` is, if the credential tells none. Other fields, such as a colour, are the client's.
+    Without ``user`` nobody was verified, and the client's values stand. With one, ``id`` is never the client's value;
+    ``name`` is only if the credential has none. Other fields, such as a colour, are the client's.
     """
     if user is not None:
         said = value.get("user")

@@ -1,6 +1,7 @@
 """What a user can set, override or meet is in the documentation."""
 
 import inspect
+import re
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,12 @@ def test_each_close_code_is_documented_with_whether_to_reconnect(error: type[Col
     assert any(row.startswith(f"| {error.close_code} ") and row.endswith(f"| {answer} |") for row in rows)
 
 
+def test_each_rule_of_the_protocol_has_a_number_of_its_own() -> None:
+    numbers = re.findall(r"^\* \*\*([A-Z]+\d+)\*\*", (DOCS / "protocol.md").read_text(), re.MULTILINE)
+    assert len(numbers) > 100
+    assert sorted(numbers) == sorted(set(numbers))
+
+
 @pytest.mark.parametrize("name", [name for name, _ in inspect.getmembers(Hooks, inspect.isfunction)])
 def test_each_hook_is_documented(name: str) -> None:
     assert f"| `{name}(" in (DOCS / "hooks.md").read_text()
@@ -31,8 +38,3 @@ def test_each_hook_is_documented(name: str) -> None:
 @pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(Settings)])
 def test_each_setting_is_documented(field: str) -> None:
     assert f"`{field}`" in (DOCS / "deploying.md").read_text()
-
-
-def test_the_public_names_are_those_that_are_exported() -> None:
-    public = {name for name, value in vars(collab).items() if not name.startswith("_") and not inspect.ismodule(value)}
-    assert public == set(collab.__all__)

@@ -49,7 +49,7 @@ async def test_a_python_program_is_one_more_person_in_a_document(tmp_path: Path)
 
 async def test_inside_fastapi_a_route_edits_what_people_have_open() -> None:
     app = importlib.import_module("examples.mount_fastapi").app
-    async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as http:
+    async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:
         async with editor(address, "notes/n", prefix="/collab") as client:
             content = client.doc.get("content", type=type(client.text))
             assert (await http.post("/notes/n/sign?user=ada")).json() == {"text": "\n-- ada"}
@@ -57,9 +57,22 @@ async def test_inside_fastapi_a_route_edits_what_people_have_open() -> None:
         assert (await http.get("/notes/n")).json() == {"content": "\n-- ada"}
 
 
+async def test_inside_fastapi_routes_return_what_collab_answers_and_refuses() -> None:
+    app = importlib.reload(importlib.import_module("examples.mount_fastapi")).app
+    async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:
+        refused = await http.post("/notes/unknown/close")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "NOT_FOUND")
+        made = await http.post("/collab/api/v1/collections/notes", json={"id": "m", "open": True})
+        found = (await http.get("/notes")).json()
+        assert (found["rows"], found["versions"]) == ([made.json()["data"]], [1])
+        closed = (await http.post("/notes/m/close")).json()
+        assert (closed["data"]["open"], closed["version"], closed["conflicts"]) == (False, 2, [])
+        assert (await http.get("/openapi.json")).status_code == 200
+
+
 async def test_inside_starlette_a_hook_says_who_may_write() -> None:
     app = importlib.import_module("examples.mount_starlette").app
-    async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as http:
+    async with serving(app) as address, httpx.AsyncClient(timeout=40, base_url=f"http://{address}") as http:
         assert "/collab/rooms" in (await http.get("/")).text
         path = "/collab/rooms/ada-notes"
         assert (await http.post(path, content=b"\x00\x00", headers={"x-user": "eve"})).status_code == 403
@@ -68,7 +81,7 @@ async def test_inside_starlette_a_hook_says_who_may_write() -> None:
 
 async def test_beside_django_a_view_reads_what_people_write() -> None:
     app = importlib.import_module("examples.mount_django").application
-    async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as http:
+    async with serving(app) as address, httpx.AsyncClient(timeout=40, base_url=f"http://{address}") as http:
         async with editor(address, "notes/n", prefix="/collab") as client:
             content = client.doc.get("content", type=type(client.text))
             content += "from an editor"

@@ -1,4 +1,4 @@
-"""pycrdt-websocket under hypercorn and uvloop, as its manual starts it: `python pycrdt_websocket.py PORT`."""
+"""pycrdt-websocket on hypercorn and uvloop, as in its manual: `python pycrdt_websocket.py PORT`."""
 
 import sys
 from typing import Any, cast
@@ -10,10 +10,10 @@ from pycrdt.websocket import ASGIServer, WebsocketServer, exception_logger
 
 
 async def main(port: str) -> None:
-    """Serve rooms named by their path until the process is told to stop."""
+    """Serve rooms, named by their path, until the process is stopped."""
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
-    # Without the handler the first client that fails ends the server for all.
+    # Without the handler the first failing client stops the server.
     async with WebsocketServer(exception_handler=exception_logger) as rooms:
         await serve(cast(Any, ASGIServer(rooms)), config)
 

@@ -1,4 +1,4 @@
-"""`python -m bench.record`: run the loads of the application side, write the report."""
+"""`python -m bench.record`: run the loads of the application side and write the report."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ ON_SERVERS: dict[str, tuple[Load, tuple[str, ...]]] = {
     "writers": (writing, tuple(SERVERS)),
     "memory": (memory, ("collab-json",)),
 }
-"""Parts that are run on each of these servers."""
+"""Parts with the servers that they run on."""
 ALONE: dict[str, Work] = {"find": finding, "room": room, "gate": gate, "matching": matching}
-"""Parts about our server alone, which start what they need."""
+"""Parts about our server only; they start what they need."""
 PARTS = (*ON_SERVERS, *ALONE)
 LIMIT = 400.0
 
@@ -57,7 +57,7 @@ async def _on(server: str, load: Load, options: Options) -> list[Result]:
 
 
 def run_one(part: str, server: str, arguments: argparse.Namespace) -> list[Result]:
-    """One part on one server, in this process."""
+    """Run one part on one server, in this process."""
     logging.disable(logging.INFO)
     seconds = min(arguments.seconds, 0.5) if arguments.quick else arguments.seconds
     options = Options(seconds=seconds, quick=arguments.quick, core=take_core())
@@ -85,10 +85,10 @@ def _child(part: str, server: str, arguments: argparse.Namespace) -> list[Result
 
 
 def run_all(arguments: argparse.Namespace) -> int:
-    """All parts asked for; the number of runs that failed."""
+    """Run all requested parts. Returns the number of failed runs."""
     named = arguments.servers.split(",") if arguments.servers else list(SERVERS)
     if unknown := set(named) - set(SERVERS):
-        raise SystemExit(f"no such server: {', '.join(sorted(unknown))} (there are {', '.join(SERVERS)})")
+        raise SystemExit(f"unknown server: {', '.join(sorted(unknown))} (known: {', '.join(SERVERS)})")
     pairs: list[tuple[str, str]] = []
     for part in arguments.part or PARTS:
         pairs += [(part, "")] if part in ALONE else [(part, name) for name in ON_SERVERS[part][1] if name in named]
@@ -125,8 +125,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run parts and write a report")
     run.add_argument("part", nargs="*", choices=[*PARTS, []], help="default: all")
-    run.add_argument("--servers", help="names with commas between; default: all")
-    run.add_argument("--name", default=f"{datetime.now(UTC).date().isoformat()}-record", help="of the results' files")
+    run.add_argument("--servers", help="names, separated by commas; default: all")
+    run.add_argument(
+        "--name", default=f"{datetime.now(UTC).date().isoformat()}-record", help="name of the result files"
+    )
     run.add_argument("--out", type=Path, default=RESULTS, help="folder for results (default bench/results)")
     one = commands.add_parser("one", help="one part on one server; prints its results as JSON")
     one.add_argument("part", choices=PARTS)
@@ -134,8 +136,8 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write the report and plots of a results file again")
     report.add_argument("file", type=Path)
     for command in (run, one):
-        command.add_argument("--seconds", type=float, default=6.0, help="at most, for each figure")
-        command.add_argument("--quick", action="store_true", help="tiny loads, to see that everything works")
+        command.add_argument("--seconds", type=float, default=6.0, help="maximum duration for each figure")
+        command.add_argument("--quick", action="store_true", help="tiny loads, to check that everything works")
     return top
 
 

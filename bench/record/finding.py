@@ -1,7 +1,7 @@
-"""findMany and count on 100,000 entities, with and without an index, beside SQLite itself.
+"""findMany and count on 100,000 entities, with and without an index, compared with plain SQLite.
 
-The record is made by SQL, not by 100,000 writes. The same SQL is then timed on a bare connection, and so is what
-somebody would write by hand for a table with columns.
+SQL inserts the record, instead of 100,000 writes. The same queries are then timed on a plain connection, and so are
+hand-written queries on a table with columns.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ QUERIES: dict[str, tuple[str, Callable[[int], dict[str, Any]], str]] = {
 
 
 def entities(count: int) -> list[dict[str, Any]]:
-    """About 250 bytes of JSON each; ten of a customer, a quarter in each status."""
+    """Make entities of about 250 bytes of JSON each; ten per customer, a quarter in each status."""
     rng = random.Random(3)
     return [
         {
@@ -74,7 +74,7 @@ def entities(count: int) -> list[dict[str, Any]]:
 
 
 def fill(file: Path, rows: list[dict[str, Any]]) -> None:
-    """A record with these rows in two collections, one of which will have indexes."""
+    """Insert these rows into two collections; one of them will get indexes."""
     file.parent.mkdir(parents=True)
     base = sqlite3.connect(file, isolation_level=None)
     prepare(base)
@@ -90,7 +90,7 @@ def fill(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def by_hand(file: Path, rows: list[dict[str, Any]]) -> sqlite3.Connection:
-    """A table with columns, and the same with indexes."""
+    """Make a table with columns, and one with indexes."""
     base = sqlite3.connect(file, isolation_level=None)
     base.execute("BEGIN")
     for name in COLLECTIONS:
@@ -107,7 +107,7 @@ def by_hand(file: Path, rows: list[dict[str, Any]]) -> sqlite3.Connection:
 
 
 def timed(action: Callable[[int], object], most: int, seconds: float) -> dict[str, float]:
-    """Percentiles and CPU of something that is done again and again in this process."""
+    """Measure percentiles and CPU of a repeated action in this process."""
     took: list[float] = []
     began, cpu = perf_counter(), process_time()
     while len(took) < most and (now := perf_counter()) - began < seconds:
@@ -128,7 +128,7 @@ def _numbers(took: list[float], cpu: float) -> dict[str, float]:
 
 
 def our_sql(base: sqlite3.Connection, operation: str, collection: str, raw: dict[str, Any]) -> str:
-    """The statement that we have SQLite run."""
+    """Return the SQL statement that our storage runs."""
     said: list[str] = []
     base.set_trace_callback(said.append)
     query = parse_query(raw)
@@ -144,7 +144,7 @@ async def asked(
     server: Running, client: Collab, operation: str, collection: str, query: Callable[[int], dict[str, Any]],
     most: int, seconds: float, core: int | None,
 ) -> dict[str, float]:  # fmt: skip
-    """The same over the socket, one request after the other; with how many rows came."""
+    """Measure requests over the socket, one after the other; also returns the number of rows."""
     took: list[float] = []
     rows = 0
     watch = Stopwatch(server.tree, core)
@@ -159,7 +159,7 @@ async def asked(
 
 
 async def finding(options: Options) -> list[Result]:
-    """All queries over JSON and MessagePack, and on SQLite."""
+    """Run all queries over JSON and MessagePack, and on SQLite."""
     rows = entities(2_000 if options.quick else ENTITIES)
     declared = msgspec.json.encode({"plain": {}, "indexed": {"indexes": INDEXES}}).decode()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -178,7 +178,7 @@ async def finding(options: Options) -> list[Result]:
 
 
 async def over_the_socket(server: Running, form: str, options: Options) -> list[Result]:
-    """What an application sees."""
+    """Measure queries as an application sees them."""
     client = CLIENTS[form]()
     assert isinstance(client, Collab)
     await client.connect(server.url(""))
@@ -187,7 +187,7 @@ async def over_the_socket(server: Running, form: str, options: Options) -> list[
         result = Result(f"find {name}", form)
         results.append(result)
         for collection in COLLECTIONS:
-            for most in (5, MOST):  # the first are to warm up
+            for most in (5, MOST):  # the first run warms up
                 numbers = await asked(
                     server, client, operation, collection, query, most, options.seconds / 2, options.core
                 )
@@ -197,7 +197,7 @@ async def over_the_socket(server: Running, form: str, options: Options) -> list[
 
 
 def on_sqlite(data: Path, rows: list[dict[str, Any]], options: Options) -> list[Result]:
-    """The same SQL, and what somebody would write by hand, on bare connections in this process."""
+    """Measure the same SQL, and hand-written SQL, on plain connections in this process."""
     base = sqlite3.connect(data / "collab" / "collab.db", isolation_level=None)
     hand = by_hand(data / "hand.sqlite", rows)
     results = []

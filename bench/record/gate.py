@@ -1,7 +1,7 @@
-"""What the gate costs, and reading fields and conflicts in it: CPU time, the best of many rounds.
+"""CPU cost of the gate, including reading fields and conflicts: the best of many rounds.
 
-Updates come from pycrdt documents whose client ids are as long as those of Yjs; each is checked and committed in the
-order in which it was made. Other work on the machine only ever adds to the time.
+Updates come from pycrdt documents whose client ids are as long as those of Yjs; they are checked and committed in the
+order in which they were made. Other work on the machine can only increase the time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from pycrdt import Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
 from bench.result import Options, Result
-from collab.wire.update import Gate, decode
+from collab.gate.gate import Gate, decode
 
 CLIENTS = (3_000_000_000, 3_500_000_000)
 UPDATES = 1000
@@ -41,7 +41,7 @@ def setting(root: str) -> list[bytes]:
 
 
 def conflicting() -> list[bytes]:
-    """Two writers set the same field at the same time, each time, and then hear of each other."""
+    """Two writers repeatedly set the same field concurrently, and then merge."""
     writers = [Writer(client) for client in CLIENTS]
     updates = []
     for n in range(UPDATES // 2):
@@ -55,7 +55,7 @@ def conflicting() -> list[bytes]:
 
 
 def typing() -> list[bytes]:
-    """Insert characters into a text, one behind the other."""
+    """Append characters to a text, one by one."""
     writer = Writer()
     text = writer.doc.get("content", type=Text)
     text += "lorem ipsum"
@@ -127,13 +127,13 @@ def best(action: Callable[[], object], rounds: int) -> float:
 
 
 def through(updates: list[bytes]) -> int:
-    """Check and commit; how many writes to fields the gate told of."""
+    """Check and commit. Returns the number of field writes that the gate reported."""
     gate = Gate()
     return sum(len(gate.commit(gate.check(update), live=True)) for update in updates)
 
 
 def small(rounds: int) -> list[Result]:
-    """Updates of the size that people and applications make."""
+    """Measure updates of typical sizes."""
     loads: dict[str, Callable[[], list[bytes]]] = {
         "keystroke": typing,
         "deletion": deleting,
@@ -156,7 +156,7 @@ def small(rounds: int) -> list[Result]:
 
 
 def large(rounds: int, scale: float) -> list[Result]:
-    """Whole documents at once, and the gate's index of them."""
+    """Measure whole documents, and the gate's index of them."""
     results = []
     documents = {"scattered text": scattered_text(int(21_000 * scale)), "rich text": rich_text(int(6_000 * scale))}
     for name, update in documents.items():

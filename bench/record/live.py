@@ -1,4 +1,4 @@
-"""From a write to the event of a live query: time, CPU and memory, by how many live queries there are."""
+"""From a write to the event of a live query: time, CPU and memory, by the number of live queries."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from bench.waiting import until
 
 STAGES = (100, 1_000, 10_000)
 MORE = 100_000
-"""Live queries at which only ours is measured as well, in one encoding."""
+"""Number of live queries for an additional stage of our server, in one encoding."""
 TASKS = 100
-"""Tasks that a live query is about, and as many that none is about."""
+"""Number of tasks that match a live query, and number of tasks that match none."""
 CONNECTIONS = 20
 INTERVAL = 0.010
 DATABASE = "postgres"
-"""Processes that come and go by themselves, and hold no subscriptions."""
+"""Name of processes to exclude: they come and go, and hold no subscriptions."""
 PATIENCE = 10.0
 AClient = TypeVar("AClient", bound=Client)
 TOO_LONG = 120.0
-"""Seconds after which subscribing is given up."""
+"""Timeout for subscribing, in seconds."""
 
 
 async def within(work: Awaitable[object], seconds: float) -> bool:
-    """Whether it was done by then."""
+    """Run ``work`` with a timeout. Returns whether it finished."""
     try:
         await asyncio.wait_for(work, seconds)
     except TimeoutError:
@@ -42,7 +42,7 @@ async def within(work: Awaitable[object], seconds: float) -> bool:
 async def spread(
     clients: Sequence[AClient], names: Sequence[str], how: Callable[[AClient, Sequence[str]], Awaitable[None]]
 ) -> None:
-    """Let each client subscribe to its share."""
+    """Distribute subscriptions over the clients."""
     share = -(-len(names) // len(clients))
     await asyncio.gather(
         *(how(client, names[index * share : (index + 1) * share]) for index, client in enumerate(clients))
@@ -50,7 +50,7 @@ async def spread(
 
 
 class Writes:
-    """Writes of one client, and when each was sent and answered. ``n`` counts through all of a run."""
+    """Writes of one client, with the times of request and answer. ``n`` is unique within a run."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -60,7 +60,7 @@ class Writes:
         self.last: dict[str, int] = {}
 
     async def write(self, name: str) -> int:
-        """One write; ends when it is acknowledged."""
+        """Make one write; returns when it is acknowledged."""
         self.n += 1
         n = self.n
         self.last[name] = n
@@ -70,7 +70,7 @@ class Writes:
         return n
 
     async def paced(self, names: Sequence[str], most: int, seconds: float, seen: Callable[[int], bool]) -> list[int]:
-        """One after the other, each when the last was acknowledged and seen, and no earlier than an interval."""
+        """Write sequentially: wait after each write until it was acknowledged and seen, and for the interval."""
         began = due = perf_counter()
         done: list[int] = []
         while len(done) < most and perf_counter() - began < seconds:
@@ -82,7 +82,7 @@ class Writes:
         return done
 
     async def pressed(self, names: Sequence[str], most: int, seconds: float, at_once: int = 10) -> int:
-        """So many under way at any time; how many were acknowledged."""
+        """Keep ``at_once`` writes in flight. Returns the number of acknowledged writes."""
         began = perf_counter()
         before = self.n
 
@@ -101,7 +101,7 @@ def _per(cost: Window, count: int) -> float:
 
 
 class Scene:
-    """A server with a writer and with clients that have live queries."""
+    """A server, a writer, and clients with live queries."""
 
     def __init__(self, server: Running, options: Options) -> None:
         make = CLIENTS[server.server.name]
@@ -124,11 +124,11 @@ class Scene:
         await self.writes.pressed(self.unmatched, 50 if self.options.quick else 1500, self.options.seconds)
 
     def seen(self, n: int) -> bool:
-        """Whether somebody was told of a write."""
+        """Whether any client received a write."""
         return any(n in client.seen for client in self.clients)
 
     async def stage(self, queries: int, result: Result) -> None:
-        """Add live queries until there are so many; write what one of them holds, and what none of them holds."""
+        """Add live queries up to a number; measure writes that match one of them, and writes that match none."""
         quick, seconds = self.options.quick, self.options.seconds
         numbers = result.numbers
         before = self.server.tree.rss(apart_from=DATABASE)
@@ -157,7 +157,7 @@ class Scene:
         most = 50 if quick else 2000
         watch.start()
         matched = await self.writes.pressed(self.matched, most, seconds)
-        # a server may skip a value when a newer one has come, but not the last
+        # a server may skip a value in favour of a newer one, but not the last
         last = [self.writes.last[name] for name in self.matched if name in self.writes.last]
         await until(lambda: all(map(self.seen, last)), PATIENCE, 0.005)
         loud = watch.stop()
@@ -178,7 +178,7 @@ class Scene:
         }
         missing = sum(not self.seen(n) for n in (*told, *last))
         if missing:
-            result.notes.append(f"{missing} events never came")
+            result.notes.append(f"{missing} events never arrived")
         for window in (loud, silent):
             invalid, notes = window.objections()
             result.invalid = result.invalid or invalid
@@ -203,7 +203,7 @@ async def live(server: Running, options: Options) -> list[Result]:
         results.append(Result(f"live {queries}", name))
         try:
             await scene.stage(queries, results[-1])
-        except (Closed, RuntimeError) as error:  # the stages before are worth something all the same
+        except (Closed, RuntimeError) as error:  # keep the results of earlier stages
             results[-1].invalid = f"{type(error).__name__}: {error}"
         if results[-1].invalid:
             break

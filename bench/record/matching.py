@@ -1,8 +1,8 @@
-"""What live queries cost inside of the server, without sockets and storage.
+"""Cost of live queries inside the server, without sockets and storage.
 
-A storage that holds nothing answers at once; what is measured is the process between it and the sockets. CPU time of
-one thread, the best of many rounds: other work on the machine only ever adds. Memory is resident, with a watcher each.
-Each measurement has a process of its own.
+An empty storage answers immediately; the measurement covers everything between it and the sockets. CPU time of
+one thread, the best of many rounds: other work on the machine can only increase it. Memory is
+resident, with a watcher each. Each measurement runs in its own process.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.query import And, Compare, Condition, Order, Query
-from collab.realtime.live_queries import LiveQueries
+from collab.realtime.matching.live_queries import LiveQueries
 from collab.storage.base import EntityRow, FoundRows
-from collab.wire.realtime import Step
+from collab.wire.realtime.messages import Step
 
 SUBSCRIPTIONS = (100, 1_000, 10_000, 100_000)
 MATCHING = (1, 10, 100, 1_000)
@@ -35,7 +35,7 @@ NEWEST = (Order(("createdAt",), descending=True),)
 
 
 class Watcher:
-    """Takes what it is told, and keeps nothing."""
+    """Counts what it receives, and keeps nothing."""
 
     __slots__ = ("told",)
 
@@ -46,7 +46,7 @@ class Watcher:
         """All rows."""
 
     def steps(self, steps: Sequence[Step]) -> None:
-        """What happened to them."""
+        """Count a change."""
         self.told += 1
 
     def failed(self, error: CollabError) -> None:
@@ -84,12 +84,12 @@ def event(position: int, data: dict[str, Any], version: int = 2) -> EntityEvent:
 
 
 def pending(user: str) -> Condition:
-    """The tasks of one user, as on the first page of any list of tasks."""
+    """The pending tasks of one user, as on the first page of a task list."""
     return And((Compare(("status",), "eq", "pending"), Compare(("assignedTo",), "eq", user)))
 
 
 class Open:
-    """Live queries over rows that are given to them, ten at most to each."""
+    """Live queries over given rows, at most ten each."""
 
     def __init__(self, rows: int = 0) -> None:
         self.rows = rows
@@ -99,16 +99,16 @@ class Open:
         self.watchers: list[Watcher] = []
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
-        """Rows of its own for each query."""
+        """Return new rows for each query."""
         data = [task(self.made + index, "somebody") for index in range(self.rows)]
         self.made += self.rows
         key = RoomKey(project, collection, "")
         return FoundRows(
-            [EntityRow(key._replace(id=row["id"]), 1, row, False, b"", 0) for row in data], self.feed.position
+            [EntityRow(key._replace(id=row["id"]), 1, row, False, b"", 0) for row in data], self.feed.position(project)
         )
 
     async def watch(self, queries: Sequence[Query]) -> None:
-        """Open them, a thousand at a time."""
+        """Open live queries, a thousand at a time."""
         for start in range(0, len(queries), 1_000):
             watchers = [Watcher() for _ in queries[start : start + 1_000]]
             self.watchers += watchers
@@ -116,11 +116,11 @@ class Open:
             await asyncio.gather(*(self.live.open("p", "tasks", query, watcher) for query, watcher in opening))
 
     def told(self) -> int:
-        """How often watchers were told something."""
+        """Total number of calls to watchers."""
         return sum(watcher.told for watcher in self.watchers)
 
     def cost(self, events: Sequence[EntityEvent], rounds: int) -> float:
-        """Seconds of CPU for one event."""
+        """CPU seconds per event."""
         best = float("inf")
         for _ in range(rounds):
             started = process_time()
@@ -131,13 +131,13 @@ class Open:
 
 
 def resident() -> int:
-    """Bytes of this process."""
+    """Resident bytes of this process."""
     gc.collect()
     return int(psutil.Process().memory_info().rss)
 
 
 async def nothing_matches(sizes: Sequence[int], rounds: int) -> list[Result]:
-    """Everybody's pending tasks are watched; the event is about nobody's. Sizes take turns, so that none is unlucky."""
+    """Watch every user's pending tasks; send events that match no query. Sizes alternate, to spread disturbances."""
     opened: dict[int, Open] = {}
     memory = {}
     for count in sizes:
@@ -152,17 +152,17 @@ async def nothing_matches(sizes: Sequence[int], rounds: int) -> list[Result]:
             costs[count] = min(costs[count], one.cost(events, rounds=1))
     assert not any(one.told() for one in opened.values())
     results = [
-        Result("matching", f"{count:,} queries of which none matches", {"event_us": round(costs[count] * 1e6, 2)})
+        Result("matching", f"{count:,} queries, none of which matches", {"event_us": round(costs[count] * 1e6, 2)})
         for count in sizes
     ]
-    results[-1].numbers["memory_kb"] = round(memory[sizes[-1]] / 1e3, 2)  # of fewer, pages would be counted
+    results[-1].numbers["memory_kb"] = round(memory[sizes[-1]] / 1e3, 2)  # for smaller numbers the page size dominates
     for one in opened.values():
         await one.live.close()
     return results
 
 
 async def rows_are_held(count: int) -> list[Result]:
-    """The same with ten rows in each window."""
+    """Measure memory with ten rows in each window."""
     opened = Open(rows=10)
     empty = resident()
     await opened.watch([Query(pending(f"user_{number}"), NEWEST, limit=10) for number in range(count)])
@@ -174,7 +174,7 @@ async def rows_are_held(count: int) -> list[Result]:
 
 
 async def some_match(counts: Sequence[int], rounds: int) -> list[Result]:
-    """A row changes in the windows of so many: of different queries, and of one that all share."""
+    """Change a row in many windows: of different queries, and of one shared query."""
     results = []
     for count in counts:
         for kind in ("different", "shared"):
@@ -198,7 +198,7 @@ async def some_match(counts: Sequence[int], rounds: int) -> list[Result]:
 
 
 async def no_equality_term(count: int, rounds: int) -> list[Result]:
-    """Queries that cannot be found by a value are asked one by one."""
+    """Queries without an equality term are matched one by one."""
     opened = Open()
     await opened.watch([Query(Compare(("priority",), "gte", 5 + number), NEWEST, 10) for number in range(count)])
     events = [event(number + 1, task(number, "somebody")) for number in range(EVENTS // 10)]
@@ -222,7 +222,7 @@ def measured(index: int, quick: bool) -> list[Result]:
 
 
 async def matching(options: Options) -> list[Result]:
-    """All of them, one after the other."""
+    """Run all measurements, one after the other."""
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
         futures = [processes.submit(measured, index, options.quick) for index in range(4)]
         return [result for future in futures for result in future.result()]

@@ -1,4 +1,4 @@
-"""Memory of a subscription to one entity and of a live query, neither holding any rows."""
+"""Memory of a subscription to one entity, and of a live query; neither holds rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.servers import Running
 
 
 async def memory(server: Running, options: Options) -> list[Result]:
-    """How resident memory grows when so many are opened, and when as many more are."""
+    """Measure the growth of resident memory for a number of subscriptions, and for as many again."""
     count = 200 if options.quick else 10_000
     clients = [Collab("json") for _ in range(CONNECTIONS)]
     for client in clients:

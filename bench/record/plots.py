@@ -38,13 +38,13 @@ WITHOUT, WITH, LIMIT = "#f59e0b", "#2563eb", "#dc2626"
 
 
 def draw(results: Sequence[Result], folder: Path, name: str) -> list[str]:
-    """Write the plots that the results allow; returns their file names."""
+    """Draw all plots for which there are results; returns their file names."""
     plots = {"live": _live, "writers": _writers, "find": _find, "cost": _cost}
     return [file for plot, make in plots.items() if (file := make(results, folder, f"{name}-{plot}.svg"))]
 
 
 def _live(results: Sequence[Result], folder: Path, file: str) -> str | None:
-    """How figures grow with the number of live queries."""
+    """Plot figures by the number of live queries."""
     curves = {
         (key, server): [
             (queries, found.numbers[key])
@@ -74,7 +74,7 @@ def _live(results: Sequence[Result], folder: Path, file: str) -> str | None:
 
 
 def _writers(results: Sequence[Result], folder: Path, file: str) -> str | None:
-    """Acknowledged writes a second, beside what the disk can sync one after the other."""
+    """Plot acknowledged writes per second, compared with the disk's sequential syncs."""
     counts = [count for count in WRITERS if any(r.scenario == f"writers {count}" for r in results)]
     syncs = [r.numbers["fsyncs_per_s"] for r in results if "fsyncs_per_s" in r.numbers]
     if not counts or not syncs:
@@ -105,7 +105,7 @@ def _find(results: Sequence[Result], folder: Path, file: str) -> str | None:
 
 
 def _cost(results: Sequence[Result], folder: Path, file: str) -> str | None:
-    """Memory of live queries, the gate, a room with and without events of content."""
+    """Plot memory of live queries, the gate, and a room with and without content events."""
     rooms: dict[str, list[float]] = {}
     for result in results:
         if result.scenario == "room" and "cpu_percent" in result.numbers:

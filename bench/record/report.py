@@ -1,4 +1,4 @@
-"""Results of the application side as a Markdown report, with goals."""
+"""Markdown report on the application side, with goals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("event_us", "watcher_us", "memory_kb"),
     ),
 }  # fmt: skip
-"""By the first word of a scenario: what it is, and its columns."""
+"""By the first word of a scenario: its description and its columns."""
 FLAT = 1.2
 GATE_US = 15.0
 OURS = "collab-json"
@@ -57,7 +57,7 @@ FIELDS = ("field", "field, written by two at once")
 
 
 def goals(results: Sequence[Result]) -> list[list[str]]:
-    """Goals with what was measured and whether it reaches them."""
+    """Goals, measured values, and verdicts."""
     rows = []
     costs = {
         "a write that no live query holds, CPU": [
@@ -68,7 +68,7 @@ def goals(results: Sequence[Result]) -> list[list[str]]:
         "an event that no live query holds, inside": [
             r.numbers["event_us"]
             for r in results
-            if r.scenario == "matching" and r.server.endswith("queries of which none matches")
+            if r.scenario == "matching" and r.server.endswith("queries, none of which matches")
         ],
     }
     for what, found in costs.items():
@@ -109,7 +109,7 @@ def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str]
 
 
 def _section(name: str, about: str, columns: Sequence[str], mine: Sequence[Result]) -> list[str]:
-    """One table, with what has to be said about its rows."""
+    """One table with notes on its rows."""
     shown = [column for column in columns if any(column in result.numbers for result in mine)]
     several = any(" " in result.scenario for result in mine)
     rows = []

@@ -1,4 +1,4 @@
-"""200 people type in one document, with and without events of its content."""
+"""200 people type in one document, with and without content events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVENTS = {"with events of content": "1", "without": "0"}
 
 
 async def room(options: Options) -> list[Result]:
-    """Turns of both, so that neither has the quieter minute."""
+    """Alternate between both, so that disturbances affect them equally."""
     results = []
     ours = SERVERS["collab"]
     for turn in range(1 if options.quick else TURNS):

@@ -1,4 +1,4 @@
-"""The servers of the application side, and what their clients speak."""
+"""The servers of the application side, and their clients."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNLIMITED = tuple(
 
 
 def install() -> None:
-    """Have the npm packages of the peers, if they can be had: a run without says so itself."""
+    """Install the npm packages of the other servers, if possible; otherwise their runs report it."""
     with suppress(node.Missing):
         node.packages(PEERS)
 

@@ -1,4 +1,4 @@
-"""Writes that are acknowledged once they are on the disk, and what the disk can do."""
+"""Durable acknowledged writes, compared with the disk's own rates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = b"x" * 4096
 
 
 def rate(action: Callable[[], object], seconds: float) -> tuple[float, float]:
-    """How often a second something can be done, one after the other, and the median's milliseconds."""
+    """Measure a sequential action: rate per second, and median in milliseconds."""
     took = []
     began = perf_counter()
     while (now := perf_counter()) - began < seconds:
@@ -31,7 +31,7 @@ def rate(action: Callable[[], object], seconds: float) -> tuple[float, float]:
 
 
 def disk(folder: Path, seconds: float) -> dict[str, float]:
-    """The disk's own rates: a page appended to a file and synced, and a row committed by SQLite (WAL, FULL)."""
+    """Measure the disk: a page appended to a file and synced, and a row committed by SQLite (WAL, FULL)."""
     with (folder / "synced").open("wb", buffering=0) as file:
 
         def sync() -> None:
@@ -54,7 +54,7 @@ def disk(folder: Path, seconds: float) -> dict[str, float]:
 
 
 async def writing(server: Running, options: Options) -> list[Result]:
-    """Each writer has a connection and waits for each answer: creates, then updates of a task of its own."""
+    """Each writer has its own connection and waits for each answer: first creates, then updates of its own task."""
     make = CLIENTS[server.server.name]
     seconds = min(options.seconds, 4.0)
     with tempfile.TemporaryDirectory(dir=server.data) as folder:
@@ -91,7 +91,7 @@ async def writing(server: Running, options: Options) -> list[Result]:
 
 
 async def _write(client: Client, name: str, kind: str, stop: float, took: list[float]) -> None:
-    """Until ``stop``, one write when the last is acknowledged; ``took`` gets the milliseconds of each."""
+    """Write sequentially until ``stop``; append the milliseconds of each write to ``took``."""
     number = 0
     while (now := perf_counter()) < stop:
         number += 1

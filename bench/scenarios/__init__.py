@@ -1,1 +1,1 @@
-"""The loads, one module per kind. Each takes a running server and options, and returns a result."""
+"""The loads, one module per kind. Each runs on a server with options and returns a result."""

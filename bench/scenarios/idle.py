@@ -1,4 +1,4 @@
-"""Two thousand sessions that do nothing, in a thousand rooms, and what remains when they have gone."""
+"""Two thousand idle sessions in a thousand rooms, and the memory that remains after they leave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACK_MB = 20.0
 
 
 async def idle(name: str, server: Running, options: Options) -> Result:
-    """Measure memory per idle session, and after all have gone."""
+    """Measure memory per idle session, and after all have left."""
     result = Result(name, server.server.name)
     count, rooms = (20, 10) if options.quick else (SESSIONS, ROOMS)
     await warm_up(server)
@@ -28,7 +28,7 @@ async def idle(name: str, server: Running, options: Options) -> Result:
     rng = random.Random(5)
     sessions = [server.session(f"idle-{i % rooms}") for i in range(count)]
     began = perf_counter()
-    # The first of each room before the second: pycrdt-websocket loses clients who open a room together.
+    # One client of each room joins first: pycrdt-websocket loses clients that open a room concurrently.
     await join_all(sessions[:rooms])
     await join_all(sessions[rooms:])
     joining = perf_counter() - began

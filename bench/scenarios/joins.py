@@ -38,7 +38,7 @@ async def push(server: Running, room: str, size: int) -> tuple[Session, dict[int
 
 
 async def _peak(server: Running, stop: asyncio.Event) -> int:
-    """The largest resident size seen until told to stop."""
+    """Sample the resident size until ``stop``; returns the maximum."""
     peak = 0
     while not stop.is_set():
         peak = max(peak, server.tree.rss())
@@ -47,7 +47,7 @@ async def _peak(server: Running, stop: asyncio.Event) -> int:
 
 
 async def _whole(server: Running, room: str, state: dict[int, int]) -> bool:
-    """Whether a client that joins now is given the whole document."""
+    """Whether a client that joins now receives the whole document."""
     reader, url = server.session(room, watch=True)
     await reader.connect(url)
     complete = await until(lambda: state.items() <= reader.state.items(), 30.0)
@@ -56,7 +56,7 @@ async def _whole(server: Running, room: str, state: dict[int, int]) -> bool:
 
 
 async def joins(name: str, megabytes: int, server: Running, options: Options) -> Result:
-    """150 clients at once join a document of so many megabytes."""
+    """Let 150 clients join a document of ``megabytes`` at the same time."""
     result = Result(name, server.server.name)
     joiners_wanted, size = (5, 50_000) if options.quick else (JOINERS, megabytes * 1_000_000)
     await warm_up(server)
@@ -64,7 +64,7 @@ async def joins(name: str, megabytes: int, server: Running, options: Options) ->
     began = perf_counter()
     author, state, encoded = await push(server, ROOM, size)
     if not await _whole(server, ROOM, state):
-        result.invalid = "the server did not take the whole document"
+        result.invalid = "the server did not store the whole document"
         return result
     loading = perf_counter() - began
     hot = server.tree.rss()
@@ -78,7 +78,7 @@ async def joins(name: str, megabytes: int, server: Running, options: Options) ->
     await asyncio.sleep(0)
     watch = Stopwatch(server.tree, options.core)
     began = perf_counter()
-    # The server may be too busy to take a hundred connections at once: what it lets wait counts as its time.
+    # The server may be too busy to accept all connections at once: waiting for that counts as its time.
     await asyncio.gather(
         *(loop.create_connection(lambda j=joiner: j, "127.0.0.1", server.port) for joiner in joiners)  # type: ignore[misc]
     )
@@ -109,5 +109,5 @@ async def joins(name: str, megabytes: int, server: Running, options: Options) ->
     }
     result.invalid, result.notes = cost.objections()
     if not whole:
-        result.invalid = "a joiner was not given the whole document"
+        result.invalid = "a joiner did not receive the whole document"
     return result

@@ -1,4 +1,4 @@
-"""Recorded traces, replayed through a server: one writer as fast as it goes, two writers with their causality."""
+"""Replay of recorded traces: one writer at full speed, two writers in causal order."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ROOM = "trace"
 SLICE = 200
 BACKLOG = 256 * 1024
 PATIENCE = 10.0
-"""Seconds without anything new at the reader, after which the rest is given up for lost."""
+"""Seconds without new messages at the reader after which the rest counts as lost."""
 
 
 def text(session: Session) -> str:
-    """What a watched session's document says."""
+    """Text of a watched session's document."""
     assert session.doc is not None
     return str(session.doc.get(ROOT, type=Text))
 
@@ -36,7 +36,7 @@ async def _newcomer(server: Running) -> Session:
 
 
 async def _arrives(reader: Session, made: Script) -> bool:
-    """Whether a watched document comes to hold all that was inserted; as long as it grows, it is waited for."""
+    """Wait until a watched document contains all insertions. Returns false when it stops growing before that."""
     while True:
         before = reader.messages
         if await until(lambda: made.state.items() <= reader.state.items(), PATIENCE, 0.002):
@@ -46,7 +46,7 @@ async def _arrives(reader: Session, made: Script) -> bool:
 
 
 async def _reads(server: Running, made: Script) -> bool:
-    """Whether a client that joins now finds the trace's end."""
+    """Whether a client that joins now reads the trace's end."""
     reader = await _newcomer(server)
     exact = await until(lambda: made.state.items() <= reader.state.items() and text(reader) == made.end, 5.0)
     reader.close()
@@ -54,12 +54,12 @@ async def _reads(server: Running, made: Script) -> bool:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes of all files under a folder, logs of the benchmark aside."""
+    """Bytes of all files in a folder, except logs of the benchmark."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.suffix != ".log")
 
 
 async def _after_restart(server: Running, made: Script, result: Result, options: Options) -> None:
-    """Stop the server, look at what it left on disk, start it again and read."""
+    """Stop the server, measure its files, start it again and read the document."""
     await asyncio.sleep(server.server.settle)
     await server.stop()
     stored = size_on_disk(server.data)
@@ -76,7 +76,7 @@ async def _after_restart(server: Running, made: Script, result: Result, options:
 
 
 async def one_writer(name: str, server: Running, options: Options) -> Result:
-    """Send a trace one edit per message, as fast as the server takes it, until a reader's document has it all."""
+    """Send a trace, one edit per message, as fast as the server reads, until a reader's document has all of it."""
     result = Result(name, server.server.name)
     trace = load(options.trace) if options.trace else typed(2_000 if options.quick else 100_000)
     made = script("b4", trace, progress=True)
@@ -97,7 +97,7 @@ async def one_writer(name: str, server: Running, options: Options) -> Result:
         await asyncio.sleep(0)
         await writer.drained(BACKLOG)
     arrived = await _arrives(reader, made)
-    # The last edits may be deletions, which no state vector shows.
+    # The last edits may be deletions, which state vectors do not include.
     exact = arrived and await until(lambda: text(reader) == made.end, 5.0, 0.002)
     cost = watch.stop()
     seconds = perf_counter() - began
@@ -111,7 +111,7 @@ async def one_writer(name: str, server: Running, options: Options) -> Result:
         **cost.shares(),
     }
     result.invalid, notes = cost.objections()
-    result.notes += [note for note in notes if note != "saturated"]  # it is meant to be
+    result.notes += [note for note in notes if note != "saturated"]  # saturation is intended
     result.numbers["exact_for_newcomer"] = float(await _reads(server, made))
     if not exact:
         result.notes.append("the reader's text is not the trace's end")
@@ -127,7 +127,7 @@ async def one_writer(name: str, server: Running, options: Options) -> Result:
 
 
 class _Voice:
-    """One of two writers: sends her next message once she has seen what it follows."""
+    """One of two writers. Sends a message once it has received the messages that it depends on."""
 
     def __init__(self, session: Session, steps: list[Step], other: int) -> None:
         self.session = session
@@ -136,7 +136,7 @@ class _Voice:
         self._other = other
 
     def speak(self) -> bool:
-        """Send all that may be sent now; whether there was anything."""
+        """Send all messages that are due. Returns whether there were any."""
         began = self.next
         seen = self.session.state.get(self._other, 0)
         while self.next < len(self.steps) and self.steps[self.next].after <= seen and self.next - began < SLICE:
@@ -146,7 +146,7 @@ class _Voice:
 
 
 async def two_writers(name: str, server: Running, options: Options) -> Result:
-    """Replay a trace of two writers through two clients; nobody sends before having seen what she had seen."""
+    """Replay a trace of two writers through two clients, in causal order."""
     result = Result(name, server.server.name)
     trace = load(options.friends) if options.friends else conversed(500 if options.quick else 10_000)
     made = script("friends", trace, progress=True)

@@ -17,14 +17,14 @@ from bench.waiting import until
 from bench.yjs import Line, lines, moves, runs
 
 WARM_UP = 2.0
-BASE = 0x5EED_5EED  # as long as the ids that Yjs draws
+BASE = 0x5EED_5EED  # as long as the random client ids of Yjs
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """``rooms`` rooms, each with ``typists`` (acts a second: ``typing``) and ``cursors`` (``moving``).
 
-    ``watched`` typists in each room keep a document, in which latency is measured. ``drain`` is how many
+    ``watched`` typists in each room keep a document; latency is measured there. ``drain`` is how many
     seconds the server may take to deliver the rest after the last edit.
     """
 
@@ -44,7 +44,7 @@ CURSORS = Shape(1, 20, 5.0, cursors=300, moving=10.0)
 
 
 def small(shape: Shape) -> Shape:
-    """The same shape, as small as a smoke test wants it."""
+    """Shrink a shape for a smoke test."""
     return Shape(min(shape.rooms, 2), min(shape.typists, 4), shape.typing, min(shape.cursors, 3), shape.moving, 1, 2.0)
 
 
@@ -57,7 +57,7 @@ class Room:
 
     @property
     def watched(self) -> list[Session]:
-        """The sessions whose documents count."""
+        """The sessions with documents."""
         return [typist.session for typist in self.typists if typist.session.doc is not None]
 
 
@@ -94,7 +94,7 @@ def _complete(rooms: Sequence[Room]) -> bool:
 
 @dataclass(slots=True)
 class Reading:
-    """What the watched documents saw: latencies in ms, how many edits arrived inside the window, and never."""
+    """Measurements in the watched documents: latencies in ms, edits that arrived in the window, lost edits."""
 
     latencies: list[float]
     arrived: int
@@ -103,7 +103,7 @@ class Reading:
 
 
 def _edits(rooms: Sequence[Room], window: tuple[float, float], end: float) -> Reading:
-    """Read the logs. An edit that never arrived counts with the time it has been under way so far."""
+    """Evaluate the logs. A lost edit counts with the time since it was sent."""
     reading = Reading([], 0, 0, 0)
     begin, stop = window
     for room in rooms:
@@ -134,7 +134,7 @@ def _edits(rooms: Sequence[Room], window: tuple[float, float], end: float) -> Re
 
 
 def _moves(rooms: Sequence[Room], window: tuple[float, float]) -> list[float]:
-    """How old each newly shown cursor position was, in ms."""
+    """Age of each new cursor position on arrival, in ms."""
     ages = []
     begin, stop = window
     for room in rooms:

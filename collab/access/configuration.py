@@ -1,4 +1,4 @@
-"""Which credentials a server accepts: API keys and JWT issuers, as an operator writes them down. Pure values."""
+"""Configured credentials of a server: API keys and JWT issuers. Pure values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PROJECT_PATTERN = re.compile(r"[A-Za-z0-9_.:*-]{1,128}", re.ASCII)
 
 
 class RowRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A rule about the entities for which ``where`` holds, as :func:`collab.access.rules.parse_rules` reads it."""
+    """A rule for the entities that match ``where``, in the form of :func:`collab.access.rules.parse_rules`."""
 
     access: Right
     where: dict[str, Any]
@@ -49,7 +49,7 @@ def plain(rules: Rules) -> dict[str, Any]:
 
 
 class _Configured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the configuration, with the fields that all credentials share. Its ``repr`` tells no secrets."""
+    """A configuration table, with the fields that all credentials share. Its ``repr`` shows no secrets."""
 
     project: str = DEFAULT_PROJECT
 
@@ -62,12 +62,12 @@ class _Configured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ApiKey(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key that an application presents as it is.
+    """A key that an application sends as its token.
 
-    Exactly one of ``key`` (at least 16 characters) and ``key_sha256`` (64 hex digits of the SHA-256 of a key).
-    ``rules`` map globs over ``collection/id`` to ``none``, ``read`` or ``write``; the first that matches decides.
-    ``user_id`` and ``name`` are what sessions with this key write under, ``channels`` those of custom events that
-    they are sent. Raises :class:`ValueError`.
+    Set exactly one of ``key`` (at least 16 characters) and ``key_sha256`` (64 hex digits of the key's SHA-256).
+    ``rules`` map globs over ``collection/id`` to ``none``, ``read`` or ``write``; the first match decides. Sessions
+    with this key write as ``user_id`` and ``name`` and receive custom events of ``channels``. Raises
+    :class:`ValueError`.
     """
 
     key: str | None = None
@@ -81,15 +81,14 @@ class ApiKey(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
         super().__post_init__()
         parse_rules(plain(self.rules), self.user_id)
         if (self.key is None) == (self.key_sha256 is None):
-            raise ValueError("an API key has either key or key_sha256")
+            raise ValueError("an API key needs either key or key_sha256")
         if self.key is not None and len(self.key) < SHORTEST_KEY:
-            raise ValueError(f"key has at least {SHORTEST_KEY} characters")
+            raise ValueError(f"key needs at least {SHORTEST_KEY} characters")
         if self.key_sha256 is not None and not _SHA256.fullmatch(self.key_sha256):
-            raise ValueError("key_sha256 is 64 hexadecimal digits")
+            raise ValueError("key_sha256 must be 64 hexadecimal digits")
 
     @property
     def digest(self) -> bytes:
-        """The SHA-256 of the key."""
         if self.key is not None:
             return sha256(self.key.encode()).digest()
         assert self.key_sha256 is not None
@@ -97,14 +96,14 @@ class ApiKey(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Issuer(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Someone whose JSON web tokens are believed.
+    """A trusted issuer of JSON web tokens.
 
-    ``issuer`` and ``audience`` are the exact values of the claims ``iss`` and ``aud`` (one of them, if the token
-    names several). ``algorithm`` is the only one accepted; ``secret`` (HS256, at least 32 bytes) or ``public_key``
-    (RS256, ES256; PEM) verifies. To rotate keys, configure the same issuer twice.
+    ``issuer`` and ``audience`` are the exact values of the claims ``iss`` and ``aud`` (one of them, if the token has
+    several). ``algorithm`` is the only one accepted; ``secret`` (HS256, at least 32 bytes) or ``public_key`` (RS256,
+    ES256; PEM) verifies. To rotate keys, configure the same issuer twice.
 
-    A token speaks for its claim ``project`` if one of the globs in ``projects`` matches it, without the claim for
-    ``project``. ``rules`` hold for tokens without the claim ``access``. Raises :class:`ValueError`.
+    A token may name its project in the claim ``project`` if a glob in ``projects`` matches it; without the claim it
+    belongs to ``project``. ``rules`` apply to tokens without the claim ``access``. Raises :class:`ValueError`.
     """
 
     issuer: Annotated[str, Meta(min_length=1)]
@@ -121,26 +120,26 @@ class Issuer(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
         check_rules(plain(self.rules))
         for pattern in self.projects or ():
             if not _PROJECT_PATTERN.fullmatch(pattern):
-                raise ValueError("projects are names, in which * stands for any characters")
+                raise ValueError("projects must be names, in which * stands for any characters")
         self.verification_key()
 
     def default_rules(self) -> dict[str, Any]:
-        """The rights of a token that does not name any, for :func:`collab.access.rules.parse_rules`."""
+        """Rights of a token without the claim ``access``, for :func:`collab.access.rules.parse_rules`."""
         return plain(self.rules)
 
     def verification_key(self) -> VerificationKey:
-        """What verifies this issuer's signatures. Raises :class:`ValueError` if it does not fit the algorithm."""
+        """Key that verifies this issuer's signatures. Raises :class:`ValueError` if it does not fit the algorithm."""
         if self.algorithm == "HS256":
             if self.secret is None or self.public_key is not None:
-                raise ValueError("HS256 needs secret, and no public_key")
+                raise ValueError("HS256 needs secret and no public_key")
             secret = self.secret.encode()
             if len(secret) < SHORTEST_SECRET:
-                raise ValueError(f"secret has at least {SHORTEST_SECRET} bytes")
+                raise ValueError(f"secret needs at least {SHORTEST_SECRET} bytes")
             if secret.lstrip().startswith((b"-----BEGIN", b"ssh-")):
-                raise ValueError("secret holds a public or private key; HS256 needs a random secret")
+                raise ValueError("secret contains a public or private key; HS256 needs a random secret")
             return secret
         if self.public_key is None or self.secret is not None:
-            raise ValueError(f"{self.algorithm} needs public_key, and no secret")
+            raise ValueError(f"{self.algorithm} needs public_key and no secret")
         key = _read_pem(self.public_key)
         if self.algorithm == "RS256":
             if isinstance(key, RSAPublicKey) and key.key_size >= SMALLEST_RSA:
@@ -154,5 +153,5 @@ class Issuer(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def _read_pem(text: str) -> Any:
     try:
         return load_pem_public_key(text.encode())
-    except Exception:  # cryptography raises several kinds, some of which quote the key
-        raise ValueError("public_key is not a public key in PEM form") from None
+    except Exception:  # cryptography raises several types, and some quote the key
+        raise ValueError("public_key is not a PEM public key") from None

@@ -1,11 +1,11 @@
-"""From a token to an identity: API keys and JSON web tokens. Time is an argument, nothing waits."""
+"""Turn a token into an identity: API keys and JSON web tokens. Pure; time is an argument."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, Protocol
+from typing import Any
 
 import jwt
 
@@ -20,20 +20,8 @@ LONGEST_CLAIM = 255  # characters of sub and name
 MOST_RULES = 256  # in the claim access
 
 
-class CredentialSettings(Protocol):
-    """Settings that say which credentials are accepted."""
-
-    @property
-    def all_keys(self) -> Sequence[ApiKey]:
-        """The API keys."""
-
-    @property
-    def all_issuers(self) -> Sequence[Issuer]:
-        """The issuers of JSON web tokens."""
-
-
 class Authenticator:
-    """Knows the configured credentials. Without any it is *open*: whoever comes may write everything.
+    """Verifies tokens against the configured credentials. Without any it is *open*: everyone may write everything.
 
     Raises :class:`ValueError` if an issuer's key does not fit its algorithm.
     """
@@ -42,23 +30,18 @@ class Authenticator:
         self._keys = [(key.digest, _identity(key)) for key in keys]
         self._issuers = [(issuer, issuer.verification_key()) for issuer in issuers]
 
-    @classmethod
-    def from_settings(cls, settings: CredentialSettings) -> Authenticator:
-        """The one for these settings."""
-        return cls(settings.all_keys, settings.all_issuers)
-
     @property
     def is_open(self) -> bool:
-        """Whether nobody is asked for a credential."""
+        """Whether no credential is required."""
         return not self._keys and not self._issuers
 
     def authenticate(self, token: str | None, now: float, api_key: str | None = None) -> Identity:
-        """Who holds ``token``, at ``now`` (seconds since the epoch).
+        """Identify the holder of ``token`` at ``now`` (seconds since the epoch).
 
-        With ``api_key`` beside it, the key says which application this is and must be of the same project; what is
-        allowed is the user's to say. Alone it is the token.
+        With ``api_key`` as well, the key identifies the application and must belong to the same project; the token
+        alone decides the rights. ``api_key`` without ``token`` is used as the token.
 
-        Raises :class:`AuthenticationFailed`. No message or log holds any part of a token.
+        Raises :class:`AuthenticationFailed`. No message or log contains any part of a token.
         """
         if self.is_open:
             return Identity(DEFAULT_PROJECT, rules=parse_rules(EVERYTHING), verified=False)
@@ -76,13 +59,13 @@ class Authenticator:
         if found is None:
             found = self._by_jwt(token, now)
         if application is not None and application.project != found.project:
-            raise AuthenticationFailed("the token and the API key are of different projects")
+            raise AuthenticationFailed("the token and the API key belong to different projects")
         return found
 
     def _by_key(self, token: str) -> Identity | None:
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         found = None
-        for known, identity in self._keys:  # all of them: the time taken tells nothing
+        for known, identity in self._keys:  # compare with all keys: constant time
             if compare_digest(known, digest):
                 found = identity
         return found
@@ -91,10 +74,11 @@ class Authenticator:
         try:
             unverified = jwt.decode_complete(token, options={"verify_signature": False})
         except (jwt.PyJWTError, ValueError, RecursionError):
-            raise AuthenticationFailed("the token is not valid") from None
+            raise _not_valid("it is neither a configured API key nor a JSON web token") from None
         header, claimed = unverified["header"], unverified["payload"].get("iss")
-        if "crit" in header or "b64" in header:  # extensions that would change what is signed; none is known here
-            raise AuthenticationFailed("the token is not valid")
+        if "crit" in header or "b64" in header:  # extensions that change what is signed; we support none
+            raise _not_valid("its header uses an extension (crit or b64)")
+        reason = f"its issuer {_quoted(claimed)} is not configured for the algorithm {_quoted(header.get('alg'))}"
         for issuer, key in self._issuers:
             if issuer.issuer == claimed and issuer.algorithm == header.get("alg"):
                 try:
@@ -106,27 +90,41 @@ class Authenticator:
                         issuer=issuer.issuer,
                         options={
                             "require": ["exp", "iss", "aud", "sub"],
-                            "verify_exp": False,  # below, by the caller's clock
+                            "verify_exp": False,  # checked below, against `now`
                             "verify_nbf": False,
                             "verify_iat": False,
                         },
                     )
-                except (jwt.PyJWTError, ValueError):
+                except (jwt.PyJWTError, ValueError) as error:
+                    reason = f"of the issuer {_quoted(claimed)}: {str(error)[:200]}"
                     continue
                 return _read_claims(claims, issuer, now)
-        raise AuthenticationFailed("the token is not valid")
+        raise _not_valid(reason)
+
+
+def _not_valid(reason: str) -> AuthenticationFailed:
+    """The client learns nothing about the configuration; the log gets ``reason``."""
+    error = AuthenticationFailed("the token is not valid")
+    error.reason = reason
+    return error
+
+
+def _quoted(claim: object) -> str:
+    return ascii(claim[:100]) if isinstance(claim, str) else f"(a {type(claim).__name__})"
 
 
 def _identity(key: ApiKey) -> Identity:
     rules = parse_rules(plain(key.rules), key.user_id)
-    return Identity(key.project, key.user_id, key.name, rules, channels=tuple(key.channels))
+    return Identity(
+        key.project, key.user_id, key.name, rules, channels=tuple(key.channels), credential=key.digest.hex()[:32]
+    )
 
 
 def _read_claims(claims: Mapping[str, Any], issuer: Issuer, now: float) -> Identity:
-    """The identity that verified claims describe."""
+    """Build the identity from verified claims."""
     expires_at = _time(claims, "exp")
     assert expires_at is not None
-    expires_at += issuer.leeway_seconds  # the session may live as long as the token is accepted
+    expires_at += issuer.leeway_seconds  # the session lives as long as the token is accepted
     not_before = _time(claims, "nbf")
     if expires_at <= now:
         raise AuthenticationFailed("the token has expired")
@@ -149,7 +147,7 @@ def _time(claims: Mapping[str, Any], claim: str) -> float | None:
     value = claims.get(claim)
     if value is None and claim not in claims:
         return None
-    # a bool is an int to Python; NaN and infinity, which JSON of Python reads, fail both comparisons
+    # bool is an int in Python; NaN and infinity, which Python's JSON accepts, fail both comparisons
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e12:
         raise AuthenticationFailed(f"the token's claim {claim} is not a time")
     return float(value)
@@ -160,12 +158,12 @@ def _text(claims: Mapping[str, Any], claim: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > LONGEST_CLAIM or not _encodable(value):
-        raise AuthenticationFailed(f"the token's claim {claim} is not a text of {LONGEST_CLAIM} characters at most")
+        raise AuthenticationFailed(f"the token's claim {claim} must be a string of at most {LONGEST_CLAIM} characters")
     return value
 
 
 def _encodable(text: str) -> bool:
-    """Whether ``text`` is free of lone surrogates, which JSON can spell and UTF-8 cannot."""
+    """Whether ``text`` is free of lone surrogates, which JSON can express and UTF-8 cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -174,7 +172,7 @@ def _project(claims: Mapping[str, Any], issuer: Issuer) -> str:
         return issuer.project
     project = claims["project"]
     if not isinstance(project, str) or not is_part(project):
-        raise AuthenticationFailed("the token's claim project is not a project's name")
+        raise AuthenticationFailed("the token's claim project is not a project name")
     allowed = (issuer.project,) if issuer.projects is None else issuer.projects
     if not any(glob_matches(pattern, project) for pattern in allowed):
         raise AuthenticationFailed("the token's issuer may not speak for that project")
@@ -184,7 +182,7 @@ def _project(claims: Mapping[str, Any], issuer: Issuer) -> str:
 def _rules(claims: Mapping[str, Any], issuer: Issuer, user_id: str) -> tuple[Rule, ...]:
     access = claims.get("access", {}) if "access" in claims else issuer.default_rules()
     if not isinstance(access, dict) or len(access) > MOST_RULES:
-        raise AuthenticationFailed(f"the token's claim access is not an object of {MOST_RULES} rules at most")
+        raise AuthenticationFailed(f"the token's claim access must be an object of at most {MOST_RULES} rules")
     try:
         return parse_rules(access, user_id, claims)
     except ValueError as error:
@@ -199,7 +197,7 @@ def _channels(claims: Mapping[str, Any]) -> tuple[str, ...]:
         or not all(isinstance(name, str) and 0 < len(name) <= LONGEST_CHANNEL and _encodable(name) for name in channels)
     ):
         raise AuthenticationFailed(
-            f"the token's claim channels is not a list of {MOST_CHANNELS} texts at most, "
-            f"each of {LONGEST_CHANNEL} characters at most"
+            f"the token's claim channels must be a list of at most {MOST_CHANNELS} strings, "
+            f"each of at most {LONGEST_CHANNEL} characters"
         )
     return tuple(dict.fromkeys(channels))

@@ -1,34 +1,53 @@
-"""What a request's head tells: the token, the origin, the caller's address. Pure functions over headers.
+"""Read token, origin and client address from the headers of a request. Pure functions.
 
-Header names are lower-case. Hosts and origins are compared as browsers write them (RFC 6454).
+Header names are lower-case. Hosts and origins are compared as browsers send them (RFC 6454).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-COOKIE = "collab_token"
+from collab.transport.addresses import bare_address, is_within, split_host
 
+COOKIE = "collab_token"
+BEARER_PREFIX = "collab.token."
+"""Prefix of a WebSocket subprotocol that carries a token: browsers cannot set other headers of a handshake."""
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+LOOPBACK_ORIGINS = tuple(
+    f"{scheme}://{name}:*" for scheme in ("http", "https") for name in ("localhost", "127.0.0.1", "[::1]")
+)
+"""Pages on this machine: those of a development server, on any port."""
+
+_ANY_PORT = ":*"
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 class FoundToken(NamedTuple):
-    """A token as it came. A browser adds cookies by itself, so one from there proves nothing about the page."""
+    """A token and where it came from. Browsers add cookies by themselves, so a cookie proves nothing about the page."""
 
     token: str | None
     from_cookie: bool
 
 
-def token_from(headers: Mapping[str, str], query: Mapping[str, str], cookie: str = COOKIE) -> FoundToken:
-    """The token of a request: ``Authorization: Bearer``, else the parameter ``token``, else the cookie."""
+def token_from(
+    headers: Mapping[str, str], query: Mapping[str, str], cookie: str = COOKIE, subprotocols: Sequence[str] = ()
+) -> FoundToken:
+    """Find the token of a request.
+
+    In this order: ``Authorization: Bearer``, the query parameter ``token``, an offered subprotocol
+    ``collab.token.…``, the cookie.
+    """
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and bearer.strip():
         return FoundToken(bearer.strip(), from_cookie=False)
     if query.get("token"):
         return FoundToken(query["token"], from_cookie=False)
+    for offered in subprotocols:
+        if offered.startswith(BEARER_PREFIX) and (token := offered.removeprefix(BEARER_PREFIX)):
+            return FoundToken(token, from_cookie=False)
     for part in headers.get("cookie", "").split(";"):
         name, separator, value = part.strip().partition("=")
         if separator and name == cookie and (value := value.strip('"')):
@@ -36,11 +55,28 @@ def token_from(headers: Mapping[str, str], query: Mapping[str, str], cookie: str
     return FoundToken(None, from_cookie=False)
 
 
-def origin_allowed(origin: str | None, host: str | None, allowlist: Sequence[str], token_from_cookie: bool) -> bool:
-    """Whether a page of ``origin`` may talk to us at ``host`` (the headers of these names).
+def select_subprotocol(offered: Sequence[str]) -> str | None:
+    """Choose the subprotocol to accept: the first offered one that is not a token, else the first.
 
-    The page's own host always may, and the exact origins of ``allowlist`` (``https://app.example.com``), or all
-    with ``*``. A request without origin is not from a page: it may, unless only a cookie speaks for it.
+    Clients fail the connection if they offered some and the server selects none, or another one (WHATWG WebSockets).
+    """
+    names = [name for name in offered if name]
+    return next((name for name in names if not name.startswith(BEARER_PREFIX)), names[0] if names else None)
+
+
+def origin_allowed(
+    origin: str | None,
+    host: str | None,
+    allowlist: Sequence[str],
+    token_from_cookie: bool,
+    scheme: str | None = None,
+) -> bool:
+    """Whether a page of ``origin`` may connect to ``host`` (the headers of these names).
+
+    Allowed are pages of the same host, the exact origins in ``allowlist`` (``https://app.example.com``; with ``:*``
+    on any port), and every origin if it contains ``*``. A request without origin does not come from a page and is
+    allowed, unless its only credential is a cookie. If browsers reach us by the ``scheme`` ``https``, a page of our
+    host loaded over ``http`` is not trusted: anybody on the network may have written it.
     """
     if origin is None:
         return not token_from_cookie
@@ -49,52 +85,58 @@ def origin_allowed(origin: str | None, host: str | None, allowlist: Sequence[str
     parsed = _parse_origin(origin)
     if parsed is None:
         return False
-    if any(parsed == _parse_origin(allowed) for allowed in allowlist):
+    said, name, port = parsed
+    if any(_names(allowed, said, name, port) for allowed in allowlist):
         return True
-    scheme, name, port = parsed
-    # behind a proxy that ends TLS the scheme is not ours to know: the origin's own decides the default port
-    return host is not None and _split_host(host, _PORTS[scheme]) == (name, port)
+    if scheme == "https" and said != "https":
+        return False
+    # with an unknown scheme (a proxy may end TLS) the origin's scheme decides the default port
+    return host is not None and split_host(host, _PORTS[said]) == (name, port)
 
 
 def host_allowed(host: str | None, names: Sequence[str]) -> bool:
-    """Whether we may be called by this ``Host``. Without ``names`` by any.
+    """Whether this ``Host`` header is one of ``names``; without ``names`` any is.
 
-    A page whose name was pointed at the loopback address (DNS rebinding) still says its own name here.
+    In a DNS rebinding attack the page's own name is pointed at the loopback address; it still appears here.
     """
     if not names:
         return True
-    split = _split_host(host or "", 0)
+    split = split_host(host or "", 0)
     return split is not None and split[0] in names
 
 
 def is_origin(text: str) -> bool:
-    """Whether ``text`` is an origin as browsers send it: scheme, host and perhaps port, nothing after it."""
+    """Whether ``text`` is an origin as browsers send it: scheme, host and optional port, nothing after it."""
     return _parse_origin(text) is not None
 
 
-def client_address(peer: str | None, forwarded_for: str | None, proxies: Sequence[str]) -> str | None:
-    """The caller's IP address: the peer's, unless that is one of ``proxies`` (addresses or networks).
+def is_allowed_origin(text: str) -> bool:
+    """Whether ``text`` is valid in an allowlist: an origin, one with ``:*`` as its port, or ``*``."""
+    return text == "*" or is_origin(text) or is_origin(text.removesuffix(_ANY_PORT))
 
-    Then ``X-Forwarded-For`` is read from its end, and the first address that is no proxy of ours is the caller's.
+
+def _names(allowed: str, scheme: str, name: str, port: int) -> bool:
+    """Whether an allowlist entry matches an origin."""
+    parsed = _parse_origin(allowed.removesuffix(_ANY_PORT))
+    return parsed is not None and parsed == (scheme, name, parsed[2] if allowed.endswith(_ANY_PORT) else port)
+
+
+def public_scheme(configured: str, peer: str | None, forwarded: str | None, proxies: Sequence[str]) -> str | None:
+    """Return the scheme by which browsers reach us, if known: as configured, or as a trusted proxy reports it.
+
+    ``forwarded`` is ``X-Forwarded-Proto``; of several values the first is that of the client's own connection.
     """
-    address = peer
-    hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
-    while address is not None and hops and _is_within(address, proxies):
-        address = _bare_address(hops.pop())
-        if address is None:
-            return peer
-    return address
-
-
-def _bare_address(hop: str) -> str | None:
-    """The IP address in ``hop``, behind which some proxies write a port."""
-    split = _split_host(hop, 0)
-    for text in (hop, split[0] if split is not None else ""):
-        try:
-            return str(ip_address(text))
-        except ValueError:
-            continue
+    if configured != "unknown":
+        return configured
+    if forwarded and peer is not None and is_within(peer, proxies):
+        return forwarded.split(",")[0].strip().lower()
     return None
+
+
+def from_this_machine(peer: str | None, forwarded_for: str | None) -> bool:
+    """Whether a request originates on this machine, even through a local proxy."""
+    hops = [bare_address(hop.strip()) or "" for hop in (forwarded_for or "").split(",") if hop.strip()]
+    return all(is_loopback(hop) for hop in (peer or "", *hops))
 
 
 def is_loopback(host: str) -> bool:
@@ -102,38 +144,20 @@ def is_loopback(host: str) -> bool:
     if host.lower() == "localhost":
         return True
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        address = ip_address(host.strip("[]"))
     except ValueError:
         return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped.is_loopback
+    return address.is_loopback
 
 
 def _parse_origin(origin: str) -> tuple[str, str, int] | None:
     try:
         parts = urlsplit(origin)
-        host = _split_host(parts.netloc, _PORTS[parts.scheme]) if parts.scheme in ("http", "https") else None
+        host = split_host(parts.netloc, _PORTS[parts.scheme]) if parts.scheme in ("http", "https") else None
     except ValueError:
         return None
     if host is None or origin.lower() != f"{parts.scheme}://{parts.netloc}".lower():
         return None
     return (parts.scheme, *host)
-
-
-def _split_host(host: str, default_port: int) -> tuple[str, int] | None:
-    if "@" in host or host.endswith(":"):
-        return None
-    try:
-        parts = urlsplit(f"//{host}")
-        port = parts.port
-    except ValueError:
-        return None
-    if not parts.hostname or parts.netloc != host:
-        return None
-    return parts.hostname, default_port if port is None else port
-
-
-def _is_within(address: str, networks: Sequence[str]) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in ip_network(network, strict=False) for network in networks)

@@ -1,9 +1,9 @@
-"""Who is asking, and what that identity may do. Pure values; nothing here reads a credential."""
+"""Identities and their rights. Pure values; nothing here reads a credential."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from collab.access.rules import Access as Access
@@ -15,18 +15,17 @@ from collab.names import RoomKey
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Scalar
 
 MOST_COMPARISONS = 2000
-"""In the filter of one collection, which grows with the rules about it."""
+"""Limit for the filter of one collection, which grows with the number of rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified caller. The first rule that matches decides; without one the answer is no.
+    """A verified caller. The first matching rule decides; without a match access is denied.
 
-    ``user_id`` is ``None`` for an application key that speaks for no user. ``name`` is ``None`` when the
-    credential does not say one, and then the client's own word for its cursor label is kept.
-    ``expires_at`` is in seconds since the epoch. ``verified`` is false only where nobody is asked for a credential:
-    then who somebody is remains the client's own word. ``channels`` are those of custom events that the credential
-    grants.
+    ``user_id`` is ``None`` for an application key without a user. ``name`` is ``None`` if the credential has no name;
+    then the client chooses the label of its cursor. ``expires_at`` is in seconds since the epoch. ``verified`` is false
+    only if the server requires no credential: then ``user_id`` is the client's own claim. The credential grants the
+    custom events of ``channels``. ``credential`` distinguishes credentials without a user.
     """
 
     project: str
@@ -36,12 +35,34 @@ class Identity:
     expires_at: float | None = None
     verified: bool = True
     channels: tuple[str, ...] = ()
+    credential: str | None = None
+    has_conditions: bool = field(init=False, repr=False, compare=False)
+    """Whether any rule has a ``where``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_conditions", any(rule.where is not None for rule in self.rules))
+
+    @property
+    def caller(self) -> str:
+        """A string that identifies the caller within its project: a user, else a credential."""
+        if self.user_id is not None:
+            return f"user:{self.user_id}"
+        return "" if self.credential is None else f"credential:{self.credential}"
+
+    @property
+    def is_somebody(self) -> bool:
+        """Whether this is a verified user: anybody may claim an unverified name."""
+        return self.verified and self.user_id is not None
+
+    def counted_as(self, address: str | None) -> Hashable:
+        """Key for per-caller limits: the user, or else the client's address."""
+        return ("user", self.user_id) if self.is_somebody else ("address", address)
 
     def access_to(self, key: RoomKey) -> Access:
-        """The rights of this identity on one entity; an entity of another project is never visible.
+        """Return the rights of this identity on one entity. Entities of other projects are never visible.
 
-        Where a rule asks for what is in the entity, this is the least that it could come to. What it comes to says
-        :meth:`access_to_row`.
+        With conditional rules this is the minimum over all of their outcomes; :meth:`access_to_row` gives the exact
+        rights.
         """
         if key.project != self.project:
             return Access.NONE
@@ -50,6 +71,18 @@ class Identity:
             if rule.matches(key):
                 least = min(least, rule.access)
                 if rule.where is None:
+                    return least
+        return Access.NONE
+
+    def access_to_all(self, collection: str, prefix: str) -> Access:
+        """Return the rights that this identity has on every entity whose id starts so, whatever its data."""
+        least = Access.WRITE
+        for rule in self.rules:
+            if rule.is_about(collection):
+                meets, covers = rule.ids_meet(prefix)
+                if meets:
+                    least = min(least, rule.access)
+                if covers and rule.where is None:
                     return least
         return Access.NONE
 
@@ -63,14 +96,14 @@ class Identity:
         return Access.NONE
 
     def filter_of(self, collection: str) -> Condition | None:
-        """Which rows of a collection of its project this identity may read. ``None``: it may see nothing of it.
+        """Return which rows of a collection this identity may read. ``None``: none.
 
-        The condition holds for exactly the rows to which :meth:`access_to_row` gives :attr:`Access.READ` or more.
-        Raises :class:`collab.errors.PermissionDenied` if the rules make a condition of more than
-        ``MOST_COMPARISONS`` comparisons.
+        The condition matches exactly the rows for which :meth:`access_to_row` returns :attr:`Access.READ` or more.
+        Raises :class:`collab.errors.PermissionDenied` if the condition needs more than ``MOST_COMPARISONS``
+        comparisons.
         """
-        # as shallow as the rules allow, for databases limit how deep an expression is: each run of rules that
-        # grant, without what the runs that deny before it have taken
+        # databases limit the depth of an expression, so keep it flat: each run of granting rules, minus the rows
+        # that earlier runs of denying rules match
         granted: list[Condition] = []
         denied: list[Condition] = []
         for grants, run in _runs(rule for rule in self.rules if rule.is_about(collection)):
@@ -86,12 +119,12 @@ class Identity:
             return None
         condition = granted[0] if len(granted) == 1 else Or(tuple(granted))
         if _comparisons(condition) > MOST_COMPARISONS:
-            raise PermissionDenied(f"the rules of this identity on {collection} are too many to list by")
+            raise PermissionDenied(f"this identity has too many rules on {collection} to list it")
         return condition
 
 
 def _runs(rules: Iterator[Rule]) -> Iterator[tuple[bool, Condition]]:
-    """Neighbouring rules of one verdict (may read, or not) as one condition each; none comes after a final one."""
+    """Merge adjacent rules of one verdict (may read or not) into one condition; stop after one that matches all."""
     verdict: bool | None = None
     parts: list[Condition] = []
     for rule in rules:
@@ -109,7 +142,7 @@ def _runs(rules: Iterator[Rule]) -> Iterator[tuple[bool, Condition]]:
 
 
 def _any_of(parts: list[Condition]) -> Condition:
-    """One of these; single ids among them are gathered, for tokens may name many."""
+    """Join conditions with ``OR``. Single ids become one ``in``, because tokens may list many."""
     ids: list[Scalar] = []
     rest: list[Condition] = []
     for part in parts:

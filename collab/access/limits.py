@@ -1,18 +1,18 @@
-"""How much one caller may ask for. Pure: time is an argument, on any clock that only rises."""
+"""Rate limits and quotas of one caller. Pure: time is an argument, from any monotonic clock."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 
-_CALLERS = 10_000  # remembered at most; the longest silent is forgotten first
+_CALLERS = 10_000  # callers remembered; the least recently active is dropped first
 
 
 class TokenBucket:
-    """Messages and bytes a second of one connection; a rate of 0 is no limit.
+    """Limits messages and bytes per second of one connection; a rate of 0 is no limit.
 
-    What is not used is saved up, to at most ``burst`` seconds' worth. A message may take the last of it and more:
-    what it owes is waited for by the next, so a single large message passes at any rate.
+    Unused capacity accumulates, up to ``burst`` seconds' worth. A message may overdraw the bucket and the next ones
+    wait for the debt, so a single large message passes at any rate.
     """
 
     __slots__ = ("_at", "_burst", "_byte_rate", "_bytes", "_message_rate", "_messages")
@@ -26,7 +26,7 @@ class TokenBucket:
         self._at: float | None = None
 
     def take(self, size: int, now: float) -> bool:
-        """Count one message of ``size`` bytes. Returns whether it is within the limits; if not, it counts nothing."""
+        """Count a message of ``size`` bytes. Returns whether it is within the limits; if not, nothing is counted."""
         passed = 0.0 if self._at is None else max(0.0, now - self._at)
         self._at = now
         self._messages = min(self._messages + passed * self._message_rate, self._message_rate * self._burst)
@@ -45,7 +45,7 @@ class TokenBucket:
 
 
 class Rates:
-    """A :class:`TokenBucket` for each caller whose requests come one by one, without a connection of their own."""
+    """A :class:`TokenBucket` for each caller, for requests without a connection."""
 
     __slots__ = ("_buckets", "_bytes_per_second", "_messages_per_second")
 
@@ -55,7 +55,7 @@ class Rates:
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
     def take(self, who: Hashable, size: int, now: float) -> float:
-        """Count a request of ``size`` bytes. Returns 0 if it is within the limits, else for how long to wait."""
+        """Count a request of ``size`` bytes. Returns 0 if it is within the limits, else the seconds to wait."""
         bucket = self._buckets.get(who)
         if bucket is None:
             bucket = self._buckets[who] = TokenBucket(self._messages_per_second, self._bytes_per_second)
@@ -68,41 +68,11 @@ class Rates:
         return len(self._buckets)
 
 
-class Slots:
-    """How many at once each caller may have; ``limit`` 0 is no limit."""
-
-    __slots__ = ("_limit", "_taken")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._taken: dict[Hashable, int] = {}
-
-    def take(self, who: Hashable) -> bool:
-        """Take one more for ``who``. Returns whether there was one; if so, it must be given back."""
-        taken = self._taken.get(who, 0)
-        if self._limit and taken >= self._limit:
-            return False
-        self._taken[who] = taken + 1
-        return True
-
-    def give_back(self, who: Hashable) -> None:
-        """Give one back."""
-        left = self._taken[who] - 1
-        if left:
-            self._taken[who] = left
-        else:
-            del self._taken[who]
-
-    def __len__(self) -> int:
-        return len(self._taken)
-
-
 class Strikes:
-    """Remembers who was sent away for good and came back all the same.
+    """Counts clients that reconnect after a permanent refusal.
 
-    After ``count`` strikes within ``window`` seconds the caller is refused for ``penalty`` seconds from the last
-    one. y-websocket 2 reconnects at once whatever the close code said; a refused handshake makes it wait longer
-    each time.
+    After ``count`` strikes within ``window`` seconds the caller is refused until ``penalty`` seconds after the last
+    strike. y-websocket 2 reconnects immediately whatever the close code; a refused handshake makes it back off.
     """
 
     __slots__ = ("_callers", "_count", "_penalty", "_window")
@@ -114,14 +84,14 @@ class Strikes:
         self._callers: OrderedDict[Hashable, deque[float]] = OrderedDict()
 
     def allowed(self, who: Hashable, now: float) -> bool:
-        """Whether ``who`` may try again."""
+        """Whether ``who`` may connect."""
         times = self._callers.get(who)
         if times is None or len(times) < self._count:
             return True
         return times[-1] - times[0] > self._window or now >= times[-1] + self._penalty
 
     def strike(self, who: Hashable, now: float) -> None:
-        """``who`` was sent away for good."""
+        """Record a permanent refusal of ``who``."""
         times = self._callers.pop(who, None)
         if times is None or now >= times[-1] + max(self._window, self._penalty):
             times = deque(maxlen=self._count)

@@ -1,4 +1,4 @@
-"""What one rule says: a glob over names, a right, and perhaps a condition on what is in the entity."""
+"""Access rules: a glob over names, a right, and an optional condition on the entity's data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USER, _CLAIM, _LITERAL = "$userId", "$claims.", "$$"
 
 
 class Access(IntEnum):
-    """Rights on one entity. Each contains the one before it."""
+    """Rights on one entity. Each includes the one before it."""
 
     NONE = 0
     READ = 1
@@ -33,10 +33,10 @@ class Access(IntEnum):
 class Rule:
     """``pattern`` is a glob over ``collection/id``; ``*`` matches within a part, never across ``/``.
 
-    The part for ids is one of ``*``, ``abc``, ``abc*``, ``*abc``, ``abc*abc`` and ``*abc*``: it must also be
-    possible to list by it. With ``where`` the rule is only about the entities for whose ``data`` that holds.
+    The id part is one of ``*``, ``abc``, ``abc*``, ``*abc``, ``abc*abc`` and ``*abc*``, because it must also work as a
+    filter of lists. With ``where`` the rule applies only to entities whose ``data`` match.
 
-    Raises :class:`ValueError` for other patterns, and those that could match nothing.
+    Raises :class:`ValueError` for other patterns, and for those that can match nothing.
     """
 
     pattern: str
@@ -46,26 +46,33 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not _PATTERN.fullmatch(self.pattern):
-            raise ValueError("a rule's pattern is collection/id, where * stands for any characters but /")
+            raise ValueError("a rule's pattern must be collection/id, where * stands for any characters but /")
         if _glob_condition(self.pattern.partition("/")[2]) is None:
-            raise ValueError("a rule's pattern for ids has one *, or one at each end")
+            raise ValueError("a rule's pattern for ids may have one *, or one at each end")
         object.__setattr__(self, "_holds", None if self.where is None else compile_where(self.where))
 
     def matches(self, key: RoomKey) -> bool:
-        """Whether this rule is about entities of that name."""
+        """Whether this rule's pattern matches the name."""
         collection, _, entity_id = self.pattern.partition("/")
         return glob_matches(collection, key.collection) and glob_matches(entity_id, key.id)
 
     def is_about(self, collection: str) -> bool:
-        """Whether this rule is about any entity of that collection."""
+        """Whether this rule may match an entity of that collection."""
         return glob_matches(self.pattern.partition("/")[0], collection)
 
+    def ids_meet(self, prefix: str) -> tuple[bool, bool]:
+        """Whether this rule's pattern matches any, and whether it matches all, ids that start with ``prefix``."""
+        glob = self.pattern.partition("/")[2]
+        start, star, _ = glob.partition("*")
+        meets = start.startswith(prefix) or (bool(star) and prefix.startswith(start))
+        return meets, glob.endswith("*") and glob_matches(glob, prefix)
+
     def holds(self, data: Mapping[str, Any]) -> bool:
-        """Whether an entity of such a name that holds ``data`` is meant."""
+        """Whether ``data`` match this rule's ``where``."""
         return self._holds is None or self._holds(data)
 
     def rows(self) -> Condition:
-        """Which rows of such a collection are meant, as a condition on their ``data``."""
+        """The rows that this rule matches in a collection it is about, as a condition on their ``data``."""
         named = _glob_condition(self.pattern.partition("/")[2])
         assert named is not None
         return named if self.where is None else conjoin(named, self.where)
@@ -76,25 +83,25 @@ def parse_rules(
 ) -> tuple[Rule, ...]:
     """Read ``{"documents/*": "write", "tasks/*": {"access": "read", "where": {"owner": "$userId"}}, …}``, in order.
 
-    In ``where``, which is written as in a query, the text ``$userId`` stands for ``user_id`` and ``$claims.team``
-    for the member ``team`` of ``claims`` (a scalar, or a list of them for ``in`` and ``notIn``); ``$$`` stands for a
-    ``$`` at the beginning of a text. Raises :class:`ValueError`, also if it stands for something that is not there.
+    ``where`` is written as in a query. In it, the string ``$userId`` stands for ``user_id`` and ``$claims.team`` for
+    the member ``team`` of ``claims`` (a scalar, or a list of scalars for ``in`` and ``notIn``); ``$$`` stands for a
+    leading ``$``. Raises :class:`ValueError`, also if the user id or the claim is missing.
     """
     known = {} if claims is None else claims
     return tuple(_parse_rule(pattern, rule, user_id, known) for pattern, rule in rules.items())
 
 
 def check_rules(rules: Mapping[str, Any]) -> None:
-    """Raise the :class:`ValueError` of :func:`parse_rules` for rules that make no sense for any user or claims."""
+    """Raise the :class:`ValueError` of :func:`parse_rules` for rules that are invalid whatever the user and claims."""
     parse_rules(rules, "user", _AnyClaims())
 
 
 def glob_matches(pattern: str, text: str) -> bool:
-    """Whether ``text`` is ``pattern`` with each ``*`` replaced by some characters, perhaps none.
+    """Whether ``text`` matches ``pattern``, where each ``*`` stands for any number of characters.
 
-    Walks both once: patterns may come from a token, and a regular expression with many stars could take for ever.
+    Runs in one pass: patterns may come from a token, and a regular expression with many stars could take forever.
     """
-    if pattern == "*":  # what most rules say, and this is asked for every write
+    if pattern == "*":  # the most common pattern, checked on every write
         return True
     first, *rest = pattern.split("*")
     if not rest:
@@ -112,7 +119,7 @@ def glob_matches(pattern: str, text: str) -> bool:
 
 
 class _AnyClaims(dict[str, Any]):
-    """Claims of a user who is not known yet: each is there."""
+    """Claims of an unknown user: every claim exists."""
 
     def __missing__(self, name: str) -> str:
         return name
@@ -126,23 +133,23 @@ def _parse_rule(pattern: str, rule: Any, user_id: str | None, claims: Mapping[st
     if isinstance(rule, Mapping):
         word, where = rule.get("access"), rule.get("where")
         if not rule.keys() <= {"access", "where"}:
-            raise ValueError("a rule has access and where, and nothing else")
+            raise ValueError("a rule may have only access and where")
     if not isinstance(word, str) or word not in ("none", "read", "write"):
-        raise ValueError("a rule says one of none, read, write")
+        raise ValueError("a rule must be one of none, read, write")
     if where is None:
         return Rule(pattern, Access[word.upper()])
     if not isinstance(where, Mapping):
-        raise ValueError("the where of a rule is an object")
+        raise ValueError("the where of a rule must be an object")
     try:
         return Rule(pattern, Access[word.upper()], parse_where(_fill_in(where, "", user_id, claims)))
     except InvalidRequest as error:
         raise ValueError(f"the where of a rule: {error.message}") from None
     except RecursionError:
-        raise ValueError("the where of a rule is too deep") from None
+        raise ValueError("the where of a rule is nested too deep") from None
 
 
 def _fill_in(value: Any, member: str, user_id: str | None, claims: Mapping[str, Any]) -> Any:
-    """``value``, the member of that name, with what its texts stand for."""
+    """Replace the placeholders in ``value``, which is the member ``member``."""
     if isinstance(value, Mapping):
         return {_plain(name): _fill_in(inner, name, user_id, claims) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -153,39 +160,39 @@ def _fill_in(value: Any, member: str, user_id: str | None, claims: Mapping[str, 
         return value[1:]
     if value == _USER:
         if user_id is None:
-            raise ValueError("a rule names $userId, and this credential speaks for no user")
+            raise ValueError("a rule uses $userId, but this credential has no user")
         return user_id
     if not value.startswith(_CLAIM):
-        raise ValueError("$ stands for $userId or $claims.<name>; write $$ for the character")
+        raise ValueError("$ must begin $userId or $claims.<name>; write $$ for a literal $")
     return _claim(claims, value.removeprefix(_CLAIM), several=member in ("in", "notIn"))
 
 
 def _claim(claims: Mapping[str, Any], name: str, *, several: bool) -> Scalar | list[Scalar]:
     if name not in claims:
-        raise ValueError("a rule names a claim that this credential does not have")
+        raise ValueError("a rule uses a claim that this credential does not have")
     found = claims[name]
     if isinstance(claims, _AnyClaims) and several:
         found = [found]
-    # an object would be read as operators
+    # an object would be parsed as operators
     values = found if several and isinstance(found, list) else [found]
     if several != isinstance(found, list) or any(isinstance(value, list | Mapping) for value in values):
-        raise ValueError("a claim that a rule names is a list for in and notIn, a scalar elsewhere")
+        raise ValueError("a claim used by a rule must be a list for in and notIn, a scalar elsewhere")
     for value in values:
         _plain(value)
     return found  # type: ignore[no-any-return]
 
 
 def _plain(value: Any) -> Any:
-    """``value``, unless it is a text or a number that JSON readers of Python take and nothing else does."""
+    """Return ``value``; reject the numbers and strings that Python's JSON parser accepts and others do not."""
     if isinstance(value, float) and not isfinite(value):
-        raise ValueError("a rule names a number that is not finite")
+        raise ValueError("a rule contains a number that is not finite")
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("a rule names a text that is not Unicode")
+        raise ValueError("a rule contains a string that is not valid Unicode")
     return value
 
 
 def _glob_condition(glob: str) -> Condition | None:
-    """The condition on ``id`` that is the same as a glob; ``None`` for globs that conditions cannot say."""
+    """Translate a glob into a condition on ``id``; ``None`` if no condition can express it."""
     match _STARS.sub("*", glob).split("*"):
         case [whole]:
             return Compare(_ID, "eq", whole)
@@ -196,7 +203,7 @@ def _glob_condition(glob: str) -> Condition | None:
         case ["", end]:
             return Compare(_ID, "endsWith", end)
         case [start, end]:
-            # start and end may not share characters: those few texts in which they do are left out
+            # start and end must not overlap: exclude the few ids in which they do
             shared = [start + end[size:] for size in range(1, min(len(start), len(end)) + 1) if _laps(start, end, size)]
             ends = (Compare(_ID, "startsWith", start), Compare(_ID, "endsWith", end))
             return And((*ends, *(Not(Compare(_ID, "eq", text)) for text in shared)))

@@ -1,17 +1,22 @@
 """The Python client of the application API. Needs the extra ``client``.
 
-``state`` and what it consists of (``writes``, ``overlay``, ``subscriptions``, ``views``, ``document_sync``) decide and
-never wait; ``engine`` and ``link`` wait and never decide; the rest is what an application sees.
+``core`` is pure: it decides and never waits. ``engine`` and ``link`` do the I/O and decide nothing. The other modules
+are the public API.
 """
 
-from collab.client.client import LumenizeClient, SubscriptionBatch
-from collab.client.collection import Collection
-from collab.client.documents import Document
-from collab.client.options import RateLimit, WebSocketOptions
-from collab.client.subscription import Subscription
-from collab.client.told import Met
-from collab.client.values import Entity, Rows
-from collab.client.views import Crowd, Event
+from typing import TYPE_CHECKING
+
+from collab.lazy import attributes as _attributes
+
+if TYPE_CHECKING:
+    from collab.client.client import LumenizeClient, SubscriptionBatch
+    from collab.client.collection import Collection
+    from collab.client.core.effects import Met
+    from collab.client.core.options import RateLimit, WebSocketOptions
+    from collab.client.core.values import Entity, Rows
+    from collab.client.core.views import Crowd, Event
+    from collab.client.documents import Document
+    from collab.client.subscription import Subscription
 
 __all__ = [
     "Collection",
@@ -27,3 +32,26 @@ __all__ = [
     "SubscriptionBatch",
     "WebSocketOptions",
 ]
+
+_HOME = {
+    "LumenizeClient": "collab.client.client",
+    "SubscriptionBatch": "collab.client.client",
+    "Collection": "collab.client.collection",
+    "Document": "collab.client.documents",
+    "RateLimit": "collab.client.core.options",
+    "WebSocketOptions": "collab.client.core.options",
+    "Subscription": "collab.client.subscription",
+    "Met": "collab.client.core.effects",
+    "Entity": "collab.client.core.values",
+    "Rows": "collab.client.core.values",
+    "Crowd": "collab.client.core.views",
+    "Event": "collab.client.core.views",
+}
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:
+    __getattr__ = _attributes(__name__, _HOME)

@@ -1,4 +1,4 @@
-"""Tasks that no caller waits for, on asyncio and on trio."""
+"""Background tasks on asyncio and trio."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 
 
 class Background:
-    """Starts tasks. A client may be connected in one task and disconnected in another, so no task group owns them."""
+    """Starts tasks. The client may connect in one task and disconnect in another, so no task group can own them."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Start ``work``, whose exceptions are logged."""
+        """Start ``work``. Its exceptions are logged."""
 
         async def guarded() -> None:
             try:
@@ -40,7 +40,7 @@ class Background:
         task.add_done_callback(self._tasks.discard)
 
     def call(self, callback: Callable[..., object], *values: Any) -> None:
-        """Call what an application gave; if that is async, it runs on its own. Its exceptions are logged."""
+        """Call an application's callback. If it is async, it runs in the background. Its exceptions are logged."""
         try:
             result = callback(*values)
         except Exception:
@@ -56,18 +56,18 @@ class Background:
 
 
 class Signal:
-    """Wakes everybody who waits."""
+    """Wakes all waiters."""
 
     def __init__(self) -> None:
         self.event = Event()
 
     def set(self) -> None:
-        """Something has changed."""
+        """Wake all waiters."""
         event, self.event = self.event, Event()
         event.set()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until ``condition``, which is looked at whenever something has changed."""
+        """Wait until ``condition`` is true. It is checked after every :meth:`set`."""
         while True:
             event = self.event
             if condition():

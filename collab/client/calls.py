@@ -1,4 +1,4 @@
-"""An operation under way."""
+"""An operation in progress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Call(Generic[T_co]):
-    """A request that was made already. ``await`` it for its result; it goes on if nobody does.
+    """A request that has already been sent or queued. ``await`` it for its result; it continues if nobody does.
 
-    Its error is raised where it is awaited. Where it is not, ``on_error`` is called with it, or else that of the
-    client. ``entity`` is the id that a write is about.
+    ``await`` raises its error. If nobody awaits it, the error goes to ``on_error``, or else to the client's error
+    callbacks. ``entity`` is the id of the entity that a write is about.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class Call(Generic[T_co]):
 
     @property
     def done(self) -> bool:
-        """Whether there is a result, or an error."""
+        """Whether the result or an error has arrived."""
         return self._done.is_set()
 
     def resolve(self, result: Any, error: CollabError | None) -> None:
-        """The answer has come."""
+        """Set the result or the error."""
         if error is None:
             try:
                 self._result = self._read(result)
@@ -65,4 +65,4 @@ class Call(Generic[T_co]):
                 self._abandoned()
         if self._error is not None:
             raise self._error
-        return self._result  # type: ignore[return-value]  # which may be None itself
+        return self._result  # type: ignore[return-value]  # the result itself may be None

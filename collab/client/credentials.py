@@ -1,4 +1,4 @@
-"""What a client shows, and when it has to show the next one."""
+"""Credentials of a client, and when to renew them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import TypeAlias
 
 import msgspec
 
-from collab.client.options import WebSocketOptions
+from collab.client.core.options import WebSocketOptions
 from collab.errors import CollabError, ConnectionLost
-from collab.wire.realtime import Hello
+from collab.wire.realtime.messages import Hello
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A JSON web token, or what gives the present one."""
+"""A JSON web token, or a function that returns the current one."""
 
 _EARLY_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class Credentials:
-    """Which application, which user."""
+    """Application and user."""
 
     project_id: str | None = None
     api_key: str | None = None
@@ -32,11 +32,11 @@ class Credentials:
 
     @property
     def renewable(self) -> bool:
-        """Whether there may be another token."""
+        """Whether ``token`` is a function."""
         return callable(self.token)
 
     async def present(self) -> str | None:
-        """The token of now. Raises :class:`ConnectionLost` if there is none to be had."""
+        """Return the current token. Raises :class:`ConnectionLost` if the function fails."""
         if self.token is None or isinstance(self.token, str):
             return self.token
         try:
@@ -48,7 +48,7 @@ class Credentials:
             raise ConnectionLost(f"no token: {error}") from error
 
     def hello(self, token: str | None, options: WebSocketOptions) -> Hello:
-        """The greeting."""
+        """Build the hello message."""
         limits = options.subscription_rate_limit
         return Hello(
             project_id=self.project_id,
@@ -65,7 +65,7 @@ class _Claims(msgspec.Struct):
 
 
 def renew_in(token: str | None, wall: float) -> float | None:
-    """Seconds until the next token should be shown, ``wall`` being the time since the epoch; ``None``: never."""
+    """Seconds until the token should be renewed; ``wall`` is the time since the epoch. ``None``: never."""
     parts = (token or "").split(".")
     if len(parts) != 3:
         return None

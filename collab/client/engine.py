@@ -1,4 +1,4 @@
-"""The ring around the state: links, tasks and time."""
+"""I/O around the client's state: links, tasks and timers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from copy import deepcopy
+from functools import partial
 from time import monotonic, time
 from typing import Any, Literal, Protocol
 
@@ -13,25 +15,37 @@ import anyio
 from anyio import CancelScope, Event, create_task_group
 
 from collab.client.background import Background, Signal
-from collab.client.backoff import delay
 from collab.client.calls import Call
+from collab.client.core.backoff import delay
+from collab.client.core.effects import (
+    Answered,
+    Confirmed,
+    Delayed,
+    Delivery,
+    DocumentFrame,
+    Effect,
+    Ended,
+    Met,
+    Opened,
+    Trouble,
+)
+from collab.client.core.failures import Unreadable
+from collab.client.core.options import WebSocketOptions
+from collab.client.core.state import ClientState
 from collab.client.credentials import Credentials, renew_in
 from collab.client.documents import Document
 from collab.client.link import Link, open_link
-from collab.client.options import WebSocketOptions
-from collab.client.state import ClientState
 from collab.client.subscription import Subscription
-from collab.client.told import Answered, Confirmed, Delayed, Ended, Frame, Met, Opened, Told, Trouble, Value
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
     ConnectionLost,
-    InternalError,
     InvalidRequest,
     RateLimitExceeded,
     SubscriptionFailed,
 )
-from collab.wire import hocuspocus, realtime
+from collab.wire import hocuspocus
+from collab.wire.realtime import messages as realtime
 from presence.lib0 import DecodeError, read_string
 
 log = logging.getLogger(__name__)
@@ -39,15 +53,19 @@ log = logging.getLogger(__name__)
 Occasion = Literal["connect", "disconnect", "reconnect", "error", "conflict"]
 
 
+MOST_REFUSALS = 4
+"""A token function may return the same expired token for a while: retry this often, with growing delays."""
+
+
 class OpenLink(Protocol):
-    """How to open a WebSocket, see :func:`collab.client.link.open_link`."""
+    """Signature of :func:`collab.client.link.open_link`."""
 
     def __call__(self, url: str, *, within: float, compression: bool) -> AbstractAsyncContextManager[Link]:
-        """Open one."""
+        """Open a WebSocket."""
 
 
 class Engine:
-    """Keeps a :class:`ClientState` connected and hands out what it tells."""
+    """Keeps a :class:`ClientState` connected and dispatches its effects."""
 
     def __init__(
         self, url: str, options: WebSocketOptions, credentials: Credentials, open_link: OpenLink = open_link
@@ -62,31 +80,35 @@ class Engine:
         self._calls: dict[int, Call[Any]] = {}
         self._subscriptions: dict[int, Subscription] = {}
         self._documents: dict[str, Document] = {}
-        self._addresses: set[str] = set()  # of documents that were opened on this connection
+        self._addresses: set[str] = set()  # of documents opened on this connection
         self._callbacks: dict[Occasion, dict[object, Callable[..., object]]] = {}
-        self._wake = Signal()  # what sends
-        self._time = Signal()  # what keeps the time
+        self._wake = Signal()  # wakes the sender
+        self._time = Signal()  # wakes the timer
         self._frames: list[bytes] = []
-        self._running: Event | None = None  # set at the end
+        self._running: Event | None = None  # set when the client has stopped
         self._scope: CancelScope | None = None
         self._link_scope: CancelScope | None = None
         self._cut: CollabError | None = None
         self._given_up: CollabError | None = None
+        self.over: CollabError | None = None
+        """Why the client stopped connecting."""
+        self._stopping: CollabError | None = None
+        self._token: str | None = None  # sent last
         self._renew_at: float | None = None
 
-    # for the API
+    # for the public classes
 
     def is_connected(self) -> bool:
-        """Whether there is a session."""
+        """Whether a session is open."""
         return self.state.status == "open"
 
     @property
     def running(self) -> bool:
-        """Whether there is a session, or one is being looked for."""
+        """Whether a session is open or being opened."""
         return self._running is not None
 
     def on(self, occasion: Occasion, callback: Callable[..., object]) -> Callable[[], None]:
-        """Call back; returns what ends that."""
+        """Register a callback; returns a function that unregisters it."""
         key = object()
         self._callbacks.setdefault(occasion, {})[key] = callback
 
@@ -96,7 +118,7 @@ class Engine:
         return remove
 
     def call(self, call: Call[Any], message: realtime.Asked) -> None:
-        """Ask something. Raises :class:`ConnectionLost` and :class:`RateLimitExceeded`."""
+        """Send a read. Raises the error that ended the session, :class:`ConnectionLost`, :class:`RateLimitExceeded`."""
         self._check_running()
         self._calls[message.id] = call
         try:
@@ -106,7 +128,7 @@ class Engine:
             raise
 
     def write(self, call: Call[Any], message: Any, at: str) -> None:
-        """Write something; as :meth:`call`."""
+        """Send a write; errors as for :meth:`call`."""
         self._check_running()
         self._calls[message.id] = call
         try:
@@ -116,15 +138,21 @@ class Engine:
             raise
 
     def forget(self, ticket: int) -> None:
-        """Nobody waits for a request any more."""
+        """Drop a request that nobody awaits."""
         if self._calls.pop(ticket, None) is not None:
             self.state.forget(ticket)
 
     def subscribe(self, subscription: Subscription, target: realtime.AnyTarget) -> None:
-        """Begin a subscription, now or as soon as there is a connection."""
+        """Start a subscription, now or once connected."""
         self._subscriptions[subscription.sub] = subscription
         self.state.subscriptions.add(subscription.sub, target)
+        if self._given_up is not None and self._given_up is self.over:
+            self.background.spawn(partial(self._tell_over, subscription))  # the caller holds it by then
         self.wake()
+
+    async def _tell_over(self, subscription: Subscription) -> None:
+        if self.over is not None and subscription.sub in self._subscriptions:
+            subscription.stopped(self.over, wanted=False)
 
     def unsubscribe(self, sub: int) -> None:
         """End a subscription."""
@@ -133,7 +161,7 @@ class Engine:
             self.wake()
 
     def subscription_failed(self, error: CollabError) -> None:
-        """Tell of a subscription's error that its owner does not take."""
+        """Report an error that the subscription's owner does not handle."""
         if not isinstance(error, SubscriptionFailed | RateLimitExceeded):
             wrapped = SubscriptionFailed(error.message)
             wrapped.details = {**error.details, "cause": error.code}
@@ -141,22 +169,22 @@ class Engine:
         self.trouble(error)
 
     def trouble(self, error: CollabError) -> None:
-        """Tell of an error that nobody waits for."""
+        """Report an error that no caller awaits."""
         if not self._callbacks.get("error"):
             log.warning("%s: %s", error.code, error.message)
         self._fire("error", error)
 
     def address(self, name: str) -> str:
-        """What to call a document that is being opened. Raises :class:`InvalidRequest` if it is open."""
+        """Return the wire address for a document that is being opened. Raises :class:`InvalidRequest` if it is open."""
         if any(document.name == name for document in self._documents.values()):
-            raise InvalidRequest(f"{name} is open already")
+            raise InvalidRequest(f"{name} is already open")
         if name not in self._addresses:
             return name
-        # the server may still have something to say to those who had it open before on this connection
+        # the server may still send messages to the previous opening on this connection
         return f"{name}\0{self.state.ticket()}"
 
     def open_document(self, document: Document) -> None:
-        """Keep a document in step."""
+        """Start syncing a document."""
         self._documents[document.sync.address] = document
         self._addresses.add(document.sync.address)
         if self.is_connected():
@@ -164,7 +192,7 @@ class Engine:
         self.wake()
 
     def close_document(self, document: Document) -> None:
-        """Keep it in step no more."""
+        """Stop syncing a document."""
         if self._documents.get(document.sync.address) is document:
             del self._documents[document.sync.address]
             if document.sync.state != "ended":
@@ -175,36 +203,37 @@ class Engine:
             self.wake()
 
     def wake(self) -> None:
-        """There may be something to send, or another time to wake at."""
+        """Wake the sender and the timer."""
         self._wake.set()
         self._time.set()
 
     def _check_running(self) -> None:
         if not self.running:
-            raise ConnectionLost("the client is not connected: call connect() first")
+            raise self.over or ConnectionLost("the client is not connected: call connect() first")
 
     def _fire(self, occasion: Occasion, *values: Any) -> None:
         for callback in list(self._callbacks.get(occasion, {}).values()):
             self.background.call(callback, *values)
 
-    # what the state tells
+    # effects of the state
 
-    def handle(self, told: list[Told]) -> None:
-        """Hand out what the state tells."""
+    def handle(self, told: list[Effect]) -> None:
+        """Dispatch effects. Values are copied: applications may modify what they receive."""
         for each in told:
             self._hand(each)
         self.changed.set()
         self.wake()
 
-    def _hand(self, told: Told) -> None:
+    def _hand(self, told: Effect) -> None:
         match told:
             case Answered(ticket, result, error):
                 call = self._calls.pop(ticket, None)
                 if call is not None:
-                    call.resolve(result, error)
-            case Value(sub, value):
+                    # pages of rows have only one owner
+                    call.resolve(result if isinstance(result, realtime.FoundMany) else deepcopy(result), error)
+            case Delivery(sub, value):
                 if (subscription := self._subscriptions.get(sub)) is not None:
-                    subscription.tell(value)
+                    subscription.tell(deepcopy(value))
             case Confirmed(sub, recovered):
                 if (subscription := self._subscriptions.get(sub)) is not None:
                     subscription.confirmed(recovered)
@@ -215,12 +244,13 @@ class Engine:
                 if (subscription := self._subscriptions.pop(sub, None)) is not None:
                     subscription.ended(error)
             case Met():
-                self._fire("conflict", told)
+                self._fire("conflict", deepcopy(told))
             case Trouble(error):
                 self.trouble(error)
-            case Frame(data):
+            case DocumentFrame(data):
                 self._document_frame(data)
             case Opened(again):
+                self._renew_later(0.0)
                 for document in self._documents.values():
                     document.sync.opened()
                 self._fire("reconnect" if again else "connect")
@@ -231,13 +261,12 @@ class Engine:
             document = self._documents.get(address)
             if document is None:
                 if data[pos : pos + 1] == bytes([hocuspocus.CLOSE]):
-                    self._addresses.discard(address)  # that was the last word
+                    self._addresses.discard(address)  # the server's final message about this address
                 return
             before = document.error
             document.sync.received(data)
         except DecodeError as error:
-            self.trouble(InternalError(f"a document's frame: {error}"))
-            return
+            raise Unreadable(f"a document's frame cannot be read: {error}") from error
         if document.error is not None and document.error is not before:
             self.trouble(document.error)
         document.changed.set()
@@ -245,70 +274,80 @@ class Engine:
     # connecting
 
     async def start(self) -> None:
-        """Begin to connect, in the background."""
+        """Start connecting in the background."""
         if self._running is None:
             self._running = Event()
-            self._given_up = None
+            self._given_up = self.over = self._stopping = None
             self.background.spawn(self._run)
 
     async def connected(self) -> None:
-        """Return once there is a session. Raises what the first attempt failed with."""
+        """Wait for a session. Raises the error of the first attempt."""
         await self.changed.until(lambda: self.is_connected() or self._given_up is not None or not self.running)
         if self.is_connected():
             return
         error = self._given_up or ConnectionLost("the client was disconnected")
-        await self.stop()
+        await self.stop(error)
         raise error
 
-    async def stop(self) -> None:
-        """End the session. What waits for an answer is told that there is none."""
+    async def stop(self, error: CollabError | None = None) -> None:
+        """Close the session. Its dependants receive ``error``, or that the application disconnected."""
         if self._running is not None:
             running = self._running
+            self._stopping = self._stopping or error
             if self._scope is not None:
                 self._scope.cancel()
             with CancelScope(shield=True):
                 await running.wait()
 
     async def _run(self) -> None:
-        error: CollabError = ConnectionLost("the client was disconnected")
+        ended: CollabError | None = None
         try:
             async with create_task_group() as tasks:
                 self._scope = tasks.cancel_scope
                 tasks.start_soon(self._keep_time)
-                error = await self._stay_connected()
+                ended = await self._stay_connected()
                 tasks.cancel_scope.cancel()
         finally:
             running, self._running, self._scope = self._running, None, None
+            exhausted = ended is not None and ended.retryable
+            self._given_up = ended = ended or self._stopping
+            self.over = ended or ConnectionLost("the client was disconnected")
             self._lost()
-            self.handle(self.state.stopped(error))
+            self.handle(self.state.stopped(self.over))
+            for subscription in list(self._subscriptions.values()):
+                subscription.stopped(self.over, wanted=ended is None)
             if running is not None:
                 running.set()
             self.changed.set()
+            if exhausted and self.options.on_reconnect_failed is not None:
+                self.background.call(self.options.on_reconnect_failed)  # last, because it may call connect()
 
     async def _stay_connected(self) -> CollabError:
-        attempt = 0
+        attempt = refusals = 0
         while True:
             opened, error = await self._one_link()
             if opened:
-                attempt = 0
-            if attempt == 0 or not error.retryable:
-                self.trouble(error)
-            renewable = opened and isinstance(error, AuthenticationFailed) and self.credentials.renewable
+                attempt = refusals = 0
+            first = attempt == 0
+            late = isinstance(error, AuthenticationFailed) and self.credentials.renewable
+            worthwhile = error.retryable or (late and refusals < MOST_REFUSALS)
+            refusals += late
             attempt += 1
-            wait = delay(self.options, attempt, random.random())  # noqa: S311  # spreads clients, no secret
-            if (not error.retryable and not renewable) or wait is None:
+            wait = delay(self.options, attempt, random.random())  # noqa: S311  # jitter, not a secret
+            if not worthwhile or wait is None:
                 self._given_up = error
-                if error.retryable and self.options.on_reconnect_failed is not None:
-                    self.background.call(self.options.on_reconnect_failed)
+                self.trouble(error)
                 return error
-            if not opened:
+            if first:
+                self.trouble(error)
+            if not opened and error.retryable:
                 self._given_up = error
                 self.changed.set()
             await anyio.sleep(wait)
             self._given_up = None
 
     async def _one_link(self) -> tuple[bool, CollabError]:
-        """Connect and stay so until the link ends: whether there was a session, and why there is none any more."""
+        """Connect and run until the link ends. Returns whether a session was open, and why it ended."""
         self._cut = None
         opened = False
         try:
@@ -318,8 +357,7 @@ class Engine:
                 self.url, within=self.options.connect_timeout / 1000, compression=self.options.compression
             ) as link:
                 self.state.opened(self.credentials.hello(token, self.options), monotonic())
-                renew = renew_in(token, time()) if self.credentials.renewable else None
-                self._renew_at = None if renew is None else monotonic() + renew
+                self._token = token
                 async with create_task_group() as tasks:
                     self._link_scope = tasks.cancel_scope
                     tasks.start_soon(self._writing, link)
@@ -328,7 +366,7 @@ class Engine:
         except CollabError as error:
             self._cut = self._cut or error
         except TimeoutError:
-            self._cut = ConnectionLost("no token came in time")
+            self._cut = ConnectionLost("the token function timed out")
         finally:
             self._link_scope = None
             opened = self.is_connected()
@@ -377,7 +415,9 @@ class Engine:
             frames += self._frames
             self._frames.clear()
             for document in self._documents.values():
-                frames += document.sync.take(now)
+                frames += document.sync.take(now, self.state.limit)
+                if document.sync.state == "ended":
+                    document.changed.set()
         return frames
 
     async def _keep_time(self) -> None:
@@ -389,13 +429,13 @@ class Engine:
                 await called.wait()
 
     def _tick(self, now: float) -> float | None:
-        """Do what time has brought; returns when there is more to do."""
+        """Run due timers; returns when the next one is due."""
         told = self.state.tick(now)
         if told:
             self.handle(told)
         times = [self.state.next_tick()]
         if self.state.dead and self._link_scope is not None:
-            self._cut = ConnectionLost("the server gives no sign of life")
+            self._cut = ConnectionLost("the server does not respond")
             self._link_scope.cancel()
             times.clear()
         for document in self._documents.values():
@@ -410,19 +450,23 @@ class Engine:
         return min((at for at in times if at is not None), default=None)
 
     async def _renew(self) -> None:
-        """Show the next token."""
+        """Send the next token."""
         try:
             token = await self.credentials.present()
             if token is not None:
                 await self.authenticate(token)
-                renew = renew_in(token, time())
-                self._renew_at = None if renew is None else monotonic() + max(renew, 1.0)
+                self._token = token
+                self._renew_later(1.0)
                 self.wake()
         except CollabError as error:
             self.trouble(error)
 
+    def _renew_later(self, least: float) -> None:
+        renew = renew_in(self._token, time()) if self.credentials.renewable else None
+        self._renew_at = None if renew is None else monotonic() + max(renew, least)
+
     async def authenticate(self, token: str) -> None:
-        """Show a token of the same user. Raises what the server says of it."""
+        """Send a token of the same user. Raises the server's refusal."""
         message = realtime.Authenticate(id=self.state.ticket(), token=token, user_id=self.credentials.user_id)
         call: Call[Any] = Call(lambda result: result, failed=self.trouble, abandoned=lambda: self.forget(message.id))
         self.call(call, message)
@@ -430,7 +474,7 @@ class Engine:
 
 
 def _seen(error: CollabError) -> CollabError:
-    """The end of a link, as applications are told it: whatever may pass is a lost connection."""
+    """The error that applications see when a link ends: any retryable one becomes a lost connection."""
     if not error.retryable or isinstance(error, ConnectionLost | RateLimitExceeded):
         return error
     return ConnectionLost(error.message, cause=error.code)

@@ -1,4 +1,4 @@
-"""One WebSocket, by httpx-ws."""
+"""One WebSocket, through httpx-ws."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import anyio
 import httpcore
 
-from collab.client import failures
+from collab.client.core import failures
 from collab.errors import CollabError, ConnectionLost
 
 try:
@@ -31,17 +31,17 @@ _CHUNK = 256 * 1024
 
 
 class Link(Protocol):
-    """A WebSocket that is open. Both raise a :class:`CollabError` that says how it ended."""
+    """An open WebSocket. Both methods raise a :class:`CollabError` that says how it ended."""
 
     async def send(self, frame: str | bytes) -> None:
         """Send one message."""
 
     async def receive(self) -> str | bytes:
-        """The next message."""
+        """Return the next message."""
 
 
 class _Session(AsyncWebSocketSession):
-    """Negotiates compression, and does not wait for ever to say goodbye to a peer that is gone."""
+    """Negotiates compression, and limits how long closing may take if the peer is gone."""
 
     def __init__(self, stream: Any, *, response: httpx.Response | None = None, **options: Any) -> None:
         super().__init__(stream, response=response, **options)
@@ -90,7 +90,7 @@ def _ended(error: Exception) -> CollabError:
 
 @asynccontextmanager
 async def open_link(url: str, *, within: float, compression: bool) -> AsyncIterator[Link]:
-    """Open a WebSocket in ``within`` seconds. Raises a :class:`CollabError` that says why not."""
+    """Open a WebSocket within ``within`` seconds. Raises a :class:`CollabError` that says why it failed."""
     headers = {"sec-websocket-extensions": "permessage-deflate"} if compression else {}
     opened = False
     try:
@@ -107,7 +107,7 @@ async def open_link(url: str, *, within: float, compression: bool) -> AsyncItera
         if not opened:
             raise ConnectionLost(f"no connection: {error}") from error
     except BaseExceptionGroup as group:
-        # what broke while the link was open was told to whoever sent or received
+        # send() and receive() have already raised what broke the open link
         rest = group.split((HTTPXWSException, httpcore.NetworkError, wsproto.utilities.ProtocolError, OSError))[1]
         if rest is not None:
             raise rest from None

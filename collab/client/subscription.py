@@ -1,4 +1,4 @@
-"""A subscription as an application holds it."""
+"""A subscription."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from collab.client.background import Background, Signal
 from collab.errors import CollabError, SubscriptionFailed
@@ -14,32 +14,26 @@ from collab.errors import CollabError, SubscriptionFailed
 log = logging.getLogger(__name__)
 
 
-class Unsubscriber(Protocol):
-    """What a subscription needs of its client."""
-
-    background: Background
-
-    def unsubscribe(self, sub: int) -> None:
-        """Nothing more is told of it."""
-
-    def subscription_failed(self, error: CollabError) -> None:
-        """Nobody else takes this error."""
-
-
 class Subscription:
-    """Call it to end it. ``await ready()`` for its confirmation.
+    """Call it to unsubscribe. ``await ready()`` waits for its confirmation.
 
-    Without a callback it is an asynchronous iterator: of the newest value where values replace each other (rows,
-    people, numbers), of every one where they do not (events). ``async with`` ends it at the end of the block.
-    ``recovered`` is false once events were missed while there was no connection.
+    Without a callback, iterate it with ``async for``. If a new value replaces the previous one (rows, presence,
+    metrics), the iterator yields only the newest; otherwise (events) it yields all. ``async with`` unsubscribes at the
+    end of the block. ``recovered`` is false once events were missed during a disconnect.
+
+    When the client gives up connecting or disconnects, ``ready`` and iterators raise the reason; ``on_error`` receives
+    the error of the last attempt. The subscription resumes with the next ``connect``.
     """
 
     def __init__(
         self,
-        client: Unsubscriber,
         sub: int,
         callback: Callable[[Any], object] | None,
         *,
+        background: Background,
+        unsubscribe: Callable[[int], None],
+        failed: Callable[[CollabError], None],
+        over: Callable[[], CollabError | None],
         newest: bool,
         buffered: int,
         condition: Callable[[], object] | None = None,
@@ -50,7 +44,10 @@ class Subscription:
         self.active = True
         self.recovered = True
         self.error: CollabError | None = None
-        self._client = client
+        self._background = background
+        self._unsubscribe = unsubscribe
+        self._failed = failed
+        self._over = over
         self._callback = callback
         self._newest = newest
         self._buffered = buffered
@@ -63,18 +60,23 @@ class Subscription:
         self._signal = Signal()
 
     def __call__(self) -> None:
-        """End it: nothing is told any more."""
+        """Unsubscribe."""
         if self.active:
             self.active = False
             self._values.clear()
-            self._client.unsubscribe(self.sub)
+            self._unsubscribe(self.sub)
             self._signal.set()
 
     async def ready(self) -> None:
-        """Return once it is in force: nothing is missed from then on. Raises what the server refused it with."""
-        await self._signal.until(lambda: self._confirmed or not self.active)
+        """Wait until it is active: no event after that is missed.
+
+        Raises the server's refusal, or why the client stopped connecting.
+        """
+        await self._signal.until(lambda: self._confirmed or not self.active or self._over())
         if self.error is not None:
             raise self.error
+        if self.active and (over := self._over()) is not None:
+            raise over
 
     async def __aenter__(self) -> Subscription:
         await self.ready()
@@ -87,41 +89,50 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Any:
-        """The next value. Raises the error that ended the subscription."""
-        await self._signal.until(lambda: self._values or not self.active)
+        """Return the next value. Raises the error that ended the subscription or the connection."""
+        await self._signal.until(lambda: self._values or not self.active or self._over())
         if self._values:
             return self._values.popleft()
         if self.error is not None:
             raise self.error
+        if self.active and (over := self._over()) is not None:
+            raise over
         raise StopAsyncIteration
 
-    # from the client
+    # called by the client
 
     def confirmed(self, recovered: bool) -> None:
-        """The server has said that it is in force."""
+        """The server has confirmed it."""
         self._confirmed = True
         if not recovered:
             self.recovered = False
             if self._on_resync is not None:
-                self._client.background.call(self._on_resync)
+                self._background.call(self._on_resync)
         self._signal.set()
 
     def ended(self, error: CollabError) -> None:
-        """The server has ended it, or it was never in force."""
+        """The server has ended or refused it."""
         self.active = False
         self.error = error
         self._signal.set()
         self.delayed(error)
 
     def delayed(self, error: CollabError) -> None:
-        """It is not in force now, and will be asked for again."""
+        """It is not active now and will be retried."""
         if self._on_error is not None:
-            self._client.background.call(self._on_error, error)
+            self._background.call(self._on_error, error)
         else:
-            self._client.subscription_failed(error)
+            self._failed(error)
+
+    def stopped(self, error: CollabError, wanted: bool) -> None:
+        """The client stopped connecting. Without ``on_error`` the client's error callback has already been called."""
+        self._confirmed = False
+        self._signal.set()
+        if not wanted and self._on_error is not None:
+            self._background.call(self._on_error, error)
 
     def tell(self, value: Any) -> None:
-        """Something has come."""
+        """Deliver a value."""
         if not self.active or not self._wanted():
             return
         if self._callback is not None and not self._busy:
@@ -131,8 +142,8 @@ class Subscription:
             self._values.clear()
         self._values.append(value)
         if len(self._values) > self._buffered:
-            self._client.unsubscribe(self.sub)
-            self.ended(SubscriptionFailed(f"{self._buffered} values wait to be taken", limit=self._buffered))
+            self._unsubscribe(self.sub)
+            self.ended(SubscriptionFailed(f"{self._buffered} values are waiting to be read", limit=self._buffered))
         self._signal.set()
 
     def _wanted(self) -> bool:
@@ -152,7 +163,7 @@ class Subscription:
             log.exception("the callback of a subscription failed")
             return
         if inspect.isawaitable(result):
-            self._busy = True  # one after the other, in order
+            self._busy = True  # one callback at a time, in order
             awaited = result
 
             async def finish() -> None:
@@ -165,4 +176,4 @@ class Subscription:
                     while self._values and self.active and not self._busy:
                         self._call(self._values.popleft())
 
-            self._client.background.spawn(finish)
+            self._background.spawn(finish)

@@ -1,26 +1,27 @@
-"""What is not about entities: custom events, system events, metrics, presence."""
+"""Custom events, system events, metrics and presence."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from collab.client.calls import Call
-from collab.client.collection import Client, ErrorCallback
+from collab.client.core.values import plain_object
+from collab.client.core.views import Crowd
+from collab.client.requests import ErrorCallback, Requests
 from collab.client.subscription import Subscription
-from collab.client.values import plain_object
-from collab.client.views import Crowd
-from collab.wire import realtime
+from collab.wire.realtime import messages as realtime
 
 _Condition = Callable[[], object] | None
 
 
 class _Topic:
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
 
     def _ask(self, message: realtime.Asked, on_error: ErrorCallback | None = None) -> Call[Any]:
-        return self._client.ask(message, lambda result: result, on_error)
+        return self._requests.ask(message, lambda result: result, on_error)
 
     def _subscribe(
         self,
@@ -32,7 +33,7 @@ class _Topic:
         newest: bool,
         on_resync: Callable[[], object] | None = None,
     ) -> Subscription:
-        return self._client.subscribe(
+        return self._requests.subscribe(
             target, callback, newest=newest, condition=condition, on_error=on_error, on_resync=on_resync
         )
 
@@ -41,11 +42,13 @@ class Events(_Topic):
     """Custom events."""
 
     def emit(self, event: Mapping[str, Any], *, on_error: ErrorCallback | None = None) -> Call[Any]:
-        """Tell an event: an object with ``type``, perhaps ``channels``, and whatever else it holds.
+        """Emit an event: an object with ``type``, optional ``channels``, and any other members.
 
-        It is sent once: when the connection breaks before the answer, that is :class:`collab.errors.ConnectionLost`.
+        If the connection breaks before the answer, the event is sent again after the reconnect and delivered once. If
+        no answer arrives in time, this raises :class:`collab.errors.ConnectionLost`.
         """
-        return self._ask(realtime.Emit(id=self._client.ticket(), event=plain_object(event)), on_error)
+        emit = realtime.Emit(id=self._requests.ticket(), event=plain_object(event), request=uuid.uuid4().hex)
+        return self._ask(emit, on_error)
 
     def subscribe(
         self,
@@ -56,21 +59,21 @@ class Events(_Topic):
         on_error: ErrorCallback | None = None,
         on_resync: Callable[[], object] | None = None,
     ) -> Subscription:
-        """Events of one type."""
+        """Subscribe to events of one type."""
         target = realtime.Custom(event=event)
         return self._subscribe(target, callback, condition, on_error, newest=False, on_resync=on_resync)
 
     def join(self, channel: str) -> Call[Any]:
-        """Be told the events of a channel, also after a reconnect."""
-        return self._ask(realtime.JoinChannel(id=self._client.ticket(), channel=channel))
+        """Receive the events of a channel, also after a reconnect."""
+        return self._ask(realtime.JoinChannel(id=self._requests.ticket(), channel=channel))
 
     def leave(self, channel: str) -> Call[Any]:
-        """Be told them no more."""
-        return self._ask(realtime.LeaveChannel(id=self._client.ticket(), channel=channel))
+        """Stop receiving the events of a channel."""
+        return self._ask(realtime.LeaveChannel(id=self._requests.ticket(), channel=channel))
 
 
 class System(_Topic):
-    """What the server has to say."""
+    """System events."""
 
     def subscribe(
         self,
@@ -80,12 +83,12 @@ class System(_Topic):
         condition: _Condition = None,
         on_error: ErrorCallback | None = None,
     ) -> Subscription:
-        """``schema_updated``, ``permissions_changed`` or ``health``."""
+        """Subscribe to ``schema_updated``, ``permissions_changed`` or ``health``."""
         return self._subscribe(realtime.System(event=event), callback, condition, on_error, newest=False)
 
 
 class Analytics(_Topic):
-    """Numbers."""
+    """Metrics."""
 
     def subscribe(
         self,
@@ -95,12 +98,12 @@ class Analytics(_Topic):
         condition: _Condition = None,
         on_error: ErrorCallback | None = None,
     ) -> Subscription:
-        """``active_users``, as it is now and whenever it changes."""
+        """Subscribe to ``active_users``: its current value and every change."""
         return self._subscribe(realtime.Analytics(metric=metric), callback, condition, on_error, newest=True)
 
 
 class Presence(_Topic):
-    """Who is in a room: ``collection/id``, or the ``id`` of one of the ``documents``."""
+    """Presence in a room: ``collection/id``, or the ``id`` of one of the ``documents``."""
 
     def subscribe(
         self,
@@ -110,18 +113,18 @@ class Presence(_Topic):
         condition: _Condition = None,
         on_error: ErrorCallback | None = None,
     ) -> Subscription:
-        """Everybody in the room, now and whenever that changes."""
+        """Subscribe to everybody in the room, now and after each change."""
         return self._subscribe(realtime.Presence(room=room), callback, condition, on_error, newest=True)
 
     def join(self, room: str, state: Mapping[str, Any] | None = None) -> Call[Any]:
-        """Be seen, with this state (a cursor, for instance), also after a reconnect. Once more: it is replaced."""
-        message = realtime.JoinPresence(id=self._client.ticket(), room=room, state=plain_object(state or {}))
+        """Join with this state (for example a cursor), also after a reconnect. A second call replaces the state."""
+        message = realtime.JoinPresence(id=self._requests.ticket(), room=room, state=plain_object(state or {}))
         return self._ask(message)
 
     def update(self, room: str, state: Mapping[str, Any]) -> Call[Any]:
         """Change some members of the own state."""
-        return self._ask(realtime.UpdatePresence(id=self._client.ticket(), room=room, state=plain_object(state)))
+        return self._ask(realtime.UpdatePresence(id=self._requests.ticket(), room=room, state=plain_object(state)))
 
     def leave(self, room: str) -> Call[Any]:
-        """Be seen no more."""
-        return self._ask(realtime.LeavePresence(id=self._client.ticket(), room=room))
+        """Leave the room."""
+        return self._ask(realtime.LeavePresence(id=self._requests.ticket(), room=room))

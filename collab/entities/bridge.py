@@ -1,7 +1,7 @@
-"""From what the gate read in an update to what it did to entities: the one of the document, and those inside it.
+"""Translates the gate's field writes into changes of entities: the document's own, and those inside it.
 
-The root map ``fields`` is the document's entity. In a root that a collection is mapped to, each child map is an entity
-of that collection, named ``<id of the document>:<key of the child>``.
+The root map ``fields`` is the document's own entity. In a root that is mapped to a collection, each child map is an
+entity of that collection, with the id ``<id of the document>:<key of the child>``.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import Any
 
 import pycrdt
 
-from collab.entities.entity import ABSENT, Entity, Intent, Met, Op
+from collab.entities.entity import ABSENT, ConcurrentWrite, EntityOp, EntityState, Intent
+from collab.gate.fields import NESTED, Write
+from collab.json_values import plain, same
 from collab.names import RoomKey, is_part
 from collab.storage.base import EntityRow
-from collab.wire.fields import NESTED, Write
-from collab.wire.plain import plain, same
 
 FIELDS = "fields"
 
-Read = Callable[[str, str | None, str | None], Any]
-"""Root, child, key: what the CRDT holds there now, as JSON, ``ABSENT`` if nothing. Asked for nested types only."""
+ValueReader = Callable[[str, str | None, str | None], Any]
+"""Root, child, key -> the current value in the document as JSON, or ``ABSENT``. Called for nested types only."""
 
 
 class Bridge:
-    """The entities of one document. ``seq`` is its newest log row, ``covered`` up to where its content is in events."""
+    """The entities of one document. ``seq`` is its newest log row; content changes up to ``covered`` have events."""
 
-    __slots__ = ("_children", "_mapped", "covered", "key", "main", "seq")
+    __slots__ = ("_children", "_mapped", "covered", "edition", "key", "main", "seq")
 
     def __init__(
         self,
@@ -37,92 +37,185 @@ class Bridge:
         seq: int = 0,
     ) -> None:
         self.key = key
-        self.main = Entity(key, row)
+        self.main = EntityState(key, row)
         self.seq = seq
         self.covered = self.main.covered
+        self.edition = 0  # changes whenever an entity is written
         self._mapped = mapped or {}  # root -> collection
-        self._children = {child.key: Entity(child.key, child) for child in children}
+        self._children = {child.key: EntityState(child.key, child) for child in children}
 
     @property
     def exists(self) -> bool:
-        """Whether something was ever written here."""
+        """Whether anything was ever written here."""
         return bool(self.seq or self.main.version)
 
+    def cover(self, seq: int) -> None:
+        """The log rows up to ``seq`` need no more events."""
+        self.covered = max(self.covered, seq)
+
     def owns(self, root: str) -> bool:
-        """Whether a root holds entities, not content."""
+        """Whether a root holds entities rather than content."""
         return root == FIELDS or root in self._mapped
+
+    @property
+    def mapped(self) -> tuple[str, ...]:
+        """The root maps whose entries are entities."""
+        return tuple(self._mapped)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The root maps that hold entities."""
+        return (FIELDS, *self._mapped)
+
+    def rows_after(self, value: Mapping[str, Any]) -> list[tuple[RoomKey, list[dict[str, Any]]]]:
+        """The entities that an edit affects, given the ``value`` of :attr:`roots` after it.
+
+        Each comes with its rows: the current one if it exists, and the new one if it will exist and differs. The
+        document's own entity is always included.
+        """
+        after = value.get(FIELDS, {})
+        rows = [self.main.current] if self.exists else []
+        if not rows or not same(plain(self.main.now), after):
+            rows.append(self.main.with_fields(after))
+        found = [(self.key, rows)]
+        for root, collection in self._mapped.items():
+            there = value.get(root, {})
+            known = [key.id.partition(":")[2] for key in self._children if key.collection == collection]
+            for name in dict.fromkeys([*there, *known]):
+                key = RoomKey(self.key.project, collection, f"{self.key.id}:{name}")
+                rows = self._child_after(key, there.get(name, ABSENT)) if is_part(key.id) else []
+                if rows:
+                    found.append((key, rows))
+        return found
+
+    def _child_after(self, key: RoomKey, value: Any) -> list[dict[str, Any]]:
+        entity = self._children.get(key) or EntityState(key)
+        after = value if isinstance(value, dict) else {}
+        if entity.alive and value is not ABSENT and same(plain(entity.now), after):
+            return []
+        rows = [entity.current] if entity.alive else []
+        return rows if value is ABSENT else [*rows, entity.with_fields(after)]
 
     def ops(
         self,
         writes: Sequence[Write],
         user_id: str | None,
         at: float,
-        read: Read,
+        read: ValueReader,
         *,
         content: bool,
         intent: Intent | None = None,
-    ) -> list[Op]:
-        """What the next log row does. ``content``: it also changes something that is no entity's field."""
+    ) -> list[EntityOp]:
+        """The operations of the next log row. ``content``: it also changes something other than entity fields."""
         first = not self.exists
         self.seq += 1
         covered = -1
         if not content and self.covered == self.seq - 1:
             self.covered = covered = self.seq
-        ops: list[Op] = []
+        ops: list[EntityOp] = []
+        if writes:
+            self.edition += 1
         if writes or first or intent is not None:
             own = [write for write in writes if write.root == FIELDS]
             for place, theirs in (_by_child(writes) if len(own) < len(writes) else {}).items():
                 op = self._child(place, theirs, user_id, at, read)
                 if op is not None:
                     ops.append(op._replace(intent=intent))
-            if own or first or not ops:  # whoever waits for this write is told, whatever it did
+            if own or first or not ops:  # the author of this write must be notified, whatever the write did
                 changes, met = _changes(self.main, own, read)
-                ops.insert(0, Op("write", self.main, user_id, at, changes, met, None if ops else intent, covered))
+                ops.insert(0, EntityOp("write", self.main, user_id, at, changes, met, None if ops else intent, covered))
         return ops
 
-    def child(self, key: RoomKey) -> Entity:
-        """An entity inside this document, known or not."""
+    def inside(self) -> list[EntityState]:
+        """The existing entities inside this document."""
+        return [child for child in self._children.values() if child.alive]
+
+    def left(self, children: Iterable[EntityState]) -> None:
+        """Mark entities as deleted although the document still holds them: the document itself is deleted."""
+        self.edition += 1
+        for child in children:
+            child.alive = False
+
+    def restore_inside(
+        self, places: Iterable[tuple[str, str]], user_id: str | None, at: float, read: ValueReader
+    ) -> list[EntityOp]:
+        """Restore a document's entities along with it: those at ``places``, each a root and a key."""
+        self.edition += 1
+        found = (
+            self._child(place, [Write(*place, None, "set", NESTED, True, True, 0)], user_id, at, read)
+            for place in places
+        )
+        return [op for op in found if op is not None]
+
+    def row_inside(self, place: tuple[str, str], read: ValueReader) -> tuple[RoomKey, dict[str, Any]] | None:
+        """The entity that the document holds at a root and a key, and the row that it would have if restored."""
+        root, name = place
+        key = RoomKey(self.key.project, self._mapped[root], f"{self.key.id}:{name}")
+        rows = self._child_after(key, read(root, name, None)) if is_part(key.id) else []
+        return (key, rows[-1]) if rows else None
+
+    def child(self, key: RoomKey) -> EntityState:
+        """An entity inside this document, created if it is unknown."""
         entity = self._children.get(key)
         if entity is None:
-            entity = self._children[key] = Entity(key)
+            entity = self._children[key] = EntityState(key)
         return entity
 
     def _child(
-        self, place: tuple[str, str], writes: Sequence[Write], user_id: str | None, at: float, read: Read
-    ) -> Op | None:
+        self, place: tuple[str, str], writes: Sequence[Write], user_id: str | None, at: float, read: ValueReader
+    ) -> EntityOp | None:
         root, name = place
         key = RoomKey(self.key.project, self._mapped[root], f"{self.key.id}:{name}")
         if not is_part(key.id):
             return None
         entity = self.child(key)
+        if not entity.alive and all(write.key is None and write.kind == "delete" for write in writes):
+            return None
         if any(write.key is None for write in writes):
             value = read(root, name, None)
             if value is ABSENT:
                 if not entity.alive:
                     return None
-                entity.alive = False  # it keeps its fields: they are what it comes back with, or differs from
-                return Op("delete", entity, user_id, at)
+                entity.alive = False  # it keeps its fields, to compare with when it is restored
+                return EntityOp("delete", entity, user_id, at)
             now = value if isinstance(value, dict) else {}
             changes = {field: ABSENT for field in entity.now if field not in now}
             changes |= {field: item for field, item in now.items() if not same(entity.now.get(field, ABSENT), item)}
             entity.now = dict(now)
             entity.alive = True
-            return Op("write", entity, user_id, at, changes)
+            return EntityOp("write", entity, user_id, at, changes)
         if not entity.alive:
-            return None  # its author had not seen that it was deleted: nothing of it can be seen
+            return None  # its author had not seen the deletion, and nothing of the write is visible
         changes, met = _changes(entity, writes, read)
-        return Op("write", entity, user_id, at, changes, met)
+        return EntityOp("write", entity, user_id, at, changes, met)
+
+
+def read_keys(doc: pycrdt.Doc[Any], root: str) -> list[str]:
+    """The keys of a root map, sorted."""
+    return sorted(doc.get(root, type=pycrdt.Map).keys())
 
 
 def read_entry(doc: pycrdt.Doc[Any], root: str, child: str | None, key: str | None) -> Any:
-    """What a root map holds, as JSON: its entry ``key``, or that of its entry ``child``; ``ABSENT`` if nothing."""
+    """An entry of a root map as JSON: ``key``, or ``key`` of its entry ``child``; ``ABSENT`` if there is none."""
     value: Any = doc.get(root, type=pycrdt.Map)
     for name in (child, key):
         if name is not None:
             if not isinstance(value, pycrdt.Map) or name not in value:
                 return ABSENT
             value = value[name]
-    return plain(value.to_py() if isinstance(value, pycrdt.Map | pycrdt.Array) else value)
+    return _shown(value)
+
+
+def _shown(value: Any) -> Any:
+    """A value of a document as JSON, with any nested shared types, like Yjs ``toJSON``."""
+    # not to_py(): it raises for XML
+    match value:
+        case pycrdt.Map():
+            return {key: _shown(item) for key, item in value.items()}
+        case pycrdt.Array():
+            return [_shown(item) for item in value]
+        case _:
+            return plain(value)  # a text becomes its characters, XML a string with tags
 
 
 def _by_child(writes: Sequence[Write]) -> dict[tuple[str, str], list[Write]]:
@@ -133,10 +226,12 @@ def _by_child(writes: Sequence[Write]) -> dict[tuple[str, str], list[Write]]:
     return children
 
 
-def _changes(entity: Entity, writes: Sequence[Write], read: Read) -> tuple[dict[str, Any], list[Met]]:
-    """New values of fields, and the writes among them that met others. ``entity.now`` moves on."""
+def _changes(
+    entity: EntityState, writes: Sequence[Write], read: ValueReader
+) -> tuple[dict[str, Any], list[ConcurrentWrite]]:
+    """New values of fields, and the concurrent writes among them. Updates ``entity.now``."""
     changes: dict[str, Any] = {}
-    met: list[Met] = []
+    met: list[ConcurrentWrite] = []
     for write in writes:
         name = write.key
         assert name is not None
@@ -144,7 +239,7 @@ def _changes(entity: Entity, writes: Sequence[Write], read: Read) -> tuple[dict[
         if write.kind == "inside" or value is NESTED:
             value = read(write.root, write.child, name)
         if not write.seen:
-            met.append(Met(name, value, write.head))
+            met.append(ConcurrentWrite(name, value, write.head))
         if write.head:
             changes[name] = value
             if value is ABSENT:

@@ -1,4 +1,4 @@
-"""One entity: its fields as accepted, its record as of the next commit, and who wrote each field last. Pure."""
+"""One entity: its accepted fields, its record as of the next commit, and the last writer of each field. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from collab.dates import iso
-from collab.event import Conflict, EntityEvent, EventType
+from collab.dates import iso_micros
+from collab.entities.stamps import Stamps
+from collab.event import RECORD_MEMBERS, EntityEvent, EventType, FieldConflict
+from collab.json_values import same
 from collab.names import RoomKey
-from collab.storage.base import EntityRow, Fact
-from collab.wire.plain import same
+from collab.storage.base import EntityRow, Fact, IdempotencyKey
 
-OWN = frozenset({"id", "createdAt", "updatedAt"})
-"""Members of an entity's data that are the record's: a field of this name is not part of it."""
+"""Reserved members of an entity's data; a document field with such a name is not part of the data."""
 
 
 class Absent:
-    """The value of a field that is not there."""
+    """The value of a missing field."""
 
     __slots__ = ()
 
@@ -31,9 +31,9 @@ ABSENT = Absent()
 
 
 class Head(msgspec.Struct, array_like=True):
-    """The newest write of a field: in which version, by whom, and what was there before.
+    """The newest write of a field: its version, its author, and the value before it.
 
-    ``writer`` tells sessions of one user apart; it is not known any more after the room was closed.
+    ``writer`` distinguishes sessions of one user; it is unknown after the room was closed.
     """
 
     version: int
@@ -43,73 +43,73 @@ class Head(msgspec.Struct, array_like=True):
     writer: str | None = None
 
 
-class Met(NamedTuple):
-    """A write that met one that its author had not seen."""
+class ConcurrentWrite(NamedTuple):
+    """A write that its author made without having seen a concurrent one."""
 
     field: str
     yours: Any
     won: bool
 
 
-class Told(NamedTuple):
-    """What the author of a write is told once it is committed."""
+class WriteOutcome(NamedTuple):
+    """What the author of a write learns once it is committed."""
 
     data: dict[str, Any]
     version: int
-    conflicts: tuple[Conflict, ...]
+    conflicts: tuple[FieldConflict, ...]
 
 
 @dataclass(slots=True)
 class Intent:
-    """What an application said along with its write.
+    """Additional data of an application's write.
 
-    ``version`` is the last one it had seen of the entity; ``request`` its name for this write. ``told`` is called after
-    the commit.
+    ``version`` is the last one of the entity that the application had seen; ``request`` its name for this write.
+    ``told`` is called after the commit.
     """
 
     writer: str
-    told: Callable[[Told], None]
+    told: Callable[[WriteOutcome], None]
     version: int | None = None
-    request: str | None = None
+    request: IdempotencyKey | None = None
 
 
-class Op(NamedTuple):
-    """What one accepted change does to one entity.
+class EntityOp(NamedTuple):
+    """The effect of one accepted change on one entity.
 
-    ``changes`` are new values of fields (``ABSENT``: removed), or for ``content`` what happened to content roots.
-    ``covered`` is the log row up to which changes of content have become events with this one.
+    ``changes`` are new values of fields (``ABSENT``: removed), or for ``content`` the changes of content roots.
+    ``covered`` is the log row up to which content changes have become events with this one.
     """
 
     kind: Literal["write", "delete", "restore", "content"]
-    entity: Entity
+    entity: EntityState
     user_id: str | None
     at: float
     changes: Mapping[str, Any] = {}
-    met: Sequence[Met] = ()
+    met: Sequence[ConcurrentWrite] = ()
     intent: Intent | None = None
     covered: int = -1
 
 
 @dataclass(slots=True)
 class _Draft:
-    """An event in the making: what one author does in one flush."""
+    """An event under construction: the changes of one author in one flush."""
 
     type: EventType
     user_id: str | None
-    at: float
+    at: float  # of its first change: everything before it in the record is older
     before: dict[str, Any]  # by changed field
     content: dict[str, Any] = field(default_factory=dict)
-    conflicts: list[Conflict] = field(default_factory=list)
+    conflicts: list[FieldConflict] = field(default_factory=list)
     row: int = -1
-    request: str | None = None
-    place: int = -1  # among the facts
-    told: list[tuple[Intent, tuple[Conflict, ...]]] = field(default_factory=list)
+    request: IdempotencyKey | None = None
+    place: int = -1  # index in the facts
+    told: list[tuple[Intent, tuple[FieldConflict, ...]]] = field(default_factory=list)
 
 
-class Entity:
-    """``now`` are the fields as accepted, ``alive`` is whether it is there, likewise.
+class EntityState:
+    """``now`` are the accepted fields, ``alive`` whether the entity exists, both including uncommitted changes.
 
-    ``fields``, ``version`` and ``deleted`` are as the newest event left them.
+    ``fields``, ``version`` and ``deleted`` are as of the newest event.
     """
 
     __slots__ = (
@@ -139,7 +139,7 @@ class Entity:
         if row is not None:
             self.version = row.version
             self.deleted = row.deleted
-            self.fields = {name: value for name, value in row.data.items() if name not in OWN}
+            self.fields = {name: value for name, value in row.data.items() if name not in RECORD_MEMBERS}
             self.created_at = row.data.get("createdAt", "")
             self.updated_at = row.data.get("updatedAt", "")
             self.heads = _heads.decode(row.heads) if row.heads else {}
@@ -149,19 +149,33 @@ class Entity:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The entity as the newest event left it, ``{id, ...fields, createdAt, updatedAt}``."""
-        return {"id": self.key.id, **self.fields, "createdAt": self.created_at, "updatedAt": self.updated_at}
+        """The entity as of the newest event, ``{id, ...fields, createdAt, updatedAt}``."""
+        # an editor may write a field with a reserved name: it is left out
+        own = {"id": self.key.id, "createdAt": self.created_at, "updatedAt": self.updated_at}
+        return {"id": self.key.id, **self.fields, **own}
 
-    def row(self) -> EntityRow:
-        """The same for the storage."""
+    @property
+    def current(self) -> dict[str, Any]:
+        """The same, with the accepted fields."""
+        return self.with_fields(self.now)
+
+    def with_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The entity as it would be with exactly these fields."""
+        own = {"id": self.key.id}
+        if self.created_at:
+            own |= {"createdAt": self.created_at, "updatedAt": self.updated_at}
+        return {"id": self.key.id, **fields, **own}
+
+    def row(self, data: dict[str, Any]) -> EntityRow:
+        """The storage row for ``data``, which is :attr:`data`."""
         heads = {
             name: head if head.writer is None else Head(head.version, head.user_id, head.at, head.before)
             for name, head in self.heads.items()
         }
-        return EntityRow(self.key, self.version, self.data, self.deleted, _encoder.encode(heads), self.covered)
+        return EntityRow(self.key, self.version, data, self.deleted, _encoder.encode(heads), self.covered)
 
     def written_since(self, version: int, fields: Sequence[str], writer: str, user_id: str | None) -> list[str]:
-        """Which of ``fields`` somebody else has written after ``version``."""
+        """Those of ``fields`` that somebody else has written after ``version``."""
         return [name for name in fields if self._is_newer(name, version, writer, user_id)]
 
     def _is_newer(self, name: str, version: int, writer: str, user_id: str | None) -> bool:
@@ -170,41 +184,47 @@ class Entity:
             return False
         return head.writer != writer if head.writer is not None else head.user_id != user_id or user_id is None
 
-    def conflict(self, name: str, yours: Any, *, won: bool, version: int | None = None) -> Conflict:
-        """A write to ``name`` that meets what is there now."""
+    def conflict(self, name: str, yours: Any, *, won: bool, version: int | None = None) -> FieldConflict:
+        """The conflict of a write to ``name`` with the current value."""
         head = self.heads.get(name)
         known = head is not None and (version is None or head.version == version + 1)
-        return Conflict(
+        return FieldConflict(
             name,
             head.before if head is not None and known else None,
             _plain(self.fields.get(name)),
             _plain(yours),
             "yours" if won else "theirs",
             head.user_id if head is not None else None,
-            iso(head.at) if head is not None else None,
+            iso_micros(head.at) if head is not None else None,
         )
 
 
-def derive(batch: Sequence[tuple[int, Sequence[Op]]]) -> tuple[list[Fact], list[tuple[Intent, Told]]]:
-    """The events that one flush makes, and what to tell the authors of its writes once it is committed.
+def derive(
+    batch: Sequence[tuple[int, Sequence[EntityOp]]], stamps: Stamps
+) -> tuple[list[Fact], list[tuple[Intent, WriteOutcome]]]:
+    """The events of one flush, and what to tell the authors of its writes once it is committed.
 
-    ``batch`` are the accepted changes in order, each with the index of its log row, -1 for none. The entities move on
-    to the versions that the facts give them.
+    ``batch`` holds the accepted changes in order, each with the index of its log row, -1 for none. Entities advance to
+    the versions in the facts. The times of the facts are strictly increasing.
     """
     facts: list[Fact | None] = []
-    told: list[tuple[Intent, Told]] = []
-    touched: dict[RoomKey, Entity] = {}
+    told: list[tuple[Intent, WriteOutcome]] = []
+    touched: dict[RoomKey, EntityState] = {}
     for row, ops in batch:
         for op in ops:
             touched[op.entity.key] = op.entity
-            _take(op, row, facts, told)
+            _take(op, row, stamps, facts, told)
     for entity in touched.values():
         _close(entity, facts, told)
     return [fact for fact in facts if fact is not None], told
 
 
-def _take(op: Op, row: int, facts: list[Fact | None], told: list[tuple[Intent, Told]]) -> None:
+def _take(
+    op: EntityOp, row: int, stamps: Stamps, facts: list[Fact | None], told: list[tuple[Intent, WriteOutcome]]
+) -> None:
     entity, intent = op.entity, op.intent
+    if op.kind == "content" and entity.deleted:
+        return  # written before the deletion, but computed after it: it must not restore the entity
     draft = entity.draft
     kind: EventType
     if op.kind == "delete":
@@ -220,15 +240,14 @@ def _take(op: Op, row: int, facts: list[Fact | None], told: list[tuple[Intent, T
         draft is None
         or draft.user_id != op.user_id
         or new_request
-        or (op.kind == "content" and not draft.content.keys().isdisjoint(op.changes))  # deltas do not add up to one
+        or (op.kind == "content" and not draft.content.keys().isdisjoint(op.changes))  # deltas cannot be merged
         or not (kind == draft.type or (kind == "updated" and draft.type in {"created", "restored"}))
     ):
         _close(entity, facts, told)
         if entity.version and kind == "created":
             kind = "updated"
-        draft = entity.draft = _Draft(kind, op.user_id, op.at, {}, place=len(facts))
+        draft = entity.draft = _Draft(kind, op.user_id, stamps.next(op.at), {}, place=len(facts))
         facts.append(None)
-    draft.at = max(draft.at, op.at)
     draft.row = max(draft.row, row)
     if op.covered > entity.covered:
         entity.covered = op.covered
@@ -242,7 +261,7 @@ def _take(op: Op, row: int, facts: list[Fact | None], told: list[tuple[Intent, T
         draft.told.append((intent, conflicts))
 
 
-def _write(entity: Entity, draft: _Draft, op: Op) -> tuple[Conflict, ...]:
+def _write(entity: EntityState, draft: _Draft, op: EntityOp) -> tuple[FieldConflict, ...]:
     if op.kind == "content":
         draft.content.update(op.changes)
         return ()
@@ -263,18 +282,18 @@ def _write(entity: Entity, draft: _Draft, op: Op) -> tuple[Conflict, ...]:
             entity.fields.pop(name, None)
         else:
             entity.fields[name] = value
-        entity.heads[name] = Head(version, op.user_id, op.at, _plain(old), intent.writer if intent else None)
+        entity.heads[name] = Head(version, op.user_id, draft.at, _plain(old), intent.writer if intent else None)
     return tuple(conflicts)
 
 
-def _close(entity: Entity, facts: list[Fact | None], told: list[tuple[Intent, Told]]) -> None:
+def _close(entity: EntityState, facts: list[Fact | None], told: list[tuple[Intent, WriteOutcome]]) -> None:
     draft, entity.draft = entity.draft, None
     if draft is None:
         return
     changes: dict[str, dict[str, Any]] = {}
     for name, old in draft.before.items():
         new = entity.fields.get(name, ABSENT)
-        if name in OWN or same(old, new):
+        if name in RECORD_MEMBERS or same(old, new):
             continue
         change = {}
         if old is not ABSENT:
@@ -285,26 +304,25 @@ def _close(entity: Entity, facts: list[Fact | None], told: list[tuple[Intent, To
     changes.update(draft.content)
     if changes or draft.conflicts or draft.type != "updated":
         entity.version += 1
-        # to the millisecond that the event tells: who asks for the entity as of that moment gets this version
-        seconds = round(draft.at, 3)
-        entity.updated_at = at = iso(seconds)
+        entity.updated_at = at = iso_micros(draft.at)
         entity.created_at = entity.created_at or at
+        data = entity.data
         event = EntityEvent(
             0,
             draft.type,
             entity.key.collection,
             entity.key.id,
             entity.version,
-            entity.data,
+            data,
             changes,
             draft.user_id,
             at,
             tuple(draft.conflicts),
         )
-        facts[draft.place] = Fact(entity.row(), event, seconds, draft.row, draft.request)
+        facts[draft.place] = Fact(entity.row(data), event, draft.at, draft.row, draft.request)
     if draft.told:
         data = entity.data
-        told += [(intent, Told(data, entity.version, conflicts)) for intent, conflicts in draft.told]
+        told += [(intent, WriteOutcome(data, entity.version, conflicts)) for intent, conflicts in draft.told]
 
 
 def _plain(value: Any) -> Any:

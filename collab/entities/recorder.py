@@ -1,8 +1,8 @@
-"""Gathers what all rooms accepted into commits, in the order it came: log rows, and the events they make.
+"""Gathers the changes that all rooms accepted into commits, in order: log rows and the events for them.
 
-The live plane appends and goes on; what came while one commit ran goes into the next. Nothing is dropped:
-while the storage refuses, the recorder keeps what it has and tries again, and when full it takes no more. Events
-are told after their commit, in the order of their positions.
+The live plane appends without waiting; changes that arrive during a commit go into the next. Nothing is dropped: while
+storage fails, the recorder keeps its changes and retries, and when it is full it accepts no more. Events are published
+after their commit, in the order of the commits.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from secrets import token_hex
 from time import perf_counter
 from typing import NamedTuple
 
 import msgspec
 
-from collab.entities.entity import Intent, Op, Told, derive
+from collab.entities.entity import EntityOp, Intent, WriteOutcome, derive
+from collab.entities.stamps import Stamps
 from collab.errors import CollabError, Unavailable
 from collab.event import EntityEvent
-from collab.storage.base import Append, Committed, Fact, Storage
+from collab.storage.base import Append, CommitId, Committed, Fact, Storage
 
 log = logging.getLogger(__name__)
 
-_OVERHEAD = 400  # bytes that a waiting entry takes beyond its update
-_ROWS = 1000  # of one commit: more would keep the event loop busy with acknowledgements for too long
+_OVERHEAD = 400  # bytes that a pending entry takes beyond its update
+_ROWS = 1000  # per commit: more would block the event loop with acknowledgements for too long
 _BYTES = 4 * 1024 * 1024
 _SHORTEST = 0.005
 _LONGEST = 0.050
@@ -35,28 +37,25 @@ _RETRY_LONGEST = 2.0
 
 
 class _Waiting(NamedTuple):
-    """What was accepted: a log row, or something that leaves none; and what it does to entities."""
+    """An accepted change: a log row, or a change without one, and its effect on entities.
+
+    ``size`` is that of its update in bytes; ``awaited``: an application waits for it.
+    """
 
     append: Append | None
-    ops: Sequence[Op]
+    ops: Sequence[EntityOp]
     done: Callable[[int | None], None]
-
-    @property
-    def size(self) -> int:
-        return len(self.append.update) if self.append is not None else 0
-
-    @property
-    def awaited(self) -> bool:
-        return bool(self.ops) and any(op.intent is not None for op in self.ops)
+    size: int
+    awaited: bool
 
 
 def pause_after(seconds: float, *, awaited: bool = False) -> float:
-    """How long to gather after a commit that took ``seconds``; ``awaited``: if an application waits for its answer.
+    """Seconds to gather after a commit that took ``seconds``; ``awaited``: an application waits for its answer.
 
-    A commit costs much the same for one row as for twenty, so under load fewer and larger ones are made:
-    committing takes a small share of the time, and waiting for it a twentieth of a second at most. People who type
-    wait for no commit. Who has one thing to write after the other does, so for them it is half of the time; and who
-    writes alone is not asked to wait at all, for nobody would be gathered.
+    A commit costs nearly the same for one row as for twenty, so under load there are fewer and larger ones: committing
+    takes a small share of the time, and a change waits at most a twentieth of a second. Typing users wait for no
+    commit. An application that writes one thing after the other does, so for awaited writes the share is a half; and a
+    single writer never waits, because there would be nothing to gather.
     """
     if awaited:
         return min(seconds / _SHARE_AWAITED - seconds, _LONGEST)
@@ -66,9 +65,9 @@ def pause_after(seconds: float, *, awaited: bool = False) -> float:
 class Recorder:
     """The only writer of the log. Belongs to one event loop; :meth:`run` must be running.
 
-    ``max_pending_bytes`` bounds what waits, ``observe(rows, seconds)`` is told of each commit, ``publish(project,
-    event)`` of each committed event, and ``stop_seconds`` is how long a cancelled :meth:`run` goes on trying to
-    commit what is left.
+    ``max_pending_bytes`` limits the pending changes. ``observe(rows, seconds)`` is called for each commit,
+    ``publish(project, event)`` for each committed event. ``stop_seconds`` is how long a cancelled :meth:`run` tries to
+    commit the rest.
     """
 
     def __init__(
@@ -81,43 +80,49 @@ class Recorder:
         stop_seconds: float = 3.0,
     ) -> None:
         self.healthy = True  # whether the last commit succeeded
-        self.pending_bytes = 0  # accepted and not committed, with what holding it costs
+        self.pending_bytes = 0  # accepted and not committed, including overhead
         self._storage = storage
         self._max_pending_bytes = max_pending_bytes
         self._observe = observe
         self._publish = publish
         self._stop_seconds = stop_seconds
+        self._writer = token_hex(8)
+        self._commits = 0
+        self._stamps = Stamps()
         self._waiting: deque[_Waiting] = deque()
         self._appended = 0
         self._committed = 0
         self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._wake = asyncio.Event()
-        self._awaited = 0  # how many an application waits for
+        self._awaited = 0  # how many pending changes an application waits for
         self._writers = 0  # how many of them the last commit had
         self._alarm: asyncio.TimerHandle | None = None
         self._quiet_until = 0.0
         self._quiet_until_awaited = 0.0
         self._stop_at: float | None = None
 
-    def append(self, entry: Append | None, done: Callable[[int | None], None], ops: Sequence[Op] = ()) -> None:
-        """Take a log row in, or none, with what it does to entities.
+    def append(self, entry: Append | None, done: Callable[[int | None], None], ops: Sequence[EntityOp] = ()) -> None:
+        """Accept a log row, or a change without one, and its effect on entities.
 
         ``done(seq)`` is called once it is committed, in the order of the calls. Never waits. Raises
-        :class:`Unavailable` when too much waits already; nothing was taken in then.
+        :class:`Unavailable` if too much is pending; then nothing was accepted.
         """
-        waiting = _Waiting(entry, ops, done)
-        pending = self.pending_bytes + waiting.size
+        size = len(entry.update) if entry is not None else 0
+        pending = self.pending_bytes + size
         if pending > self._max_pending_bytes:
             raise Unavailable("storage is too far behind; nothing was lost, retry")
+        awaited = False
+        for op in ops:
+            awaited = awaited or op.intent is not None
         self.pending_bytes = pending + _OVERHEAD
-        self._waiting.append(waiting)
+        self._waiting.append(_Waiting(entry, ops, done, size, awaited))
         self._appended += 1
-        self._awaited += waiting.awaited
+        self._awaited += awaited
         if not self._wake.is_set() and (self._alarm is None or self._awaited == 1):
             self._arm()
 
     async def flush(self) -> None:
-        """Return once everything appended so far is committed, however long the storage takes."""
+        """Return once everything appended so far is committed, however long storage takes."""
         if self._committed == self._appended:
             return
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -125,8 +130,12 @@ class Recorder:
         self._wake.set()
         await committed
 
+    async def resume(self) -> None:
+        """Continue after the newest event's time, so that times stay unique. Call this before :meth:`run`."""
+        self._stamps.resume(await self._storage.newest_at())
+
     async def run(self) -> None:
-        """Commit until cancelled, and then what is still pending."""
+        """Commit until cancelled, then commit the pending rest."""
         self._stop_at = None
         work = asyncio.create_task(self._work())
         try:
@@ -156,7 +165,7 @@ class Recorder:
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
-            # all that is here now; and while somebody waits for a flush, what comes meanwhile
+            # everything pending now; and while somebody waits for a flush, also what arrives meanwhile
             while self._waiting:
                 started = perf_counter()
                 if not await self._commit_some():
@@ -175,7 +184,7 @@ class Recorder:
                 self._arm()
 
     async def _commit_some(self) -> bool:
-        """Commit the oldest of what waits; try until it is done, or until there is no time left."""
+        """Commit the oldest pending changes; retry until it succeeds, or until time runs out."""
         batch: list[_Waiting] = []
         size = 0
         for waiting in self._waiting:
@@ -187,63 +196,65 @@ class Recorder:
         self._writers = sum(waiting.awaited for waiting in batch)
         facts, told = self._derive(batch)
         delay = _RETRY_FIRST
+        self._commits += 1
+        commit_id = CommitId(self._writer, self._commits)  # a commit whose answer was lost is not made twice
         while True:
             started = perf_counter()
             try:
-                committed = await self._storage.commit(rows, facts)
+                committed = await self._storage.commit(rows, facts, commit_id=commit_id)
                 break
             except Exception as error:
                 if facts and isinstance(error, ValueError):
-                    # Cannot happen; but if it did, trying again would keep everybody's edits from the log for ever.
-                    log.critical("events that contradict the record are left out: %s", error)
+                    # Cannot happen; but if it did, retrying would keep everybody's edits out of the log for ever.
+                    log.critical("dropped events that contradict the record: %s", error)
                     facts = []
                     continue
                 self._failed(error)
             if self._stop_at is not None and asyncio.get_running_loop().time() + delay > self._stop_at:
-                log.critical("%d updates could not be committed before the end", len(self._waiting))
+                log.critical("%d updates could not be committed before the shutdown", len(self._waiting))
                 return False
             await asyncio.sleep(delay)
             delay = min(2 * delay, _RETRY_LONGEST)
         if self._observe is not None:
             self._observe(len(rows), perf_counter() - started)
         if not self.healthy:
-            log.warning("the storage takes commits again")
+            log.warning("storage accepts commits again")
             self.healthy = True
         self._tell(facts, told, committed)
         self._settle(batch, committed.seqs)
         return True
 
-    def _derive(self, batch: Sequence[_Waiting]) -> tuple[list[Fact], list[tuple[Intent, Told]]]:
-        ops: list[tuple[int, Sequence[Op]]] = []
+    def _derive(self, batch: Sequence[_Waiting]) -> tuple[list[Fact], list[tuple[Intent, WriteOutcome]]]:
+        ops: list[tuple[int, Sequence[EntityOp]]] = []
         row = -1
         for waiting in batch:
             if waiting.append is not None:
                 row += 1
             if waiting.ops:
                 ops.append((row if waiting.append is not None else -1, waiting.ops))
-        return derive(ops) if ops else ([], [])
+        return derive(ops, self._stamps) if ops else ([], [])
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, CollabError):
             if self.healthy:
-                log.error("a commit failed, %d updates wait: %s", len(self._waiting), error)
+                log.error("a commit failed, %d updates are pending: %s", len(self._waiting), error)
         else:
-            log.error("a commit failed in an unforeseen way, %d updates wait", len(self._waiting), exc_info=error)
+            log.error("a commit failed unexpectedly, %d updates are pending", len(self._waiting), exc_info=error)
         self.healthy = False
 
-    def _tell(self, facts: Sequence[Fact], told: Sequence[tuple[Intent, Told]], committed: Committed) -> None:
-        """Events first: a writer that hears of its own write has been sent its event already."""
+    def _tell(self, facts: Sequence[Fact], told: Sequence[tuple[Intent, WriteOutcome]], committed: Committed) -> None:
+        """Publish events first: a writer that learns of its commit has already received its event."""
         if self._publish is not None:
-            for position, fact in enumerate(facts, committed.position):
+            for position, fact in zip(committed.positions, facts, strict=True):
                 try:
                     self._publish(fact.entity.key.project, msgspec.structs.replace(fact.event, position=position))
                 except Exception:
-                    log.exception("what was to follow an event of %s failed", fact.entity.key)
+                    log.exception("a listener to an event of %s failed", fact.entity.key)
         for intent, what in told:
             try:
                 intent.told(what)
             except Exception:
-                log.exception("a writer could not be told")
+                log.exception("a writer could not be notified of its commit")
 
     def _settle(self, batch: Sequence[_Waiting], seqs: Sequence[int]) -> None:
         numbers = iter(seqs)
@@ -254,7 +265,7 @@ class Recorder:
             try:
                 waiting.done(next(numbers) if waiting.append is not None else None)
             except Exception:
-                log.exception("what was to follow a commit failed")
+                log.exception("a callback after a commit failed")
         self._committed += len(batch)
         while self._flushes and self._flushes[0][0] <= self._committed:
             _, committed = self._flushes.popleft()

@@ -1,1 +1,1 @@
-"""What applications may ask of a collection. The meaning is in docs/protocol.md; nothing here waits."""
+"""Queries: parsing, matching, ordering, paging. docs/protocol.md defines them; this package is pure."""

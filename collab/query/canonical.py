@@ -1,4 +1,4 @@
-"""One text for all queries that ask the same in other words."""
+"""One canonical form for all equivalent spellings of a query."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collab.query.query import And, Compare, Condition, Not, Or, Query
 
 
 def canonical(query: Query) -> bytes:
-    """Equal for queries that differ only in the order of parts and of values, in doubles, or in needless nesting.
+    """Equal for queries that differ only in the order of parts or values, in duplicates, or in redundant nesting.
 
-    Queries with different results never have the same.
+    Queries with different results never have the same canonical form.
     """
     orders = [(order.path, order.descending) for order in query.order_by]
     where = msgspec.Raw(_encode(simplify(query.where)))
@@ -20,7 +20,7 @@ def canonical(query: Query) -> bytes:
 
 
 def simplify(condition: Condition) -> Condition:
-    """The same with parts and values sorted, flat, without doubles, two negations, and lists of one."""
+    """Sort and flatten parts and values; remove duplicates, double negation, and one-element lists."""
     match condition:
         case Compare(path, operator, tuple(values)):
             known = {msgspec.json.encode(_number(value)): value for value in values}

@@ -1,42 +1,56 @@
-"""What conditions and orders mean, on rows in memory. The same in SQL is :mod:`collab.storage.sqlite_query`.
+"""Evaluate conditions and orders on rows in memory. :mod:`collab.storage.sqlite_query` does the same in SQL.
 
-A row is an entity's ``data``: JSON as Python has it. Values are compared in the form of :func:`form`.
+A row is an entity's ``data``: JSON as Python values. Values are compared in the form that :func:`form` returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from math import isfinite
 from operator import ge, gt, le, lt
 from sys import float_info
 from typing import Any, TypeAlias
 
 from collab.dates import canonical
-from collab.query.query import EVERYTHING, NOTHING, And, Compare, Condition, Not, Or, Order, Path, Place, Query, Scalar
+from collab.query.query import (
+    EVERYTHING,
+    NOTHING,
+    And,
+    Compare,
+    Condition,
+    Not,
+    Or,
+    Order,
+    Path,
+    Query,
+    Scalar,
+    SortKey,
+)
 
 Row: TypeAlias = Mapping[str, Any]
+"""``{id, ...fields, createdAt, updatedAt}``, or the known part of it."""
 Test: TypeAlias = Callable[[Row], bool]
 
 ID: Path = ("id",)
-"""The one member whose texts are names: they are compared as they are written, never as points in time."""
+"""The one member whose values are names: they are compared as written, never as timestamps."""
 
 NULL, FALSE, TRUE, NUMBER, TEXT, COMPOSITE = range(6)
-"""Kinds of values, in the order that they have when rows are ordered."""
+"""Kinds of values, in sort order."""
 
 _INTEGERS = range(-(2**63), 2**63)
 _TESTS: dict[str, Callable[[Any, Any], bool]] = {"lt": lt, "lte": le, "gt": gt, "gte": ge}
 
 
 def form(value: Any) -> Any:
-    """``value`` as it is compared.
+    """Return ``value`` in the form used for comparison.
 
-    A point in time has its canonical form, U+0000 becomes U+0001 (databases end texts there), an integer beyond 64
-    bits becomes a float, one beyond those the largest; what is not finite is null. Arrays and objects stay.
+    A timestamp gets its canonical form; U+0000 becomes U+0001 (databases end strings there); an integer beyond 64 bits
+    becomes a float, beyond the range of floats the largest float; NaN and infinity become null. Arrays and objects
+    stay unchanged.
     """
     kind = type(value)
     if kind is str:
-        return _moment(value) or as_written(value)
+        return canonical(value) or as_written(value)
     if kind is int:
         return value if value in _INTEGERS else _as_float(value)
     if kind is float:
@@ -45,12 +59,12 @@ def form(value: Any) -> Any:
 
 
 def form_of(path: Path) -> Callable[[Any], Any]:
-    """The function that gives a value of the member at ``path`` its form."""
+    """Return the function that normalises values of the member at ``path``."""
     return _name if path == ID else form
 
 
 def comparable(value: Any) -> Any:
-    """A JSON value with all in it in the form of :func:`form`; itself if that changes nothing."""
+    """Apply :func:`form` to every value inside a JSON value; returns the same object if nothing changes."""
     if isinstance(value, dict):
         members = {name: comparable(member) for name, member in value.items() if "\0" not in name}
         if len(members) == len(value) and all(members[name] is member for name, member in value.items()):
@@ -64,12 +78,12 @@ def comparable(value: Any) -> Any:
 
 
 def lookup(data: Row, path: Path) -> Any:
-    """The member at ``path`` in the form of :func:`form`, ``None`` if it is missing."""
+    """Return the member at ``path`` in the form of :func:`form`, ``None`` if it is missing."""
     return form_of(path)(_getter(path)(data))
 
 
 def conjoin(*conditions: Condition) -> Condition:
-    """All of ``conditions`` as one, as flat as possible."""
+    """Join ``conditions`` with ``AND``, as flat as possible."""
     parts: list[Condition] = []
     for condition in conditions:
         parts.extend(condition.parts if isinstance(condition, And) else (condition,))
@@ -77,7 +91,7 @@ def conjoin(*conditions: Condition) -> Condition:
 
 
 def compile_where(condition: Condition) -> Test:
-    """A function that says whether a row fulfils ``condition``."""
+    """Return a function that tests whether a row matches ``condition``."""
     match condition:
         case Compare():
             return _comparison(condition)
@@ -91,9 +105,9 @@ def compile_where(condition: Condition) -> Test:
 
 
 def sort_key(order_by: Iterable[Order]) -> Callable[[Row], Any]:
-    """A function that gives each row a key; rising keys are the order, to the last tie (``id``).
+    """Return a key function that sorts rows by ``order_by``, and finally by ``id``.
 
-    A row that holds an empty array stands where any array or object does (:data:`collab.query.query.Place`).
+    A row with an empty array sorts where any array or object does (:data:`collab.query.query.SortKey`).
     """
     keys = [(_getter(order.path), form_of(order.path), order.descending) for order in order_by]
     if not keys:
@@ -117,7 +131,7 @@ def sort_key(order_by: Iterable[Order]) -> Callable[[Row], Any]:
 
 
 def kind_of(value: Any) -> int:
-    """Which of the kinds a value in the form of :func:`form` is."""
+    """Return the kind of a value in the form of :func:`form`."""
     if isinstance(value, str):
         return TEXT
     if value is None:
@@ -128,14 +142,14 @@ def kind_of(value: Any) -> int:
 
 
 def select(rows: Iterable[dict[str, Any]], query: Query) -> list[dict[str, Any]]:
-    """What ``query`` selects of ``rows``, in its order."""
+    """Return the ``rows`` that ``query`` selects, in its order."""
     where = query.where if query.after is None else conjoin(query.where, behind(query.after, query.order_by))
     found = sorted(filter(compile_where(where), rows), key=sort_key(query.order_by))
     return found[query.offset :][: query.limit]
 
 
-def behind(after: tuple[str, Sequence[Place]], order_by: Sequence[Order]) -> Condition:
-    """The rows that come after a place in an order."""
+def behind(after: tuple[str, Sequence[SortKey]], order_by: Sequence[Order]) -> Condition:
+    """Return the condition for rows that come after a place in an order."""
     name, values = after
     rest: Condition = Compare(ID, "gt", name)
     for order, value in reversed(list(zip(order_by, values, strict=True))):
@@ -145,9 +159,9 @@ def behind(after: tuple[str, Sequence[Place]], order_by: Sequence[Order]) -> Con
 
 
 def equalities(condition: Condition) -> Mapping[Path, tuple[Scalar, ...]]:
-    """Members that must equal one of these values in any row that fulfils ``condition``.
+    """Return members that must equal one of these values in every row that matches ``condition``.
 
-    ``None`` among the values is null or missing. No value at all: no row can fulfil it.
+    ``None`` among the values means null or missing. An empty tuple: no row can match.
     """
     match condition:
         case Compare(path, "eq", value) if not isinstance(value, tuple):
@@ -183,18 +197,18 @@ def _is_text(path: Path) -> Condition:
 
 
 def _simple(path: Path) -> Condition:
-    """Whether it is null, missing, or a boolean."""
+    """The member is null, missing, or a boolean."""
     return Compare(path, "in", (None, False, True))
 
 
-def _same(path: Path, value: Place) -> Condition:
+def _same(path: Path, value: SortKey) -> Condition:
     if isinstance(value, tuple):
         return Not(Or((_simple(path), _is_number(path), _is_text(path))))
     return Compare(path, "eq", value)
 
 
-def _below(path: Path, value: Place) -> Condition:
-    """What comes before ``value`` in a rising order."""
+def _below(path: Path, value: SortKey) -> Condition:
+    """The member sorts before ``value`` in ascending order."""
     lower: tuple[Scalar, ...] = (None, False, True)
     match kind_of(value):
         case kind if kind < NUMBER:
@@ -206,15 +220,15 @@ def _below(path: Path, value: Place) -> Condition:
     return Or((_simple(path), _is_number(path), _is_text(path)))
 
 
-def _above(path: Path, value: Place) -> Condition:
-    """What comes behind ``value`` in a rising order."""
+def _above(path: Path, value: SortKey) -> Condition:
+    """The member sorts after ``value`` in ascending order."""
     if isinstance(value, tuple):
         return NOTHING
     return Not(Or((_below(path, value), _same(path, value))))
 
 
 def _typed(values: Iterable[Scalar]) -> dict[tuple[bool, Scalar], Scalar]:
-    """Values without doubles; ``True`` is not ``1``."""
+    """Remove duplicates; ``True`` is not ``1``."""
     return {(isinstance(value, bool), value): value for value in values}
 
 
@@ -225,28 +239,12 @@ def _as_float(value: int) -> float:
         return float_info.max if value > 0 else -float_info.max
 
 
-def _moment(text: str) -> str | None:
-    """The same as :func:`canonical`, at a tenth of its cost for texts that are written as our own moments are."""
-    if len(text) != 24 or not _is_ours(text):
-        return canonical(text)
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return text[:23] + "000Z"
-
-
-def _is_ours(text: str) -> bool:
-    marks = text[4] + text[7] + text[10] + text[13] + text[16] + text[19] + text[23]
-    return marks == "--T::.Z" and text[0] != "0" and text[11:13] != "24"
-
-
 def _name(value: Any) -> Any:
     return value if isinstance(value, str) else form(value)
 
 
 def _getter(path: Path) -> Callable[[Row], Any]:
-    """A function that reads the member as it is, ``None`` if it is missing."""
+    """Return a function that reads the member unchanged, ``None`` if it is missing."""
     if len(path) == 1:
         name = path[0]
         return lambda row: row.get(name)
@@ -303,9 +301,9 @@ def _any_of(tests: Sequence[Test]) -> Test:
 
 
 def _plain(condition: Condition) -> tuple[str, Scalar] | None:
-    """Name and value, if the condition is the same as ``row.get(name) == value``: no form and no type matters.
+    """Return name and value if the condition equals ``row.get(name) == value``, whatever the form and the type.
 
-    A text that is no point in time equals no other spelling of one; 0 and 1 equal booleans in Python.
+    A string that is not a timestamp equals no other spelling of one; 0 and 1 equal booleans in Python.
     """
     if not isinstance(condition, Compare) or condition.operator != "eq" or len(condition.path) != 1:
         return None
@@ -318,7 +316,7 @@ def _plain(condition: Condition) -> tuple[str, Scalar] | None:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether the texts that equal ``text`` are written like it."""
+    """Whether only strings identical to ``text`` equal it."""
     return canonical(text) is None and "\1" not in text
 
 
@@ -344,7 +342,7 @@ def _comparison(compare: Compare) -> Test:
 def _one_of(get: Callable[[Row], Any], read: Callable[[Any], Any], values: Iterable[Scalar]) -> Test:
     wanted = frozenset(_typed(values))
     texts = frozenset(value for _, value in wanted if isinstance(value, str) and _is_plain(value))
-    if len(texts) == len(wanted):  # then no other spelling matters
+    if len(texts) == len(wanted):  # no other spelling can match
 
         def among(row: Row) -> bool:
             value = get(row)
@@ -403,12 +401,12 @@ def _text_test(get: Callable[[Row], Any], operator: str, value: Scalar, named: b
 
 
 def as_written(text: str) -> str:
-    """A text as ``contains``, ``startsWith`` and ``endsWith`` see it: like :func:`form`, but never a point in time."""
+    """A string as ``contains``, ``startsWith`` and ``endsWith`` see it: like :func:`form`, but never a timestamp."""
     return text.replace("\0", "\1") if "\0" in text else text
 
 
 class _Falling:
-    """A text in an order that falls."""
+    """A string that sorts in descending order."""
 
     __slots__ = ("text",)
 

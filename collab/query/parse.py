@@ -1,4 +1,4 @@
-"""Queries as applications write them, read and checked. The rules are in docs/protocol.md, Q1 and following."""
+"""Parse and validate queries. The rules are Q1 and following in docs/protocol.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from math import isfinite
 from typing import Any
 
 from collab.errors import InvalidRequest
-from collab.query.cursor import read_after, write_after
+from collab.json_values import is_unicode
+from collab.nearest import did_you_mean
+from collab.query.cursor import read_after
+from collab.query.lookalikes import LOGIC, OPERATORS, logic_like, operator_like
 from collab.query.match import conjoin, form_of
 from collab.query.query import (
     MAX_CONDITIONS,
@@ -30,26 +33,25 @@ from collab.query.query import (
     Scalar,
 )
 
-OPERATORS = frozenset(("in", "notIn", "not", "lt", "lte", "gt", "gte", "contains", "startsWith", "endsWith", "isNull"))
-_LOGIC = frozenset(("AND", "OR", "NOT"))
 _MEMBERS = ("where", "orderBy", "limit", "offset", "after")
-_MAX_OBJECTS = 32  # in each other; what of it is logic is bounded by MAX_DEPTH
+_MAX_OBJECTS = 32  # nesting depth; MAX_DEPTH limits logical operators
 
 
 def parse_query(raw: Mapping[str, Any]) -> Query:
     """Read ``{where, orderBy, limit, offset, after}``, all of them optional.
 
-    Raises :class:`InvalidRequest` that names the place: ``where.AND[1].total.gte: …``.
+    Raises :class:`InvalidRequest` with the path of the error: ``where.AND[1].total.gte: …``.
     """
     if not isinstance(raw, Mapping):
         raise _invalid("query", f"must be an object, not {_kind(raw)}")
     for name in raw:
         if name not in _MEMBERS:
-            raise _invalid("query", f"has no member {_quoted(name)}, only {', '.join(_MEMBERS)}")
+            meant = did_you_mean(str(name), _MEMBERS)
+            raise _invalid("query", f"has no member {_quoted(name)}, only {', '.join(_MEMBERS)}{meant}")
     order_by = _orders(raw["orderBy"]) if raw.get("orderBy") is not None else ()
     after = raw.get("after")
     if after is not None and not isinstance(after, str):
-        raise _invalid("after", f"must be the text that came as next, not {_kind(after)}")
+        raise _invalid("after", f"must be a string (the next of a page), not {_kind(after)}")
     return Query(
         where=parse_where(raw["where"]) if raw.get("where") is not None else And(()),
         order_by=order_by,
@@ -60,48 +62,15 @@ def parse_query(raw: Mapping[str, Any]) -> Query:
 
 
 def parse_where(raw: Mapping[str, Any]) -> Condition:
-    """Read the ``where`` of a query. Raises :class:`InvalidRequest` that names the place."""
+    """Read the ``where`` of a query. Raises :class:`InvalidRequest` with the path of the error."""
     condition = _Reader().conditions(raw, (), "where", 1)
     if depth(condition) > MAX_DEPTH:
         raise _invalid("where", f"AND, OR and NOT are nested deeper than {MAX_DEPTH}")
     return condition
 
 
-def to_raw(query: Query) -> dict[str, Any]:
-    """``query`` as an application would write it: what :func:`parse_query` reads as the same."""
-    raw: dict[str, Any] = {}
-    if query.where != And(()):
-        raw["where"] = raw_where(query.where)
-    if query.order_by:
-        raw["orderBy"] = [{_dotted(one.path): "desc" if one.descending else "asc"} for one in query.order_by]
-    if query.limit is not None:
-        raw["limit"] = query.limit
-    if query.offset:
-        raw["offset"] = query.offset
-    if query.after is not None:
-        raw["after"] = write_after(query.after)
-    return raw
-
-
-def raw_where(condition: Condition) -> dict[str, Any]:
-    """A condition as an application would write it."""
-    match condition:
-        case And(parts):
-            return {"AND": [raw_where(part) for part in parts]} if parts else {}
-        case Or(parts):
-            return {"OR": [raw_where(part) for part in parts]}
-        case Not(part):
-            return {"NOT": raw_where(part)}
-        case Compare(path, "eq", value):
-            return {_dotted(path): value}
-        case Compare(path, operator, tuple(values)):
-            return {_dotted(path): {operator: list(values)}}
-        case Compare(path, operator, value):
-            return {_dotted(path): {operator: value}}
-
-
 def depth(condition: Condition) -> int:
-    """How deep ``AND``, ``OR`` and ``NOT`` are nested."""
+    """Nesting depth of ``AND``, ``OR`` and ``NOT``."""
     match condition:
         case And(parts) | Or(parts):
             return 1 + max(map(depth, parts), default=0)
@@ -112,12 +81,12 @@ def depth(condition: Condition) -> int:
 
 @dataclass(slots=True)
 class _Reader:
-    """One reading of one ``where``."""
+    """State while reading one ``where``."""
 
     comparisons: int = 0
 
     def conditions(self, raw: Any, path: Path, place: str, level: int) -> Condition:
-        """An object whose members are conditions on members of ``path``."""
+        """Read an object whose members are conditions on members of ``path``."""
         if not isinstance(raw, Mapping):
             raise _invalid(place, f"must be an object, not {_kind(raw)}")
         if level > _MAX_OBJECTS:
@@ -127,9 +96,10 @@ class _Reader:
         parts: list[Condition] = []
         for name, value in raw.items():
             here = f"{place}.{_shown(name)}"
-            if name in _LOGIC:
+            if name in LOGIC:
                 parts.append(self._logic(name, value, path, here, level))
             else:
+                _check_meant(name, path, here)
                 parts.append(self._member(value, (*path, *_names(name, here)), here, level))
         return conjoin(*parts)
 
@@ -149,19 +119,20 @@ class _Reader:
         return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def _member(self, raw: Any, path: Path, place: str, level: int) -> Condition:
-        """What is said about the member at ``path``: a value, operators, or conditions on its own members."""
+        """Read the condition on the member at ``path``: a value, operators, or conditions on nested members."""
         if len(path) > MAX_DEPTH:
             raise _invalid(place, f"has more than {MAX_DEPTH} names")
         if not isinstance(raw, Mapping):
             return self._compare(path, "eq", _scalar(raw, path, place), place)
         if not raw:
-            raise _invalid(place, "an empty object says nothing")
+            raise _invalid(place, "must not be an empty object")
         operators = sum(isinstance(name, str) and name in OPERATORS for name in raw)
         if not operators:
             return self.conditions(raw, path, place, level + 1)
         if operators < len(raw):
             other = next(name for name in raw if not isinstance(name, str) or name not in OPERATORS)
-            raise _invalid(place, f"{_quoted(other)} is no operator, and stands beside one")
+            meant = did_you_mean(str(other), OPERATORS)
+            raise _invalid(place, f"{_quoted(other)} is not an operator, and stands beside one{meant}")
         if level >= _MAX_OBJECTS:
             raise _invalid(place, f"objects are nested deeper than {_MAX_OBJECTS}")
         return conjoin(*(self._operator(name, raw[name], path, f"{place}.{name}", level + 1) for name in raw))
@@ -183,12 +154,12 @@ class _Reader:
                 return self._compare(path, name, _as_written(raw, place), place)
             case "startsWith" | "endsWith":
                 if not isinstance(raw, str):
-                    raise _invalid(place, f"must be a text, not {_kind(raw)}")
+                    raise _invalid(place, f"must be a string, not {_kind(raw)}")
                 return self._compare(path, name, _as_written(raw, place), place)
             case "lt" | "lte" | "gt" | "gte":
                 end = _scalar(raw, path, place)
                 if end is None or isinstance(end, bool):
-                    raise _invalid(place, f"must be a number or a text, not {_kind(raw)}")
+                    raise _invalid(place, f"must be a number or a string, not {_kind(raw)}")
                 return self._compare(path, name, end, place)
         raise AssertionError(name)
 
@@ -216,7 +187,7 @@ def _orders(raw: Any) -> tuple[Order, ...]:
             size = min(len(order.path), len(other.path))
             if order.path[:size] == other.path[:size]:
                 name = _shown(_dotted(order.path))
-                raise _invalid(f"orderBy.{name}", "a member is ordered by once, and not beside its own members")
+                raise _invalid(f"orderBy.{name}", "a member may appear once in orderBy, and not beside its own members")
     return tuple(orders)
 
 
@@ -225,7 +196,7 @@ def _order_keys(raw: Any, path: Path, place: str, known: int) -> Iterator[Order]
         wanted = "'asc' or 'desc'" if path else "an object or a list of them"
         raise _invalid(place, f"must be {wanted}, not {_kind(raw)}")
     if path and not raw:
-        raise _invalid(place, "an empty object says nothing")
+        raise _invalid(place, "must not be an empty object")
     for name, value in raw.items():
         here = f"{place}.{_shown(name)}"
         inner = (*path, *_names(name, here))
@@ -234,7 +205,7 @@ def _order_keys(raw: Any, path: Path, place: str, known: int) -> Iterator[Order]
         if value in ("asc", "desc"):
             known += 1
             if known > MAX_ORDERS:
-                raise _invalid(here, f"a query is ordered by at most {MAX_ORDERS} members")
+                raise _invalid(here, f"orderBy has at most {MAX_ORDERS} members")
             yield Order(inner, value == "desc")
         elif isinstance(value, str):
             raise _invalid(here, f"must be 'asc' or 'desc', not {_quoted(value)}")
@@ -245,12 +216,12 @@ def _order_keys(raw: Any, path: Path, place: str, known: int) -> Iterator[Order]
 
 
 def _names(raw: Any, place: str) -> Path:
-    """``profile.city`` as names. A backslash takes what follows it as it is."""
+    """Split ``profile.city`` into names. A backslash escapes the next character."""
     if not isinstance(raw, str):
-        raise _invalid(place, f"names of members are texts, not {_kind(raw)}")
+        raise _invalid(place, f"member names must be strings, not {_kind(raw)}")
     _check_text(raw, place)
     if len(raw) > 2 * MAX_NAME * MAX_DEPTH:
-        raise _invalid(place, "is too long for names of members")
+        raise _invalid(place, "is too long for member names")
     names, current = [], ""
     characters = iter(raw)
     for character in characters:
@@ -260,7 +231,7 @@ def _names(raw: Any, place: str) -> Path:
         elif character == "\\":
             escaped = next(characters, None)
             if escaped is None:
-                raise _invalid(place, "ends with a backslash, which takes the next character as it is")
+                raise _invalid(place, "ends with a backslash, which escapes the next character")
             current += escaped
         else:
             current += character
@@ -269,14 +240,25 @@ def _names(raw: Any, place: str) -> Path:
         if len(name) > MAX_NAME:
             raise _invalid(place, f"a name has at most {MAX_NAME} characters")
         if "\0" in name:
-            raise _invalid(place, "a name cannot hold U+0000")
+            raise _invalid(place, "a name must not contain U+0000")
     return tuple(names)
 
 
+def _check_meant(name: Any, path: Path, place: str) -> None:
+    """Reject names that look like operators but are not. A dotted or escaped name is always a plain name."""
+    if not isinstance(name, str) or "." in name or "\\" in name:
+        return
+    meant = operator_like(name) if path else logic_like(name)
+    if meant is not None:
+        written = _shown(_dotted((*path, name)))
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise _invalid(place, f"is not an operator{hint or '.'} A member of this name is written '{written}'")
+
+
 def _dotted(path: Path) -> str:
-    """What :func:`_names` reads as ``path``."""
+    """Inverse of :func:`_names`."""
     text = ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
-    return "\\" + text if text in _LOGIC else text
+    return "\\" + text if text in LOGIC or (len(path) == 1 and logic_like(text) is not None) else text
 
 
 def _values(raw: Any, path: Path, place: str) -> tuple[Scalar, ...]:
@@ -288,7 +270,7 @@ def _values(raw: Any, path: Path, place: str) -> tuple[Scalar, ...]:
 
 
 def _scalar(raw: Any, path: Path, place: str) -> Scalar:
-    """A value in the form in which it is compared."""
+    """Normalise a value to the form used for comparison."""
     value: Scalar = form_of(path)(_as_written(raw, place))
     return value
 
@@ -310,25 +292,23 @@ def _as_written(raw: Any, place: str) -> Scalar:
         return raw
     if isinstance(raw, datetime):
         if raw.tzinfo is None:
-            raise _invalid(place, "a point in time needs a time zone")
+            raise _invalid(place, "a datetime needs a time zone")
         try:
             return raw.astimezone(UTC).isoformat(timespec="microseconds")
         except OverflowError:
-            raise _invalid(place, "this point in time has no year") from None
-    raise _invalid(place, f"must be a text, number, boolean, point in time or null, not {_kind(raw)}")
+            raise _invalid(place, "this datetime is out of range") from None
+    raise _invalid(place, f"must be a string, number, boolean, datetime or null, not {_kind(raw)}")
 
 
 def _check_text(text: str, place: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _invalid(place, "is not Unicode (half a surrogate pair)") from None
+    if not is_unicode(text):
+        raise _invalid(place, "is not valid Unicode (lone surrogate)")
     return text
 
 
 def _integer(raw: Any, place: str, least: int, most: int) -> int:
     if not isinstance(raw, int) or isinstance(raw, bool):
-        raise _invalid(place, f"must be a whole number, not {_kind(raw)}")
+        raise _invalid(place, f"must be an integer, not {_kind(raw)}")
     if not least <= raw <= most:
         raise _invalid(place, f"must be from {least} to {most:,}")
     return raw
@@ -347,7 +327,7 @@ def _kind(raw: Any) -> str:
         case int() | float():
             return "a number"
         case str():
-            return "a text"
+            return "a string"
         case list() | tuple():
             return "a list"
         case Mapping():
@@ -356,7 +336,7 @@ def _kind(raw: Any) -> str:
 
 
 def _shown(name: Any) -> str:
-    """A member's name as it stands in a message: printable, and not too long."""
+    """A member's name for error messages: printable and truncated."""
     text = name if isinstance(name, str) else repr(name)
     text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:48])
     return text + "…" if isinstance(name, str) and len(name) > 48 else text

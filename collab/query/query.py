@@ -1,4 +1,4 @@
-"""A query as a value: conditions, order and window, already checked."""
+"""A validated query as a value: conditions, order and window."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 MAX_CONDITIONS = 100
-"""Comparisons in one ``where``, as applications may write it."""
+"""Maximum number of comparisons in one ``where`` of an application."""
 MAX_DEPTH = 10
-"""How deep conditions may be nested (``AND``, ``OR``, ``NOT``), and how many names a path may have."""
+"""Maximum nesting depth of conditions (``AND``, ``OR``, ``NOT``), and maximum number of names in a path."""
 MAX_VALUES = 1_000
-"""Values of one ``in`` or ``notIn``."""
+"""Maximum number of values of one ``in`` or ``notIn``."""
 MAX_LIMIT = 10_000
 MAX_OFFSET = 1_000_000
 MAX_ORDERS = 8
 MAX_NAME = 256
-"""Characters in the name of a member."""
+"""Maximum length of a member name, in characters."""
 
 Path: TypeAlias = tuple[str, ...]
-"""Names of members, outermost first: ``("profile", "city")``."""
+"""Member names, outermost first: ``("profile", "city")``."""
 
 Scalar: TypeAlias = bool | int | float | str | None
-"""What fields are compared with. Points in time are texts in the form of :func:`collab.dates.canonical`."""
+"""A value to compare a field with. Timestamps are strings in the form of :func:`collab.dates.canonical`."""
 
-Place: TypeAlias = Scalar | tuple[()]
-"""A value as far as orders tell values apart: arrays and objects are all equal, the empty tuple stands for them."""
+SortKey: TypeAlias = Scalar | tuple[()]
+"""A sort value. All arrays and objects sort equal; the empty tuple stands for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """One member against one value; ``in`` takes a tuple of them. ``isNull`` is ``eq`` with ``None`` or its ``Not``.
+    """Compare one member with a value; ``in`` takes a tuple. ``isNull`` is ``eq`` with ``None``, or its ``Not``.
 
-    The value is in the form that :func:`collab.query.match.form` gives, except that of ``contains``, ``startsWith``
-    and ``endsWith``, and texts that are compared with ``id``: these are as they were written.
+    The value is in the form that :func:`collab.query.match.form` returns, except for ``contains``, ``startsWith`` and
+    ``endsWith``, and for strings compared with ``id``: these stay as written.
     """
 
     path: Path
@@ -42,21 +42,21 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of them; without any, everything."""
+    """All parts match; without parts, always true."""
 
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one of them; without any, nothing."""
+    """At least one part matches; without parts, always false."""
 
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The opposite, also for rows that lack the member."""
+    """The part does not match; also true for rows that lack the member."""
 
     part: Condition
 
@@ -69,7 +69,7 @@ NOTHING = Or(())
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One key of an order; equal rows are ordered by the next, and last by ``id``, rising."""
+    """One sort key. Equal rows are sorted by the next key, and finally by ``id``, ascending."""
 
     path: Path
     descending: bool = False
@@ -77,14 +77,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which rows, in which order, and which of them: ``offset`` are left out, then ``limit`` at most are given.
+    """Filter, order and window: skip ``offset`` rows, then return at most ``limit``.
 
-    ``after`` is a row's id and its values of ``order_by``: only what comes behind it counts (a page's cursor).
-    Without ``limit`` it is all of them: who asks a storage sets one.
+    ``after`` is a row's id and its values of ``order_by``: only rows behind it count (a page's cursor). Without
+    ``limit`` all rows are returned; callers of a storage always set one.
     """
 
     where: Condition = EVERYTHING
     order_by: tuple[Order, ...] = ()
     limit: int | None = None
     offset: int = 0
-    after: tuple[str, tuple[Place, ...]] | None = None
+    after: tuple[str, tuple[SortKey, ...]] | None = None

@@ -1,4 +1,4 @@
-"""Steps from one list of rows to the next, as a client makes them."""
+"""Apply the steps from one list of rows to the next, as a client does."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from collab.errors import InvalidRequest
-from collab.wire.realtime import Step
+from collab.wire.realtime.messages import Step
 
 
 def apply_steps(rows: Sequence[dict[str, Any]], steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """The rows after ``steps``, made in order. ``rows`` stays as it is; rows that did not change are the same objects.
+    """Return the rows after ``steps``. ``rows`` is not modified; unchanged rows are the same objects.
 
-    Each row is known by its ``id``. Raises :class:`InvalidRequest` for a step that cannot be made in these rows: then
-    the list is not the one that the steps were told for, and must be read anew.
+    Raises :class:`InvalidRequest` for a step that does not fit these rows: then the list is not the one that the server
+    computed the steps for, and must be read again.
     """
     after = list(rows)
     ids = [row["id"] for row in after]
@@ -53,4 +53,4 @@ def _place(step: Step, length: int) -> int:
 
 
 def _misfit(step: Step) -> InvalidRequest:
-    return InvalidRequest(f"these rows do not allow the step {step.op!r} of row {step.id!r}")
+    return InvalidRequest(f"the step {step.op!r} of row {step.id!r} does not fit these rows")

@@ -1,1 +1,1 @@
-"""What applications do with entities: read and write them, subscribe, emit events, see who is there."""
+"""The application protocol: read and write entities, subscribe, custom events, presence."""

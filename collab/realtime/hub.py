@@ -1,4 +1,4 @@
-"""The application side of one server: everything that sessions, HTTP and Python code share."""
+"""The application side of one server, shared by sessions, HTTP and Python code."""
 
 from __future__ import annotations
 
@@ -8,103 +8,115 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
 from typing import Any
 
+from collab.access.price import owed
+from collab.consumers.handlers import Handlers
+from collab.consumers.webhook import Webhook
+from collab.consumers.webhook_sender import Webhooks
 from collab.entities.feed import Feed
+from collab.errors import CollabError
 from collab.names import DEFAULT_PROJECT
-from collab.realtime.analytics import Analytics
-from collab.realtime.collection import Collection
-from collab.realtime.collections import Collections
-from collab.realtime.documents import Documents
-from collab.realtime.entity_subscriptions import EntitySubscriptions
-from collab.realtime.events import CustomEvents
-from collab.realtime.handlers import Handlers
-from collab.realtime.live_queries import LiveQueries
-from collab.realtime.places import Places
-from collab.realtime.presence import PresenceRooms
-from collab.realtime.schema import CollectionDeclaration, Schemas
-from collab.realtime.services import Services
-from collab.realtime.system import Health, System
-from collab.realtime.webhook import Webhook
-from collab.realtime.webhooks import Webhooks
-from collab.rooms.hooks import Hooks
+from collab.realtime.matching.entity_index import EntitySubscriptions
+from collab.realtime.matching.live_queries import LiveQueries
+from collab.realtime.topics.analytics import AnalyticsMetrics
+from collab.realtime.topics.custom_events import CustomEvents
+from collab.realtime.topics.presence import PresenceRooms
+from collab.realtime.topics.system import ProjectHealth, SystemEvents
+from collab.records.cascade import Cascade
+from collab.records.documents import Documents
+from collab.records.erasing import Erasing
+from collab.records.handle import Collection
+from collab.records.missed_events import MissedEvents
+from collab.records.places import Places
+from collab.records.reads import Caller
+from collab.records.records import Collections
+from collab.records.schema import CollectionDeclaration, Schemas
+from collab.rooms.authorization import Authorization
 from collab.rooms.registry import Registry
-from collab.sandbox import Sandbox
+from collab.sandbox.client import Sandbox
 from collab.storage.base import Storage
+from collab.turns import Turns
 
 log = logging.getLogger(__name__)
 
 _TRIM_SECONDS = 3600.0
 _DAY = 86_400.0
+QUERIES = 3
+"""Maximum number of concurrent storage queries of callers."""
 
 
 class Hub:
-    """Made once for a server; :meth:`start` when the storage is open. ``flush`` waits until all is committed."""
+    """One per server; call :meth:`start` when the storage is open. ``flush`` waits until everything is committed.
+
+    Queries of callers take turns. Each may take ``query_seconds``; 0 is no limit.
+    """
 
     def __init__(
         self,
         storage: Storage,
         registry: Registry,
         sandbox: Sandbox,
-        hooks: Hooks,
+        rights: Authorization,
         feed: Feed,
         schemas: Schemas,
         *,
         flush: Callable[[], Awaitable[None]],
-        probe: Callable[[str], Health],
+        probe: Callable[[str], ProjectHealth],
         max_entity_bytes: int,
         history_days: float,
         webhooks: Sequence[Webhook] = (),
+        count_delivery: Callable[[str, str], object] = lambda webhook, outcome: None,
         presence_sample: int = 50,
+        query_seconds: float = 10.0,
+        presence_bytes: int = 64 * 1024,
     ) -> None:
         self.feed = feed
         self.schemas = schemas
         self.events = CustomEvents()
-        self.system = System(probe)
-        self.analytics = Analytics()
-        self.live_queries = LiveQueries(storage.find, feed)
+        self.system = SystemEvents(probe)
+        self.analytics = AnalyticsMetrics()
+        turns = Turns(QUERIES, seconds=query_seconds or None, per_caller=5_000, per_project=10_000, owed=owed)
+        self.live_queries = LiveQueries(storage.find, feed, turns=turns)
         self.entities = EntitySubscriptions(feed)
         self.handlers = Handlers(storage, feed)
-        self._webhooks = Webhooks(storage, feed, webhooks)
-        self.collections = Collections(
+        self.places = Places(schemas)
+        self._webhooks = Webhooks(storage, feed, webhooks, count=count_delivery)
+        self._erasing = Erasing(storage, registry, schemas, flush)
+        self._cascade = Cascade(storage, registry, rights, schemas, flush)
+        self.records = Collections(
             storage,
+            turns,
             registry,
-            hooks,
+            rights,
             schemas,
-            Places(schemas),
-            Documents(storage, registry, sandbox),
+            self.places,
+            Documents(storage, turns, registry, sandbox),
+            self._cascade,
+            self._erasing,
             max_entity_bytes=max_entity_bytes,
             flush=flush,
         )
-        self.presence = PresenceRooms(registry, self.collections.access, sample=presence_sample)
+        self.presence = PresenceRooms(
+            registry,
+            self.records.document_access,
+            rights.depends_on_content,
+            sample=presence_sample,
+            state_bytes=presence_bytes,
+        )
+        self.past = MissedEvents(storage, turns)
         self._storage = storage
         self._history_days = history_days
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
 
-    @property
-    def services(self) -> Services:
-        """All of it, as sessions want it."""
-        return Services(
-            self.collections,
-            self.entities,
-            self.live_queries,
-            self.events,
-            self.system,
-            self.analytics,
-            self.presence,
-            self._storage,
-            self._describe,
-        )
-
     async def start(self) -> None:
-        """Begin. Raises what the storage raises."""
-        positions = await self._storage.positions()
-        self.feed.begin(positions.epoch, positions.newest)
+        """Start background tasks. Raises the storage's errors."""
+        self.feed.begin(await self._storage.positions())
         await self._save_schemas()
         self._started = True
         self._tasks = [asyncio.create_task(self._trim()), asyncio.create_task(self._webhooks.run())]
 
     async def stop(self) -> None:
-        """End what runs by itself."""
+        """Stop background tasks."""
         self._started = False
         for task in self._tasks:
             task.cancel()
@@ -114,11 +126,11 @@ class Hub:
         self.entities.close()
 
     def collection(self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None) -> Collection:
-        """A collection from Python, in the name of ``user``."""
-        return Collection(self.collections, self.handlers, project, name, user)
+        """Return a collection for Python code, writing as ``user``."""
+        return Collection(self.records, self.handlers, project, name, user)
 
     async def declare(self, name: str, declared: CollectionDeclaration) -> None:
-        """Declare a collection, or declare it anew; a change is told as ``schema_updated``. Raises ValueError."""
+        """Declare a collection, or replace its declaration; changes emit ``schema_updated``. Raises ValueError."""
         self.schemas.declare(name, declared)
         if self._started:
             await self._save_schemas()
@@ -127,14 +139,29 @@ class Hub:
         for event in await self.schemas.save(self._storage, time()):
             self.system.announce_to_all(event)
 
-    def _describe(self, project: str) -> Mapping[str, Any]:
+    def schema(self, project: str) -> Mapping[str, Any]:
+        """Return the declared collections of a project."""
         return self.schemas.describe()
 
+    async def readable_schema(self, caller: Caller) -> dict[str, Any]:
+        """Return the declared collections that this caller may read, at least in part."""
+        readable = {}
+        for name, said in self.schema(caller.identity.project).items():
+            try:
+                await self.records.visible(caller, name)
+            except CollabError:
+                continue
+            readable[name] = said
+        return readable
+
     async def _trim(self) -> None:
-        """Forget what is older than is to be kept."""
+        """Finish interrupted deletions, and delete history that is older than configured."""
         while True:
             try:
-                await self._storage.trim(time() - self._history_days * _DAY)
+                await self._cascade.sweep()
+                before = time() - self._history_days * _DAY
+                await self._storage.trim(before)
+                await self._erasing.expire(before)
             except Exception:
-                log.exception("old events could not be removed")
+                log.exception("could not delete old events")
             await asyncio.sleep(_TRIM_SECONDS)

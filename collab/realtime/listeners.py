@@ -1,26 +1,26 @@
-"""Who wants to be told of something, and how often: what the parts of the application protocol share."""
+"""Listeners, and rate-limited notification: shared by the parts of the application protocol."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, ParamSpec, Protocol
 
 log = logging.getLogger(__name__)
 
-Told = ParamSpec("Told")
+ListenerArgs = ParamSpec("ListenerArgs")
 
 
 class Timer(Protocol):
-    """A call that is to come."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Let it not come."""
+        """Cancel the call."""
 
 
 Later = Callable[[float, Callable[[], None]], Timer]
-"""Calls something in so many seconds."""
+"""Calls a function after a delay in seconds."""
 
 
 def call_later(delay: float, call: Callable[[], None]) -> Timer:
@@ -28,26 +28,31 @@ def call_later(delay: float, call: Callable[[], None]) -> Timer:
     return asyncio.get_running_loop().call_later(delay, call)
 
 
-class Listeners(Generic[Told]):
-    """Functions that are told the same. They must not wait; what one raises is logged and harms no other."""
+class Listeners(Generic[ListenerArgs]):
+    """A set of listeners. They must not block; an exception is logged and does not affect the others.
 
-    __slots__ = ("_listeners",)
+    ``emptied`` is called when the last one is removed.
+    """
 
-    def __init__(self) -> None:
-        self._listeners: dict[object, Callable[Told, None]] = {}
+    __slots__ = ("_emptied", "_listeners")
 
-    def add(self, listener: Callable[Told, None]) -> Callable[[], None]:
-        """Tell ``listener`` too, from now on. Returns what ends that; it may be called more than once."""
+    def __init__(self, emptied: Callable[[], object] = lambda: None) -> None:
+        self._emptied = emptied
+        self._listeners: dict[object, Callable[ListenerArgs, None]] = {}
+
+    def add(self, listener: Callable[ListenerArgs, None]) -> Callable[[], None]:
+        """Add ``listener``. Returns a function that removes it and may be called more than once."""
         token = object()
         self._listeners[token] = listener
 
         def close() -> None:
-            self._listeners.pop(token, None)
+            if self._listeners.pop(token, None) is not None and not self._listeners:
+                self._emptied()
 
         return close
 
-    def tell(self, *args: Told.args, **kwargs: Told.kwargs) -> None:
-        """Tell all, in the order in which they came. Who is removed meanwhile is not told."""
+    def tell(self, *args: ListenerArgs.args, **kwargs: ListenerArgs.kwargs) -> None:
+        """Call all listeners, in the order in which they were added. One that is removed meanwhile is skipped."""
         for token, listener in list(self._listeners.items()):
             if token not in self._listeners:
                 continue
@@ -60,8 +65,34 @@ class Listeners(Generic[Told]):
         return len(self._listeners)
 
 
+class KeyedListeners(Generic[ListenerArgs]):
+    """Listeners by key, such as a project and a type of event. A key without listeners takes no memory."""
+
+    __slots__ = ("_by_key",)
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[str, str], Listeners[ListenerArgs]] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """The keys with listeners."""
+        return iter(list(self._by_key))
+
+    def add(self, key: tuple[str, str], listener: Callable[ListenerArgs, None]) -> Callable[[], None]:
+        """Add ``listener``. Returns a function that removes it and may be called more than once."""
+        listeners = self._by_key.get(key)
+        if listeners is None:
+            listeners = self._by_key[key] = Listeners(lambda: self._by_key.pop(key))
+        return listeners.add(listener)
+
+    def tell(self, key: tuple[str, str], *args: ListenerArgs.args, **kwargs: ListenerArgs.kwargs) -> None:
+        """Call the listeners of a key."""
+        listeners = self._by_key.get(key)
+        if listeners is not None:
+            listeners.tell(*args, **kwargs)
+
+
 class Gathered:
-    """Calls ``tell`` once for all that happened within ``seconds`` of the first of it."""
+    """Debounces: calls ``tell`` once for everything that happened within ``seconds`` of the first event."""
 
     __slots__ = ("_later", "_seconds", "_tell", "_timer")
 
@@ -73,16 +104,16 @@ class Gathered:
 
     @property
     def waiting(self) -> bool:
-        """Whether something has happened that was not told yet."""
+        """Whether a call is pending."""
         return self._timer is not None
 
     def happened(self) -> None:
-        """There is something to tell."""
+        """Something happened; schedule the call."""
         if self._timer is None:
             self._timer = self._later(self._seconds, self._due)
 
     def cancel(self) -> None:
-        """Tell nothing of what has happened so far."""
+        """Cancel the pending call."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,7 +1,7 @@
-"""What a worker was doing when it died: a note in memory shared with the supervisor.
+"""A note in memory shared with the supervisor: what a worker was doing when it died.
 
-Before bytes from outside reach the CRDT library the worker notes the document and the bytes; afterwards it
-strikes the note. If the library kills or hangs the process, the supervisor finds the note.
+Before the worker passes bytes from outside to the CRDT library, it notes the document and the bytes; afterwards it
+removes the note. If the library kills or hangs the process, the supervisor finds the note.
 """
 
 from __future__ import annotations
@@ -18,23 +18,21 @@ from collab.names import RoomKey
 
 
 class BlackBox(Protocol):
-    """Where a room notes what it is about to hand to the CRDT library."""
+    """Where a room notes what it passes to the CRDT library."""
 
-    def begin(self, key: RoomKey, update: bytes, seconds: float, seq: int = 0) -> None:
-        """Note that ``update`` (log row ``seq``, 0 if live) is being applied and may take ``seconds``."""
+    def begin(self, key: RoomKey, update: bytes, seconds: float, seq: int = 0, who: str = "") -> None:
+        """Note that ``update`` of ``who`` (log row ``seq``, 0 if live) is being applied and may take ``seconds``."""
 
     def end(self) -> None:
-        """Strike the note."""
+        """Remove the note."""
 
 
 class NoBlackBox:
-    """For processes without a supervisor."""
+    """A black box for processes without a supervisor: it notes nothing."""
 
-    def begin(self, key: RoomKey, update: bytes, seconds: float, seq: int = 0) -> None:
-        """Note nothing."""
+    def begin(self, key: RoomKey, update: bytes, seconds: float, seq: int = 0, who: str = "") -> None: ...
 
-    def end(self) -> None:
-        """Strike nothing."""
+    def end(self) -> None: ...
 
 
 _HEAD = struct.Struct("=QdQII")
@@ -42,40 +40,42 @@ _TURN = struct.Struct("=Q")
 _PULSE = struct.Struct("=Q")
 _KEY = _HEAD.size + _PULSE.size  # where the key begins
 _KEY_MAX = 3 * 128 + 2  # three ASCII parts and two slashes, see collab.names
+_WHO_MAX = 1024  # bytes; longer names are cut
 _LEFT_OUT = 0xFFFFFFFF
-_LARGE = 1024 * 1024  # bytes of an update whose memory is worth a system call
+_LARGE = 1024 * 1024  # bytes; freeing the memory of larger updates is worth a system call
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What was being applied. ``update`` is ``None`` if it was larger than the black box.
+    """The update that was being applied; ``update`` is ``None`` if it was larger than the black box.
 
-    ``deadline`` is on the clock of :func:`time.monotonic`, which all processes of a machine share on Linux.
-    ``seq`` is the log row, 0 for a live frame.
+    ``deadline`` is on the clock of :func:`time.monotonic`, which all processes of a machine share on Linux. ``seq`` is
+    the log row, 0 for a live frame; ``who`` sent it, ``""`` if unknown.
     """
 
     key: RoomKey
     update: bytes | None
     seq: int
     deadline: float
+    who: str = ""
 
 
 class SharedBlackBox:
     """A black box in memory that outlives the process which writes it.
 
-    One process writes, another may read at any moment; both hold the same file descriptor. Layout, native
-    byte order: ``turn`` u64, ``deadline`` f64, ``seq`` u64, ``key length`` u32, ``update length`` u32 (all
-    ones: too large, left out), ``pulse`` u64, key (``project/collection/id``), update. ``turn`` is odd while a
-    note stands and even while none does; it changes with every note, so a reader that meets the same odd
-    number before and after has read one whole note. ``pulse`` rises while the writer is alive to its other
-    duties. Only pages that an update reached take memory, and those of large updates are given back.
+    One process writes, another may read at any moment; both hold the same file descriptor. Layout, native byte order:
+    ``turn`` u64, ``deadline`` f64, ``seq`` u64, ``key length`` u32, ``update length`` u32 (all ones: too large, left
+    out), ``pulse`` u64, key (``project/collection/id``, a space, who), update. ``turn`` is odd while there is a note
+    and even while there is none. It changes with every note, so a reader that sees the same odd number before and after
+    has read one whole note. ``pulse`` rises while the writer performs its other duties. Only pages that an update
+    reached take memory, and those of large updates are freed.
     """
 
     def __init__(self, fd: int) -> None:
-        """Use the memory behind ``fd``, which stays the caller's to close. A note in it is struck."""
+        """Use the memory behind ``fd``, which the caller must close. Removes a note in it."""
         self.fd = fd
         size = os.fstat(fd).st_size
-        self._capacity = size - _KEY - _KEY_MAX
+        self._capacity = size - _KEY - _KEY_MAX - 1 - _WHO_MAX
         if self._capacity < 0:
             raise ValueError("the file is too small for a black box")
         self._memory = mmap.mmap(fd, size)
@@ -83,26 +83,27 @@ class SharedBlackBox:
         self._stands = False
         self._large = False
         self._key: RoomKey | None = None
+        self._who = ""
         self._name = b""
         self.clear()
 
     @classmethod
     def create(cls, capacity: int) -> SharedBlackBox:
-        """A new one that holds updates of up to ``capacity`` bytes. A child may inherit its ``fd``."""
+        """Create a black box for updates of up to ``capacity`` bytes. A child process may inherit its ``fd``."""
         if hasattr(os, "memfd_create"):
             fd = os.memfd_create("blackbox")
         else:
             with TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.ftruncate(fd, _KEY + _KEY_MAX + capacity)
+        os.ftruncate(fd, _KEY + _KEY_MAX + 1 + _WHO_MAX + capacity)
         return cls(fd)
 
-    def begin(self, key: RoomKey, update: bytes, seconds: float, seq: int = 0) -> None:
-        """Note that ``update`` (log row ``seq``, 0 if live) is being applied and may take ``seconds``."""
+    def begin(self, key: RoomKey, update: bytes, seconds: float, seq: int = 0, who: str = "") -> None:
         if self._stands:
             self.end()
-        if key is not self._key:
-            self._key, self._name = key, "/".join(key).encode()
+        if key is not self._key or who is not self._who:
+            self._key, self._who = key, who
+            self._name = "/".join(key).encode() + b" " + who.encode()[:_WHO_MAX]
         memory, name, size = self._memory, self._name, len(update)
         start = _KEY + len(name)
         if size > self._capacity:
@@ -117,7 +118,6 @@ class SharedBlackBox:
         self._stands = True
 
     def end(self) -> None:
-        """Strike the note."""
         self._turn += 2
         _TURN.pack_into(self._memory, 0, self._turn)
         self._stands = False
@@ -130,7 +130,7 @@ class SharedBlackBox:
             self._memory.madvise(mmap.MADV_REMOVE, mmap.PAGESIZE, len(self._memory) - mmap.PAGESIZE)
 
     def read(self) -> Note | None:
-        """The note that stands now, if one does. Takes a copy."""
+        """A copy of the current note, if there is one."""
         while True:
             turn, deadline, seq, name_size, size = _HEAD.unpack_from(self._memory, 0)
             if not turn & 1:
@@ -139,15 +139,16 @@ class SharedBlackBox:
             name = self._memory[_KEY:start]
             update = None if size == _LEFT_OUT else self._memory[start : start + size]
             if _TURN.unpack_from(self._memory, 0)[0] == turn:
-                return Note(RoomKey(*name.decode().split("/")), update, seq, deadline)
+                text, _, who = name.decode(errors="replace").partition(" ")
+                return Note(RoomKey(*text.split("/")), update, seq, deadline, who)
 
     def standing(self) -> tuple[int, float] | None:
-        """The turn and the deadline of the note that stands now; the turn differs from note to note."""
+        """The turn and the deadline of the current note; the turn differs from note to note."""
         turn, deadline, *_ = _HEAD.unpack_from(self._memory, 0)
         return (turn, deadline) if turn & 1 else None
 
     def beat(self) -> None:
-        """Give a sign of life, to be seen in :attr:`pulse`."""
+        """Raise :attr:`pulse`, as a sign of life."""
         _PULSE.pack_into(self._memory, _HEAD.size, self.pulse + 1)
 
     @property
@@ -156,7 +157,7 @@ class SharedBlackBox:
         return int(_PULSE.unpack_from(self._memory, _HEAD.size)[0])
 
     def clear(self) -> None:
-        """Strike whatever a dead writer left, so that the memory can be given to the next."""
+        """Remove the note of a dead writer, so that another can use the memory."""
         self._turn = _TURN.unpack_from(self._memory, 0)[0] | 1
         self._turn += 1
         _TURN.pack_into(self._memory, 0, self._turn)

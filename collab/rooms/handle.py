@@ -1,27 +1,34 @@
-"""A room from Python: read it, edit it as a named user, follow its changes."""
+"""Access to a room from Python: read it, edit it as a named user, follow its changes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 from weakref import WeakValueDictionary
 
 import pycrdt
 
+from collab.access.identity import Identity
+from collab.access.price import charge, is_busy, rest_after
 from collab.errors import InvalidRequest
+from collab.gate.gate import TooManyParts, decode_state_vector, encode_state_vector
 from collab.names import RoomKey
-from collab.rooms.merge import merge
+from collab.rooms.commitment import committed
+from collab.rooms.large import read_pieces
+from collab.rooms.live.merge import merge
+from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
-from collab.rooms.room import Room
-from collab.sandbox import Sandbox
-from collab.wire.update import decode_state_vector, encode_state_vector
+from collab.rooms.row_edits import LargeEdit
+from collab.sandbox.client import Sandbox
+from collab.turns import TurnOwner
 
 _READ_SECONDS = 10.0
 _EMPTY_UPDATE = b"\x00\x00"
+_EMPTY: Mapping[str, Any] = {"values": {}, "json": b"{}", "text": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +39,13 @@ class Update:
     user_id: str | None
 
 
-class EditLocks:
-    """One lock per document: server-side edits of one document take turns, for they share a Yjs client id."""
+class Locks:
+    """One lock per document, as long as somebody holds it."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[RoomKey, asyncio.Lock] = WeakValueDictionary()
 
     def of(self, key: RoomKey) -> asyncio.Lock:
-        """The lock of ``key``."""
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
@@ -47,10 +53,16 @@ class EditLocks:
 
 
 class RoomHandle:
-    """One document of this server, whether its room is open or not. Cheap to make and to throw away."""
+    """One document of this server, whether its room is open or not. Cheap to create and to discard.
 
-    def __init__(self, key: RoomKey, registry: Registry, sandbox: Sandbox, locks: EditLocks) -> None:
+    Reads take turns with those of other callers and projects.
+    """
+
+    def __init__(
+        self, key: RoomKey, registry: Registry, sandbox: Sandbox, locks: Locks, caller: Hashable = None
+    ) -> None:
         self.key = key
+        self._owner = TurnOwner(key.project, caller)
         self._registry = registry
         self._sandbox = sandbox
         self._locks = locks
@@ -59,9 +71,9 @@ class RoomHandle:
     async def edit(self, user: str | None = None) -> AsyncIterator[pycrdt.Doc[Any]]:
         """Edit the document as ``user``.
 
-        The block gets a copy; leaving it applies what changed as one update and returns once that is committed.
-        An exception inside the block changes nothing. Edits of one document by this server take turns; clients
-        go on meanwhile, and everything merges. Raises :class:`collab.errors.CollabError`.
+        The block gets a copy. When it ends, the changes are applied as one update; leaving the block returns once that
+        is committed. An exception inside the block changes nothing. Edits of one document from Python take turns;
+        clients keep editing meanwhile, and everything merges. Raises :class:`collab.errors.CollabError`.
         """
         async with self._locks.of(self.key), self._registry.hold(self.key) as room:
             doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=room.server_client_id)
@@ -73,29 +85,65 @@ class RoomHandle:
             if updates:
                 await self._apply(room, merge(updates), user)
 
-    async def apply(self, update: bytes, user: str | None = None) -> None:
+    async def apply(self, update: bytes, user: str | None = None, *, identity: Identity | None = None) -> None:
         """Apply a Yjs update (encoding v1) as ``user``; returns once it is committed.
 
-        Raises :class:`collab.errors.InvalidRequest` if it is malformed or continues what the document lacks.
+        With ``identity`` the update must be allowed for each entity that it writes: for the row as it is, and as it
+        would be.
+
+        Raises :class:`collab.errors.InvalidRequest` if the update is malformed or depends on missing elements, and
+        :class:`collab.errors.PermissionDenied`.
         """
         async with self._registry.hold(self.key) as room:
-            await self._apply(room, update, user)
+            if identity is not None:
+                with suppress(TooManyParts):  # checked below, piece by piece
+                    await self._registry.edits.allow(room, identity, update)
+            await self._apply(room, update, user, identity)
 
-    async def _apply(self, room: Room, update: bytes, user: str | None) -> None:
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _apply(self, room: Room, update: bytes, user: str | None, identity: Identity | None = None) -> None:
+        self._registry.admit(0, awaited=True)
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done() -> None:
-            if not committed.done():
-                committed.set_result(None)
+            if not told.done():
+                told.set_result(None)
 
-        room.edit(update, user, monotonic(), done)
-        await committed
+        try:
+            room.edit(update, user, monotonic(), done, limit=room.portion.of(busy=is_busy()))
+        except TooManyParts:
+            await self._apply_pieces(room, update, user, identity, done)
+        await committed(told)
+
+    async def _apply_pieces(
+        self, room: Room, update: bytes, user: str | None, identity: Identity | None, done: Callable[[], None]
+    ) -> None:
+        """Apply a large update, serving others in between.
+
+        If it ends early, the applied pieces stay: applying them again is harmless.
+        """
+        pieces, seconds = await read_pieces(update)
+        charge(seconds)
+        if pieces.refused:
+            raise InvalidRequest(f"the update contains {pieces.refused[0].why}")
+        large = (
+            LargeEdit(self._registry.edits, room, identity, update, pieces.clients) if identity is not None else None
+        )
+        sizes = room.portion.sizes(busy=is_busy())
+        while pieces:
+            if large is not None:
+                await large.allow(room)
+            began = thread_time()
+            piece = pieces.take(next(sizes))
+            room.edit(piece, user, monotonic(), done if not pieces else _ignore)
+            if large is not None:
+                large.taken(room)
+            await asyncio.sleep(rest_after(thread_time() - began, busy=is_busy()))
 
     async def update(self, state_vector: bytes | None = None) -> bytes:
-        """What a replica at ``state_vector`` lacks; the whole state without one. Yjs encoding v1."""
+        """The update that a replica at ``state_vector`` lacks; without one, the whole state. Yjs encoding v1."""
         async with self._registry.hold(self.key) as room:
             if state_vector is None:
-                return room.diff()
+                return room.shared.whole(monotonic())
             decode_state_vector(state_vector)
             return room.diff(state_vector)
 
@@ -106,8 +154,14 @@ class RoomHandle:
 
     async def json(self) -> dict[str, Any]:
         """All roots as plain values: text and XML as strings, maps as dicts, arrays as lists."""
-        value = await self._read("json", None)
+        value = await self._read("values", None)
         assert isinstance(value, dict)
+        return value
+
+    async def encoded_json(self) -> bytes:
+        """All roots as JSON, encoded in the process that reads, so that a large document costs this one nothing."""
+        value = await self._read("json", None)
+        assert isinstance(value, bytes)
         return value
 
     async def text(self, root: str | None = None) -> str:
@@ -119,12 +173,12 @@ class RoomHandle:
         return value
 
     async def _read(self, form: str, root: str | None) -> Any:
-        # in another process: reading can hang inside the CRDT library, and then only that process is ended
-        async with self._registry.hold(self.key) as room:
-            update, roots = room.diff(), dict(room.gate.roots)
-        if update == _EMPTY_UPDATE:
-            return {} if form == "json" else ""
-        return await self._sandbox.read(update, roots, form, root, _READ_SECONDS)
+        # in another process: reading can hang inside the CRDT library, and then only that process is killed
+        async with self._registry.hold(self.key) as room, self._sandbox.turn(self._owner) as child:
+            update, roots = room.shared.whole(monotonic()), dict(room.gate.roots)
+            if update == _EMPTY_UPDATE:
+                return _EMPTY[form]
+            return await child.read(update, roots, form, root, _READ_SECONDS)
 
     async def updates(self) -> AsyncIterator[Update]:
         """Every update from now on, as it is accepted (not yet committed). The room stays open meanwhile."""
@@ -143,8 +197,11 @@ class RoomHandle:
                 listeners.discard(listen)
 
 
+def _ignore() -> None: ...
+
+
 def _only_text(roots: Mapping[str, str]) -> str:
     names = [name for name, kind in roots.items() if kind in {"text", "xml"}]
     if len(names) > 1:
-        raise InvalidRequest(f"which root? this document has {', '.join(sorted(names))}")
+        raise InvalidRequest(f"name a root: this document has {', '.join(sorted(names))}")
     return names[0] if names else ""

@@ -1,14 +1,14 @@
-"""Which rooms are open: opens them once, records for them, rebuilds and evicts them.
+"""The open rooms: opens each once, records for it, rebuilds and evicts it.
 
-The waiting side of the live plane. Everything a room decides is in :mod:`collab.rooms.room`.
+This is the async side of the live plane. All decisions of a room are in :mod:`collab.rooms.live.room`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
@@ -17,32 +17,41 @@ from time import monotonic, time
 from typing import Any
 
 import anyio
-import pycrdt
 
+from collab.access.price import METER
 from collab.entities.bridge import Bridge
-from collab.entities.entity import Intent, Op
+from collab.entities.entity import EntityOp, Intent
 from collab.entities.recorder import Recorder
 from collab.errors import CollabError, EntityDeleted, InternalError, InvalidName, Restarting, Unavailable
+from collab.gate.fields import Write
+from collab.hooks import Hooks
 from collab.metrics import Metrics
 from collab.names import RoomKey
+from collab.rooms.allocator import Leftovers, give_memory_back
+from collab.rooms.authorization import Authorization
 from collab.rooms.blackbox import BlackBox
-from collab.rooms.compaction import LogSize, should_compact
-from collab.rooms.hooks import Changed, Hooks
-from collab.rooms.memory import Leftovers, give_memory_back
-from collab.rooms.pacing import SendCost
-from collab.rooms.quarantine import ENDED_A_WORKER, Quarantine
-from collab.rooms.ring import RoomOptions
-from collab.rooms.room import Room
-from collab.sandbox import Sandbox, SandboxError
+from collab.rooms.changes_told import ChangesTold
+from collab.rooms.large import take_apart
+from collab.rooms.live.compaction import LogSize, should_compact
+from collab.rooms.live.pacing import SendCost
+from collab.rooms.live.quarantine import ENDED_A_WORKER, Quarantine
+from collab.rooms.live.ring import RoomOptions
+from collab.rooms.live.room import Room
+from collab.rooms.live.session import Session
+from collab.rooms.loading import Loader
+from collab.rooms.row_edits import RowEdits
+from collab.rooms.seeding import Seeding
+from collab.sandbox.client import Child, Sandbox, SandboxError
 from collab.storage.base import Append, EntityRow, Record, SetAside, Snapshot, Storage
-from collab.wire.fields import Write
-from collab.wire.update import Gap, Gate, Malformed
+from collab.tasks import BackgroundTasks
+from collab.turns import TurnOwner
 
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 4.0
-_LAST_WORK_SECONDS = 0.5  # what must be set aside or told; a compaction is given up, its log is whole
-_IDLE_ROOMS = 1000  # more are let go of before their time
+_LAST_WORK_SECONDS = 0.5  # to quarantine and notify; a compaction may be cancelled, its log stays whole
+_RETRY_SECONDS = 30.0  # after a failed compaction
+_IDLE_ROOMS = 1000  # above this number, rooms are evicted early
 
 
 class Registry:
@@ -54,6 +63,7 @@ class Registry:
         recorder: Recorder,
         sandbox: Sandbox,
         hooks: Hooks,
+        rights: Authorization,
         *,
         options: RoomOptions,
         metrics: Metrics,
@@ -72,80 +82,110 @@ class Registry:
         self._recorder = recorder
         self._sandbox = sandbox
         self._hooks = hooks
+        self._seeding = Seeding(hooks, storage)
+        self.edits = RowEdits(rights, sandbox, self.release, self.spawn)
         self._options = options
+        self.refusals = metrics.refusals
         self._metrics = metrics
         self._blackbox = blackbox
+        self._loader = Loader(options, blackbox, self._set_aside)
         self._pending_limit = pending_bytes
         self._idle_seconds = idle_seconds
         self._closed = closed
         self._mapped = mapped
         self._content_changed = content_changed
-        self._cuts_covered = cuts_covered  # a row that a snapshot takes the place of is gone, so not before its event
+        self._cuts_covered = cuts_covered  # snapshots delete the rows that they replace: not before their events
         self._lives_inside = lives_inside
         self._boot = token_hex(8)
-        self._opening: dict[RoomKey, asyncio.Task[Room]] = {}
-        self._idle_since: dict[RoomKey, float] = {}  # of rooms that may be idle, the longest first
+        self._opening: dict[RoomKey, asyncio.Task[Any]] = {}
+        self._idle_since: dict[RoomKey, float] = {}  # of rooms that may be idle, the oldest first
         self._compacting: set[RoomKey] = set()
-        self._changed: dict[RoomKey, tuple[int, set[str | None]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._telling: set[RoomKey] = set()
-        self._tells = type(hooks).changed is not Hooks.changed
+        self._told = ChangesTold(hooks, self.spawn)
+        self._tasks = BackgroundTasks(lambda error: log.error("background work failed", exc_info=error))
         self._leftovers = Leftovers()
         self._draining = False
 
     # opening
 
-    @asynccontextmanager
-    async def hold(self, key: RoomKey, *, even_deleted: bool = False) -> AsyncIterator[Room]:
-        """An open room that is not evicted inside the block. Raises as :meth:`open`."""
-        room = await self.open(key, even_deleted=even_deleted)
-        room.holds += 1
-        try:
-            yield room
-        finally:
-            self.release(room)
+    def hold(
+        self, key: RoomKey, *, even_deleted: bool = False, seeds: bool = True
+    ) -> AbstractAsyncContextManager[Room]:
+        """An open room that is not evicted inside the block. Raises as :meth:`open`.
+
+        Without ``seeds`` a document that was never written is not seeded: the caller creates its content.
+        """
+        return _Held(self, key, even_deleted, seeds)
+
+    def decide(self, key: RoomKey) -> None:
+        """A holder that wanted no seed has left: close the room if it must reopen with one."""
+        if self._seeding.decide(key, self.rooms.get(key)):
+            self._evict(self.rooms[key])
 
     def release(self, room: Room) -> None:
-        """Undo one rise of ``holds``, whether the room was rebuilt since or not."""
-        while room.successor is not None:
-            room = room.successor
-        room.holds -= 1
+        """Undo one :meth:`Room.hold`, even if the room was rebuilt since."""
+        room = room.latest
+        room.let_go()
         self.released(room)
 
-    async def open(self, key: RoomKey, *, even_deleted: bool = False) -> Room:
-        """The room of ``key``. However many ask, it is loaded once.
+    async def open(self, key: RoomKey, *, even_deleted: bool = False, seeds: bool = True) -> Room:
+        """The room of ``key``, loaded once for any number of concurrent callers.
 
-        Raises :class:`CollabError`, among them :class:`EntityDeleted`. Join it, or raise its ``holds``, before the
+        Raises :class:`CollabError`, including :class:`EntityDeleted`. Join it, or hold it, before the
         next ``await``: an idle room may be evicted.
         """
-        while (room := self.rooms.get(key)) is None or room.broken:  # it may be let go of before we are back
+        while True:  # it may be evicted before we resume
+            room = self.rooms.get(key)
+            if room is not None and not room.broken:
+                undecided = self._seeding.undecided(key) if seeds else None
+                if undecided is None:
+                    break
+                await undecided.wait()
+                continue
             if self._draining:
                 raise Restarting("the server is shutting down")
             task = self._opening.get(key)
             if task is None:
-                task = self._opening[key] = asyncio.create_task(self._open(key))
-                task.add_done_callback(lambda _: self._opening.pop(key, None))
+                task = self._start(key, self._open(key, seeds=seeds) if room is None else self._rebuild(room, None))
             await asyncio.shield(task)
         if room.deleted and not even_deleted:
-            raise EntityDeleted("it was deleted")
+            raise EntityDeleted("the entity was deleted")
         return room
 
-    async def _open(self, key: RoomKey) -> Room:
+    def _start(self, key: RoomKey, work: Coroutine[object, object, Any]) -> asyncio.Task[Any]:
+        task = self._opening[key] = asyncio.create_task(work)
+        task.add_done_callback(partial(self._started, key))
+        return task
+
+    async def vacate(self, key: RoomKey, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Send everybody out of a room for good, and keep it closed until ``work`` is done."""
+        while (opening := self._opening.get(key)) is not None:
+            await asyncio.wait((opening,))
+        room = self.rooms.pop(key, None)
+        if room is not None:
+            room.delete()
+            room.broken = True  # for callers that still hold it
+        await asyncio.shield(self._start(key, work()))
+
+    def _started(self, key: RoomKey, task: asyncio.Task[Any]) -> None:
+        if self._opening.get(key) is task:
+            del self._opening[key]
+        if not task.cancelled():
+            task.exception()  # retrieved here; callers that wait get it, too
+
+    async def _open(self, key: RoomKey, *, seeds: bool = True) -> Room:
         if self._lives_inside(key.collection):
             raise InvalidName(f"entities of {key.collection} live inside other documents and have none of their own")
         if self._closed(key):
-            raise Unavailable("this document ended the server repeatedly and is closed for a while")
+            raise Unavailable("this document crashed the server repeatedly and is closed for a while")
         try:
-            record = await self._storage.load(key)
-            if record is None or (record.lineage is None and record.entity is None):
-                record = await self._seed(key, record)
+            record = await self._seeding.load(key, seeds=seeds)
             mapped = self._mapped(key.collection)
             children = [
                 row
                 for collection in set(mapped.values())
                 for row in await self._storage.children(key.project, collection, f"{key.id}:")
             ]
-            room = self._build(key, record, mapped, children)
+            room = await self._build(key, record, mapped, children)
         except CollabError:
             raise
         except Exception as error:
@@ -155,84 +195,43 @@ class Registry:
         self.rooms[key] = room
         self._idle_since[key] = monotonic()
         self._let_go_of_some()
+        self._compact_if_due(room)
         return room
 
-    async def _seed(self, key: RoomKey, record: Record | None) -> Record | None:
-        seed = await self._hooks.load(key)
-        if seed is None:
-            return record
-        Gate().check(seed)
-        if await self._storage.create(Append(key, seed, None, time())):
-            log.info("seeded %s", key)
-        return await self._storage.load(key)
-
-    def _build(
+    async def _build(
         self, key: RoomKey, record: Record | None, mapped: Mapping[str, str], children: Sequence[EntityRow]
     ) -> Room:
-        doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=self._client_id(key))
-        gate = Gate(mapped.keys())
-        seq = 0
-        aside: Sequence[SetAside] = ()
-        if record is not None:
-            aside = record.set_aside
-            if record.snapshot is not None:
-                gate = _gate_of(record.snapshot, mapped.keys())
-                seq = record.snapshot.seq
-                self._load(doc, key, record.snapshot.update, seq)
-            for row in record.rows:
-                try:
-                    checked = gate.check(row.update)
-                except (Malformed, Gap) as error:
-                    # what a row set aside has left without its ground; live replicas will bring it again
-                    self._set_aside(SetAside(key, row.seq, row.update, f"does not apply: {error}", time()))
-                    continue
-                self._load(doc, key, row.update, row.seq)
-                gate.commit(checked)
-                seq = row.seq
+        loaded = await self._loader.load(key, record, mapped, self._client_id(key))
+        aside = record.set_aside if record is not None else ()
         quarantine = Quarantine(entry.update for entry in aside if entry.reason.startswith(ENDED_A_WORKER))
-        room = Room(
+        return Room(
             key,
-            doc,
-            gate,
+            loaded.doc,
+            loaded.gate,
             self,
             options=self._options,
             metrics=self._metrics,
             blackbox=self._blackbox,
             send_cost=self.send_cost,
-            bridge=Bridge(key, record.entity if record is not None else None, children, mapped, seq),
+            bridge=Bridge(key, record.entity if record is not None else None, children, mapped, loaded.seq),
+            seq=loaded.seq,
+            log=loaded.size,
             lineage=record.lineage if record is not None else None,
             quarantine=quarantine.holds if quarantine else None,
         )
-        if record is not None:
-            room.seq = seq
-            room.log = size_of(record)
-        return room
 
-    def _load(self, doc: pycrdt.Doc[Any], key: RoomKey, update: bytes, seq: int) -> None:
-        seconds = 5.0 * (1 + len(update) / (4 * 1024 * 1024))
-        self._blackbox.begin(key, update, seconds, seq)
-        try:
-            doc.apply_update(update)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # yrs panics arrive as PanicException, which is no Exception
-            self._set_aside(SetAside(key, seq, update, f"{ENDED_A_WORKER}: {error!r}", time()))
-            raise Unavailable("the document could not be loaded; retry") from error
-        finally:
-            self._blackbox.end()
+    # the room's Ring interface
 
-    # what rooms ask of the waiting side
-
-    def admit(self, size: int) -> None:
-        """Raise :class:`Unavailable` if the log is too far behind to take ``size`` bytes more."""
-        if self._recorder.pending_bytes + size > self._pending_limit:
+    def admit(self, size: int, *, awaited: bool = False) -> None:
+        """Raise :class:`Unavailable` if the log is too far behind for ``size`` bytes more, or for any awaited write."""
+        if self._recorder.pending_bytes + size > self._pending_limit or (awaited and not self._recorder.healthy):
             raise Unavailable("storage is too far behind; nothing was lost, retry")
 
     def _client_id(self, key: RoomKey) -> int:
         """The Yjs client id of edits from Python.
 
-        The same whenever a document is opened by this process, so that it does not gather a client for each time; and
-        never that of another process, which may have relayed what it did not commit.
+        One process uses the same id whenever it opens a document, so that the document does not gather a client for
+        each time. Another process uses another id, because this one may have relayed what it did not commit.
         """
         return int.from_bytes(blake2b(f"{self._boot}/{key}".encode(), digest_size=4).digest(), "big") or 1
 
@@ -246,147 +245,167 @@ class Registry:
         content: bool,
         intent: Intent | None,
     ) -> None:
-        """Append to the log of a room; after the commit tell the room, and call ``done``."""
+        """Append to the log of a room; after the commit notify the room and call ``done``."""
         at = time()
         ops = room.bridge.ops(writes, user_id, at, room.read_field, content=content, intent=intent)
         self._recorder.append(
             Append(room.key, update, user_id, at), partial(self._committed, room, user_id, done, content), ops
         )
 
-    def note(self, room: Room, op: Op) -> None:
-        """Record what happens to an entity without an edit of its document. Raises :class:`Unavailable`."""
+    def note(self, room: Room, *ops: EntityOp) -> None:
+        """Record changes to entities without an edit of their document, all in one commit.
+
+        Raises :class:`Unavailable`.
+        """
         if room.broken or self.rooms.get(room.key) is not room:
             raise Unavailable("the document is being rebuilt")
-        room.uncommitted += 1
-        self._recorder.append(None, partial(self._committed, room, op.user_id, None, False), [op])
+        self._recorder.append(None, partial(self._committed, room, None, None, False), ops)
+        room.commits.recorded()
 
     def _committed(
         self, room: Room, user_id: str | None, done: Callable[[], None] | None, content: bool, seq: int | None
     ) -> None:
-        room.committed(seq)
+        room.commits.committed(seq)
         if done is not None:
-            done()
+            try:
+                done()
+            except Exception:
+                log.exception("a writer could not be notified of its commit")
         if seq is None:
             return
         if content:
             self._content_changed(room.key)
-        if self._tells:
-            self._note_change(room.key, seq, user_id)
-        if should_compact(room.log) and room.key not in self._compacting:
-            self.spawn(self.compact(room.key))
+        self._told.note(room.key, seq, user_id)
+        self._compact_if_due(room)
+
+    def take_apart(self, room: Room, session: Session, update: bytes, *, live: bool, counted: bool) -> None:
+        """Apply a large edit piece by piece, in the background."""
+        self.spawn(
+            take_apart(room, session, update, live=live, counted=counted, edits=self.edits, release=self.release)
+        )
 
     def wake_at(self, room: Room, delay: float) -> None:
-        """Wake a room in ``delay`` seconds."""
         asyncio.get_running_loop().call_later(delay, lambda: room.wake(monotonic()))
 
-    def broken(self, room: Room, update: bytes, error: BaseException) -> None:
-        """Quarantine ``update`` and put a room rebuilt from the log in the place of this one."""
-        log.error("%s could not take an update in: %r", room.key, error)
+    def broken(self, room: Room, error: BaseException, culprit: bytes | None) -> None:
+        """Replace a room by one rebuilt from the log, and quarantine ``culprit`` if there is one."""
+        log.error("%s could not apply an update: %r", room.key, error, exc_info=error)
         self._metrics.error("DOCUMENT_REBUILT")
-        self.spawn(self._rebuild(room, SetAside(room.key, None, update, f"{ENDED_A_WORKER}: {error!r}", time())))
+        aside = None
+        if culprit is not None:
+            aside = SetAside(room.key, None, culprit, f"{ENDED_A_WORKER}: {error!r}", time())
+        self._start(room.key, self._rebuild(room, aside))
 
-    async def _rebuild(self, room: Room, culprit: SetAside) -> None:
+    async def _rebuild(self, room: Room, culprit: SetAside | None) -> Room:
+        """Build the room that replaces a broken one. Raises as :meth:`open`; the next caller tries again."""
         self._boot = token_hex(8)
-        await self._storage.set_aside(culprit)
-        await self._recorder.flush()
         try:
-            successor = await self.open(room.key, even_deleted=True)
-        except CollabError as error:
+            if culprit is not None:
+                await self._storage.set_aside(culprit)
+            await self._recorder.flush()
+            successor = await self._open(room.key)
+        except Exception as error:
+            log.error("%s could not be rebuilt yet: %s", room.key, error)
+            reason = error if isinstance(error, CollabError) else InternalError("the document could not be rebuilt")
             for session in list(room.sessions):
-                session.close(error)
-            return
+                session.close(reason)
+            raise reason from error
         successor.succeed(room, monotonic())
+        return successor
 
     # after a commit
 
-    def _note_change(self, key: RoomKey, seq: int, user_id: str | None) -> None:
-        pending = self._changed.get(key)
-        if pending is None:
-            self._changed[key] = (seq, {user_id})
-            if key not in self._telling:
-                self._telling.add(key)
-                self.spawn(self._tell(key))
-        else:
-            pending[1].add(user_id)
-            self._changed[key] = (seq, pending[1])
-
-    async def _tell(self, key: RoomKey) -> None:
-        try:
-            while (pending := self._changed.pop(key, None)) is not None:
-                try:
-                    await self._hooks.changed(Changed(key, pending[0], frozenset(pending[1])))
-                except Exception:
-                    log.exception("the changed hook failed for %s", key)
-        finally:
-            self._telling.discard(key)
+    def _compact_if_due(self, room: Room) -> None:
+        if room.key in self._compacting or not should_compact(room.log):
+            return
+        # rows without events stay, so it is not worthwhile while they are most of the log
+        if not self._cuts_covered or 2 * (room.commits.seq - room.bridge.covered) <= room.log.rows:
+            self.spawn(self.compact(room.key))
 
     async def compact(self, key: RoomKey) -> None:
-        """Put a verified snapshot in the place of a document's log. A failure leaves the log as it was."""
+        """Replace a document's log by a verified snapshot. On failure the log stays unchanged."""
         if key in self._compacting:
             return
         self._compacting.add(key)
+        METER.set(None)  # no caller pays for this
         try:
-            record = await self._storage.load(key)
-            if record is None or not record.rows:
-                return
-            before, index = None, None
-            if record.snapshot is not None:
-                before, index = record.snapshot.update, record.snapshot.index
-            room = self.rooms.get(key)
-            last = room.bridge.covered if self._cuts_covered and room is not None else record.rows[-1].seq
-            kept = [row for row in record.rows if row.seq <= last]
-            if not kept:
-                return
-            rows = [row.update for row in kept]
-            seconds = 10.0 + sum(map(len, rows)) / (256 * 1024)
-            mapped = self._mapped(key.collection).keys()
-            compacted = await self._sandbox.compact(before, rows, seconds, index, mapped)
-            seq = kept[-1].seq
-            await self._storage.replace_snapshot(key, Snapshot(seq, compacted.update, compacted.index))
-            self._metrics.compactions += 1
-            room = self.rooms.get(key)
-            if room is not None:
-                room.log.snapshot_bytes = len(compacted.update)
-                room.log.rows -= len(rows)
-                room.log.bytes -= sum(map(len, rows))
+            async with self._sandbox.background(TurnOwner(key.project, "compaction")) as child:
+                await self._compact(key, child)
         except (SandboxError, CollabError) as error:
             log.error("could not compact %s: %s", key, error)
             self._metrics.error("COMPACTION_FAILED")
-        finally:
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._compacting.discard, key)
+        except BaseException:
             self._compacting.discard(key)
+            raise
+        else:
+            self._compacting.discard(key)
+
+    async def _compact(self, key: RoomKey, child: Child) -> None:
+        room = self.rooms.get(key)
+        spent, parts = (room.log.seconds, room.log.parts) if room is not None else (0.0, 0)
+        record = await self._storage.load(key)
+        if record is None or not record.rows:
+            return
+        before, index = None, None
+        if record.snapshot is not None:
+            before, index = record.snapshot.update, record.snapshot.index
+        last = room.bridge.covered if self._cuts_covered and room is not None else record.rows[-1].seq
+        kept = [row for row in record.rows if row.seq <= last]
+        if not kept:
+            return
+        rows = [row.update for row in kept]
+        seconds = 10.0 + sum(map(len, rows)) / (256 * 1024)
+        if room is not None:
+            seconds += 4 * (room.log.snapshot_seconds + spent)
+        mapped = self._mapped(key.collection).keys()
+        keep = self._options.keeps_deleted(key.collection)
+        compacted = await child.compact(before, rows, seconds, index, mapped, keep_deleted=keep)
+        seq = kept[-1].seq
+        await self._storage.replace_snapshot(key, Snapshot(seq, compacted.update, compacted.index))
+        self._metrics.compactions += 1
+        room = self.rooms.get(key)
+        if room is not None:
+            share = len(kept) / len(record.rows)
+            size = LogSize(len(compacted.update), len(rows), sum(map(len, rows)), compacted.load_seconds)
+            size.seconds, size.parts = spent * share, round(parts * share)
+            room.log.compacted(size)
 
     # leaving
 
     def released(self, room: Room) -> None:
-        """A session or holder has left: the room's idle time may begin."""
+        """A session or holder has left: start the room's idle time if it was the last."""
         if not room.sessions and not room.holds:
             self._idle_since.pop(room.key, None)
             self._idle_since[room.key] = monotonic()
 
     def _let_go_of_some(self) -> None:
-        """Applications write to many entities for a moment each: of these not all are kept for their idle time."""
+        """Applications write to many entities for a moment each, so not all of these stay open for their idle time."""
         for key in list(islice(self._idle_since, max(0, len(self._idle_since) - _IDLE_ROOMS))):
             room = self.rooms.get(key)
             if room is None or room.sessions or room.holds:
                 del self._idle_since[key]
-            elif not room.uncommitted and not room.broken:
+            elif not room.uncommitted and key not in self._opening:
                 self._evict(room)
 
     async def maintain(self) -> None:
-        """Once a second: forget silent cursors, let go of idle rooms. Runs until cancelled."""
+        """Once a second, expire silent cursors and evict idle rooms. Runs until cancelled."""
         while True:
             await asyncio.sleep(1.0)
             now = monotonic()
             for room in list(self.rooms.values()):
-                room.expire(now)
-                self._evict_if_idle(room, now)
+                try:
+                    room.expire(now)
+                    self._evict_if_idle(room, now)
+                except Exception:
+                    log.exception("maintenance of %s failed", room.key)
             if self._leftovers.worth_it(len(self.rooms), now):
                 began = monotonic()
                 give_memory_back()
                 self._leftovers.given_back(began, monotonic())
 
     def _evict_if_idle(self, room: Room, now: float) -> None:
-        if room.sessions or room.holds or room.uncommitted or room.broken:
+        if room.sessions or room.holds or room.uncommitted or room.key in self._opening:
             return
         if self._idle_since.get(room.key, now) + self._idle_seconds > now:
             return
@@ -401,52 +420,48 @@ class Registry:
             self.spawn(self.compact(room.key))
 
     async def drain(self) -> None:
-        """Open nothing more, relay and commit everything, wait for what is under way."""
+        """Open no more rooms, relay and commit everything, and wait for running work."""
         self._draining = True
         for room in list(self.rooms.values()):
             room.relay_all(monotonic())
         with anyio.move_on_after(_FLUSH_SECONDS) as scope:
             await self._recorder.flush()
         if scope.cancelled_caught:
-            log.error(
-                "the storage did not take everything in %s s; what is left was never acknowledged", _FLUSH_SECONDS
-            )
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=_LAST_WORK_SECONDS)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            log.error("storage did not take all writes in %s s; the rest was never acknowledged", _FLUSH_SECONDS)
+        if unfinished := [*self._tasks, *self._opening.values()]:
+            await asyncio.wait(unfinished, timeout=_LAST_WORK_SECONDS)
+        self._tasks.cancel()
+        await self._tasks.wait()
 
     def _set_aside(self, entry: SetAside) -> None:
-        log.error("set aside row %s of %s: %s", entry.seq, entry.key, entry.reason)
+        log.error("quarantined row %s of %s: %s", entry.seq, entry.key, entry.reason)
         self.spawn(self._storage.set_aside(entry))
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
-        """Run something in the background; a failure is logged."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work failed", exc_info=error)
+        """Run a coroutine in the background; a failure is logged."""
+        self._tasks.spawn(work)
 
 
-def _gate_of(snapshot: Snapshot, mapped: Collection[str]) -> Gate:
-    """What the gate knows of a snapshot: from its index, or read anew if that was written by another version."""
-    try:
-        return Gate.from_index(snapshot.index, mapped)
-    except ValueError:
-        gate = Gate(mapped)
-        gate.commit(gate.check(snapshot.update, limit=len(snapshot.update)))
-        return gate
+class _Held(AbstractAsyncContextManager[Room]):
+    """The context manager of :meth:`Registry.hold`. Every write enters one, and a generator costs several times as
+    much.
+    """
 
+    __slots__ = ("_even_deleted", "_key", "_registry", "_room", "_seeds")
 
-def size_of(record: Record) -> LogSize:
-    """How much storage holds of a document."""
-    return LogSize(
-        len(record.snapshot.update) if record.snapshot is not None else 0,
-        len(record.rows),
-        sum(len(row.update) for row in record.rows),
-    )
+    def __init__(self, registry: Registry, key: RoomKey, even_deleted: bool, seeds: bool) -> None:
+        self._registry = registry
+        self._key = key
+        self._even_deleted = even_deleted
+        self._seeds = seeds
+
+    async def __aenter__(self) -> Room:
+        room = await self._registry.open(self._key, even_deleted=self._even_deleted, seeds=self._seeds)
+        room.hold()
+        self._room = room
+        return room
+
+    async def __aexit__(self, *_: object) -> None:
+        self._registry.release(self._room)
+        if not self._seeds:
+            self._registry.decide(self._key)

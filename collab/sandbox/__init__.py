@@ -1,10 +1,5 @@
-"""Documents are read and compacted in child processes, which may hang or die of what clients wrote.
+"""Reading and compaction of documents in child processes, because client data may hang or crash them.
 
-:class:`Sandbox` is the parent's side. ``python -m collab.sandbox`` is the child: :mod:`collab.sandbox.work` is
-what it does, :mod:`collab.sandbox.messages` what goes over its pipes.
+:mod:`collab.sandbox.client` is the parent's side. ``python -m collab.sandbox`` is the child: :mod:`collab.sandbox.work`
+does its work, :mod:`collab.sandbox.messages` defines the messages on its pipes.
 """
-
-from collab.sandbox.client import Sandbox, SandboxError
-from collab.sandbox.messages import Compacted
-
-__all__ = ["Compacted", "Sandbox", "SandboxError"]

@@ -1,4 +1,4 @@
-"""The child process: takes one request after the other from its standard input until that ends."""
+"""The child process: handles requests from its standard input one after the other until that ends."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import os
 import resource
 import signal
 import sys
+from time import process_time
 from typing import BinaryIO
 
-from collab.sandbox.changes import changes
+import msgspec
+
+from collab.sandbox.changes import Historian
 from collab.sandbox.messages import (
     GREETING,
     HEAD_BYTES,
+    SPENT,
     Changes,
     Compact,
     Edit,
@@ -28,52 +32,65 @@ from collab.sandbox.messages import (
 from collab.sandbox.past import read_past, restore
 from collab.sandbox.work import compact, read_json, read_text
 
-_MEMORY = 1 << 30  # of address space, and then some for each byte of the request
+_MEMORY = 1 << 30  # of address space, plus some for each byte of the request
 _MEMORY_FOR_EACH_BYTE = 128
 _PR_SET_PDEATHSIG = 1
+_RECURSION = 10_000  # nested calls: types and values may be nested as deep as the gate allows
 
 
 def main() -> None:
-    """Serve until the parent closes our standard input, or dies."""
+    """Serve until the parent closes our standard input or dies."""
     _die_with(int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's business
+    sys.setrecursionlimit(_RECURSION)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles the terminal's Ctrl-C
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-    os.nice(5)  # people who are typing go first
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not get between the answers
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     questions = sys.stdin.buffer
+    historian = Historian()
     answers.write(GREETING)
     answers.flush()
     while (body := _receive(questions)) is not None:
+        began = process_time()
         _bound_memory(len(body))
-        reply = _answer(requests.decode(body))
-        answers.write(encode(reply))
+        reply = _answer(requests.decode(body), historian)
+        answer = encode(reply)
+        answers.write(SPENT.pack(process_time() - began))
+        answers.write(answer)
         answers.flush()
         if isinstance(reply, Failure) and reply.fatal:
             break
 
 
-def _answer(request: Request) -> Reply:
-    # the parent's deadline, in case the parent is no more: the default action of SIGALRM needs no Python
+def _answer(request: Request, historian: Historian) -> Reply:
+    # The parent's deadline, in case the parent is gone: the default action of SIGALRM needs no Python.
     signal.setitimer(signal.ITIMER_REAL, request.seconds + 1.0)
     try:
         if isinstance(request, Compact):
-            return compact(request.snapshot, request.index, request.updates, request.mapped)
+            return compact(
+                request.snapshot, request.index, request.updates, request.mapped, keep_deleted=request.keep_deleted
+            )
         if isinstance(request, Changes):
-            return Value(changes(request.base, request.turns, request.roots))
+            return Value(historian.changes(request.base, request.turns, request.roots, request.before, request.after))
         if isinstance(request, Past):
-            return Value(read_past(request.updates, request.without))
+            return Value(_in_form(read_past(request.updates, request.without), request.form))
         if isinstance(request, Restore):
             return Edit(restore(request.now, request.updates, request.without))
         if request.root is None:
-            return Value(read_json(request.update, request.roots))
+            return Value(_in_form(read_json(request.update, request.roots, request.edit), request.form))
         return Value(read_text(request.update, request.root, request.roots[request.root]))
-    except BaseException as error:  # a panic of yrs is no Exception, and leaves who knows what behind
+    except BaseException as error:  # a panic of Yrs is not an Exception, and leaves an unknown state
         return Failure(f"{type(error).__name__}: {error}"[:1000], fatal=not isinstance(error, Exception))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _in_form(values: object, form: str | None) -> object:
+    if form is None:
+        return values
+    return msgspec.json.encode(values) if form == "json" else msgspec.msgpack.encode(values)
 
 
 def _receive(questions: BinaryIO) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The parent's side: asks child processes, ends them when they take too long, starts others when asked again."""
+"""The parent's side: serves callers in turn, kills children that take too long, starts new ones on demand."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+from collab.access.price import charge, owed
 from collab.errors import InternalError, InvalidRequest
 from collab.sandbox.messages import (
     GREETING,
     HEAD_BYTES,
+    SPENT,
     Changes,
     Compact,
     Compacted,
@@ -29,10 +33,15 @@ from collab.sandbox.messages import (
     encode,
     replies,
 )
+from collab.turns import TurnOwner, Turns
 
 log = logging.getLogger(__name__)
 
-_START_SECONDS = 60.0  # a bound for machines that are very busy
+_CHILDREN = 3
+_NICE = 10  # added to our own priority
+_START_SECONDS = 60.0  # enough for very busy machines
+_NEEDED = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "SYSTEMROOT"})
+_NEEDED_PREFIXES = ("PYTHON", "LC_", "MALLOC_", "DYLD_")
 _IMPORT_PATH = str(Path(__file__).parents[2])
 
 
@@ -41,20 +50,94 @@ class SandboxError(InternalError):
 
 
 class SandboxEnded(SandboxError):
-    """The child process is no more."""
+    """The child process has ended."""
+
+
+class SandboxRefused(SandboxError):
+    """The document cannot be read or compacted as it is: retrying does not help."""
+
+    close_code = 4422
 
 
 class Sandbox:
-    """Reads and compacts documents elsewhere. A child process of each kind, only while there is work.
+    """Reads and compacts documents in child processes, which live only while there is work.
 
-    ``idle_seconds``: how long a child waits for more before it is let go.
+    ``idle_seconds``: how long a child waits for more work before it is ended. Work for waiting callers and background
+    work have separate children, so that neither can block the other; of each kind there are at most three, which
+    projects use in turn. CPU time for callers is charged to the meter of their task, the rest to ``charge_project``, in
+    seconds.
     """
 
-    def __init__(self, *, idle_seconds: float = 30.0) -> None:
-        # a read that hangs must not hold up what nobody waits for, nor that the readers
-        self._compactor = _Child(idle_seconds)
-        self._reader = _Child(idle_seconds)
-        self._historian = _Child(idle_seconds)
+    def __init__(
+        self,
+        *,
+        idle_seconds: float = 30.0,
+        charge_project: Callable[[str, float], None] = lambda project, seconds: None,
+    ) -> None:
+        self._callers = _Pool(Turns(_CHILDREN, owed=owed), idle_seconds, lambda project, seconds: charge(seconds))
+        most = 1_000_000  # one per document and kind of work
+        turns = Turns(_CHILDREN, wait_seconds=None, per_caller=most, per_project=most)
+        self._background = _Pool(turns, idle_seconds, charge_project)
+
+    def turn(self, owner: TurnOwner) -> AbstractAsyncContextManager[Child]:
+        """A child for a caller who waits. Load its input inside the block, so that waiting callers hold no data.
+
+        Cancelling the caller kills its child. Raises :class:`collab.errors.RateLimitExceeded` if too many wait, and
+        :class:`collab.errors.Unavailable` if the turn does not come in time.
+        """
+        return self._callers.turn(owner)
+
+    def background(self, owner: TurnOwner) -> AbstractAsyncContextManager[Child]:
+        """A child for work that nobody waits for; the caller in ``owner`` names the kind of work."""
+        return self._background.turn(owner)
+
+    async def close(self) -> None:
+        await self._callers.close()
+        await self._background.close()
+
+
+class _Pool:
+    """Children that are used in turn.
+
+    An owner gets the child that served it last, if it is free, because that may still have the document cached;
+    otherwise the most recently used child, so that no more live than needed.
+    """
+
+    def __init__(self, turns: Turns, idle_seconds: float, charge: Callable[[str, float], None]) -> None:
+        self._turns = turns
+        self._charge = charge
+        self._children = [Child(idle_seconds) for _ in range(_CHILDREN)]
+        self._free = list(self._children)
+        self._served: dict[Child, TurnOwner] = {}  # the last owner of each
+
+    @asynccontextmanager
+    async def turn(self, owner: TurnOwner) -> AsyncIterator[Child]:
+        async with self._turns.turn(owner):
+            child = next((one for one in self._free if self._served.get(one) == owner), self._free[-1])
+            self._free.remove(child)
+            self._served[child] = owner
+            spent = child.spent
+            try:
+                yield child
+            finally:
+                self._charge(owner.project, child.spent - spent)
+                self._free.append(child)
+
+    async def close(self) -> None:
+        for child in self._children:
+            await child.close()
+
+
+class Child:
+    """At most one process, with one request at a time. ``spent`` is its CPU time so far, in seconds."""
+
+    def __init__(self, idle_seconds: float) -> None:
+        self.spent = 0.0
+        self._idle_seconds = idle_seconds
+        self._turn = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     async def compact(
         self,
@@ -63,24 +146,37 @@ class Sandbox:
         seconds: float,
         index: bytes | None = None,
         mapped: Collection[str] = (),
+        *,
+        keep_deleted: bool = False,
     ) -> Compacted:
         """Merge a snapshot (with its gate's ``index``, if known) and the log rows behind it into one update.
 
-        The gate of the result knows the roots that are ``mapped``.
-        The result was loaded into a fresh document there, and gave the same clocks and the same bytes. Raises
-        :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        The gate of the result knows the ``mapped`` roots. With ``keep_deleted`` it keeps deleted content. The child has
+        loaded the result into a fresh document and got the same clocks and the same bytes. Raises :class:`SandboxError`
+        if that fails or takes longer than ``seconds``.
         """
-        reply = await self._compactor.ask(Compact(snapshot, index, list(updates), sorted(mapped), seconds))
+        reply = await self._ask(Compact(snapshot, index, list(updates), sorted(mapped), seconds, keep_deleted))
         assert isinstance(reply, Compacted)
         return reply
 
-    async def read(self, update: bytes, roots: Mapping[str, str], form: str, root: str | None, seconds: float) -> Any:
-        """Show a document, given as one update, as plain values.
+    async def read(
+        self,
+        update: bytes,
+        roots: Mapping[str, str],
+        form: str,
+        root: str | None,
+        seconds: float,
+        *,
+        edit: bytes | None = None,
+    ) -> Any:
+        """Read a document, given as one update, as plain values.
 
-        ``roots`` are the kinds of its roots (``map``, ``array``, ``text``, ``xml``). With ``form`` ``"json"``
-        the answer is a dict of all roots, or of ``root`` alone if it is named; with ``"text"`` it is ``root`` as
-        a string, empty if there is no such root. Raises :class:`SandboxError` if that fails or takes longer than
-        ``seconds``, and :class:`collab.errors.InvalidRequest` for the text of a map or array.
+        ``roots`` are the kinds of its roots (``map``, ``array``, ``text``, ``xml``). With ``form`` ``"values"`` the
+        answer is a dict of all roots, or of ``root`` alone if it is named; with ``"json"`` or ``"msgpack"`` the same as
+        bytes, encoded by the child; with ``"text"`` it is ``root`` as a string, empty if there is no such root. With
+        ``edit`` the values are those after the part of it that a room would apply. Raises :class:`SandboxError` if that
+        fails or takes longer than ``seconds``, and :class:`collab.errors.InvalidRequest` for the text of a map or
+        array.
         """
         if form == "text":
             if root is None or root not in roots:
@@ -89,78 +185,70 @@ class Sandbox:
                 raise InvalidRequest(f"{root} is a {roots[root]} and has no text")
         elif root is not None:
             roots, root = {name: kind for name, kind in roots.items() if name == root}, None
-        reply = await self._reader.ask(Read(update, dict(roots), root, seconds))
+        encoded = form if form in ("json", "msgpack") else None
+        reply = await self._ask(Read(update, dict(roots), root, seconds, encoded, edit))
         assert isinstance(reply, Value)
         return reply.value
 
-    async def prepare_changes(self) -> None:
-        """Have a child process for :meth:`changes`, which then takes as long as its documents need.
-
-        Raises :class:`SandboxError` if there can be none.
-        """
-        await self._historian.prepare()
-
     async def changes(
-        self, base: Sequence[bytes], turns: Sequence[Sequence[bytes]], roots: Mapping[str, str], seconds: float
+        self,
+        base: Sequence[bytes],
+        turns: Sequence[Sequence[bytes]],
+        roots: Mapping[str, str],
+        seconds: float,
+        before: str = "",
+        after: str = "",
     ) -> list[dict[str, dict[str, Any]]]:
-        """Tell what each turn, one or more updates, did to the content of the document that ``base`` makes.
+        """Compute what each turn, one or more updates, changed in the content of the document of ``base``.
 
         ``roots`` are the kinds of the roots to look at, as the gate knows them after the last turn. For each turn the
-        answer maps each changed root to ``{"delta": [...]}`` (a text; lengths in units of UTF-16), to ``{"paths":
-        [{"path": [...], "delta": [...], "keys": {...}}, ...]}`` (all else, outermost first), or to ``{"truncated":
-        True}`` if that would be too large. Raises :class:`SandboxError` if it fails or takes longer than ``seconds``.
+        answer maps each changed root to ``{"delta": [...]}`` (a text; lengths in UTF-16 code units), to ``{"paths":
+        [{"path": [...], "delta": [...], "keys": {...}}, ...]}`` (all others, outermost first), or to ``{"truncated":
+        True}`` if that would be too large. The document after the turns can be named ``after``: a call soon after with
+        that name as ``before`` need not read it again. Raises :class:`SandboxError` if it fails or takes longer than
+        ``seconds``.
         """
-        reply = await self._historian.ask(Changes(list(base), [list(turn) for turn in turns], dict(roots), seconds))
+        reply = await self._ask(
+            Changes(list(base), [list(turn) for turn in turns], dict(roots), seconds, before, after)
+        )
         assert isinstance(reply, Value)
         told: list[dict[str, dict[str, Any]]] = reply.value
         return told
 
-    async def read_past(self, updates: Sequence[bytes], without: Collection[str], seconds: float) -> dict[str, Any]:
-        """Show the document that ``updates`` make as plain values, without some roots.
+    async def read_past(
+        self, updates: Sequence[bytes], without: Collection[str], seconds: float, form: str | None = None
+    ) -> Any:
+        """Read the document of ``updates`` as plain values without some roots: a dict, or bytes in a ``form``.
 
         Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
         """
-        reply = await self._historian.ask(Past(list(updates), list(without), seconds))
+        reply = await self._ask(Past(list(updates), list(without), seconds, form))
         assert isinstance(reply, Value)
-        value: dict[str, Any] = reply.value
-        return value
+        return reply.value
 
     async def restore(
         self, now: bytes, updates: Sequence[bytes], without: Collection[str], seconds: float
     ) -> bytes | None:
-        """An update that makes the document ``now`` like the one that ``updates`` make, but for some roots.
+        """An update that makes the document ``now`` like the one of ``updates``, except for some roots.
 
-        ``None`` if it is so already. Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        ``None`` if it already is. Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
         """
-        reply = await self._historian.ask(Restore(now, list(updates), list(without), seconds))
+        reply = await self._ask(Restore(now, list(updates), list(without), seconds))
         assert isinstance(reply, Edit)
         return reply.update
 
-    async def close(self) -> None:
-        """End the children."""
-        await self._compactor.close()
-        await self._reader.close()
-        await self._historian.close()
-
-
-class _Child:
-    """One child process at most, one request at a time."""
-
-    def __init__(self, idle_seconds: float) -> None:
-        self._idle_seconds = idle_seconds
-        self._turn = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
-        self._idle: asyncio.TimerHandle | None = None
-        self._leaving: asyncio.Task[None] | None = None
-
     async def prepare(self) -> None:
+        """Start the process if there is none, so that the next request takes only as long as its document needs.
+
+        Raises :class:`SandboxError` if no process can start.
+        """
         async with self._turn:
             self._wake()
             if await self._living() is None:
                 await self._start()
             self._rest()
 
-    async def ask(self, request: Request) -> Reply:
+    async def _ask(self, request: Request) -> Reply:
         async with self._turn:
             self._wake()
             reply = await self._exchange(request)
@@ -169,7 +257,7 @@ class _Child:
             else:
                 self._rest()
         if isinstance(reply, Failure):
-            raise SandboxError(f"the document was refused: {reply.reason}")
+            raise SandboxRefused(f"the document was refused: {reply.reason}")
         return reply
 
     async def _exchange(self, request: Request) -> Reply:
@@ -178,7 +266,7 @@ class _Child:
             try:
                 return await self._talk(process, request)
             except SandboxEnded:
-                pass  # maybe while it was idle, and not because of this document
+                pass  # perhaps it ended while idle, and not because of this document
         return await self._talk(await self._start(), request)
 
     async def _living(self) -> asyncio.subprocess.Process | None:
@@ -194,24 +282,27 @@ class _Child:
         assert process.stdin is not None
         assert process.stdout is not None
         whole = False
+        began = monotonic()
         try:
             async with asyncio.timeout(request.seconds):
                 process.stdin.write(encode(request))
                 await process.stdin.drain()
+                (spent,) = SPENT.unpack(await process.stdout.readexactly(SPENT.size))
                 size = int.from_bytes(await process.stdout.readexactly(HEAD_BYTES), "big")
                 reply: Reply = replies.decode(await process.stdout.readexactly(size))
+            self.spent += spent
             whole = True
             return reply
         except TimeoutError as error:
-            raise SandboxError(f"the document was not done with after {request.seconds:.1f} s") from error
+            raise SandboxError(f"the document was not processed within {request.seconds:.1f} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise SandboxEnded(f"the document ended its reader: {_fate(await process.wait())}") from error
+            raise SandboxEnded(f"the document crashed its reader: {_fate(await process.wait())}") from error
         finally:
             if not whole:
+                self.spent += monotonic() - began  # an upper bound: it cannot report any more
                 await self._end()
 
     async def _start(self) -> asyncio.subprocess.Process:
-        path = os.pathsep.join(filter(None, (_IMPORT_PATH, os.environ.get("PYTHONPATH"))))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -220,11 +311,12 @@ class _Child:
                 str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": path},
+                env=_environment(os.environ),
             )
         except OSError as error:
-            raise SandboxError(f"no process for it: {error}") from error
-        # It greets when it has read its program: that is no time which a request takes.
+            raise SandboxError(f"no process could be started: {error}") from error
+        _yield_to_others(process.pid)
+        # It sends a greeting after its imports, so that requests do not pay for these.
         self._process = process
         ready = False
         try:
@@ -234,7 +326,7 @@ class _Child:
             ready = True
             return process
         except (TimeoutError, asyncio.IncompleteReadError) as error:
-            raise SandboxError("a process for it did not start") from error
+            raise SandboxError("a process did not start in time") from error
         finally:
             if not ready:
                 await self._end()
@@ -261,10 +353,26 @@ class _Child:
         if process is None:
             return
         if process.returncode is None:
-            process.kill()  # it holds nothing that has to be put away
+            process.kill()  # it has no state to save
         assert process.stdin is not None
         process.stdin.close()
         await process.wait()
+
+
+def _yield_to_others(pid: int) -> None:
+    """Lower the priority of a child: typing users and the database threads go first.
+
+    From its start on, because its imports take as long as many requests.
+    """
+    with suppress(OSError):  # it has ended, or the system does not allow it
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
+
+
+def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """The part of our environment that a child needs. It reads hostile bytes, so it gets no secrets."""
+    kept = {name: value for name, value in ours.items() if name in _NEEDED or name.startswith(_NEEDED_PREFIXES)}
+    path = os.pathsep.join(filter(None, (_IMPORT_PATH, ours.get("PYTHONPATH"))))
+    return {**kept, "PYTHONPATH": path}
 
 
 def _fate(status: int) -> str:

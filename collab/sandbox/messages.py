@@ -1,20 +1,21 @@
-"""What a sandbox is asked and what it answers: MessagePack behind a length of eight bytes, big-endian."""
+"""Requests and replies of a sandbox: MessagePack after a length of eight bytes, big-endian."""
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any
 
 import msgspec
 
 HEAD_BYTES = 8
 GREETING = b"ready"
-"""What a child says first, when it has read its program."""
+"""Sent by a child once it has imported its program."""
 
 
 class Compact(msgspec.Struct, frozen=True, tag=True):
-    """Make one update of ``snapshot`` (whose gate is ``index``) and the log rows behind it.
+    """Merge ``snapshot`` (whose gate is ``index``) and the log rows behind it into one update.
 
-    ``mapped`` are the roots whose entries are entities.
+    ``mapped`` are the roots whose entries are entities. ``keep_deleted``: no garbage collection.
     """
 
     snapshot: bytes | None
@@ -22,36 +23,49 @@ class Compact(msgspec.Struct, frozen=True, tag=True):
     updates: list[bytes]
     mapped: list[str]
     seconds: float
+    keep_deleted: bool = False
 
 
 class Read(msgspec.Struct, frozen=True, tag=True):
-    """Show the document ``update`` as plain values: all ``roots`` (name -> kind), or ``root`` as text."""
+    """Read the document ``update`` as plain values: all ``roots`` (name -> kind), or ``root`` as text.
+
+    ``form``: the values as bytes of JSON (``json``) or MessagePack (``msgpack``). With ``edit``, the values that a room
+    would hold after it.
+    """
 
     update: bytes
     roots: dict[str, str]
     root: str | None
     seconds: float
+    form: str | None = None
+    edit: bytes | None = None
 
 
 class Changes(msgspec.Struct, frozen=True, tag=True):
-    """Tell what each turn (its updates) did to ``roots`` (name -> kind) of the document that ``base`` makes."""
+    """Compute what each turn (its updates) changed in ``roots`` (name -> kind) of the document of ``base``.
+
+    ``before`` names that document, if it was named already, and ``after`` the one after the turns.
+    """
 
     base: list[bytes]
     turns: list[list[bytes]]
     roots: dict[str, str]
     seconds: float
+    before: str = ""
+    after: str = ""
 
 
 class Past(msgspec.Struct, frozen=True, tag=True):
-    """Show the document that ``updates`` make as plain values, without its roots in ``without``."""
+    """Read the document of ``updates`` as plain values, without its roots in ``without``; ``form`` as above."""
 
     updates: list[bytes]
     without: list[str]
     seconds: float
+    form: str | None = None
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
-    """Make the edit of the document ``now`` after which it is like that of ``updates``, but for ``without``."""
+    """Compute the edit that makes the document ``now`` like that of ``updates``, except for ``without``."""
 
     now: bytes
     updates: list[bytes]
@@ -60,14 +74,18 @@ class Restore(msgspec.Struct, frozen=True, tag=True):
 
 
 class Compacted(msgspec.Struct, frozen=True, tag=True):
-    """A document as one update, and the index that a :class:`collab.wire.update.Gate` is made from."""
+    """A document as one update, and the index of its :class:`collab.gate.gate.Gate`.
+
+    Loading the update took ``load_seconds`` of CPU.
+    """
 
     update: bytes
     index: bytes
+    load_seconds: float
 
 
 class Value(msgspec.Struct, frozen=True, tag=True):
-    """What was read: values that JSON knows."""
+    """The result: JSON values, or bytes of JSON or MessagePack."""
 
     value: Any
 
@@ -79,7 +97,7 @@ class Edit(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
-    """Why it was not done. ``fatal``: the process no longer trusts itself and ends."""
+    """The reason of a failure. ``fatal``: the process no longer trusts its own state and ends."""
 
     reason: str
     fatal: bool
@@ -92,7 +110,11 @@ requests = msgspec.msgpack.Decoder(Request)
 replies = msgspec.msgpack.Decoder(Reply)
 
 
+SPENT = Struct(">d")
+"""Sent before a reply: the CPU seconds that it took, including decoding the request and encoding the reply."""
+
+
 def encode(message: Request | Reply) -> bytes:
-    """A message with its length in front."""
+    """A message, preceded by its length."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(HEAD_BYTES, "big") + body

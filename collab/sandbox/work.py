@@ -1,72 +1,75 @@
-"""What happens inside a sandbox: documents in, documents or plain values out. Runs in the child process."""
+"""The work inside a sandbox: documents in, documents or plain values out. Runs in the child process."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from time import process_time
 from typing import Any
 
 import pycrdt
 
+from collab.contents.replica import Replica
+from collab.contents.tree import ROOTS, Node, as_json, as_text, kind_of, node_of
+from collab.gate.gate import Gate, decode_state_vector
+from collab.gate.replay import Replay
 from collab.sandbox.messages import Compacted
-from collab.wire.plain import plain
-from collab.wire.update import Gate, decode_state_vector
 
 _ROUNDS = 4
 
 
 class NotReproducedError(Exception):
-    """The document cannot be put into one update that says the same."""
+    """The document cannot be encoded as one update with the same content."""
 
 
 def compact(
-    snapshot: bytes | None, index: bytes | None, updates: Sequence[bytes], mapped: Collection[str] = ()
+    snapshot: bytes | None,
+    index: bytes | None,
+    updates: Sequence[bytes],
+    mapped: Collection[str] = (),
+    *,
+    keep_deleted: bool = False,
 ) -> Compacted:
-    """Merge a snapshot and the log rows behind it into one update, and prove it by loading that again.
+    """Merge a snapshot and the log rows behind it into one update, and verify it by loading it again.
 
-    Raises :class:`NotReproducedError` if something would be lost, and what the gate raises if a row is malformed or
-    continues what is not there: yrs would hold such a row back and leave it out of the result.
+    Raises :class:`NotReproducedError` if something would be lost, and the gate's errors if a row is malformed or
+    depends on missing elements: Yrs would hold such a row back and leave it out of the result.
     """
-    doc: pycrdt.Doc[Any] = pycrdt.Doc()
+    doc: pycrdt.Doc[Any] = pycrdt.Doc(skip_gc=keep_deleted)
     gate = Gate(mapped)
+    replay = Replay()
     if snapshot is not None:
-        gate = gate_of(snapshot, index, mapped)
-        doc.apply_update(snapshot)
+        gate = Gate.of_snapshot(snapshot, index, mapped)
+        replay = Replay([snapshot])
     for update in updates:
-        gate.commit(gate.check(update))
+        checked = gate.check_all(update)
+        gate.commit(checked)
+        replay.add(checked)
+    for update in replay.updates():
         doc.apply_update(update)
     expected = _clocks(gate.state)
     if _clocks(decode_state_vector(doc.get_state())) != expected:
         raise NotReproducedError("the document holds other clocks than its log")
-    return Compacted(_settle(doc, expected), gate.index())
+    update, load_seconds = _settle(doc, expected, keep_deleted=keep_deleted)
+    return Compacted(update, gate.index(), load_seconds)
 
 
-def gate_of(snapshot: bytes, index: bytes | None, mapped: Collection[str]) -> Gate:
-    """What the gate knows of a snapshot: from its index, or read anew if that was written by another version."""
-    if index is not None:
-        try:
-            return Gate.from_index(index, mapped)
-        except ValueError:
-            pass
-    gate = Gate(mapped)
-    gate.commit(gate.check(snapshot, limit=len(snapshot)))
-    return gate
+def _settle(doc: pycrdt.Doc[Any], expected: Mapping[int, int], *, keep_deleted: bool) -> tuple[bytes, float]:
+    """An encoding of ``doc`` that a fresh document loads and re-encodes identically; the seconds that loading takes.
 
-
-def _settle(doc: pycrdt.Doc[Any], expected: Mapping[int, int]) -> bytes:
-    """An encoding of ``doc`` that a fresh document takes in and gives back byte for byte.
-
-    A loaded document may join neighbouring blocks that the first one kept apart: then the shorter encoding is
-    tried in turn.
+    A loaded document may merge adjacent blocks that the first one kept apart: then the shorter encoding is tried in
+    turn.
     """
     update = doc.get_update()
     for _ in range(_ROUNDS):
-        again: pycrdt.Doc[Any] = pycrdt.Doc()
+        again: pycrdt.Doc[Any] = pycrdt.Doc(skip_gc=keep_deleted)
+        began = process_time()
         again.apply_update(update)
+        seconds = process_time() - began
         if _clocks(decode_state_vector(again.get_state())) != expected:
             raise NotReproducedError("the encoded document does not load completely")
         before, update = update, again.get_update()
         if update == before:
-            return update
+            return update, seconds
     raise NotReproducedError("the encoded document changes each time it is loaded")
 
 
@@ -74,36 +77,27 @@ def _clocks(state: Mapping[int, int]) -> dict[int, int]:
     return {client: clock for client, clock in state.items() if clock}
 
 
-def read_json(update: bytes, roots: Mapping[str, str]) -> dict[str, Any]:
-    """All roots as values that JSON knows: maps, arrays, and text or XML as strings.
+def read_json(update: bytes, roots: Mapping[str, str], edit: bytes | None = None) -> dict[str, Any]:
+    """Roots as JSON (:mod:`collab.contents.tree`), after the part of ``edit`` that the gate accepts.
 
-    Binary values become base64, numbers that JSON lacks become ``None``.
+    Raises the errors of the decoder.
     """
-    doc: pycrdt.Doc[Any] = pycrdt.Doc()
-    doc.apply_update(update)
-    return read_roots(doc, roots)
-
-
-def read_roots(doc: pycrdt.Doc[Any], roots: Mapping[str, str]) -> dict[str, Any]:
-    """The same of a loaded document."""
-    return {name: plain(_value(doc, name, kind)) for name, kind in roots.items()}
+    replica = Replica()
+    replica.apply(update)
+    if edit is not None:
+        gate = Gate()
+        gate.commit(gate.check_all(update, limit=len(update)))
+        replica.apply(gate.check(edit).update)
+    return {name: as_json(_root(replica, name, kind)) for name, kind in roots.items()}
 
 
 def read_text(update: bytes, root: str, kind: str) -> str:
     """One root as a string: text without its formatting, XML with its tags."""
-    doc: pycrdt.Doc[Any] = pycrdt.Doc()
-    doc.apply_update(update)
-    return str(_value(doc, root, kind))
+    replica = Replica()
+    replica.apply(update)
+    return as_text(_root(replica, root, kind))
 
 
-def _value(doc: pycrdt.Doc[Any], name: str, kind: str) -> Any:
-    # never as an array what may be text: one emoji, read as an array, does not come to an end
-    match kind:
-        case "map":
-            return doc.get(name, type=pycrdt.Map).to_py()
-        case "array":
-            return doc.get(name, type=pycrdt.Array).to_py()
-        case "xml":
-            return str(doc.get(name, type=pycrdt.XmlFragment))
-        case _:
-            return str(doc.get(name, type=pycrdt.Text))
+def _root(replica: Replica, name: str, kind: str) -> Node:
+    root = replica.root(name)
+    return node_of(root, kind_of(root, ROOTS[kind]))

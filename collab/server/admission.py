@@ -1,9 +1,9 @@
-"""Who is let in: origin, host, credential, rights and numbers, checked before anything is accepted or loaded."""
+"""Admission: checks origin, host, credential, rights and quotas before anything is accepted or loaded."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from time import monotonic, time
 from typing import Any
@@ -12,9 +12,18 @@ from urllib.parse import parse_qsl
 from starlette.types import Scope
 
 from collab.access.credentials import LONGEST_CLAIM, Authenticator
-from collab.access.handshake import client_address, host_allowed, origin_allowed, token_from
+from collab.access.handshake import (
+    LOOPBACK_NAMES,
+    LOOPBACK_ORIGINS,
+    from_this_machine,
+    host_allowed,
+    origin_allowed,
+    public_scheme,
+    token_from,
+)
 from collab.access.identity import Access, Identity
-from collab.access.limits import Rates, Slots, Strikes
+from collab.access.limits import Rates, Strikes
+from collab.access.price import METER, Payer
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
@@ -23,25 +32,30 @@ from collab.errors import (
     PermissionDenied,
     RateLimitExceeded,
 )
+from collab.hooks import Hooks, Request
 from collab.names import RoomKey, parse_name
-from collab.rooms.hooks import Hooks, Request
-from collab.server.settings import Settings
-from collab.wire.realtime import Hello
+from collab.rooms.authorization import Authorization
+from collab.server.config.settings import Settings
+from collab.server.notices import Notices, quoted
+from collab.storage.base import EntityRow
+from collab.transport.addresses import client_address
+from collab.transport.slots import Slots
+from collab.wire.realtime.messages import Hello
 
 log = logging.getLogger(__name__)
 
-_SAFE = ("GET", "HEAD")  # browsers send these without an origin, and let no foreign page read the answer
+_SAFE = ("GET", "HEAD")  # browsers send these without an origin, and hide the answer from other origins
 
 
-ReadData = Callable[[RoomKey], Awaitable[Mapping[str, Any] | None]]
-"""The data of an entity as it is in the record."""
+ReadEntity = Callable[[RoomKey], Awaitable[EntityRow | None]]
+"""Reads a committed entity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An identity, the document it asked for, and what it may do there.
+    """An identity, the document it asked for, and its rights on it.
 
-    ``epoch`` tells whether rights have changed since (:meth:`Admission.is_current`).
+    :meth:`Admission.is_current` compares ``epoch`` to detect changed rights.
     """
 
     identity: Identity
@@ -51,10 +65,20 @@ class Admitted:
 
 
 class Admission:
-    """The gate of a server for people, as :mod:`collab.wire.update` is for bytes."""
+    """The gate of a server for clients, as :mod:`collab.gate.gate` is for bytes."""
 
-    def __init__(self, settings: Settings, authenticator: Authenticator, hooks: Hooks, data: ReadData) -> None:
-        self._data = data
+    def __init__(
+        self,
+        settings: Settings,
+        authenticator: Authenticator,
+        hooks: Hooks,
+        rights: Authorization,
+        entity: ReadEntity,
+        banned: Callable[[str], bool] = lambda who: False,
+    ) -> None:
+        self._banned = banned
+        self._rights = rights
+        self._entity = entity
         self._settings = settings
         self._authenticator = authenticator
         self._hooks = hooks
@@ -62,33 +86,57 @@ class Admission:
         self._addresses = Slots(settings.max_sockets_per_address)
         self._users = Slots(settings.max_sockets_per_user)
         self._writes = Rates(settings.writes_per_second, settings.bytes_per_second)
+        self._reads = Rates(settings.reads_per_second, 0)
         self._epoch = 0
-        self._asks_rows = type(hooks).authorize_row is not Hooks.authorize_row
-        # an application that asks for credentials itself does not become open by answering "I do not know"
+        # an application with its own authenticate hook does not become open by returning None
         self._asks_itself = type(hooks).authenticate is not Hooks.authenticate
+        self.is_open = authenticator.is_open and not self._asks_itself
+        """Whether no credential is required."""
+        self.allowed_origins = [*settings.allowed_origins, *(LOOPBACK_ORIGINS if self.is_open else ())]
+        """Origins of pages that may connect, besides the server's own host."""
+        self._local_only = self.is_open and not settings.open
+        self.allowed_hosts = settings.allowed_hosts or (LOOPBACK_NAMES if self._local_only else ())
+        self._notices = Notices()
 
     def read(self, scope: Scope) -> Request:
-        """What a handshake or an HTTP request says of its sender.
+        """Read the sender of a handshake or an HTTP request.
 
-        Raises :class:`PermissionDenied` if the page it comes from, or the name it calls us by, is not allowed.
+        Raises :class:`PermissionDenied` if the page's origin, or the ``Host`` header, is not allowed.
         """
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
-        found = token_from(headers, query, self._settings.token_cookie)
-        host = headers.get("host")
-        if not host_allowed(host, self._settings.allowed_hosts):
-            raise PermissionDenied("this server is not called by that name")
+        peer, forwarded_for = (scope.get("client") or (None,))[0], headers.get("x-forwarded-for")
+        if self._local_only and not from_this_machine(peer, forwarded_for):
+            self.tell(
+                f"refused {quoted(peer or 'a client without an address')}: no credentials are configured, so only this "
+                "machine is served. Set COLLAB_JWT_SECRET or COLLAB_API_KEY, or open=True to serve everybody"
+            )
+            raise PermissionDenied("this server has no credentials configured and serves its own machine only")
+        found = token_from(headers, query, self._settings.token_cookie, scope.get("subprotocols", ()))
+        host, origin = headers.get("host"), headers.get("origin")
+        if not host_allowed(host, self.allowed_hosts):
+            self.tell(f"refused a request to the host {quoted(host or '')}: it is not in allowed_hosts")
+            raise PermissionDenied("this server does not serve this host name")
         by_cookie = found.from_cookie and not (scope["type"] == "http" and scope["method"] in _SAFE)
-        if not origin_allowed(headers.get("origin"), host, self._settings.allowed_origins, by_cookie):
-            raise PermissionDenied("pages of this origin may not connect")
-        peer = scope.get("client")
-        address = client_address(
-            peer[0] if peer else None, headers.get("x-forwarded-for"), self._settings.trusted_proxies
+        scheme = public_scheme(
+            self._settings.public_scheme, peer, headers.get("x-forwarded-proto"), self._settings.trusted_proxies
         )
+        if not origin_allowed(origin, host, self.allowed_origins, by_cookie, scheme):
+            if origin is not None:
+                self.tell(
+                    f"refused a page of {quoted(origin)}: add its origin to --allowed-origins (COLLAB_ALLOWED_ORIGINS, "
+                    "allowed_origins) to allow it"
+                )
+            raise PermissionDenied("pages of this origin may not connect: it is not in allowed_origins")
+        address = client_address(peer, forwarded_for, self._settings.trusted_proxies)
         return Request(found.token, headers, query, address)
 
+    def tell(self, message: str) -> None:
+        """Log a message for the operator, once."""
+        self._notices.tell(message, monotonic())
+
     async def identify(self, request: Request) -> Identity:
-        """Who sends a request. An API key may come beside a user's token, in ``X-API-Key``.
+        """Identify the sender of a request. An API key may accompany a user's token, in ``X-API-Key``.
 
         Raises :class:`CollabError`.
         """
@@ -98,58 +146,77 @@ class Admission:
             raise
         except Exception as error:
             log.exception("a hook failed")
-            raise InternalError("the request could not be checked") from error
-        if identity is not None:
-            return identity
+            raise InternalError("could not check the request") from error
+        if identity is None:
+            identity = self._recognise(request)
+        payer = self.payer(request, identity)
+        if not self.is_open and self._banned(str(payer)):
+            raise RateLimitExceeded("your messages crashed the server repeatedly: wait some minutes", retryAfter=60)
+        meter = METER.get()
+        if meter is not None:
+            meter.payer = payer
+            wait = meter.wait()
+            if wait:
+                raise RateLimitExceeded("this caller has used too much CPU", retryAfter=round(wait, 3))
+        return identity
+
+    def payer(self, request: Request, identity: Identity | None = None) -> Payer:
+        """Return who pays for the CPU time of a request."""
+        if identity is None:
+            return Payer(None, "address", request.client)
+        if identity.is_somebody:
+            return Payer(identity.project, "user", identity.user_id)
+        return Payer(identity.project, "address", request.client)
+
+    def _recognise(self, request: Request) -> Identity:
         if self._asks_itself and self._authenticator.is_open:
             raise AuthenticationFailed("a credential is required")
-        return self._authenticator.authenticate(request.token, time(), request.headers.get("x-api-key"))
+        try:
+            return self._authenticator.authenticate(request.token, time(), request.headers.get("x-api-key"))
+        except AuthenticationFailed as error:
+            self.tell(f"refused a credential: {error.reason or error.message}")
+            raise
 
     async def admit(self, request: Request, name: str) -> Admitted:
-        """Identify a request and look up its rights on ``name``.
+        """Identify a request and look up its rights on the document ``name``.
 
-        Raises :class:`CollabError`. What may not be read does not differ from what is not there.
+        Raises :class:`CollabError`. Unreadable and missing documents are indistinguishable.
         """
         return await self.admit_identity(await self.identify(request), name)
 
     async def admit_identity(self, identity: Identity, name: str) -> Admitted:
-        """The same for somebody who is known already."""
+        """As :meth:`admit`, for a known identity."""
         epoch = self._epoch
         try:
             key = parse_name(identity.project, name)
-            access = Access.NONE if self._asks_rows else await self._hooks.authorize_row(identity, key, None)
-            if access < Access.WRITE and self.depends_on_row(identity):
-                access = await self._hooks.authorize_row(identity, key, await self._data(key))
+            row = await self._entity(key) if self._rights.depends_on_row(identity) else None
+            access = await self._rights.document_access(identity, key, row.data if row is not None else None)
         except CollabError:
             raise
         except Exception as error:
             log.exception("a hook failed")
-            raise InternalError("the request could not be checked") from error
+            raise InternalError("could not check the request") from error
         if access < Access.READ:
             raise PermissionDenied("this identity may not open this document")
         return Admitted(identity, key, access, epoch)
 
-    def depends_on_row(self, identity: Identity) -> bool:
-        """Whether what an identity may do with a document can depend on what is in it."""
-        return self._asks_rows or any(rule.where is not None for rule in identity.rules)
-
     def changed(self) -> None:
-        """Rights have changed: nobody who was admitted before is current."""
+        """Rights have changed: earlier admissions are no longer current."""
         self._epoch += 1
 
     def is_current(self, admitted: Admitted) -> bool:
-        """Whether rights are as they were when somebody was admitted."""
+        """Whether rights are unchanged since the admission."""
         return admitted.epoch == self._epoch
 
     async def admit_token(self, request: Request, token: str | None, name: str) -> Admitted:
-        """The same for a token that came in a message; without one, that of the handshake counts."""
+        """As :meth:`admit`, for a token from a message; without one, the handshake's token is used."""
         return await self.admit(replace(request, token=token or request.token), name)
 
     async def admit_session(self, request: Request, hello: Hello) -> Identity:
-        """Identify who says ``hello`` on a connection that ``request`` opened.
+        """Identify the sender of ``hello`` on a connection that ``request`` opened.
 
-        The API key says which application this is, the token which user; without either the token of the handshake
-        counts. Raises :class:`AuthenticationFailed`, also if they are not of the project and the user that are named.
+        The API key identifies the application, the token the user; without either the handshake's token is used.
+        Raises :class:`AuthenticationFailed`, also if the credential belongs to another project or user than named.
         """
         headers = dict(request.headers)
         if hello.api_key is not None:
@@ -158,68 +225,68 @@ class Admission:
         identity = await self.identify(replace(request, token=token, headers=headers))
         if not identity.verified and identity.user_id is None and hello.user_id is not None:
             if not 0 < len(hello.user_id) <= LONGEST_CLAIM:
-                raise AuthenticationFailed(f"a user's id is a text of 1-{LONGEST_CLAIM} characters")
+                raise AuthenticationFailed(f"a user id must be a string of 1-{LONGEST_CLAIM} characters")
             identity = replace(identity, user_id=hello.user_id)
         if hello.project_id is not None and hello.project_id != identity.project:
-            raise AuthenticationFailed("this credential is not of the project that was named")
+            raise AuthenticationFailed("this credential belongs to another project")
         if hello.user_id is not None and hello.user_id != identity.user_id:
-            raise AuthenticationFailed("this credential is not of the user who was named")
+            raise AuthenticationFailed("this credential belongs to another user")
         return identity
 
     def connect(self, request: Request) -> None:
-        """Count one open socket of an address, until :meth:`disconnect`. Raises :class:`RateLimitExceeded`."""
+        """Count an open socket of an address, until :meth:`disconnect`. Raises :class:`RateLimitExceeded`."""
         if not self._addresses.take(request.client):
             raise RateLimitExceeded("too many connections from this address")
 
     def disconnect(self, request: Request) -> None:
-        """A socket that was counted has ended."""
+        """A counted socket has closed."""
         self._addresses.give_back(request.client)
 
     def check_strikes(self, request: Request, admitted: Admitted) -> None:
-        """Refuse for a while who was sent away for good and came back. Raises :class:`RateLimitExceeded`."""
+        """Refuse clients that keep coming back after permanent refusals. Raises :class:`RateLimitExceeded`."""
         if not self._strikes.allowed(_who(request, admitted), monotonic()):
-            raise RateLimitExceeded("sent away for good several times: wait before the next attempt")
+            raise RateLimitExceeded("refused several times: wait before the next attempt")
 
     def strike(self, request: Request, admitted: Admitted) -> None:
-        """This connection was closed for good: whoever comes back again and again will have to wait."""
+        """Count a permanent refusal of this client."""
         self._strikes.strike(_who(request, admitted), monotonic())
 
     def count_write(self, request: Request, identity: Identity, size: int) -> None:
-        """Count a write of ``size`` bytes that came over HTTP, of a verified user or else of an address.
+        """Count a write of ``size`` bytes over HTTP, per verified user or else per address.
 
         Raises :class:`RateLimitExceeded`, with ``retryAfter`` (seconds) in its details.
         """
-        who = ("user", identity.user_id) if is_somebody(identity) else ("address", request.client)
-        wait = self._writes.take((identity.project, *who), size, monotonic())
+        wait = self._writes.take((identity.project, identity.counted_as(request.client)), size, monotonic())
         if wait:
             raise RateLimitExceeded("too many writes", retryAfter=round(wait, 3))
 
+    def count_read(self, request: Request, identity: Identity) -> None:
+        """Count a read over HTTP, as :meth:`count_write` counts writes."""
+        wait = self._reads.take((identity.project, identity.counted_as(request.client)), 0, monotonic())
+        if wait:
+            raise RateLimitExceeded("too many reads", retryAfter=round(wait, 3))
+
     def enter(self, identity: Identity) -> None:
-        """Count one session of a verified user, until :meth:`leave`. Raises :class:`RateLimitExceeded`."""
-        if is_somebody(identity) and not self._users.take((identity.project, identity.user_id)):
+        """Count a session of a verified user, until :meth:`leave`. Raises :class:`RateLimitExceeded`."""
+        if identity.is_somebody and not self._users.take((identity.project, identity.user_id)):
             raise RateLimitExceeded("too many sessions of this user")
 
     def leave(self, identity: Identity) -> None:
-        """A session that was counted has ended."""
-        if is_somebody(identity):
+        """A counted session has ended."""
+        if identity.is_somebody:
             self._users.give_back((identity.project, identity.user_id))
 
 
-def is_somebody(identity: Identity) -> bool:
-    """Whether this is somebody: a name that nobody verified may be anybody's."""
-    return identity.verified and identity.user_id is not None
-
-
 def _who(request: Request, admitted: Admitted) -> tuple[str | None, str | None, RoomKey]:
-    """A client as far as it can be told from others: many may share an address, and open documents."""
+    """Key of a client, as specific as possible: many clients may share an address."""
     return request.client, admitted.identity.user_id, admitted.key
 
 
 def own_path(scope: Scope) -> str:
-    """The path below the point where the application is mounted.
+    """Return the path below the mount point of the application.
 
-    Raises :class:`InvalidName` if it was written with escapes: they have no place in a document's name, and
-    decoded, ``%2F`` would be a slash (servers differ in what they make of it).
+    Raises :class:`InvalidName` if it contains percent escapes: document names need none, and ``%2F`` would decode to a
+    slash (servers differ in how they handle it).
     """
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
@@ -227,5 +294,5 @@ def own_path(scope: Scope) -> str:
         path = path[len(root) :]
     raw: Any = scope.get("raw_path")
     if not path.isascii() or (raw is not None and not raw.partition(b"?")[0].endswith(path.encode())):
-        raise InvalidName("escapes have no place in a document's name")
+        raise InvalidName("a document name must not contain percent escapes")
     return path

@@ -1,56 +1,57 @@
-"""The ASGI application: routes requests to rooms, and owns what lives as long as the server.
+"""The ASGI application: routes requests to rooms, and owns all objects with the lifetime of the server.
 
-``Collab`` is an ASGI callable. Serve it alone, or mount it in Starlette or FastAPI with
-``lifespan=collab.lifespan``.
+``Collab`` is an ASGI callable. Serve it alone, or mount it in Starlette or FastAPI with ``lifespan=collab.lifespan``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
-from typing import Any
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
 from collab.access.credentials import Authenticator
 from collab.access.limits import TokenBucket
+from collab.access.price import METER, Ledger, Meter, Payer, Share
 from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
-from collab.errors import (
-    CollabError,
-    InvalidName,
-    Restarting,
-)
+from collab.errors import CollabError, InvalidName, Restarting
+from collab.hooks import Hooks, Request
 from collab.metrics import Metrics
 from collab.names import DEFAULT_PROJECT, RoomKey, parse_name
-from collab.realtime.collection import Collection
-from collab.realtime.events import CustomEvents
 from collab.realtime.hub import Hub
-from collab.realtime.schema import Schemas
-from collab.realtime.system import Health
+from collab.realtime.topics.custom_events import CustomEvents
+from collab.realtime.topics.system import ProjectHealth
+from collab.records.handle import Collection
+from collab.records.schema import Schemas
+from collab.rooms.authorization import Authorization
 from collab.rooms.blackbox import BlackBox, NoBlackBox
-from collab.rooms.content import ContentEvents
-from collab.rooms.handle import EditLocks, RoomHandle
-from collab.rooms.hooks import Hooks, Request
+from collab.rooms.content_events import ContentEvents
+from collab.rooms.handle import Locks, RoomHandle
+from collab.rooms.live.ring import RoomOptions
 from collab.rooms.registry import Registry
-from collab.rooms.ring import RoomOptions
-from collab.rooms.room import Room
-from collab.sandbox import Sandbox
-from collab.server import http
-from collab.server.admission import Admission, Admitted, is_somebody, own_path
-from collab.server.api.serving import Api
-from collab.server.connection import Connection
-from collab.server.hocuspocus_socket import HocuspocusSocket, SocketLimits
-from collab.server.realtime_socket import RealtimeSocket
+from collab.sandbox.client import Sandbox
+from collab.sandbox.metered import metered
+from collab.server.admission import Admission, Admitted, own_path
+from collab.server.config.settings import Settings
+from collab.server.http import app as http
+from collab.server.http.api import routes
+from collab.server.http.api.serving import Api
+from collab.server.notices import startup_warnings
 from collab.server.rights import Rights
-from collab.server.settings import Settings
-from collab.server.yjs_socket import YjsSocket
+from collab.server.sockets.connection import Connection
+from collab.server.sockets.gatekeeper import CollabGatekeeper
+from collab.server.sockets.handshake import accept, deny
+from collab.server.sockets.hocuspocus import HocuspocusSocket, SocketLimits
+from collab.server.sockets.realtime import RealtimeSocket
+from collab.server.sockets.yjs import YjsSocket
 from collab.storage.base import SetAside, Storage
 from collab.storage.sqlite import SqliteStorage
 
@@ -65,9 +66,9 @@ _GOODBYE_SECONDS = 3.0
 class Collab:
     """A collaboration server as an ASGI application.
 
-    ``storage`` defaults to SQLite in ``settings.data``. ``blackbox`` and ``quarantined`` come from a supervisor:
-    where to note what is being applied, and what ended the worker before. ``closed`` names rooms that it wants
-    to stay closed for a while.
+    ``settings`` default to :meth:`Settings.from_env`, ``storage`` to SQLite in ``settings.data``. The other arguments
+    come from a supervisor: ``blackbox`` records what is being applied, ``quarantined`` are updates that crashed a
+    worker, ``closed`` selects rooms to keep closed for a while, ``banned`` callers to refuse.
     """
 
     def __init__(
@@ -80,8 +81,9 @@ class Collab:
         blackbox: BlackBox | None = None,
         quarantined: Sequence[SetAside] = (),
         closed: Callable[[RoomKey], bool] = lambda key: False,
+        banned: Callable[[str], bool] = lambda who: False,
     ) -> None:
-        self.settings = settings if settings is not None else Settings()
+        self.settings = settings if settings is not None else Settings.from_env()
         self.hooks = hooks if hooks is not None else Hooks()
         self.metrics = Metrics()
         self._storage = (
@@ -89,16 +91,28 @@ class Collab:
             if storage is not None
             else SqliteStorage(Path(self.settings.data), history_seconds=self.settings.history_days * 86_400.0)
         )
+        self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
+        rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)
         self.admission = Admission(
             self.settings,
-            authenticator or Authenticator.from_settings(self.settings),
+            authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers),
             self.hooks,
-            self._entity_data,
+            rights,
+            self._storage.entity,
+            banned,
+        )
+        share = partial(Share, burst=self.settings.cpu_burst)
+        self.ledger = Ledger(
+            user=share(self.settings.cpu_per_user),
+            # without credentials callers are not told apart: everybody may do everything
+            address=share(0.0 if self.admission.is_open else self.settings.cpu_per_address),
+            project=share(self.settings.cpu_per_project),
         )
         feed = Feed()
-        self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
         self._quarantined = quarantined
-        self._sandbox = Sandbox()
+        self._sandbox = Sandbox(
+            charge_project=lambda project, seconds: self.ledger.charge_project(project, seconds, monotonic())
+        )
         self._recorder = Recorder(
             self._storage,
             max_pending_bytes=self.settings.max_pending_bytes,
@@ -111,11 +125,14 @@ class Collab:
             self._recorder,
             self._sandbox,
             self.hooks,
+            rights,
             options=RoomOptions(
+                presence_bytes=self.settings.presence_bytes,
                 flush_shortest=self.settings.flush_shortest,
                 flush_longest=self.settings.flush_longest,
                 document_bytes=self.settings.max_document_bytes,
                 outbox_bytes=self.settings.outbox_bytes,
+                keep_deleted=self.settings.keep_deleted,
             ),
             metrics=self.metrics,
             blackbox=blackbox if blackbox is not None else NoBlackBox(),
@@ -131,7 +148,7 @@ class Collab:
             self._storage,
             self._registry,
             self._sandbox,
-            self.hooks,
+            rights,
             feed,
             self.schemas,
             flush=self._recorder.flush,
@@ -139,44 +156,57 @@ class Collab:
             max_entity_bytes=self.settings.max_entity_bytes,
             history_days=self.settings.history_days,
             webhooks=self.settings.webhooks,
+            count_delivery=self.metrics.delivered,
             presence_sample=self.settings.presence_sample,
+            query_seconds=self.settings.query_seconds,
+            presence_bytes=self.settings.presence_bytes,
         )
-        self._rights = Rights(self._registry, self.admission, self._registry.spawn)
-        feed.subscribe(self._rights.happened)
-        self._locks = EditLocks()
+        self.rights = Rights(
+            self._registry, self.admission, rights, self.hub.places.document_of, self.hub.presence, self.hub.system
+        )
+        feed.subscribe(self.rights.happened)
+        self._locks = Locks()
         self._connections: dict[Connection, None] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._empty = asyncio.Event()  # set when the last connection ends
+        self._empty = asyncio.Event()  # set when the last connection closes
         self._draining = False
         self._started = False
-        pages = Path(self.settings.pages) if self.settings.pages is not None else None
-        self.api = Api(self)
-        self._http = http.build(self, pages)
-        self.metrics.expose(self._gauges)
+        self.api = Api(self.hub, self.admission, self.rights, self.settings, self.unready)
+        api = routes.build(self.api)
+        self.http = http.build(
+            self.settings, self.admission, api, handle=self.handle, metrics=self.metrics, unready=self.unready
+        )
+        self.metrics.expose(self._gauges, lambda: self.ledger.used)
 
-    # from Python
+    # Python API
 
     def room(self, name: str, project: str = DEFAULT_PROJECT) -> RoomHandle:
-        """A document by name, ``collection/id``. Raises :class:`collab.errors.InvalidName`."""
+        """Return a document by name, ``collection/id``. Raises :class:`collab.errors.InvalidName`."""
         return self.handle(parse_name(project, name))
 
-    def handle(self, key: RoomKey) -> RoomHandle:
-        """A document by key."""
-        return RoomHandle(key, self._registry, self._sandbox, self._locks)
+    def handle(self, key: RoomKey, caller: Hashable = None) -> RoomHandle:
+        """Return a document by key; its reads wait in the queue of ``caller``."""
+        return RoomHandle(key, self._registry, self._sandbox, self._locks, caller)
 
     async def permissions_changed(
         self, project: str = DEFAULT_PROJECT, *, user_id: str | None = None, resource: str | None = None
     ) -> None:
-        """Rights have changed, of one user or of all: those concerned are told, and held to them at once.
+        """Apply changed rights immediately, for one user or for all, and notify clients.
 
-        What :class:`Hooks` answer from now on counts; rights that a token carries last as long as the token.
+        The :class:`Hooks` are asked again; rights in a token are valid until the token expires.
         """
-        self.hub.system.permissions_changed(project, resource, user_id=user_id)
-        await self._rights.recheck(project, user_id)
+        await self.rights.permissions_changed(project, resource, user_id)
 
     def collection(self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None) -> Collection:
-        """A collection by name, to read and write its entities in the name of ``user``."""
+        """Return a collection by name, to read entities, and to write them as ``user``."""
         return self.hub.collection(name, project, user=user)
+
+    async def erase(self, key: RoomKey) -> None:
+        """Delete an entity and its document permanently: log, snapshots, history, events, and dead letters.
+
+        Raises :class:`NotFound`, and :class:`InvalidRequest` for an entity that lives inside another document.
+        """
+        await self.collection(key.collection, key.project).erase(key.id)
 
     @property
     def events(self) -> CustomEvents:
@@ -185,14 +215,14 @@ class Collab:
 
     @property
     def feed(self) -> Feed:
-        """Every committed entity event of this server, as it happens."""
+        """Every committed entity event of this server, as it is committed."""
         return self.hub.feed
 
     # lifespan
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """Start, and at the end drain and stop. Give this to the application that mounts this one."""
+        """Start; at the end drain and stop. Pass this to the application that mounts this one."""
         await self.startup()
         try:
             yield
@@ -201,11 +231,14 @@ class Collab:
             await self.shutdown()
 
     async def startup(self) -> None:
-        """Open the storage and begin to serve. Raises :class:`collab.storage.base.StorageCorrupt`."""
+        """Open the storage and start serving. Raises :class:`collab.storage.base.StorageCorrupt`."""
+        for warning in startup_warnings(self.settings, os.environ, is_open=self.admission.is_open):
+            log.warning("%s", warning)
         await self._storage.open()
         for entry in self._quarantined:
-            log.error("%s ended the worker and is kept aside: %s", entry.key, entry.reason)
+            log.error("an update of %s crashed the worker and is quarantined: %s", entry.key, entry.reason)
             await self._storage.set_aside(entry)
+        await self._recorder.resume()
         self._tasks = [
             asyncio.create_task(self._recorder.run()),
             asyncio.create_task(self._registry.maintain()),
@@ -216,7 +249,7 @@ class Collab:
         self._started = True
 
     async def drain(self) -> None:
-        """Take nobody in any more, commit everything, and send every session away to come back later."""
+        """Refuse new clients, commit everything, and ask every session to reconnect later."""
         if self._draining:
             return
         self._draining = True
@@ -230,7 +263,7 @@ class Collab:
                 await self._empty.wait()
 
     async def shutdown(self) -> None:
-        """Let go of everything."""
+        """Stop all tasks and close the storage."""
         self._started = False
         await self.hub.stop()
         for task in self._tasks:
@@ -240,37 +273,37 @@ class Collab:
         await self._storage.close()
 
     def unready(self) -> str | None:
-        """Why this server should get no traffic now; ``None`` if it should."""
+        """Return why this server should get no traffic now; ``None`` if it should."""
         if not self._started:
             return "starting"
         if self._draining:
             return "draining"
         if not self._recorder.healthy:
-            return "storage does not take writes"
+            return "storage does not accept writes"
         return None
 
-    def _health(self, project: str) -> Health:
+    def _health(self, project: str) -> ProjectHealth:
         reason = self.unready()
-        return Health(
+        return ProjectHealth(
             len(self._connections),
             len(self._registry.rooms),
             self._recorder.pending_bytes,
             () if reason is None else (reason,),
         )
 
-    async def _entity_data(self, key: RoomKey) -> Mapping[str, Any] | None:
-        row = await self._storage.entity(key)
-        return row.data if row is not None else None
-
     # ASGI
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request, one WebSocket, or the server's own lifespan."""
+        """Serve one HTTP request, one WebSocket, or the ASGI lifespan."""
+        if scope["type"] != "lifespan" and not self._started and not self._draining:
+            self.admission.tell("Collab was not started: pass lifespan=collab.lifespan to the app that mounts it")
         match scope["type"]:
             case "websocket":
                 await self._websocket(scope, receive, send)
             case "http":
-                await self._http(scope, receive, send)
+                peer = scope.get("client")
+                payer = Payer(None, "address", peer[0] if peer else None)
+                await metered(self.http(scope, receive, send), Meter(self.ledger, payer))
             case "lifespan":
                 await self._lifespan(receive, send)
 
@@ -278,6 +311,10 @@ class Collab:
         await receive()
         try:
             await self.startup()
+        except CollabError as error:
+            log.error("could not start: %s", error.message)
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
         except Exception as error:
             log.exception("could not start")
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -299,7 +336,8 @@ class Collab:
             request = self.admission.read(scope)
             self.admission.connect(request)
         except CollabError as error:
-            await self._deny(scope, send, error)
+            self.metrics.error(error.code)
+            await deny(scope, send, error)
             return
         try:
             if path == _HOCUSPOCUS:
@@ -317,16 +355,19 @@ class Collab:
             self.admission.check_strikes(request, admitted)
             self.enter(admitted)
         except CollabError as error:
-            await self._deny(scope, send, error)
+            self.metrics.error(error.code)
+            await deny(scope, send, error)
             return
         self.hub.analytics.entered(admitted.identity)
-        connection = self._connect(scope, receive, send, bucket=self._bucket())
+        connection = self._connect(request, scope, receive, send, bucket=self._bucket())
+        connection.meter.payer = self.admission.payer(request, admitted.identity)
         try:
-            await send({"type": "websocket.accept"})
+            await accept(scope, send)
+            connection.trust()
             try:
-                room, admitted = await self._rights.open(admitted)
+                room, admitted = await self.rights.open(admitted)
             except CollabError as error:
-                # y-websocket 2 comes back at once after a connection that was accepted: make it wait here instead
+                # y-websocket 2 reconnects immediately after an accepted connection: delay it here instead
                 await asyncio.sleep(1.0)
                 await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
                 return
@@ -343,13 +384,13 @@ class Collab:
 
     async def _serve_hocuspocus(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self.settings
-        connection = self._connect(scope, receive, send, bucket=self._bucket())
+        connection = self._connect(request, scope, receive, send, bucket=self._bucket())
         try:
-            await send({"type": "websocket.accept"})
+            await accept(scope, send)
             socket = HocuspocusSocket(
                 connection,
                 self._registry,
-                _Gatekeeper(self, request, counts=True),
+                self._gatekeeper(request, connection, counts=True),
                 limits=SocketLimits(
                     documents=settings.max_documents_per_socket,
                     queued_bytes=settings.pre_auth_bytes,
@@ -364,42 +405,35 @@ class Collab:
             self._disconnect(connection)
 
     async def _serve_realtime(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = self._connect(scope, receive, send, bucket=None)
+        connection = self._connect(request, scope, receive, send, bucket=None)
         try:
-            await send({"type": "websocket.accept"})
+            await accept(scope, send)
             socket = RealtimeSocket(
                 connection,
                 request,
-                services=self.hub.services,
+                hub=self.hub,
                 admission=self.admission,
                 registry=self._registry,
-                documents=_Gatekeeper(self, request, counts=False),
+                documents=self._gatekeeper(request, connection, counts=False),
                 settings=self.settings,
             )
             await connection.run(socket, socket)
         finally:
             self._disconnect(connection)
 
-    async def _deny(self, scope: Scope, send: Send, error: CollabError) -> None:
-        """Refuse a handshake. With the ASGI denial extension the status says why; without it, it is 403."""
-        self.metrics.error(error.code)
-        if "websocket.http.response" in scope.get("extensions", {}):
-            headers: list[tuple[bytes, bytes]] = [(b"content-type", b"text/plain; charset=utf-8")]
-            if error.retryable:
-                headers.append((b"retry-after", b"1"))
-            await send({"type": "websocket.http.response.start", "status": error.http_status, "headers": headers})
-            await send({"type": "websocket.http.response.body", "body": error.message.encode()})
-        else:
-            await send({"type": "websocket.close", "code": error.close_code})
-
-    def _connect(self, scope: Scope, receive: Receive, send: Send, *, bucket: TokenBucket | None) -> Connection:
+    def _connect(
+        self, request: Request, scope: Scope, receive: Receive, send: Send, *, bucket: TokenBucket | None
+    ) -> Connection:
         settings = self.settings
+        meter = Meter(self.ledger, self.admission.payer(request))
+        METER.set(meter)  # for this socket's task, and the tasks it starts
         connection = Connection(
             scope,
             receive,
             send,
             metrics=self.metrics,
             send_cost=self._registry.send_cost,
+            meter=meter,
             bucket=bucket,
             max_message_bytes=settings.max_message_bytes,
             heartbeat_seconds=settings.heartbeat_seconds,
@@ -407,6 +441,19 @@ class Collab:
         )
         self._connections[connection] = None
         return connection
+
+    def _gatekeeper(self, request: Request, connection: Connection, *, counts: bool) -> CollabGatekeeper:
+        return CollabGatekeeper(
+            request,
+            connection.meter,
+            counts=counts,
+            admission=self.admission,
+            rights=self.rights,
+            hooks=self.hooks,
+            analytics=self.hub.analytics,
+            enter=self.enter,
+            leave=self.leave,
+        )
 
     def _bucket(self) -> TokenBucket:
         return TokenBucket(self.settings.messages_per_second, self.settings.bytes_per_second)
@@ -419,7 +466,7 @@ class Collab:
     # sessions and housekeeping
 
     def enter(self, admitted: Admitted) -> None:
-        """A client is about to join. Raises :class:`collab.errors.RateLimitExceeded`; else :meth:`leave` follows."""
+        """A client is about to join. Raises :class:`collab.errors.RateLimitExceeded`; else call :meth:`leave` later."""
         self.admission.enter(admitted.identity)
         if type(self.hooks).session_opened is not Hooks.session_opened:
             self._registry.spawn(self.hooks.session_opened(admitted.identity, admitted.key))
@@ -444,50 +491,7 @@ class Collab:
             "collab_sessions": ("Clients in rooms.", sum(len(room.sessions) for room in rooms)),
             "collab_rooms": ("Open rooms.", len(rooms)),
             "collab_subscriptions": ("Open subscriptions to entities.", len(self.hub.entities)),
-            "collab_live_queries": ("Different live queries that are watched.", len(self.hub.live_queries)),
+            "collab_live_queries": ("Distinct live queries.", len(self.hub.live_queries)),
             "collab_pending_bytes": ("Bytes accepted and not yet committed.", self._recorder.pending_bytes),
             "collab_storage_healthy": ("1 if the last commit succeeded.", float(self._recorder.healthy)),
         }
-
-
-class _Gatekeeper:
-    """A Hocuspocus socket's way to the server's checks.
-
-    Its documents are one active user, not several, where nobody verified who that is; with ``counts=False`` none, for
-    the session that they belong to is one.
-    """
-
-    __slots__ = ("_collab", "_counts", "_request", "_unverified")
-
-    def __init__(self, collab: Collab, request: Request, *, counts: bool) -> None:
-        self._collab = collab
-        self._request = request
-        self._counts = counts
-        self._unverified: Counter[str] = Counter()  # documents of each project
-
-    async def admit(self, name: str, token: str | None) -> Admitted:
-        return await self._collab.admission.admit_token(self._request, token, name)
-
-    async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
-        return await self._collab._rights.open(admitted)
-
-    async def stateless(self, admitted: Admitted, payload: str) -> str | None:
-        return await self._collab.hooks.stateless(admitted.identity, admitted.key, payload)
-
-    def enter(self, admitted: Admitted) -> None:
-        self._collab.enter(admitted)
-        identity = admitted.identity
-        if not is_somebody(identity):
-            self._unverified[identity.project] += 1
-            if not self._counts or self._unverified[identity.project] > 1:
-                return
-        self._collab.hub.analytics.entered(identity)
-
-    def leave(self, admitted: Admitted) -> None:
-        self._collab.leave(admitted)
-        identity = admitted.identity
-        if not is_somebody(identity):
-            self._unverified[identity.project] -= 1
-            if not self._counts or self._unverified[identity.project]:
-                return
-        self._collab.hub.analytics.left(identity)

@@ -1,7 +1,8 @@
-"""The command ``collab``."""
+"""The ``collab`` command."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -20,34 +21,36 @@ from collab.access.configuration import Issuer
 from collab.access.credentials import Authenticator
 from collab.access.handshake import is_loopback
 from collab.access.identity import parse_rules
-from collab.errors import AuthenticationFailed
-from collab.server.configure import Option, SettingsError, load, options, unknown_variables
-from collab.server.settings import MIB, Settings, secret_issuer
+from collab.dates import iso
+from collab.errors import AuthenticationFailed, CollabError
+from collab.names import DEFAULT_PROJECT, parse_name
+from collab.server.config.load import Option, SettingsError, options
+from collab.server.config.settings import MIB, Settings, secret_issuer
+from collab.server.logs import log_to_stderr
 
 DEMO_PAGE = Path(__file__).parent / "demo"
 
-_LOOPBACK_NAMES = ["localhost", "127.0.0.1", "::1"]
 _DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,8})(?P<unit>[smhd]?)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 _CREDENTIALS = """\
 Every option may also be set by the environment variable in brackets, or by its name (with _ for -) in the TOML
-file; flags win over the environment, the environment over the file. Lists are separated by commas.
+file. Flags override the environment; the environment overrides the file. Lists are separated by commas.
 
 \b
-Credentials are no flags, for command lines can be read by others:
+There are no flags for credentials, because other users can read command lines:
   COLLAB_API_KEY, COLLAB_JWT_SECRET              (or COLLAB_…_FILE: a file that holds it)
   COLLAB_KEYS, COLLAB_ISSUERS                    (JSON; in the file: [[keys]] and [[issuers]])
 Without any of them the server is open, and listens on the loopback address only.
 
 \b
-Tables are no flags either:
+There are no flags for tables either:
   COLLAB_COLLECTIONS, COLLAB_WEBHOOKS            (JSON; in the file: [collections.NAME] and [[webhooks]])
 """
 
 
 class _SettingOption(click.Option):
-    """A flag that sets an option of :class:`Settings`; its text is read like the environment's."""
+    """A flag that sets an option of :class:`Settings`; its value is parsed as in the environment."""
 
     def __init__(self, setting: Option) -> None:
         self.group = setting.group
@@ -75,7 +78,7 @@ def _shown(default: Any) -> str:
 
 
 class _SettingsCommand(click.Command):
-    """A command that takes all settings as flags, and shows them by group."""
+    """A command with all settings as flags, grouped in its help."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,10 +88,10 @@ class _SettingsCommand(click.Command):
             metavar="FILE",
             help="TOML file with settings; paths in it are relative to it.  [COLLAB_CONFIG]",
         )
-        self.params += [config, *(_SettingOption(option) for option in options() if option.flag)]
+        self.params += [config, *(_SettingOption(option) for option in options(Settings) if option.flag)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the flags, one section for each group."""
+        """Write the flags, one section per group."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
@@ -102,23 +105,23 @@ class _SettingsCommand(click.Command):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(version("lumenize-collab"), message="%(version)s")
 def main() -> None:
-    """Lumenize Collab: Yjs documents that people and programs edit together."""
+    """Lumenize Collab: a server for collaborative editing on Yjs."""
 
 
 @main.command(cls=_SettingsCommand, epilog=_CREDENTIALS)
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve documents until SIGTERM or SIGINT.
 
-    Exit status: 0 after a stop in good order, 1 if serving failed, 2 if the settings forbid it.
+    Exit status: 0 after a clean stop, 1 if serving failed, 2 if the settings forbid it.
     """
     sys.exit(_serve(_load(config, flags)))
 
 
 @main.command(cls=_SettingsCommand, epilog=_CREDENTIALS)
 def demo(config: Path | None, **flags: Any) -> None:
-    """Serve documents, and a page at / that shows what they can do.
+    """Serve documents, and a demo page at /.
 
-    Takes the same options as `serve`. Data is kept in data/demo unless --data says otherwise.
+    Takes the same options as `serve`. Data is stored in data/demo unless --data is given.
     """
     if not (DEMO_PAGE / "index.html").exists():
         raise click.ClickException(
@@ -132,19 +135,19 @@ def demo(config: Path | None, **flags: Any) -> None:
 
 @main.command()
 @click.option("--user", required=True, help="Id of the user (claim sub).")
-@click.option("--name", help="Name that others see.")
-@click.option("--project", help="Project (tenant) to work in.")
+@click.option("--name", help="Name that other users see.")
+@click.option("--project", help="Project (tenant) of the token.")
 @click.option(
     "--access",
     "rules",
     multiple=True,
     metavar="PATTERN=RIGHT",
-    help="Rule, e.g. documents/*=write; rights are none, read, write. May be repeated: the first that matches "
-    "decides.  [*/*=write]",
+    help="Rule, e.g. documents/*=write; rights are none, read, write. May be repeated; the first match decides.  "
+    "[*/*=write]",
 )
-@click.option("--expires", default="8h", show_default=True, metavar="TIME", help="Life, e.g. 90s, 15m, 8h, 7d.")
-@click.option("--issuer", help="Which of the configured HS256 issuers signs, if there are several.")
-@click.option("--secret", help="Sign with this secret, as if it were COLLAB_JWT_SECRET. Others can see it.")
+@click.option("--expires", default="8h", show_default=True, metavar="TIME", help="Lifetime, e.g. 90s, 15m, 8h, 7d.")
+@click.option("--issuer", help="The HS256 issuer that signs, if several are configured.")
+@click.option("--secret", help="Sign with this secret instead of COLLAB_JWT_SECRET. Other users can see it.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with settings.")
 def token(
     user: str,
@@ -156,7 +159,7 @@ def token(
     secret: str | None,
     config: Path | None,
 ) -> None:
-    """Mint a token for development, signed with the configured secret, and print it."""
+    """Create a token for development, signed with the configured secret, and print it."""
     signer = _signer(config, issuer, secret)
     now = time()
     access = dict(_split_rule(rule) for rule in rules) or {"*/*": "write"}
@@ -179,32 +182,71 @@ def token(
     click.echo(minted)
 
 
+@main.command()
+@click.argument("name", metavar="COLLECTION/ID")
+@click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="Project (tenant) of the entity.")
+@click.option("--data", help="Folder of the database.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with settings.")
+def erase(name: str, project: str, data: str | None, config: Path | None) -> None:
+    """Erase an entity and its document permanently. The server must be stopped.
+
+    Deletes log, snapshots, history, events and dead letters, and rewrites the database file. For a running server, send
+    DELETE /api/v1/collections/COLLECTION/ID?erase=true instead.
+    """
+    from collab.server.offline import erase_offline  # the other commands do not need it
+
+    settings = _load(config, {"data": data})
+    try:
+        key = parse_name(project, name)
+        count = asyncio.run(erase_offline(settings, key))
+    except CollabError as error:
+        raise click.ClickException(error.message) from None
+    click.echo(f"erased {key.name}" + (f" and {count - 1} entities inside it" if count > 1 else ""))
+
+
+@main.command("dead-letters")
+@click.argument("webhook")
+@click.option("--data", help="Folder of the database.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with settings.")
+def dead_letters(webhook: str, data: str | None, config: Path | None) -> None:
+    """List the events not delivered to WEBHOOK, oldest first, one JSON object per line. The server may run."""
+    from collab.server.offline import read_dead_letters
+
+    settings = _load(config, {"data": data})
+    try:
+        letters = read_dead_letters(settings, webhook)
+    except CollabError as error:
+        raise click.ClickException(error.message) from None
+    for letter in letters:
+        row = {"at": iso(letter.at), "project": letter.project, "reason": letter.reason, "event": letter.event}
+        click.echo(msgspec.json.encode(row))
+
+
 def _load(config: Path | None, flags: dict[str, Any]) -> Settings:
-    for variable in unknown_variables(os.environ):
-        click.echo(f"Warning: {variable} names no setting", err=True)
     texts = {name: str(value) if isinstance(value, bool) else value for name, value in flags.items()}
     try:
-        return load(flags=texts, environ=os.environ, config=config)
+        return Settings.load(flags=texts, environ=os.environ, config=config, warn=_warn)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
 
 
-def _serve(settings: Settings) -> int:
-    if settings.is_open:
-        if not is_loopback(settings.host):
-            click.echo(
-                f"Error: {settings.host} can be reached from outside, and no credentials are configured.\n"
-                "Set COLLAB_JWT_SECRET or COLLAB_API_KEY, or configure [[issuers]] or [[keys]] (collab serve "
-                "--help); or listen on 127.0.0.1.",
-                err=True,
-            )
-            return 2
-        if not settings.allowed_hosts:
-            settings = msgspec.structs.replace(settings, allowed_hosts=[*_LOOPBACK_NAMES, settings.host])
-    from collab.server.supervisor import run  # `collab token` needs nothing of it
+def _warn(complaint: str) -> None:
+    click.echo(f"Warning: {complaint}", err=True)
 
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each URL, and they may hold secrets
+
+def _serve(settings: Settings) -> int:
+    if settings.is_open and not settings.open and not is_loopback(settings.host):
+        click.echo(
+            f"Error: {settings.host} can be reached from outside, but no credentials are configured.\n"
+            "Set COLLAB_JWT_SECRET or COLLAB_API_KEY, or configure [[issuers]] or [[keys]] (collab serve "
+            "--help); or listen on 127.0.0.1; or pass --open to let everybody who can connect write everything.",
+            err=True,
+        )
+        return 2
+    from collab.server.process.supervisor import run  # `collab token` does not need it
+
+    log_to_stderr(settings.log_level)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs, which may contain secrets
     try:
         return run(settings, serving=_announcer(settings))
     except OSError as error:
@@ -223,7 +265,8 @@ def _announcer(settings: Settings) -> Callable[[Sequence[tuple[str, int]]], None
         click.echo(f"  application  ws://{where}/realtime, http://{where}/api/v1")
         click.echo(f"  data         {Path(settings.data).absolute()}")
         if settings.is_open:
-            click.echo("  access       open: whoever reaches this address may read and write everything")
+            whose = "everybody who can connect" if settings.open else "everybody on this machine"
+            click.echo(f"  access       open: {whose} may read and write everything")
         else:
             click.echo("  access       by credential")
         sys.stdout.flush()
@@ -239,7 +282,7 @@ def _signer(config: Path | None, name: str | None, secret: str | None) -> Issuer
     try:
         if secret is not None:
             return secret_issuer(secret)
-        issuers = load(flags={}, environ=os.environ, config=config).all_issuers
+        issuers = Settings.load(environ=os.environ, config=config, warn=_warn).all_issuers
     except (SettingsError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     signers = [issuer for issuer in issuers if issuer.secret is not None and name in (None, issuer.issuer)]
@@ -249,7 +292,7 @@ def _signer(config: Path | None, name: str | None, secret: str | None) -> Issuer
         )
     if len({signer.issuer for signer in signers}) > 1:
         names = ", ".join(signer.issuer for signer in signers)
-        raise click.UsageError(f"say which --issuer is to sign: {names}")
+        raise click.UsageError(f"choose the --issuer that signs: {names}")
     return signers[0]
 
 
@@ -265,5 +308,5 @@ def _split_rule(text: str) -> tuple[str, str]:
 def _duration(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise click.BadParameter("a time is a number and s, m, h or d", param_hint="--expires")
+        raise click.BadParameter("a time must be a number and s, m, h or d", param_hint="--expires")
     return int(match["count"]) * _SECONDS[match["unit"]]

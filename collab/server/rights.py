@@ -1,37 +1,49 @@
-"""What becomes of open documents when rights change."""
+"""Applies changed rights to open documents."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 from collab.access.identity import Access
 from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.realtime.topics.presence import PresenceRooms
+from collab.realtime.topics.system import SystemEvents
+from collab.rooms.authorization import Authorization
+from collab.rooms.live.room import Room
+from collab.rooms.live.session import Session
 from collab.rooms.registry import Registry
-from collab.rooms.room import Room
-from collab.rooms.session import Session
 from collab.server.admission import Admission, Admitted
 
-_AT_ONCE = 100  # hooks may ask a database
+_AT_ONCE = 100  # checked concurrently; hooks may query a database
 
 
 class Rights:
-    """Holds those who are in documents to their rights. ``spawn`` runs what must be waited for."""
+    """Checks the rights of clients in documents, and of those present there, whenever they may have changed."""
 
     def __init__(
-        self, registry: Registry, admission: Admission, spawn: Callable[[Coroutine[object, object, None]], object]
+        self,
+        registry: Registry,
+        admission: Admission,
+        rights: Authorization,
+        document_of: Callable[[RoomKey], RoomKey],
+        presence: PresenceRooms,
+        system: SystemEvents,
     ) -> None:
         self._registry = registry
         self._admission = admission
-        self._spawn = spawn
+        self._rights = rights
+        self._document_of = document_of
+        self._presence = presence
+        self._system = system
         self._checking: set[RoomKey] = set()
 
     async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
-        """The room that somebody was admitted to, and the same with the rights of now. Join before the next ``await``.
+        """Open the room, and return the current rights. Join before the next ``await``.
 
-        Raises :class:`CollabError`, also if rights have changed while the document was loaded.
+        Raises :class:`CollabError`, also if rights changed while the document was loaded.
         """
         while True:
             room = await self._registry.open(admitted.key)
@@ -39,10 +51,15 @@ class Rights:
                 return room, admitted
             admitted = await self._admission.admit_identity(admitted.identity, admitted.key.name)
 
-    async def recheck(self, project: str, user_id: str | None) -> None:
-        """Rights have changed: ask again what the sessions in rooms of a project may do, of one user or of all.
+    async def permissions_changed(self, project: str, resource: str | None, user_id: str | None) -> None:
+        """Apply changed rights immediately, for one user or for all, and notify clients."""
+        self._system.permissions_changed(project, resource, user_id=user_id)
+        await self.recheck(project, user_id)
 
-        Who may not read any more is sent away; who may only read can write no more, from here on.
+    async def recheck(self, project: str, user_id: str | None) -> None:
+        """Check the sessions in a project's rooms again, for one user or for all.
+
+        Sessions that may no longer read are closed; sessions that may only read can no longer write.
         """
         self._admission.changed()
         concerned = [
@@ -55,20 +72,23 @@ class Rights:
         await self._check(concerned)
 
     def happened(self, project: str, event: EntityEvent) -> None:
-        """An entity has changed. It may be one that somebody who has it open may see no more."""
-        key = RoomKey(project, event.collection, event.id)
-        room = self._registry.rooms.get(key)
-        if room is None or key in self._checking:
-            return
-        if any(self._admission.depends_on_row(session.identity) for session in room.sessions):
+        """An entity has changed. Somebody who has it open may have lost the right to see it."""
+        key = self._document_of(RoomKey(project, event.collection, event.id))
+        if key not in self._checking and (self._presence.concerns(key) or self._concerned(key)):
             self._checking.add(key)
-            self._spawn(self._row_changed(room))
+            self._registry.spawn(self._row_changed(key))
 
-    async def _row_changed(self, room: Room) -> None:
-        self._checking.discard(room.key)  # what happens from here on is looked at again
-        await self._check(
-            [(room, session) for session in room.sessions if self._admission.depends_on_row(session.identity)]
-        )
+    def _concerned(self, key: RoomKey) -> list[tuple[Room, Session]]:
+        """Return the sessions in a room whose rights depend on its data."""
+        room = self._registry.rooms.get(key)
+        if room is None:
+            return []
+        return [(room, one) for one in room.sessions if self._rights.depends_on_content(one.identity, key)]
+
+    async def _row_changed(self, key: RoomKey) -> None:
+        self._checking.discard(key)  # later changes need another check
+        await self._check(self._concerned(key))
+        await self._presence.row_changed(key)
 
     async def _check(self, concerned: list[tuple[Room, Session]]) -> None:
         for chunk in range(0, len(concerned), _AT_ONCE):

@@ -1,11 +1,13 @@
-"""What the record plane asks of a database: :class:`Storage`, and the values that cross it.
+"""The database interface of the record plane: :class:`Storage`, and the values that it exchanges.
 
-A storage acknowledges after commit. A load error is never an absent document.
+:class:`Storage` has three parts: documents, entities with their events, and consumers of events. Code that needs one
+part takes that part. Every method may raise :class:`StorageError`, and then has changed nothing. A storage acknowledges
+after the commit. A failed load never looks like a missing document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -16,15 +18,15 @@ from collab.query.query import Path, Query
 
 
 class StorageError(Unavailable):
-    """The storage could not do it now; nothing was changed. Retry."""
+    """The storage failed for now; nothing was changed. Retry."""
 
 
 class StorageCorrupt(Unavailable):
-    """The storage cannot be opened as it is: unknown schema version or damaged file. Never started over."""
+    """The storage cannot be opened: unknown schema version or damaged file. It is never recreated."""
 
 
 class Append(NamedTuple):
-    """One accepted update on its way into the log."""
+    """An accepted update for the log."""
 
     key: RoomKey
     update: bytes
@@ -34,7 +36,7 @@ class Append(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One row of a document's log. ``seq`` rises by commit order within the document, without reuse."""
+    """One row of a document's log. ``seq`` increases in commit order within the document and is never reused."""
 
     seq: int
     update: bytes
@@ -46,8 +48,8 @@ class LogRow:
 class Snapshot:
     """A document's state up to and including log row ``seq``, verified by loading it in another process.
 
-    ``index`` is what :meth:`collab.wire.update.Gate.from_index` reads, so that a room opens without decoding
-    the whole state in Python.
+    :meth:`collab.gate.gate.Gate.from_index` reads ``index``, so that a room opens without decoding the whole state in
+    Python.
     """
 
     seq: int
@@ -57,7 +59,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """Bytes that are kept but not loaded: a corrupt row, or a frame that ended a worker."""
+    """Bytes that are kept but not loaded: a corrupt row, or a frame that crashed a worker."""
 
     key: RoomKey
     seq: int | None  # None: a frame that never reached the log
@@ -68,11 +70,11 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class EntityRow:
-    """What is durably known of an entity after its newest event.
+    """The stored state of an entity after its newest event.
 
-    ``data`` is ``{id, ...fields, createdAt, updatedAt}``. ``heads`` is who wrote each field last, for the entity's
-    own use. ``content_seq`` is the log row up to which changes of content have become events (of an entity that has
-    a document of its own).
+    ``data`` is ``{id, ...fields, createdAt, updatedAt}``. ``heads`` holds the last writer of each field, in the
+    entity's own encoding. ``content_seq`` is the log row up to which content changes have become events (for an entity
+    with a document of its own).
     """
 
     key: RoomKey
@@ -83,45 +85,84 @@ class EntityRow:
     content_seq: int
 
 
-class Fact(NamedTuple):
-    """One event on its way into the record, with the state of its entity after it.
+class IdempotencyKey(NamedTuple):
+    """A caller's name for a write, and a digest of the whole request."""
 
-    ``row`` is the index in the batch of the log row that it belongs to, -1 for none. ``request`` makes a write
-    known by the name that its writer gave it. The position of ``event`` is given by the storage.
+    caller: str
+    name: str
+    digest: bytes
+
+
+class Requested(NamedTuple):
+    """The result of a named write: a version of an entity. ``digest`` is empty if it is unknown."""
+
+    key: RoomKey
+    version: int
+    digest: bytes
+
+
+class Fact(NamedTuple):
+    """One event for the record, with the state of its entity after it.
+
+    ``row`` is the index in the batch of the event's log row, -1 for none. ``request`` records the write under its
+    caller's name for it. The storage assigns the position of ``event``.
     """
 
     entity: EntityRow
     event: EntityEvent
     at: float  # seconds since the epoch, the same as event.at
     row: int = -1
-    request: str | None = None
+    request: IdempotencyKey | None = None
+
+
+class CommitId(NamedTuple):
+    """Names a commit, so that it can be repeated: ``number`` counts the commits of ``writer``, a random name."""
+
+    writer: str
+    number: int
 
 
 class Committed(NamedTuple):
-    """The ``seq`` of each log row, and the position of the first fact; those of the others follow by one."""
+    """The ``seq`` of each log row, and the position of each fact."""
 
     seqs: Sequence[int]
-    position: int
+    positions: Sequence[int]
 
 
 class Version(NamedTuple):
-    """One event of an entity's history, with the log row up to which the document belongs to it."""
+    """One event of an entity's history, and the log row up to which the document belongs to it."""
 
     event: EntityEvent
     seq: int
 
 
-class Positions(NamedTuple):
-    """Events after ``oldest`` up to ``newest`` are known. ``epoch`` is a random name of this database."""
+class Span(NamedTuple):
+    """The events of a project after ``oldest`` up to ``newest`` are stored, except erased ones."""
 
-    epoch: str
     oldest: int
     newest: int
 
 
 @dataclass(frozen=True, slots=True)
+class Positions:
+    """The newest position of each project with events; a new project's first event gets the one after ``base``.
+
+    ``epoch`` is a random name of this database. ``base`` is 0 unless the database is from the time when all projects
+    shared one counter: then it is the counter's last value, so that no old position is assigned again.
+    """
+
+    epoch: str
+    base: int
+    newest: Mapping[str, int]
+
+    def of(self, project: str) -> int:
+        """The newest position of a project."""
+        return self.newest.get(project, self.base)
+
+
+@dataclass(frozen=True, slots=True)
 class FoundRows:
-    """Rows of a query, as of position ``position``."""
+    """Rows of a query, as of ``position`` in their project."""
 
     rows: Sequence[EntityRow]
     position: int
@@ -129,7 +170,7 @@ class FoundRows:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that a webhook did not take, after all attempts."""
+    """An event that a webhook did not accept after all attempts."""
 
     webhook: str
     event: EntityEvent
@@ -140,10 +181,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that is durably known of a document.
+    """The stored state of a document.
 
-    ``lineage`` is a random id given when it was created; ``None`` if nothing was ever committed, and only
-    frames that were set aside are known under this name. ``entity`` is that of the document itself.
+    ``lineage`` is a random id from its creation; ``None`` if nothing was ever committed, and only set-aside frames are
+    known under this name. ``entity`` is the document's own entity.
     """
 
     lineage: str | None
@@ -153,35 +194,22 @@ class Record:
     entity: EntityRow | None = None
 
 
-class Storage(Protocol):
-    """Holds the record. Every method may raise :class:`StorageError`; none of them half-succeeds."""
-
-    async def open(self) -> None:
-        """Create or migrate the schema. Raises :class:`StorageCorrupt` when it may not be touched."""
-
-    async def close(self) -> None:
-        """Finish what was asked for and let go of the database."""
+class DocumentStorage(Protocol):
+    """Current and past documents."""
 
     async def load(self, key: RoomKey) -> Record | None:
-        """Read a document. ``None`` only if it was never written.
+        """Load a document. ``None`` only if it was never written.
 
-        Rows whose checksum is wrong are moved to ``set_aside`` in passing. A snapshot whose checksum is wrong
-        stays where it is and raises :class:`collab.errors.DocumentDamaged`: the rows behind it were cut, and
-        what is left would be another document.
-        """
-
-    async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = ()) -> Committed:
-        """Append to the logs of any number of documents, and to the record of entities, in one transaction.
-
-        Durable on return. Documents come into being with their first log row. Facts of one entity come in the order of
-        their versions; the last one is what the entity is.
+        Rows with a wrong checksum are moved to ``set_aside`` in passing. A snapshot with a wrong checksum stays and
+        raises :class:`collab.errors.DocumentDamaged`: the rows that it replaced are gone, and the rest would be a
+        different document.
         """
 
     async def create(self, append: Append) -> bool:
         """Commit ``append`` only if its document does not exist yet. Returns whether it did so (seeding)."""
 
     async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
-        """Store ``snapshot`` and cut the log up to ``snapshot.seq``, in one transaction.
+        """Store ``snapshot`` and delete the log up to ``snapshot.seq``, in one transaction.
 
         Does nothing if there is a newer one. Raises :class:`ValueError` if the log was never that long.
         """
@@ -193,84 +221,124 @@ class Storage(Protocol):
         """
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
-        """All that was set aside, oldest first."""
+        """All set-aside entries, oldest first."""
 
-    # entities
+    async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
+        """The log rows of a document after ``seq``."""
+
+    async def document_at(self, key: RoomKey, seq: int) -> Sequence[bytes]:
+        """The updates of the document's state after log row ``seq``, in order.
+
+        Raises :class:`collab.errors.NotFound` if that state is no longer stored.
+        """
+
+    async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
+        """Documents with log rows whose content changes have not become events yet."""
+
+    async def cover(self, key: RoomKey, seq: int) -> None:
+        """Mark content up to log row ``seq`` as needing no further events. Does nothing if there is no entity."""
+
+
+class EntityStorage(Protocol):
+    """Entities, their events, and the declared collections."""
 
     async def entity(self, key: RoomKey) -> EntityRow | None:
         """One entity, deleted or not."""
 
     async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
-        """The entities whose id begins with ``prefix``, deleted or not (those that live inside one document)."""
+        """The entities whose id begins with ``prefix``, deleted or not (those inside one document)."""
 
-    async def find(self, project: str, collection: str, query: Query) -> FoundRows:
-        """The entities that a query selects, in its order, without deleted ones; of one moment."""
-
-    async def count(self, project: str, collection: str, query: Query) -> int:
-        """How many :meth:`find` would give without ``limit`` and ``offset``."""
-
-    async def request(self, project: str, request: str) -> tuple[RoomKey, int] | None:
-        """The entity and version that a named write of the last day made."""
-
-    # events
-
-    async def positions(self) -> Positions:
-        """Which events are known."""
-
-    async def events(
-        self,
-        after: int,
-        *,
-        limit: int,
-        project: str | None = None,
-        collection: str | None = None,
-        entity: str | None = None,
-    ) -> Sequence[tuple[str, EntityEvent]]:
-        """Events behind a position, by position, each with its project."""
-
-    async def history(self, key: RoomKey, *, before: int | None = None, limit: int = 50) -> Sequence[Version]:
-        """Versions of one entity below ``before``, the newest first."""
-
-    async def document_at(self, key: RoomKey, seq: int) -> Sequence[bytes]:
-        """The updates that make the document as it was after log row ``seq``, in order.
-
-        Raises :class:`collab.errors.NotFound` if that is older than what is kept.
+    async def half_deleted(self, collection: str, inside: str, limit: int) -> Sequence[RoomKey]:
+        """Deleted entities of ``collection``, in any project, with living entities of ``inside`` in them:
+        ``<id>:<key>``.
         """
 
-    async def seq_at(self, key: RoomKey, *, version: int | None = None, at: float | None = None) -> tuple[int, Version]:
-        """The log row that a version, or a moment, of an entity reaches to, and its newest event then.
+    async def expired(self, before: float, limit: int) -> Sequence[RoomKey]:
+        """Entities that were deleted before this time."""
 
-        Raises :class:`collab.errors.NotFound` if there was none, or it is older than what is kept.
+    async def find(self, project: str, collection: str, query: Query) -> FoundRows:
+        """The entities that a query selects, in its order, without deleted ones; from one consistent state."""
+
+    async def count(self, project: str, collection: str, query: Query) -> int:
+        """The number of rows that :meth:`find` would return without ``limit`` and ``offset``."""
+
+    async def index(self, collection: str, paths: Sequence[Path]) -> None:
+        """Index exactly these members of a collection for :meth:`find`."""
+
+    async def request(self, project: str, caller: str, name: str) -> Requested | None:
+        """The result of a caller's named write of the last day."""
+
+    async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
+        """The last saved declarations of collections: name -> version, JSON."""
+
+    async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
+        """Save a declaration."""
+
+    async def positions(self) -> Positions:
+        """The newest position of every project."""
+
+    async def span(self, project: str) -> Span:
+        """The range of a project's stored events."""
+
+    async def newest_at(self) -> float:
+        """The time of the newest event, in seconds since the epoch; 0 if there was none."""
+
+    async def events(
+        self, project: str, after: int, *, limit: int, collection: str | None = None, entity: str | None = None
+    ) -> Sequence[EntityEvent]:
+        """Events of a project after a position, by position; ``entity`` only with its ``collection``."""
+
+    async def history(self, key: RoomKey, *, before: int | None = None, limit: int = 50) -> Sequence[Version]:
+        """Versions of one entity below ``before``, newest first."""
+
+    async def seq_at(self, key: RoomKey, *, version: int | None = None, at: float | None = None) -> tuple[int, Version]:
+        """The log row of an entity's version, or of its state at a time, and its newest event then.
+
+        Raises :class:`collab.errors.NotFound` if there was none, or it is no longer stored.
+        """
+
+
+class ConsumerStorage(Protocol):
+    """The progress of event consumers."""
+
+    async def webhook_position(self, webhook: str, project: str) -> int | None:
+        """The position up to which a webhook has processed a project's events; ``None`` if it has processed none."""
+
+    async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
+        """Save a webhook's position in a project, and the events that it did not accept."""
+
+    async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
+        """Events that a webhook did not accept, oldest first."""
+
+
+class Storage(DocumentStorage, EntityStorage, ConsumerStorage, Protocol):
+    """The record: all parts, and operations on several of them."""
+
+    async def open(self) -> None:
+        """Create or migrate the schema. Raises :class:`StorageCorrupt` if the database must not be touched."""
+
+    async def close(self) -> None:
+        """Finish pending work and close the database."""
+
+    async def commit(
+        self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
+    ) -> Committed:
+        """Append to the logs of any number of documents, and to the record of entities, in one transaction.
+
+        Durable on return. A document is created with its first log row. Facts of one entity come in the order of their
+        versions; the last one is its current state. Positions of a project increase by one in the order of commits and
+        facts, from 1 (see :attr:`Positions.base`).
+
+        With ``commit_id``, the commit leaves a receipt: repeated before the writer's next one, it gets the same answer
+        and writes nothing. Raises :class:`ValueError`, and writes nothing, if the versions of an entity would have
+        a gap, or if the writer has made a later commit already.
         """
 
     async def trim(self, before: float) -> None:
-        """Forget events, old log rows and named requests of before a moment; the newest event of each entity stays."""
+        """Delete events, old log rows and named requests from before this time, except each entity's newest event."""
 
-    async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
-        """Documents with log rows whose content has not become events yet."""
+    async def erase(self, keys: Sequence[RoomKey]) -> None:
+        """Delete entities and their documents for good: log, snapshots, history, events, requests, dead letters.
 
-    async def cover(self, key: RoomKey, seq: int) -> None:
-        """Content up to log row ``seq`` needs no further events. Does nothing if there is no entity."""
-
-    async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
-        """The newest log rows of a document, behind ``seq``."""
-
-    # beside them
-
-    async def index(self, collection: str, paths: Sequence[Path]) -> None:
-        """Have these members of a collection, and only these, indexed for :meth:`find`."""
-
-    async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
-        """The declared collections as they were saved last: name -> version, JSON."""
-
-    async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
-        """Remember a declaration."""
-
-    async def webhook_position(self, webhook: str) -> int | None:
-        """Up to where a webhook has taken events; ``None`` if it is new."""
-
-    async def save_webhook(self, webhook: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
-        """Remember how far a webhook is, and what it did not take."""
-
-    async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
-        """What a webhook did not take, oldest first."""
+        Positions are not assigned again. When this returns, the data is no longer on the disk.
+        """

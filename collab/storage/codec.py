@@ -1,4 +1,4 @@
-"""How values become bytes in a database, and back: JSON of entities, packed log rows, checksums. Pure."""
+"""Encoding of values in a database: JSON of entities, packed log rows, checksums. Pure."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 
 import msgspec
 
-from collab.event import Conflict, EntityEvent
+from collab.event import EntityEvent, FieldConflict
 from collab.query.match import comparable
-from collab.storage.base import LogRow
+from collab.storage.base import Committed, LogRow
 
-_CHUNK_BYTES = 1024 * 1024  # of log rows in one piece of an archive, before compression
-_ROW_BYTES = 64  # what a row takes there beside its update
+_CHUNK_BYTES = 1024 * 1024  # of log rows in one piece of an archive, uncompressed
+_ROW_BYTES = 64  # size of a row in an archive besides its update
 
 _json = msgspec.json.Encoder()
 _object = msgspec.json.Decoder(dict[str, Any])
-_conflicts = msgspec.json.Decoder(tuple[Conflict, ...])
+_conflicts = msgspec.json.Decoder(tuple[FieldConflict, ...])
 _event = msgspec.json.Decoder(EntityEvent)
 _pack = msgspec.msgpack.Encoder()
+_answer = msgspec.msgpack.Decoder(tuple[list[int], list[int]])
 _packed = msgspec.msgpack.Decoder(list[tuple[int, bytes, str | None, float]])
 
 
 def to_json(value: Any) -> str:
-    """A JSON value as text. What no UTF-8 can hold (a lone surrogate) becomes ``?``; NaN and infinity, ``null``."""
+    """A JSON value as text. Lone surrogates, which UTF-8 cannot encode, become ``?``; NaN and infinity ``null``."""
     try:
         return _json.encode(value).decode()
     except UnicodeEncodeError:
@@ -32,22 +33,22 @@ def to_json(value: Any) -> str:
 
 
 def from_json(text: str | bytes) -> dict[str, Any]:
-    """An object as :func:`to_json` wrote it. Raises :class:`msgspec.DecodeError`."""
+    """Decode an object of :func:`to_json`. Raises :class:`msgspec.DecodeError`."""
     return _object.decode(text)
 
 
-def conflicts_from(text: str | None) -> tuple[Conflict, ...]:
-    """Conflicts as :func:`to_json` wrote them, none for ``None``. Raises :class:`msgspec.DecodeError`."""
+def conflicts_from(text: str | None) -> tuple[FieldConflict, ...]:
+    """Decode conflicts of :func:`to_json`; none for ``None``. Raises :class:`msgspec.DecodeError`."""
     return _conflicts.decode(text) if text else ()
 
 
 def event_from(text: str | bytes) -> EntityEvent:
-    """A whole event as :func:`to_json` wrote it. Raises :class:`msgspec.DecodeError`."""
+    """Decode an event of :func:`to_json`. Raises :class:`msgspec.DecodeError`."""
     return _event.decode(text)
 
 
 def encodable(value: Any) -> Any:
-    """The same JSON value without lone surrogates."""
+    """The same JSON value with lone surrogates replaced."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
@@ -58,23 +59,33 @@ def encodable(value: Any) -> Any:
 
 
 def keys_of(data: dict[str, Any]) -> str | None:
-    """``data`` as JSON in the form in which queries compare it, ``None`` if that is the same."""
+    """``data`` as JSON in the form that queries compare, ``None`` if that is the same."""
     keys = comparable(data)
     return None if keys is data else to_json(keys)
 
 
 def pack_rows(rows: Sequence[LogRow]) -> bytes:
-    """Log rows as they stand in an archive."""
+    """Log rows in the encoding of an archive."""
     return zlib.compress(_pack.encode([(row.seq, row.update, row.user_id, row.at) for row in rows]), 6)
 
 
 def unpack_rows(content: bytes) -> list[LogRow]:
-    """What :func:`pack_rows` packed. Raises :class:`zlib.error` or :class:`msgspec.DecodeError`."""
+    """The inverse of :func:`pack_rows`. Raises :class:`zlib.error` or :class:`msgspec.DecodeError`."""
     return [LogRow(*row) for row in _packed.decode(zlib.decompress(content))]
 
 
+def pack_answer(committed: Committed) -> bytes:
+    """A commit's answer in the encoding of its receipt."""
+    return _pack.encode((list(committed.seqs), list(committed.positions)))
+
+
+def unpack_answer(content: bytes) -> Committed:
+    """The inverse of :func:`pack_answer`. Raises :class:`msgspec.DecodeError`."""
+    return Committed(*_answer.decode(content))
+
+
 def chunks(rows: Sequence[LogRow]) -> Iterator[Sequence[LogRow]]:
-    """Rows in pieces that each are read and compressed at once; at least one, which may be empty."""
+    """Rows in pieces, each to be read and compressed at once; at least one piece, which may be empty."""
     start = size = 0
     for index, row in enumerate(rows):
         weight = len(row.update) + _ROW_BYTES
@@ -86,5 +97,5 @@ def chunks(rows: Sequence[LogRow]) -> Iterator[Sequence[LogRow]]:
 
 
 def seed(rid: int, seq: int) -> int:
-    """Where a checksum starts: bytes that moved to another row do not match."""
+    """The start value of a checksum, so that bytes in the wrong row do not match."""
     return (rid * 0x9E3779B1 ^ seq) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""A record that lives as long as its process: for tests and demonstrations. Nothing in it is durable."""
+"""A storage in memory, for tests and demonstrations. Nothing in it is durable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import time
 
 import msgspec
 
-from collab.dates import iso
+from collab.dates import iso_micros
 from collab.errors import NotFound
 from collab.event import EntityEvent
 from collab.names import RoomKey
@@ -17,6 +17,7 @@ from collab.query.match import select
 from collab.query.query import Path, Query
 from collab.storage.base import (
     Append,
+    CommitId,
     Committed,
     DeadLetter,
     EntityRow,
@@ -25,17 +26,19 @@ from collab.storage.base import (
     LogRow,
     Positions,
     Record,
+    Requested,
     SetAside,
     Snapshot,
+    Span,
     Version,
 )
 from collab.storage.codec import event_from, from_json, to_json
-from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, reach_of
+from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat, reach_of
 
 
 @dataclass(slots=True)
 class _Document:
-    """``rows`` are those behind the snapshot, ``archive`` those up to it that are behind row ``floor``.
+    """``rows`` are those after the snapshot, ``archive`` those up to it but after row ``floor``.
 
     ``bases`` are the earlier snapshots from ``floor`` on.
     """
@@ -60,10 +63,10 @@ class _Entity:
 
 
 class MemoryStorage:
-    """A :class:`collab.storage.base.Storage` without a disk. Closing it forgets nothing.
+    """A :class:`collab.storage.base.Storage` without a disk. Closing it loses nothing.
 
-    ``history_seconds``: how long documents can be read as they were; ``None``: until :meth:`trim`, 0: not at all.
-    ``clock`` gives seconds since the epoch.
+    ``history_seconds``: how long past states of documents are kept; ``None``: until :meth:`trim`, 0: not at all.
+    ``clock`` returns seconds since the epoch.
     """
 
     def __init__(self, *, history_seconds: float | None = None, clock: Callable[[], float] = time) -> None:
@@ -72,24 +75,24 @@ class MemoryStorage:
         self._documents: dict[RoomKey, _Document] = {}
         self._set_aside: list[SetAside] = []
         self._entities: dict[RoomKey, _Entity] = {}
-        self._events: dict[int, tuple[float, RoomKey, EntityEvent]] = {}  # by position
-        self._positions = Positions(token_hex(8), 0, 0)
+        self._events: dict[str, dict[int, tuple[float, RoomKey, EntityEvent]]] = {}  # by project and position
+        self._spans: dict[str, Span] = {}
+        self._epoch = token_hex(8)
+        self._newest_at = 0.0  # of erased events
+        self._receipts: dict[str, tuple[int, Committed]] = {}  # by writer
         self._uncovered: dict[RoomKey, None] = {}
-        self._requests: dict[tuple[str, str], tuple[RoomKey, int, float]] = {}
+        self._requests: dict[tuple[str, str, str], tuple[Requested, float]] = {}
         self._schemas: dict[tuple[str, str], tuple[int, bytes]] = {}
-        self._webhooks: dict[str, int] = {}
+        self._webhooks: dict[tuple[str, str], int] = {}
         self._dead: dict[str, list[DeadLetter]] = {}
 
-    async def open(self) -> None:
-        """There is nothing to prepare."""
+    async def open(self) -> None: ...
 
-    async def close(self) -> None:
-        """There is nothing to finish."""
+    async def close(self) -> None: ...
 
     # documents
 
     async def load(self, key: RoomKey) -> Record | None:
-        """Read a document; ``None`` only if nothing was ever written under its name."""
         aside = [entry for entry in self._set_aside if entry.key == key]
         document = self._documents.get(key)
         entity = await self.entity(key)
@@ -97,8 +100,17 @@ class MemoryStorage:
             return Record(None, None, (), aside, entity) if aside or entity is not None else None
         return Record(document.lineage, document.snapshot, tuple(document.rows), aside, entity)
 
-    async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = ()) -> Committed:
-        """Append to logs, entities and events. Raises :class:`ValueError` if versions would have a hole."""
+    async def commit(
+        self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
+    ) -> Committed:
+        """Append to logs, entities and events, once for each ``commit_id``.
+
+        Raises :class:`ValueError` if versions would have a gap, or the writer has made a later commit.
+        """
+        if commit_id is not None and commit_id.writer in self._receipts:
+            number, answer = self._receipts[commit_id.writer]
+            if number >= commit_id.number:
+                return check_repeat(commit_id, number, answer)
         versions: dict[RoomKey, int] = {}
         for fact in facts:
             key = fact.entity.key
@@ -108,22 +120,21 @@ class MemoryStorage:
                 raise ValueError(f"version {fact.entity.version} of {key} does not follow version {before}")
             versions[key] = before + 1
         seqs = [self._append(entry) for entry in batch]
-        first = self._positions.newest + 1
-        for fact in facts:
-            self._record(fact, seqs)
+        positions = [self._record(fact, seqs) for fact in facts]
         for key in dict.fromkeys([*(entry.key for entry in batch), *versions]):
             self._list_uncovered(key)
-        return Committed(seqs, first)
+        committed = Committed(seqs, positions)
+        if commit_id is not None:
+            self._receipts[commit_id.writer] = (commit_id.number, committed)
+        return committed
 
     async def create(self, append: Append) -> bool:
-        """Append only if the document does not exist yet. Returns whether it did so."""
         if append.key in self._documents:
             return False
         await MemoryStorage.commit(self, [append])
         return True
 
     async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
-        """Store ``snapshot`` and move the log up to ``snapshot.seq`` to the history, unless there is a newer one."""
         document = self._documents.get(key)
         if document is None or document.seq < snapshot.seq:
             raise ValueError(f"{key} has no row {snapshot.seq}")
@@ -144,7 +155,6 @@ class MemoryStorage:
         self._list_uncovered(key)
 
     async def set_aside(self, entry: SetAside) -> None:
-        """Keep ``entry``, once; if it names a log row, that row leaves the log."""
         same = (entry.key, entry.seq, entry.update)
         if not any((kept.key, kept.seq, kept.update) == same for kept in self._set_aside):
             self._set_aside.append(entry)
@@ -154,116 +164,129 @@ class MemoryStorage:
             self._list_uncovered(entry.key)
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
-        """All that was set aside, of one project or of all, oldest first."""
         return [entry for entry in self._set_aside if project is None or entry.key.project == project]
 
+    async def erase(self, keys: Sequence[RoomKey]) -> None:
+        for key in keys:
+            self._documents.pop(key, None)
+            self._entities.pop(key, None)
+            self._uncovered.pop(key, None)
+        gone = set(keys)
+        self._newest_at = await self.newest_at()
+        for events in self._events.values():
+            for position in [position for position, kept in events.items() if kept[1] in gone]:
+                del events[position]
+        self._requests = {name: kept for name, kept in self._requests.items() if kept[0].key not in gone}
+        self._set_aside = [entry for entry in self._set_aside if entry.key not in gone]
+        for webhook, letters in self._dead.items():
+            self._dead[webhook] = [
+                letter
+                for letter in letters
+                if RoomKey(letter.project, letter.event.collection, letter.event.id) not in gone
+            ]
+
+    async def expired(self, before: float, limit: int) -> Sequence[RoomKey]:
+        found = [
+            key
+            for key, entity in self._entities.items()
+            if entity.row.deleted and entity.versions and entity.versions[-1][0] < before
+        ]
+        return found[:limit]
+
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
-        """Documents with log rows whose content has not become events yet, the longest waiting first."""
         return list(self._uncovered)[:limit]
 
     async def cover(self, key: RoomKey, seq: int) -> None:
-        """Content up to log row ``seq`` needs no further events."""
         entity = self._entities.get(key)
         if entity is not None and entity.row.content_seq < seq:
             entity.row = replace(entity.row, content_seq=seq)
             self._list_uncovered(key)
 
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
-        """Log rows of a document behind ``seq``, also those that a snapshot took the place of."""
         document = self._documents.get(key)
         return [] if document is None else [row for row in _rows(document) if row.seq > seq]
 
     async def document_at(self, key: RoomKey, seq: int) -> Sequence[bytes]:
-        """The updates that make the document as it was after log row ``seq``, in order.
-
-        Raises :class:`collab.errors.NotFound` if that is older than what is kept, or was never written.
-        """
         if seq <= 0:
             return []
         document = self._documents.get(key)
         if document is None or seq > document.seq:
-            raise NotFound("the document was never written that far")
+            raise NotFound("the document never had that log row")
         snapshots = [*document.bases, *([document.snapshot] if document.snapshot is not None else [])]
         base = max((one for one in snapshots if one.seq <= seq), key=lambda one: one.seq, default=None)
         start = base.seq if base is not None else 0
         if base is None and document.floor:
-            raise NotFound("that version of the document is not kept any more")
+            raise NotFound("that version of the document is no longer stored")
         updates = [row.update for row in _rows(document) if start < row.seq <= seq]
         return updates if base is None else [base.update, *updates]
 
     # entities
 
     async def entity(self, key: RoomKey) -> EntityRow | None:
-        """One entity, deleted or not."""
         entity = self._entities.get(key)
         return None if entity is None else _copy(entity.row)
 
     async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
-        """The entities whose id begins with ``prefix``, deleted or not, by id."""
         return [
             _copy(entity.row)
             for key, entity in sorted(self._entities.items())
             if key[:2] == (project, collection) and key.id.startswith(prefix)
         ]
 
+    async def half_deleted(self, collection: str, inside: str, limit: int) -> Sequence[RoomKey]:
+        living = {
+            RoomKey(key.project, collection, key.id.partition(":")[0])
+            for key, entity in self._entities.items()
+            if key.collection == inside and not entity.row.deleted
+        }
+        return [key for key in sorted(living) if key in self._entities and self._entities[key].row.deleted][:limit]
+
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
-        """The entities that a query selects, in its order, without deleted ones; of one moment."""
         rows = {row.key.id: row for row in self._living(project, collection)}
         found = select([row.data for row in rows.values()], query)
-        return FoundRows([rows[data["id"]] for data in found], self._positions.newest)
+        return FoundRows([rows[data["id"]] for data in found], self._span(project).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
-        """How many :meth:`find` would give without ``limit`` and ``offset``."""
         return len(
             select([row.data for row in self._living(project, collection)], replace(query, limit=None, offset=0))
         )
 
-    async def request(self, project: str, request: str) -> tuple[RoomKey, int] | None:
-        """The entity and version that a named write of the last day made."""
-        found = self._requests.get((project, request))
-        return None if found is None else found[:2]
+    async def request(self, project: str, caller: str, name: str) -> Requested | None:
+        found = self._requests.get((project, caller, name))
+        return None if found is None else found[0]
 
     # events
 
     async def positions(self) -> Positions:
-        """Which events are known."""
-        return self._positions
+        return Positions(self._epoch, 0, {project: span.newest for project, span in self._spans.items()})
+
+    async def span(self, project: str) -> Span:
+        return self._span(project)
+
+    async def newest_at(self) -> float:
+        return max(self._newest_at, *(events[max(events)][0] for events in self._events.values() if events), 0.0)
 
     async def events(
-        self,
-        after: int,
-        *,
-        limit: int,
-        project: str | None = None,
-        collection: str | None = None,
-        entity: str | None = None,
-    ) -> Sequence[tuple[str, EntityEvent]]:
-        """Events behind a position, by position, each with its project."""
-        wanted = (project, collection, entity)
+        self, project: str, after: int, *, limit: int, collection: str | None = None, entity: str | None = None
+    ) -> Sequence[EntityEvent]:
         found = [
-            (key.project, event)
-            for position, (_, key, event) in self._events.items()
-            if position > after and all(want is None or want == part for want, part in zip(wanted, key, strict=True))
+            event
+            for position, (_, key, event) in self._events.get(project, {}).items()
+            if position > after and collection in (None, key.collection) and entity in (None, key.id)
         ]
         return found[:limit]
 
     async def history(self, key: RoomKey, *, before: int | None = None, limit: int = 50) -> Sequence[Version]:
-        """Versions of one entity below ``before``, the newest first."""
         versions = [one for _, one in self._versions(key) if before is None or one.event.version < before]
         return versions[::-1][:limit]
 
     async def seq_at(self, key: RoomKey, *, version: int | None = None, at: float | None = None) -> tuple[int, Version]:
-        """The log row that a version, or a moment, of an entity reaches to, and its newest event then.
-
-        Without either: the newest version. Raises :class:`collab.errors.NotFound` if there was none, or it is older
-        than what is kept.
-        """
         found: Version | None = None
         for when, one in self._versions(key):
             if one.event.version == version if version is not None else at is None or when <= at:
                 found = one
         if found is None:
-            raise NotFound("there was no such version, or it is not kept any more")
+            raise NotFound("there was no such version, or it is no longer stored")
         seq = found.seq
         document = self._documents.get(key)
         if document is not None and version is None and at is not None:
@@ -271,54 +294,42 @@ class MemoryStorage:
         return seq, found
 
     async def trim(self, before: float) -> None:
-        """Forget events, history of documents, and named requests (these after a day) from before a moment.
-
-        Of each entity the newest event up to then stays, of each document what the newest snapshot up to then leaves.
-        """
-        epoch, oldest, newest = self._positions
-        cut = newest
-        for position, (at, _, _) in self._events.items():
-            if position > oldest and at >= before:
-                cut = position - 1
-                break
-        for entity in self._entities.values():
-            old = [one for _, one in entity.versions if one.event.position <= cut]
+        for project, (oldest, newest) in self._spans.items():
+            young = (
+                position for position, kept in self._events[project].items() if position > oldest and kept[0] >= before
+            )
+            self._spans[project] = Span(next(young, newest + 1) - 1, newest)
+        for key, entity in self._entities.items():
+            old = [one for _, one in entity.versions if one.event.position <= self._span(key.project).oldest]
             for one in old[:-1]:
-                del self._events[one.event.position]
+                del self._events[key.project][one.event.position]
             entity.versions = entity.versions[max(len(old) - 1, 0) :]
-        self._positions = Positions(epoch, max(oldest, cut), newest)
         day = max(before, self._clock() - REQUEST_SECONDS)
-        self._requests = {name: kept for name, kept in self._requests.items() if kept[2] >= day}
+        self._requests = {name: kept for name, kept in self._requests.items() if kept[1] >= day}
         for document in self._documents.values():
             _cut(document, before)
 
-    # beside them
+    # declarations and webhooks
 
-    async def index(self, collection: str, paths: Sequence[Path]) -> None:
-        """There is nothing to gain."""
+    async def index(self, collection: str, paths: Sequence[Path]) -> None: ...
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
-        """The declared collections as they were saved last: name -> version, JSON."""
         return {key[1]: schema for key, schema in sorted(self._schemas.items()) if key[0] == project}
 
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
-        """Remember a declaration."""
         self._schemas[project, collection] = (version, schema)
 
-    async def webhook_position(self, webhook: str) -> int | None:
-        """Up to where a webhook has taken events; ``None`` if it is new."""
-        return self._webhooks.get(webhook)
+    async def webhook_position(self, webhook: str, project: str) -> int | None:
+        return self._webhooks.get((webhook, project))
 
-    async def save_webhook(self, webhook: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
-        """Remember how far a webhook is, and what it did not take: of that the newest 10,000."""
-        self._webhooks[webhook] = position
+    async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
+        self._webhooks[webhook, project] = position
         for letter in dead:
             kept = self._dead.setdefault(letter.webhook, [])
             kept.append(letter)
             del kept[:-DEAD_LETTERS]
 
     async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
-        """What a webhook did not take, oldest first."""
         return list(self._dead.get(webhook, ()))
 
     # inside
@@ -331,13 +342,18 @@ class MemoryStorage:
         document.rows.append(LogRow(document.seq, entry.update, entry.user_id, entry.at))
         return document.seq
 
-    def _record(self, fact: Fact, seqs: Sequence[int]) -> None:
+    def _span(self, project: str) -> Span:
+        return self._spans.get(project, Span(0, 0))
+
+    def _record(self, fact: Fact, seqs: Sequence[int]) -> int:
+        """Store a fact; return the position of its event."""
         key = fact.entity.key
         entity = self._entities.setdefault(key, _Entity(fact.entity))
         entity.row = _copy(fact.entity)
-        position = self._positions.newest + 1
-        self._positions = self._positions._replace(newest=position)
-        event = event_from(to_json(msgspec.structs.replace(fact.event, position=position, at=iso(fact.at))))
+        span = self._span(key.project)
+        position = span.newest + 1
+        self._spans[key.project] = span._replace(newest=position)
+        event = event_from(to_json(msgspec.structs.replace(fact.event, position=position, at=iso_micros(fact.at))))
         document = self._documents.get(key)
         seq = reach_of(
             fact,
@@ -346,9 +362,12 @@ class MemoryStorage:
             entity.versions[-1][1].seq if entity.versions else 0,
         )
         entity.versions.append((fact.at, Version(event, seq)))
-        self._events[position] = (fact.at, key, event)
+        self._events.setdefault(key.project, {})[position] = (fact.at, key, event)
         if fact.request is not None:
-            self._requests.setdefault((key.project, fact.request), (key, fact.entity.version, fact.at))
+            caller, name, digest = fact.request
+            done = Requested(key, fact.entity.version, digest)
+            self._requests.setdefault((key.project, caller, name), (done, fact.at))
+        return position
 
     def _list_uncovered(self, key: RoomKey) -> None:
         document, entity = self._documents.get(key), self._entities.get(key)
@@ -375,7 +394,7 @@ def _rows(document: _Document) -> list[LogRow]:
 
 
 def _cut(document: _Document, before: float) -> None:
-    """Forget what is in front of the newest snapshot from before a moment."""
+    """Delete everything before the newest snapshot that is older than ``before``."""
     current = document.snapshot
     for base in [*([current] if current is not None else []), *document.bases[::-1]]:
         newest = max((row.at for row in document.archive if row.seq <= base.seq), default=None)
@@ -389,5 +408,5 @@ def _cut(document: _Document, before: float) -> None:
 
 
 def _copy(row: EntityRow) -> EntityRow:
-    """As a database would give it: nobody else holds parts of it."""
+    """A copy as a database would return it, which shares nothing with the stored row."""
     return replace(row, data=from_json(to_json(row.data)))

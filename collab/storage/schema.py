@@ -1,7 +1,7 @@
-"""The SQLite schema, step by step. A database is brought forward or refused, never guessed at.
+"""The SQLite schema, step by step. A database is migrated or refused, never guessed at.
 
-The version is SQLite's ``user_version``; ``application_id`` marks the file as ours. A step, once released, is
-never changed: the next version is one more step.
+The version is SQLite's ``user_version``; ``application_id`` marks the file as ours. A released step never changes: the
+next version is another step.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collab.storage.base import StorageCorrupt
 APPLICATION_ID = 0x4C436F6C  # "LCol"
 
 STEPS: Sequence[str] = (
-    # 1: documents, their log and snapshot, and what was set aside. The log is clustered by document, so that
-    # loading reads neighbouring pages. ``set_aside`` names its document in full, because a frame may end a
-    # worker before its document exists.
+    # 1: documents, their log and snapshot, and set-aside entries. The log is clustered by document, so that loading
+    # reads adjacent pages. ``set_aside`` names its document in full, because a frame may crash a worker before its
+    # document exists.
     """
     CREATE TABLE documents (
         rid INTEGER PRIMARY KEY,
@@ -55,12 +55,12 @@ STEPS: Sequence[str] = (
     );
     CREATE INDEX set_aside_of ON set_aside (project, collection, id);
     """,
-    # 2: entities and their events, the history of documents, and what applications have declared.
-    # ``keys`` is ``data`` with its points in time in canonical form, NULL if that is the same. Positions of events
-    # need no AUTOINCREMENT: the newest event of an entity is never deleted, so the newest of all is there.
-    # ``archive`` holds log rows that a snapshot took the place of, packed, its pieces without gaps from the first row
-    # or from a base, ``bases`` earlier snapshots. ``uncovered`` lists documents whose log reaches further than the
-    # ``content_seq`` of their entity, those that have waited longest first.
+    # 2: entities and their events, the history of documents, and declarations of applications.
+    # ``keys`` is ``data`` with its timestamps in canonical form, NULL if that is the same. Event positions need no
+    # AUTOINCREMENT: the newest event of an entity is never deleted, so the newest of all is there.
+    # ``archive`` holds packed log rows that a snapshot replaced; its pieces have no gaps from the first row or from a
+    # base on. ``bases`` holds earlier snapshots. ``uncovered`` lists documents whose log goes beyond the
+    # ``content_seq`` of their entity, longest waiting first.
     """
     CREATE TABLE record (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     INSERT INTO record VALUES ('epoch', lower(hex(randomblob(8))));
@@ -144,15 +144,91 @@ STEPS: Sequence[str] = (
     );
     CREATE INDEX dead_letters_of ON dead_letters (webhook);
     """,
+    # 3: the name of a write belongs to its caller and stands for its request: ``digest``, empty where it is unknown.
+    # For earlier writes the caller comes from the event.
+    """
+    ALTER TABLE requests RENAME TO names;
+    CREATE TABLE requests (
+        number INTEGER PRIMARY KEY,
+        project TEXT NOT NULL,
+        caller TEXT NOT NULL,
+        request TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        eid INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        at REAL NOT NULL,
+        UNIQUE (project, caller, request)
+    );
+    INSERT INTO requests
+        SELECT n.number, n.project, coalesce('user:' || e.user_id, ''), n.request, x'', n.eid, n.version, n.at
+        FROM names AS n LEFT JOIN events AS e ON e.eid = n.eid AND e.version = n.version;
+    DROP TABLE names;
+    CREATE INDEX requests_by_age ON requests (at);
+    """,
+    # 4: positions count per project. Events keep their positions, and every project continues after all of them
+    # (``base``), so that no client's cursor and no webhook's progress changes its meaning. ``newest`` is at least the
+    # last position assigned before an erasure. It was not known which projects' events a webhook had processed.
+    """
+    CREATE TABLE projects (
+        project TEXT PRIMARY KEY,
+        oldest INTEGER NOT NULL,
+        newest INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    INSERT INTO record SELECT 'base', max(
+        (SELECT value FROM record WHERE name = 'oldest'),
+        coalesce((SELECT value FROM record WHERE name = 'newest'), 0),
+        coalesce((SELECT max(position) FROM events), 0));
+    INSERT INTO projects SELECT DISTINCT project,
+        (SELECT value FROM record WHERE name = 'oldest'), (SELECT value FROM record WHERE name = 'base') FROM entities;
+    DELETE FROM record WHERE name IN ('oldest', 'newest');
+    ALTER TABLE events RENAME TO stream;
+    CREATE TABLE events (
+        project TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        eid INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        user_id TEXT,
+        at REAL NOT NULL,
+        data TEXT NOT NULL,
+        changes TEXT NOT NULL,
+        conflicts TEXT,
+        PRIMARY KEY (project, position),
+        UNIQUE (eid, version)
+    );
+    INSERT INTO events
+        SELECT e.project, v.position, v.eid, v.version, v.type, v.seq, v.user_id, v.at, v.data, v.changes, v.conflicts
+        FROM stream AS v CROSS JOIN entities AS e USING (eid) ORDER BY v.position;
+    DROP TABLE stream;
+    ALTER TABLE webhooks RENAME TO hooks;
+    CREATE TABLE webhooks (
+        name TEXT NOT NULL,
+        project TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (name, project)
+    ) WITHOUT ROWID;
+    INSERT INTO webhooks SELECT h.name, p.project, h.position FROM hooks AS h CROSS JOIN projects AS p;
+    DROP TABLE hooks;
+    """,
+    # 5: what the newest commit of each writer was answered. ``number`` counts them by writer, ``id`` the writers.
+    """
+    CREATE TABLE receipts (
+        id INTEGER PRIMARY KEY,
+        writer TEXT NOT NULL UNIQUE,
+        number INTEGER NOT NULL,
+        answer BLOB NOT NULL
+    );
+    """,
 )
 
 
 def prepare(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
-    """Bring a database to the newest version, one transaction for each step.
+    """Migrate a database to the newest version, one transaction per step.
 
-    ``connection`` is in autocommit mode. Raises :class:`StorageCorrupt` if the file is of a newer version or
-    of another application; it is untouched then. Raises :class:`sqlite3.Error` if a step fails; the database
-    is at the version before that step then.
+    ``connection`` is in autocommit mode. Raises :class:`StorageCorrupt` if the file is of a newer version or of another
+    application; it stays untouched. Raises :class:`sqlite3.Error` if a step fails; the database then has the version
+    before that step.
     """
     version = _scalar(connection, "PRAGMA user_version")
     owner = _scalar(connection, "PRAGMA application_id")
@@ -161,10 +237,10 @@ def prepare(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> Non
     if version > len(steps):
         raise StorageCorrupt(
             f"the database has schema version {version}, this program knows {len(steps)}: "
-            "it was written by a newer version and was not touched"
+            "a newer version wrote it; it was not touched"
         )
     if not version:
-        # both only take effect while the file is empty
+        # both take effect only while the file is empty
         connection.execute("PRAGMA page_size = 4096")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")

@@ -1,8 +1,8 @@
 """The record in one SQLite file: WAL, ``synchronous=FULL``, one thread that writes and two that read.
 
-Nothing is acknowledged before SQLite has synced it. Documents are loaded on their own connection and never wait for
-commits, nor for queries, which have another. Every log row, snapshot and piece of history carries a CRC-32, verified
-whenever it is read.
+Nothing is acknowledged before SQLite has synced it. Documents are loaded over their own connection, so that loads never
+wait for commits, nor for queries, which have another. Every log row, snapshot and piece of history has a CRC-32, which
+is verified on every read.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from collab.storage import sqlite_archive as archive
 from collab.storage import sqlite_documents as documents
 from collab.storage import sqlite_entities as entities
 from collab.storage import sqlite_history as history
+from collab.storage import sqlite_positions as positions
 from collab.storage.base import (
     Append,
+    CommitId,
     Committed,
     DeadLetter,
     EntityRow,
@@ -34,27 +36,31 @@ from collab.storage.base import (
     LogRow,
     Positions,
     Record,
+    Requested,
     SetAside,
     Snapshot,
+    Span,
     Version,
 )
 from collab.storage.codec import seed
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
 from collab.storage.sqlite_commit import Appender
 from collab.storage.sqlite_database import Database
+from collab.storage.sqlite_erase import erase, list_expired
 from collab.storage.sqlite_query import count_rows, create_indexes, find_rows
+from collab.storage.sqlite_statements import moment
 
 log = logging.getLogger(__name__)
 
-_COMPRESSION = 4  # of zlib: 20 ms a megabyte; 9 takes seven times as long for 2 % less
+_COMPRESSION = 4  # of zlib: 20 ms per megabyte; 9 takes seven times as long for 2 % less
 
 
 class SqliteStorage:
     """A :class:`collab.storage.base.Storage` in the folder ``data``, for one process at a time.
 
-    ``lock_seconds``: how long to wait at start for another process to let go of the folder. ``history_seconds``: how
-    long documents can be read as they were, as far back as the newest snapshot at least that old; ``None``: until
-    :meth:`trim`, 0: not at all. ``clock`` gives seconds since the epoch.
+    ``lock_seconds``: how long to wait at start for another process to release the folder. ``history_seconds``: how long
+    past states of documents are kept, at least back to the newest snapshot of that age; ``None``: until :meth:`trim`,
+    0: not at all. ``clock`` returns seconds since the epoch.
     """
 
     def __init__(
@@ -73,57 +79,57 @@ class SqliteStorage:
 
     @property
     def path(self) -> Path:
-        """The database file. Beside it lie its WAL and a lock."""
+        """The database file. Its WAL and a lock file are beside it."""
         return self._database.path
 
     @property
     def trimming(self) -> bool:
-        """Whether disk space is being given back."""
+        """Whether disk space is being returned."""
         return self._database.trimming
 
     async def open(self) -> None:
         """Create or migrate the database.
 
         Raises :class:`collab.storage.base.StorageCorrupt` if it is of a newer version, of another application, or
-        damaged, and :class:`collab.storage.base.StorageError` if another process uses the folder or the disk refuses.
+        damaged, and :class:`collab.storage.base.StorageError` if another process uses the folder or the disk fails.
         """
         await self._database.open()
 
     async def close(self) -> None:
-        """Finish what was asked for, and let go of the files."""
         await self._database.close()
 
     # documents
 
     async def load(self, key: RoomKey) -> Record | None:
-        """Read a document; ``None`` only if nothing was ever written under its name.
+        """Load a document; ``None`` only if nothing was ever written under its name.
 
-        Raises :class:`collab.errors.DocumentDamaged` if its snapshot does not match its checksum: the rows behind it
-        were cut, so there is nothing else to open it from.
+        Raises :class:`collab.errors.DocumentDamaged` if its snapshot does not match its checksum: the rows that it
+        replaced are gone, so there is nothing else to open it from.
         """
         record, damaged = await self._load(lambda connection: documents.load(connection, key))
         if damaged:
             for row in damaged:
-                log.error("row %d of %s does not match its checksum and is set aside", row.seq, key)
+                log.error("row %d of %s does not match its checksum and is quarantined", row.seq, key)
             await self._change(lambda connection: self._set_aside(connection, damaged))
         return record
 
-    async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = ()) -> Committed:
-        """Append to logs, entities and events in one transaction; durable on return.
+    async def commit(
+        self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
+    ) -> Committed:
+        """Append to logs, entities and events in one transaction, once for each ``commit_id``; durable on return.
 
-        Raises :class:`ValueError` if the versions of an entity would have a hole.
+        Raises :class:`ValueError` if the versions of an entity would have a gap, or the writer has committed since.
         """
-        return await self._change(lambda connection: self._appender.commit(connection, batch, facts))
+        return await self._change(lambda connection: self._appender.commit(connection, batch, facts, commit_id))
 
     async def create(self, append: Append) -> bool:
-        """Commit ``append`` only if its document does not exist yet. Returns whether it did so."""
         return await self._change(lambda connection: self._create(connection, append))
 
     async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
         """Store ``snapshot`` and move the log up to ``snapshot.seq`` to the history, in one transaction.
 
-        Does nothing if there is a newer snapshot. Raises :class:`ValueError` if there is no such document or
-        its log is not that long. The disk space is given back a little later.
+        Does nothing if there is a newer snapshot. Raises :class:`ValueError` if there is no such document or its log is
+        not that long. The disk space is returned a little later.
         """
         content = await asyncio.to_thread(zlib.compress, snapshot.update, _COMPRESSION)
         gate = await asyncio.to_thread(zlib.compress, snapshot.index, _COMPRESSION)
@@ -138,94 +144,96 @@ class SqliteStorage:
         self._database.give_space_back()
 
     async def set_aside(self, entry: SetAside) -> None:
-        """Keep ``entry``; if it names a log row, that row leaves the log. The same entry is kept once."""
         await self._change(lambda connection: self._set_aside(connection, [entry]))
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
-        """All that was set aside, of one project or of all, oldest first."""
         where, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
         return await self._query(lambda connection: documents.read_set_aside(connection, where, values))
 
+    async def erase(self, keys: Sequence[RoomKey]) -> None:
+        """Delete entities and their documents for good; their bytes are overwritten, in the WAL too."""
+
+        def erase_all(connection: sqlite3.Connection) -> None:
+            erase(connection, keys)
+            self._appender.forget()
+
+        await self._change(erase_all)
+        await self._database.scrub()
+
+    async def expired(self, before: float, limit: int) -> Sequence[RoomKey]:
+        return await self._query(lambda connection: list_expired(connection, before, limit))
+
+    async def compact(self) -> None:
+        """Rewrite the whole file, so that no page holds old data. Takes long; commits wait."""
+        await self._database.rewrite()
+
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
-        """Documents with log rows whose content has not become events yet, the longest waiting first."""
         return await self._query(lambda connection: documents.list_uncovered(connection, limit))
 
     async def cover(self, key: RoomKey, seq: int) -> None:
-        """Content up to log row ``seq`` needs no further events."""
         await self._change(lambda connection: self._appender.cover(connection, key, seq))
 
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
-        """Log rows of a document behind ``seq``, also those that a snapshot took the place of."""
         return await self._query(lambda connection: archive.read_log_after(connection, key, seq))
 
     async def document_at(self, key: RoomKey, seq: int) -> Sequence[bytes]:
-        """The updates that make the document as it was after log row ``seq``, in order.
-
-        Raises :class:`collab.errors.NotFound` if that is older than what is kept, or was never written.
-        """
         return await self._query(lambda connection: archive.read_document(connection, key, seq))
 
     # entities
 
     async def entity(self, key: RoomKey) -> EntityRow | None:
-        """One entity, deleted or not."""
         return await self._load(lambda connection: entities.read_entity(connection, key))
 
     async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
-        """The entities whose id begins with ``prefix``, deleted or not, by id."""
         return await self._load(lambda connection: entities.read_children(connection, project, collection, prefix))
 
-    async def find(self, project: str, collection: str, query: Query) -> FoundRows:
-        """The entities that a query selects, in its order, without deleted ones; of one moment."""
+    async def half_deleted(self, collection: str, inside: str, limit: int) -> Sequence[RoomKey]:
+        return await self._query(lambda connection: entities.list_half_deleted(connection, collection, inside, limit))
 
+    async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         def find(connection: sqlite3.Connection) -> FoundRows:
-            with documents.moment(connection):
+            with moment(connection):
                 rows = find_rows(connection, project, collection, query)
-                return FoundRows(rows, history.read_positions(connection).newest)
+                return FoundRows(rows, positions.read_span(connection, project).newest)
 
         return await self._query(find)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
-        """How many :meth:`find` would give without ``limit`` and ``offset``."""
         return await self._query(lambda connection: count_rows(connection, project, collection, query))
 
-    async def request(self, project: str, request: str) -> tuple[RoomKey, int] | None:
-        """The entity and version that a named write of the last day made."""
-        return await self._load(lambda connection: entities.read_request(connection, project, request))
+    async def request(self, project: str, caller: str, name: str) -> Requested | None:
+        return await self._load(lambda connection: entities.read_request(connection, project, caller, name))
 
     # events
 
     async def positions(self) -> Positions:
-        """Which events are known."""
-        return await self._load(history.read_positions)
+        return await self._load(positions.read_positions)
+
+    async def span(self, project: str) -> Span:
+        return await self._load(lambda connection: positions.read_span(connection, project))
+
+    async def newest_at(self) -> float:
+        return await self._load(positions.read_newest_at)
 
     async def events(
-        self,
-        after: int,
-        *,
-        limit: int,
-        project: str | None = None,
-        collection: str | None = None,
-        entity: str | None = None,
-    ) -> Sequence[tuple[str, EntityEvent]]:
-        """Events behind a position, by position, each with its project."""
+        self, project: str, after: int, *, limit: int, collection: str | None = None, entity: str | None = None
+    ) -> Sequence[EntityEvent]:
         return await self._query(
-            lambda connection: history.read_events(connection, after, limit, project, collection, entity)
+            lambda connection: history.read_events(connection, project, after, limit, collection, entity)
         )
 
     async def history(self, key: RoomKey, *, before: int | None = None, limit: int = 50) -> Sequence[Version]:
-        """Versions of one entity below ``before``, the newest first."""
         return await self._query(lambda connection: history.read_history(connection, key, before, limit))
 
     async def seq_at(self, key: RoomKey, *, version: int | None = None, at: float | None = None) -> tuple[int, Version]:
-        """The log row that a version, or a moment, of an entity reaches to, and its newest event then.
+        """The log row of an entity's version, or of its state at a time, and its newest event then.
 
-        Without either: the newest version. Raises :class:`collab.errors.NotFound` if there was none, or it is older
-        than what is kept.
+        Without either: the newest version. Raises :class:`collab.errors.NotFound` if there was none, or it is no longer
+        stored.
         """
 
         def seq_at(connection: sqlite3.Connection) -> tuple[int, Version]:
-            with documents.moment(connection):
+            with moment(connection):
                 found = history.read_version(connection, key, version=version, at=at)
                 if version is not None or at is None:
                     return found.seq, found
@@ -234,14 +242,14 @@ class SqliteStorage:
         return await self._query(seq_at)
 
     async def trim(self, before: float) -> None:
-        """Forget events, history of documents, and named requests (these after a day) from before a moment.
+        """Delete events, history of documents, and named requests (these after a day) from before this time.
 
-        Of each entity the newest event up to then stays, of each document what the newest snapshot up to then leaves.
-        Small steps: commits go in between.
+        The newest event of each entity before then stays, and so does the state of the newest snapshot of each document
+        before then. Works in small steps, so that commits go in between.
         """
-        cut = await self._query(lambda connection: history.read_cut(connection, before))
-        while await self._change(lambda connection: history.cut_events(connection, cut)):
-            pass
+        for project, cut in await self._query(lambda connection: history.read_cuts(connection, before)):
+            while await self._change(partial(history.cut_events, project=project, cut=cut)):
+                pass
         day = max(before, self._clock() - REQUEST_SECONDS)
         while await self._change(lambda connection: history.cut_requests(connection, day)):
             pass
@@ -250,30 +258,26 @@ class SqliteStorage:
             rid = await self._change(partial(archive.cut_some, before=before, after=rid))
         self._database.give_space_back()
 
-    # beside them
+    # declarations and webhooks
 
     async def index(self, collection: str, paths: Sequence[Member]) -> None:
-        """Have these members of a collection, and only these, indexed for :meth:`find`."""
         await self._change(lambda connection: create_indexes(connection, collection, paths))
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
-        """The declared collections as they were saved last: name -> version, JSON."""
         return await self._load(lambda connection: entities.read_schemas(connection, project))
 
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
-        """Remember a declaration."""
         await self._change(lambda connection: entities.write_schema(connection, project, collection, version, schema))
 
-    async def webhook_position(self, webhook: str) -> int | None:
-        """Up to where a webhook has taken events; ``None`` if it is new."""
-        return await self._load(lambda connection: entities.read_webhook(connection, webhook))
+    async def webhook_position(self, webhook: str, project: str) -> int | None:
+        return await self._load(lambda connection: entities.read_webhook(connection, webhook, project))
 
-    async def save_webhook(self, webhook: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
-        """Remember how far a webhook is, and what it did not take: of that the newest 10,000."""
-        await self._change(lambda connection: entities.write_webhook(connection, webhook, position, dead, DEAD_LETTERS))
+    async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
+        await self._change(
+            lambda connection: entities.write_webhook(connection, webhook, project, position, dead, DEAD_LETTERS)
+        )
 
     async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
-        """What a webhook did not take, oldest first."""
         return await self._query(lambda connection: entities.read_dead_letters(connection, webhook))
 
     # in the writing thread, inside a transaction
@@ -293,7 +297,7 @@ class SqliteStorage:
         gate: bytes,
         packed: archive.Packed | None,
     ) -> bool:
-        """Returns whether it could be done: the log must be what was packed."""
+        """Returns ``False`` if the log has changed since it was packed."""
         tail = self._appender.tail(connection, key)
         rid = tail.rid
         if not rid or tail.seq < seq:

@@ -1,10 +1,9 @@
-"""The history of documents in SQLite: log rows that a snapshot took the place of, packed, and earlier snapshots.
+"""The history of documents in SQLite: packed log rows that a snapshot replaced, and earlier snapshots.
 
-The pieces of an archive follow each other without gaps, from the first row or from a base on, up to the snapshot. A
-base is an earlier snapshot that was kept: where nothing stands in front of it, and whenever the archive behind the last
-one has grown larger than it would be. So bases take no more room than the archive, and reading a version takes
-a snapshot and about as many bytes of log. The archive is cut only in front of a base, or of the snapshot itself:
-what is older than asked for stays until there is one.
+The pieces of an archive have no gaps, from the first row or from a base up to the snapshot. A base is an earlier
+snapshot that was kept: where no piece precedes it, and whenever the archive after the last base has grown larger than
+the snapshot. So bases take no more room than the archive, and reading a version takes a snapshot and about as many
+bytes of log. The archive is cut only before a base or before the snapshot itself: older rows stay until there is one.
 """
 
 from __future__ import annotations
@@ -20,27 +19,28 @@ from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
 from collab.storage.base import LogRow, SetAside
 from collab.storage.codec import chunks, pack_rows, seed, unpack_rows
-from collab.storage.sqlite_documents import check_rows, find_rid, moment, open_snapshot, read_log
+from collab.storage.sqlite_documents import check_rows, find_rid, open_snapshot, read_log
+from collab.storage.sqlite_statements import moment
 
 log = logging.getLogger(__name__)
 
-_SLICE = 100  # documents that are cut at once, before the next commit has its turn
+_SLICE = 100  # documents cut per transaction, so that commits go in between
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What is to be archived: ``count`` log rows behind snapshot ``start``, in pieces as they are stored."""
+    """Data to archive: ``count`` log rows after snapshot ``start``, in pieces as they are stored."""
 
     rid: int
     start: int
     count: int
     pieces: Sequence[tuple[Any, ...]]
     damaged: Sequence[SetAside]
-    newest: float  # when the last of them was written
+    newest: float  # time of the last row
 
 
 def pack(connection: sqlite3.Connection, key: RoomKey, seq: int) -> Packed | None:
-    """The log up to row ``seq``, packed; ``None`` if there is no such document. Reads only."""
+    """Pack the log up to row ``seq``; ``None`` if there is no such document. Reads only."""
     with moment(connection):
         rid = find_rid(connection, key)
         if rid is None:
@@ -62,13 +62,13 @@ def pack(connection: sqlite3.Connection, key: RoomKey, seq: int) -> Packed | Non
 
 
 def is_current(connection: sqlite3.Connection, packed: Packed, seq: int) -> bool:
-    """Whether the log up to ``seq`` is still what was packed."""
+    """Whether the log up to ``seq`` is still the one that was packed."""
     (count,) = connection.execute("SELECT count(*) FROM log WHERE rid = ? AND seq <= ?", (packed.rid, seq)).fetchone()
     return packed.start == _snapshot_seq(connection, packed.rid) and packed.count == count
 
 
 def keep(connection: sqlite3.Connection, packed: Packed, seq: int) -> None:
-    """Archive what was packed; the snapshot that is about to be replaced may become a base."""
+    """Archive the packed rows; the snapshot that is about to be replaced may become a base."""
     rid, start = packed.rid, packed.start
     if seq <= start:
         return
@@ -98,13 +98,13 @@ def _keep_base(connection: sqlite3.Connection, rid: int, start: int) -> None:
 
 
 def drop(connection: sqlite3.Connection, rid: int) -> None:
-    """Forget the history of a document."""
+    """Delete the history of a document."""
     connection.execute("DELETE FROM archive WHERE rid = ?", (rid,))
     connection.execute("DELETE FROM bases WHERE rid = ?", (rid,))
 
 
 def cut(connection: sqlite3.Connection, rid: int, before: float) -> None:
-    """Forget what is in front of the newest base, or snapshot, that is from before a moment."""
+    """Delete everything before the newest base or snapshot that is older than ``before``."""
     starts = connection.execute(
         "SELECT seq FROM bases WHERE rid = ?1 UNION SELECT seq FROM snapshots WHERE rid = ?1 ORDER BY seq DESC", (rid,)
     ).fetchall()
@@ -124,7 +124,7 @@ def cut(connection: sqlite3.Connection, rid: int, before: float) -> None:
 
 
 def cut_some(connection: sqlite3.Connection, before: float, after: int) -> int | None:
-    """:func:`cut` some documents whose number is above ``after``. Returns the last of them, if there may be more."""
+    """:func:`cut` some documents with a row id above ``after``. Returns the last of them if there may be more."""
     rids = connection.execute(
         "SELECT DISTINCT rid FROM archive WHERE rid > ? AND to_at < ? ORDER BY rid LIMIT ?", (after, before, _SLICE)
     ).fetchall()
@@ -137,13 +137,13 @@ def cut_some(connection: sqlite3.Connection, before: float, after: int) -> int |
 
 
 def read_document(connection: sqlite3.Connection, key: RoomKey, seq: int) -> list[bytes]:
-    """The updates that make a document as it was after log row ``seq``. Raises :class:`NotFound`."""
+    """The updates of a document's state after log row ``seq``. Raises :class:`NotFound`."""
     with moment(connection):
         rid = find_rid(connection, key)
         if seq <= 0:
             return []
         if rid is None or seq > _last_seq(connection, key, rid):
-            raise NotFound("the document was never written that far")
+            raise NotFound("the document never had that log row")
         newest = _snapshot_seq(connection, rid)
         snapshot = base = None
         if 0 < newest <= seq:
@@ -169,12 +169,12 @@ def read_document(connection: sqlite3.Connection, key: RoomKey, seq: int) -> lis
         updates += [row.update for row in _unpack(key, rid, to_seq, content, crc) if row.seq <= seq]
         reach = to_seq
     if reach < min(seq, newest):
-        raise NotFound("that version of the document is not kept any more")
+        raise NotFound("that version of the document is no longer stored")
     return updates + [row.update for row in check_rows(key, rid, rows)[0]]
 
 
 def read_log_after(connection: sqlite3.Connection, key: RoomKey, seq: int) -> list[LogRow]:
-    """Log rows behind ``seq``, those that were archived among them."""
+    """Log rows after ``seq``, including archived ones."""
     with moment(connection):
         rid = find_rid(connection, key)
         if rid is None:
@@ -188,7 +188,7 @@ def read_log_after(connection: sqlite3.Connection, key: RoomKey, seq: int) -> li
 
 
 def last_at(connection: sqlite3.Connection, key: RoomKey, at: float) -> int:
-    """The newest log row that was written by a moment, 0 if none is known."""
+    """The newest log row written by a time, 0 if none is known."""
     rid = find_rid(connection, key)
     if rid is None:
         return 0

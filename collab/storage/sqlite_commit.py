@@ -1,4 +1,4 @@
-"""What one commit writes: log rows, entities and their events, many a statement. For the thread that writes."""
+"""Writes a commit: log rows, entities and their events, many per statement. Runs in the writing thread."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from secrets import token_hex
 from typing import Any
 
 from collab.names import RoomKey
-from collab.storage.base import Append, Committed, Fact
-from collab.storage.codec import encodable, keys_of, seed, to_json
-from collab.storage.rules import reach_of
+from collab.storage.base import Append, CommitId, Committed, Fact
+from collab.storage.codec import keys_of, pack_answer, seed, to_json, unpack_answer
+from collab.storage.rules import WRITERS, check_repeat, reach_of
+from collab.storage.sqlite_positions import next_position
+from collab.storage.sqlite_statements import SIZES, insert
 
-TAILS = 20_000  # documents and entities whose end is kept in memory
-_STATEMENT_ROWS = (256, 64, 16, 4, 1)  # few sizes, so that each is prepared once
+TAILS = 20_000  # documents and entities whose tail is cached in memory
 
 
 @dataclass(slots=True)
 class Tail:
-    """Where a document and its entity end. What is not there has ``rid`` or ``eid`` 0.
+    """The end of a document and its entity. If one does not exist, its ``rid`` or ``eid`` is 0.
 
-    ``seq`` was given to the newest log row ever, ``live`` is that of the newest which was not set aside. ``reach`` is
-    the seq of the newest event, ``covered`` the ``content_seq``, ``listed`` whether the database has the document
-    as uncovered.
+    ``seq`` is that of the newest log row ever, ``live`` that of the newest which was not set aside. ``reach`` is the
+    seq of the newest event, ``covered`` the ``content_seq``, ``listed`` whether the database lists the document as
+    uncovered.
     """
 
     rid: int
@@ -40,68 +41,79 @@ class Tail:
 
 @dataclass(slots=True)
 class _Next:
-    """The numbers that are given next."""
+    """The next row ids, and the next positions by project, for projects used so far."""
 
     rid: int
     eid: int
-    position: int
+    positions: dict[str, int]
 
 
 class Appender:
-    """Writes commits, and knows where everything ends. Its user must call :meth:`forget` after a rollback."""
+    """Writes commits, and caches the tails of documents. Its user must call :meth:`forget` after a rollback."""
 
     def __init__(self) -> None:
         self._tails: dict[RoomKey, Tail] = {}
         self._next: _Next | None = None
 
     def forget(self) -> None:
-        """Read everything anew: what was remembered was not committed."""
+        """Drop the cache: its content was not committed."""
         self._tails.clear()
         self._next = None
 
     def tail(self, connection: sqlite3.Connection, key: RoomKey) -> Tail:
-        """Where a document and its entity end."""
+        """The end of a document and its entity."""
         return self._resolve(connection, [key])[key]
 
     def refresh(self, connection: sqlite3.Connection, key: RoomKey) -> None:
-        """Look again at a document whose log lost rows other than at its end."""
+        """Reload the tail of a document whose log lost rows other than at its end."""
         self._tails.pop(key, None)
         tail = self.tail(connection, key)
         _list_uncovered(connection, [tail])
 
     def cover(self, connection: sqlite3.Connection, key: RoomKey, seq: int) -> None:
-        """Content up to log row ``seq`` needs no further events."""
+        """Mark content up to log row ``seq`` as needing no further events."""
         tail = self.tail(connection, key)
         if tail.eid and tail.covered < seq:
             connection.execute("UPDATE entities SET content_seq = ? WHERE eid = ?", (seq, tail.eid))
             tail.covered = seq
             _list_uncovered(connection, [tail])
 
-    def commit(self, connection: sqlite3.Connection, batch: Sequence[Append], facts: Sequence[Fact]) -> Committed:
-        """Write a batch and its facts. The transaction is the caller's.
+    def commit(
+        self,
+        connection: sqlite3.Connection,
+        batch: Sequence[Append],
+        facts: Sequence[Fact] = (),
+        commit_id: CommitId | None = None,
+    ) -> Committed:
+        """Write a batch and its facts, once for each ``commit_id``. The caller owns the transaction.
 
-        Raises :class:`ValueError` if the versions of an entity would have a hole.
+        Raises :class:`ValueError` if the versions of an entity would have a gap, or the writer has committed since.
         """
+        if commit_id is not None:
+            receipt = _read_receipt(connection, commit_id.writer)
+            if receipt is not None and receipt[0] >= commit_id.number:
+                return check_repeat(commit_id, *receipt)
         tails = self._resolve(
             connection, dict.fromkeys(chain((entry.key for entry in batch), (fact.entity.key for fact in facts)))
         )
         if self._next is None:
             self._next = _read_next(connection)
-        first = self._next.position
         seqs = _append(connection, batch, tails, self._next)
-        if facts:
-            _record(connection, facts, seqs, tails, self._next)
+        positions = _record(connection, facts, seqs, tails, self._next) if facts else []
         _list_uncovered(connection, tails.values())
         while len(self._tails) > TAILS:
             del self._tails[next(iter(self._tails))]
-        return Committed(seqs, first)
+        committed = Committed(seqs, positions)
+        if commit_id is not None:
+            _write_receipt(connection, commit_id, committed)
+        return committed
 
     def _resolve(self, connection: sqlite3.Connection, keys: Iterable[RoomKey]) -> dict[RoomKey, Tail]:
         known = self._tails
         wanted = list(keys)
         missing = [key for key in wanted if key not in known]
         at = 0
-        for size in _STATEMENT_ROWS:
+        for size in SIZES:
             while len(missing) - at >= size:
                 some = missing[at : at + size]
                 for number, *columns in connection.execute(_tails(size), list(chain.from_iterable(some))):
@@ -135,7 +147,11 @@ def _record(
     seqs: Sequence[int],
     tails: Mapping[RoomKey, Tail],
     following: _Next,
-) -> None:
+) -> list[int]:
+    """Returns the position of each fact."""
+    for project in {fact.entity.key.project for fact in facts} - following.positions.keys():
+        following.positions[project] = next_position(connection, project)
+    positions: list[int] = []
     events: list[tuple[Any, ...]] = []
     requests: list[tuple[Any, ...]] = []
     entities: dict[int, tuple[Any, ...]] = {}
@@ -154,10 +170,14 @@ def _record(
         tail.covered = entity.content_seq
         conflicts = to_json(event.conflicts) if event.conflicts else None
         what = to_json(event.data), to_json(event.changes), conflicts
-        events.append((following.position, eid, entity.version, event.type, tail.reach, event.user_id, fact.at, *what))
-        following.position += 1
+        project = entity.key.project
+        position = following.positions[project]
+        following.positions[project] += 1
+        positions.append(position)
+        who = tail.reach, event.user_id, fact.at
+        events.append((project, position, eid, entity.version, event.type, *who, *what))
         if fact.request is not None:
-            requests.append((entity.key.project, fact.request, eid, entity.version, fact.at))
+            requests.append((project, *fact.request, eid, entity.version, fact.at))
         if eid not in entities:
             entities[eid] = _entity(eid, last[entity.key], fact.at)
     insert(connection, "INSERT INTO events", events)
@@ -169,11 +189,12 @@ def _record(
         " data = excluded.data, keys = excluded.keys, heads = excluded.heads,"
         " content_seq = excluded.content_seq, updated_at = excluded.updated_at",
     )
-    insert(connection, "INSERT OR IGNORE INTO requests (project, request, eid, version, at)", requests)
+    insert(connection, "INSERT OR IGNORE INTO requests (project, caller, request, digest, eid, version, at)", requests)
+    return positions
 
 
 def _entity(eid: int, fact: Fact, created_at: float) -> tuple[Any, ...]:
-    """A row of ``entities``; ``created_at`` counts if there is none yet."""
+    """A row of ``entities``; ``created_at`` counts only for a new one."""
     entity = fact.entity
     data, keys = to_json(entity.data), keys_of(entity.data)
     state = entity.version, int(entity.deleted), data, keys, entity.heads, entity.content_seq
@@ -181,7 +202,7 @@ def _entity(eid: int, fact: Fact, created_at: float) -> tuple[Any, ...]:
 
 
 def _tails(size: int) -> str:
-    """Every seq given is in the log, behind the snapshot, or set aside."""
+    """A query for tails: every assigned seq is in the log, behind the snapshot, or set aside."""
     wanted = ", ".join(f"({number}, ?, ?, ?)" for number in range(size))
     return (
         f"WITH wanted (number, project, collection, id) AS (VALUES {wanted}) "  # noqa: S608
@@ -214,11 +235,8 @@ def _tail(
 
 
 def _read_next(connection: sqlite3.Connection) -> _Next:
-    rid, eid, position, oldest = connection.execute(
-        "SELECT (SELECT max(rid) FROM documents), (SELECT max(eid) FROM entities), (SELECT max(position) FROM events),"
-        " (SELECT value FROM record WHERE name = 'oldest')"
-    ).fetchone()
-    return _Next((rid or 0) + 1, (eid or 0) + 1, max(position or 0, oldest) + 1)
+    rid, eid = connection.execute("SELECT (SELECT max(rid) FROM documents), (SELECT max(eid) FROM entities)").fetchone()
+    return _Next((rid or 0) + 1, (eid or 0) + 1, {})
 
 
 def _list_uncovered(connection: sqlite3.Connection, tails: Iterable[Tail]) -> None:
@@ -233,23 +251,14 @@ def _list_uncovered(connection: sqlite3.Connection, tails: Iterable[Tail]) -> No
     connection.executemany("DELETE FROM uncovered WHERE rid = ?", went)
 
 
-def insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], on_conflict: str = "") -> None:
-    """Insert rows, many a statement.
+def _read_receipt(connection: sqlite3.Connection, writer: str) -> tuple[int, Committed] | None:
+    row = connection.execute("SELECT number, answer FROM receipts WHERE writer = ?", (writer,)).fetchone()
+    return None if row is None else (int(row[0]), unpack_answer(row[1]))
 
-    Before and after each statement the thread waits for the GIL. A row at a time, a busy event loop would let a
-    thousand rows take 200 ms instead of 10.
-    """
-    at = 0
-    for size in _STATEMENT_ROWS:
-        if len(rows) - at < size:
-            continue
-        row = f"({', '.join('?' * len(rows[0]))})"
-        statement = f"{into} VALUES {', '.join([row] * size)} {on_conflict}"
-        while len(rows) - at >= size:
-            values = list(chain.from_iterable(rows[at : at + size]))
-            try:
-                connection.execute(statement, values)
-            except UnicodeEncodeError:
-                # one user id with a lone surrogate must not hold up everybody's log
-                connection.execute(statement, [encodable(value) for value in values])
-            at += size
+
+def _write_receipt(connection: sqlite3.Connection, commit_id: CommitId, committed: Committed) -> None:
+    values = (commit_id.number, pack_answer(committed), commit_id.writer)
+    if connection.execute("UPDATE receipts SET number = ?, answer = ? WHERE writer = ?", values).rowcount:
+        return
+    cursor = connection.execute("INSERT INTO receipts (number, answer, writer) VALUES (?, ?, ?)", values)
+    connection.execute("DELETE FROM receipts WHERE id <= ?", ((cursor.lastrowid or 0) - WRITERS,))

@@ -1,12 +1,11 @@
-"""Documents in SQLite as rooms load them: snapshot, log rows, what was set aside. Every checksum is verified."""
+"""Current documents in SQLite: snapshot, log rows, set-aside entries. Every checksum is verified."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from time import time
 from typing import Any
 
@@ -15,22 +14,13 @@ from collab.names import RoomKey
 from collab.storage.base import LogRow, Record, SetAside, Snapshot
 from collab.storage.codec import seed
 from collab.storage.sqlite_entities import read_entity
+from collab.storage.sqlite_statements import moment
 
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """What is read in the block is of one moment."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-
-
 def load(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]]:
-    """The record of a document, and those of its rows that are damaged and still in the log."""
+    """The record of a document, and its damaged rows that are still in the log."""
     with moment(connection):
         entity = read_entity(connection, key)
         document = connection.execute(
@@ -48,7 +38,7 @@ def load(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, l
 
 
 def find_rid(connection: sqlite3.Connection, key: RoomKey) -> int | None:
-    """The number of a document, ``None`` if there is none."""
+    """The row id of a document, ``None`` if there is none."""
     row = connection.execute(
         "SELECT rid FROM documents WHERE project = ? AND collection = ? AND id = ?", key
     ).fetchone()
@@ -56,7 +46,7 @@ def find_rid(connection: sqlite3.Connection, key: RoomKey) -> int | None:
 
 
 def read_log(connection: sqlite3.Connection, rid: int, after: int = 0, to: int = 1 << 62) -> list[tuple[Any, ...]]:
-    """Log rows as they are stored, those behind ``after`` up to ``to``."""
+    """Stored log rows after ``after``, up to and including ``to``."""
     return connection.execute(
         "SELECT seq, content, user_id, at, crc FROM log WHERE rid = ? AND seq > ? AND seq <= ? ORDER BY seq",
         (rid, after, to),
@@ -64,7 +54,7 @@ def read_log(connection: sqlite3.Connection, rid: int, after: int = 0, to: int =
 
 
 def check_rows(key: RoomKey, rid: int, rows: Iterable[tuple[Any, ...]]) -> tuple[list[LogRow], list[SetAside]]:
-    """Stored log rows, those first that match their checksums."""
+    """Stored log rows: those that match their checksums, and the damaged ones."""
     good: list[LogRow] = []
     damaged: list[SetAside] = []
     for seq, content, user_id, at, crc in rows:
@@ -77,7 +67,7 @@ def check_rows(key: RoomKey, rid: int, rows: Iterable[tuple[Any, ...]]) -> tuple
 
 
 def open_snapshot(key: RoomKey, rid: int, seq: int, content: object, gate: object, crc: int) -> Snapshot:
-    """A snapshot as it is stored. Raises :class:`DocumentDamaged`."""
+    """Decode a stored snapshot. Raises :class:`DocumentDamaged`."""
     try:
         if (
             type(content) is bytes
@@ -92,7 +82,7 @@ def open_snapshot(key: RoomKey, rid: int, seq: int, content: object, gate: objec
 
 
 def read_set_aside(connection: sqlite3.Connection, where: str, values: Sequence[str]) -> list[SetAside]:
-    """What was set aside, oldest first."""
+    """Set-aside entries, oldest first."""
     rows = connection.execute(
         f"SELECT project, collection, id, seq, content, reason, at FROM set_aside {where} ORDER BY number",  # noqa: S608
         values,
@@ -104,7 +94,7 @@ def read_set_aside(connection: sqlite3.Connection, where: str, values: Sequence[
 
 
 def write_set_aside(connection: sqlite3.Connection, entry: SetAside) -> None:
-    """Keep ``entry`` once; if it names a log row, that row leaves the log."""
+    """Keep ``entry`` once; if it names a log row, delete that from the log."""
     key = entry.key
     connection.execute(
         "INSERT INTO set_aside (project, collection, id, seq, content, reason, at)"
@@ -120,7 +110,7 @@ def write_set_aside(connection: sqlite3.Connection, entry: SetAside) -> None:
 
 
 def list_uncovered(connection: sqlite3.Connection, limit: int) -> list[RoomKey]:
-    """Documents whose log reaches further than their events, those first that have waited longest."""
+    """Documents whose log goes beyond their events, longest waiting first."""
     rows = connection.execute(
         "SELECT project, collection, id FROM uncovered JOIN documents USING (rid) ORDER BY number LIMIT ?", (limit,)
     )

@@ -1,4 +1,4 @@
-"""Entities in SQLite, and what applications have declared: schemas, webhooks and what these did not take."""
+"""Entities in SQLite, and declarations, webhooks and dead letters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from collab.names import RoomKey
-from collab.storage.base import DeadLetter, EntityRow
-from collab.storage.codec import event_from, from_json, to_json
-from collab.storage.sqlite_commit import insert
+from collab.storage.base import DeadLetter, EntityRow, Requested
+from collab.storage.codec import encodable, event_from, from_json, to_json
+from collab.storage.sqlite_statements import insert
 
 COLUMNS = "project, collection, id, version, data, deleted, heads, content_seq"
-"""Of ``entities``, in the order of :func:`entity_row`."""
+"""Columns of ``entities``, in the order of :func:`entity_row`."""
 
 
 def entity_row(
@@ -30,7 +30,6 @@ def entity_row(
 
 
 def read_entity(connection: sqlite3.Connection, key: RoomKey) -> EntityRow | None:
-    """One entity, deleted or not."""
     row = connection.execute(
         f"SELECT {COLUMNS} FROM entities WHERE project = ? AND collection = ? AND id = ?",  # noqa: S608
         key,
@@ -47,20 +46,32 @@ def read_children(connection: sqlite3.Connection, project: str, collection: str,
     return [entity_row(*row) for row in rows]
 
 
+def list_half_deleted(connection: sqlite3.Connection, collection: str, inside: str, limit: int) -> list[RoomKey]:
+    """Deleted entities of ``collection`` with living entities of ``inside`` in them."""
+    return [
+        RoomKey(project, collection, entity)
+        for project, entity in connection.execute(
+            "SELECT project, id FROM entities AS e WHERE collection = ?1 AND deleted = 1 AND EXISTS ("
+            "SELECT 1 FROM entities WHERE project = e.project AND collection = ?2"
+            " AND id >= e.id || ':' AND id < e.id || ';' AND deleted = 0) LIMIT ?3",
+            (collection, inside, limit),
+        )
+    ]
+
+
 def find_eid(connection: sqlite3.Connection, key: RoomKey) -> int | None:
-    """The number of an entity, ``None`` if there is none."""
+    """The row id of an entity, ``None`` if there is none."""
     row = connection.execute("SELECT eid FROM entities WHERE project = ? AND collection = ? AND id = ?", key).fetchone()
     return None if row is None else int(row[0])
 
 
-def read_request(connection: sqlite3.Connection, project: str, request: str) -> tuple[RoomKey, int] | None:
-    """The entity and version that a named write made."""
+def read_request(connection: sqlite3.Connection, project: str, caller: str, name: str) -> Requested | None:
     row = connection.execute(
-        "SELECT e.project, e.collection, e.id, r.version FROM requests AS r JOIN entities AS e USING (eid)"
-        " WHERE r.project = ? AND r.request = ?",
-        (project, request),
+        "SELECT e.project, e.collection, e.id, r.version, r.digest FROM requests AS r JOIN entities AS e USING (eid)"
+        " WHERE r.project = ? AND r.caller = ? AND r.request = ?",
+        (project, encodable(caller), name),
     ).fetchone()
-    return None if row is None else (RoomKey(*row[:3]), int(row[3]))
+    return None if row is None else Requested(RoomKey(*row[:3]), int(row[3]), bytes(row[4]))
 
 
 def read_schemas(connection: sqlite3.Connection, project: str) -> dict[str, tuple[int, bytes]]:
@@ -72,21 +83,22 @@ def read_schemas(connection: sqlite3.Connection, project: str) -> dict[str, tupl
 
 
 def write_schema(connection: sqlite3.Connection, project: str, collection: str, version: int, schema: bytes) -> None:
-    """Remember a declaration."""
     connection.execute("INSERT OR REPLACE INTO schemas VALUES (?, ?, ?, ?)", (project, collection, version, schema))
 
 
-def read_webhook(connection: sqlite3.Connection, webhook: str) -> int | None:
-    """Up to where a webhook has taken events."""
-    row = connection.execute("SELECT position FROM webhooks WHERE name = ?", (webhook,)).fetchone()
+def read_webhook(connection: sqlite3.Connection, webhook: str, project: str) -> int | None:
+    """The position up to which a webhook has processed a project's events."""
+    row = connection.execute(
+        "SELECT position FROM webhooks WHERE name = ? AND project = ?", (webhook, project)
+    ).fetchone()
     return None if row is None else int(row[0])
 
 
 def write_webhook(
-    connection: sqlite3.Connection, webhook: str, position: int, dead: Sequence[DeadLetter], keep: int
+    connection: sqlite3.Connection, webhook: str, project: str, position: int, dead: Sequence[DeadLetter], keep: int
 ) -> None:
-    """Remember how far a webhook is, and what it did not take, of that the newest ``keep``."""
-    connection.execute("INSERT OR REPLACE INTO webhooks VALUES (?, ?)", (webhook, position))
+    """Save a webhook's position in a project, and the newest ``keep`` of its dead letters."""
+    connection.execute("INSERT OR REPLACE INTO webhooks VALUES (?, ?, ?)", (webhook, project, position))
     if not dead:
         return
     rows: list[tuple[Any, ...]] = [
@@ -101,7 +113,7 @@ def write_webhook(
 
 
 def read_dead_letters(connection: sqlite3.Connection, webhook: str) -> list[DeadLetter]:
-    """What a webhook did not take, oldest first."""
+    """Events that a webhook did not accept, oldest first."""
     rows = connection.execute(
         "SELECT webhook, event, project, reason, at FROM dead_letters WHERE webhook = ? ORDER BY number", (webhook,)
     )

@@ -1,12 +1,11 @@
-"""Queries in SQLite: what :mod:`collab.query.match` says of rows in memory, as SQL over the table ``entities``.
+"""Queries in SQLite: the semantics of :mod:`collab.query.match` as SQL over the table ``entities``.
 
-Each member becomes two expressions, its *key* and its *rank*, which are never NULL. Keys order as SQLite orders them:
-null, missing, false and true are ``-Infinity`` (and the rank tells them apart), then come numbers, then texts by code
-point, then arrays and objects, which are all the empty blob. So one index on (key, rank) serves equality, ``in``,
-ranges and order. What is SQLite's own is in :class:`_Member` and :func:`_bound`; the rest would suit other databases.
+Each member becomes two expressions, its *key* and its *rank*, which are never NULL. Keys sort as SQLite sorts them:
+null, missing, false and true are ``-Infinity`` (and the rank distinguishes them), then come numbers, then strings by
+code point, then arrays and objects, which are all the empty blob. So one index on (key, rank) serves equality, ``in``,
+ranges and order. SQLite's specifics are in :class:`_Member` and :func:`_bound`; the rest would suit other databases.
 
-Texts of JSON come from msgspec, which writes names with no other escapes than those of quotation marks, backslashes
-and control characters.
+JSON texts come from msgspec, which escapes only quotation marks, backslashes and control characters in names.
 """
 
 # ruff: noqa: S608  -- values are parameters; names of members and collections go through _literal()
@@ -21,12 +20,12 @@ from typing import Any, NamedTuple
 
 from collab.errors import InvalidRequest
 from collab.query.match import FALSE, ID, NULL, NUMBER, TEXT, TRUE, as_written, form, kind_of
-from collab.query.query import And, Compare, Condition, Not, Or, Order, Path, Place, Query, Scalar
+from collab.query.query import And, Compare, Condition, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
 from collab.storage.codec import to_json
 from collab.storage.sqlite_entities import COLUMNS, entity_row
 
-_LOW = "-9e999"  # below all numbers of JSON
+_LOW = "-9e999"  # below all JSON numbers
 _KEYS = "coalesce(keys, data)"
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 _PREFIX = "query_"
@@ -45,24 +44,24 @@ def find_rows(connection: sqlite3.Connection, project: str, collection: str, que
 
 
 def count_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> int:
-    """How many :func:`find_rows` would find without ``limit`` and ``offset``."""
+    """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
     where = _selection(project, collection, query)
     sql = f"SELECT count(*) FROM entities WHERE {where.sql}"
     return int(connection.execute(sql, where.values).fetchone()[0])
 
 
 def create_indexes(connection: sqlite3.Connection, collection: str, paths: Iterable[Path]) -> None:
-    """Have these members of a collection, and only these, indexed. What is there already stays.
+    """Index exactly these members of a collection. Existing indexes stay.
 
     Raises :class:`InvalidRequest` for a name that no index can hold (with a quotation mark, a backslash or a control
-    character). ``id`` is indexed anyway.
+    character). ``id`` is always indexed.
     """
     wanted: dict[str, str] = {}
     for path in paths:
         if path == ID:
             continue
         if not all(map(_is_simple, path)):
-            raise InvalidRequest(f"{collection}: the member {'.'.join(path)!r} cannot be indexed, for its name")
+            raise InvalidRequest(f"{collection}: the member {'.'.join(path)!r} cannot be indexed because of its name")
         keys = ", ".join(_order_of(path))
         on = f"ON entities (project, {keys}, id) WHERE collection = {_literal(collection)} AND deleted = 0"
         wanted[f"{_PREFIX}{sha256(on.encode()).hexdigest()[:16]}:{collection}"] = on
@@ -73,7 +72,7 @@ def create_indexes(connection: sqlite3.Connection, collection: str, paths: Itera
         connection.execute(f'CREATE INDEX "{name}" {wanted[name]}')
         _tell_planner(connection, name)
     if wanted.keys() - known:
-        connection.execute("ANALYZE sqlite_master")  # read what was told
+        connection.execute("ANALYZE sqlite_master")  # load the statistics
 
 
 def _index_names(connection: sqlite3.Connection, collection: str) -> set[str]:
@@ -82,11 +81,11 @@ def _index_names(connection: sqlite3.Connection, collection: str) -> set[str]:
 
 
 def _tell_planner(connection: sqlite3.Connection, name: str) -> None:
-    """Say how selective indexes are. Else SQLite takes any two equal columns for ten rows, and reads whole collections.
+    """Set the selectivity of indexes. By default SQLite assumes ten rows for two equal columns, and scans collections.
 
-    Nothing is measured: there may be no rows yet, and plans should not depend on when an index was made.
+    Nothing is measured: there may be no rows yet, and plans should not depend on when an index was created.
     """
-    connection.execute("ANALYZE sqlite_master")  # makes the table for it
+    connection.execute("ANALYZE sqlite_master")  # creates the table sqlite_stat1
     connection.execute(
         "DELETE FROM sqlite_stat1 WHERE tbl = 'entities' AND (idx = ? OR idx LIKE 'sqlite_autoindex%')", (name,)
     )
@@ -117,11 +116,11 @@ class _Member:
         return self._read("type", "json_type", source)
 
     def value(self, source: str = _KEYS) -> str:
-        """What it holds, if that is a number or a text."""
+        """Its value, if that is a number or a string."""
         return self._read("value", "json_extract", source)
 
     def elements(self) -> str:
-        """A table with the columns ``type`` and ``value`` for what is in it, if it is an array."""
+        """A table with the columns ``type`` and ``value`` for its elements, if it is an array."""
         tables, conditions, base, path = self._reach(_KEYS)
         if not tables:
             return f"json_each({base}, {path})"
@@ -136,7 +135,7 @@ class _Member:
         return f"(SELECT {found} FROM {', '.join(tables)} WHERE {' AND '.join(conditions)})"
 
     def _reach(self, source: str) -> tuple[list[str], list[str], str, str]:
-        """JSON and a path in it. No path can say some names: their members are joined, as the rows of tables."""
+        """A JSON expression and a path in it. Names that no path can express are joined as rows of tables."""
         tables: list[str] = []
         conditions: list[str] = []
         path = "$"
@@ -147,14 +146,14 @@ class _Member:
             table = f"m{len(tables)}"
             tables.append(f"json_each({source}, {_literal(path)}) AS {table}")
             conditions.append(f"{table}.key = {_literal(name)}")
-            # texts may look like JSON: only what is an object or an array is read on
+            # strings may look like JSON: only objects and arrays are read further
             source, path = f"CASE WHEN {table}.type IN ('object', 'array') THEN {table}.value END", "$"
         return tables, conditions, source, _literal(path)
 
-    def key(self, value: Place) -> str:
-        """What is compared with ``value``."""
+    def key(self, value: SortKey) -> str:
+        """The expression to compare with ``value``."""
         if self.path == ID:
-            return "id" if isinstance(value, str) else "+id"  # as it is, a number would become a text beside it
+            return "id" if isinstance(value, str) else "+id"  # without "+" SQLite would convert a number to a string
         return (
             f"CASE coalesce({self.type()}, 'null')"
             f" WHEN 'null' THEN {_LOW} WHEN 'false' THEN {_LOW} WHEN 'true' THEN {_LOW}"
@@ -163,18 +162,18 @@ class _Member:
 
     @property
     def rank(self) -> str:
-        """Only of meaning between equal keys."""
+        """Has a meaning only between equal keys."""
         if self.path == ID:
             return str(TEXT)
         kinds = f"WHEN 'null' THEN {NULL} WHEN 'false' THEN {FALSE} WHEN 'true' THEN {TRUE}"
         return f"CASE coalesce({self.type()}, 'null') {kinds} ELSE {NUMBER} END"
 
     def within_text(self, operator: str, text: str) -> _Sql:
-        """Whether it is a text that contains (begins with, ends with) another. Bytes of UTF-8 tell that, too."""
+        """Whether it is a string that contains (begins with, ends with) another. Comparing UTF-8 bytes is enough."""
         if self.path == ID:
             written = "id"
         else:
-            # of a text with U+0000 SQLite may have only the beginning; its key has all of it, and is no point in time
+            # SQLite may truncate a string at U+0000; its key has all of it, and is not a timestamp
             keys, data = self.value(), self.value("data")
             written = f"CASE WHEN instr({keys}, char(1)) THEN {keys} ELSE {data} END"
         part = as_written(text).encode()
@@ -187,18 +186,20 @@ class _Member:
 
 
 def _is_simple(name: str) -> bool:
-    """Whether ``name`` stands in JSON as it is, and in a path between quotation marks."""
+    """Whether ``name`` appears in JSON unescaped, and can be quoted in a path."""
     return '"' not in name and "\\" not in name and min(name, default=" ") >= " "
 
 
 def _literal(text: str) -> str:
     if "\0" in text:
-        raise InvalidRequest("a name cannot hold U+0000")
+        raise InvalidRequest("a name must not contain U+0000")
     return "'" + text.replace("'", "''") + "'"
 
 
 def _bound(value: int | float | str) -> _Sql:
-    """A value as a parameter. Fractions are read from text by SQLite, as those in rows are: it may round otherwise."""
+    """A value as a parameter. SQLite parses fractions from text, as it does in rows; otherwise it might round
+    differently.
+    """
     if isinstance(value, float):
         return _Sql("json_extract(?, '$')", (to_json(value),))
     return _Sql("?", (value,))
@@ -210,7 +211,7 @@ def _order_of(path: Path) -> tuple[str, ...]:
 
 
 def _selection(project: str, collection: str, query: Query) -> _Sql:
-    # literals where an index must be recognised; parameters are not known when SQLite plans
+    # literals where an index must be recognised: parameters are unknown when SQLite plans
     known = _Sql(f"project = ? AND collection = {_literal(collection)} AND deleted = 0", (project,))
     parts = [known, _condition(query.where)]
     if query.after is not None:
@@ -241,7 +242,7 @@ def _condition(condition: Condition) -> _Sql:
 
 
 def _joined(parts: Sequence[_Sql], word: str, none: _Sql) -> _Sql:
-    """As a tree: SQLite bounds how deep an expression is, and reads a list as deep as it is long."""
+    """Join as a tree: SQLite limits the depth of expressions, and parses a list as deep as it is long."""
     if not parts:
         return none
     while len(parts) > 1:
@@ -253,7 +254,7 @@ def _joined(parts: Sequence[_Sql], word: str, none: _Sql) -> _Sql:
     return parts[0]
 
 
-def _equal(member: _Member, value: Place) -> _Sql:
+def _equal(member: _Member, value: SortKey) -> _Sql:
     kind, key = kind_of(value), member.key(value)
     if kind < NUMBER:
         return _Sql(f"({key} = {_LOW} AND {member.rank} = {kind})")
@@ -268,7 +269,7 @@ def _one_of(member: _Member, values: Sequence[Scalar]) -> _Sql:
         others, kinds = [value for value in others if isinstance(value, str) and "\0" not in value], []
     listed: list[_Sql] = []
     if others:
-        listed.append(_Sql("SELECT value FROM json_each(?)", (to_json(others),)))  # one parameter, however many
+        listed.append(_Sql("SELECT value FROM json_each(?)", (to_json(others),)))  # one parameter, however many values
     if kinds:
         listed.append(_Sql(f"SELECT {_LOW}"))
     if not listed:
@@ -313,8 +314,8 @@ def _element(value: Scalar) -> _Sql:
     return _Sql(f"{types} AND value = {sql}", values)
 
 
-def _behind(after: tuple[str, Sequence[Place]], order_by: Sequence[Order]) -> list[_Sql]:
-    """Conditions that hold for the rows that come after a place in an order; the first may use an index."""
+def _behind(after: tuple[str, Sequence[SortKey]], order_by: Sequence[Order]) -> list[_Sql]:
+    """Conditions for the rows after a position in an order; the first may use an index."""
     name, places = after
     rest = _Sql("id > ?", (name,))
     for order, value in reversed(list(zip(order_by, places, strict=True))):
@@ -327,7 +328,7 @@ def _behind(after: tuple[str, Sequence[Place]], order_by: Sequence[Order]) -> li
     return [_Sql(bound, values), rest]
 
 
-def _beyond(member: _Member, value: Place, descending: bool) -> _Sql:
+def _beyond(member: _Member, value: SortKey, descending: bool) -> _Sql:
     (sql, values), key, sign = _key_of(value), member.key(value), "<" if descending else ">"
     farther = _Sql(f"{key} {sign} {sql}", values)
     if kind_of(value) >= NUMBER:
@@ -335,7 +336,7 @@ def _beyond(member: _Member, value: Place, descending: bool) -> _Sql:
     return _joined([farther, _Sql(f"({key} = {_LOW} AND {member.rank} {sign} {kind_of(value)})")], "OR", _FALSE)
 
 
-def _key_of(value: Place) -> _Sql:
+def _key_of(value: SortKey) -> _Sql:
     if value is None or isinstance(value, bool):
         return _Sql(_LOW)
     return _Sql("x''") if isinstance(value, tuple) else _bound(value)

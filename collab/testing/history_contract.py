@@ -1,4 +1,4 @@
-"""What every storage must remember of how documents were. Part of :mod:`collab.testing.storage_contract`."""
+"""Contract of past documents. Part of :mod:`collab.testing.storage_contract`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from collab.testing.storage_case import KEY, OTHER, StorageCase, entry, fact, up
 
 
 def letter(seq: int) -> bytes:
-    """An update of one letter."""
     return bytes([64 + seq])
 
 
 def text(seq: int, without: str = "") -> bytes:
-    """What the letters up to ``seq`` make."""
+    """The letters up to ``seq``."""
     return bytes(byte for number in range(1, seq + 1) for byte in letter(number) if chr(byte) not in without)
 
 
 async def text_at(storage: Storage, seq: int) -> bytes:
-    """What the document was after row ``seq``."""
+    """The document after row ``seq``."""
     return b"".join(await storage.document_at(KEY, seq))
 
 
@@ -31,7 +30,7 @@ class HistoryContract(StorageCase):
     """In these documents an update is a letter, and a snapshot the letters up to it."""
 
     async def test_a_document_whose_content_needs_no_events_is_covered(self, tmp_path: Path) -> None:
-        """It is listed no more, also after a restart."""
+        """It is no longer listed, even after a restart."""
         async with self.opened(tmp_path) as storage:
             await storage.commit([entry(b"a"), entry(b"b")], [fact(1)])
             assert list(await storage.uncovered()) == [KEY]
@@ -45,7 +44,7 @@ class HistoryContract(StorageCase):
             assert list(await storage.uncovered()) == []
 
     async def test_a_document_is_read_as_it_was_after_any_row(self, tmp_path: Path) -> None:
-        """However often its log was replaced by a snapshot, and after a restart."""
+        """However often a snapshot replaced its log, and after a restart."""
         async with self.opened(tmp_path) as storage:
             for seq in range(1, 21):
                 await storage.commit([entry(letter(seq)), entry(b"other", OTHER)])
@@ -67,7 +66,7 @@ class HistoryContract(StorageCase):
                 await storage.document_at(KEY, 2)
 
     async def test_log_rows_are_known_behind_any_row(self, tmp_path: Path) -> None:
-        """Also those that a snapshot took the place of."""
+        """Including rows that a snapshot replaced."""
         rows = [LogRow(seq, letter(seq), f"user {seq}" if seq % 2 else None, seq / 4) for seq in range(1, 10)]
         async with self.opened(tmp_path) as storage:
             await storage.commit([entry(row.update, user_id=row.user_id, at=row.at) for row in rows])
@@ -78,7 +77,7 @@ class HistoryContract(StorageCase):
             assert list(await storage.log_after(OTHER, 0)) == []
 
     async def test_what_was_set_aside_is_in_no_version(self, tmp_path: Path) -> None:
-        """From the moment that it was."""
+        """From then on."""
         async with self.opened(tmp_path) as storage:
             await storage.commit([entry(letter(seq)) for seq in range(1, 7)])
             for seq in (1, 4, 6):
@@ -87,8 +86,7 @@ class HistoryContract(StorageCase):
                 assert [await text_at(storage, at) for at in range(7)] == [text(at, "ADF") for at in range(7)]
                 await storage.replace_snapshot(KEY, Snapshot(5, text(5, "AD"), b""))
 
-    async def test_a_document_of_which_everything_was_set_aside_has_a_history(self, tmp_path: Path) -> None:
-        """An empty one."""
+    async def test_a_document_with_only_set_aside_rows_has_an_empty_history(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as storage:
             await storage.commit([entry(letter(1)), entry(letter(2)), entry(letter(3))])
             for seq in (1, 2):
@@ -97,7 +95,7 @@ class HistoryContract(StorageCase):
             assert [await text_at(storage, at) for at in range(4)] == [b"", b"", b"", b"C"]
 
     async def test_rows_may_be_set_aside_while_a_snapshot_is_stored(self, tmp_path: Path) -> None:
-        """Whichever comes first, both happen wholly."""
+        """In either order, both complete."""
         async with self.opened(tmp_path) as storage:
             await storage.commit([entry(letter(seq)) for seq in range(1, 11)])
             await asyncio.gather(
@@ -109,8 +107,8 @@ class HistoryContract(StorageCase):
             assert await text_at(storage, 11) == text(11)
             assert len(await storage.list_set_aside()) == 1
 
-    async def test_old_versions_are_forgotten_and_no_newer_ones(self, tmp_path: Path) -> None:
-        """What is from before the moment may be there, but it is never another."""
+    async def test_trimming_deletes_old_versions_and_no_newer_ones(self, tmp_path: Path) -> None:
+        """A version before the time may still exist, but is never a different one."""
         async with self.opened(tmp_path) as storage:
             for seq in range(1, 21):
                 await storage.commit([entry(letter(seq), at=float(seq))])
@@ -135,7 +133,7 @@ class HistoryContract(StorageCase):
             assert updates(await storage.load(KEY)) == []
 
     async def test_a_version_names_the_row_its_document_is_read_with(self, tmp_path: Path) -> None:
-        """From an event to the document as it was."""
+        """From an event to the document at its time."""
         async with self.opened(tmp_path) as storage:
             for seq in range(1, 7):
                 await storage.commit([entry(letter(seq), at=float(seq))], [fact(seq, row=0, at=float(seq))])

@@ -1,4 +1,4 @@
-"""What the contracts of storages share: how one is made, and values to put into it."""
+"""What the storage contracts share: creating a storage, and test values."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from collab.dates import iso
-from collab.event import Conflict, EntityEvent, EventType
+from collab.dates import iso_micros
+from collab.event import EntityEvent, EventType, FieldConflict
 from collab.names import RoomKey
-from collab.storage.base import Append, EntityRow, Fact, Record, Storage
+from collab.storage.base import Append, EntityRow, Fact, IdempotencyKey, Record, Storage
 
 KEY = RoomKey("acme", "documents", "doc_123")
 OTHER = RoomKey("acme", "documents", "doc_456")
 
 
 def entry(update: bytes, key: RoomKey = KEY, user_id: str | None = "ada", at: float = 1000.5) -> Append:
-    """An update on its way into a log."""
+    """An update for the log."""
     return Append(key, update, user_id, at)
 
 
 def updates(record: Record | None) -> list[bytes]:
-    """What the log of a document holds."""
+    """The updates in a document's log."""
     return [] if record is None else [row.update for row in record.rows]
 
 
@@ -34,27 +34,29 @@ def fact(
     kind: EventType | None = None,
     at: float = 1000.5,
     row: int = -1,
-    request: str | None = None,
+    request: IdempotencyKey | None = None,
     user_id: str | None = "ada",
     changes: dict[str, dict[str, Any]] | None = None,
-    conflicts: tuple[Conflict, ...] = (),
+    conflicts: tuple[FieldConflict, ...] = (),
     content_seq: int = 0,
     heads: bytes = b"heads",
 ) -> Fact:
-    """An event on its way into the record. Without ``kind``: ``created`` the first, ``updated`` all others."""
-    data = {"id": key.id, **(fields or {}), "createdAt": iso(0.0), "updatedAt": iso(at)}
+    """An event for the record. Without ``kind``: ``created`` for the first, ``updated`` for all others."""
+    data = {"id": key.id, **(fields or {}), "createdAt": iso_micros(0.0), "updatedAt": iso_micros(at)}
     kind = kind or ("created" if version == 1 else "updated")
-    event = EntityEvent(0, kind, key.collection, key.id, version, data, changes or {}, user_id, iso(at), conflicts)
+    event = EntityEvent(
+        0, kind, key.collection, key.id, version, data, changes or {}, user_id, iso_micros(at), conflicts
+    )
     return Fact(EntityRow(key, version, data, kind == "deleted", heads, content_seq), event, at, row, request)
 
 
 class StorageCase:
-    """Inherit, and say how a storage is made."""
+    """Inherit, and implement :meth:`make`."""
 
     durable: ClassVar[bool] = True
 
     def make(self, where: Path) -> Storage:
-        """A storage that keeps its data in the folder ``where``; not open yet."""
+        """A storage with its data in the folder ``where``; not open yet."""
         raise NotImplementedError
 
     @asynccontextmanager
@@ -69,7 +71,7 @@ class StorageCase:
 
     @asynccontextmanager
     async def reopened(self, closed: Storage, where: Path) -> AsyncIterator[Storage]:
-        """What was closed, as the next process finds it; or the same again where nothing outlives its process."""
+        """A closed storage as the next process finds it; or the same object if it is not durable."""
         if not self.durable:
             yield closed
             return

@@ -1,4 +1,4 @@
-"""What every storage must do, as a test class to inherit from. Needs pytest and pytest-asyncio.
+"""The contract of a storage, as a test class to inherit from. Needs pytest and pytest-asyncio.
 
 ::
 
@@ -6,19 +6,14 @@
         def make(self, where: Path) -> Storage:
             return MyStorage(where)
 
-``make`` is called several times with one empty folder per test; each time the storage must show what the one
-before it left there, unless the class says ``durable = False``.
+``make`` is called several times with one empty folder per test; each time the storage must find the data that the
+previous one left there, unless the class sets ``durable = False``.
 """
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-
-import pytest
-
-from collab.names import RoomKey
-from collab.storage.base import LogRow, SetAside, Snapshot
+from collab.testing.consumers_contract import ConsumersContract
+from collab.testing.documents_contract import DocumentsContract
 from collab.testing.entities_contract import EntitiesContract
 from collab.testing.history_contract import HistoryContract
 from collab.testing.storage_case import KEY as KEY
@@ -27,227 +22,5 @@ from collab.testing.storage_case import entry as entry
 from collab.testing.storage_case import updates as updates
 
 
-class StorageContract(EntitiesContract, HistoryContract):
-    """Inherit, and say how a storage is made."""
-
-    async def test_what_was_never_written_is_absent(self, tmp_path: Path) -> None:
-        """Absent is ``None``, nothing else is."""
-        async with self.opened(tmp_path) as storage:
-            assert await storage.load(KEY) is None
-            await storage.commit([entry(b"a", OTHER)])
-            assert await storage.load(KEY) is None
-
-    async def test_rows_come_back_as_they_were_in_the_order_of_their_commits(self, tmp_path: Path) -> None:
-        """Bytes, author and time of each."""
-        written = [
-            entry(b"", at=1.0),
-            entry(bytes(range(256)), user_id=None),
-            entry(b"\x00" * 300_000, at=1e9 + 0.25),
-            entry(b"z", user_id="Zo\u00eb \U0001f600", at=0.0),
-        ]
-        async with self.opened(tmp_path) as storage:
-            assert list((await storage.commit(written[:1])).seqs) == [1]
-            assert list((await storage.commit(written[1:])).seqs) == [2, 3, 4]
-            record = await storage.load(KEY)
-        assert record is not None
-        assert record.snapshot is None
-        assert list(record.set_aside) == []
-        assert list(record.rows) == [
-            LogRow(seq, sent.update, sent.user_id, sent.at) for seq, sent in enumerate(written, 1)
-        ]
-
-    async def test_one_commit_holds_rows_of_many_documents(self, tmp_path: Path) -> None:
-        """Each has its own count."""
-        keys = [RoomKey(project, "notes", f"n{number}") for project in ("a", "b") for number in range(5)]
-        batch = [entry(f"{turn}".encode(), key) for turn in range(3) for key in keys]
-        async with self.opened(tmp_path) as storage:
-            assert list((await storage.commit(batch)).seqs) == [1] * 10 + [2] * 10 + [3] * 10
-            for key in keys:
-                assert updates(await storage.load(key)) == [b"0", b"1", b"2"]
-
-    async def test_case_54_names_that_look_alike_are_different_documents(self, tmp_path: Path) -> None:
-        """No way of writing a name down may join two of them."""
-        keys = [
-            RoomKey("a", "b:c", "d"),
-            RoomKey("a:b", "c", "d"),
-            RoomKey("a", "b", "c:d"),
-            RoomKey("a", "b.c", "d"),
-            RoomKey("A", "b", "c:d"),
-            RoomKey("a", "b", "C:d"),
-        ]
-        async with self.opened(tmp_path) as storage:
-            await storage.commit([entry(str(key).encode(), key) for key in keys])
-            for key in keys:
-                assert updates(await storage.load(key)) == [str(key).encode()]
-
-    async def test_an_empty_commit_is_nothing(self, tmp_path: Path) -> None:
-        """And no error."""
-        async with self.opened(tmp_path) as storage:
-            assert list((await storage.commit([])).seqs) == []
-            assert await storage.load(KEY) is None
-
-    async def test_case_9_order_does_not_come_from_the_clock(self, tmp_path: Path) -> None:
-        """The wall clock steps back, the log does not."""
-        times = [1000.0, 990.0, 1000.0, 970.0, 0.0, 5000.0]
-        async with self.opened(tmp_path) as storage:
-            for number, at in enumerate(times):
-                await storage.commit([entry(bytes([number]), at=at)])
-            await storage.replace_snapshot(KEY, Snapshot(2, b"s", b"i"))
-            await storage.commit([entry(b"\x06", at=-1.0)])
-            record = await storage.load(KEY)
-        assert updates(record) == [bytes([number]) for number in range(2, 7)]
-
-    async def test_a_snapshot_takes_the_place_of_the_rows_up_to_its_own(self, tmp_path: Path) -> None:
-        """And of no others."""
-        async with self.opened(tmp_path) as storage:
-            await storage.commit([entry(b"1"), entry(b"2"), entry(b"3"), entry(b"x", OTHER)])
-            snapshot = Snapshot(2, b"state" * 1000, b"index" * 1000)
-            await storage.replace_snapshot(KEY, snapshot)
-            record = await storage.load(KEY)
-            assert record is not None
-            assert record.snapshot == snapshot
-            assert updates(record) == [b"3"]
-            assert updates(await storage.load(OTHER)) == [b"x"]
-
-    async def test_a_newer_snapshot_is_not_replaced_by_an_older_one(self, tmp_path: Path) -> None:
-        """Whoever was slow, was slow."""
-        async with self.opened(tmp_path) as storage:
-            await storage.commit([entry(b"1"), entry(b"2"), entry(b"3")])
-            newer = Snapshot(2, b"1+2", b"")
-            await storage.replace_snapshot(KEY, newer)
-            await storage.replace_snapshot(KEY, Snapshot(1, b"1", b""))
-            record = await storage.load(KEY)
-        assert record is not None
-        assert record.snapshot == newer
-        assert updates(record) == [b"3"]
-
-    async def test_a_snapshot_cannot_cover_what_was_never_logged(self, tmp_path: Path) -> None:
-        """It would hide rows that are yet to come."""
-        async with self.opened(tmp_path) as storage:
-            with pytest.raises(ValueError, match="row 1"):
-                await storage.replace_snapshot(KEY, Snapshot(1, b"", b""))
-            await storage.commit([entry(b"1")])
-            with pytest.raises(ValueError, match="row 2"):
-                await storage.replace_snapshot(KEY, Snapshot(2, b"", b""))
-            assert updates(await storage.load(KEY)) == [b"1"]
-
-    async def test_a_seq_is_never_given_twice(self, tmp_path: Path) -> None:
-        """Not after the log was cut or a row set aside, and not after a restart."""
-        async with self.opened(tmp_path) as storage:
-            assert list((await storage.commit([entry(b"1"), entry(b"2")])).seqs) == [1, 2]
-            await storage.replace_snapshot(KEY, Snapshot(2, b"s", b""))
-            assert list((await storage.commit([entry(b"3")])).seqs) == [3]
-            await storage.set_aside(SetAside(KEY, 3, b"3", "hostile", 1.0))
-            if not self.durable:
-                assert list((await storage.commit([entry(b"4")])).seqs) == [4]
-        if self.durable:
-            async with self.opened(tmp_path) as storage:
-                assert list((await storage.commit([entry(b"4")])).seqs) == [4]
-                await storage.replace_snapshot(KEY, Snapshot(4, b"s", b""))
-            async with self.opened(tmp_path) as storage:
-                assert list((await storage.commit([entry(b"5")])).seqs) == [5]
-
-    async def test_a_document_keeps_its_lineage_and_another_has_another(self, tmp_path: Path) -> None:
-        """Case 18: it tells one document from a later one of the same name."""
-        async with self.opened(tmp_path) as storage:
-            await storage.commit([entry(b"1"), entry(b"1", OTHER)])
-            first, other = await storage.load(KEY), await storage.load(OTHER)
-            await storage.commit([entry(b"2")])
-            await storage.replace_snapshot(KEY, Snapshot(2, b"s", b""))
-            again = await storage.load(KEY)
-        assert first is not None
-        assert other is not None
-        assert again is not None
-        assert first.lineage
-        assert first.lineage == again.lineage
-        assert first.lineage != other.lineage
-
-    async def test_case_17_a_document_is_created_by_one_of_many(self, tmp_path: Path) -> None:
-        """Twenty try at once, one succeeds."""
-        async with self.opened(tmp_path) as storage:
-            outcomes = await asyncio.gather(*(storage.create(entry(bytes([number]))) for number in range(20)))
-            assert sorted(outcomes) == [False] * 19 + [True]
-            assert updates(await storage.load(KEY)) == [bytes([outcomes.index(True)])]
-            await storage.commit([entry(b"x", OTHER)])
-            assert not await storage.create(entry(b"seed", OTHER))
-            assert updates(await storage.load(OTHER)) == [b"x"]
-
-    async def test_what_is_set_aside_leaves_the_log_and_is_kept(self, tmp_path: Path) -> None:
-        """The bytes, and why."""
-        async with self.opened(tmp_path) as storage:
-            await storage.commit([entry(b"1"), entry(b"2"), entry(b"3")])
-            aside = SetAside(KEY, 2, b"2", "ended a worker", 1234.5)
-            await storage.set_aside(aside)
-            record = await storage.load(KEY)
-            assert updates(record) == [b"1", b"3"]
-            assert record is not None
-            assert list(record.set_aside) == [aside]
-
-    async def test_a_frame_is_set_aside_before_its_document_exists(self, tmp_path: Path) -> None:
-        """It must be known when the document is opened next, and must not keep it from being seeded."""
-        aside = SetAside(KEY, None, b"\x01\x00", "ended a worker", 1.0)
-        async with self.opened(tmp_path) as storage:
-            await storage.set_aside(aside)
-            record = await storage.load(KEY)
-            assert record is not None
-            assert record.lineage is None
-            assert list(record.set_aside) == [aside]
-            assert await storage.load(OTHER) is None
-            assert await storage.create(entry(b"seed"))
-            record = await storage.load(KEY)
-            assert record is not None
-            assert record.lineage
-            assert updates(record) == [b"seed"]
-            assert list(record.set_aside) == [aside]
-
-    async def test_the_same_frame_is_set_aside_once(self, tmp_path: Path) -> None:
-        """However often it is reported."""
-        first = SetAside(KEY, None, b"a", "ended a worker", 1.0)
-        second = SetAside(RoomKey("zeta", "documents", "d"), None, b"a", "hung", 0.5)
-        async with self.opened(tmp_path) as storage:
-            for aside in (first, second, first, SetAside(KEY, None, b"a", "again", 9.0)):
-                await storage.set_aside(aside)
-            assert list(await storage.list_set_aside()) == [first, second]
-            assert list(await storage.list_set_aside("zeta")) == [second]
-            assert list(await storage.list_set_aside("nobody")) == []
-
-    async def test_a_load_sees_one_moment(self, tmp_path: Path) -> None:
-        """While commits and compaction go on, nothing is missing and nothing is there twice."""
-        async with self.opened(tmp_path) as storage:
-            await storage.commit([entry(b"\x01")])
-            stop = asyncio.Event()
-
-            async def write() -> None:
-                seq = 1
-                while not stop.is_set():
-                    ((seq,), _) = await storage.commit([entry(bytes([seq % 256]))])
-                    if seq % 3 == 0:
-                        await storage.replace_snapshot(KEY, Snapshot(seq - 1, str(seq - 1).encode(), b""))
-
-            writer = asyncio.create_task(write())
-            try:
-                for _ in range(100):
-                    record = await storage.load(KEY)
-                    assert record is not None
-                    start = record.snapshot.seq if record.snapshot is not None else 0
-                    assert [row.seq for row in record.rows] == list(range(start + 1, start + 1 + len(record.rows)))
-            finally:
-                stop.set()
-                await writer
-
-    async def test_everything_is_there_after_a_restart(self, tmp_path: Path) -> None:
-        """Snapshot, log, and what was set aside."""
-        if not self.durable:
-            return
-        async with self.opened(tmp_path) as storage:
-            await storage.commit([entry(b"1"), entry(b"2"), entry(b"3")])
-            await storage.replace_snapshot(KEY, Snapshot(1, b"state", b"index"))
-            await storage.set_aside(SetAside(KEY, 2, b"2", "hung", 1.0))
-            before = await storage.load(KEY)
-        async with self.opened(tmp_path) as storage:
-            after = await storage.load(KEY)
-        assert before is not None
-        assert after is not None
-        assert (after.lineage, after.snapshot) == (before.lineage, before.snapshot)
-        assert list(after.rows) == list(before.rows)
-        assert list(after.set_aside) == list(before.set_aside)
+class StorageContract(DocumentsContract, HistoryContract, EntitiesContract, ConsumersContract):
+    """All parts. Inherit, and implement :meth:`make`."""

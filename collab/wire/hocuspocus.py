@@ -1,12 +1,11 @@
-"""Hocuspocus' framing: y-websocket's messages behind an address, with tokens and stateless messages.
+"""The framing of Hocuspocus: y-websocket's messages behind an address, with tokens and stateless messages.
 
-A message is ``varString address, varUint type`` and a body. The address is a document's name, or
-``name NUL session`` from a provider with ``sessionAwareness``; an answer bears the address of the question.
-Beyond y-websocket's four types there are 4 sync that wants no step 1 back, 5 stateless and 6 broadcast
-stateless (``varString``), 7 close (empty from a client, ``varString reason`` from a server), 8 sync status
-(``varUint 0 | 1``); and without an address, one byte each, 9 ping and 10 pong.
-Facts: ``@hocuspocus/provider`` 3.4 and 4, ``@hocuspocus/server`` 4, ``@hocuspocus/common`` (``auth.ts``,
-``routingKey.ts``).
+A message is ``varString address, varUint type`` and a body. The address is a document's name, or ``name NUL session``
+from a provider with ``sessionAwareness``; an answer carries the address of the question. Beyond y-websocket's four
+types there are 4 sync without a SyncStep1 in return, 5 stateless and 6 broadcast stateless (``varString``), 7 close
+(empty from a client, ``varString reason`` from a server), 8 sync status (``varUint 0
+1``); and without an address, one byte each, 9 ping and 10 pong. Facts: ``@hocuspocus/provider`` 3.4 and 4,
+``@hocuspocus/server`` 4, ``@hocuspocus/common`` (``auth.ts``, ``routingKey.ts``).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from collab.wire.yjs import (
 from presence.lib0 import DecodeError, encode_string, encode_uint, read_string, read_uint
 
 SYNC, AWARENESS, AUTH, QUERY_AWARENESS, SYNC_REPLY, STATELESS, BROADCAST_STATELESS, CLOSE, SYNC_STATUS = range(9)
-"""Message types behind an address."""
+"""Message types after an address."""
 
 TOKEN, DENIED, AUTHENTICATED = range(3)
 """Auth messages."""
@@ -39,10 +38,10 @@ MAX_ADDRESS_BYTES = 1024
 """A longer address is malformed: names are far shorter, and the address is read before any credential."""
 
 PING = b"\x09"
-"""Asks a provider of version 4 for a :class:`Pong`. Version 3 throws on it: beat with :func:`heartbeat`."""
+"""Requests a :class:`Pong` from a provider of version 4. Version 3 throws on it: use :func:`heartbeat` instead."""
 
 PONG = b"\x0a"
-"""Answers a :class:`Ping`."""
+"""Answer to a :class:`Ping`."""
 
 Scope = Literal["read-write", "readonly"]
 
@@ -50,7 +49,7 @@ Scope = Literal["read-write", "readonly"]
 class Token(msgspec.Struct, frozen=True, gc=False):
     """A credential: the first message about a document, and again when it changes (token sync).
 
-    ``version`` is the provider's own, which providers before 4 do not tell.
+    ``version`` is the provider's version; providers before 4 do not send it.
     """
 
     token: str
@@ -70,17 +69,17 @@ class BroadcastStateless(msgspec.Struct, frozen=True, gc=False):
 
 
 class Close(msgspec.Struct, frozen=True, gc=False):
-    """One document's session ends; the socket and its other documents stay."""
+    """The end of one document's session; the socket and its other documents stay."""
 
     reason: str = ""
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
-    """Wants :data:`PONG`. Bears no address."""
+    """Requests :data:`PONG`. It has no address."""
 
 
 class Pong(msgspec.Struct, frozen=True, gc=False):
-    """The answer to :data:`PING`. Bears no address."""
+    """The answer to :data:`PING`. It has no address."""
 
 
 Message = (
@@ -120,6 +119,23 @@ def decode(data: bytes) -> tuple[str, Message]:
         raise DecodeError(f"an address of more than {MAX_ADDRESS_BYTES} bytes")
     kind, pos = read_uint(data, pos)
     return address, _read_body(kind, data, pos)
+
+
+def address_of(data: bytes) -> str:
+    """The address of a message that :func:`decode` could not read, ``""`` if it has none."""
+    try:
+        return read_string(data, 0)[0]
+    except DecodeError:
+        return ""
+
+
+def read_head(data: bytes) -> tuple[str, int]:
+    """Address and type of a message of which possibly only the first bytes are given.
+
+    Raises :class:`presence.lib0.DecodeError`.
+    """
+    address, pos = read_string(data, 0)
+    return address, read_uint(data, pos)[0]
 
 
 def _read_body(kind: int, data: bytes, pos: int) -> Message:
@@ -162,9 +178,9 @@ def _read_auth(data: bytes, pos: int) -> Token | Unknown:
 
 
 def sync_step1(address: str, sv: bytes) -> bytes:
-    """Ask for what the state vector ``sv`` (encoded) lacks.
+    """Request everything that the state vector ``sv`` (encoded) lacks.
 
-    A provider is synced, and has no unsynced changes, only when it was asked, answered, and its answer was
+    A provider is synced, and has no unsynced changes, only after it was asked, has answered, and its answer was
     confirmed with :func:`sync_status`.
     """
     return b"".join((encode_string(address), b"\x00\x00", encode_uint(len(sv)), sv))
@@ -186,44 +202,43 @@ def awareness(address: str, payload: bytes) -> bytes:
 
 
 def heartbeat(address: str) -> bytes:
-    """An awareness update about nobody: a sign of life that every version of the provider takes."""
+    """An awareness update about nobody: a sign of life that every version of the provider accepts."""
     return encode_string(address) + b"\x01\x01\x00"
 
 
 def query_awareness(address: str) -> bytes:
-    """Ask a provider for all states that it knows."""
+    """Request all awareness states that a provider knows."""
     return encode_string(address) + b"\x03"
 
 
 def authenticated(address: str, scope: Scope) -> bytes:
-    """The token was good for this much."""
+    """Accept the token, with this scope."""
     return encode_string(address) + b"\x02\x02" + encode_string(scope)
 
 
 def permission_denied(address: str, reason: str) -> bytes:
-    """The token was not good. The socket stays, for its other documents and another try."""
+    """Refuse the token. The socket stays open for its other documents and another attempt."""
     return encode_string(address) + b"\x02\x01" + encode_string(reason)
 
 
 def token_request(address: str) -> bytes:
-    """Ask the provider for its present token; it answers with a :class:`Token`."""
+    """Request the provider's current token; it answers with a :class:`Token`."""
     return encode_string(address) + b"\x02\x00"
 
 
 def stateless(address: str, payload: str) -> bytes:
-    """A message of the application to one provider."""
     return encode_string(address) + b"\x05" + encode_string(payload)
 
 
 def sync_status(address: str, saved: bool) -> bytes:
-    """Answer one step 2 or update: ``True`` takes one from the provider's ``unsyncedChanges``.
+    """Answer one SyncStep2 or update: ``True`` subtracts one from the provider's ``unsyncedChanges``.
 
-    A provider counts each message that it sent, so each needs its own answer. ``False`` (a write that was
-    refused) is ignored by the providers: their count stays above 0.
+    A provider counts each message that it sent, so each needs its own answer. Providers ignore ``False`` (a refused
+    write): their count stays above 0.
     """
     return encode_string(address) + (b"\x08\x01" if saved else b"\x08\x00")
 
 
 def close(address: str, reason: str) -> bytes:
-    """End one document's session. The provider sees code 1000 and does not come back by itself."""
+    """End one document's session. The provider sees code 1000 and does not reconnect by itself."""
     return encode_string(address) + b"\x07" + encode_string(reason)

@@ -1,10 +1,10 @@
-"""y-websocket's framing: bytes to messages and back, nothing else.
+"""The framing of y-websocket: bytes to messages and back, nothing else.
 
-A message is ``varUint type`` and a body: 0 sync (``varUint step, varUint8Array``), 1 awareness
-(``varUint8Array``), 2 auth (``varUint 0, varString reason``), 3 query awareness (empty). A body is read to
-its last byte: what is left over, or missing, makes the message malformed. Types and sync steps that are not
-known here become :class:`Unknown`, so that a newer client is skipped and not thrown out.
-Facts: ``y-websocket`` 2.1 and 3.1 ``src/y-websocket.js``, ``y-protocols`` 1.0 ``sync.js`` and ``auth.js``.
+A message is ``varUint type`` and a body: 0 sync (``varUint step, varUint8Array``), 1 awareness (``varUint8Array``), 2
+auth (``varUint 0, varString reason``), 3 query awareness (empty). The body must end with the message: surplus or
+missing bytes make it malformed. Unknown types and sync steps become :class:`Unknown`, so that a newer client's messages
+are skipped instead of ending its connection. Facts: ``y-websocket`` 2.1 and 3.1 ``src/y-websocket.js``, ``y-protocols``
+1.0 ``sync.js`` and ``auth.js``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from presence.lib0 import DecodeError, encode_uint, read_string, read_uint
 
 SYNC, AWARENESS, AUTH, QUERY_AWARENESS = range(4)
-"""Message types. Hocuspocus shares them."""
+"""Message types, shared with Hocuspocus."""
 
 STEP1, STEP2, UPDATE = range(3)
 """Steps of a sync message."""
@@ -26,19 +26,19 @@ _UPDATE = bytes([SYNC, UPDATE])
 
 
 class SyncStep1(msgspec.Struct, frozen=True, gc=False):
-    """What the sender has. It wants to be sent what it lacks."""
+    """The sender's state vector. It requests everything that the sender lacks."""
 
     state_vector: bytes
 
 
 class SyncStep2(msgspec.Struct, frozen=True, gc=False):
-    """What the receiver lacked."""
+    """The answer to a SyncStep1: everything that its sender lacked."""
 
     update: bytes
 
 
 class Update(msgspec.Struct, frozen=True, gc=False):
-    """A change, encoding v1."""
+    """A change, in the Yjs encoding v1."""
 
     update: bytes
 
@@ -50,17 +50,17 @@ class AwarenessUpdate(msgspec.Struct, frozen=True, gc=False):
 
 
 class QueryAwareness(msgspec.Struct, frozen=True, gc=False):
-    """The sender wants all states."""
+    """A request for all awareness states."""
 
 
 class Auth(msgspec.Struct, frozen=True, gc=False):
-    """Permission denied. Servers say it; from a client it means nothing."""
+    """Permission denied. Only servers send it; from a client it has no meaning."""
 
     reason: str
 
 
 class Unknown(msgspec.Struct, frozen=True, gc=False):
-    """A type of message, or a step of a sync message, that this version does not know."""
+    """A message type, or a sync step, that this version does not know."""
 
     type: int
 
@@ -106,7 +106,7 @@ def read_rest(data: bytes, pos: int) -> bytes:
 def check_end(data: bytes, pos: int) -> None:
     """Raise :class:`presence.lib0.DecodeError` unless the message ends at ``pos``."""
     if pos != len(data):
-        raise DecodeError("the message is not as long as it says")
+        raise DecodeError("the length of the message is wrong")
 
 
 def _read_auth(data: bytes, pos: int) -> Auth | Unknown:
@@ -119,12 +119,12 @@ def _read_auth(data: bytes, pos: int) -> Auth | Unknown:
 
 
 def sync_step1(sv: bytes) -> bytes:
-    """Ask for what the state vector ``sv`` (encoded) lacks."""
+    """Request everything that the state vector ``sv`` (encoded) lacks."""
     return b"".join((b"\x00\x00", encode_uint(len(sv)), sv))
 
 
 def sync_step2(update: bytes) -> bytes:
-    """Answer a step 1. A client counts itself as synced when it has this."""
+    """Answer a SyncStep1. A client considers itself synced when it gets this."""
     return b"".join((b"\x00\x01", encode_uint(len(update)), update))
 
 
@@ -139,14 +139,12 @@ def awareness(payload: bytes) -> bytes:
 
 
 def permission_denied(reason: str) -> bytes:
-    """Say why, before closing. Clients print it."""
+    """State the reason before closing. Clients print it."""
     raw = reason.encode()
     return b"".join((b"\x02\x00", encode_uint(len(raw)), raw))
 
 
-QUERY_AWARENESS_FRAME = b"\x03"
-"""Ask a client for all states that it knows."""
-
 HEARTBEAT = awareness(b"\x00")
-"""An awareness update about nobody: stock clients reconnect when they hear nothing for 30 seconds, and this
-is a sign of life that changes nothing in them."""
+"""An awareness update about nobody. Stock clients reconnect when they hear nothing for 30 seconds; this keeps them
+connected and changes nothing else.
+"""

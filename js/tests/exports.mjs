@@ -1,7 +1,7 @@
 /**
- * What modules export, as JSON: by module the parameters of each function, and the members of each interface.
+ * The exports of modules, as JSON: by module the parameters of each function, and the members of each interface.
  *
- *     node exports.mjs react/src/index.ts client/src/stores.ts
+ *     node exports.mjs react/src/index.ts client/src/stores/index.ts
  */
 import ts from "typescript"
 
@@ -22,7 +22,7 @@ const names = (type) => type.getProperties().map((property) => property.name)
 function parameters(signature) {
   return signature.parameters.flatMap((parameter) => {
     const { name } = parameter.valueDeclaration
-    // of what is taken apart at once, its members
+    // the members of a destructured parameter
     return ts.isIdentifier(name) ? [parameter.name] : names(checker.getTypeOfSymbol(parameter))
   })
 }

@@ -20,7 +20,7 @@ export default defineConfig(({ isSsrBuild }): UserConfig => {
     base: "./",
     logLevel: "warn",
     plugins: [react(), svelte(), vue()],
-    // one copy of everything in what is rendered in Node, as in a browser
+    // one copy of every module in Node rendering, as in a browser
     ssr: { noExternal: true },
     build: {
       emptyOutDir: true,

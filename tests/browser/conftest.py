@@ -1,4 +1,4 @@
-"""A running demo, a browser, and windows that must not complain."""
+"""A running demo, a browser, and windows that must not log errors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
-import dev
 from tests.browser.demo import PATIENCE, Demo, Window, running
 from tests.browser.examples import PHONE, Visitor
+from tools import machine
 
 OpenWindow = Callable[..., Awaitable[Window]]
 Visit = Callable[..., Awaitable[Visitor]]
@@ -19,7 +19,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
-    """`collab demo`, open to everybody; it must also stop in good order."""
+    """`collab demo`, open to everybody; it must also stop cleanly."""
     async with running(tmp_path_factory.mktemp("demo")) as demo:
         yield demo
 
@@ -28,10 +28,10 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     expect.set_options(timeout=PATIENCE * 1000)
-    executable, environment = dev.browser()
+    executable, environment = machine.browser()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=executable, env={**environment}, args=list(dev.BROWSER_FLAGS)
+            executable_path=executable, env={**environment}, args=list(machine.BROWSER_FLAGS)
         )
         yield browser
         await browser.close()
@@ -39,7 +39,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def window(browser: Browser, demo: Demo, request: pytest.FixtureRequest) -> AsyncIterator[OpenWindow]:
-    """Opens windows, each as if on a machine of its own; afterwards none may have met an error."""
+    """Opens windows, each as if on its own machine; at the end none may have logged an error."""
     opened: list[Window] = []
     of_this_test = re.sub(r"\W+", "-", request.node.name).strip("-")[-60:]
 
@@ -56,7 +56,7 @@ async def window(browser: Browser, demo: Demo, request: pytest.FixtureRequest) -
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def visit(browser: Browser, demo: Demo) -> AsyncIterator[Visit]:
-    """Opens examples, each person on a machine of their own; afterwards no page may have had a word of complaint."""
+    """Opens examples, each as if on its own machine; at the end no page may have logged a warning."""
     opened: list[Visitor] = []
 
     async def visit_example(example: str, name: str, *, at: str = "", phone: bool = False) -> Visitor:

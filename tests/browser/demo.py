@@ -1,4 +1,4 @@
-"""The demo as a person has it: `collab demo` in processes of its own, and browser windows on its page."""
+"""The demo as users run it: `collab demo` in its own processes, and browser windows on its page."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ import psutil
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
 EDITORS = ("codemirror", "tiptap", "quill", "prosemirror")
-PATIENCE = 30.0  # seconds until a condition that is waited for counts as missed
-STARTING = 90.0  # seconds for processes that begin: on a busy machine most of what they do is to import
+PATIENCE = 40.0  # timeout for conditions, in seconds
+STARTING = 90.0  # timeout for starting processes: on a busy machine imports take most of it
 
-# What a browser writes about every connection that fails while the server or the network is away on purpose.
-_UNREACHABLE = re.compile(r"WebSocket connection to .* failed|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED)")
+# Messages of a browser, and of our client without listeners, about connections that fail while the server or
+# the network is away on purpose.
+_UNREACHABLE = re.compile(
+    r"WebSocket connection to .* failed|Lumenize: (CONNECTION_LOST|UNAVAILABLE): "
+    r"|net::ERR_(INTERNET_DISCONNECTED|CONNECTION_REFUSED)"
+)
 
-# An editor's own text, without the labels of remote carets and without placeholders.
+# The editor's own text, without labels of remote carets and without placeholders.
 _TEXT = """
 (editor) => {
   const copy = editor.cloneNode(true)
@@ -34,10 +38,14 @@ _TEXT = """
 
 
 class Demo:
-    """`collab demo` on one port and one data folder, to be ended in any way and started again."""
+    """`collab demo` on one port and one data folder; it can be stopped in any way and started again.
 
-    def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
+    With ``pages`` it is `collab serve` with the static files of that folder.
+    """
+
+    def __init__(self, data: Path, settings: Mapping[str, str] | None = None, pages: Path | None = None) -> None:
         self.data = data
+        self.pages = pages
         self.port = 0
         self.process: asyncio.subprocess.Process | None = None
         ours = {name: value for name, value in os.environ.items() if not name.startswith("COLLAB_")}
@@ -48,7 +56,8 @@ class Demo:
         return f"http://127.0.0.1:{self.port}/"
 
     async def start(self) -> None:
-        command = ("-m", "collab", "demo", "--port", str(self.port), "--data", str(self.data))
+        what = ["demo"] if self.pages is None else ["serve", "--pages", str(self.pages)]
+        command = ("-m", "collab", *what, "--port", str(self.port), "--data", str(self.data))
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, *command, stdout=asyncio.subprocess.PIPE, env=self.environment
         )
@@ -61,13 +70,13 @@ class Demo:
         raise AssertionError("the demo ended before it served")
 
     async def stop(self) -> int:
-        """Ask it to stop, as systemd or Ctrl-C would; returns the exit status."""
+        """Stop it as systemd or Ctrl-C would; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return await self._ended(self.process)
 
     async def kill_everything(self) -> None:
-        """End the supervisor and all below it with SIGKILL."""
+        """Kill the supervisor and its descendants with SIGKILL."""
         assert self.process is not None
         supervisor = psutil.Process(self.process.pid)
         for process in [supervisor, *supervisor.children(recursive=True)]:
@@ -75,10 +84,10 @@ class Demo:
         await self._ended(self.process)
 
     async def kill_worker(self) -> None:
-        """End the process that serves with SIGKILL; the supervisor lives on."""
+        """Kill the worker with SIGKILL; the supervisor continues."""
         assert self.process is not None
         for child in psutil.Process(self.process.pid).children():
-            if "collab.server.worker" in child.cmdline():
+            if "collab.server.process.worker" in child.cmdline():
                 child.kill()
                 return
         raise AssertionError("the supervisor has no worker")
@@ -86,14 +95,16 @@ class Demo:
     @staticmethod
     async def _ended(process: asyncio.subprocess.Process) -> int:
         async with asyncio.timeout(PATIENCE):
-            await process.communicate()  # to the end of its output, so that the pipe is closed
+            await process.communicate()  # read all output, so that the pipe is closed
             return await process.wait()
 
 
 @asynccontextmanager
-async def running(data: Path, settings: Mapping[str, str] | None = None) -> AsyncIterator[Demo]:
-    """A demo that serves, and that ends in good order."""
-    demo = Demo(data, settings)
+async def running(
+    data: Path, settings: Mapping[str, str] | None = None, pages: Path | None = None
+) -> AsyncIterator[Demo]:
+    """A running demo that must stop cleanly."""
+    demo = Demo(data, settings, pages)
     await demo.start()
     try:
         yield demo
@@ -116,9 +127,9 @@ class Window:
 
     @classmethod
     async def open(cls, context: BrowserContext, url: str, document: str, name: str) -> Self:
-        """Open a document as `name`, and wait until everything is there."""
+        """Open a document as `name`, and wait until it is loaded."""
         window = cls(await context.new_page(), name)
-        # Only if there is none: a reload keeps the name that the person gave herself.
+        # Only if there is none: a reload keeps the name that the user chose.
         await window.page.add_init_script(
             f"sessionStorage.getItem('collab.name') ?? sessionStorage.setItem('collab.name', {name!r})"
         )
@@ -137,7 +148,7 @@ class Window:
         await expect(self.area(editor)).to_be_visible()
 
     async def type(self, editor: str, text: str, *, at: str = "Control+End") -> None:
-        """Go to a place in the text and type."""
+        """Move to a position in the text and type."""
         await self.area(editor).focus()
         await self.page.keyboard.press(at)
         await self.page.keyboard.type(text)
@@ -146,7 +157,7 @@ class Window:
         return str(await self.area(editor).evaluate(_TEXT))
 
     async def sees(self, editor: str, text: str) -> None:
-        """Wait until the editor's text is exactly this."""
+        """Wait until the editor's text equals ``text``."""
         seen = ""
         try:
             async with asyncio.timeout(PATIENCE):
@@ -163,5 +174,5 @@ class Window:
         return self.page.locator("#avatars .avatar")
 
     async def is_told(self, status: str | re.Pattern[str]) -> None:
-        """Wait until the page says this about what is saved."""
+        """Wait until the page shows this save state."""
         await expect(self.page.locator("#status")).to_have_text(status)

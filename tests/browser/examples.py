@@ -1,4 +1,4 @@
-"""People who look at the examples of the demo."""
+"""Browser windows on the examples of the demo."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Visitor(Window):
     COMPLAINTS = frozenset({"error", "warning"})
 
     async def is_told(self, status: str | re.Pattern[str]) -> None:
-        """Wait until the page says this about what is saved."""
+        """Wait until the page shows this save state."""
         await expect(self.page.locator("output.status")).to_have_text(status)
 
     async def loses_the_network(self) -> None:
@@ -42,7 +42,7 @@ class Visitor(Window):
 
 
 async def fits_on_a_phone(page: Page, *controls: Locator) -> None:
-    """Nothing has to be scrolled to the side, and these are in view."""
+    """Check that nothing overflows horizontally, and that these elements are in view."""
     wide, there = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert wide <= there
     for control in controls:
@@ -50,7 +50,7 @@ async def fits_on_a_phone(page: Page, *controls: Locator) -> None:
 
 
 async def agree(one: Callable[[], Awaitable[Any]], other: Callable[[], Awaitable[Any]]) -> Any:
-    """Wait until two pages show the same."""
+    """Wait until two pages show the same content."""
     seen = (await one(), await other())
     try:
         async with asyncio.timeout(PATIENCE):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
-import dev
 from tests.browser.demo import Window, running
 from tests.browser.examples import PHONE, Visitor
+from tools import machine
 
-IMAGES = dev.ROOT / "docs" / "images"
+IMAGES = machine.ROOT / "docs" / "images"
 WINDOW = ViewportSize(width=760, height=560)
 BOARD = ViewportSize(width=1120, height=690)
 FRAME = """
@@ -103,12 +103,12 @@ async def _framed(browser: Browser, pages: list[Page], height: int = WINDOW["hei
 
 
 async def main() -> None:
-    """Take each picture of a demo of its own, and write it."""
-    executable, environment = dev.browser()
+    """Take each picture with its own demo, and write it."""
+    executable, environment = machine.browser()
     IMAGES.mkdir(parents=True, exist_ok=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=executable, env={**environment}, args=list(dev.BROWSER_FLAGS)
+            executable_path=executable, env={**environment}, args=list(machine.BROWSER_FLAGS)
         )
         for name, taken in (("demo.jpg", take), ("examples.jpg", take_examples)):
             with tempfile.TemporaryDirectory() as folder:

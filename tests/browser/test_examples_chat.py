@@ -143,7 +143,7 @@ async def test_a_killed_server_loses_and_doubles_no_message(visit: Visit, demo: 
 
 async def test_older_messages_are_read_as_one_scrolls_up(visit: Visit, demo: Demo) -> None:
     author = {"name": "Grace", "color": "#0b7d5c"}
-    async with httpx.AsyncClient(base_url=demo.url) as http:
+    async with httpx.AsyncClient(timeout=40, base_url=demo.url) as http:
         for number in range(1, 121):
             at = (datetime.now(UTC) + timedelta(seconds=number - 121)).isoformat()
             row = {"channel": "ferry-house", "text": f"number {number}", "author": author, "sentAt": at}

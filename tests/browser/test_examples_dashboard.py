@@ -40,7 +40,7 @@ async def place(demo: Demo, product: str, ago: timedelta = timedelta(), **more: 
     """Another application takes an order."""
     at = (datetime.now(UTC) - ago).isoformat()
     row = {"product": product, "customer": "Tim", "total": 100, "status": "pending", "placedAt": at, **more}
-    async with httpx.AsyncClient(base_url=demo.url) as http:
+    async with httpx.AsyncClient(timeout=40, base_url=demo.url) as http:
         (await http.post("api/v1/collections/orders", json=row)).raise_for_status()
 
 

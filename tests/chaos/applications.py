@@ -1,4 +1,4 @@
-"""Who writes entities without pause: an application over /realtime, and an editor of the same entities' documents."""
+"""Continuous writers of entities: an application over /realtime, and an editor of the same entities' documents."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from tests.chaos.writer import Writer
 
 SHARED = "tasks"
-"""The collection in which all write the same entities: each a field of its own, and one field that all write."""
+"""Collection with shared entities: each writer has its own field, and all write one common field."""
 OWN = "lives"
-"""The collection in which each application has one entity, which it creates, deletes and restores."""
+"""Collection in which each application creates, deletes and restores one entity of its own."""
 MADE = "made"
-"""The collection in which new entities are made, named by the server."""
+"""Collection of new entities whose ids the server chooses."""
 WORDS = ("alpha ", "ö", "漢字", "😀", "x", "\n")
 
-Write = tuple[str, int, dict[str, Any]]  # what it is, its number among those, the message
+Write = tuple[str, int, dict[str, Any]]  # kind, number within the kind, message
 
 
 class Application:
-    """One client that names its writes, and says those again that it has no answer to.
+    """One client that uses idempotency keys, and repeats unanswered writes.
 
     ``made`` and ``acknowledged`` count by kind: ``update``, ``life`` (creation, then deletions and restorations in
-    turn) and ``create``. Up to ``at_once`` writes are under way.
+    turn) and ``create``. Up to ``at_once`` writes are in flight.
     """
 
     def __init__(self, name: str, entity: str, *, pause: float = 0.01, at_once: int = 6) -> None:
@@ -36,7 +36,7 @@ class Application:
         self.entity = entity
         self.made = {"update": 0, "life": 0, "create": 0}
         self.acknowledged = {"update": 0, "life": 0, "create": 0}
-        self.versions: dict[int, int] = {}  # of updates that were answered without being said again
+        self.versions: dict[int, int] = {}  # of updates that were answered without a repetition
         self.said_again = 0
         self.writing = True
         self.complaints: list[str] = []
@@ -44,21 +44,21 @@ class Application:
         self._at_once = at_once
         self._random = Random(name)
         self._ids = 0
-        self._waiting: dict[int, Write] = {}  # by the id of the request, in order
+        self._waiting: dict[int, Write] = {}  # by request id, in order
         self._again: set[int] = set()
 
     @property
     def saved(self) -> int:
-        """How many writes were acknowledged."""
+        """Number of acknowledged writes."""
         return sum(self.acknowledged.values())
 
     @property
     def settled(self) -> bool:
-        """Whether every write was."""
+        """Whether every write was acknowledged."""
         return not self._waiting
 
     async def live(self, url: str) -> None:
-        """Connect, and write until the connection ends."""
+        """Connect and write until the connection ends."""
         try:
             async with connect(url, max_size=None, ping_interval=None, close_timeout=1) as socket:
                 await socket.send(json.dumps({"type": "hello", "userId": self.name}))
@@ -74,7 +74,7 @@ class Application:
                     writing.cancel()
                     await asyncio.gather(writing, return_exceptions=True)
         except (ConnectionClosed, OSError, InvalidHandshake, TimeoutError):
-            pass  # there is no server now
+            pass  # the server is down
 
     async def _write(self, socket: ClientConnection) -> None:
         while True:
@@ -118,7 +118,7 @@ class Application:
 
 
 class FieldEditor(Writer):
-    """A Hocuspocus client that writes its field, the field that all write, and the text ``content`` in each edit."""
+    """A Hocuspocus client. Each edit writes its own field, the common field, and the text ``content``."""
 
     def __init__(self, name: str, room: str, *, pause: float = 0.03) -> None:
         super().__init__(name, room, pause=pause)

@@ -1,4 +1,4 @@
-"""Webhooks of a server that is killed: a receiver that refuses now and then, and what is wrong with what it took."""
+"""Webhooks of a server that is killed: a receiver that sometimes refuses, and an audit of its deliveries."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from tests.collab.realtime.receiver import ERROR, OK, Delivery, Receiver
+from tests.collab.consumers.receiver import ERROR, OK, Delivery, Receiver
 
 Name = tuple[str, str, int]  # collection, id, version
 
-_REFUSED = 150  # one of so many
+_REFUSED = 150  # one in this many is refused
 
 
 class Deliveries:
-    """What was taken, in order, each with the id of its message."""
+    """Accepted deliveries, in order, each with its message id."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[Name, str]] = []
@@ -24,7 +24,7 @@ class Deliveries:
 
     @property
     def setting(self) -> str:
-        """The webhook, as a server is told of it."""
+        """The webhook's configuration for a server."""
         secret = "whsec_" + b64encode(bytes(32)).decode()
         return json.dumps([{"name": "chaos", "url": self._receiver.url, "secret": secret}])
 
@@ -37,11 +37,11 @@ class Deliveries:
         return OK
 
     def has(self, events: Iterable[Name]) -> bool:
-        """Whether all of these were taken."""
+        """Whether all of these were delivered."""
         return {name for name, _ in self.taken} >= set(events)
 
     def audit(self, events: Iterable[Name]) -> list[str]:
-        """What is wrong, if ``events`` are all that there were."""
+        """Return complaints; ``events`` are all events of the record."""
         complaints = []
         names = [name for name, _ in self.taken]
         missing, invented = set(events) - set(names), set(names) - set(events)
@@ -64,7 +64,7 @@ class Deliveries:
 
 @asynccontextmanager
 async def deliveries() -> AsyncIterator[Deliveries]:
-    """A receiver that listens."""
+    """A listening receiver."""
     made = Deliveries()
     await made._receiver.start()
     try:

@@ -1,4 +1,4 @@
-"""The real server with a CRDT library that dies, or never returns, when it meets certain words."""
+"""The real server with a CRDT library that crashes, or never returns, on certain words."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pycrdt
 
 from collab.names import RoomKey
 from collab.rooms.blackbox import SharedBlackBox
-from collab.server import supervisor, worker
-from collab.server.settings import Settings
+from collab.server.config.settings import Settings
+from collab.server.process import supervisor, worker
 
 SEGFAULT = "take it down"
 ENDLESS = "never come back"
@@ -19,13 +19,13 @@ LATE = "die when this is read again"
 
 
 def doom() -> None:
-    """Plant the words. ``LATE`` is harmless until it is read from the log."""
+    """Patch the library. ``LATE`` is harmless until it is read from the log."""
     apply, begin = pycrdt.Doc.apply_update, SharedBlackBox.begin
     rows = [0]
 
-    def noting(box: SharedBlackBox, key: RoomKey, update: bytes, seconds: float, seq: int = 0) -> None:
+    def noting(box: SharedBlackBox, key: RoomKey, update: bytes, seconds: float, seq: int = 0, who: str = "") -> None:
         rows[0] = seq
-        begin(box, key, update, seconds, seq)
+        begin(box, key, update, seconds, seq, who)
 
     def doomed(doc: pycrdt.Doc[Any], update: bytes) -> None:
         if SEGFAULT.encode() in update or (LATE.encode() in update and rows[0]):

@@ -38,7 +38,7 @@ PATIENCE = 30.0
 
 @dataclass
 class Tally:
-    """What the rounds came to."""
+    """Results of all rounds."""
 
     rounds: int = 0
     acknowledged: int = 0
@@ -60,12 +60,12 @@ def crowd() -> list[Writer]:
 
 
 def chaotic(folder: Path) -> Server:
-    """A server whose rooms are evicted, and compacted, as soon as nobody is in them."""
+    """A server that evicts and compacts rooms as soon as they are empty."""
     return Server(folder, room_idle_seconds=0.1)
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for something to become true."""
+    """Wait for a condition."""
     deadline = monotonic() + PATIENCE
     while not condition():
         if monotonic() > deadline:
@@ -74,13 +74,13 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 
 async def acknowledged(writers: list[Writer], entries: int) -> None:
-    """Wait until so many entries, of all writers together, were acknowledged."""
+    """Wait until all writers together have ``count`` acknowledged entries."""
     await until(lambda: sum(writer.saved for writer in writers) >= entries, "an acknowledgement")
 
 
 @asynccontextmanager
 async def at_work(server: Server, writers: list[Writer]) -> AsyncIterator[None]:
-    """Writers that write inside the block; afterwards their connections have ended."""
+    """Run writers inside the block; afterwards their connections have ended."""
     tasks = [asyncio.create_task(writer.live(server.hocuspocus)) for writer in writers]
     try:
         yield
@@ -93,7 +93,7 @@ async def at_work(server: Server, writers: list[Writer]) -> AsyncIterator[None]:
 
 
 async def stored(server: Server) -> dict[str, list[str]]:
-    """What a newcomer finds in each room. Waits for a server that is being replaced."""
+    """Read each room as a new client. Waits for a restarting server."""
     found = {}
     async with httpx.AsyncClient(timeout=PATIENCE) as http:
         for number in range(ROOMS):
@@ -112,14 +112,14 @@ async def stored(server: Server) -> dict[str, list[str]]:
 
 
 def kill_worker(server: Server) -> None:
-    """End the process that serves; its supervisor starts another."""
+    """Kill the worker; its supervisor starts another."""
     assert server.process is not None
     for child in psutil.Process(server.process.pid).children():
         child.kill()
 
 
 async def start(server: Server) -> None:
-    """Start it; the port may still be held for a moment by what was killed."""
+    """Start the server; the killed process may still hold the port for a moment."""
     deadline = monotonic() + PATIENCE
     while True:
         try:
@@ -134,7 +134,7 @@ async def start(server: Server) -> None:
 async def kill_rounds(
     server: Server, rounds: int, seed: int, report: Callable[[Tally], None] = lambda tally: None
 ) -> Tally:
-    """Kill a started server ``rounds`` times, and see at the end that nothing at all is missing."""
+    """Kill a started server ``rounds`` times, and check at the end that nothing is missing."""
     random = Random(seed)
     writers = crowd()
     tally = Tally()
@@ -160,7 +160,7 @@ async def kill_rounds(
         if tally.complaints:
             return tally
         if random.random() < 0.25:
-            # nobody is in the rooms: they are evicted and compacted, and then killed while that goes on
+            # the rooms are empty, so they are evicted and compacted; kill the server during that
             await asyncio.sleep(random.uniform(0.8, 3.0))
             server.kill()
             await start(server)
@@ -170,14 +170,14 @@ async def kill_rounds(
 
 
 def snapshots(server: Server) -> int:
-    """How many documents of a stopped server have been compacted."""
+    """Number of compacted documents of a stopped server."""
     with contextlib.closing(sqlite3.connect(server.folder / "data" / "collab.db")) as database:
         (count,) = database.execute("SELECT count(*) FROM snapshots").fetchone()
     return int(count)
 
 
 async def heal(server: Server, writers: list[Writer]) -> list[str]:
-    """Let everybody connect once more: then all have everything, once, and so has the server."""
+    """Reconnect everybody: then all clients and the server have every entry exactly once."""
     for writer in writers:
         writer.writing = False
     async with at_work(server, writers):

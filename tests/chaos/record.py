@@ -40,7 +40,7 @@ RECORD = ("id", "createdAt", "updatedAt")
 
 @dataclass
 class Tally:
-    """What the rounds came to."""
+    """Results of all rounds."""
 
     rounds: int = 0
     acknowledged: int = 0
@@ -61,7 +61,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Known:
-    """One entity as the database has it: ``events`` in the order of positions."""
+    """One entity from the database; ``events`` are ordered by position."""
 
     collection: str
     id: str
@@ -72,7 +72,7 @@ class Known:
 
 
 class Crowd:
-    """Everybody who writes."""
+    """All writers."""
 
     def __init__(self) -> None:
         self.applications = [Application(f"a{number}", f"t{number % ENTITIES}") for number in range(8)]
@@ -81,22 +81,22 @@ class Crowd:
 
     @property
     def saved(self) -> int:
-        """How much was acknowledged."""
+        """Number of acknowledged writes."""
         return sum(writer.saved for writer in self.writers)
 
     @property
     def settled(self) -> bool:
-        """Whether everything was."""
+        """Whether everything was acknowledged."""
         return all(one.settled for one in self.applications) and all(one.saved == one.made for one in self.editors)
 
     def rest(self) -> None:
-        """Write nothing new."""
+        """Stop making new writes."""
         for writer in self.writers:
             writer.writing = False
 
     @asynccontextmanager
     async def at_work(self, server: Server) -> AsyncIterator[None]:
-        """All write inside the block; afterwards their connections have ended."""
+        """Run all writers inside the block; afterwards their connections have ended."""
         realtime = f"ws://{server.host}:{server.port}/realtime"
         tasks = [asyncio.create_task(one.live(realtime)) for one in self.applications]
         tasks += [asyncio.create_task(one.live(server.hocuspocus)) for one in self.editors]
@@ -111,15 +111,15 @@ class Crowd:
 
 
 def chaotic(folder: Path, hook: Deliveries) -> Server:
-    """A server that evicts, compacts and tells changes of content as soon as it can, and tells ``hook`` of events."""
+    """A server that evicts, compacts and emits content events as soon as possible, and sends events to ``hook``."""
     return Server(folder, room_idle_seconds=0.1, content_event_seconds=0.1, webhooks=hook.setting)
 
 
 def known(server: Server) -> list[Known]:
-    """All entities, read past the server."""
+    """All entities, read directly from the database."""
     path = server.folder / "data" / "collab.db"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        database.execute("BEGIN")  # all of one moment
+        database.execute("BEGIN")  # one consistent snapshot
         entities = database.execute("SELECT eid, collection, id, version, deleted, data FROM entities").fetchall()
         events: dict[int, list[Any]] = {}
         for eid, position, version, kind, data, changes in database.execute(
@@ -133,7 +133,7 @@ def known(server: Server) -> list[Known]:
 
 
 async def documents(server: Server) -> dict[str, pycrdt.Doc[Any]]:
-    """What a fresh Yjs client has of the shared entities. Waits for a server that is being replaced."""
+    """Read the shared entities as a new Yjs client. Waits for a restarting server."""
     found: dict[str, pycrdt.Doc[Any]] = {}
     async with httpx.AsyncClient(timeout=PATIENCE) as http:
         for number in range(ENTITIES):
@@ -144,7 +144,7 @@ async def documents(server: Server) -> dict[str, pycrdt.Doc[Any]]:
 
 
 async def read(http: httpx.AsyncClient, url: str) -> bytes:
-    """Get something; waits for a server that is being replaced."""
+    """GET a resource. Waits for a restarting server."""
     deadline = monotonic() + PATIENCE
     while True:
         try:
@@ -160,7 +160,7 @@ async def read(http: httpx.AsyncClient, url: str) -> bytes:
 
 
 def compose(changes: list[dict[str, Any]]) -> str:
-    """The text that deltas make of nothing, counted in units of UTF-16."""
+    """Apply deltas to an empty text; positions are UTF-16 units."""
     text = b""
     for change in changes:
         made, at = b"", 0
@@ -177,12 +177,12 @@ def compose(changes: list[dict[str, Any]]) -> str:
 
 
 def content_of(entity: Known) -> str:
-    """The text that an entity's events tell."""
+    """The text according to an entity's events."""
     return compose([changes["content"] for *_, changes in entity.events if "content" in changes])
 
 
 async def content_told(server: Server) -> dict[str, pycrdt.Doc[Any]]:
-    """Wait until events have told all that happened to texts. Returns the documents."""
+    """Wait until events cover all changes of texts. Returns the documents."""
     docs = await documents(server)
     deadline = monotonic() + PATIENCE
     while True:
@@ -190,12 +190,12 @@ async def content_told(server: Server) -> dict[str, pycrdt.Doc[Any]]:
         if all(texts[name] == str(doc.get("content", type=pycrdt.Text)) for name, doc in docs.items()):
             return docs
         if monotonic() > deadline:
-            return docs  # the audit will say it
+            return docs  # the audit will report it
         await asyncio.sleep(0.05)
 
 
 def audit(crowd: Crowd, entities: list[Known], docs: dict[str, pycrdt.Doc[Any]]) -> list[str]:
-    """What is wrong with the record."""
+    """Return complaints about the record."""
     complaints = [text for one in crowd.applications for text in one.complaints]
     positions = sorted(event[0] for entity in entities for event in entity.events)
     if positions != list(range(1, len(positions) + 1)):
@@ -224,7 +224,7 @@ def audit(crowd: Crowd, entities: list[Known], docs: dict[str, pycrdt.Doc[Any]])
 
 
 def _story(entity: Known) -> list[str]:
-    """Each event goes on where the one before it ended, and the last is what the entity is."""
+    """Check that each event continues the one before it, and that the last equals the entity."""
     complaints = []
     versions = [version for _, version, *_ in entity.events]
     if versions != list(range(1, entity.version + 1)):
@@ -240,7 +240,12 @@ def _story(entity: Known) -> list[str]:
                 continue
             if state.get(name) != change.get("from"):
                 complaints.append(f"version {version} changes {name} from {change.get('from')}: was {state.get(name)}")
-            state[name] = change["to"]
+            # Who comes back may say that it replaced a value, and with what only in terms of what others have yet
+            # to bring again: until then the field is absent.
+            if "to" in change:
+                state[name] = change["to"]
+            else:
+                state.pop(name, None)
         if {key: value for key, value in data.items() if key not in RECORD} != state:
             complaints.append(f"version {version} has {data}, changes make it {state}")
     if entity.events and (entity.data != entity.events[-1][3] or entity.deleted == alive):
@@ -249,7 +254,7 @@ def _story(entity: Known) -> list[str]:
 
 
 def _told(entity: Known, name: str) -> list[int]:
-    return [changes[name]["to"] for *_, changes in entity.events if name in changes]
+    return [changes[name]["to"] for *_, changes in entity.events if "to" in changes.get(name, {})]
 
 
 def _updates(application: Application, entity: Known) -> list[str]:
@@ -293,7 +298,7 @@ def _made(crowd: Crowd, entities: list[Known]) -> list[str]:
 async def kill_rounds(
     server: Server, hook: Deliveries, rounds: int, seed: int, report: Callable[[Tally], None] = lambda tally: None
 ) -> Tally:
-    """Kill a started server ``rounds`` times, and see at the end that nothing at all is missing."""
+    """Kill a started server ``rounds`` times, and check at the end that nothing is missing."""
     random = Random(seed)
     crowd, tally = Crowd(), Tally()
     async with httpx.AsyncClient(timeout=PATIENCE) as http:
@@ -330,7 +335,7 @@ async def kill_rounds(
             if tally.complaints:
                 return tally
             if random.random() < 0.25:
-                # nobody is in the rooms: they are evicted and compacted, and then killed while that goes on
+                # the rooms are empty, so they are evicted and compacted; kill the server during that
                 await asyncio.sleep(random.uniform(0.2, 2.0))
                 server.kill()
                 await start(server)
@@ -357,7 +362,7 @@ async def kill_rounds(
 
 
 def _heard(told: list[Event], entities: list[Known], first: dict[str, int]) -> list[str]:
-    """Whether a subscriber who was there all the time was told each event once, in order."""
+    """Check that a permanent subscriber received each event once, in order."""
     wanted = sorted(
         (event[0], entity.id, event[1])
         for entity in entities

@@ -14,8 +14,8 @@ import pytest_asyncio
 from pycrdt import Array, Doc
 
 from collab import Collab
-from collab.server.settings import Settings
-from collab.storage.base import Append, Committed, Fact
+from collab.server.config.settings import Settings
+from collab.storage.base import Append, CommitId, Committed, Fact
 from collab.storage.sqlite import SqliteStorage
 from collab.wire import yjs
 from presence.lib0 import encode_bytes
@@ -36,7 +36,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     server.stop()
 
 
-async def test_case_1_twenty_kills_under_load_lose_nothing_that_was_acknowledged(server: Server) -> None:
+async def test_s1_twenty_kills_under_load_lose_nothing_that_was_acknowledged(server: Server) -> None:
     tally = await kill_rounds(server, rounds=20, seed=20)
     assert tally.complaints == []
     assert tally.rounds == 20
@@ -45,7 +45,7 @@ async def test_case_1_twenty_kills_under_load_lose_nothing_that_was_acknowledged
     assert tally.snapshots > 0, "some came while documents were compacted"
 
 
-async def test_case_6_sigterm_under_load_loses_nothing_that_was_accepted(server: Server) -> None:
+async def test_sigterm_under_load_loses_nothing_that_was_accepted(server: Server) -> None:
     writers = crowd()
     for turn in range(3):
         async with at_work(server, writers):
@@ -76,7 +76,7 @@ def two_updates() -> tuple[bytes, bytes]:
     return updates[0], updates[1]
 
 
-async def test_case_7_what_came_out_of_order_is_not_acknowledged_and_not_lost(server: Server) -> None:
+async def test_s1_e2_what_came_out_of_order_is_not_acknowledged_and_not_lost(server: Server) -> None:
     first, second = two_updates()
     room = "documents/room-0"
 
@@ -113,7 +113,7 @@ async def test_case_7_what_came_out_of_order_is_not_acknowledged_and_not_lost(se
     assert (await stored(server))[room] == ["w:0:", "w:1:"]
 
 
-async def test_case_15_a_corrupt_row_does_not_close_its_room(server: Server) -> None:
+async def test_a_corrupt_row_does_not_close_its_room(server: Server) -> None:
     writers = [Writer(name, "documents/room-0", pause=0.002) for name in ("ada", "bob")]
     async with at_work(server, writers):
         await acknowledged(writers, 40)
@@ -135,17 +135,19 @@ class SlowStorage(SqliteStorage):
     running = 0
     most = 0
 
-    async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = ()) -> Committed:
+    async def commit(
+        self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
+    ) -> Committed:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
             await asyncio.sleep(0.05)
-            return await super().commit(batch, facts)
+            return await super().commit(batch, facts, commit_id=commit_id)
         finally:
             self.running -= 1
 
 
-async def test_case_2_who_comes_back_while_the_last_words_are_being_stored_finds_them(tmp_path: Path) -> None:
+async def test_who_comes_back_while_the_last_words_are_being_stored_finds_them(tmp_path: Path) -> None:
     storage = SlowStorage(tmp_path)
     collab = Collab(Settings(data=str(tmp_path), room_idle_seconds=0.0), storage=storage)
     async with serving(collab) as address:
@@ -159,11 +161,11 @@ async def test_case_2_who_comes_back_while_the_last_words_are_being_stored_finds
                     text += f"{number} "
 
         await asyncio.gather(*(come_and_go(f"documents/d{number}") for number in range(5)))
-    assert storage.most == 1, "case 3: one writer"
+    assert storage.most == 1, "one writer"
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-async def test_case_17_a_restart_with_live_clients_doubles_nothing(server: Server, how: str) -> None:
+async def test_a_restart_with_live_clients_doubles_nothing(server: Server, how: str) -> None:
     writers = [Writer(f"w{number}", "documents/room-1", pause=0.01) for number in range(6)]
     for _ in range(3):
         async with at_work(server, writers):

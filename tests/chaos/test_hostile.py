@@ -7,13 +7,17 @@ from contextlib import AbstractAsyncContextManager, suppress
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import psutil
+import pycrdt
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from collab.gate.gate import Gate, Malformed
+from collab.rooms.live.faults import take_in
+from collab.rooms.live.neighbours import are_inverted
 from collab.wire import yjs
-from collab.wire.update import Gap, Gate, Malformed
 from presence.lib0 import encode_bytes, encode_uint
 from tests.e2e.node import Kind, Node
 from tests.e2e.peer import PROTOCOLS, Peer, Protocol, peer
@@ -39,6 +43,20 @@ UPDATES = {
     "nothing": b"",
     "an announced gigabyte": bytes.fromhex("8088debe0101"),
     "a count of 2**53": uint(2**53 - 1),
+    "deep JSON": frame([block(7, 0, [item(encode.EMBED, string("[" * 1_000_000), parent="t")])]),
+    "a long number": b"\x01\x01" + b"\xff" * 200_000 + b"\x01",
+    "a block without structs": bytes.fromhex("0100010200"),
+    "a struct without length": bytes.fromhex("01010701000000"),
+    "an element inside itself": bytes.fromhex("01010700a407030568656c6c6f00"),
+    "a clock at the end": bytes.fromhex("010102ffffffff0fa301020362696e00"),
+    "a client id of 2**64": bytes.fromhex("0101ffffffffffffffffff010004010161017800"),
+    "large: structs": frame([uint(600_000) + uint(7) + uint(0) + b"\x00\x01" * 600_000]),
+    "large: deletions": b"\x00\x01\x01" + uint(600_000) + b"\x00\x01" * 600_000,
+    "half a character": frame([block(7, 0, [item(STRING, string(b"\xed\xa0\xbd"), parent="t")])]),
+    "the second encoding": bytes.fromhex(SECOND_ENCODING),
+}
+
+UNTAKEN = {
     "deep values": value(b"\x75\x01" * 200_000 + b"\x7e"),
     "deep objects": value(b"\x76\x01\x00" * 100_000 + b"\x7e"),
     "deep types": frame(
@@ -53,18 +71,8 @@ UPDATES = {
             )
         ]
     ),
-    "deep JSON": frame([block(7, 0, [item(encode.EMBED, string("[" * 1_000_000), parent="t")])]),
-    "a long number": b"\x01\x01" + b"\xff" * 200_000 + b"\x01",
-    "a block without structs": bytes.fromhex("0100010200"),
-    "a struct without length": bytes.fromhex("01010701000000"),
-    "an element inside itself": bytes.fromhex("01010700a407030568656c6c6f00"),
-    "a clock at the end": bytes.fromhex("010102ffffffff0fa301020362696e00"),
-    "a client id of 2**64": bytes.fromhex("0101ffffffffffffffffff010004010161017800"),
-    "large: structs": frame([uint(600_000) + uint(7) + uint(0) + b"\x00\x01" * 600_000]),
-    "large: deletions": b"\x00\x01\x01" + uint(600_000) + b"\x00\x01" * 600_000,
-    "half a character": frame([block(7, 0, [item(STRING, string(b"\xed\xa0\xbd"), parent="t")])]),
-    "the second encoding": bytes.fromhex(SECOND_ENCODING),
 }
+"""What is well-formed, and deleted instead of taken in."""
 
 GAPS = [frame([block(n, 1, [item(STRING, string("x"), origin=(n, 0))])]) for n in range(1000, 3000)]
 
@@ -73,16 +81,20 @@ MESSAGES = {
     **{f"second step: {name}": yjs.sync_step2(update) for name, update in UPDATES.items()},
     "state vector of an announced gigabyte": yjs.sync_step1(bytes.fromhex("8088debe0101")),
     "state vector of nothing": yjs.sync_step1(b""),
-    "awareness of nothing": yjs.awareness(b""),
-    "awareness that announces more than it holds": yjs.awareness(uint(2**50)),
-    "awareness, deep": yjs.awareness(b"\x01\x07\x01" + encode_bytes(b"[" * 4000)),
-    "awareness, large: state": yjs.awareness(b"\x01\x07\x01" + encode_bytes(b"[" * 100_000)),
-    "awareness, not a number": yjs.awareness(b"\x01\x07\x01" + encode_bytes(b'{"a":NaN}')),
-    "awareness, half a character": yjs.awareness(b"\x01\x07\x01" + encode_bytes(b'{"a":"\xed\xa0\xbd"}')),
     "a length beyond the message": b"\x00\x02" + encode_uint(2**40),
     "a type of many bytes": b"\xff" * 200_000,
     "no type": b"",
 }
+
+PRESENCE = {
+    "nothing": yjs.awareness(b""),
+    "an announcement of more than it holds": yjs.awareness(uint(2**50)),
+    "deep": yjs.awareness(b"\x01\x07\x01" + encode_bytes(b"[" * 4000)),
+    "large: state": yjs.awareness(b"\x01\x07\x01" + encode_bytes(b"[" * 100_000)),
+    "not a number": yjs.awareness(b"\x01\x07\x01" + encode_bytes(b'{"a":NaN}')),
+    "half a character": yjs.awareness(b"\x01\x07\x01" + encode_bytes(b'{"a":"\xed\xa0\xbd"}')),
+}
+"""Presence that cannot be shown. It is left out."""
 
 
 @pytest.fixture
@@ -159,13 +171,35 @@ def connected(request: pytest.FixtureRequest, server: Server) -> Connect:
     return lambda: peer(server, protocol, "attacked", token, local_addr=(next(addresses), 0))
 
 
-async def test_malformed_messages_cost_their_sender_the_connection_and_nobody_else_anything(
+async def test_malformed_messages_cost_their_sender_the_document_and_nobody_else_anything(
     watched: Watched, connected: Connect
 ) -> None:
     for name, message in MESSAGES.items():
         async with connected() as attacker:
             await attacker.send(message)
-            assert await attacker.closed() == (4413 if "large" in name else 4400), name
+            assert await attacker.ended() in ("INVALID_REQUEST", 4413 if "large" in name else 4400), name
+
+
+async def test_f1_p1_presence_that_cannot_be_shown_costs_nobody_the_connection(
+    watched: Watched, connected: Connect
+) -> None:
+    async with connected() as attacker:
+        for message in PRESENCE.values():
+            await attacker.send(message)
+        await attacker.content()
+
+
+async def test_f1_e13_what_is_not_taken_in_is_deleted_and_costs_nobody_the_connection(
+    watched: Watched, connected: Connect
+) -> None:
+    for update in UNTAKEN.values():
+        async with connected() as attacker:
+            await attacker.send(yjs.update(update))
+            await attacker.handled()
+            content = await attacker.content()
+    gate = Gate()
+    gate.commit(gate.check(content, limit=len(content)))
+    assert gate.state[7] == 60_001
 
 
 async def test_a_flood_of_updates_with_gaps_leaves_nothing_behind(watched: Watched, connected: Connect) -> None:
@@ -184,6 +218,7 @@ async def test_a_writer_who_means_harm_is_thrown_out_each_time_and_nobody_else_i
 ) -> None:
     author = Author(Random(1))
     gate = Gate()
+    doc: pycrdt.Doc[Any] = pycrdt.Doc()
     written = 0
     while written < FRAMES:
         async with connected() as attacker:
@@ -192,16 +227,19 @@ async def test_a_writer_who_means_harm_is_thrown_out_each_time_and_nobody_else_i
                 update = author.write()
                 written += 1
                 try:
-                    gate.commit(gate.check(update))
-                    author.accepted()
-                except Gap:
-                    pass
+                    checked = gate.check(update)
                 except Malformed:
                     expelled = True
+                else:
+                    expelled = are_inverted(doc, checked.neighbours)
+                if not expelled:
+                    doc, _ = take_in(doc, gate, checked, live=True, keep_deleted=False)
+                    if not checked.leaves:
+                        author.accepted()
                 with suppress(ConnectionClosed):
                     await attacker.send(yjs.update(update))
             if expelled:
-                assert await attacker.closed() == 4400
+                assert await attacker.ended() in ("INVALID_REQUEST", 4400)
     async with connected() as newcomer:
         found = Gate()
         found.commit(found.check(await newcomer.content()))

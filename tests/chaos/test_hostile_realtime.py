@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from collab.wire.realtime import Failure, Reply, decode_server
+from collab.wire.realtime.messages import Failure, Reply, decode_server
 from presence.lib0 import encode_string
 from tests.e2e.application import until
 from tests.e2e.server import Server
@@ -83,7 +83,7 @@ HOSTILE: dict[str, Hostile] = {
     "JSON: an id that is none": Hostile('{"type":"count","id":1.5,"collection":"tasks"}'),
     "JSON: nothing but null": Hostile("null"),
     "JSON: an event that is too large": Hostile(emitted('"' + "x" * 70_000 + '"'), None),
-    "JSON: a message that is too large": Hostile(emitted('"' + "x" * 300_000 + '"'), 1009),
+    "JSON: a message that is too large": Hostile(emitted('"' + "x" * 300_000 + '"'), 4413),
     "JSON: a name of a megabyte": Hostile('{"type":"count","id":7,"collection":"' + "x" * 200_000 + '"}', None),
     "JSON: a query of many conditions": Hostile(
         json.dumps(

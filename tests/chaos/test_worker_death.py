@@ -106,7 +106,7 @@ async def leave(*clients: Editor) -> None:
 
 
 @pytest.mark.parametrize("words", [SEGFAULT, ENDLESS], ids=["crash", "hang"])
-async def test_an_edit_that_ends_the_worker_is_kept_aside_and_nobody_else_loses_anything(
+async def test_e9_an_edit_that_ends_the_worker_is_kept_aside_and_nobody_else_loses_anything(
     tmp_path: Path, words: str
 ) -> None:
     async with doomed(tmp_path) as server:

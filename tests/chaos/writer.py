@@ -1,4 +1,4 @@
-"""A Hocuspocus client that writes without pause and remembers what the server told it was saved."""
+"""A Hocuspocus client that writes continuously and records what the server acknowledged."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Writer:
         self._padding = padding
         self._address = encode_string(room)
         self._mine: bytes | None = None
-        self._unanswered: deque[int] = deque()  # how many entries each message covered
+        self._unanswered: deque[int] = deque()  # number of entries in each message
         self._in_order = False
         self._local = False
         self._subscription = self.doc.observe(self._observe)
 
     async def live(self, url: str) -> None:
-        """Connect, and write until the connection ends."""
+        """Connect and write until the connection ends."""
         self._unanswered.clear()
         self._in_order = False
         self.closed_with = None
@@ -56,7 +56,7 @@ class Writer:
             async with connect(url, max_size=None, ping_interval=None, close_timeout=1) as socket:
                 await self._say(socket, AUTH, b"\x00" + encode_string(""))
                 await self._say(socket, SYNC, bytes([STEP1]) + encode_bytes(self.doc.get_state()))
-                self._unanswered.append(0)  # the answer to the server's question, which will cover more
+                self._unanswered.append(0)  # SyncStep2, which will contain more
                 typing = asyncio.create_task(self._type(socket))
                 try:
                     async for data in socket:
@@ -69,10 +69,10 @@ class Writer:
         except ConnectionClosed as closed:
             self.closed_with = closed.rcvd.code if closed.rcvd is not None else None
         except (OSError, InvalidHandshake, TimeoutError):
-            pass  # there is no server now
+            pass  # the server is down
 
     def foreign(self) -> set[str]:
-        """The entries of others that came over the connection."""
+        """Read others' entries from the connection."""
         own = f"{self.name}:"
         return {text for text in self.entries if not text.startswith(own)}
 
@@ -127,7 +127,7 @@ class Writer:
 
 
 def audit(writers: list[Writer], stored: dict[str, list[str]]) -> list[str]:
-    """What is wrong with what the server has: entries lost, doubled, or never written.
+    """Return complaints about the server's content: entries lost, duplicated, or never written.
 
     ``stored``: room -> all entries.
     """

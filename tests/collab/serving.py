@@ -1,4 +1,4 @@
-"""A real server in the test's own loop, under hypercorn with our launcher or under uvicorn, and a plain client."""
+"""A real server in the test's event loop, under our launcher or uvicorn, and a plain client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from collab import Collab
-from collab.server.launcher import serve
+from collab.transport.launcher import serve
 from collab.wire import yjs
 
 Runner = Literal["hypercorn", "uvicorn"]
@@ -29,10 +29,12 @@ async def serving(app: Any, runner: Runner = "hypercorn") -> AsyncIterator[str]:
     if runner == "hypercorn":
         drain = app.drain if isinstance(app, Collab) else None
         task = asyncio.create_task(serve(app, sockets=[listener], shutdown=stop.wait, drain=drain, ready=ready.set))
-        async with _until(task, ready.wait):
+        try:
+            await _until(task, ready.wait)
             yield address
-        stop.set()
-        await task
+        finally:
+            stop.set()
+            await task
         return
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio", lifespan="on"))
     task = asyncio.create_task(server.serve([listener]))
@@ -41,19 +43,21 @@ async def serving(app: Any, runner: Runner = "hypercorn") -> AsyncIterator[str]:
         while not server.started:
             await anyio.sleep(0.01)
 
-    async with _until(task, started):
+    try:
+        await _until(task, started)
         yield address
-    server.should_exit = True
-    await task
+    finally:
+        server.should_exit = True
+        await task
 
 
-@asynccontextmanager
-async def _until(task: asyncio.Task[None], ready: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+async def _until(task: asyncio.Task[None], ready: Callable[[], Awaitable[object]]) -> None:
+    """Wait until the server is ready; raises its error if it fails before that."""
     waiting = asyncio.ensure_future(ready())
     await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
+        waiting.cancel()
         await task
-    yield
 
 
 class Editor:
@@ -66,7 +70,7 @@ class Editor:
         self.presence: list[bytes] = []
 
     async def sync(self) -> None:
-        """Ask for the document, and answer the question for ours."""
+        """Exchange SyncStep1 and SyncStep2 in both directions."""
         await self.socket.send(yjs.sync_step1(self.doc.get_state()))
         await self.until(lambda message: isinstance(message, yjs.SyncStep2))
 
@@ -76,7 +80,7 @@ class Editor:
         await self.socket.send(yjs.update(self.doc.get_update(before)))
 
     async def until(self, wanted: Callable[[yjs.Message], bool]) -> None:
-        """Live on until a message is as wanted."""
+        """Read until a message is as wanted."""
         with anyio.fail_after(40):
             while True:
                 message = yjs.decode(await self._receive())
@@ -93,7 +97,7 @@ class Editor:
                     return
 
     async def until_text(self, text: str) -> None:
-        """Live on until the text is ``text``."""
+        """Read until the text is ``text``."""
         if str(self.text) != text:
             await self.until(lambda _: str(self.text) == text)
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from collab.server.configure import CONFIG, unknown_variables
+from collab.server.config.load import CONFIG, unknown_variables
+from collab.server.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -30,7 +31,7 @@ def test_the_dockerfile_has_no_faults_that_hadolint_knows() -> None:
 def test_compose_reads_its_file_and_every_setting_in_it_exists() -> None:
     config = json.loads(tool("docker-compose", "-f", "docker/compose.yaml", "config", "--format", "json"))
     service = config["services"]["collab"]
-    assert unknown_variables(service["environment"]) == []
+    assert unknown_variables(Settings, service["environment"]) == []
     assert service["secrets"][0]["source"] == "jwt_secret"
     assert service["ports"][0]["host_ip"] == "127.0.0.1"
 
@@ -48,4 +49,4 @@ def test_the_image_sets_what_the_server_reads() -> None:
     dockerfile = (DOCKER / "Dockerfile").read_text()
     variables = dict.fromkeys(re.findall(r"(COLLAB_\w+)=", dockerfile), "")
     assert {"COLLAB_HOST", "COLLAB_DATA"} <= variables.keys()
-    assert unknown_variables(variables | {CONFIG: ""}) == []
+    assert unknown_variables(Settings, variables | {CONFIG: ""}) == []

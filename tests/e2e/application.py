@@ -1,4 +1,4 @@
-"""An application client on a server of its own process, and what its tests look at."""
+"""An application client of a server in its own process, with helpers for its tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from collab.client import Event, LumenizeClient
+from collab.errors import NotFound
 from tests.e2e.server import Server
 
 RECORD = {"id", "createdAt", "updatedAt"}
@@ -19,18 +20,18 @@ QUICK = {"initial_delay": 20, "max_delay": 200}
 async def application(
     server: Server, token: str | None = None, user: str | None = None
 ) -> AsyncIterator[LumenizeClient]:
-    """A client that is connected; with a token, or where nobody is asked for one as some user."""
+    """A connected client, with a token, or as a named user of an open server."""
     async with LumenizeClient(url=server.http, token=token, user_id=user, websocket=QUICK) as client:
         yield client
 
 
 def fields(data: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an entity, without what is the record's."""
+    """The fields of an entity, without metadata."""
     return {name: value for name, value in data.items() if name not in RECORD}
 
 
 class Followed:
-    """Events of a subscription, as they came."""
+    """Events of a subscription, in order of arrival."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -39,7 +40,7 @@ class Followed:
         return len(self.events)
 
     async def count(self, count: int) -> list[Event]:
-        """Wait for so many in all."""
+        """Wait for ``count`` events in total."""
         await until(lambda: len(self.events) >= count, lambda: self.events)
         return self.events
 
@@ -50,14 +51,14 @@ class Followed:
 
 
 async def follow(client: LumenizeClient, collection: str, target: str = "*", **how: Any) -> Followed:
-    """Subscribe to entity events; returns when the subscription is in force."""
+    """Subscribe to entity events; returns when the subscription is active."""
     followed = Followed()
     await client.collection(collection).subscribe(target, followed.events.append, **how).ready()
     return followed
 
 
 async def until(
-    condition: Callable[[], object], describe: Callable[[], object] = lambda: "", seconds: float = 15
+    condition: Callable[[], object], describe: Callable[[], object] = lambda: "", seconds: float = 40
 ) -> None:
     """Wait for a condition."""
     with anyio.move_on_after(seconds) as waiting:
@@ -67,11 +68,15 @@ async def until(
         raise TimeoutError(f"waited {seconds} s in vain: {describe()}")
 
 
-async def until_found(find: Callable[[], Awaitable[Any]], wanted: Callable[[Any], object], seconds: float = 15) -> Any:
-    """Ask again until the answer is as wanted."""
+async def until_found(find: Callable[[], Awaitable[Any]], wanted: Callable[[Any], object], seconds: float = 40) -> Any:
+    """Repeat a request until the answer is as wanted. An entity of an edit that others see already may come later."""
     found: Any = None
     with anyio.move_on_after(seconds):
-        while not wanted(found := await find()):
+        while True:
+            try:
+                if wanted(found := await find()):
+                    return found
+            except NotFound as error:
+                found = error
             await anyio.sleep(0.02)
-        return found
     raise TimeoutError(f"waited {seconds} s in vain: {found}")

@@ -14,25 +14,25 @@ SECRET = "a secret of the tests, of more than 32 bytes"
 
 _rooms = count()
 
-# runs what the specification's page says, where that page is: it is not part of the repository
+# runs the snippets of the specification's page, if available: it is not part of the repository
 collect_ignore = [] if find_page() else ["test_page.py"]
 
 
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An open server that many tests use, each in rooms of its own."""
+    """An open server shared by many tests, each with its own rooms."""
     yield from _running(Server(tmp_path_factory.mktemp("shared")))
 
 
 @pytest.fixture(scope="session")
 def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that wants tokens, used by many tests, each in rooms of its own."""
+    """A server that requires tokens, shared by many tests, each with its own rooms."""
     yield from _running(Server(tmp_path_factory.mktemp("guarded"), secret=SECRET))
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """An open server of one test, which may stop, kill and start it."""
+    """An open server for one test, which may stop, kill and start it."""
     yield from _running(Server(tmp_path))
 
 
@@ -46,13 +46,13 @@ def _running(server: Server) -> Iterator[Server]:
 
 @pytest.fixture
 def room() -> str:
-    """The name of a room that no other test uses."""
+    """A unique room name."""
     return f"documents/room-{next(_rooms)}"
 
 
 @pytest.fixture
 async def node() -> AsyncIterator[Node]:
-    """A process of stock clients, in which at the end no client may have raised or logged an error."""
+    """A process of stock clients; at the end none may have raised or logged an error."""
     node = await Node.start()
     try:
         yield node

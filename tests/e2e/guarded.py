@@ -1,4 +1,4 @@
-"""A server that wants tokens, and documents on it that somebody watches."""
+"""A server that requires tokens, with documents and watching clients."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import httpx
 import jwt
 import pycrdt
 
-from collab.server.settings import secret_issuer
-from collab.wire import yjs
+from collab.server.config.settings import secret_issuer
 from tests.e2e.peer import (
     AWARENESS,
     Heard,
@@ -39,11 +38,11 @@ def mint(user: str = "ada", access: str | Mapping[str, str] = "write", seconds: 
 def http(server: Server, token: str | None = None, **headers: str) -> httpx.AsyncClient:
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
-    return httpx.AsyncClient(base_url=server.http, headers=headers, timeout=15, verify=False)
+    return httpx.AsyncClient(base_url=server.http, headers=headers, timeout=40, verify=False)
 
 
 async def state_hash(server: Server, room: str) -> str:
-    """Of everything that the document holds, history and deletions included."""
+    """Hash of the complete document, including history and deletions."""
     async with http(server, mint()) as client:
         answer = await client.get(f"/rooms/{room}", params={"format": "update"})
         assert answer.status_code == 200
@@ -52,7 +51,7 @@ async def state_hash(server: Server, room: str) -> str:
 
 @asynccontextmanager
 async def document(server: Server, room: str) -> AsyncIterator[tuple[Peer, pycrdt.Doc[Any]]]:
-    """A document with a text, a watcher who has joined it and is seen there, and a replica of it."""
+    """A document with a text, a watcher who has joined it with presence, and a replica of it."""
     doc: pycrdt.Doc[Any] = pycrdt.Doc()
     text = doc.get("content", type=pycrdt.Text)
     text += TEXT
@@ -67,9 +66,9 @@ async def document(server: Server, room: str) -> AsyncIterator[tuple[Peer, pycrd
 
 
 async def who_is_seen(server: Server, room: str) -> dict[int, Any]:
-    """The states that somebody who joins now is shown."""
+    """Awareness states that a new client receives."""
     async with peer(server, "y-websocket", room, mint("observer")) as observer:
-        await observer.send(yjs.QUERY_AWARENESS_FRAME)
+        await observer.send(b"\x03")  # queryAwareness
         await observer.content()
         seen: dict[int, Any] = {}
         for heard in observer.heard:
@@ -79,7 +78,7 @@ async def who_is_seen(server: Server, room: str) -> dict[int, Any]:
 
 
 def edits(doc: pycrdt.Doc[Any]) -> dict[str, bytes]:
-    """Updates that change the document: one that adds, one that only deletes, one that does both to all of it."""
+    """Updates of the document: an insertion, a deletion, and one that does both to all of it."""
     found = {}
     for name in ("insertion", "deletion", "everything"):
         copy: pycrdt.Doc[Any] = pycrdt.Doc()

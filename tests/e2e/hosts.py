@@ -1,4 +1,4 @@
-"""Where JavaScript runs: Node, or a page in a browser. Both run snippets, and ask for what only the test can do."""
+"""Hosts of JavaScript: Node, or a page in a browser. Both run snippets and call back into the test."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any, Protocol
 
 from playwright.async_api import Browser, Page
 
-import dev
 from tests.e2e.pages import listen
+from tools import machine
 
 Control = Callable[[str, list[Any]], Awaitable[Any]]
 
-_PATIENCE = 60.0  # seconds for what a snippet does; within, each condition has its own
+_PATIENCE = 60.0  # timeout of a snippet in seconds; its conditions have their own timeouts
 _LINE_LIMIT = 16 * 1024 * 1024
 
 
 class HostError(AssertionError):
-    """What JavaScript says went wrong."""
+    """An error reported by JavaScript."""
 
 
 class Host(Protocol):
-    """Runs what ``js/tests/specification/runner.ts`` offers."""
+    """Runs ``js/tests/specification/runner.ts``."""
 
     async def run(self, heading: str, number: int) -> None:
-        """Run the snippets of a section up to this one, and check what they did. Raises :class:`HostError`."""
+        """Run the snippets of a section up to this one, and check their effects. Raises :class:`HostError`."""
 
     async def close(self) -> None:
-        """End it. Raises :class:`AssertionError` if something went wrong by itself."""
+        """End it. Raises :class:`AssertionError` if it logged errors."""
 
 
 class NodeHost:
@@ -49,7 +49,7 @@ class NodeHost:
     async def start(cls, module: Path, page: str, server: str, control: Control) -> NodeHost:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            dev.node(), module, page, server, stdin=pipe, stdout=pipe, limit=_LINE_LIMIT
+            machine.node(), module, page, server, stdin=pipe, stdout=pipe, limit=_LINE_LIMIT
         )
         return cls(process, control)
 
@@ -109,7 +109,7 @@ class NodeHost:
 
 
 class BrowserHost:
-    """A page that has the runner as ``page``."""
+    """A page that exposes the runner as ``page``."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -134,7 +134,7 @@ class BrowserHost:
         assert self._complaints == []
 
     async def _ask(self, script: str, argument: Any = None) -> Any:
-        # the error as it is: the browser's own would be told without its cause
+        # pass the error itself: the browser's own report lacks its cause
         told = "error => ({ error: `${error.stack}\\n${error.cause ?? ''}` })"
         guarded = f"argument => ({script})(argument).then(result => ({{ result }}), {told})"
         async with asyncio.timeout(_PATIENCE):

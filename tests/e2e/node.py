@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import dev
 from tests.e2e.server import Server
+from tools import machine
 
 Kind = Literal["y-websocket-2", "y-websocket-3", "hocuspocus-3", "hocuspocus-4"]
 
@@ -21,11 +21,11 @@ _LINE_LIMIT = 64 * 1024 * 1024
 
 
 class NodeError(Exception):
-    """A command failed inside Node: its message."""
+    """A command failed in Node."""
 
 
 class Node:
-    """A process that holds clients. ``complaints`` are errors that clients raised or logged by themselves."""
+    """A process with clients. ``complaints`` are errors that clients raised or logged."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -39,7 +39,7 @@ class Node:
         pipe = asyncio.subprocess.PIPE
         return cls(
             await asyncio.create_subprocess_exec(
-                dev.node(), "main.js", cwd=_CLIENTS, stdin=pipe, stdout=pipe, limit=_LINE_LIMIT
+                machine.node(), "main.js", cwd=_CLIENTS, stdin=pipe, stdout=pipe, limit=_LINE_LIMIT
             )
         )
 
@@ -81,7 +81,7 @@ class Node:
         await self._reader
 
     async def kill(self) -> None:
-        """End the process and all its clients without a word."""
+        """Kill the process with all its clients."""
         self.process.kill()
         await self.process.wait()
         await self._reader
@@ -96,13 +96,13 @@ class Node:
         """Open a Hocuspocus socket that several clients share: pass ``socket=name`` to :meth:`client`."""
         await self.ask("socket", socket=name, kind=kind, url=_url(server, kind))
 
-    async def converge(self, clients: Iterable[Client], seconds: float = 15) -> str:
+    async def converge(self, clients: Iterable[Client], seconds: float = 40) -> str:
         """Wait until all are synced, saved and equal. Returns their hash."""
         found: str = await self.ask("converge", clients=[client.name for client in clients], seconds=seconds)
         return found
 
     async def oracle(self, clients: Iterable[Client], seed: int = 0) -> dict[str, Any]:
-        """A document that yjs alone kept from all that these clients wrote: ``complete``, ``hash``, ``state``."""
+        """A document that yjs built from all updates of these clients: ``complete``, ``hash``, ``state``."""
         found: dict[str, Any] = await self.ask("oracle", clients=[client.name for client in clients], seed=seed)
         return found
 
@@ -125,8 +125,8 @@ class Client:
     async def _ask(self, command: str, **arguments: Any) -> Any:
         return await self.node.ask(command, client=self.name, **arguments)
 
-    async def wait(self, seconds: float = 10, **wanted: Any) -> dict[str, Any]:
-        """Wait until the client's summary (``Client.summary`` in ``clients/client.js``) holds these values."""
+    async def wait(self, seconds: float = 40, **wanted: Any) -> dict[str, Any]:
+        """Wait until the client's summary (``Client.summary`` in ``clients/client.js``) has these values."""
         found: dict[str, Any] = await self._ask("wait", wanted=wanted, seconds=seconds)
         return found
 
@@ -138,9 +138,39 @@ class Client:
         """The document as plain values."""
         return await self._ask("state")
 
+    async def apply(self, *updates: bytes) -> None:
+        """Apply updates as if the page had received them from elsewhere; its provider forwards them."""
+        for update in updates:
+            await self._ask("apply", update=update.hex())
+
+    async def update(self) -> bytes:
+        """The whole document as one update."""
+        return bytes.fromhex(await self._ask("update"))
+
+    async def clear(self) -> None:
+        """Delete the text ``content``."""
+        await self._ask("clear")
+
+    async def snapshot(self) -> str:
+        """A Yjs snapshot, for :meth:`at_snapshot`."""
+        found: str = await self._ask("snapshot")
+        return found
+
+    async def at_snapshot(self, snapshot: str) -> Any:
+        """The document at a snapshot, as plain values."""
+        return await self._ask("atSnapshot", snapshot=snapshot)
+
     async def edit(self, seed: int, count: int = 1) -> None:
         """Make random edits over text, map, array and XML."""
         await self._ask("edit", seed=seed, count=count)
+
+    async def odd(self, edit: str) -> None:
+        """Make an edit of ``clients/odd.js``."""
+        await self._ask("odd", edit=edit)
+
+    async def large(self, edit: str) -> None:
+        """Make an edit of ``clients/large.js``."""
+        await self._ask("large", edit=edit)
 
     async def insert(self, text: str, index: int = -1) -> None:
         """Insert into the text ``content``, by default at its end."""
@@ -155,7 +185,7 @@ class Client:
         await self._ask("change", edits=edits)
 
     async def edit_fields(self, seed: int, count: int = 1) -> None:
-        """Make random edits of the map ``fields``, and undo and redo some."""
+        """Make random edits of the map ``fields``; undo and redo some."""
         await self._ask("editFields", seed=seed, count=count)
 
     async def undo(self) -> None:
@@ -163,7 +193,7 @@ class Client:
         await self._ask("undo")
 
     async def redo(self) -> None:
-        """Do again what was undone last."""
+        """Redo."""
         await self._ask("redo")
 
     async def values(self, root: str = "fields") -> dict[str, Any]:
@@ -171,8 +201,8 @@ class Client:
         found: dict[str, Any] = await self._ask("values", root=root)
         return found
 
-    async def holds(self, wanted: dict[str, Any], root: str = "fields", seconds: float = 10) -> None:
-        """Wait until a root map holds these values and no others."""
+    async def holds(self, wanted: dict[str, Any], root: str = "fields", seconds: float = 40) -> None:
+        """Wait until a root map equals these values."""
         await self._ask("holds", root=root, wanted=wanted, seconds=seconds)
 
     async def connect(self) -> None:
@@ -182,12 +212,24 @@ class Client:
         await self._ask("disconnect")
 
     async def terminate(self) -> None:
-        """Cut the connection; the provider will connect again by itself."""
+        """Cut the connection; the provider will reconnect."""
         await self._ask("terminate")
 
     async def abandon(self) -> None:
         """Connect again with the same document and awareness while the old connection stays open."""
         await self._ask("abandon")
+
+    async def mesh(self, other: Client) -> None:
+        """Also exchange updates with another client directly."""
+        await self._ask("mesh", other=other.name)
+
+    async def type_in_turn(self, other: Client, count: int) -> None:
+        """Type characters into the middle of the text, in turn with another client."""
+        await self._ask("type", other=other.name, count=count)
+
+    async def leak(self, **how: Any) -> None:
+        """Open a second provider on the same document, optionally with another ``token``."""
+        await self._ask("leak", **how)
 
     async def drop_abandoned(self) -> None:
         await self._ask("dropAbandoned")
@@ -199,7 +241,7 @@ class Client:
         await self._ask("setAwareness", state=state)
 
     async def awareness(self) -> dict[int, Any]:
-        """All states that this client sees, its own among them."""
+        """All states that this client sees, including its own."""
         return dict(await self._ask("awareness"))
 
     async def stateless(self, payload: str) -> None:

@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright, expect
 
-import dev
-from collab.realtime import session as sessions
-from collab.realtime.subscriptions import Subscriptions
+from collab.realtime.subscriptions.table import SessionSubscriptions
+from tools import machine
 
-FOLDER = dev.ROOT / "js" / "tests"
-PATIENCE = 15.0  # seconds until a condition that is waited for counts as missed
-# What a browser writes about every connection that fails while the server or the network is away on purpose.
-_UNREACHABLE = re.compile(r"WebSocket connection to .* failed|net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY)")
+FOLDER = machine.ROOT / "js" / "tests"
+PATIENCE = 40.0  # timeout for conditions, in seconds
+# Messages of a browser, and of our client without listeners, about connections that fail while the server or
+# the network is away on purpose.
+_UNREACHABLE = re.compile(
+    r"WebSocket connection to .* failed|Lumenize: (CONNECTION_LOST|UNAVAILABLE): "
+    r"|net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY)"
+)
 
 
 def build(
@@ -32,17 +35,18 @@ def build(
     ssr: bool = False,
     development: bool = False,
     folder: Path = FOLDER,
+    packages: Path = FOLDER.parent / "node_modules",
     page: Path | None = None,
 ) -> Path:
     """Build the pages of ``root`` (by default those of the packages' own tests), or modules for Node.
 
-    In ``development`` the frameworks complain on the console about what they otherwise put up with. ``folder`` holds
-    the configuration of the build; ``page`` is the specification's page.
+    In ``development`` the frameworks log warnings that they otherwise suppress. ``folder`` contains
+    the configuration of the build, ``packages`` has Vite; ``page`` is the specification's page.
     """
-    vite = FOLDER.parent / "node_modules" / "vite" / "bin" / "vite.js"
+    vite = packages / "vite" / "bin" / "vite.js"
     mode = "development" if development else "production"
     options = ["--mode", mode, *(["--ssr"] if ssr else [])]
-    command = [str(dev.node()), str(vite), "build", *options, "--outDir", str(target), "--emptyOutDir"]
+    command = [str(machine.node()), str(vite), "build", *options, "--outDir", str(target), "--emptyOutDir"]
     environment = {**os.environ, "NODE_ENV": mode}
     if root is not None:
         environment["ROOT"] = str(root)
@@ -59,40 +63,42 @@ def build(
 async def chromium() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     expect.set_options(timeout=PATIENCE * 1000)
-    executable, environment = dev.browser()
+    executable, environment = machine.browser()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=executable, env={**environment}, args=list(dev.BROWSER_FLAGS)
+            executable_path=executable, env={**environment}, args=list(machine.BROWSER_FLAGS)
         )
         yield browser
         await browser.close()
 
 
 class Counter:
-    """Counts what is subscribed to on the server: ``len`` tells how many now, ``opened`` how many ever."""
+    """Counts subscriptions on the server: ``len`` is the number now, ``opened`` the total."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._all: weakref.WeakSet[Subscriptions] = weakref.WeakSet()
+        self._all: weakref.WeakSet[SessionSubscriptions] = weakref.WeakSet()
         self.opened = 0
         counter = self
 
-        class Counted(Subscriptions):
-            def __init__(self, limit: int) -> None:
-                super().__init__(limit)
-                counter._all.add(self)
+        begin, open_all = SessionSubscriptions.__init__, SessionSubscriptions.open
 
-            async def open(self, context: Any, wanted: Any) -> Any:
-                counter.opened += len(wanted)
-                return await super().open(context, wanted)
+        def begin_counted(made: SessionSubscriptions, limit: int) -> None:
+            begin(made, limit)
+            counter._all.add(made)
 
-        patch.setattr(sessions, "Subscriptions", Counted)
+        async def open_counted(made: SessionSubscriptions, context: Any, wanted: Any) -> Any:
+            counter.opened += len(wanted)
+            return await open_all(made, context, wanted)
+
+        patch.setattr(SessionSubscriptions, "__init__", begin_counted)
+        patch.setattr(SessionSubscriptions, "open", open_counted)
 
     def __len__(self) -> int:
         return sum(len(each) for each in self._all)
 
 
 def listen(page: Page, name: str) -> list[str]:
-    """What goes wrong on a page from now on."""
+    """Collect later errors of a page."""
     complaints: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
@@ -105,14 +111,14 @@ def listen(page: Page, name: str) -> list[str]:
 
 
 class Scene:
-    """One test page: what is shown is told by :meth:`show`, and read as JSON."""
+    """One test page. :meth:`show` sets what it shows; it is read back as JSON."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.complaints = listen(page, page.url)
 
     async def open(self, url: str, *, connect: bool = True, rendered: str = "") -> None:
-        """Open a page, that a server has ``rendered`` already or that is empty yet."""
+        """Open a page, ``rendered`` by a server or empty."""
         if rendered:
 
             async def render(route: Route) -> None:
@@ -128,7 +134,7 @@ class Scene:
             await self.page.evaluate("page.client.connect()")
 
     async def show(self, *widgets: dict[str, Any]) -> None:
-        """Show these; each is named by its ``key``, by default its place."""
+        """Show these widgets; each is named by its ``key``, by default its index."""
         scene = [{"key": f"w{index}", **widget} for index, widget in enumerate(widgets)]
         await self.page.evaluate("scene => page.show(scene)", scene)
         await expect(self.page.locator("pre")).to_have_count(len(scene))
@@ -137,7 +143,7 @@ class Scene:
         return json.loads(await self.page.locator(f"#{key}").inner_text())
 
     async def until(self, condition: str, key: str = "w0") -> Any:
-        """Wait until ``condition``, in JavaScript, holds for what a widget says (``it``); returns that."""
+        """Wait until the JavaScript ``condition`` holds for a widget's output (``it``); returns the output."""
         ready = f"key => {{ const it = JSON.parse(document.getElementById(key).textContent); return {condition} }}"
         try:
             await self.page.wait_for_function(ready, arg=key, timeout=PATIENCE * 1000)

@@ -1,4 +1,4 @@
-"""A client that sends any frame and sees every frame, over either protocol."""
+"""A client that can send any frame and sees every frame, over either protocol."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ASK = yjs.sync_step1(b"\0")
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One message from the server: its type, and what follows. Both protocols share the types that they share."""
+    """One message from the server: its type and its body. Common types have the same number in both protocols."""
 
     kind: int
     body: bytes
@@ -40,7 +40,7 @@ class Heard:
 
     @property
     def is_content(self) -> bool:
-        """Whether it carries a part of the document."""
+        """Whether it contains a part of the document."""
         return self.step in (yjs.STEP2, yjs.UPDATE)
 
     @property
@@ -75,8 +75,7 @@ class Peer:
 
     async def hear(self) -> Heard:
         """The next message."""
-        with anyio.fail_after(40):
-            data = await self.socket.recv()
+        data = await self.socket.recv()
         assert isinstance(data, bytes)
         address, pos = "", 0
         if self.protocol == "hocuspocus" and data not in (hocuspocus.PING, hocuspocus.PONG):
@@ -86,18 +85,19 @@ class Peer:
         return self.heard[-1]
 
     async def until(self, wanted: Callable[[Heard], bool]) -> Heard:
-        """Listen until a message is as wanted."""
-        while not wanted(heard := await self.hear()):
-            pass
+        """Read until a message is as wanted, at most 40 s, because heartbeats never stop."""
+        with anyio.fail_after(40):
+            while not wanted(heard := await self.hear()):
+                pass
         return heard
 
     async def content(self) -> bytes:
-        """Ask for the whole document. What was sent before is handled by then."""
+        """Request the whole document. Everything sent before has been handled by then."""
         await self.send(ASK)
         return (await self.until(lambda heard: heard.step == yjs.STEP2)).update
 
     async def handled(self) -> None:
-        """Return when everything sent before was handled; needs no rights."""
+        """Wait until everything sent before was handled; requires no rights."""
         if self.protocol == "hocuspocus":
             await self.socket.send(hocuspocus.PING)
             await self.until(lambda heard: heard.kind == PONG)
@@ -105,23 +105,33 @@ class Peer:
             await self.content()
 
     async def authenticate(self, token: str) -> Heard:
-        """Show a token in a Hocuspocus message. Returns the answer."""
+        """Send a token in a Hocuspocus message. Returns the answer."""
         await self.send(bytes([AUTH, 0]) + encode_string(token))
         return await self.until(lambda heard: heard.kind == AUTH)
 
     async def closed(self) -> int | None:
-        """Listen until the server closes. Returns the close code."""
-        with anyio.fail_after(15), suppress(ConnectionClosed):
+        """Read until the server closes. Returns the close code."""
+        with anyio.fail_after(40), suppress(ConnectionClosed):
             while True:
                 await self.socket.recv()
         return self.socket.close_code
+
+    async def ended(self) -> int | str | None:
+        """Read until the document is closed.
+
+        Returns the close code on y-websocket; on Hocuspocus, where the socket stays open, the error code.
+        """
+        if self.protocol == "y-websocket":
+            return await self.closed()
+        denied = await self.until(lambda heard: heard.kind == AUTH and heard.body[0] == DENIED)
+        return read_string(denied.body, 1)[0].partition(":")[0]
 
 
 @asynccontextmanager
 async def peer(
     server: Server, protocol: Protocol, room: str, token: str | None = None, **options: Any
 ) -> AsyncIterator[Peer]:
-    """A peer that has shown its token, if any: y-websocket in the address, Hocuspocus in a message."""
+    """A peer that has sent its token, if any: y-websocket in the URL, Hocuspocus in a message."""
     if protocol == "y-websocket":
         query = "" if token is None else f"?token={token}"
         async with connect(f"{server.rooms}/{room}{query}", max_size=None, **options) as socket:
@@ -146,5 +156,5 @@ def stateless(kind: int, payload: str) -> bytes:
 
 
 def sync_reply(step: int, body: bytes) -> bytes:
-    """A sync message that wants no question back."""
+    """A sync message of type syncReply."""
     return bytes([SYNC_REPLY, step]) + encode_bytes(body)

@@ -1,11 +1,11 @@
-"""Where the specification's page is, if it is anywhere."""
+"""Find the specification's page, if available."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import dev
+from tools import machine
 
 _PLACE = Path("shared", "spec", "realtime-features.txt")
 
@@ -15,5 +15,5 @@ def find_page() -> Path | None:
     named = os.environ.get("LUMENIZE_SPEC")
     if named:
         return Path(named)
-    beside = dev.ROOT.parent / _PLACE
+    beside = machine.ROOT.parent / _PLACE
     return beside if beside.is_file() else None

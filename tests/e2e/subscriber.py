@@ -1,4 +1,4 @@
-"""A client of /realtime that keeps what it was told, and sees every frame; with what it holds of live queries."""
+"""A client of /realtime that records everything it receives, every frame included, and keeps live queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
 from collab.query.steps import apply_steps
-from collab.wire.realtime import (
+from collab.wire.realtime.messages import (
     Event,
     Failure,
     Format,
@@ -28,7 +28,7 @@ from tests.e2e.server import Server
 
 
 class Subscriber:
-    """``rows`` are those of live queries by number, ``events`` those of entities with the numbers they came for."""
+    """``rows`` are live queries by number; ``events`` are entity events with their subscriptions."""
 
     def __init__(self, socket: ClientConnection, form: Format = "json") -> None:
         self.socket = socket
@@ -39,14 +39,14 @@ class Subscriber:
         self.events: list[tuple[tuple[int, ...], dict[str, Any]]] = []
         self.rows: dict[int, list[dict[str, Any]]] = {}
         self.versions: dict[int, dict[str, int]] = {}
-        self.diffs: list[int] = []  # the numbers of live queries, one for each diff
-        self.frames: list[bytes] | None = None  # a list, to keep them
+        self.diffs: list[int] = []  # the live query's number for each diff
+        self.frames: list[bytes] | None = None  # set to a list to record frames
         self.goodbye: Failure | None = None
         self.pongs = 0
         self._ids = 0
 
     async def run(self) -> None:
-        """Listen until the connection ends."""
+        """Read until the connection ends."""
         async for data in self.socket:
             if self.frames is not None:
                 self.frames.append(data.encode() if isinstance(data, str) else data)
@@ -89,13 +89,13 @@ class Subscriber:
             await self.socket.send(b"\0" + msgspec.msgpack.encode(message))
 
     async def begin(self, kind: str, **what: Any) -> int:
-        """Ask for something. Returns the number under which :attr:`answers` will have the answer."""
+        """Send a request. Returns its number in :attr:`answers`."""
         self._ids += 1
         await self.say({"type": kind, "id": self._ids, **what})
         return self._ids
 
     async def ask(self, kind: str, seconds: float = 60, **what: Any) -> Any:
-        """The result. Raises :class:`AssertionError` on a failure."""
+        """Send a request and return its result. Raises :class:`AssertionError` on a failure."""
         number = await self.begin(kind, **what)
         await until(lambda: number in self.answers, lambda: (kind, what), seconds)
         answer = self.answers.pop(number)
@@ -103,7 +103,7 @@ class Subscriber:
         return answer.result
 
     async def subscribe(self, targets: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
-        """All in one batch, by number. Returns the answer of each."""
+        """Subscribe to all in one batch, by number. Returns each answer."""
         wanted = [{"sub": number, "target": target} for number, target in targets.items()]
         results: list[dict[str, Any]] = await self.ask("subscribe", subscriptions=wanted)
         return results
@@ -113,7 +113,7 @@ class Subscriber:
 async def subscriber(
     server: Server, form: Format = "json", *, listening: bool = True, sock: socket.socket | None = None, **hello: Any
 ) -> AsyncIterator[Subscriber]:
-    """A client that is welcome. One that is not ``listening`` reads nothing until its ``run`` is called."""
+    """A welcomed client. Without ``listening`` it reads nothing until its ``run`` is called."""
     url = f"ws://{server.host}:{server.port}/realtime"
     options: dict[str, Any] = {} if sock is None else {"sock": sock, "max_queue": 1}
     async with connect(url, max_size=None, ping_interval=None, close_timeout=1, **options) as socket:
@@ -130,7 +130,7 @@ async def subscriber(
 
 
 async def pipelined(client: Subscriber, writes: list[dict[str, Any]], at_once: int = 50) -> None:
-    """Make many writes, so many at once, and wait for all answers."""
+    """Make many writes, ``at_once`` at a time, and wait for all answers."""
     waiting: list[int] = []
 
     def answered() -> bool:
@@ -148,7 +148,7 @@ async def pipelined(client: Subscriber, writes: list[dict[str, Any]], at_once: i
 
 
 def where_nobody_reads(server: Server) -> socket.socket:
-    """A connection whose receive buffer is soon full."""
+    """A connection with a small receive buffer."""
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.connect((server.host, server.port))

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from collab.server.settings import secret_issuer
+from collab.server.config.settings import secret_issuer
 from collab.wire import yjs
 from presence.lib0 import encode_string
 from tests.e2e.guarded import (
@@ -121,7 +121,7 @@ async def test_a_token_and_a_goodbye_in_one_breath_end_nothing_else(server: Serv
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_case_53_tenants_with_the_same_document_see_nothing_of_each_other(
+async def test_n3_tenants_with_the_same_document_see_nothing_of_each_other(
     server: Server, room: str, protocol: Protocol
 ) -> None:
     async with (
@@ -154,7 +154,7 @@ async def test_case_53_tenants_with_the_same_document_see_nothing_of_each_other(
 @pytest.mark.parametrize(
     "name", ["globex/documents/d", "../globex/d", "globex:documents/d/x", "/globex/d", "globex/\0d"]
 )
-async def test_case_53_no_name_leads_into_another_project(server: Server, name: str) -> None:
+async def test_n3_no_name_leads_into_another_project(server: Server, name: str) -> None:
     async with peer(server, "hocuspocus", name) as client:
         assert (await client.authenticate(mint(project="acme"))).body[0] == DENIED
 
@@ -167,7 +167,7 @@ FOREIGN = ["https://evil.com", "null", "http://127.0.0.1.evil.com", "http://127.
 
 @pytest.mark.parametrize("origin", FOREIGN)
 @pytest.mark.parametrize("path", ["/rooms/documents/origin", "/hocuspocus"])
-async def test_a_foreign_page_is_refused_before_anything_is_accepted_or_loaded(
+async def test_o2_o3_a_foreign_page_is_refused_before_anything_is_accepted_or_loaded(
     server: Server, origin: str, path: str
 ) -> None:
     loads = await metric(server, "collab_room_loads_total")
@@ -222,7 +222,7 @@ async def test_no_token_is_ever_logged_or_stored(tmp_path: Path, room: str) -> N
                     async with peer(server, protocol, room, token) as client:
                         await client.handled()
                         await client.send(b"\0\2\4\1\1\1\7")  # malformed: its end is logged
-                        await client.closed()
+                        await client.ended()
                 except (InvalidStatus, ConnectionClosed):
                     pass
             for headers in ({"authorization": f"Bearer {token}"}, {"cookie": f"collab_token={token}"}):

@@ -86,7 +86,7 @@ async def test_what_an_application_writes_an_editor_sees(
         assert all(event.conflicts == () for event in history), "each had seen the other's writes"
 
 
-async def test_shared_types_inside_fields_are_values_of_these_fields(
+async def test_j4_shared_types_inside_fields_are_values_of_these_fields(
     node: Node, shared_server: Server, room: str
 ) -> None:
     collection, name = parts(room)
@@ -190,7 +190,7 @@ async def test_at_quiet_the_record_is_what_every_client_holds(
                 await tasks.update(name, {}, unset=[random.choice(["title", "meta", "tags"])])
         for writer in away:
             await writer.connect()
-        await node.converge(writers, seconds=30)
+        await node.converge(writers)
         held = [await writer.values() for writer in writers]
         assert held[0] == held[1] == held[2]
         found = await until_found(lambda: tasks.find_by_id(name), lambda found: fields(found) == held[0])

@@ -23,7 +23,7 @@ def lively_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @every_kind
-async def test_a_client_alone_and_silent_hears_that_the_server_lives(
+async def test_k1_a_client_alone_and_silent_hears_that_the_server_lives(
     node: Node, lively_server: Server, room: str, kind: Kind
 ) -> None:
     # Stock clients close after 30 seconds without a message; the heartbeat is shortened as well.
@@ -70,9 +70,19 @@ async def test_y_websocket_3_stops_when_its_token_expires(node: Node, guarded_se
     assert found["attempts"] == 1
 
 
+async def test_o5_a_stock_provider_shows_its_token_as_a_sub_protocol(
+    node: Node, guarded_server: Server, room: str
+) -> None:
+    token = f"collab.token.{guarded_server.token('ada')}"
+    for name, protocols in (("beside another", ["app", token]), ("alone", [token])):
+        client = await node.client(name, "y-websocket-3", guarded_server, room, options={"protocols": protocols})
+        found = await client.wait(synced=True)
+        assert found["attempts"] == 1
+
+
 @pytest.mark.parametrize("kind", Y_WEBSOCKET)
 @pytest.mark.parametrize("token", [None, "nonsense"])
-async def test_case_37_who_may_not_enter_is_refused_before_the_socket_is_open(
+async def test_o2_who_may_not_enter_is_refused_before_the_socket_is_open(
     node: Node, guarded_server: Server, room: str, kind: Kind, token: str | None
 ) -> None:
     # A refused handshake makes both versions wait longer each time; an accepted and closed one does not.
@@ -82,12 +92,12 @@ async def test_case_37_who_may_not_enter_is_refused_before_the_socket_is_open(
     assert found["frames"] == 0
 
 
-async def test_case_37_a_client_that_does_not_know_close_codes_does_not_hammer(
+async def test_a_client_that_does_not_know_close_codes_does_not_hammer(
     node: Node, guarded_server: Server, room: str
 ) -> None:
     # y-websocket 2 takes every opened connection for a success and starts again after 100 ms.
     client = await node.client(
-        "client", "y-websocket-2", guarded_server, room, token=guarded_server.token("ada", seconds=1)
+        "client", "y-websocket-2", guarded_server, room, token=guarded_server.token("ada", seconds=2)
     )
     await client.wait(synced=True)
     found = await client.wait(attempts=4)
@@ -97,7 +107,7 @@ async def test_case_37_a_client_that_does_not_know_close_codes_does_not_hammer(
 
 
 @every_kind
-async def test_a_document_with_a_name_that_is_none_is_refused(
+async def test_n2_a_document_with_a_name_that_is_none_is_refused(
     node: Node, shared_server: Server, kind: Kind, tmp_path: Path
 ) -> None:
     client = await node.client("client", kind, shared_server, "a/b/c/d")
@@ -112,7 +122,7 @@ async def test_a_document_with_a_name_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize("kind", Y_WEBSOCKET)
-async def test_a_name_without_a_collection_is_in_documents(
+async def test_n1_a_name_without_a_collection_is_in_documents(
     node: Node, shared_server: Server, room: str, kind: Kind
 ) -> None:
     short = await node.client("short", kind, shared_server, room.removeprefix("documents/"))
@@ -124,7 +134,7 @@ async def test_a_name_without_a_collection_is_in_documents(
 
 
 @pytest.mark.parametrize("kind", Y_WEBSOCKET)
-async def test_an_unknown_message_is_skipped(node: Node, shared_server: Server, room: str, kind: Kind) -> None:
+async def test_k3_an_unknown_message_is_skipped(node: Node, shared_server: Server, room: str, kind: Kind) -> None:
     client = await node.client("client", kind, shared_server, room)
     await client.wait(synced=True)
     await client.raw(b"\x63\x01\x02")

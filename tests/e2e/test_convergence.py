@@ -55,12 +55,12 @@ async def random_history(node: Node, server: Server, room: str, seed: int, rich:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_five_clients_of_mixed_protocols_are_equal_to_each_other_and_to_yjs(
+async def test_o1_five_clients_of_mixed_protocols_are_equal_to_each_other_and_to_yjs(
     node: Node, shared_server: Server, room: str, seed: int
 ) -> None:
     rich = seed % 2 == 0
     clients = await random_history(node, shared_server, room, seed, rich, steps=60)
-    found = await node.converge(clients, seconds=30)
+    found = await node.converge(clients)
     joiners = [await fresh(node, shared_server, room, kind) for kind in KINDS]
     assert await node.converge([*clients, *joiners]) == found
     alone = await node.oracle(clients, seed)
@@ -77,11 +77,11 @@ async def test_documents_are_the_same_after_a_restart_and_live_clients_duplicate
     node: Node, server: Server, room: str, seed: int
 ) -> None:
     clients = await random_history(node, server, room, seed, rich=False, steps=30)
-    found = await node.converge(clients, seconds=30)
+    found = await node.converge(clients)
     assert server.stop() == 0
     await clients[0].edit(seed, count=20)
     server.start()
-    now = await node.converge(clients, seconds=30)
+    now = await node.converge(clients)
     assert now != found
     joiners = [await fresh(node, server, room, kind) for kind in KINDS]
     assert await node.converge([*clients, *joiners]) == now
@@ -103,7 +103,7 @@ async def test_a_server_that_is_killed_brings_back_what_it_acknowledged(node: No
         await writer.wait(synced=True, unsynced=0)
 
 
-async def test_edits_of_a_client_that_was_away_reach_the_others_and_the_log(
+async def test_s2_edits_of_a_client_that_was_away_reach_the_others_and_the_log(
     node: Node, server: Server, room: str
 ) -> None:
     clients = await five(node, server, room)
@@ -113,7 +113,7 @@ async def test_edits_of_a_client_that_was_away_reach_the_others_and_the_log(
         await client.edit(number, count=30)
     for client in reversed(clients):
         await client.connect()
-    found = await node.converge(clients, seconds=30)
+    found = await node.converge(clients)
     server.kill()
     server.start()
     joiner = await fresh(node, server, room, "hocuspocus-3")

@@ -16,11 +16,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-import dev
 from collab import Collab
 from tests.collab.client.world import Cable, until, world
 from tests.e2e.guarded import SECRET, mint
 from tests.e2e.pages import Counter, Scene, build, chromium
+from tools import machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -38,7 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rendering() -> Path:
     """Modules for Node: beside `node_modules`, which they import from."""
-    return build(dev.ROOT / "js" / "tests" / ".page" / "ssr", ssr=True, development=True)
+    return build(machine.ROOT / "js" / "tests" / ".page" / "ssr", ssr=True, development=True)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -454,7 +454,7 @@ async def test_what_is_mounted_anew_at_once_costs_nothing_and_leaves_nothing(
     await page.show()
     await until(lambda: len(counter) == 0)
     await until(lambda: editing(collab) == 0)
-    assert await page.run("page.client.core.subscriptions.size") == 0
+    assert await page.run("page.subscriptions(page.client)") == 0
 
 
 async def test_what_is_hidden_costs_nothing_and_comes_back_as_things_are_by_then(
@@ -489,7 +489,7 @@ async def test_another_client_takes_the_place_of_the_one_before(scene: Open, cou
     await page.until("it.state === 'connected'", "w1")
     await page.until("it.data.length === 1")
     await until(lambda: len(counter) == 2)
-    assert await page.run("[before, page.client].map(client => client.core.subscriptions.size)") == [0, 2]
+    assert await page.run("[before, page.client].map(client => page.subscriptions(client))") == [0, 2]
     await page.run("before.disconnect()")
     await create(page, "two")
     await page.until("it.data.length === 2")
@@ -500,6 +500,7 @@ async def test_another_client_takes_the_place_of_the_one_before(scene: Open, cou
 @pytest.mark.parametrize("settings", [{"jwt_secret": SECRET}])
 async def test_each_says_what_it_was_refused_and_asks_again_for_the_next_user(scene: Open, counter: Counter) -> None:
     page = await scene(connect=False)
+    await page.run("void page.client.onError(() => {})")
     await page.show(*EVERYTHING)
     await page.run("token => page.client.connect({ token })", mint("guest", {"*/*": "none"}))
     for key in ("w0", "w1", "w2"):
@@ -541,10 +542,10 @@ async def test_without_a_client_the_error_says_what_to_do(scene: Open) -> None:
 
 def in_node(program: str) -> Any:
     """What a program says, as JSON, that ends by itself: no timer and no socket is left."""
-    command = [str(dev.node()), "--input-type=module", "--eval", program]
+    command = [str(machine.node()), "--input-type=module", "--eval", program]
     environment = {**os.environ, "NODE_ENV": "development"}
     done = subprocess.run(
-        command, cwd=dev.ROOT / "js" / "tests", env=environment, capture_output=True, text=True, timeout=60
+        command, cwd=machine.ROOT / "js" / "tests", env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -558,7 +559,8 @@ async def render(rendering: Path, framework: str, scene: list[dict[str, Any]]) -
         import {{ render }} from {json.dumps(str(rendering / framework) + ".js")}
         const client = new LumenizeClient({{ url: "http://127.0.0.1:9" }})
         const html = await render(client, {json.dumps(scene)})
-        console.log(JSON.stringify({{ html, left: client.core.subscriptions.size }}))
+        const [core] = Object.getOwnPropertySymbols(client)
+        console.log(JSON.stringify({{ html, left: client[core].subscriptions.size }}))
     """
     return await asyncio.to_thread(in_node, program)
 

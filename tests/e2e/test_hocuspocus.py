@@ -12,13 +12,14 @@ import pytest
 import uvicorn
 
 from collab.access.identity import Identity
+from collab.hooks import Hooks
 from collab.names import RoomKey
-from collab.rooms.hooks import Hooks
 from collab.server.app import Collab
-from collab.server.settings import Settings
+from collab.server.config.settings import Settings
+from collab.wire import hocuspocus
 from presence.lib0 import encode_string
-from tests.e2e.node import Kind, Node
-from tests.e2e.server import Server
+from tests.e2e.node import Client, Kind, Node
+from tests.e2e.server import Server, nothing_can_be_committed
 
 HOCUSPOCUS: tuple[Kind, ...] = ("hocuspocus-3", "hocuspocus-4")
 both = pytest.mark.parametrize("kind", HOCUSPOCUS)
@@ -82,7 +83,7 @@ async def test_two_providers_of_one_document_share_a_socket_with_session_awarene
 
 
 @both
-async def test_without_a_good_token_there_is_no_document(
+async def test_o3_without_a_good_token_there_is_no_document(
     node: Node, guarded_server: Server, room: str, kind: Kind
 ) -> None:
     for name, token in [("none", None), ("bad", "nonsense"), ("old", guarded_server.token("ada", seconds=-60))]:
@@ -110,7 +111,134 @@ async def test_a_socket_serves_its_other_documents_when_one_is_denied(
 
 
 @both
-async def test_who_may_only_read_is_told_so_and_changes_nothing(
+async def test_f2_an_edit_over_the_message_limit_ends_its_document_after_one_upload_and_no_other(
+    node: Node, shared_server: Server, room: str, kind: Kind
+) -> None:
+    await node.socket("one", kind, shared_server)
+    large = await node.client("large", kind, shared_server, f"{room}-large", socket="one")
+    other = await node.client("other", kind, shared_server, f"{room}-other", socket="one")
+    await large.wait(synced=True, unsynced=0)
+    await other.wait(synced=True, unsynced=0)
+    await large.insert("x" * 17_000_000)
+    found = await large.wait(denied=[REFUSED], closed=[1000])
+    assert found["unsynced"] > 0
+    await large.insert("more")
+    await other.insert("still here")
+    found = await other.wait(unsynced=0)
+    assert (found["attempts"], found["uploads"]) == (1, 1)
+    reader = await node.client("reader", "y-websocket-3", shared_server, f"{room}-other")
+    await reader.wait(text="still here")
+
+
+@both
+async def test_an_edit_over_the_message_limit_that_was_made_before_ends_its_document_too(
+    node: Node, guarded_server: Server, room: str, kind: Kind
+) -> None:
+    token = guarded_server.token("ada")
+    early = await node.client("early", kind, guarded_server, room, token=token, connect=False)
+    await early.insert("x" * 17_000_000)
+    await early.connect()
+    await early.wait(denied=[REFUSED], closed=[1000])
+    await early.insert("more")
+    other = await node.client("other", kind, guarded_server, f"{room}-other", token=token)
+    await other.wait(synced=True, unsynced=0)
+    found = await early.wait(attempts=1, closes=[])
+    # what the provider had queued, and its answer to the server's question, which it gives before it can hear no
+    assert found["uploads"] == 2
+
+
+REFUSED = "INVALID_REQUEST: a message may have at most 16777216 bytes"
+
+BAD = {
+    "a malformed update": lambda name: hocuspocus.update(name, b"\x01\x01\x07\x01\x00\x00\x00"),
+    "a malformed message": lambda name: encode_string(name) + b"\x00\x02\x05\x01",
+    "a malformed state vector": lambda name: hocuspocus.sync_step1(name, b"\x05"),
+}
+
+
+@both
+@pytest.mark.parametrize("bad", BAD)
+async def test_f2_what_is_wrong_with_one_document_ends_that_document_alone(
+    node: Node, shared_server: Server, room: str, kind: Kind, bad: str
+) -> None:
+    await node.socket("one", kind, shared_server)
+    guilty = await node.client("guilty", kind, shared_server, f"{room}-a", socket="one")
+    innocent = await node.client("innocent", kind, shared_server, f"{room}-b", socket="one")
+    await guilty.wait(synced=True)
+    await innocent.wait(synced=True)
+    await guilty.raw(BAD[bad](f"{room}-a"))
+    await guilty.wait(synced=False, closed=[1000])
+    while not (await guilty.summary())["denied"]:
+        pass
+    for _ in range(1200):  # it goes on talking: stock providers do
+        await guilty.insert("x")
+    await innocent.insert("saved")
+    found = await innocent.wait(unsynced=0, synced=True)
+    assert found["attempts"] == 1
+    assert found["closes"] == []
+    reader = await node.client("reader", "y-websocket-3", shared_server, f"{room}-b")
+    await reader.wait(text="saved")
+
+
+@both
+async def test_f3_what_passes_ends_no_document_and_the_server_opens_it_again(
+    node: Node, tmp_path: Path, room: str, kind: Kind
+) -> None:
+    server = Server(tmp_path, max_pending_bytes=300_000)
+    server.start()
+    try:
+        await node.socket("one", kind, server)
+        writer = await node.client("writer", kind, server, f"{room}-a", socket="one")
+        neighbour = await node.client("neighbour", kind, server, f"{room}-b", socket="one")
+        await writer.wait(synced=True, unsynced=0)
+        await neighbour.wait(synced=True, unsynced=0)
+        with nothing_can_be_committed(server):
+            await neighbour.insert("x" * 200_000)
+            await writer.insert("y" * 200_000)  # together more than may wait
+            while "storage is too far behind" not in server.log():
+                await asyncio.sleep(0.01)
+        reader = await node.client("reader", "y-websocket-3", server, f"{room}-a")
+        found = await writer.summary()
+        await reader.wait(synced=True, hash=found["hash"])
+        await neighbour.wait(unsynced=0)
+        await reader.insert("heard again", 0)
+        found = await reader.summary()
+        found = await writer.wait(synced=True, unsynced=0, hash=found["hash"])
+        assert (found["attempts"], found["closes"], found["denied"]) == (1, [], [])
+        with nothing_can_be_committed(server):
+            await writer.insert("not saved yet")
+            await reader.wait(unsynced=0)
+            assert (await writer.summary())["unsynced"] == 1
+        await writer.wait(unsynced=0)
+    finally:
+        server.stop()
+
+
+@both
+async def test_f5_a_provider_that_is_mounted_twice_is_there_once(
+    node: Node, shared_server: Server, room: str, kind: Kind
+) -> None:
+    """The first provider's word that it goes waits in the client until the second's document is open."""
+    await node.socket("one", kind, shared_server)
+    url = shared_server.hocuspocus
+    created = {"kind": kind, "url": url, "name": room, "socket": "one"}
+    results = await asyncio.gather(
+        node.ask("create", client="first", **created),
+        node.ask("destroy", client="first"),
+        node.ask("create", client="second", **created),
+    )
+    second = Client(node, "second", kind, results[2])
+    witness = await node.client("witness", "y-websocket-3", shared_server, room)
+    await second.wait(synced=True)
+    await second.insert("here")
+    await witness.wait(text="here")
+    await second.wait(unsynced=0)
+    await witness.insert(" and there")
+    await second.wait(text="here and there")
+
+
+@both
+async def test_e8_who_may_only_read_is_told_so_and_changes_nothing(
     node: Node, guarded_server: Server, room: str, kind: Kind
 ) -> None:
     writer = await node.client("writer", kind, guarded_server, room, token=guarded_server.token("ada"))
@@ -153,7 +281,7 @@ async def test_a_broadcast_reaches_everybody_else_in_the_document(
 
 
 @both
-async def test_an_unknown_message_is_skipped(node: Node, shared_server: Server, room: str, kind: Kind) -> None:
+async def test_k3_an_unknown_message_is_skipped(node: Node, shared_server: Server, room: str, kind: Kind) -> None:
     client = await node.client("client", kind, shared_server, room)
     await client.wait(synced=True)
     await client.raw(encode_string(room) + b"\x63\x01\x02")

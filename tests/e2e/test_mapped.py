@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import anyio
 import pytest
 
 from collab.client import LumenizeClient, Rows
@@ -171,6 +172,78 @@ async def test_a_task_that_is_deleted_while_it_is_edited_elsewhere(node: Node, s
             await app.tasks.update("b1:t1", {"title": "x"})
 
 
+async def test_a_board_that_is_deleted_takes_its_tasks_along_whoever_has_them_open(node: Node, server: Server) -> None:
+    async with application(server) as app:
+        editor = await board(node, server, "editor")
+        tab = await board(node, server, "tab", kind="y-websocket-3")
+        await editor.change(task("t1", title="one"), task("t2", title="two"))
+        await tab.holds({"t1": {"title": "one"}, "t2": {"title": "two"}}, root="tasks")
+        await until_found(lambda: app.tasks.count(), lambda found: found == 2)
+        told = await follow(app, "tasks")
+        one = await follow(app, "tasks", "b1:t1")
+        shown: list[Rows] = []
+        await app.tasks.subscribe({}, shown.append).ready()
+        await until(lambda: shown and len(shown[-1]) == 2)
+
+        await app.boards.delete("b1")
+        assert [(event.type, event.id) for event in await told.count(2)] == [("deleted", "b1:t1"), ("deleted", "b1:t2")]
+        assert [event.type for event in await one.count(1)] == ["deleted"]
+        await until(lambda: not shown[-1], lambda: shown[-1])
+        await until_found(tab.summary, lambda summary: [close["code"] for close in summary["closes"]] == [4410])
+        await until_found(editor.summary, lambda summary: summary["denied"] or 4410 in summary["closed"])
+        assert list(await app.tasks.find_many()) == []
+        with pytest.raises(NotFound):
+            await app.tasks.find_by_id("b1:t1")
+
+        # what an old page still holds, and adds to it, is not let in while the board is gone, nor brought back later
+        await tab.change(task("late", title="late"), ("set", ["tasks", "t1", "title"], "late"))
+        await app.boards.create({"title": "new"}, id="b1")
+        await tab.connect()
+        again = await board(node, server, "again")
+        await until_found(lambda: app.tasks.find_many(), lambda rows: [row["id"] for row in rows] == ["b1:late"])
+        await node.converge([tab, again])
+        assert await again.values("tasks") == {"late": {"title": "late"}}
+        assert await tab.values("tasks") == {"late": {"title": "late"}}
+
+
+async def test_who_was_away_is_told_of_the_tasks_that_went_with_their_board(node: Node, server: Server) -> None:
+    async with application(server) as app, application(server) as other:
+        told = await follow(other, "tasks")
+        await app.boards.create({}, id="b1")
+        for number in range(3):
+            await app.tasks.create({"n": number}, id=f"b1:t{number}")
+        await told.count(3)
+        server.kill()
+        server.start()
+        await until_found(lambda: app.boards.delete("b1"), lambda _: True)
+        await told.count(6)
+        assert [(event.type, event.id) for event in told.events[3:]] == [("deleted", f"b1:t{n}") for n in range(3)]
+        assert [event.version for event in told.events] == [1, 1, 1, 2, 2, 2]
+
+
+async def test_a_kill_while_a_board_is_deleted_leaves_no_task_without_its_board(node: Node, server: Server) -> None:
+    editor = await board(node, server, "editor")
+    count = 2000
+    await editor.change(*(task(f"t{number}", n=number) for number in range(count)))
+    async with application(server) as app:
+        await until_found(lambda: app.tasks.count(), lambda found: found == count)
+        for operation in (app.boards.delete, app.boards.restore):
+            told = await follow(app, "tasks")
+
+            async def attempt(operation: Any = operation) -> None:
+                with suppress(CollabError):
+                    await operation("b1")
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(attempt)
+                await told.count(1)
+                server.kill()
+                server.start()
+                # the call is made again by the client: so either it is done, or it was given up
+            left = 0 if (await app.boards.history("b1", limit=1))[0].type == "deleted" else count
+            await until_found(app.tasks.count, left.__eq__)
+
+
 async def equal_to_boards(app: LumenizeClient, boards: dict[str, Client]) -> bool:
     held = {
         f"{name}:{key}": value
@@ -234,7 +307,7 @@ async def test_at_quiet_tasks_are_what_the_boards_hold(node: Node, server: Serve
         for client in away:
             await client.connect()
         for clients in editors.values():
-            await node.converge(clients, seconds=30)
+            await node.converge(clients)
         one_each = {name: clients[0] for name, clients in editors.items()}
         await until_found(lambda: equal_to_boards(app, one_each), bool)
         rows = await app.tasks.find_many()

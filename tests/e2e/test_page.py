@@ -22,13 +22,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-import dev
 from collab.client import LumenizeClient
 from tests.collab.client.world import Cable, cable
 from tests.e2e.hosts import BrowserHost, Host, NodeHost
 from tests.e2e.pages import FOLDER, build, chromium
 from tests.e2e.server import Server
 from tests.e2e.specification import find_page
+from tools import machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -187,9 +187,9 @@ def whole(page: Path) -> str:
 
 async def test_what_cannot_run_as_it_is_written_is_listed() -> None:
     """Nothing is: every snippet of the page is run below."""
-    text = (dev.ROOT / "docs" / "clients.md").read_text()
-    listed = text.split("What a snippet cannot do as written is listed here, with the reason:")[1].split("\n")[0]
-    assert listed.strip() == "at present nothing."
+    text = (machine.ROOT / "docs" / "clients.md").read_text()
+    listed = text.split("Snippets that cannot run as written are listed here with the reason:")[1].split("\n")[0]
+    assert listed.strip() == "at present none."
 
 
 async def test_the_snippets_are_the_page_and_nothing_of_it_is_lost(page: Path, pages: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -30,7 +32,7 @@ async def see_each_other(clients: list[Client]) -> None:
         await client.wait(seconds=AT_ONCE, others=others)
 
 
-async def test_case_23_everybody_sees_exactly_those_who_are_here(node: Node, shared_server: Server, room: str) -> None:
+async def test_everybody_sees_exactly_those_who_are_here(node: Node, shared_server: Server, room: str) -> None:
     clients = await here(node, shared_server, room, [*KINDS, *KINDS])
     names = {other.id: f"n{n}" for n, other in enumerate(clients)}
     for client in clients:
@@ -42,7 +44,7 @@ async def test_case_23_everybody_sees_exactly_those_who_are_here(node: Node, sha
 
 
 @every_kind
-async def test_case_21_a_late_joiner_sees_who_is_there_and_silent(
+async def test_p5_a_late_joiner_sees_who_is_there_and_silent(
     node: Node, shared_server: Server, room: str, kind: Kind
 ) -> None:
     clients = await here(node, shared_server, room, [*KINDS])
@@ -52,7 +54,7 @@ async def test_case_21_a_late_joiner_sees_who_is_there_and_silent(
 
 
 @every_kind
-async def test_case_21_who_comes_back_sees_those_who_kept_silent_meanwhile(
+async def test_p5_who_comes_back_sees_those_who_kept_silent_meanwhile(
     node: Node, shared_server: Server, room: str, kind: Kind
 ) -> None:
     clients = await here(node, shared_server, room, [kind, "y-websocket-3", "hocuspocus-4"])
@@ -63,7 +65,7 @@ async def test_case_21_who_comes_back_sees_those_who_kept_silent_meanwhile(
 
 
 @every_kind
-async def test_case_19_a_killed_client_is_gone_and_nobody_else(
+async def test_p4_a_killed_client_is_gone_and_nobody_else(
     node: Node, shared_server: Server, room: str, kind: Kind
 ) -> None:
     clients = await here(node, shared_server, room, [*KINDS])
@@ -88,7 +90,7 @@ async def test_a_client_that_leaves_in_good_order_is_gone_at_once(
 
 
 @every_kind
-async def test_case_22_a_client_that_reconnects_under_its_id_is_seen_again_at_once(
+async def test_p6_a_client_that_reconnects_under_its_id_is_seen_again_at_once(
     node: Node, shared_server: Server, room: str, kind: Kind
 ) -> None:
     clients = await here(node, shared_server, room, [kind, "y-websocket-2", "hocuspocus-4"])
@@ -100,7 +102,7 @@ async def test_case_22_a_client_that_reconnects_under_its_id_is_seen_again_at_on
 
 
 @every_kind
-async def test_case_22_a_verified_user_who_reconnects_before_the_old_close_never_flickers(
+async def test_p2_a_verified_user_who_reconnects_before_the_old_close_never_flickers(
     node: Node, guarded_server: Server, room: str, kind: Kind
 ) -> None:
     token = guarded_server.token("bob", "Bob")
@@ -124,7 +126,7 @@ async def test_case_22_a_verified_user_who_reconnects_before_the_old_close_never
 
 
 @pytest.mark.parametrize("kind", ["y-websocket-2", "y-websocket-3", "hocuspocus-3"])
-async def test_case_22_an_unverified_client_is_seen_again_when_its_old_connection_closes(
+async def test_an_unverified_client_is_seen_again_when_its_old_connection_closes(
     node: Node, shared_server: Server, room: str, kind: Kind
 ) -> None:
     clients = await here(node, shared_server, room, [kind, "y-websocket-3", "hocuspocus-4"])
@@ -137,7 +139,7 @@ async def test_case_22_an_unverified_client_is_seen_again_when_its_old_connectio
         await see_each_other(clients)
 
 
-async def test_case_22_everybody_sees_everybody_again_after_a_restart(node: Node, server: Server, room: str) -> None:
+async def test_everybody_sees_everybody_again_after_a_restart(node: Node, server: Server, room: str) -> None:
     clients = await here(node, server, room, [*KINDS])
     for end in (server.stop, server.kill):
         end()
@@ -147,7 +149,7 @@ async def test_case_22_everybody_sees_everybody_again_after_a_restart(node: Node
         await see_each_other(clients)
 
 
-async def test_case_27_clients_that_echo_what_they_hear_own_nobody_else(
+async def test_p2_clients_that_echo_what_they_hear_own_nobody_else(
     node: Node, shared_server: Server, room: str
 ) -> None:
     clients = await here(node, shared_server, room, ["y-websocket-2"] * 12)
@@ -160,21 +162,35 @@ async def test_case_27_clients_that_echo_what_they_hear_own_nobody_else(
         await see_each_other(clients)
 
 
-async def test_case_26_a_state_that_javascript_could_not_read_reaches_nobody(
+async def test_p1_a_state_that_javascript_could_not_read_reaches_nobody_and_what_was_shown_before_stays(
     node: Node, server: Server, room: str
 ) -> None:
     clients = await here(node, server, room, [*KINDS])
-    for number, state in enumerate((b'{"a":NaN}', b'{"a":"\\ud800"}', b'"text"', b'{"a":' * 500)):
-        bad = await node.client(f"bad {number}", "y-websocket-3", server, room)
-        await bad.wait(synced=True)
-        entry = encode_uint(bad.id) + encode_uint(50) + encode_bytes(state)
+    bad = await node.client("bad", "y-websocket-3", server, room)
+    await bad.set_awareness({"cursor": "before"})
+    await see_each_other([*clients, bad])
+    for clock, state in enumerate((b'{"a":NaN}', b'"text"', b'{"a":' * 500, b'{"a":"' + bytes(70_000)), 50):
+        entry = encode_uint(bad.id) + encode_uint(clock) + encode_bytes(state)
         await bad.raw(b"\x01" + encode_bytes(b"\x01" + entry))
-        await bad.wait(closed=[4400])
-        await bad.destroy()
-    await see_each_other(clients)
+    await bad.insert("an edit behind them")
+    await node.converge([*clients, bad])
+    await see_each_other([*clients, bad])
+    for client in clients:
+        assert (await client.awareness())[bad.id] == {"cursor": "before"}
+    assert (await bad.summary())["attempts"] == 1
 
 
-async def test_case_56_a_forged_name_is_shown_as_the_one_that_was_verified(
+async def test_p1_half_a_character_in_a_state_is_shown_as_a_replacement(node: Node, server: Server, room: str) -> None:
+    clients = await here(node, server, room, [*KINDS])
+    cut = await node.client("cut", "y-websocket-3", server, room)
+    await cut.set_awareness({"a": "\ud800"})
+    for client in clients:
+        with anyio.fail_after(AT_ONCE):
+            while (await client.awareness()).get(cut.id) != {"a": "\ufffd"}:
+                await anyio.sleep(0.05)
+
+
+async def test_p3_a_forged_name_is_shown_as_the_one_that_was_verified(
     node: Node, guarded_server: Server, room: str
 ) -> None:
     ada = await node.client("ada", "y-websocket-3", guarded_server, room, token=guarded_server.token("ada", "Ada"))
@@ -186,9 +202,7 @@ async def test_case_56_a_forged_name_is_shown_as_the_one_that_was_verified(
     assert shown == {"user": {"id": "eve", "name": "Eve", "color": "#0f0"}}
 
 
-async def test_case_56_a_victims_client_cannot_be_moved_or_cleared(
-    node: Node, guarded_server: Server, room: str
-) -> None:
+async def test_p2_a_victims_client_cannot_be_moved_or_cleared(node: Node, guarded_server: Server, room: str) -> None:
     ada = await node.client("ada", "y-websocket-3", guarded_server, room, token=guarded_server.token("ada", "Ada"))
     eve = await node.client("eve", "y-websocket-3", guarded_server, room, token=guarded_server.token("eve", "Eve"))
     bob = await node.client("bob", "hocuspocus-3", guarded_server, room, token=guarded_server.token("bob", "Bob"))
@@ -204,3 +218,31 @@ async def test_case_56_a_victims_client_cannot_be_moved_or_cleared(
         pass
     assert (await bob.awareness())[ada.id]["cursor"] == 1
     assert (await bob.summary())["presence"]["removed"] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"user": {"initials": "\ud83e"}},
+        {"selected": [f"shape:{n:020}" for n in range(150)]},
+        {"avatar": "data:" + "x" * 200_000},
+        "a text",
+        [1, 2],
+    ],
+    ids=["half an emoji", "many shapes", "a huge avatar", "a text", "a list"],
+)
+async def test_whatever_somebody_shows_their_edits_go_on(
+    node: Node, shared_server: Server, room: str, kind: Kind, state: Any
+) -> None:
+    author = await node.client("author", kind, shared_server, room)
+    other = await node.client("other", "y-websocket-3", shared_server, room)
+    await author.wait(synced=True)
+    await other.wait(synced=True)
+    await author.set_awareness(state)
+    await author.insert("goes on")
+    await other.wait(text="goes on")
+    summary = await author.wait(unsynced=0)
+    assert summary["closes"] == []
+    if isinstance(state, dict) and "avatar" not in state:
+        await other.wait(people=2)

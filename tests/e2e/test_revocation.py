@@ -15,9 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from collab import Access, Collab, Hooks, Identity, RoomKey, Rule, Settings
+from collab.hooks import Request
 from collab.query.parse import parse_where
 from collab.query.query import Condition
-from collab.rooms.hooks import Request
 from tests.collab.serving import serving
 from tests.e2e.application import until
 from tests.e2e.node import Client, Kind, Node
@@ -143,7 +143,7 @@ async def world(tmp_path: Path, node: Node) -> AsyncIterator[World]:
     collab = Collab(Settings(data=str(tmp_path), content_event_seconds=0.2), hooks=table)
     async with (
         serving(collab) as address,
-        httpx.AsyncClient(base_url=f"http://{address}", headers={"authorization": "Bearer bob"}, timeout=20) as http,
+        httpx.AsyncClient(base_url=f"http://{address}", headers={"authorization": "Bearer bob"}, timeout=40) as http,
     ):
         yield World(address, table, node, http)
 
@@ -280,6 +280,28 @@ async def test_a16_a_row_that_leaves_the_filter_leaves_and_not_a_byte_of_it_is_t
             assert steps(sub) == ["change", "leave", "enter"]
         for hidden in ("t2", HIDDEN):
             assert not [frame for frame in ann.frames if hidden.encode() in frame]
+
+
+async def test_p11_who_sees_a_room_no_more_for_its_row_is_neither_seen_there_nor_told(world: World) -> None:
+    await world.write("POST", "/collections/documents", {"id": "d", "owner": "ann"})
+    world.table.rules["ann"] = OWN
+    bob = await world.editor("bob", "bob", "hocuspocus-4")
+    editors = [await world.editor(f"ann {kind}", "ann", kind) for kind in EDITORS]
+    for client in editors:
+        await client.set_awareness({"cursor": 1})
+    async with ear(world.address, "ann") as ann:
+        await ann.subscribe({"kind": "presence", "room": "documents/d"})
+        await ann.ask("joinPresence", room="documents/d", state={"cursor": 2})
+        await bob.wait(people=len(editors) + 2)
+        await world.write("PATCH", "/collections/documents/d", {"changes": {"owner": "bob"}})
+        await until(lambda: len(ann.ended()) == 1, ann.ended)
+        await bob.wait(others=[], people=1)
+        await bob.set_awareness({"cursor": HIDDEN})
+        refused = await ann.ask("updatePresence", room="documents/d", state={"cursor": 3})
+        assert refused["error"]["code"] == "INVALID_REQUEST"
+        await world.write("PATCH", "/collections/documents/d", {"changes": {"owner": "bob", "n": 1}})
+        await ann.ask("findById", collection="documents", entity="d")
+        assert not [frame for frame in ann.frames if HIDDEN.encode() in frame]
 
 
 @pytest.mark.parametrize("kind", EDITORS)

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
 
+import httpx
+import pycrdt
 import pytest
 
 from tests.e2e.node import Kind, Node
-from tests.e2e.server import Server
+from tests.e2e.server import Server, nothing_can_be_committed
 
 HOCUSPOCUS: tuple[Kind, ...] = ("hocuspocus-3", "hocuspocus-4")
 
 
-@contextmanager
-def nothing_can_be_committed(server: Server) -> Iterator[None]:
-    connection = sqlite3.connect(server.folder / "data" / "collab.db", isolation_level=None, timeout=10)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
-    finally:
-        connection.close()
-
-
 @pytest.mark.parametrize("kind", HOCUSPOCUS)
-async def test_unsynced_changes_reach_zero_only_when_the_edit_is_committed(
+async def test_s1_unsynced_changes_reach_zero_only_when_the_edit_is_committed(
     node: Node, server: Server, room: str, kind: Kind
 ) -> None:
     writer = await node.client("writer", kind, server, room)
@@ -93,3 +82,22 @@ async def test_a_client_that_reconnects_with_nothing_new_is_saved(
     for attempt in range(2, 5):
         await writer.terminate()
         await writer.wait(attempts=attempt, synced=True, unsynced=0)
+
+
+async def test_s3_a_post_is_answered_when_its_edit_is_committed(node: Node, server: Server, room: str) -> None:
+    reader = await node.client("reader", "y-websocket-3", server, room)
+    await reader.wait(synced=True)
+    doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    text = doc.get("content", type=pycrdt.Text)
+    text += "over HTTP"
+    async with httpx.AsyncClient(base_url=server.http, timeout=40) as http:
+        with nothing_can_be_committed(server):
+            posted = asyncio.create_task(http.post(f"/rooms/{room}", content=doc.get_update()))
+            await reader.wait(text="over HTTP")
+            assert not posted.done()
+        assert (await posted).status_code == 204
+    server.kill()
+    server.start()
+    await reader.destroy()
+    joiner = await node.client("joiner", "y-websocket-3", server, room)
+    await joiner.wait(text="over HTTP")

@@ -1,4 +1,4 @@
-"""A writer who knows the format and means harm: sequences of frames for one document, by a seed.
+"""A malicious writer that knows the format: reproducible sequences of frames for one document.
 
 Much of what it writes is what an honest replica might say, so that the document grows structure to attack. The rest
 bends one thing or several: neighbours from elsewhere, parents that are none, ranges across borders, clocks that
@@ -17,7 +17,7 @@ CLIENTS = (1, 200, 70_000, 2**28 + 5, 3_000_000_000, 2**32 - 3, 2**50 + 7, 2**53
 ROOTS = ("t", "m", "a", "x")
 
 Place = str | Id
-"""The root, or the item that holds the type, in which an element lies."""
+"""The parent of an element: a root, or the item with its type."""
 
 _ROOT_KINDS = {"t": 2, "m": 1, "a": 0, "x": 4}
 _KINDS = (0, 1, 2, 3, 4, 6)
@@ -50,20 +50,20 @@ class _Draft:
     length: int
     place: Place | None  # None: garbage
     keyed: bool
-    kind: int  # of the type that it holds, or -1
+    kind: int  # of the type that it contains, or -1
 
 
 @dataclass
 class Author:
-    """Writes frames, and is told which were taken in.
+    """Writes frames, and learns which were accepted.
 
-    ``malice`` is the share of parts that are bent; without any, replicas must agree on the result. A little of it
-    already puts elements between neighbours that stand the other way round, about which Yjs and Yrs may differ.
+    ``malice`` is the share of corrupted parts; at 0, replicas must agree on the result. Even a small share
+    puts elements where no replica would; Yjs and Yrs may differ about those.
     """
 
     random: Random
     malice: float = 0.05
-    blocks_of_one: bool = False  # one struct or one deletion a frame, mostly
+    blocks_of_one: bool = False  # mostly one struct or one deletion per frame
     clocks: dict[int, int] = field(default_factory=dict)
     _elements: dict[Id, tuple[Place | None, bool]] = field(default_factory=dict)
     _ids: list[Id] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Author:
     _drafts: list[_Draft] = field(default_factory=list)
 
     def write(self) -> bytes:
-        """The next frame."""
+        """Return the next frame."""
         random = self.random
         self._drafts = []
         clocks = dict(self.clocks)
@@ -91,7 +91,7 @@ class Author:
         return self._mutate(update) if self._bends(1) else update
 
     def accepted(self) -> None:
-        """The last frame was taken in: build on it."""
+        """The last frame was accepted: build on it."""
         for draft in self._drafts:
             for clock in range(max(draft.clock, self.clocks.get(draft.client, 0)), draft.clock + draft.length):
                 element = (draft.client, clock)
@@ -174,7 +174,7 @@ class Author:
         return origin, right
 
     def _before(self, client: int, clock: int) -> tuple[Place | None, bool] | None:
-        """Where the element before the next one lives."""
+        """Parent of the element before the next one."""
         if self._drafts and self._drafts[-1].client == client:
             return self._drafts[-1].place, self._drafts[-1].keyed
         return self._elements.get((client, clock - 1))
@@ -193,7 +193,7 @@ class Author:
     # content
 
     def _content(self, kind: int, keyed: bool) -> tuple[int, bytes, int]:
-        """A fitting kind of content mostly, its bytes and its length."""
+        """Choose content, mostly of a valid kind; returns its bytes and its length."""
         random = self.random
         ref = random.choice(_ALL if self._bends(0.7) else _VALUES if keyed else _FITTING[kind])
         if self._bends(0.1):

@@ -1,4 +1,4 @@
-"""Feeds hostile frames to gate and CRDT library, in a process that may die of it.
+"""Feeds hostile frames to gate and CRDT library, in a process that may crash.
 
     python -m tests.fuzz.child FIRST COUNT FRAMES [SAMPLE]
 
@@ -21,8 +21,10 @@ from typing import Any
 
 from pycrdt import Doc, Text
 
-from collab.wire.update import Gap, Gate, Malformed, decode_state_vector
+from collab.gate.checked import Checked
+from collab.gate.gate import Gate, Malformed, decode_state_vector
 from tests.fuzz.author import Author
+from tests.fuzz.replica import Replica
 
 MEMORY = 2 * 1024**3
 BATCH = 8
@@ -31,50 +33,66 @@ MALICE = (0.0, 0.01, 0.05, 0.05, 0.2)
 
 
 class ProblemError(Exception):
-    """Something that must not be."""
+    """A violated invariant."""
 
 
 def run(sequence: int, length: int, counts: Counter[str]) -> tuple[list[bytes], Doc[Any], float]:
-    """Run one sequence: the frames that were taken in, the document, the slowest frame in seconds of CPU."""
+    """Run one sequence: returns the accepted frames, the document, and the CPU seconds of the slowest frame."""
     author = Author(Random(sequence), malice=MALICE[sequence % len(MALICE)])
-    gate = Gate(MAPPED)
-    doc: Doc[Any] = Doc()
-    doc.get("t", type=Text)
+    replica = Replica(mapped=MAPPED)
+    replica.text("t")
     taken: list[bytes] = []
     slowest = 0.0
     for number in range(length):
         frame = author.write()
         started = process_time()
         try:
-            checked = gate.check(frame)
+            checked = replica.check(frame)
         except Malformed as error:
             counts[f"malformed: {error}"] += 1
-        except Gap as gap:
-            counts[f"gap: {gap}"] += 1
         else:
             try:
-                doc.apply_update(frame)
+                replica.take(frame)
             except BaseException as error:
-                raise ProblemError(f"apply_update raised {error!r}", number) from None
-            gate.commit(checked)
-            author.accepted()
-            counts["taken in"] += 1
-            taken.append(frame)
+                raise ProblemError(f"taking in raised {error!r}", number) from None
+            _check_revision(replica, checked, number)
+            if not checked.leaves:
+                author.accepted()
+            revision = checked.revision
+            if revision is None:
+                counts["taken in"] += 1
+            else:
+                counts["taken in in part"] += revision.leaves
+                counts["cut"] += bool(revision.cuts)
+                for one in revision.refused:
+                    counts[f"deleted: {one.why}"] += 1
+            taken.append(checked.update)
             slowest = max(slowest, process_time() - started)
         if number % BATCH == BATCH - 1:
-            _inspect(gate, doc, number)
-    _inspect(gate, doc, length)
-    return taken, doc, slowest
+            _inspect(replica, number, agrees=not author.malice)
+    _inspect(replica, length, agrees=not author.malice)
+    joiner: Doc[Any] = Doc()
+    joiner.apply_update(replica.doc.get_update())
+    counts["sequences after which joiners see another text"] += str(joiner.get("t", type=Text)) != replica.text("t")
+    return taken, replica.doc, slowest
 
 
-def _inspect(gate: Gate, doc: Doc[Any], number: int) -> None:
+def _check_revision(replica: Replica, checked: Checked, number: int) -> None:
+    """Check that accepted frames, sent again, change nothing and are not rejected."""
+    again = replica.gate.check(checked.update, limit=len(checked.update))
+    if again.leaves or again.before or again.cuts or (again.revision is not None and again.revision.refused):
+        raise ProblemError(f"what was taken in is not taken in again: {again.revision}", number)
+
+
+def _inspect(replica: Replica, number: int, *, agrees: bool) -> None:
+    gate, doc = replica.gate, replica.doc
     try:
         full = doc.get_update()
         again: Doc[Any] = Doc()
         again.apply_update(full)
         again.get_update()
         fresh = Gate(MAPPED)
-        fresh.commit(fresh.check(full))
+        fresh.commit(fresh.check_all(full))
     except BaseException as error:
         raise ProblemError(f"the document cannot be loaded again: {error!r}", number) from None
     states = [decode_state_vector(doc.get_state()), decode_state_vector(again.get_state()), fresh.state, gate.state]
@@ -82,6 +100,10 @@ def _inspect(gate: Gate, doc: Doc[Any], number: int) -> None:
         raise ProblemError(f"different state vectors: {states}", number)
     if fresh.heads("m") != gate.heads("m"):
         raise ProblemError("the document loaded again has other heads", number)
+    other = replica.replayed()
+    differs = agrees and str(other.get("t", type=Text)) != replica.text("t")
+    if differs or decode_state_vector(other.get_state()) != gate.state:
+        raise ProblemError("the log makes another document", number)
     index = gate.index()
     restored = Gate.from_index(index)
     if restored.index() != index or restored.state != gate.state or restored.roots != gate.roots:

@@ -1,4 +1,4 @@
-"""Writes Yjs updates of any content, sane or not."""
+"""Encodes Yjs updates with any content, valid or not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GC, DELETED, JSON, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, DOC, SKIP = range(1
 
 
 def uint(n: int) -> bytes:
-    """A varUint, also above what lib0 allows."""
+    """A varUint, also beyond lib0's limit."""
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)

@@ -1,9 +1,9 @@
-// What real yjs documents say: node honest.mjs FIRST COUNT STEPS, a JSON object a line for each seed.
+// The messages of real yjs documents: node honest.mjs FIRST COUNT STEPS writes one JSON object per seed and line.
 //
-// Five documents edit text, rich text, maps, arrays and XML, undo and redo, and hear of each other late and out of
-// order. `traffic` is [kind, hex] in the order in which it was said: `live` updates, `merged` ones, `step2` (what one
-// lacks of another), `full` states, at last a `final` state of each, when all have heard everything. `incomplete`
-// says that a document still held something back when it spoke.
+// Five documents edit text, rich text, maps, arrays and XML, undo and redo, and receive each other's updates late and
+// out of order. `traffic` is [kind, hex] in order of sending: `live` updates, `merged` ones, `step2` (the difference to
+// another document), `full` states, and at the end a `final` state of each, after all have received everything.
+// `incomplete` means that a document had pending structs when it sent.
 import { createRequire } from 'node:module'
 
 const Y = createRequire(new URL('../e2e/clients/', import.meta.url))('yjs')
@@ -62,15 +62,11 @@ class History {
     () => new Y.Map([['k', 1], ['m', new Y.Map()]]), () => Y.Array.from([1, 2, 'x'])
   ])()
 
-  between (text, at) { // editors do not cut a character in two
-    return at > 0 && at < text.length && text.charCodeAt(at) >= 0xDC00 && text.charCodeAt(at) <= 0xDFFF ? at - 1 : at
-  }
-
   editText (type) {
     const text = type.toString()
     if (text.length !== type.length) return type.insert(type.length, this.pick(WORDS))
-    const from = this.between(text, this.below(text.length + 1))
-    const to = this.between(text, Math.min(text.length, from + this.below(8)))
+    const from = this.below(text.length + 1) // which may be in the middle of a character
+    const to = Math.min(text.length, from + this.below(8))
     switch (this.below(9)) {
       case 0: case 1: case 2: return type.insert(from, this.pick(WORDS))
       case 3: case 4: return to > from && type.delete(from, to - from)

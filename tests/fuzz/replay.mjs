@@ -1,4 +1,4 @@
-// Applies to yjs what the gate took in, one JSON object a line (see child.py); writes a line for each disagreement.
+// Applies the updates accepted by the gate to yjs, one JSON object per line (see child.py); writes a line per difference.
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 

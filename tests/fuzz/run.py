@@ -1,4 +1,4 @@
-"""Hostile frames by the hundred thousand: python -m tests.fuzz.run [--frames N] [--seed N] [--jobs N]
+"""Hundreds of thousands of hostile frames: python -m tests.fuzz.run [--frames N] [--seed N] [--jobs N]
 
 Child processes (:mod:`tests.fuzz.child`) feed them through the gate into the CRDT library. One that dies or stands
 still is named by the sequence it was in, and followed by another. What the gate took in is replayed to yjs in Node,
@@ -21,20 +21,20 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-import dev
+from tools import machine
 
 LENGTH = 50
-"""Frames in one sequence, that is on one document."""
+"""Frames per sequence; each sequence has one document."""
 PATIENCE = 60.0
-"""Seconds without a sign of life after which a child is held for stuck. A sequence takes 50 milliseconds."""
-_SHARE = 200  # sequences that one child runs
+"""Seconds of silence after which a child counts as stuck. A sequence takes 50 milliseconds."""
+_SHARE = 200  # sequences per child
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 
 
 @dataclass
 class Outcome:
-    """What came of all frames. ``problems`` must be empty."""
+    """Results of all frames. ``problems`` must be empty."""
 
     frames: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -76,7 +76,7 @@ def _run_share(first: int, count: int, sample: int) -> Outcome:
 
 
 def _run_child(first: int, count: int, sample: int, outcome: Outcome) -> tuple[int | None, str]:
-    """The sequence that ended the child before its time, if one did, and how."""
+    """The sequence that crashed the child, if any, and how."""
     command = [sys.executable, "-m", "tests.fuzz.child", str(first), str(count), str(LENGTH), str(sample)]
     with (
         tempfile.TemporaryFile() as errors,
@@ -110,10 +110,10 @@ def _run_child(first: int, count: int, sample: int, outcome: Outcome) -> tuple[i
 
 
 def replay(samples: Iterable[dict[str, Any]]) -> list[str]:
-    """Apply what was taken in to yjs; returns what it says against it."""
+    """Apply accepted frames to yjs; returns its complaints."""
     lines = "".join(json.dumps(sample) + "\n" for sample in samples)
     done = subprocess.run(
-        [dev.node(), "replay.mjs"], cwd=_HERE, input=lines, capture_output=True, text=True, check=False
+        [machine.node(), "replay.mjs"], cwd=_HERE, input=lines, capture_output=True, text=True, check=False
     )
     if done.returncode:
         return [f"the replay in Node failed: {done.stderr[-2000:]}"]

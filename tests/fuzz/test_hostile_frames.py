@@ -14,3 +14,5 @@ def test_a_hundred_thousand_hostile_frames_do_no_harm() -> None:
     assert outcome.frames == 100_000
     assert outcome.counts["taken in"] > 50_000, "most must pass the gate, or the library behind it is not tested"
     assert len(outcome.samples) == 500
+    # about 1 % of the documents; before neighbours were judged it was 7 %
+    assert outcome.counts["sequences after which joiners see another text"] < 40

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import dev
+from tools import machine
 
 JS = Path(__file__).parents[2] / "js"
 
@@ -24,7 +24,7 @@ def test_the_javascript_client(package: str, folder: str, least: int, tmp_path: 
     report = tmp_path / "report.json"
     vitest = JS / "node_modules" / "vitest" / "vitest.mjs"
     done = subprocess.run(
-        [dev.node(), vitest, "run", folder, "--reporter=dot", "--reporter=json", f"--outputFile={report}"],
+        [machine.node(), vitest, "run", folder, "--reporter=dot", "--reporter=json", f"--outputFile={report}"],
         cwd=JS / package,
         env={**os.environ, "PYTHON": sys.executable, "NO_COLOR": "1"},
         stdout=subprocess.PIPE,

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-import dev
 from tests.collab.client.world import world
 from tests.e2e.pages import build, chromium, listen
+from tools import machine
 
-JS = dev.ROOT / "js"
+JS = machine.ROOT / "js"
 PACKAGES = ["react", "svelte", "vue"]
-STORES = "client/src/stores.ts"
+STORES = "client/src/stores/index.ts"
 PAGE = """<!doctype html>
 <html lang="en">
   <head><meta charset="utf-8" /><title>README</title></head>
@@ -34,7 +34,7 @@ def readme(package: str) -> str:
 @cache
 def exports() -> dict[str, Any]:
     modules = [*(f"{package}/src/index.ts" for package in PACKAGES), STORES]
-    command = [str(dev.node()), str(JS / "tests" / "exports.mjs"), *modules]
+    command = [str(machine.node()), str(JS / "tests" / "exports.mjs"), *modules]
     found: dict[str, Any] = json.loads(subprocess.check_output(command, text=True, timeout=120))
     return found
 
@@ -105,7 +105,7 @@ def test_all_that_is_exported_is_a_function_options_or_a_state(package: str) -> 
 
 @pytest.mark.parametrize(("package", "column"), [(package, 1 + index) for index, package in enumerate(PACKAGES)])
 def test_each_function_stands_beside_those_of_the_other_packages(package: str, column: int) -> None:
-    rows = table((dev.ROOT / "docs" / "clients.md").read_text().split("## React, Svelte, Vue")[1])
+    rows = table((machine.ROOT / "docs" / "clients.md").read_text().split("## React, Svelte, Vue")[1])
     functions = {name for name, it in exported(package).items() if "parameters" in it}
     words = {word for row in rows for word in re.findall(r"\w+", row[column])}
     assert functions <= words
@@ -114,7 +114,7 @@ def test_each_function_stands_beside_those_of_the_other_packages(package: str, c
 
 def test_each_store_beneath_them_is_documented() -> None:
     known = {name: it["parameters"] for name, it in exports()[STORES].items() if "parameters" in it}
-    rows = table((dev.ROOT / "docs" / "clients.md").read_text().split("### Other frameworks")[1])
+    rows = table((machine.ROOT / "docs" / "clients.md").read_text().split("### Other frameworks")[1])
     assert signatures([row for row in rows if "(" in row[0]]) == {name: it for name, it in known.items() if it}
     constants = [name for row in rows if "(" not in row[0] for name in named(row[0])]
     assert sorted(constants) == sorted(name for name, it in known.items() if not it)

@@ -1,4 +1,4 @@
-"""A server for tests that are not written in Python: one JSON command a line comes in, one JSON answer a line goes out.
+"""A server for tests in other languages: reads one JSON command per line, writes one JSON answer per line.
 
 The commands are the methods of :class:`World`.
 """
@@ -14,21 +14,21 @@ from typing import Any
 
 import jwt
 
-from collab.server.settings import secret_issuer
+from collab.server.config.settings import secret_issuer
 from tests.e2e.server import Server
 
 SECRET = "a secret of the tests, of more than 32 bytes"
 
 
 class World:
-    """What the commands do."""
+    """The commands."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.server: Server | None = None
 
     def start(self, *, guarded: bool = False, **settings: Any) -> str:
-        """Start, or start again on the same port and data, with what is new in the settings; returns the URL."""
+        """Start, or restart on the same port and data with changed settings; returns the URL."""
         written = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()}
         if self.server is None:
             self.server = Server(self.folder, secret=SECRET if guarded else None, **written)

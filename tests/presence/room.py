@@ -1,4 +1,4 @@
-"""Writers and readers of awareness updates, and a peer that keeps the rules of y-protocols."""
+"""Writers and readers of awareness updates, and a peer that follows the rules of y-protocols."""
 
 from __future__ import annotations
 
@@ -68,5 +68,5 @@ class Peer:
         return update(*((client, self.meta[client], self.states.get(client)) for client in clients))
 
     def disconnected(self) -> None:
-        """What providers do when their socket closes: forget the others, keep their clocks."""
+        """Like a provider whose socket closes: forget the others, keep their clocks."""
         self.states = {client: state for client, state in self.states.items() if client == self.client}

@@ -4,8 +4,7 @@ import sys
 import pytest
 
 from presence.awareness import MAX_CLOCK, Awareness, User
-from presence.lib0 import MAX_UINT, DecodeError
-from presence.state import StateTooLargeError
+from presence.lib0 import MAX_UINT
 from tests.presence.room import Peer, entries, states, update
 
 ADA = User("ada", "Ada")
@@ -16,7 +15,7 @@ def present(room: Awareness) -> dict[int, object]:
     return {client: state.value for client, state in room.states.items()}
 
 
-def test_who_comes_is_told_to_peers_and_who_changes_too() -> None:
+def test_peers_learn_of_joins_and_changes() -> None:
     room = Awareness()
     came = room.apply(update((1, 0, {"x": 1})), "a", None, 0)
     assert (set(came.joined), set(came.updated), set(came.left)) == ({1}, set(), set())
@@ -41,7 +40,7 @@ def test_an_older_clock_of_the_same_connection_changes_nothing() -> None:
     assert present(room) == {1: {"x": 5}}
 
 
-def test_who_says_null_has_left_and_may_come_back() -> None:
+def test_a_null_state_means_leaving_and_the_client_may_return() -> None:
     room = Awareness()
     peer = Peer(9)
     came = room.apply(update((1, 1, {})), "a", None, 0)
@@ -68,7 +67,7 @@ def test_coming_and_leaving_in_one_update_is_no_change() -> None:
     assert not room.states
 
 
-def test_case_19_a_closed_connection_takes_exactly_its_own_clients_along() -> None:
+def test_p4_a_closed_connection_takes_exactly_its_own_clients_along() -> None:
     room = Awareness()
     room.apply(update((1, 1, {})), "a", None, 0)
     room.apply(update((2, 1, {})), "b", None, 0)
@@ -81,7 +80,7 @@ def test_case_19_a_closed_connection_takes_exactly_its_own_clients_along() -> No
     assert not room.leave("a", 1).clients
 
 
-def test_case_19_who_is_silent_for_longer_than_the_timeout_is_gone() -> None:
+def test_p4_a_client_silent_for_longer_than_the_timeout_is_removed() -> None:
     room = Awareness(timeout=30)
     room.apply(update((1, 1, {})), "a", None, 0)
     room.apply(update((2, 1, {})), "b", None, 20)
@@ -102,14 +101,14 @@ def test_a_renewal_keeps_a_client_and_is_relayed_because_peers_count_too() -> No
     assert not room.expire(45).clients
 
 
-def test_a_frozen_client_that_wakes_up_is_back_with_its_first_word() -> None:
+def test_a_frozen_client_that_wakes_up_returns_with_its_first_message() -> None:
     room = Awareness(timeout=30)
     room.apply(update((1, 5, {})), "a", None, 0)
     room.expire(31)
     assert room.apply(update((1, 6, {"x": 1})), "a", None, 60).joined == {1}
 
 
-def test_case_21_a_late_joiner_is_sent_everybody_at_once() -> None:
+def test_p5_a_late_joiner_is_sent_everybody_at_once() -> None:
     room = Awareness()
     assert room.snapshot() == b"\x00"
     for client in range(1, 4):
@@ -119,7 +118,7 @@ def test_case_21_a_late_joiner_is_sent_everybody_at_once() -> None:
     assert joiner.states == {9: {}, 1: {"n": 1}, 2: {"n": 2}, 3: {"n": 3}}
 
 
-def test_case_21_who_comes_back_sees_those_who_did_not_move_meanwhile() -> None:
+def test_p5_a_returning_client_sees_those_who_did_not_change_meanwhile() -> None:
     room = Awareness()
     room.apply(update((1, 1, {"n": 1})), "a", None, 0)
     peer = Peer(9)
@@ -132,7 +131,7 @@ def test_case_21_who_comes_back_sees_those_who_did_not_move_meanwhile() -> None:
 
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("answers", [False, True])
-def test_case_22_a_reconnect_under_the_same_id_and_clock_is_visible_at_once(restart: bool, answers: bool) -> None:
+def test_p6_a_reconnect_under_the_same_id_and_clock_is_visible_at_once(restart: bool, answers: bool) -> None:
     room = Awareness()
     peer, client = Peer(9), Peer(1)
     client.set({"x": 1})
@@ -165,7 +164,7 @@ def test_snapshots_of_one_moment_are_one() -> None:
     assert entries(room.snapshot(11)) != entries(first)
 
 
-def test_case_22_a_client_goes_on_after_a_nudge_as_before() -> None:
+def test_p6_a_client_goes_on_after_a_nudge_as_before() -> None:
     room = Awareness()
     peer, client = Peer(9), Peer(1)
     change = room.apply(client.encode([1]), "a", None, 0)
@@ -181,7 +180,7 @@ def test_case_22_a_client_goes_on_after_a_nudge_as_before() -> None:
     assert room.states[1].clock == client.meta[1]
 
 
-def test_case_22_the_new_connection_of_a_verified_user_owns_the_id_and_the_old_close_does_not_remove_it() -> None:
+def test_p2_the_new_connection_of_a_verified_user_owns_the_id_and_the_old_close_does_not_remove_it() -> None:
     room = Awareness()
     peer, client = Peer(9), Peer(1)
     client.set({"x": 1})
@@ -200,7 +199,7 @@ def test_case_22_the_new_connection_of_a_verified_user_owns_the_id_and_the_old_c
     assert flaps == 0
 
 
-def test_case_22_the_old_connection_does_not_take_the_id_back() -> None:
+def test_p2_the_old_connection_does_not_take_the_id_back() -> None:
     room = Awareness()
     room.apply(update((1, 5, {"x": 5})), "old", ADA, 0)
     room.apply(update((1, 7, {"x": 7})), "new", ADA, 0)
@@ -209,7 +208,7 @@ def test_case_22_the_old_connection_does_not_take_the_id_back() -> None:
     assert not room.leave("old", 0).clients
 
 
-def test_case_22_an_unverified_client_whose_old_connection_closes_late_is_told_so_and_comes_back() -> None:
+def test_an_unverified_client_returns_when_its_old_connection_closes_late() -> None:
     room = Awareness()
     client = Peer(1)
     client.set({"x": 1})
@@ -222,7 +221,7 @@ def test_case_22_an_unverified_client_whose_old_connection_closes_late_is_told_s
     assert room.apply(client.encode([1]), "new", None, 2).joined == {1}
 
 
-def test_case_23_there_is_nobody_but_those_who_came() -> None:
+def test_a_room_shows_only_clients_that_came() -> None:
     room = Awareness()
     for client in range(1, 8):
         room.apply(update((client, 0, {})), client, None, 0)
@@ -234,7 +233,7 @@ def test_case_23_there_is_nobody_but_those_who_came() -> None:
 
 
 @pytest.mark.parametrize("clock", [MAX_CLOCK + 1, MAX_UINT])
-def test_case_24_a_huge_clock_does_not_freeze_an_id(clock: int) -> None:
+def test_a_huge_clock_does_not_freeze_an_id(clock: int) -> None:
     room = Awareness()
     room.apply(update((1, clock, {"x": 1})), "a", None, 0)
     room.apply(update((1, 2, {"x": 2})), "a", None, 0)
@@ -244,7 +243,7 @@ def test_case_24_a_huge_clock_does_not_freeze_an_id(clock: int) -> None:
     assert present(room) == {1: {"x": 4}}
 
 
-def test_case_24_the_highest_clock_is_reset_with_a_new_connection() -> None:
+def test_the_highest_clock_is_reset_with_a_new_connection() -> None:
     room = Awareness()
     peer = Peer(9)
     room.apply(update((1, MAX_CLOCK, {"x": 1})), "a", None, 0)
@@ -258,7 +257,7 @@ def test_case_24_the_highest_clock_is_reset_with_a_new_connection() -> None:
     assert peer.states[1] == {"x": 3}
 
 
-def test_case_24_a_clock_that_another_drove_up_can_be_stepped_over() -> None:
+def test_a_clock_that_another_drove_up_can_be_stepped_over() -> None:
     room = Awareness()
     room.apply(update((1, MAX_CLOCK, {})), "stranger", None, 0)
     room.leave("stranger", 0)
@@ -272,7 +271,8 @@ def test_case_24_a_clock_that_another_drove_up_can_be_stepped_over() -> None:
         assert peer.states[1] == {"n": n}
 
 
-def test_case_25_a_hundred_thousand_who_came_and_left_are_forgotten() -> None:
+@pytest.mark.slow
+def test_a_hundred_thousand_who_came_and_left_are_forgotten() -> None:
     room = Awareness()
 
     def held() -> int:
@@ -288,7 +288,7 @@ def test_case_25_a_hundred_thousand_who_came_and_left_are_forgotten() -> None:
     assert held() == 0
 
 
-def test_case_25_an_owner_with_many_ids_keeps_as_many_as_are_allowed() -> None:
+def test_an_owner_with_many_ids_keeps_as_many_as_are_allowed() -> None:
     room = Awareness(max_ids_per_owner=3)
     room.apply(update(*((n, 0, {}) for n in range(100))), "a", None, 0)
     for n in range(100, 200):
@@ -296,25 +296,87 @@ def test_case_25_an_owner_with_many_ids_keeps_as_many_as_are_allowed() -> None:
     assert set(room.states) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("state", ['{"a":NaN}', r'{"a":"\ud800"}', "[]", "1", '"x"', "{", ""])
-def test_case_26_a_malformed_state_refuses_the_whole_message(state: str) -> None:
+@pytest.mark.parametrize("state", ['{"a":NaN}', "[]", "1", '"x"', "{", ""])
+def test_p1_a_malformed_state_is_left_out_and_the_others_are_taken(state: str) -> None:
     room = Awareness()
     good = update((1, 0, {}))[1:]
     bad = b"\x02\x01" + bytes([len(state)]) + state.encode()
-    with pytest.raises(DecodeError):
-        room.apply(b"\x02" + good + bad, "a", None, 0)
-    assert not room.states
+    change = room.apply(b"\x02" + good + bad, "a", None, 0)
+    assert change.joined == {1}
+    assert len(change.refused) == 1
+    assert set(room.states) == {1}
 
 
-def test_case_26_a_state_of_more_than_four_kib_is_refused() -> None:
-    room = Awareness()
+def test_p1_a_state_that_is_too_large_is_left_out_and_what_was_shown_before_stays() -> None:
+    room = Awareness(max_state_bytes=4096)
     room.apply(update((1, 0, {"x": "y" * 4000})), "a", None, 0)
-    with pytest.raises(StateTooLargeError):
-        room.apply(update((1, 1, {"x": "y" * 4096})), "a", None, 0)
+    change = room.apply(update((1, 1, {"x": "y" * 4096})), "a", None, 25)
+    assert change.refused == ("an awareness state of 4104 bytes; the limit is 4096",)
+    assert not change.clients
     assert len(room.states[1].json) < 4096
+    assert not room.expire(31).clients  # it has spoken
+    assert room.apply(update((1, 2, {"x": 1})), "a", None, 26).updated == {1}
 
 
-def test_case_27_an_echo_does_not_adopt_others_ids() -> None:
+def test_a_drawing_with_many_selected_shapes_is_shown() -> None:
+    room = Awareness()
+    selected = {"selected": [f"shape:{n:020}" for n in range(2000)]}
+    assert room.apply(update((1, 0, selected)), "a", None, 0).joined == {1}
+    assert room.states[1].value == selected
+
+
+def test_a_lone_surrogate_in_a_state_becomes_a_replacement_character() -> None:
+    room = Awareness()
+    state = rb'{"user":{"initials":"\ud83e","name":"\ud83e\udd8a \\ud83e"}}'
+    room.apply(bytes([1, 1, 0, len(state)]) + state, "a", None, 0)
+    assert room.states[1].value == {"user": {"initials": "\ufffd", "name": "\U0001f98a \\ud83e"}}
+
+
+def test_all_states_of_a_room_together_are_bounded() -> None:
+    room = Awareness(max_bytes=10_000)
+    state = {"x": "y" * 900}
+    joined = [n for n in range(20) if room.apply(update((n, 0, state)), n, None, 0).joined]
+    assert joined == list(range(len(joined)))
+    assert 5 < len(joined) < 12
+    room.leave(0, 1)
+    assert room.apply(update((30, 0, state)), "late", None, 1).joined == {30}
+    # who replaces a state by one of its size is not refused
+    assert room.apply(update((1, 1, {"x": "z" * 900})), 1, None, 2).updated == {1}
+
+
+def test_p4_a_silent_client_with_a_live_connection_is_renewed_for_its_peers() -> None:
+    room = Awareness(timeout=30)
+    hidden, peer = Peer(1), Peer(2)
+    answer = room.apply(hidden.set({"n": 1}), "a", None, 0)
+    assert answer.nudge is not None
+    hidden.apply(answer.nudge)
+    peer.apply(room.encode([1]))
+    for now in range(1, 200):
+        change, nudges = room.renew(now)
+        assert not room.expire(now).clients
+        if change.clients:
+            before = peer.meta[1]
+            assert peer.apply(room.encode(change.clients)) == [1]  # a higher clock: believed, and counted anew
+            assert peer.meta[1] > before
+            hidden.apply(nudges["a"])
+            assert not hidden.apply(room.encode(change.clients))  # it never takes its own state from the server
+    assert peer.states[1] == hidden.states[1] == {"n": 1}
+    assert room.apply(hidden.set({"n": 2}), "a", None, 200).updated == {1}
+    peer.apply(room.encode([1]))
+    assert peer.states[1] == {"n": 2}
+
+
+def test_clients_passed_on_by_a_connection_are_not_renewed() -> None:
+    room = Awareness(timeout=30)
+    room.apply(update((1, 1, {})), "a", None, 0)
+    room.apply(update((9, 1, {})), "a", None, 0)
+    change, nudges = room.renew(25)
+    assert change.clients == {1}
+    assert set(nudges) == {"a"}
+    assert room.expire(31).left == {9}
+
+
+def test_p2_an_echo_does_not_adopt_others_ids() -> None:
     room = Awareness()
     for n in (1, 2, 3):
         room.apply(update((n, 1, {"n": n})), n, None, 0)
@@ -327,7 +389,7 @@ def test_case_27_an_echo_does_not_adopt_others_ids() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 20])
-def test_case_27_an_echo_that_is_late_does_not_bring_back_who_left(count: int) -> None:
+def test_an_echo_that_is_late_does_not_bring_back_who_left(count: int) -> None:
     room = Awareness()
     for n in range(count):
         room.apply(update((n, 1, {"n": n})), n, None, 0)
@@ -343,7 +405,7 @@ def test_case_27_an_echo_that_is_late_does_not_bring_back_who_left(count: int) -
     assert set(room.states) == set(range(1, count))
 
 
-def test_case_27_a_verified_users_other_tab_does_not_take_ids_by_echoing() -> None:
+def test_p2_a_verified_users_other_tab_does_not_take_ids_by_echoing() -> None:
     room = Awareness()
     room.apply(update((1, 1, {})), "tab 1", ADA, 0)
     room.apply(update((2, 1, {})), "tab 2", ADA, 0)
@@ -351,7 +413,7 @@ def test_case_27_a_verified_users_other_tab_does_not_take_ids_by_echoing() -> No
     assert room.leave("tab 2", 0).left == {2}
 
 
-def test_case_27_an_echo_of_a_large_room_is_recognised_with_and_without_its_sender() -> None:
+def test_an_echo_of_a_large_room_is_recognised_with_and_without_its_sender() -> None:
     room = Awareness()
     for n in range(20):
         room.apply(update((n, 1, {"n": n})), n, None, 0)
@@ -362,7 +424,7 @@ def test_case_27_an_echo_of_a_large_room_is_recognised_with_and_without_its_send
     assert room.apply(update(*moved), 7, None, 0).updated == {7}
 
 
-def test_case_51_nobody_clears_or_moves_anothers_presence() -> None:
+def test_p2_nobody_clears_or_moves_anothers_presence() -> None:
     room = Awareness()
     room.apply(update((1, 1, {"x": 1})), "victim", ADA, 0)
     for user in (None, User(None, None), BOB):
@@ -372,7 +434,7 @@ def test_case_51_nobody_clears_or_moves_anothers_presence() -> None:
     assert room.states[1].value["x"] == 1
 
 
-def test_case_56_a_forged_name_is_replaced_and_a_colour_is_kept() -> None:
+def test_p3_a_forged_name_is_replaced_and_a_colour_is_kept() -> None:
     room = Awareness()
     forged = {"user": {"id": "ada", "name": "Ada", "color": "#f00"}, "cursor": 1}
     room.apply(update((1, 1, forged)), "a", BOB, 0)
@@ -380,7 +442,7 @@ def test_case_56_a_forged_name_is_replaced_and_a_colour_is_kept() -> None:
     assert room.states[1].user == BOB
 
 
-def test_case_56_a_victims_id_cannot_be_used_while_the_victim_is_silent() -> None:
+def test_p2_a_victims_id_cannot_be_used_while_the_victim_is_silent() -> None:
     room = Awareness()
     room.apply(update((1, 1, {})), "victim", ADA, 0)
     room.apply(update((1, 2, None)), "victim", ADA, 0)

@@ -1,4 +1,4 @@
-"""Whatever is moved, lost and reconnected, in whatever order it arrives: in the end all see the same."""
+"""However states move, get lost, reconnect and arrive out of order, in the end everybody sees the same."""
 
 from __future__ import annotations
 
@@ -86,6 +86,16 @@ class Network:
             for socket in self.sockets.values():
                 socket.down.append(payload)
 
+    def silence(self) -> None:
+        """Nobody sends anything for a while, and maintenance runs."""
+        self.now += 21
+        change, nudges = self.room.renew(self.now)
+        for owner, nudge in nudges.items():
+            if isinstance(owner, Socket):
+                owner.down.append(nudge)
+        self.tell(change, None)
+        self.tell(self.room.expire(self.now), None)
+
     def deliver_up(self, socket: Socket) -> None:
         if socket.up:
             user = User(f"u{socket.peer.client}", None) if self.verified else None
@@ -127,6 +137,7 @@ steps = st.lists(
                 "close",
                 "null",
                 "restart",
+                "silence",
             ]
         ),
         st.integers(0, CLIENTS - 1),
@@ -164,6 +175,8 @@ def test_all_clients_see_each_other_in_the_end(history: list[tuple[str, int]], v
             network.close_one()
         elif step == "restart":
             network.restart()
+        elif step == "silence":
+            network.silence()
     network.settle()
     here = {client: network.wanted[client] for client in network.sockets if network.wanted[client] is not None}
     assert {client: seen(state.value) for client, state in network.room.states.items()} == here

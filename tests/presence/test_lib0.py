@@ -61,7 +61,7 @@ def test_any_bytes_give_a_value_within_them_or_a_decode_error(data: bytes, pos: 
 
 
 @given(st.binary(min_size=1, max_size=200), st.data())
-def test_case_45_a_message_cut_anywhere_is_refused(raw: bytes, data: st.DataObject) -> None:
+def test_a_message_cut_anywhere_is_refused(raw: bytes, data: st.DataObject) -> None:
     encoded = encode_bytes(raw)
     cut = data.draw(st.integers(0, len(encoded) - 1))
     with pytest.raises(DecodeError):
@@ -69,7 +69,7 @@ def test_case_45_a_message_cut_anywhere_is_refused(raw: bytes, data: st.DataObje
 
 
 @pytest.mark.parametrize("filler", [b"\x80", b"\xff"])
-def test_case_44_a_number_of_a_megabyte_is_refused_after_eight_bytes(filler: bytes) -> None:
+def test_a_number_of_a_megabyte_is_refused_after_eight_bytes(filler: bytes) -> None:
     class Counting(bytes):
         reads = 0
 
@@ -82,7 +82,7 @@ def test_case_44_a_number_of_a_megabyte_is_refused_after_eight_bytes(filler: byt
     assert Counting.reads <= 8
 
 
-def test_case_42_a_length_beyond_the_message_allocates_nothing() -> None:
+def test_a_length_beyond_the_message_allocates_nothing() -> None:
     with pytest.raises(DecodeError):
         read_bytes(encode_uint(MAX_UINT) + b"x", 0)
 

@@ -33,7 +33,7 @@ def test_the_state_that_changed_last_comes_first_and_a_renewal_is_no_change() ->
     assert roster(room.states).people[0].clients == (1, 2)
 
 
-def test_who_nobody_verified_is_counted_by_client_with_the_name_they_say() -> None:
+def test_unverified_clients_count_one_by_one_under_their_own_name() -> None:
     room = Awareness()
     say(room, 1, None, {"user": {"name": "Ada"}})
     say(room, 2, User(None, None), {"user": {"name": "Ada", "id": "ada"}})
@@ -70,7 +70,7 @@ def test_a_large_room_is_a_number_and_those_who_came_first() -> None:
     assert [person.name for person in people.people] == ["n1", "n2", "n3"]
 
 
-def test_who_was_listed_stays_listed_while_others_come_and_go() -> None:
+def test_listed_people_stay_listed_while_others_come_and_go() -> None:
     room = Awareness()
     for client in range(1, 6):
         say(room, client, User(f"u{client}", None), {})
@@ -83,7 +83,7 @@ def test_who_was_listed_stays_listed_while_others_come_and_go() -> None:
     assert difference(first, second) == Difference(4, second.people, ("user:u2",))
 
 
-def test_what_did_not_change_is_not_told() -> None:
+def test_unchanged_people_are_not_in_the_difference() -> None:
     room = Awareness()
     say(room, 1, User("ada", None), {"cursor": 1})
     say(room, 2, User("bob", None), {"cursor": 1})
@@ -114,9 +114,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(1, 4))
-def test_who_applies_all_differences_knows_the_roster(
-    steps: list[tuple[str, int, str | None, int]], sample: int
-) -> None:
+def test_applying_all_differences_gives_the_roster(steps: list[tuple[str, int, str | None, int]], sample: int) -> None:
     room, told = Awareness(), EMPTY
     known: dict[str, Person] = {}
     for now, (step, client, user, cursor) in enumerate([*steps, ("look", 1, None, 0)]):

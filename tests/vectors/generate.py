@@ -1,6 +1,6 @@
-"""Golden vectors: what the Python and the JavaScript side must agree on.
+"""Golden vectors: cases on which the Python and the JavaScript side must agree.
 
-``python -m tests.vectors.generate`` writes them: what the Python code says. The tests of both sides hold their code to
+``python -m tests.vectors.generate`` writes them from the Python code. The tests of both sides compare their code with
 the files.
 """
 
@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 
 from collab import errors
-from collab.client.backoff import delay
-from collab.client.options import WebSocketOptions
-from collab.client.overlay import Lens, Op
+from collab.client.core.backoff import delay
+from collab.client.core.options import WebSocketOptions
+from collab.client.core.overlay import Lens, Op
 from collab.errors import CollabError, InvalidRequest
 from collab.query.match import select
 from collab.query.parse import parse_query
 from collab.query.steps import apply_steps
-from collab.wire import realtime
-from collab.wire.realtime import Step
+from collab.wire.realtime import messages as realtime
+from collab.wire.realtime.messages import Step
 from tests.vectors.messages import CLIENT, SERVER
 
 FOLDER = Path(__file__).parent
@@ -56,7 +56,7 @@ STEPS: list[list[dict[str, Any]]] = [
         {"op": "enter", "id": "e", "index": 1, "data": {"id": "e", "n": 5}, "version": 1},
     ],
     [{"op": "leave", "id": "a"}, {"op": "enter", "id": "a", "index": 2, "data": {"id": "a"}, "version": 3}],
-    # steps that were not told for these rows
+    # steps that do not belong to these rows
     [{"op": "enter", "id": "a", "index": 0, "data": {"id": "a"}, "version": 1}],
     [{"op": "enter", "id": "d", "index": 4, "data": {"id": "d"}, "version": 1}],
     [{"op": "enter", "id": "d", "data": {"id": "d"}, "version": 1}],
@@ -111,7 +111,7 @@ def _spelled(path: list[str]) -> str:
 
 
 class Draw:
-    """Chance, the same each time."""
+    """A deterministic random generator."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -185,6 +185,10 @@ QUERIES: list[dict[str, Any]] = [
     {"where": {"a": {"not": {"not": {"isNull": True}}}}},
     {"where": {"a\\.b": {"isNull": False}}},
     {"where": {"\\AND": {"isNull": False}}},
+    {"where": {"\\and": {"isNull": True}}},
+    {"where": {"\\$in": {"isNull": True}}},
+    {"where": {"a.eq": {"isNull": True}, "eq": None}},
+    {"where": {"a": {"\\startsWith": None, "b": {"isNull": True}}}},
     {"orderBy": {"a": "asc"}},
     {"orderBy": {"a": "desc"}},
     {"orderBy": {"id": "desc"}},
@@ -232,6 +236,7 @@ TASKS = [
     {"id": "c", "status": "open", "rank": 3},
 ]
 VERSIONS = {"a": 1, "b": 2, "c": 3}
+NEWEST = {"createdAt": "2030-01-01T00:00:00.000000Z", "updatedAt": "2030-01-01T00:00:00.000000Z"}
 OVERLAID: list[tuple[dict[str, Any], list[str] | None, list[dict[str, Any]]]] = [
     ({"where": {"status": "open"}}, None, []),
     ({"where": {"status": "open"}}, None, [{"kind": "update", "id": "b", "values": {"status": "done"}}]),
@@ -261,14 +266,35 @@ OVERLAID: list[tuple[dict[str, Any], list[str] | None, list[dict[str, Any]]]] = 
             {"kind": "delete", "id": "a", "values": {}},
         ],
     ),
+    ({}, None, [{"kind": "create", "id": "b", "values": {"id": "b", "rank": 7}}]),
+    ({}, None, [{"kind": "create", "id": "b", "values": {"id": "b", "rank": 7}, "version": 4, "commit": 1}]),
+    (
+        {"orderBy": {"createdAt": "desc"}, "limit": 3},
+        None,
+        [
+            {"kind": "create", "id": "d", "values": {"id": "d"}, "made": 1000},
+            {"kind": "create", "id": "e", "values": {"id": "e", **NEWEST}, "version": 1, "commit": 1},
+            {"kind": "update", "id": "a", "values": {"rank": 0}, "made": 2000},
+        ],
+    ),
 ]
 
 
 def overlay() -> Iterator[dict[str, Any]]:
-    """Rows of a live query with own writes over them."""
+    """Rows of a live query with own writes applied."""
     for query, fields, ops in OVERLAID:
         known = [
-            Op(op["kind"], "tasks", op["id"], op["values"], tuple(op.get("unset", ())), op.get("version")) for op in ops
+            Op(
+                op["kind"],
+                "tasks",
+                op["id"],
+                op["values"],
+                tuple(op.get("unset", ())),
+                op.get("version"),
+                op.get("made"),
+                op.get("commit"),
+            )
+            for op in ops
         ]
         rows = [{name: row[name] for name in row if fields is None or name in ("id", *fields)} for row in TASKS]
         shown = list(Lens(query, fields).over(rows, VERSIONS, known))
@@ -276,7 +302,7 @@ def overlay() -> Iterator[dict[str, Any]]:
 
 
 def error_codes() -> Iterator[dict[str, Any]]:
-    """Each error with its code, its close code, and whether to try again."""
+    """Each error with its code, its close code, and whether to retry."""
     for _, kind in sorted(inspect.getmembers(errors, inspect.isclass)):
         if issubclass(kind, CollabError) and kind is not CollabError:
             error = kind("why")
@@ -319,7 +345,7 @@ FILES = {
 
 
 def text_of(name: str) -> str:
-    """What a file must hold: one case a line."""
+    """Content of a file: one case per line."""
     lines = ",\n".join(json.dumps(case, ensure_ascii=True, allow_nan=False) for case in FILES[name]())
     return f"[\n{lines}\n]\n"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from collab.event import Conflict
-from collab.wire import realtime as r
+from collab.event import FieldConflict
+from collab.wire.realtime import messages as r
 
 TASK = {"id": "t1", "title": "Tëst 😀", "done": False, "rank": 1.5, "tags": ["a", None, {"x": -1}]}
-CONFLICT = Conflict(
+CONFLICT = FieldConflict(
     field="title", base="a", theirs="b", yours="c", winner="yours", user_id="u2", at="2024-01-31T12:00:00.000Z"
 )
 EVENT: dict[str, Any] = {
@@ -85,6 +85,7 @@ CLIENT: list[r.Message] = [
     ),
     r.Unsubscribe(id=12, subs=(1, 200)),
     r.Emit(id=13, event={"type": "user_typing", "channels": ["team_1"], "data": {"a": [1, 2.5, None]}}),
+    r.Emit(id=19, event={"type": "order_paid"}, request="emit-order-7"),
     r.JoinChannel(id=14, channel="team_1"),
     r.LeaveChannel(id=15, channel="team_1"),
     r.JoinPresence(id=16, room="d1", state={"cursor": {"line": 10, "column": 5}}),

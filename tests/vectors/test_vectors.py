@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from collab.client.failures import closed, rebuild
+from collab.client.core.failures import closed, rebuild
 from collab.query.match import select
 from collab.query.parse import parse_query
-from collab.wire import realtime
+from collab.wire.realtime import messages as realtime
 from tests.vectors.generate import FILES, FOLDER, text_of
 
 

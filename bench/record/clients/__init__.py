@@ -1,1 +1,1 @@
-"""Clients by hand: each speaks as little of a protocol as the load needs."""
+"""Minimal clients: each implements only the part of its protocol that the load needs."""

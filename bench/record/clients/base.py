@@ -1,4 +1,4 @@
-"""A client of a server of the application side: its socket, and requests that wait for answers."""
+"""Base of the clients: the socket, and pending requests."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from_json = msgspec.json.decode
 
 
 def batches(wanted: Sequence[T]) -> Iterator[Sequence[T]]:
-    """As many at once as one message should ask for."""
+    """Split into batches for one message each."""
     for first in range(0, len(wanted), BATCH):
         yield wanted[first : first + BATCH]
 
 
 class Client(WSListener):
-    """One connection. ``seen`` is when each value of ``n`` arrived by a subscription.
+    """One connection. ``seen`` maps each value of ``n`` to the time when a subscription received it.
 
-    The load's entities are tasks with a ``key``, which live queries ask for, and a number ``n``, which writes set.
+    The load's entities are tasks with a ``key``, by which live queries select, and a number ``n``, which writes set.
     An entity's key is its name.
     """
 
@@ -42,27 +42,27 @@ class Client(WSListener):
         self._number = 0
 
     async def connect(self, url: str) -> None:
-        """Open the socket and greet."""
+        """Open the socket and perform the protocol's handshake."""
         await ws_connect(lambda: self, url, max_frame_size=64 * 1024 * 1024, websocket_handshake_timeout=30)
         await self.greet(url)
 
     async def greet(self, url: str) -> None:
-        """Say what comes before all else."""
+        """Perform the protocol's handshake."""
 
     async def subscribe(self, keys: Sequence[str]) -> None:
-        """Open a live query ``key == …`` for each; ends when the server has answered all."""
+        """Open a live query ``key == …`` for each key; returns when the server has answered all."""
         raise NotImplementedError
 
     async def create(self, name: str) -> None:
-        """Create an entity; ends when the server has said that it has it."""
+        """Create an entity; returns when the server has acknowledged it."""
         raise NotImplementedError
 
     async def update(self, name: str, n: int) -> None:
-        """Set ``n`` of an entity; ends when the server has said that it has it."""
+        """Set ``n`` of an entity; returns when the server has acknowledged it."""
         raise NotImplementedError
 
     def take(self, data: bytes, *, text: bool) -> None:
-        """Take a message."""
+        """Process a message."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -80,18 +80,18 @@ class Client(WSListener):
         self._transport.send(WSMsgType.TEXT if text else WSMsgType.BINARY, data)
 
     def number(self) -> int:
-        """The next request's number."""
+        """Return a new request number."""
         self._number += 1
         return self._number
 
     def expect(self, what: Any) -> asyncio.Future[Any]:
-        """The answer to ``what``, when it comes."""
+        """Return a future for the answer to ``what``."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[what] = future
         return future
 
     def answer(self, what: Any, value: Any = None, error: str | None = None) -> None:
-        """It has come."""
+        """Resolve a pending request."""
         future = self._waiting.pop(what, None)
         if future is not None and not future.done():
             if error is None:
@@ -100,18 +100,18 @@ class Client(WSListener):
                 future.set_exception(RuntimeError(error[:300]))
 
     def arrived(self, n: Any) -> None:
-        """A subscription has told this value."""
+        """A subscription received this value."""
         if isinstance(n, int):
             self.seen.setdefault(n, perf_counter())
 
-    # picows calls these
+    # called by picows
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """It is open."""
+        """The socket is open."""
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take one frame."""
+        """Process one frame."""
         kind = frame.msg_type
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY or kind is WSMsgType.CONTINUATION:
             if kind is not WSMsgType.CONTINUATION:
@@ -128,7 +128,7 @@ class Client(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """It is gone."""
+        """The socket has closed."""
         self._transport = None
         self.ended = self.ended or "the connection broke"
         for what in list(self._waiting):

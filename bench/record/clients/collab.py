@@ -11,7 +11,7 @@ from bench.record.clients.base import Client, batches, from_json, to_json
 
 
 class Collab(Client):
-    """Ours, in either encoding."""
+    """Client of our server, in either encoding."""
 
     def __init__(self, form: Literal["json", "msgpack"]) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Collab(Client):
             self.send(b"\x00" + msgspec.msgpack.encode(message), text=False)
 
     async def ask(self, type_: str, **members: Any) -> Any:
-        """Send a request; its result. Raises ``RuntimeError`` if it is refused."""
+        """Send a request and return its result. Raises ``RuntimeError`` if it is refused."""
         number = self.number()
         future = self.expect(number)
         self._say({"type": type_, "id": number, **members})

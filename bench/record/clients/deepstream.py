@@ -10,7 +10,7 @@ from bench.record.clients.base import Client, batches, from_json, to_json
 
 
 class Deepstream(Client):
-    """There are no queries: for a key it subscribes to the record of this name."""
+    """deepstream has no queries: for a key this subscribes to the record of that name."""
 
     CONNECTION, AUTH, RECORD = 2, 3, 5
     CHALLENGE, ACCEPT, PING, PONG = 5, 4, 2, 3

@@ -9,7 +9,7 @@ from bench.record.clients.base import Client, batches, from_json, to_json
 
 
 class Feathers(Client):
-    """There are no queries: for a key it joins the channel of this name."""
+    """Feathers has no queries: for a key this joins the channel of that name."""
 
     def __init__(self) -> None:
         super().__init__()

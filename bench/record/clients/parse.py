@@ -11,7 +11,7 @@ from bench.record.clients.base import Client, batches, from_json, to_json
 
 
 class Parse(Client):
-    """One socket, and one connection of HTTP/1.1 for each write under way; it stays."""
+    """One socket, and one persistent HTTP/1.1 connection for each concurrent write."""
 
     HEADERS = (
         "Host: 127.0.0.1\r\nX-Parse-Application-Id: bench\r\nX-Parse-Master-Key: bench\r\n"
@@ -25,7 +25,7 @@ class Parse(Client):
         self._lines: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def greet(self, url: str) -> None:
-        """Connect as who may see everything."""
+        """Connect with the master key."""
         self._port = urlsplit(url).port or 80
         connected = self.expect("connected")
         self.send(to_json({"op": "connect", "applicationId": "bench", "masterKey": "bench"}))
@@ -58,7 +58,7 @@ class Parse(Client):
         return from_json(answer)
 
     async def create(self, name: str) -> None:
-        """Over HTTP; the server gives it an id."""
+        """Over HTTP; the server chooses the id."""
         self._names[name] = (await self._http("POST", "/parse/classes/Task", {"key": name, "n": 0}))["objectId"]
 
     async def update(self, name: str, n: int) -> None:

@@ -23,7 +23,7 @@ class Triplit(Client):
         await self._ready
 
     async def subscribe(self, keys: Sequence[str]) -> None:
-        """Live queries, one after the other: those that are opened at once are computed again for each."""
+        """Open live queries one after the other: the server recomputes concurrently opened ones for each other."""
         for key in keys:
             name = str(self.number())
             first = self.expect(("query", name))
@@ -48,7 +48,7 @@ class Triplit(Client):
         await self._change(name, {"n": n})
 
     def take(self, data: bytes, *, text: bool) -> None:
-        """Acknowledgements come in the order of what was sent."""
+        """Process a message. Acknowledgements arrive in the order of the changes."""
         message = from_json(data)
         kind, payload = message["type"], message.get("payload", {})
         if kind == "ENTITY_DATA":

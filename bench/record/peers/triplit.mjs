@@ -5,7 +5,7 @@ import { open } from 'lmdb'
 
 const [port, folder] = process.argv.slice(2)
 const start = await createServer({
-  // without overlappingSync a commit is on the disk before its promise resolves
+  // without overlappingSync a commit is on disk before its promise resolves
   storage: new LmdbKVStore(open(`${folder}/triplit`, { overlappingSync: false })),
   jwtSecret: 'a secret of the benchmark, of 32 bytes at least',
   projectId: 'bench',

@@ -180,7 +180,7 @@ describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
     await ada.tasks.count()
     await bob.events.emit({ type, n: 1 })
     await bob.events.emit({ type, n: 2, channels: ["team"] })
-    await ada.events.emit({ type, n: 3, channels: ["user_bob"] })
+    await ada.events.emit({ type, n: 3, channels: ["user:bob"] })
     await until(() => hers.length === 2 && his.length === 2)
     expect(hers).toMatchObject([{ type, n: 1 }, { n: 2 }])
     expect(his).toMatchObject([{ n: 1 }, { n: 3 }])

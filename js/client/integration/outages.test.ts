@@ -23,7 +23,7 @@ const tasks = (client: LumenizeClient<Tasks>): Collection => client.collection(n
 it("misses no event of a cut, and tells none twice", async () => {
   const [client, other] = [await world.connected({ url: network.url }), await world.connected()]
   const [events, resumed, rows] = [log<EntityEvent>(), log<boolean>(), log<Data[]>()]
-  tasks(client).subscribe("*", events.add, { onResume: resumed.add })
+  await tasks(client).subscribe("*", events.add, { onResume: resumed.add }).ready
   tasks(client).subscribe({ orderBy: { n: "asc" } }, rows.add)
   await tasks(other).create({ id: "t0", n: 0 })
   await until(() => events.length === 1)

@@ -168,7 +168,7 @@ export class Network {
 }
 
 /** Wait for a condition. */
-export async function until<T>(look: () => T | Promise<T>, seconds = 15): Promise<T> {
+export async function until<T>(look: () => T | Promise<T>, seconds = 40): Promise<T> {
   const deadline = performance.now() + seconds * 1000
   for (;;) {
     const found = await look()

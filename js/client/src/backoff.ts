@@ -1,7 +1,7 @@
-/** How long to wait before each attempt to connect again. Pure: randomness is an argument. */
+/** The delay before each attempt to reconnect. Pure: randomness is an argument. */
 export interface Backoff {
   strategy: "linear" | "exponential"
-  /** Milliseconds before the first attempt; with `linear`, how much each attempt adds. */
+  /** Milliseconds before the first attempt; with `linear`, each attempt adds as much. */
   initialDelay: number
   maxDelay: number
   backoffFactor: number
@@ -12,7 +12,7 @@ export interface Backoff {
 /**
  * Milliseconds to wait before attempt `attempt` (the first is 1), or `null` to give up.
  *
- * Half of each delay is random: clients that lost the same server do not come back in the same moment.
+ * Half of each delay is random, so that clients of a lost server do not reconnect at the same moment.
  */
 export function delayBefore(attempt: number, backoff: Backoff, random: number): number | null {
   if (attempt > backoff.maxAttempts) return null

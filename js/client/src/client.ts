@@ -1,30 +1,32 @@
-/** The client: one WebSocket, and everything that goes over it. */
-import { Collection, type QueryWithCondition } from "./collection.js"
-import { Core, type ConflictContext } from "./core.js"
+/** The client: one WebSocket, and everything that uses it. */
+import { Collection, randomId, type QueryWithCondition } from "./collection.js"
+import { Core, CORE, type ConflictContext } from "./core.js"
 import type { OpenDocument } from "./documents.js"
 import { invalid, type LumenizeError } from "./errors.js"
 import { quiet } from "./listeners.js"
-import { checkCallback, checkName, checkOpen, checkSubscribe } from "./options.js"
+import { checkCallback, checkName, checkObject, checkOpen, checkSubscribe } from "./options.js"
 import { NoticeSubscription, PresenceSubscription, type Subscription } from "./subscription.js"
 import type {
   ClientOptions,
   Conflict,
   Credentials,
   Data,
+  DocumentLink,
   Entity,
   EntityEvent,
   OpenOptions,
   Person,
+  Shown,
   Subscribed,
   SubscribeOptions,
   Unsubscribe,
 } from "./types.js"
 
-/** An event of an application's own kind: what was emitted, when, and by whom if that is known. */
+/** A custom event: the emitted members, the time, and the user if known. */
 export type CustomEvent = Data & { type: string; at: string; userId?: string }
 export type SystemEventType = "schema_updated" | "permissions_changed" | "health"
 
-/** Documents: entities like all others, which can also be opened and edited. */
+/** Documents: entities that can also be opened and edited. */
 export class Documents<T extends Data = Data> extends Collection<T> {
   private readonly opened = new Map<string, Promise<OpenDocument>>()
   private times = 0
@@ -38,8 +40,8 @@ export class Documents<T extends Data = Data> extends Collection<T> {
   }
 
   /**
-   * Open a Yjs document, or `collection/id` of another collection. Needs the packages `yjs` and `y-protocols`.
-   * Who opens what is open is given the same. `doc` is a Yjs document that exists already, with what it holds.
+   * Opens a Yjs document, also `collection/id` of another collection. Requires the packages `yjs` and `y-protocols`.
+   * Opening an open document returns the same object. `doc` is an existing Yjs document with its content.
    */
   async open(id: string, options: OpenOptions = {}): Promise<OpenDocument> {
     checkName("the id of a document", id)
@@ -52,7 +54,7 @@ export class Documents<T extends Data = Data> extends Collection<T> {
       throw invalid(`${name} is open already, with another doc`)
     }
     const opening = import("./documents.js").then(({ openDocument }) =>
-      // the server may still have something to say to those who had it open before
+      // a new address, because the server may still send messages to an earlier opening
       openDocument(name, `${name}${this.times++ === 0 ? "" : `\0${this.times}`}`, this.link, () => this.opened.delete(name), doc),
     )
     this.opened.set(name, opening)
@@ -61,65 +63,58 @@ export class Documents<T extends Data = Data> extends Collection<T> {
   }
 }
 
-/** The client's socket, as far as documents use it. */
-export interface DocumentLink {
-  isOpen(): boolean
-  /** Returns why the server would not take a frame. */
-  send(frame: Uint8Array<ArrayBuffer>): LumenizeError | null
-  /** Frames of the documents; what ends that is returned. */
-  onFrame(listener: (frame: Uint8Array) => void): Unsubscribe
-  onOpen(listener: () => void): Unsubscribe
-  onClose(listener: () => void): Unsubscribe
-  /** The next session is another user's. */
-  onUserChange(listener: (error: LumenizeError) => void): Unsubscribe
-}
-
 export class Client {
   /** Custom events of the application. */
   readonly events: {
-    /** Send an event to its channels, or without any to the whole project. */
+    /** Sends an event to its channels, or without channels to the whole project. */
     emit(event: Data & { type: string; channels?: string[] }): Promise<void>
     subscribe(type: string, callback: (event: CustomEvent) => void, options?: SubscribeOptions): Subscribed
-    /** Be sent the events of a channel, also after reconnects. */
+    /** Joins a channel, also after reconnects. */
     join(channel: string): Promise<void>
     leave(channel: string): Promise<void>
   }
-  /** What the system tells: changed schemas and permissions, and how the server does. */
+  /** System events: changed schemas and permissions, and the server's health. */
   readonly system: {
     subscribe(type: SystemEventType, callback: (event: Data) => void, options?: SubscribeOptions): Subscribed
   }
-  /** Numbers that are told whenever they change. */
+  /** Numbers, sent after each change. */
   readonly analytics: {
     subscribe(metric: "active_users", callback: (value: number) => void, options?: SubscribeOptions): Subscribed
   }
-  /** Who is in a room: `collection/id`, or the id of a document. */
+  /** The people in a room: `collection/id`, or the id of a document. */
   readonly presence: {
     subscribe(room: string, callback: (people: Person[], count: number) => void, options?: SubscribeOptions): Subscribed
-    /** Be seen, with this state, until `leave`; also after reconnects. */
+    /** Shows this state to others until `leave`, also after reconnects. */
     join(room: string, state?: Data): Promise<void>
     update(room: string, state: Data): Promise<void>
     leave(room: string): Promise<void>
   }
   readonly documents: Documents
   /** @internal */
-  readonly core: Core
-  private readonly collections = new Map<string, Collection>()
-  private latestSchema: Data | null = null
+  readonly [CORE]: Core
+  readonly #collections = new Map<string, Collection>()
+  #schema: Data | null = null
 
   constructor(options: ClientOptions = {}) {
-    const core = (this.core = new Core(options))
+    const core = (this[CORE] = new Core(options))
     const notice = (
       target: ConstructorParameters<typeof NoticeSubscription>[0],
       name: unknown,
       callback: (what: never) => void,
       more: SubscribeOptions = {},
     ): Subscribed => {
-      checkName("what is subscribed to", name)
+      checkName("the target", name)
       checkCallback(callback)
       return core.subscriptions.add(new NoticeSubscription(target, checkSubscribe(more), callback))
     }
     this.events = {
-      emit: (event) => quiet(core.ask({ type: "emit", event }, "session")),
+      emit: (event) =>
+        quiet(
+          (async () => {
+            checkObject("an event", event)
+            await core.ask({ type: "emit", event, request: randomId() }, "now")
+          })(),
+        ),
       subscribe: (event, callback, more) => notice({ kind: "custom", event }, event, callback, more),
       join: (channel) => quiet(core.join(channel)),
       leave: (channel) => quiet(core.leave(channel)),
@@ -142,61 +137,65 @@ export class Client {
       onFrame: (listener) => core.frames.add(listener),
       onOpen: (listener) => core.opened.add(listener),
       onClose: (listener) => core.disconnected.add(listener),
+      onStop: (listener) => core.stopped.add(listener),
       onUserChange: (listener) => core.userChanged.add(listener),
     })
-    this.collections.set("documents", this.documents)
+    this.#collections.set("documents", this.documents)
   }
 
-  /** Connect. Resolves once the server has let us in; rejects if there is no use in trying on. */
+  /**
+   * Connects. Resolves once the server has accepted the session; rejects on a permanent error. If nothing answers it
+   * keeps trying, up to `maxAttempts`; `onError` gets the reason why the first attempt failed.
+   */
   connect(credentials?: Credentials): Promise<void> {
-    return this.core.connect(credentials)
+    return this[CORE].connect(credentials)
   }
 
-  /** Disconnect, and do not come back. Writes that are not confirmed wait for the next `connect`. */
+  /** Disconnects and does not reconnect. Unconfirmed writes wait for the next `connect`. */
   disconnect(): Promise<void> {
-    this.core.connection.disconnect()
+    this[CORE].connection.disconnect()
     return Promise.resolve()
   }
 
   isConnected(): boolean {
-    return this.core.connection.isOpen
+    return this[CORE].connection.isOpen
   }
 
-  /** Show the next token of the same user, before the last one ends. A function as `token` is asked by itself. */
+  /** Sends the next token of the same user before the last one expires. With a token function this happens by itself. */
   authenticate(credentials: Credentials & { token: NonNullable<Credentials["token"]> }): Promise<void> {
-    return this.core.authenticate(credentials)
+    return this[CORE].authenticate(credentials)
   }
 
   onConnect(callback: () => void): Unsubscribe {
-    return this.core.connected.add(callback)
+    return this[CORE].connected.add(callback)
   }
 
   /** `error` is `null` after `disconnect()`. */
   onDisconnect(callback: (error: LumenizeError | null) => void): Unsubscribe {
-    return this.core.disconnected.add(callback)
+    return this[CORE].disconnected.add(callback)
   }
 
   onReconnect(callback: () => void): Unsubscribe {
-    return this.core.reconnected.add(callback)
+    return this[CORE].reconnected.add(callback)
   }
 
   /** Errors that belong to no single call: the connection's and the subscriptions'. */
   onError(callback: (error: LumenizeError) => void): Unsubscribe {
-    return this.core.failed.add(callback)
+    return this[CORE].failed.add(callback)
   }
 
-  /** A write of ours met one that we had not seen. It was made all the same; `winner` says what holds now. */
+  /** A write of this client conflicted with one that it had not seen. It was made anyway; `winner` is the value in force. */
   onConflict(callback: (conflicts: Conflict[], context: ConflictContext) => void): Unsubscribe {
-    return this.core.conflicts.add(callback)
+    return this[CORE].conflicts.add(callback)
   }
 
-  /** How many writes the server has not confirmed. */
+  /** The number of unconfirmed writes. */
   get pending(): number {
-    return this.core.requests.writes.size
+    return this[CORE].requests.writes.size
   }
 
   onPending(callback: (count: number) => void): Unsubscribe {
-    return this.core.pendingChanged.add(callback)
+    return this[CORE].pendingChanged.add(callback)
   }
 
   /** Resolves once every write so far is confirmed (or refused). */
@@ -211,31 +210,31 @@ export class Client {
     })
   }
 
-  /** Whether this client has written something to an entity that is not confirmed. */
+  /** Whether this client has unconfirmed writes to an entity. */
   isPending(collection: string, id: string): boolean {
-    return this.core.requests.writes.isPending(collection, id)
+    return this[CORE].requests.writes.isPending(collection, id)
   }
 
   /** A collection by name; `client.tasks` is the same as `client.collection("tasks")`. */
   collection<T extends Data = Data>(name: string): Collection<T> {
-    let known = this.collections.get(name)
-    if (known === undefined) this.collections.set(name, (known = new Collection(this.core, name)))
+    let known = this.#collections.get(name)
+    if (known === undefined) this.#collections.set(name, (known = new Collection(this[CORE], name)))
     return known as unknown as Collection<T>
   }
 
-  /** Gather subscriptions, and make them with one message. */
+  /** Collects subscriptions to send in one message. */
   createSubscriptionBatch(): SubscriptionBatch {
     return new SubscriptionBatch(this)
   }
 
-  /** The declared collections: their JSON Schema, content and version. Cached until this is called again. */
+  /** Reads the declared collections: their JSON Schema, content and version. `schema` caches them. */
   async refreshSchema(): Promise<Data> {
-    return (this.latestSchema = await this.core.ask<Data>({ type: "schema" }, "read"))
+    return (this.#schema = await this[CORE].ask<Data>({ type: "schema" }, "read"))
   }
 
-  /** What `refreshSchema` gave last. */
+  /** The last result of `refreshSchema`. */
   get schema(): Data | null {
-    return this.latestSchema
+    return this.#schema
   }
 }
 
@@ -244,32 +243,32 @@ export class SubscriptionBatch {
 
   constructor(private readonly client: Client) {}
 
-  /** Add a subscription to a collection: to a query, to one id, or to `*`. */
+  /** Adds a subscription to a query, to one id, or to `*` of a collection. */
   add<T extends Data = Data>(
     collection: string,
     target: string,
-    callback: (event: EntityEvent<T>) => void,
-    options?: SubscribeOptions,
+    callback: (event: Shown<EntityEvent<T>>) => void,
+    options?: SubscribeOptions<T>,
   ): this
   add<T extends Data = Data>(
     collection: string,
     query: QueryWithCondition<T>,
-    callback: (rows: Entity<T>[]) => void,
-    options?: SubscribeOptions,
+    callback: (rows: Shown<Entity<T>>[]) => void,
+    options?: SubscribeOptions<T>,
   ): this
   add<T extends Data = Data>(
     collection: string,
     target: string | QueryWithCondition<T>,
-    callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
-    options?: SubscribeOptions,
+    callback: ((event: Shown<EntityEvent<T>>) => void) | ((rows: Shown<Entity<T>>[]) => void),
+    options?: SubscribeOptions<T>,
   ): this {
     this.added.push(this.client.collection<T>(collection).subscription(target, callback, options))
     return this
   }
 
-  /** Subscribe. Resolves with what ends all of them, once all are confirmed; rejects if one is refused, with none left. */
+  /** Subscribes. Resolves with a function that ends them all, once all are in force; if one is refused, ends all and rejects. */
   async execute(): Promise<Unsubscribe> {
-    const active = this.added.splice(0).map((subscription) => this.client.core.subscriptions.add(subscription))
+    const active = this.added.splice(0).map((subscription) => this.client[CORE].subscriptions.add(subscription))
     const unsubscribe = (): void => active.forEach((each) => each())
     try {
       await Promise.all(active.map(({ ready }) => ready))
@@ -281,17 +280,20 @@ export class SubscriptionBatch {
   }
 }
 
-type Collections<C> = { readonly [Name in Exclude<keyof C, keyof Client>]: C[Name] extends Data ? Collection<C[Name]> : never }
+/** Names that every object has, or that frameworks look up in every object. */
+type Taken = keyof Client | keyof object | "constructor" | "hasOwnProperty" | "isPrototypeOf" | "propertyIsEnumerable" | "toLocaleString" | "toString" | "valueOf" | "then" | "toJSON" | `__${string}` | `$$${string}`
+
+type Collections<C> = { readonly [Name in Exclude<keyof C, Taken>]: C[Name] extends Data ? Collection<C[Name]> : never }
 
 /** A client whose collections are members: `client.tasks`. `C` maps their names to the types of their fields. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type LumenizeClient<C = any> = Client & Collections<C>
 
-/** Makes a {@link LumenizeClient}. Members that it does not have itself are collections. */
+/** Creates a {@link LumenizeClient}. All members other than its own are collections. */
 export const LumenizeClient = /* @__PURE__ */ Object.assign(function (options?: ClientOptions): Client {
   return new Proxy(new Client(options), {
     get(client, name) {
-      // what frameworks and consoles look for in every object is not a collection
+      // names that frameworks and consoles look up in every object are not collections
       if (typeof name !== "string" || name in client || /^(then|toJSON|\$\$.*|__.*)$/.test(name)) {
         const value: unknown = Reflect.get(client, name, client)
         return typeof value === "function" ? (value as () => unknown).bind(client) : value

@@ -1,8 +1,8 @@
 /** One collection of entities: reads, writes, subscriptions. */
 import type { Core } from "./core.js"
 import type { Op } from "./overlay.js"
-import type { Permissions, Written } from "./protocol.js"
-import { checkCallback, checkFind, checkHistory, checkName, checkRead, checkSubscribe, checkWrite } from "./options.js"
+import type { Written } from "./protocol.js"
+import { checkCallback, checkData, checkFind, checkHistory, checkName, checkRead, checkSubscribe, checkWrite } from "./options.js"
 import { EntitySubscription, RowsSubscription, type Subscription } from "./subscription.js"
 import type {
   Data,
@@ -10,13 +10,15 @@ import type {
   EntityEvent,
   FindOptions,
   HistoryOptions,
+  Permissions,
   Query,
   ReadOptions,
+  Shown,
   Subscribed,
   SubscribeOptions,
   WriteOptions,
 } from "./types.js"
-import { plain } from "./values.js"
+import { plain, plainQuery } from "./values.js"
 
 export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolean }
 
@@ -29,22 +31,22 @@ export class Collection<T extends Data = Data> {
     readonly name: string,
   ) {}
 
-  /** A new entity. It is named by `id`, or by this client. Resolves once it is committed. */
+  /** Creates an entity, with `data.id` or a random id. Resolves once it is committed. */
   async create(data: T & { id?: string }): Promise<Entity<T>> {
+    checkData(data)
     const { id: entity = randomId(), ...fields } = plain(data, 2) as Data & { id?: string }
-    const at = new Date().toISOString()
-    const values = { id: entity, ...fields, createdAt: at, updatedAt: at }
     return this.write(
       { type: "create", collection: this.name, data: fields, entity },
-      { kind: "create", collection: this.name, id: entity, values },
+      { kind: "create", collection: this.name, id: entity, values: { id: entity, ...fields } },
     )
   }
 
-  /** New values of some fields. Resolves once it is committed, with the entity as it is then. */
+  /** Changes some fields. Resolves with the new entity once it is committed. */
   async update(id: string, changes: Partial<T>, options: WriteOptions = {}): Promise<Entity<T>> {
+    checkName("an id", id)
+    checkData(changes)
     const { version = this.core.versions.get(this.name, id), onConflict = this.core.onConflict, unset = [] } = checkWrite(options)
     const said = plain<Data>(changes, 2)
-    const values = { ...said, updatedAt: new Date().toISOString() }
     return this.write(
       {
         type: "update",
@@ -55,20 +57,22 @@ export class Collection<T extends Data = Data> {
         ...(onConflict !== "merge" && { onConflict }),
         ...(unset.length > 0 && { unset: [...unset] }),
       },
-      { kind: "update", collection: this.name, id, values, unset },
+      { kind: "update", collection: this.name, id, values: said, unset },
     )
   }
 
-  /** Delete an entity. Its history is kept. */
+  /** Deletes an entity. Its history is kept. */
   async delete(id: string): Promise<void> {
+    checkName("an id", id)
     await this.write(
       { type: "delete", collection: this.name, entity: id },
       { kind: "delete", collection: this.name, id, values: {} },
     )
   }
 
-  /** Bring a deleted entity back, or any entity to what it was in a version. */
+  /** Restores a deleted entity, or any entity to an earlier version. */
   async restore(id: string, version?: number): Promise<Entity<T>> {
+    checkName("an id", id)
     return this.write({
       type: "restore",
       collection: this.name,
@@ -77,8 +81,9 @@ export class Collection<T extends Data = Data> {
     })
   }
 
-  /** One entity. Rejects with `NOT_FOUND`. */
+  /** Reads one entity. Rejects with `NOT_FOUND`. */
   async findById(id: string, options: FindOptions = {}): Promise<Entity<T> & { content?: Data; permissions?: Permissions }> {
+    checkName("an id", id)
     const { at, ...rest } = checkFind(options)
     const found = await this.core.ask<{
       data: Entity<T>
@@ -103,14 +108,14 @@ export class Collection<T extends Data = Data> {
   /** The rows of a query. */
   async findMany(
     query: Query<T> = {},
-    options: ReadOptions = {},
+    options: ReadOptions<T> = {},
   ): Promise<Rows<T>> {
     const found = await this.core.ask<{
       rows: Entity<T>[]
       versions: number[]
       next?: string
       permissions?: Permissions[]
-    }>({ type: "findMany", collection: this.name, query: query as Query, ...checkRead(options) }, "read")
+    }>({ type: "findMany", collection: this.name, query: plainQuery(query, 2), ...checkRead(options) }, "read")
     found.rows.forEach((row, index) => this.core.versions.see(this.name, row.id, found.versions[index] ?? 0))
     return Object.assign(found.rows, {
       ...(found.next !== undefined && { next: found.next }),
@@ -119,38 +124,39 @@ export class Collection<T extends Data = Data> {
   }
 
   /**
-   * The newest version of an entity that this client has been told, if any. Kept from the moment somebody begins to
-   * edit, and given to `update` as `version`, it makes what others write meanwhile a conflict.
+   * The newest version of an entity that this client has received, if any. To detect what others write during an edit
+   * as a conflict, keep it from the start of the edit and pass it to `update` as `version`.
    */
   seen(id: string): number | undefined {
     return this.core.versions.get(this.name, id)
   }
 
-  count(query: Query<T> = {}): Promise<number> {
-    return this.core.ask({ type: "count", collection: this.name, query: query as Query }, "read")
+  async count(query: Query<T> = {}): Promise<number> {
+    return this.core.ask({ type: "count", collection: this.name, query: plainQuery(query, 2) }, "read")
   }
 
-  /** Events of an entity, the newest first. */
+  /** Events of an entity, newest first. */
   async history(id: string, options: HistoryOptions = {}): Promise<EntityEvent<T>[]> {
+    checkName("an id", id)
     return this.core.ask({ type: "history", collection: this.name, entity: id, ...checkHistory(options) }, "read")
   }
 
-  /** Every event of the collection (`*`) or of one entity; or the rows of a query, now and whenever they change. */
-  subscribe(target: string, callback: (event: EntityEvent<T>) => void, options?: SubscribeOptions): Subscribed
-  subscribe(query: QueryWithCondition<T>, callback: (rows: Entity<T>[]) => void, options?: SubscribeOptions): Subscribed
+  /** Every event of the collection (`*`) or of one entity; or the rows of a query, now and after each change. */
+  subscribe(target: string, callback: (event: Shown<EntityEvent<T>>) => void, options?: SubscribeOptions<T>): Subscribed
+  subscribe(query: QueryWithCondition<T>, callback: (rows: Shown<Entity<T>>[]) => void, options?: SubscribeOptions<T>): Subscribed
   subscribe(
     target: string | QueryWithCondition<T>,
-    callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
-    options: SubscribeOptions = {},
+    callback: ((event: Shown<EntityEvent<T>>) => void) | ((rows: Shown<Entity<T>>[]) => void),
+    options: SubscribeOptions<T> = {},
   ): Subscribed {
     return this.core.subscriptions.add(this.subscription(target, callback, options))
   }
 
-  /** @internal The same, to be added by whoever gathers several. */
+  /** @internal The same, not yet added, for a batch. */
   subscription(
     target: string | QueryWithCondition<T>,
-    callback: ((event: EntityEvent<T>) => void) | ((rows: Entity<T>[]) => void),
-    options: SubscribeOptions = {},
+    callback: ((event: Shown<EntityEvent<T>>) => void) | ((rows: Shown<Entity<T>>[]) => void),
+    options: SubscribeOptions<T> = {},
   ): Subscription {
     checkCallback(callback)
     const { fields, includePermissions, ...rest } = checkSubscribe(options)
@@ -162,19 +168,19 @@ export class Collection<T extends Data = Data> {
         settings,
         (event) => {
           this.core.versions.see(this.name, event.id, event.version)
-          ;(callback as (event: EntityEvent<T>) => void)(event as EntityEvent<T>)
+          return (callback as (event: EntityEvent<T>) => unknown)(event as EntityEvent<T>)
         },
       )
     }
-    if (typeof target !== "object" || target === null) checkName("what is subscribed to (an id, \"*\" or a query)", target)
+    if (typeof target !== "object" || target === null) checkName("the target (an id, \"*\" or a query)", target)
     const { condition, ...wanted } = target
     if (condition !== undefined) checkCallback(condition)
-    const query = plain(wanted as Query, 5)
+    const query = plainQuery(wanted, 5)
     return new RowsSubscription(
       { kind: "rows", collection: this.name, query, ...shared },
       condition === undefined ? settings : { ...settings, condition },
       query,
-      (collection) => this.core.requests.writes.ops(collection),
+      this.core.requests.writes,
       (collection, id, version) => this.core.versions.see(collection, id, version),
       callback as (rows: Data[]) => void,
     )
@@ -192,7 +198,7 @@ export class Collection<T extends Data = Data> {
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-/** A name that nobody else gives: 20 characters, 119 random bits. */
+/** A unique id: 20 characters, 119 random bits. */
 export function randomId(): string {
   let id = ""
   while (id.length < 20) {

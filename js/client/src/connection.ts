@@ -1,8 +1,8 @@
-/** One WebSocket at a time: opens it, says hello, keeps it alive, opens the next one when it breaks. */
+/** One WebSocket at a time: opens it, sends hello, keeps it alive, and opens the next one when it breaks. */
 import { delayBefore, type Backoff } from "./backoff.js"
 import { present } from "./credentials.js"
+import { diagnose } from "./diagnosis.js"
 import { asEnd, closedWith, connectionLost, invalid, LumenizeError } from "./errors.js"
-import { guarded } from "./listeners.js"
 import { isMessage, json, messagePack, VERSION, type ClientMessage, type Codec, type ServerMessage } from "./protocol.js"
 import type { Credentials } from "./types.js"
 
@@ -14,11 +14,11 @@ export interface ConnectionOptions {
   apiKey?: string
   autoReconnect: boolean
   backoff: Backoff
-  /** Milliseconds of silence before the server is asked for a sign of life; 0: never. */
+  /** Milliseconds of silence before the client pings the server; 0: never. */
   heartbeatInterval: number
-  /** For that sign. */
+  /** Milliseconds for the answer to that ping. */
   heartbeatTimeout: number
-  /** For opening and greeting. */
+  /** Milliseconds from opening to welcome. */
   connectTimeout: number
   maxSubscriptions?: number
   maxEventsPerSecond?: number
@@ -27,38 +27,45 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionEvents {
-  /** The session has begun, with `token`; `again` if it is not the first. What must be said anew is said here. */
+  /** The session has begun, with `token`; `again` if it is not the first. Restore the session's state here. */
   opened(welcome: Welcome, again: boolean, token: string | undefined): void
   message(message: ServerMessage): void
   /** A frame of a Yjs document. */
   frame(frame: Uint8Array): void
   /** A session has ended (`error` is `null` after `disconnect`). */
   closed(error: LumenizeError | null): void
-  /** There is no connection: after a session, after the first attempt of a row, and when it is final. */
+  /** There is no connection: after a session, after the first failed attempt in a row, and after the last. */
   failed(error: LumenizeError): void
-  /** Nobody tries any more; `exhausted` if that might have succeeded. */
-  gaveUp(error: LumenizeError, exhausted: boolean): void
+  /** No more attempts (`error` is `null` after `disconnect`); `exhausted` if another might have succeeded. */
+  gaveUp(error: LumenizeError | null, exhausted: boolean): void
 }
+
+/** A token function may return an expired token for a while: after a refusal, call it so many times more. */
+const MOST_REFUSALS = 4
 
 export class Connection {
   credentials: Credentials = {}
   private socket: WebSocket | null = null
   private codec: Codec = json
-  /** Which attempt is under way: whatever an earlier one still has to say does not count. */
+  /** Number of the current attempt; results of earlier attempts are ignored. */
   private turn = 0
   private attempt = 0
+  /** How often in a row the server has refused a token of the function `token`. */
+  private refusals = 0
   private wanted = false
   private welcome: Welcome | null = null
   private before = false
   private heardAt = 0
-  /** When the server was last asked for a sign of life. */
+  /** When the last ping was sent. */
   private askedAt = 0
-  /** Whether the next attempt waits for its time. */
+  /** Whether the socket of this attempt was opened: then the server itself reports errors. */
+  private reached = false
+  /** Whether the next attempt waits for its delay. */
   private delayed = false
   private timer: ReturnType<typeof setTimeout> | undefined
   private heartbeat: ReturnType<typeof setInterval> | undefined
   private waiting: { resolve: () => void; reject: (error: LumenizeError) => void }[] = []
-  /** Why the server ends the session, in its own words. */
+  /** The server's reason for ending the session. */
   private failure: LumenizeError | null = null
 
   constructor(
@@ -66,12 +73,12 @@ export class Connection {
     private readonly events: ConnectionEvents,
   ) {}
 
-  /** Whether the server has taken this client in. */
+  /** Whether the server has sent welcome. */
   get isOpen(): boolean {
     return this.welcome !== null
   }
 
-  /** Resolves once the server has taken us in; rejects when there is no use in trying on. */
+  /** Resolves after welcome; rejects when no further attempt is made. */
   connect(credentials?: Credentials): Promise<void> {
     const before = this.credentials
     this.credentials = { ...before, ...credentials }
@@ -81,6 +88,7 @@ export class Connection {
     if (!this.wanted) {
       this.wanted = true
       this.attempt = 0
+      this.refusals = 0
       globalThis.addEventListener?.("online", this.online)
       globalThis.addEventListener?.("offline", this.offline)
       globalThis.document?.addEventListener("visibilitychange", this.visible)
@@ -89,7 +97,7 @@ export class Connection {
     return promise
   }
 
-  /** End the connection, and do not come back. */
+  /** Ends the connection and does not reconnect. */
   disconnect(): void {
     const { socket, isOpen } = this
     if (!this.wanted) return
@@ -98,7 +106,7 @@ export class Connection {
     this.stop(null, isOpen)
   }
 
-  /** Begin anew: what there is is somebody else's. */
+  /** Starts over, because the current session has other credentials. */
   private restart(): void {
     const { socket, isOpen } = this
     this.forget()
@@ -109,7 +117,7 @@ export class Connection {
     void this.open()
   }
 
-  /** Send a message; returns why it cannot be sent, if the server would not take it. */
+  /** Sends a message; returns an error if the server would refuse it. */
   send(message: ClientMessage): LumenizeError | null {
     if (this.welcome === null) return null
     const frame = this.codec.encode(message)
@@ -120,7 +128,7 @@ export class Connection {
     return refusal
   }
 
-  /** Send a frame of a document; returns why it cannot be sent, if the server would not take it. */
+  /** Sends a frame of a document; returns an error if the server would refuse it. */
   sendFrame(frame: Uint8Array<ArrayBuffer>): LumenizeError | null {
     if (this.welcome === null) return null
     const refusal = this.tooLarge(frame.length)
@@ -130,17 +138,17 @@ export class Connection {
 
   private tooLarge(size: number): LumenizeError | null {
     const limit = this.welcome?.limits.maxMessageBytes ?? 0
-    // sent, it would end the connection, each time anew
+    // sending it would end the connection, again after each reconnect
     if (limit === 0 || size <= limit) return null
-    return invalid(`a message of ${size} bytes; the server takes ${limit}`, { limit })
+    return invalid(`a message of ${size} bytes; the limit is ${limit}`, { limit })
   }
 
-  /** The network is back: do not wait for the next attempt. */
+  /** The network is back: connect at once. */
   private readonly online = (): void => {
     if (this.delayed) void this.open()
   }
 
-  /** Somebody looks at the page again, which may have slept: find out at once how things stand. */
+  /** The page is visible again and may have slept: connect, or check the connection, at once. */
   private readonly visible = (): void => {
     if (globalThis.document?.visibilityState !== "visible") return
     if (this.delayed) void this.open()
@@ -156,7 +164,8 @@ export class Connection {
     this.delayed = false
     const turn = ++this.turn
     this.failure = null
-    this.timer = setTimeout(() => this.break("the server did not answer in time"), this.options.connectTimeout)
+    this.reached = false
+    this.timer = setTimeout(() => this.break(`${plain(this.options.url)} did not answer in time`), this.options.connectTimeout)
     try {
       const [Socket, codec, token] = await Promise.all([
         (this.options.WebSocket as typeof WebSocket | undefined) ?? findWebSocket(),
@@ -168,14 +177,17 @@ export class Connection {
       const socket = new Socket(this.options.url)
       this.socket = socket
       socket.binaryType = "arraybuffer"
-      socket.onopen = () => socket.send(codec.encode(this.hello(token)))
+      socket.onopen = () => {
+        this.reached = true
+        socket.send(codec.encode(this.hello(token)))
+      }
       socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
-        if (this.socket === socket) guarded(() => this.heard(event.data, token))
+        if (this.socket === socket) this.read(event.data, token)
       }
       socket.onclose = ({ code, reason }) => {
-        if (this.socket === socket) this.lost(this.failure ?? closedWith(code, reason))
+        if (this.socket === socket) this.ended(this.failure ?? closedWith(code, reason))
       }
-      socket.onerror = () => {} // close follows, and says more
+      socket.onerror = () => {} // the close event follows and has more information
     } catch (error) {
       if (turn === this.turn) this.lost(error instanceof LumenizeError ? error : connectionLost(String(error)))
     }
@@ -196,6 +208,16 @@ export class Connection {
     }
   }
 
+  /** Every callback is guarded, so an exception here means an unreadable message, which must not be skipped. */
+  private read(data: string | ArrayBuffer, token: string | undefined): void {
+    try {
+      this.heard(data, token)
+    } catch (error) {
+      this.failure = new LumenizeError("INTERNAL_ERROR", `cannot read a message of the server: ${String(error)}`)
+      this.break("")
+    }
+  }
+
   private heard(data: string | ArrayBuffer, token: string | undefined): void {
     this.heardAt = Date.now()
     const frame = typeof data === "string" ? data : new Uint8Array(data)
@@ -205,6 +227,7 @@ export class Connection {
       clearTimeout(this.timer)
       this.welcome = message
       this.attempt = 0
+      this.refusals = 0
       const { heartbeatInterval, heartbeatTimeout } = this.options
       if (heartbeatInterval > 0) this.heartbeat = setInterval(() => this.beat(), Math.min(heartbeatInterval, heartbeatTimeout) / 2)
       const again = this.before
@@ -220,8 +243,8 @@ export class Connection {
     const { heartbeatInterval, heartbeatTimeout } = this.options
     const now = Date.now()
     if (this.askedAt > this.heardAt) {
-      // a page that slept has heard nothing and may be in time all the same: only an answer that is due is missed
-      if (now - this.askedAt >= heartbeatTimeout) this.break("the server fell silent")
+      // a page that slept has received nothing, but may still be in time: only an overdue answer counts
+      if (now - this.askedAt >= heartbeatTimeout) this.break("the server does not answer")
     } else if (now - this.heardAt >= heartbeatInterval) this.askForLife(now)
   }
 
@@ -231,21 +254,43 @@ export class Connection {
     this.send({ type: "ping" })
   }
 
-  /** Give up on the attempt or the session that there is, without waiting for the other side. */
+  /** Ends the current attempt or session without waiting for the server. */
   private break(why: string): void {
     const socket = this.socket as (WebSocket & { terminate?: () => void }) | null
-    this.lost(this.failure ?? connectionLost(why))
-    // `ws` would keep the process for half a minute to say goodbye to a peer that is gone
+    this.ended(this.failure ?? connectionLost(why))
+    // `close` of `ws` would keep the process alive for half a minute, waiting for a peer that is gone
     if (socket?.terminate) socket.terminate()
     else socket?.close()
+  }
+
+  /** The end of an attempt or a session. If the socket never opened, diagnoses the first and the last attempt in a row. */
+  private ended(error: LumenizeError): void {
+    const { autoReconnect, backoff, url } = this.options
+    if (this.reached || this.socket === null || !error.retryable) return this.lost(error)
+    const last = !autoReconnect || delayBefore(this.attempt + 1, backoff, 0) === null
+    if (globalThis.navigator?.onLine === false || !(last || this.attempt === 0)) {
+      return this.lost(connectionLost(`no connection to ${plain(url)}: ${error.message}`))
+    }
+    void this.lookInto()
+  }
+
+  private async lookInto(): Promise<void> {
+    const { url, connectTimeout } = this.options
+    const { turn } = this
+    clearTimeout(this.timer)
+    this.socket = null
+    const address = plain(url)
+    const why = await diagnose(address, (...request) => fetch(...request), globalThis.location?.origin, connectTimeout)
+    if (turn === this.turn) this.lost(connectionLost(`no connection to ${address}: ${why}`))
   }
 
   private lost(reason: LumenizeError): void {
     const error = asEnd(reason)
     const was = this.isOpen
     const first = was || this.attempt === 0
-    const renewable = was && error.code === "AUTHENTICATION_FAILED" && typeof this.credentials.token === "function"
-    const worthwhile = error.retryable || renewable
+    const late = error.code === "AUTHENTICATION_FAILED" && typeof this.credentials.token === "function"
+    const worthwhile = error.retryable || (late && this.refusals < MOST_REFUSALS)
+    if (late) this.refusals += 1
     this.forget()
     this.attempt += 1
     const { autoReconnect, backoff } = this.options
@@ -257,7 +302,7 @@ export class Connection {
     if (first) this.events.failed(error)
   }
 
-  /** Nothing is left of the attempt or session. */
+  /** Drops the state of the attempt or session. */
   private forget(): void {
     this.turn += 1
     clearTimeout(this.timer)
@@ -268,7 +313,7 @@ export class Connection {
     this.welcome = null
   }
 
-  /** Nobody tries any more. */
+  /** Makes no more attempts. */
   private stop(error: LumenizeError | null, was: boolean, exhausted = false): void {
     this.wanted = false
     this.before = false
@@ -279,7 +324,7 @@ export class Connection {
     this.settle(reason)
     if (was) this.events.closed(error)
     if (error !== null) this.events.failed(error)
-    this.events.gaveUp(reason, exhausted)
+    this.events.gaveUp(error, exhausted)
   }
 
   private settle(error: LumenizeError | null): void {
@@ -292,6 +337,12 @@ export class Connection {
   }
 }
 
+/** A URL without password and query, for error messages. */
+function plain(url: string): string {
+  const { protocol, host, pathname } = new URL(url)
+  return `${protocol}//${host}${pathname}`
+}
+
 function isSame(one: Credentials, other: Credentials): boolean {
   const asked = typeof one.token === "function" && typeof other.token === "function"
   return one.userId === other.userId && (asked || one.token === other.token)
@@ -301,7 +352,7 @@ async function findWebSocket(): Promise<typeof WebSocket> {
   if (typeof WebSocket !== "undefined") return WebSocket
   const name = "ws" // not a literal, so that bundlers for the browser leave it alone
   try {
-    return ((await import(/* @vite-ignore */ name)) as { WebSocket: typeof WebSocket }).WebSocket
+    return ((await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as { WebSocket: typeof WebSocket }).WebSocket
   } catch {
     throw invalid("there is no WebSocket here (Node before 22): install the package ws, or pass it as the option WebSocket")
   }

@@ -1,8 +1,8 @@
-/** What the parts of a client share: the connection, and everything that outlives it. */
+/** The shared state of a client: the connection, and everything that outlives it. */
 import { Connection, type Welcome } from "./connection.js"
 import { present, renewIn } from "./credentials.js"
 import { LumenizeError } from "./errors.js"
-import { guarded, Listeners } from "./listeners.js"
+import { guarded, Listeners, quiet } from "./listeners.js"
 import type { Op } from "./overlay.js"
 import type { Request, ServerMessage, Written } from "./protocol.js"
 import { readOptions } from "./options.js"
@@ -16,6 +16,9 @@ export interface ConflictContext {
   collection: string
   id: string
 }
+
+/** The client's property for its core. A symbol cannot be the name of a collection. */
+export const CORE: unique symbol = Symbol("core")
 
 export class Core {
   readonly connection: Connection
@@ -31,9 +34,13 @@ export class Core {
   /** Frames of documents. */
   readonly frames = new Listeners<[Uint8Array]>()
   readonly opened = new Listeners<[]>()
-  /** The session is another user's than the one before. */
+  /** The client has stopped connecting, with the error, or `null` after `disconnect`. */
+  readonly stopped = new Listeners<[LumenizeError | null]>()
+  /** The new session belongs to another user than the one before. */
   readonly userChanged = new Listeners<[LumenizeError]>()
   welcome: Welcome | null = null
+  /** Whether the client has stopped connecting. */
+  isOver = false
   readonly optimistic: boolean
   readonly onConflict: "merge" | "reject"
   private readonly channels = new Set<string>()
@@ -43,7 +50,7 @@ export class Core {
   constructor(options: ClientOptions) {
     const settings = readOptions(options)
     const isOpen = (): boolean => this.connection.isOpen
-    const failed = (error: LumenizeError): void => this.failed.tell(error)
+    const failed = (error: LumenizeError): void => this.fail(error)
     this.optimistic = settings.optimistic
     this.onConflict = settings.conflicts
     this.requests = new Requests(
@@ -52,6 +59,7 @@ export class Core {
         failed,
         send: (message) => this.connection.send(message),
         pending: () => this.pendingChanged.tell(this.requests.writes.size),
+        isTold: (op) => this.subscriptions.rowsOf(op.collection).every((rows) => rows.isTold(op)),
         shown: (collection) => this.subscriptions.rowsOf(collection).forEach((rows) => rows.show()),
       },
       settings.maxPendingWrites,
@@ -65,7 +73,7 @@ export class Core {
         opened: (welcome, again, token) => {
           this.userIs(welcome)
           this.renewLater(token)
-          // channels first: custom events that were missed are sent by those that are joined by then
+          // channels first: the server sends missed custom events by the channels joined at that time
           for (const channel of this.channels) this.anew({ type: "joinChannel", channel })
           this.subscriptions.flush()
           for (const [room, state] of this.presence.states()) this.anew({ type: "joinPresence", room, state })
@@ -82,7 +90,11 @@ export class Core {
           this.disconnected.tell(error)
         },
         gaveUp: (error, exhausted) => {
-          this.requests.stopped(error)
+          const reason = error ?? new LumenizeError("CONNECTION_LOST", "disconnected", {}, true)
+          this.isOver = true
+          this.requests.stopped(reason)
+          this.subscriptions.stopped(reason, error === null)
+          this.stopped.tell(error)
           const { onReconnectFailed } = settings
           if (exhausted && onReconnectFailed) guarded(onReconnectFailed)
         },
@@ -94,25 +106,34 @@ export class Core {
   }
 
   connect(credentials?: Credentials): Promise<void> {
+    this.isOver = false
     this.requests.begin()
-    return this.connection.connect(credentials)
+    this.subscriptions.begin()
+    // `onError`, or else the console, gets the error too
+    return quiet(this.connection.connect(credentials))
   }
 
-  /** Ask for something, after what was subscribed to before. */
+  /** Reports an error that belongs to no call. */
+  fail(error: LumenizeError): void {
+    if (this.failed.size > 0) this.failed.tell(error)
+    else console.warn(`Lumenize: ${error.code}: ${error.message} (client.onError has no listener)`)
+  }
+
+  /** Sends a request after earlier subscriptions. */
   ask<T>(request: Request, kind: Kind): Promise<T> {
     this.subscriptions.flush()
     return this.requests.ask<T>(request, kind)
   }
 
-  /** Write something, after what was subscribed to before: that is to hear of it. */
+  /** Sends a write after earlier subscriptions, so that they receive its event. */
   write(request: WriteRequest, op: Op | undefined): Promise<Written> {
     this.subscriptions.flush()
     return this.requests.write(request, op)
   }
 
-  /** What an own write does to rows, if they are to show it. */
-  op(op: Omit<Op, "unset"> & { unset?: readonly string[] }): Op | undefined {
-    return this.optimistic ? { unset: [], ...op } : undefined
+  /** The effect of an own write on rows, if they should show it before it is confirmed. */
+  op(op: Omit<Op, "unset" | "made"> & { unset?: readonly string[] }): Op | undefined {
+    return this.optimistic ? { unset: [], made: Date.now(), ...op } : undefined
   }
 
   join(channel: string): Promise<void> {
@@ -132,7 +153,7 @@ export class Core {
     try {
       await this.renew()
     } catch (error) {
-      // the session is as it was, and so shall the next one be
+      // the session is unchanged, and the next one uses the old credentials too
       if ((error as LumenizeError).code !== "CONNECTION_LOST") connection.credentials = before
       throw error
     }
@@ -151,10 +172,10 @@ export class Core {
     clearTimeout(this.renewal)
     if (typeof this.connection.credentials.token !== "function") return
     const wait = renewIn(token, Date.now())
-    if (wait !== null) this.renewal = setTimeout(() => this.renew().catch((error) => this.failed.tell(error as LumenizeError)), wait)
+    if (wait !== null) this.renewal = setTimeout(() => this.renew().catch((error) => this.fail(error as LumenizeError)), wait)
   }
 
-  /** What one user has written and not sent is not sent as another's. */
+  /** Rejects pending writes if the session belongs to another user now. */
   private userIs(welcome: Welcome): void {
     const before = this.welcome?.userId ?? null
     this.welcome = welcome
@@ -164,7 +185,7 @@ export class Core {
     this.userChanged.tell(error)
   }
 
-  /** Something that lasts over connections: without one, the next one begins with it. */
+  /** Sends a request whose effect lasts across connections: without a connection, the next one begins with it. */
   private async lasting(request: Request, undo?: () => void): Promise<void> {
     if (!this.connection.isOpen) return
     try {
@@ -177,7 +198,7 @@ export class Core {
   }
 
   private anew(request: Request): void {
-    this.lasting(request).catch((error: LumenizeError) => this.failed.tell(error))
+    this.lasting(request).catch((error: LumenizeError) => this.fail(error))
   }
 
   private heard(message: ServerMessage): void {
@@ -198,14 +219,14 @@ export class Core {
       case "metric":
       case "presence":
         this.subscriptions.tell(message)
-      // whatever else there is, a later server says
+      // messages of a later server are ignored
     }
   }
 }
 
 const MOST = 10_000
 
-/** The last version that this client has seen of each entity. */
+/** The newest version that this client has seen of each entity. */
 export class Versions {
   private readonly seen = new Map<string, number>()
 

@@ -1,8 +1,8 @@
-/** What a client shows, and when it has to show the next one. */
+/** The client's token, and when to send the next one. */
 import { connectionLost, LumenizeError } from "./errors.js"
 import type { Credentials } from "./types.js"
 
-/** The newest token, if any. Rejects with `CONNECTION_LOST` if it cannot be had now. */
+/** The current token, if any. Rejects with `CONNECTION_LOST` if the token function fails. */
 export async function present({ token }: Credentials): Promise<string | undefined> {
   if (typeof token !== "function") return token
   try {
@@ -13,9 +13,9 @@ export async function present({ token }: Credentials): Promise<string | undefine
 }
 
 const EARLY = 30_000
-const MOST = 2 ** 31 - 1 // what a timer can wait
+const MOST = 2 ** 31 - 1 // longest delay of a timer
 
-/** Milliseconds until the next token should be shown; `null`: never. `now` is in milliseconds since the epoch. */
+/** Milliseconds until the next token should be sent; `null`: never. `now` is in milliseconds since the epoch. */
 export function renewIn(token: string | undefined, now: number): number | null {
   try {
     const claims = token?.split(".")[1]?.replaceAll("-", "+").replaceAll("_", "/")

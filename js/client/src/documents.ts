@@ -1,16 +1,17 @@
 /**
- * Yjs documents over the client's socket, in the framing of Hocuspocus: the document's name, then a message.
- * Needs `yjs`, `y-protocols` and `lib0`; loaded by the first `client.documents.open`.
+ * Yjs documents over the client's socket, in Hocuspocus messages: the document's name, then a message.
+ * Loaded by the first `client.documents.open`.
  */
-import * as decoding from "lib0/decoding"
-import * as encoding from "lib0/encoding"
-import { Awareness, applyAwarenessUpdate, encodeAwarenessUpdate, removeAwarenessStates } from "y-protocols/awareness"
-import { messageYjsSyncStep1, readSyncMessage, writeSyncStep1, writeUpdate } from "y-protocols/sync"
-import * as Y from "yjs"
-import type { DocumentLink } from "./client.js"
-import { LumenizeError } from "./errors.js"
+import type { Decoder } from "lib0/decoding"
+import type { Encoder } from "lib0/encoding"
+/** @ts-ignore where it is not installed */
+import type { Awareness } from "y-protocols/awareness"
+/** @ts-ignore where it is not installed */
+import type { Doc } from "yjs"
+import { LumenizeError, type ErrorCode } from "./errors.js"
 import { Listeners, quiet } from "./listeners.js"
-import type { Unsubscribe } from "./types.js"
+import type { DocumentLink, Unsubscribe } from "./types.js"
+import { loadYjs, type Yjs } from "./yjs.js"
 
 const SYNC = 0
 const AWARENESS = 1
@@ -23,63 +24,63 @@ const TOKEN = 0
 const DENIED = 1
 
 /**
- * `saved`: everything is committed on the server. `saving`: something is on its way. `offline`: something is kept here,
- * and there is no connection. `readonly`: the server does not take edits of this user. `closed`: it was destroyed, or
- * the server has ended it (`onError` says why); edits stay here.
+ * `saved`: everything is committed on the server. `saving`: edits are not confirmed yet. `offline`: edits wait for a
+ * connection. `readonly`: the server does not accept edits of this user. `closed`: it was destroyed, or the server has
+ * ended it (`onError` has the reason); unsaved edits stay here.
  */
 export type SaveState = "saved" | "saving" | "offline" | "readonly" | "closed"
 
-/** An open document. Its functions can be taken out of it: `const { doc, awareness, destroy } = await …open(id)`. */
+/** An open document. Its functions can be destructured: `const { doc, awareness, destroy } = await …open(id)`. */
 export class OpenDocument {
-  readonly doc: Y.Doc
+  readonly doc: Doc
   readonly awareness: Awareness
-  /** Resolves once the document is here; rejects if it may not be opened. */
-  readonly synced: Promise<void>
-  /** Whether something was edited that is not known to be committed. */
+  /** Whether there are edits not known to be committed. */
   private dirty = false
   /** Edits and answers that the server has not confirmed on this connection. */
   private unconfirmed = 0
-  /** Whether the server's question was answered on this connection: with all that was edited before. */
+  /** Whether the server's SyncStep1 was answered on this connection, with all earlier edits. */
   private answered = false
   private readonly = false
   private closed = false
-  /** Why it was closed, unless by us. */
+  /** Why it was closed, unless by `destroy`. */
   private reason: LumenizeError | null = null
   private known: SaveState = "saved"
   private readonly changes = new Listeners<[SaveState]>()
   private readonly failures = new Listeners<[LumenizeError]>()
+  /** Ends waiting without an error of the document. */
+  private readonly interruptions = new Listeners<[LumenizeError]>()
   private readonly ends: Unsubscribe[] = []
-  private resolve!: () => void
-  private reject!: (error: LumenizeError) => void
+  private arrival = later()
 
   constructor(
+    private readonly yjs: Yjs,
     readonly name: string,
     private readonly address: string,
     private readonly link: DocumentLink,
     private readonly ended: () => void,
-    private readonly given?: Y.Doc,
+    private readonly given?: Doc,
   ) {
-    this.doc = given ?? new Y.Doc()
-    this.dirty = this.doc.store.clients.size > 0 // what it brings along may be news to the server
-    this.awareness = new Awareness(this.doc)
+    this.doc = given ?? new yjs.Y.Doc()
+    this.dirty = this.doc.store.clients.size > 0 // the server may lack its content
+    this.awareness = new yjs.awareness.Awareness(this.doc)
     const { _checkInterval: timer } = this.awareness as { _checkInterval?: { unref?: () => void } }
-    timer?.unref?.() // Node need not live for it: the connection keeps it alive as long as there is one
-    this.synced = quiet(
-      new Promise((resolve, reject) => {
-        this.resolve = resolve
-        this.reject = reject
-      }),
-    )
+    timer?.unref?.() // does not keep Node running; the connection does while there is one
     this.doc.on("update", this.edited)
     this.awareness.on("update", this.moved)
     this.ends.push(
       link.onOpen(() => this.begin()),
       link.onClose(() => this.lost()),
+      link.onStop((error) => this.stopped(error)),
       link.onFrame((frame) => this.heard(frame)),
-      // what one user has written is not sent as another's
+      // one user's edits are not sent as another's
       link.onUserChange((error) => this.dirty && this.fail(error)),
     )
     if (link.isOpen()) this.begin()
+  }
+
+  /** Resolves once the document has arrived; rejects if opening it is refused, or the client has given up connecting. */
+  get synced(): Promise<void> {
+    return this.arrival.promise
   }
 
   /** Whether all edits are committed on the server. */
@@ -91,40 +92,49 @@ export class OpenDocument {
     return this.known
   }
 
-  /** Resolves once all edits are committed; rejects if the server does not take them, or the document is closed. */
+  /** Resolves once all edits are committed; rejects if the server refuses them, or the document is closed. */
   readonly whenSaved = async (): Promise<void> => {
-    while (this.dirty) {
-      if (this.closed) throw this.reason ?? new LumenizeError("CONNECTION_LOST", `${this.name} was closed`)
-      await new Promise<void>((resolve, reject) => {
-        const ends = [this.onState(() => finish()), this.onError((error) => finish(error))]
-        const finish = (error?: LumenizeError): void => {
-          for (const end of ends) end()
-          if (error === undefined) resolve()
-          else reject(error)
-        }
-      })
-    }
+    if (!this.dirty) return
+    if (this.closed) throw this.reason ?? this.gone()
+    await new Promise<void>((resolve, reject) => {
+      const finish = (error?: LumenizeError): void => {
+        for (const end of ends) end()
+        if (error === undefined) resolve()
+        else reject(error)
+      }
+      const ends = [
+        this.onState(() => !this.dirty && finish()),
+        this.onError(finish),
+        this.interruptions.add(finish),
+      ]
+    })
   }
 
-  /** Be told the state of saving whenever it changes. */
+  /** Calls `callback` after each change of the state. */
   readonly onState = (callback: (state: SaveState) => void): Unsubscribe => this.changes.add(callback)
 
-  /** The document may not be opened (any more), or an edit was refused. */
+  /** Calls `callback` if opening or an edit is refused, or the document ends. */
   readonly onError = (callback: (error: LumenizeError) => void): Unsubscribe => this.failures.add(callback)
 
   /**
-   * Close the document, and destroy its `doc` unless that was given to `open`. Edits that are not saved are lost with
-   * it: wait for `whenSaved()` where that matters.
+   * Closes the document, and destroys its `doc` unless that was passed to `open`. Unsaved edits are lost: wait for
+   * `whenSaved()` where that matters.
    */
   readonly destroy = (): void => {
     if (!this.closed) {
-      removeAwarenessStates(this.awareness, [this.doc.clientID], "local")
+      this.yjs.awareness.removeAwarenessStates(this.awareness, [this.doc.clientID], "local")
       this.send(CLOSE)
     }
     this.end()
-    this.reject(new LumenizeError("CONNECTION_LOST", `${this.name} was closed`))
+    const error = this.gone()
+    this.arrival.reject(error)
+    this.interruptions.tell(error)
     this.awareness.destroy()
     if (this.given === undefined) this.doc.destroy()
+  }
+
+  private gone(): LumenizeError {
+    return new LumenizeError("CONNECTION_LOST", `${this.name} was closed`)
   }
 
   private end(): void {
@@ -137,28 +147,30 @@ export class OpenDocument {
     this.settle()
   }
 
-  private send(type: number, write?: (encoder: encoding.Encoder) => void): void {
+  private send(type: number, write?: (encoder: Encoder) => void): void {
     if (!this.link.isOpen()) return
-    const encoder = encoding.createEncoder()
-    encoding.writeVarString(encoder, this.address)
-    encoding.writeVarUint(encoder, type)
+    const encoder = this.yjs.encoding.createEncoder()
+    this.yjs.encoding.writeVarString(encoder, this.address)
+    this.yjs.encoding.writeVarUint(encoder, type)
     write?.(encoder)
-    const refusal = this.link.send(encoding.toUint8Array(encoder) as Uint8Array<ArrayBuffer>)
-    // not while somebody edits: observers of the document are told of that first
-    if (refusal !== null) queueMicrotask(() => this.fail(refusal))
+    const refusal = this.link.send(this.yjs.encoding.toUint8Array(encoder) as Uint8Array<ArrayBuffer>)
+    if (refusal === null) return
+    // Not during the edit, so that observers of the document run first. If the awareness state is too large, others do
+    // not see it, and edits continue.
+    queueMicrotask(() => (type === AWARENESS ? this.failures.tell(refusal) : this.fail(refusal)))
   }
 
   private begin(): void {
     this.showToken()
-    this.send(SYNC, (encoder) => writeSyncStep1(encoder, this.doc))
-    if (this.awareness.getLocalState() !== null) this.tellAwareness()
+    this.send(SYNC, (encoder) => this.yjs.sync.writeSyncStep1(encoder, this.doc))
+    this.tellAwareness() // even without a state: it reveals our client id
     this.settle()
   }
 
   private showToken(): void {
     this.send(AUTH, (encoder) => {
-      encoding.writeVarUint(encoder, TOKEN)
-      encoding.writeVarString(encoder, "") // that of the session
+      this.yjs.encoding.writeVarUint(encoder, TOKEN)
+      this.yjs.encoding.writeVarString(encoder, "") // the session's token counts
     })
   }
 
@@ -166,81 +178,93 @@ export class OpenDocument {
     this.unconfirmed = 0
     this.answered = false
     const others = [...this.awareness.getStates().keys()].filter((client) => client !== this.doc.clientID)
-    removeAwarenessStates(this.awareness, others, this)
-    // whatever clock the others have when we meet again is news
+    this.yjs.awareness.removeAwarenessStates(this.awareness, others, this)
+    // so that their states after a reconnect are accepted with any clock
     for (const client of others) this.awareness.meta.delete(client)
     this.settle()
   }
 
+  /** The client has given up connecting, or was disconnected. Edits wait for the next connection. */
+  private stopped(error: LumenizeError | null): void {
+    const reason = error ?? new LumenizeError("CONNECTION_LOST", "disconnected", {}, true)
+    const { arrival } = this
+    this.arrival = arrival.settled ? arrival : later()
+    arrival.reject(reason)
+    if (error === null) this.interruptions.tell(reason)
+    else this.failures.tell(error)
+  }
+
   private heard(frame: Uint8Array): void {
-    const decoder = decoding.createDecoder(frame)
-    if (decoding.readVarString(decoder) !== this.address) return
-    switch (decoding.readVarUint(decoder)) {
+    const decoder = this.yjs.decoding.createDecoder(frame)
+    if (this.yjs.decoding.readVarString(decoder) !== this.address) return
+    switch (this.yjs.decoding.readVarUint(decoder)) {
       case SYNC:
       case SYNC_REPLY:
         this.synchronize(decoder)
         break
       case AWARENESS:
-        return applyAwarenessUpdate(this.awareness, decoding.readVarUint8Array(decoder), this)
+        return this.yjs.awareness.applyAwarenessUpdate(this.awareness, this.yjs.decoding.readVarUint8Array(decoder), this)
       case QUERY_AWARENESS:
         return this.tellAwareness()
       case AUTH: {
-        const kind = decoding.readVarUint(decoder)
-        if (kind === TOKEN) return this.showToken() // the server asks for the next one: the session has it
-        const text = decoding.readVarString(decoder)
+        const kind = this.yjs.decoding.readVarUint(decoder)
+        if (kind === TOKEN) return this.showToken() // the server requests the next token: the session has it
+        const text = this.yjs.decoding.readVarString(decoder)
         if (kind === DENIED) return this.fail(this.denied(text))
         this.readonly = text === "readonly"
         break
       }
       case CLOSE:
-        return this.fail(this.denied(decoding.hasContent(decoder) ? decoding.readVarString(decoder) : "closed"))
+        return this.fail(this.denied(this.yjs.decoding.hasContent(decoder) ? this.yjs.decoding.readVarString(decoder) : "closed"))
       case SYNC_STATUS:
-        if (decoding.readVarUint(decoder) === 1) this.unconfirmed -= 1
+        if (this.yjs.decoding.readVarUint(decoder) === 1) this.unconfirmed -= 1
         else if (!this.readonly) this.failures.tell(this.denied("an edit was refused"))
         if (this.unconfirmed <= 0 && this.answered) this.dirty = false
     }
     this.settle()
   }
 
-  private synchronize(decoder: decoding.Decoder): void {
-    const reply = encoding.createEncoder()
-    if (readSyncMessage(decoder, reply, this.doc, this) !== messageYjsSyncStep1) return this.resolve()
+  private synchronize(decoder: Decoder): void {
+    const reply = this.yjs.encoding.createEncoder()
+    if (this.yjs.sync.readSyncMessage(decoder, reply, this.doc, this) !== this.yjs.sync.messageYjsSyncStep1) return this.arrival.resolve()
+    if (!this.answered) this.unconfirmed += 1 // the server confirms only the first answer
     this.answered = true
-    this.unconfirmed += 1
-    this.send(SYNC, (encoder) => encoding.writeUint8Array(encoder, encoding.toUint8Array(reply)))
+    this.send(SYNC, (encoder) => this.yjs.encoding.writeUint8Array(encoder, this.yjs.encoding.toUint8Array(reply)))
   }
 
+  /** A reason may begin with a code: `NOT_FOUND: it was deleted`. */
   private denied(reason: string): LumenizeError {
-    return new LumenizeError("PERMISSION_DENIED", `${this.name}: ${reason}`, { document: this.name })
+    const [, code = "PERMISSION_DENIED", text = reason] = /^([A-Z]+_[A-Z_]+|CONFLICT|UNAVAILABLE): (.*)$/s.exec(reason) ?? []
+    return new LumenizeError(code as ErrorCode, `${this.name}: ${text}`, { document: this.name })
   }
 
   private fail(error: LumenizeError): void {
     if (this.closed) return
     this.reason = error
     this.end()
-    this.reject(error)
+    this.arrival.reject(error)
     this.failures.tell(error)
   }
 
   private readonly edited = (update: Uint8Array, origin: unknown): void => {
     if (origin === this) return
     this.dirty = true
-    // before that, what the server lacks is in the answer to its question
+    // before that, the answer to the server's SyncStep1 contains the edit
     if (this.answered) {
       this.unconfirmed += 1
-      this.send(SYNC, (encoder) => writeUpdate(encoder, update))
+      this.send(SYNC, (encoder) => this.yjs.sync.writeUpdate(encoder, update))
     }
     this.settle()
   }
 
   private readonly moved = ({ added, updated, removed }: Record<"added" | "updated" | "removed", number[]>): void => {
-    // said by the server, it is a null under a clock that the own state has to go beyond
+    // if the server sent it, it is a null state with a higher clock: send ours with one above it
     if ([...added, ...updated, ...removed].includes(this.doc.clientID)) this.tellAwareness()
   }
 
   private tellAwareness(): void {
-    const states = encodeAwarenessUpdate(this.awareness, [this.doc.clientID])
-    this.send(AWARENESS, (encoder) => encoding.writeVarUint8Array(encoder, states))
+    const states = this.yjs.awareness.encodeAwarenessUpdate(this.awareness, [this.doc.clientID])
+    this.send(AWARENESS, (encoder) => this.yjs.encoding.writeVarUint8Array(encoder, states))
   }
 
   private settle(): void {
@@ -254,7 +278,27 @@ export class OpenDocument {
   }
 }
 
-/** `address` is the document's name, and behind a NUL whatever tells this opening of it from another. */
-export function openDocument(name: string, address: string, link: DocumentLink, ended: () => void, doc?: Y.Doc): OpenDocument {
-  return new OpenDocument(name, address, link, ended, doc)
+interface Later {
+  promise: Promise<void>
+  settled: boolean
+  resolve(): void
+  reject(error: LumenizeError): void
+}
+
+function later(): Later {
+  const made = { settled: false } as Later
+  const settle = <A extends unknown[]>(call: (...args: A) => void) => (...args: A): void => {
+    made.settled = true
+    call(...args)
+  }
+  const promise = new Promise<void>((resolve, reject) => Object.assign(made, { resolve: settle(resolve), reject: settle(reject) }))
+  return Object.assign(made, { promise: quiet(promise) })
+}
+
+/**
+ * `address` is the document's name, followed by a NUL and a number if it was opened before.
+ * Rejects with `INVALID_REQUEST` if Yjs is not installed.
+ */
+export async function openDocument(name: string, address: string, link: DocumentLink, ended: () => void, doc?: Doc): Promise<OpenDocument> {
+  return new OpenDocument(await loadYjs(), name, address, link, ended, doc)
 }

@@ -1,4 +1,4 @@
-/** Codes of errors. `CONNECTION_LOST` is the client's own; the others are said by the server. */
+/** Error codes. `CONNECTION_LOST` is the client's own; the others come from the server. */
 export type ErrorCode =
   | "CONNECTION_LOST"
   | "AUTHENTICATION_FAILED"
@@ -12,7 +12,7 @@ export type ErrorCode =
   | "UNAVAILABLE"
   | "INTERNAL_ERROR"
 
-/** An error as the protocol carries it. */
+/** An error in a message of the protocol. */
 export interface WireError {
   code: string
   message: string
@@ -24,9 +24,9 @@ export interface WireError {
 export class LumenizeError extends Error {
   override readonly name = "LumenizeError"
   readonly code: ErrorCode
-  /** What the code is about: the invalid fields, the latest data of a conflict, when to retry. */
+  /** Details of the error: the invalid fields, the latest data of a conflict, when to retry. */
   readonly details: Record<string, unknown>
-  /** Whether the same may succeed later. */
+  /** Whether a retry may succeed. */
   readonly retryable: boolean
 
   constructor(code: ErrorCode, message: string, details: Record<string, unknown> = {}, retryable = false) {
@@ -40,18 +40,18 @@ export class LumenizeError extends Error {
     return this.code
   }
 
-  /** The error that a server's message tells. */
+  /** The error of a server message. */
   static of(error: WireError): LumenizeError {
     return new LumenizeError(error.code as ErrorCode, error.message, error.details, error.retryable ?? false)
   }
 }
 
-/** What is asked for makes no sense; the message says why. */
+/** An invalid argument; the message gives the reason. */
 export function invalid(message: string, details: Record<string, unknown> = {}): LumenizeError {
   return new LumenizeError("INVALID_REQUEST", message, details)
 }
 
-/** The connection ended before the answer, or could not be made. */
+/** There is no connection, or it ended before the answer. */
 export function connectionLost(message = "the connection was lost", details: Record<string, unknown> = {}): LumenizeError {
   return new LumenizeError("CONNECTION_LOST", message, details, true)
 }
@@ -66,14 +66,14 @@ const BY_CLOSE: Record<number, ErrorCode> = {
   4529: "RATE_LIMIT_EXCEEDED",
 }
 
-/** The end of a connection that the server did not explain in words. 4400–4499 is permanent. */
+/** The error for a close code without a failure message. Codes 4400–4499 are permanent. */
 export function closedWith(code: number, reason: string): LumenizeError {
   const permanent = code >= 4400 && code < 4500
   const said = BY_CLOSE[code] ?? (permanent ? "INVALID_REQUEST" : "CONNECTION_LOST")
   return new LumenizeError(said, reason || `the connection was closed (${code})`, {}, !permanent)
 }
 
-/** The end of a connection as applications are told it: whatever may pass is a lost connection. */
+/** The end of a connection as applications see it: temporary errors become `CONNECTION_LOST`. */
 export function asEnd(error: LumenizeError): LumenizeError {
   if (!error.retryable || error.code === "CONNECTION_LOST" || error.code === "RATE_LIMIT_EXCEEDED") return error
   return connectionLost(error.message, { ...error.details, cause: error.code })

@@ -6,13 +6,12 @@ export {
   LumenizeClient,
   SubscriptionBatch,
   type CustomEvent,
-  type DocumentLink,
   type SystemEventType,
 } from "./client.js"
 export { Collection, randomId, type QueryWithCondition, type Rows } from "./collection.js"
 export type { OpenDocument, SaveState } from "./documents.js"
 export { LumenizeError, type ErrorCode } from "./errors.js"
-export type { Permissions, Step } from "./protocol.js"
+export type { Step } from "./protocol.js"
 export { applySteps } from "./rows.js"
-export { queryStore, type QueryState, type QueryStore } from "./store.js"
+export { queryStore, type QueryState, type QueryStore } from "./shared-store.js"
 export type * from "./types.js"

@@ -1,4 +1,4 @@
-/** Callbacks of applications: called one after the other, none of them harmed by what another throws. */
+/** Callbacks of applications, called in order. An exception in one does not affect the others. */
 export class Listeners<A extends unknown[]> {
   private readonly callbacks = new Set<{ call: (...args: A) => void }>()
 
@@ -17,20 +17,26 @@ export class Listeners<A extends unknown[]> {
   }
 }
 
-/** For calls that applications make and forget: a rejection is there for who awaits it, and is no uncaught error. */
+/** Marks a promise as handled, for calls that applications may not await: its rejection is not an uncaught error. */
 export function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {})
   return promise
 }
 
-/** Run a callback; what it throws is reported as uncaught, and stops nothing here. */
+/** Runs a callback and reports its exception as uncaught, without throwing it. */
 export function guarded(call: () => unknown): void {
   try {
-    const result = call()
-    if (result instanceof Promise) result.catch(report)
+    watched(call())
   } catch (error) {
     report(error)
   }
+}
+
+/** Returns a callback's result. If it is a promise that rejects, reports that as if the callback had thrown. */
+export function watched<T>(result: T): T {
+  const { then } = (result ?? {}) as { then?: unknown }
+  if (typeof then === "function") Promise.resolve(result).catch(report)
+  return result
 }
 
 function report(error: unknown): void {

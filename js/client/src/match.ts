@@ -1,6 +1,6 @@
 /**
- * Which rows a query wants, and in which order: for showing writes before the server has confirmed them.
- * The meaning is the server's (docs/protocol.md, Queries); what the server sends is what counts.
+ * Evaluates queries on rows, to show writes before the server has confirmed them.
+ * The rules are in docs/protocol.md (Queries); the server's rows replace these results.
  */
 import type { Data, OrderBy, Query, Where } from "./types.js"
 
@@ -10,14 +10,14 @@ type Value = string | number | boolean | null | object
 
 const MOMENT = /^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d)))?$/
 
-/** A point in time as texts of one length that compare as such, to the microsecond; `null`: it is none. */
+/** A point in time as a string of fixed length that sorts by time, to the microsecond; `null` for other strings. */
 function moment(text: string): string | null {
   const found = MOMENT.exec(text)
   if (found === null) return null
   const [, year, month, day, hour = "00", minute = "00", second = "00", fraction = "", sign, hours = 0, minutes = 0] = found
   const written = `${year}-${month}-${day}T${hour}:${minute}:${second}`
   const there = Date.parse(written + "Z")
-  if (Number.isNaN(there) || !new Date(there).toISOString().startsWith(written)) return null // no calendar has this day
+  if (Number.isNaN(there) || !new Date(there).toISOString().startsWith(written)) return null // a date that does not exist
   const ahead = (Number(hours) * 60 + Number(minutes)) * 60_000
   const utc = new Date(sign === "-" ? there + ahead : there - ahead).toISOString()
   return utc < "1000" || utc.length > 24 ? null : `${utc.slice(0, 19)}.${fraction.slice(0, 6).padEnd(6, "0")}Z`
@@ -26,7 +26,7 @@ function moment(text: string): string | null {
 const asWritten = (text: string): string => text.replaceAll("\0", "\x01")
 const isId = (path: Path): boolean => path.length === 1 && path[0] === "id"
 
-/** A value as it is compared: points in time in one spelling, except where they are names. */
+/** A value in the form in which it is compared: points in time canonical, except in names. */
 function form(value: unknown, named = false): Value {
   if (typeof value === "string") return named ? value : (moment(value) ?? asWritten(value))
   return typeof value === "number" && !Number.isFinite(value) ? null : ((value as Value | undefined) ?? null)
@@ -41,7 +41,7 @@ function lookup(row: unknown, path: Path): unknown {
   return value
 }
 
-/** `profile.city` as names. A backslash takes what follows it as it is. */
+/** Splits `profile.city` into names. A backslash escapes the next character. */
 function names(text: string): string[] {
   const found = [""]
   for (let at = 0; at < text.length; at += 1) {
@@ -51,7 +51,7 @@ function names(text: string): string[] {
   return found
 }
 
-/** Texts by code point. UTF-16 has the characters beyond U+FFFF, written as surrogates, before those from U+E000 on. */
+/** Compares strings by code point. UTF-16 sorts characters beyond U+FFFF (surrogates) before those from U+E000 on. */
 function textOrder(a: string, b: string): number {
   for (let at = 0; at < a.length && at < b.length; at += 1) {
     const [one, other] = [a.charCodeAt(at), b.charCodeAt(at)]
@@ -76,7 +76,7 @@ const OPERATORS = new Set([...Object.keys(ENDS), ...Object.keys(TEXTS), "in", "n
 
 const every = (tests: Test[]): Test => (row) => tests.every((test) => test(row))
 const not = (test: Test): Test => (row) => !test(row)
-const members = (raw: unknown): [string, unknown][] => Object.entries(raw as Data).filter(([, value]) => value !== undefined)
+const members = (raw: unknown): [string, unknown][] => Object.entries(raw as Data)
 
 function conditions(raw: unknown, path: Path): Test {
   return every(
@@ -134,12 +134,12 @@ function operator(name: string, raw: unknown, path: Path): Test {
   }
 }
 
-/** A function that says whether a row is one of those that `where` asks for. */
+/** A function that tests whether a row matches `where`. */
 export function compileWhere(where: Where | null | undefined): Test {
   return conditions(where ?? {}, [])
 }
 
-/** Kinds of values in the order that they have when rows are ordered. */
+/** The position of a value's type in the order of rows. */
 function rank(value: Value): number {
   return value === null ? 0 : { boolean: 1, number: 2, string: 3 }[typeof value as string] ?? 4
 }
@@ -160,7 +160,7 @@ function keys(raw: OrderBy | readonly OrderBy[], path: Path): [Path, boolean][] 
   )
 }
 
-/** A function that puts rows in the order of a query. */
+/** A function that compares rows in the order of a query. */
 export function comparator(orderBy: Query["orderBy"] | null): (a: Data, b: Data) => number {
   const wanted = keys(orderBy ?? {}, [])
   return (a, b) => {

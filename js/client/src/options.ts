@@ -1,4 +1,4 @@
-/** Options as applications give them: what there is, what it is by default, and what it may be. */
+/** The options of applications: names, defaults and valid values. */
 import type { Backoff } from "./backoff.js"
 import { invalid } from "./errors.js"
 import type {
@@ -13,7 +13,7 @@ import type {
   WriteOptions,
 } from "./types.js"
 
-/** What holds where an application says nothing. Times are milliseconds. */
+/** Default values. Times are in milliseconds. */
 export const DEFAULTS = {
   maxPendingWrites: 1000,
   optimistic: true,
@@ -32,7 +32,7 @@ export const DEFAULTS = {
   binaryProtocol: false,
 } as const
 
-/** What a value is to be, and whether it is. */
+/** A description of valid values, and a function that tests a value. */
 type Kind = readonly [string, (value: unknown) => boolean]
 
 const is = (type: string): Kind => [`a ${type}`, (value) => typeof value === type]
@@ -40,9 +40,9 @@ const BOOLEAN = is("boolean")
 const FUNCTION = is("function")
 const TEXT = is("string")
 const OBJECT: Kind = ["an object", (value) => typeof value === "object" && value !== null]
-const TEXTS: Kind = ["a list of texts", (value) => Array.isArray(value) && value.every((each) => typeof each === "string")]
-const TOKEN: Kind = ["a text or a function", (value) => typeof value === "string" || typeof value === "function"]
-const from = (least: number): Kind => [`a number from ${least} on`, (value) => typeof value === "number" && value >= least]
+const TEXTS: Kind = ["a list of strings", (value) => Array.isArray(value) && value.every((each) => typeof each === "string")]
+const TOKEN: Kind = ["a string or a function", (value) => typeof value === "string" || typeof value === "function"]
+const from = (least: number): Kind => [`a number of at least ${least}`, (value) => typeof value === "number" && value >= least]
 const oneOf = (...texts: string[]): Kind => [texts.map((text) => `"${text}"`).join(" or "), (value) => texts.includes(value as string)]
 
 type Table<O> = Readonly<Record<keyof O, Kind>>
@@ -89,40 +89,52 @@ const SUBSCRIBE: Table<SubscribeOptions> = {
 const FIND: Table<FindOptions> = {
   content: BOOLEAN,
   version: from(1),
-  at: ["a Date or a text", (value) => value instanceof Date || typeof value === "string"],
+  at: ["a Date or a string", (value) => value instanceof Date || typeof value === "string"],
   includePermissions: BOOLEAN,
 }
 const HISTORY: Table<HistoryOptions> = { limit: from(1), before: from(1) }
 const OPEN: Table<OpenOptions> = { doc: OBJECT }
 const WRITE: Table<WriteOptions> = { version: from(0), onConflict: oneOf("merge", "reject"), unset: TEXTS }
 
-/** The options that are there. Throws `INVALID_REQUEST` for what is no option, or has a value that it cannot have. */
+/** Returns the given options. Throws `INVALID_REQUEST` for unknown options and invalid values. */
 function check<O extends object>(given: O, table: Table<O>, place = ""): O {
   if (!OBJECT[1](given)) throw invalid(`${place.slice(0, -1) || "options"}: must be an object, not ${text(given)}`)
   const said: [string, unknown][] = Object.entries(given).filter(([, value]) => value !== undefined)
   for (const [name, value] of said) {
     const kind = Object.hasOwn(table, name) ? (table as Record<string, Kind>)[name] : undefined
-    if (kind === undefined) throw invalid(`there is no option ${place}${name}; there are ${Object.keys(table).join(", ")}`)
+    if (kind === undefined) throw invalid(`unknown option ${place}${name}; options are ${Object.keys(table).join(", ")}`)
     if (!kind[1](value)) throw invalid(`${place}${name}: must be ${kind[0]}, not ${text(value)}`)
   }
   return Object.fromEntries(said) as O
 }
 
-export const checkRead = (given: ReadOptions): ReadOptions => check(given, READ)
-export const checkSubscribe = (given: SubscribeOptions): SubscribeOptions => check(given, SUBSCRIBE)
+export const checkRead = <T>(given: ReadOptions<T>): ReadOptions => check(given as ReadOptions, READ)
+export const checkSubscribe = <T>(given: SubscribeOptions<T>): SubscribeOptions => check(given as SubscribeOptions, SUBSCRIBE)
 export const checkFind = (given: FindOptions): FindOptions => check(given, FIND)
 export const checkHistory = (given: HistoryOptions): HistoryOptions => check(given, HISTORY)
 export const checkOpen = (given: OpenOptions): OpenOptions => check(given, OPEN)
 export const checkWrite = (given: WriteOptions): WriteOptions => check(given, WRITE)
 
-/** Throws `INVALID_REQUEST` if something is no function. */
+/** Throws `INVALID_REQUEST` if a callback is not a function. */
 export function checkCallback(callback: unknown): void {
-  if (typeof callback !== "function") throw invalid(`a callback is a function, not ${text(callback)}`)
+  if (typeof callback !== "function") throw invalid(`a callback must be a function, not ${text(callback)}`)
 }
 
-/** Throws `INVALID_REQUEST` if what something is called by is no text. */
+/** Throws `INVALID_REQUEST` if a name or id is not a string. */
 export function checkName(what: string, name: unknown): void {
-  if (typeof name !== "string") throw invalid(`${what} is a text, not ${text(name)}`)
+  if (typeof name !== "string") throw invalid(`${what} must be a string, not ${text(name)}`)
+}
+
+/** Throws `INVALID_REQUEST` if a value is not an object with members. */
+export function checkObject(what: string, value: unknown): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(`${what} must be an object, not ${text(value)}`)
+}
+
+/** Throws `INVALID_REQUEST` for a value that is not an object, and for names that queries would read as paths. */
+export function checkData(data: unknown): void {
+  checkObject("the data of an entity", data)
+  const path = Object.keys(data as object).find((name) => name.includes("."))
+  if (path !== undefined) throw invalid(`${path}: field names cannot contain dots; write the whole field, ${path.split(".")[0]}`)
 }
 
 function text(value: unknown): string {
@@ -151,14 +163,16 @@ export function readOptions(given: ClientOptions) {
   return { ...said, ...check(subscriptionRateLimit, LIMITS, "websocket.subscriptionRateLimit."), url: endpoint(options.url), backoff }
 }
 
-/** Where `/realtime` is: of a server, by default the page's own. */
+/** The URL of `/realtime`, by default on the page's own server. */
 function endpoint(url: string | undefined): string {
   const page = typeof location === "undefined" || !location.host ? "http://localhost:8000" : location.origin
   let target: URL
   try {
-    target = new URL(url ?? page, page)
+    // relative to the page, "collab.example.com" would be a path
+    target = new URL(url ?? page, url?.startsWith("/") ? page : undefined)
   } catch {
-    throw invalid(`url: ${text(url)} is none`)
+    if (/^(http|ws)s?:/.test(url ?? "")) throw invalid(`url: ${text(url)} is not a URL`)
+    throw invalid(`url: must begin with http, https, ws or wss, not ${text(url)}`)
   }
   if (!/^(http|ws)s?:$/.test(target.protocol)) throw invalid(`url: must begin with http, https, ws or wss, not ${text(url)}`)
   target.protocol = target.protocol === "https:" || target.protocol === "wss:" ? "wss:" : "ws:"

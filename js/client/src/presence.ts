@@ -1,9 +1,9 @@
-/** The rooms that this client wants to be seen in, over all its connections. */
+/** The rooms in which this client is present, across all its connections. */
 import { plain } from "./values.js"
 import type { Request } from "./protocol.js"
 import type { Data } from "./types.js"
 
-/** What was said of a room and is not answered, and what is to be said of it next. */
+/** The unanswered update of a room, and the next one. */
 interface Speech {
   current: Promise<void>
   next: { state: Data; told: Promise<void> } | null
@@ -13,10 +13,10 @@ export class PresenceRooms {
   private readonly joined = new Map<string, Data>()
   private readonly speeches = new Map<string, Speech>()
 
-  /** `say` resolves once something is said, or the next connection will say it. */
+  /** `say` resolves once a request is answered, or if the next connection will send it. */
   constructor(private readonly say: (request: Request) => Promise<void>) {}
 
-  /** What a new connection begins with. */
+  /** The states to send on a new connection. */
   states(): [string, Data][] {
     return [...this.joined]
   }
@@ -34,8 +34,8 @@ export class PresenceRooms {
   }
 
   /**
-   * While an update of a room is on its way, those that follow become one: a cursor that moves is told as often as the
-   * server answers, and its last place always.
+   * While an update of a room is unanswered, later ones are combined: a moving cursor is sent as often as the server
+   * answers, and its last position always.
    */
   update(room: string, state: Data): Promise<void> {
     const said = plain(state, 2)
@@ -65,7 +65,7 @@ export class PresenceRooms {
   }
 
   private goOn(room: string, speech: Speech): Promise<void> | void {
-    // what was said meanwhile (to join, to leave) replaces what waited
+    // a join or leave in the meantime replaces the waiting update
     if (this.speeches.get(room) === speech && speech.next !== null) return this.tell(room, speech.next.state)
   }
 }

@@ -1,18 +1,18 @@
-/** Messages of `/realtime`, as docs/protocol.md numbers them. The twin of `collab/wire/realtime.py`. */
+/** Messages of `/realtime`; the rules are in docs/protocol.md. The twin of `collab/wire/realtime/messages.py`. */
 import type { WireError } from "./errors.js"
-import type { Conflict, Data, EntityEvent, Query } from "./types.js"
+import type { Conflict, Data, EntityEvent, Permissions, Query } from "./types.js"
 
 export const VERSION = 1
 
 export type Target =
-  | { kind: "entities"; collection: string; entity?: string; fields?: string[]; includePermissions?: boolean; cursor?: string }
-  | { kind: "rows"; collection: string; query?: Query; fields?: string[]; includePermissions?: boolean }
+  | { kind: "entities"; collection: string; entity?: string; fields?: readonly string[]; includePermissions?: boolean; cursor?: string }
+  | { kind: "rows"; collection: string; query?: Query; fields?: readonly string[]; includePermissions?: boolean }
   | { kind: "custom"; event: string; cursor?: string }
   | { kind: "system"; event: string; cursor?: string }
   | { kind: "analytics"; metric: string }
   | { kind: "presence"; room: string }
 
-/** What is answered by one `reply` or `failure` with the same `id`. */
+/** Messages answered by one `reply` or `failure` with the same `id`. */
 export type Request =
   | { type: "authenticate"; token: string; userId?: string }
   | { type: "create"; collection: string; data: Data; entity?: string; request?: string }
@@ -37,13 +37,13 @@ export type Request =
       at?: string
       includePermissions?: boolean
     }
-  | { type: "findMany"; collection: string; query?: Query; fields?: string[]; includePermissions?: boolean }
+  | { type: "findMany"; collection: string; query?: Query; fields?: readonly string[]; includePermissions?: boolean }
   | { type: "count"; collection: string; query?: Query }
   | { type: "history"; collection: string; entity: string; limit?: number; before?: number }
   | { type: "schema" }
   | { type: "subscribe"; subscriptions: { sub: number; target: Target }[] }
   | { type: "unsubscribe"; subs: number[] }
-  | { type: "emit"; event: Data }
+  | { type: "emit"; event: Data; request?: string }
   | { type: "joinChannel" | "leaveChannel"; channel: string }
   | { type: "joinPresence" | "updatePresence"; room: string; state: Data }
   | { type: "leavePresence"; room: string }
@@ -70,7 +70,7 @@ export interface Step {
   set?: Data
   unset?: string[]
   version?: number
-  /** With `enter`, if they were asked for. */
+  /** With `enter`, if requested. */
   permissions?: Permissions
 }
 
@@ -117,12 +117,7 @@ export type ServerMessage =
   | { type: "metric"; subs: number[]; value: number }
   | { type: "presence"; subs: number[]; count: number; people: WirePerson[]; left?: string[]; complete?: boolean }
 
-export interface Permissions {
-  read: boolean
-  write: boolean
-}
-
-/** How messages travel: JSON in text frames, or MessagePack in binary frames behind one zero byte. */
+/** The encoding of messages: JSON in text frames, or MessagePack in binary frames after one zero byte. */
 export interface Codec {
   encode(message: ClientMessage): string | Uint8Array<ArrayBuffer>
   decode(frame: string | Uint8Array): ServerMessage
@@ -133,12 +128,12 @@ export const json: Codec = {
   decode: (frame) => JSON.parse(frame as string) as ServerMessage,
 }
 
-/** The MessagePack codec, loaded only by those who ask for it. */
+/** The MessagePack codec, loaded on first use. */
 export async function messagePack(): Promise<Codec> {
   const { decode, encode } = await import("@msgpack/msgpack")
   return {
     encode(message) {
-      // through JSON, so that dates and what else knows toJSON mean the same in both forms
+      // through JSON, so that dates and other values with toJSON are the same in both encodings
       const body = encode(JSON.parse(JSON.stringify(message)))
       const frame = new Uint8Array(body.length + 1)
       frame.set(body, 1)
@@ -148,7 +143,7 @@ export async function messagePack(): Promise<Codec> {
   }
 }
 
-/** Whether a binary frame carries a message, and not a Yjs document's (those begin with the length of a name). */
+/** Whether a frame is a message, and not one of a Yjs document (which begins with the length of its name). */
 export function isMessage(frame: string | Uint8Array): boolean {
   return typeof frame === "string" || frame[0] === 0
 }

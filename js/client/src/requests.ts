@@ -1,12 +1,15 @@
-/** What was asked and is not answered yet: kept over reconnects, so that a write is neither lost nor made twice. */
+/** Unanswered requests, kept across reconnects, so that a write is neither lost nor made twice. */
 import { connectionLost, LumenizeError } from "./errors.js"
 import type { Op } from "./overlay.js"
 import type { Request, Written } from "./protocol.js"
 import { plain } from "./values.js"
 import { Writes, type WriteRequest } from "./writes.js"
 
-/** A `read` is asked again after a reconnect; what is about this connection (`session`) is not. */
-export type Kind = "read" | "session"
+/**
+ * A `read` waits for a connection, and is repeated after a reconnect. `now` requires a connection, and is repeated too.
+ * `session` requests concern one connection, and are not repeated.
+ */
+export type Kind = "read" | "now" | "session"
 
 interface Answer {
   resolve(result: unknown): void
@@ -16,13 +19,15 @@ interface Answer {
 
 export interface RequestEvents {
   isOpen(): boolean
-  /** Sends, or returns why not. */
+  /** Sends, or returns the error. */
   send(message: Request & { id: number }): LumenizeError | null
-  /** There are more, or fewer, writes that are not confirmed. */
+  /** The number of unconfirmed writes has changed. */
   pending(): void
-  /** Rows of a collection look different because of own writes. */
+  /** Own writes have changed the rows of a collection. */
   shown(collection: string): void
-  /** An error that no request fails with. */
+  /** Whether all lists include a committed write. */
+  isTold(op: Op): boolean
+  /** An error that belongs to no request. */
   failed(error: LumenizeError): void
 }
 
@@ -30,40 +35,43 @@ const PAUSE = 1
 const MOST_PAUSE = 60
 
 export class Requests {
-  readonly writes = new Writes((collection) => this.events.shown(collection))
+  readonly writes = new Writes(
+    (collection) => this.events.shown(collection),
+    (op) => this.events.isTold(op),
+  )
   private next = 1
   private readonly answers = new Map<number, Answer>()
   private readonly asked = new Map<number, { request: Request; kind: Kind; sent: boolean }>()
   private pause: ReturnType<typeof setTimeout> | undefined
-  private over: LumenizeError | null = null
+  private over: LumenizeError | null = connectionLost("call connect() first")
 
   constructor(
     private readonly events: RequestEvents,
     private readonly maxWrites: number,
-    /** Milliseconds that the answer to anything but a write may take, time without a connection included. */
+    /** Milliseconds for the answer to anything except a write, including time without a connection. */
     private readonly timeout: number,
   ) {}
 
   async ask<T>(request: Request, kind: Kind): Promise<T> {
-    if (kind === "session" && !this.events.isOpen()) throw connectionLost("there is no connection")
     if (this.over !== null) throw this.over
+    if (kind !== "read" && !this.events.isOpen()) throw connectionLost("there is no connection")
     const said = plain(request)
     return this.answer<T>((id) => {
       this.asked.set(id, { request: said, kind, sent: kind === "session" })
-      // subscriptions are asked for until they are in force, whatever the time
+      // subscriptions have no timeout
       if (said.type !== "subscribe") this.limit(id)
-      // at once, and nothing else with it: a session begins with what it is to hear
+      // send it at once and alone: a session begins with its subscriptions
       if (kind === "session") this.send(id, said)
       else this.flush()
     })
   }
 
-  /** A write: sent when its turn has come, and again until it is answered. `op` is what it does to rows, as far as known. */
+  /** Queues a write and sends it until it is answered. `op` is its effect on rows, if known. */
   write(request: WriteRequest, op?: Op): Promise<Written> {
     if (this.writes.size >= this.maxWrites) {
       const limit = this.maxWrites
       return Promise.reject(
-        new LumenizeError("RATE_LIMIT_EXCEEDED", `${limit} writes wait to be saved already`, { limit }, true),
+        new LumenizeError("RATE_LIMIT_EXCEEDED", `${limit} writes are waiting already`, { limit }, true),
       )
     }
     const answer = this.answer<Written>((id) => {
@@ -113,7 +121,7 @@ export class Requests {
     this.flush()
   }
 
-  /** Send what is to be sent: what was asked first, then writes. */
+  /** Sends what can be sent: first requests, then writes. */
   flush(): void {
     if (!this.events.isOpen()) return
     for (const [id, asked] of this.asked) {
@@ -125,7 +133,7 @@ export class Requests {
     for (const { id, request } of this.writes.ready()) this.send(id, request)
   }
 
-  /** Who reads an entity is to see what they have written to it. */
+  /** A read of an entity waits for earlier own writes to it. */
   private isEarly(id: number, request: Request): boolean {
     const { type } = request
     return (type === "findById" || type === "history") && this.writes.isBefore(id, request.collection, request.entity)
@@ -136,12 +144,12 @@ export class Requests {
     if (refusal !== null) queueMicrotask(() => this.refused(id, refusal))
   }
 
-  /** Somebody looks for a connection (again). */
+  /** The client connects (again). */
   begin(): void {
     this.over = null
   }
 
-  /** A connection is gone. Reads and writes wait for the next one. */
+  /** The connection was lost. Reads and writes wait for the next one. */
   lost(error: LumenizeError): void {
     clearTimeout(this.pause)
     this.pause = undefined
@@ -152,14 +160,14 @@ export class Requests {
     }
   }
 
-  /** Nobody looks for a connection any more. Only writes wait for one all the same. */
+  /** The client has stopped connecting. Only writes continue to wait. */
   stopped(error: LumenizeError): void {
     this.lost(error)
     this.over = error
     for (const id of [...this.asked.keys()]) this.take(id)?.reject(error)
   }
 
-  /** Give up every write: they are not the next user's. */
+  /** Rejects every write: they do not belong to the next user. */
   forgetWrites(error: LumenizeError): void {
     for (const id of this.writes.ids()) {
       this.done(id, null)

@@ -1,11 +1,11 @@
-/** From one list of rows to the next. The twin of `collab/query/steps.py`. */
+/** Applies the steps of a live query to its rows. The twin of `collab/query/steps.py`. */
 import type { Step } from "./protocol.js"
 import type { Data } from "./types.js"
 
 /**
- * Make `steps` in order; returns a new list, in which unchanged rows are the same objects.
+ * Applies `steps` in order; returns a new list, in which unchanged rows are the same objects.
  *
- * `null` if a step cannot be made in these rows: they are not those that the steps were told for, and must be read anew.
+ * Returns `null` if a step does not fit these rows: they differ from the server's, and must be read again.
  */
 export function applySteps(rows: readonly Data[], steps: readonly Step[]): Data[] | null {
   const next = [...rows]

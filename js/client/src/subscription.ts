@@ -1,15 +1,16 @@
-/** One subscription of each kind: what it is about, and what to do with what is told of it. */
-import { guarded } from "./listeners.js"
-import { lens, type Lens, type Op } from "./overlay.js"
+/** The kinds of subscriptions: each handles the server's messages about it. */
+import { guarded, watched } from "./listeners.js"
+import { isNews, lens, type Lens, type Op } from "./overlay.js"
 import type { ServerMessage, Target, WirePerson } from "./protocol.js"
 import { applySteps } from "./rows.js"
+import { frozen } from "./values.js"
 import type { Data, EntityEvent, Person, Query, SubscribeOptions } from "./types.js"
 
 export type Told = Extract<ServerMessage, { type: "event" | "rows" | "diff" | "custom" | "system" | "metric" | "presence" }>
 
 export abstract class Subscription {
   sub = 0
-  /** Of the last event seen, to go on from there. */
+  /** The cursor of the last event seen, to resume after it. */
   cursor: string | undefined
 
   constructor(
@@ -17,14 +18,17 @@ export abstract class Subscription {
     readonly options: SubscribeOptions,
   ) {}
 
-  /** Take in what the server tells. `false`: it does not fit what is known here, which must be read anew. */
+  /** Handles a message. `false`: it does not fit the known rows, which must be read again. */
   abstract tell(message: Told): boolean | void
 
-  /** What was missed is not known: nothing that was seen counts any more. */
+  /** The subscription is about to be sent. */
+  asking(): void {}
+
+  /** Events were missed: forget the versions seen. */
   restarted(): void {}
 
   protected deliver(call: () => unknown): void {
-    guarded(() => ((this.options.condition?.() ?? true) ? call() : undefined))
+    guarded(() => (watched(this.options.condition?.() ?? true) ? call() : undefined))
   }
 }
 
@@ -36,7 +40,7 @@ export class EntitySubscription extends Subscription {
   constructor(
     target: Target & { kind: "entities" },
     options: SubscribeOptions,
-    private readonly callback: (event: EntityEvent) => void,
+    private readonly callback: (event: EntityEvent) => unknown,
   ) {
     super(target, options)
   }
@@ -44,12 +48,13 @@ export class EntitySubscription extends Subscription {
   tell(message: Told): void {
     if (message.type !== "event") return
     this.cursor = message.cursor
-    const { event, permissions } = message
-    if ((this.seen.get(event.id) ?? 0) >= event.version) return // after a reconnect events may come once more
+    const { permissions } = message
+    const event = frozen(message.event)
+    if ((this.seen.get(event.id) ?? 0) >= event.version) return // after a reconnect events may arrive again
     this.seen.delete(event.id)
     this.seen.set(event.id, event.version)
     if (this.seen.size > MOST_SEEN) this.seen.delete(this.seen.keys().next().value as string)
-    this.deliver(() => this.callback(permissions === undefined ? event : { ...event, permissions }))
+    this.deliver(() => this.callback(permissions === undefined ? event : frozen({ ...event, permissions })))
   }
 
   override restarted(): void {
@@ -57,21 +62,39 @@ export class EntitySubscription extends Subscription {
   }
 }
 
-/** A live query: keeps the rows that the server tells, and shows them with what this client has written meanwhile. */
+/** The own writes that affect live queries. */
+export interface OwnWrites {
+  /** The number of own writes known to be committed. */
+  readonly commits: number
+  ops(collection: string): readonly Op[]
+  /** Whether a list that shows a write should be read again. */
+  isLate(op: Op): boolean
+  /** A list of a collection has received rows or steps. */
+  told(collection: string): void
+}
+
+/** A live query: keeps the server's rows, and shows them with this client's pending writes. */
 export class RowsSubscription extends Subscription {
   private rows: readonly Data[] = []
+  /** Versions of the rows, and of rows that left the list while they had an own write: the version with which they left. */
   private versions = new Map<string, number>()
   private known = false
   private shown: readonly Data[] | null = null
   private readonly lens: Lens
+  /** The number of committed own writes at the last request for rows, and at the request for the current rows. */
+  private asked = 0
+  private answered = -1
+  private renewing = false
+  /** Requests all rows again. */
+  renew: () => void = () => {}
 
   constructor(
     override readonly target: Target & { kind: "rows" },
     options: SubscribeOptions,
     query: Query,
-    private readonly ops: (collection: string) => readonly Op[],
+    private readonly writes: OwnWrites,
     private readonly seen: (collection: string, id: string, version: number) => void,
-    private readonly callback: (rows: Data[]) => void,
+    private readonly callback: (rows: Readonly<Data>[]) => unknown,
   ) {
     super(target, options)
     this.lens = lens(query, options.fields)
@@ -81,41 +104,69 @@ export class RowsSubscription extends Subscription {
     return this.target.collection
   }
 
+  override asking(): void {
+    this.asked = this.writes.commits
+  }
+
   tell(message: Told): boolean | void {
     if (message.type === "rows") {
       const { rows, versions, permissions } = message
       this.rows = permissions ? rows.map((row, index) => ({ ...row, permissions: permissions[index] })) : rows
-      this.versions = new Map()
+      const own = new Set(this.writes.ops(this.collection).map(({ id }) => id))
+      this.versions = new Map([...this.versions].filter(([id]) => own.has(id)))
+      this.answered = this.asked
+      this.renewing = false
       rows.forEach((row, index) => this.saw(row["id"], versions[index] ?? 0))
     } else if (message.type === "diff") {
       const rows = applySteps(this.rows, message.steps)
       if (rows === null) return false
       this.rows = rows
       for (const { op, id, version } of message.steps) {
-        if (op === "leave") this.versions.delete(id)
-        if (version !== undefined) this.saw(id, version, op !== "leave")
+        if (op !== "leave") version !== undefined && this.saw(id, version)
+        else if (!this.writes.ops(this.collection).some((own) => own.id === id)) this.versions.delete(id)
+        else if (version !== undefined) this.versions.set(id, version) // the row with this version was not shown, so it does not count as seen
       }
     } else return
     this.known = true
     this.show()
+    this.writes.told(this.collection)
   }
 
-  /** Show what there is now, if it is not what was shown last. */
+  /** Whether the rows are known to include an own, committed write. */
+  isTold(op: Op): boolean {
+    return !isNews(op, this.versions) || (op.commit !== undefined && op.commit <= this.answered)
+  }
+
+  private ops(): Op[] {
+    return this.writes.ops(this.collection).filter((op) => op.version === undefined || !this.isTold(op))
+  }
+
+  /** Calls the callback with the rows, if they have changed. */
   show(): void {
     if (!this.known) return
-    const rows = this.lens(this.rows, this.versions, this.ops(this.collection))
-    const shown = this.shown
-    if (shown !== null && rows.length === shown.length && rows.every((row, index) => same(row, shown[index]))) return
+    const ops = this.ops()
+    const rows = this.lens(this.rows, this.versions, ops)
+    const timely = ops.filter((op) => !this.writes.isLate(op))
+    if (timely.length < ops.length && !this.renewing && !sameRows(rows, this.lens(this.rows, this.versions, timely))) {
+      this.renewing = true
+      queueMicrotask(() => this.renew())
+    }
+    if (this.shown !== null && sameRows(rows, this.shown)) return
     this.deliver(() => {
       this.shown = rows
-      this.callback([...rows])
+      for (const row of rows) frozen(row)
+      return this.callback([...rows])
     })
   }
 
-  private saw(id: string, version: number, here = true): void {
-    if (here) this.versions.set(id, version)
+  private saw(id: string, version: number): void {
+    this.versions.set(id, version)
     this.seen(this.collection, id, version)
   }
+}
+
+function sameRows(one: readonly Data[], other: readonly Data[]): boolean {
+  return one.length === other.length && one.every((row, index) => same(row, other[index]))
 }
 
 function same(one: Data, other: Data | undefined): boolean {
@@ -135,7 +186,7 @@ export class NoticeSubscription extends Subscription {
   tell(message: Told): void {
     if (message.type === "custom" || message.type === "system") this.cursor = message.cursor
     if (message.type === "metric") this.deliver(() => this.callback(message.value as never))
-    else if ("event" in message) this.deliver(() => this.callback(message.event as never))
+    else if ("event" in message) this.deliver(() => this.callback(frozen(message.event) as never))
   }
 }
 
@@ -154,7 +205,7 @@ export class PresenceSubscription extends Subscription {
     if (message.type !== "presence") return
     const next = message.complete ? new Map<string, Person>() : new Map(this.people)
     for (const key of message.left ?? []) next.delete(key)
-    for (const person of message.people) next.set(person.key, readPerson(person))
+    for (const person of message.people) next.set(person.key, frozen(readPerson(person)))
     this.people = next
     this.deliver(() => this.callback([...next.values()], message.count))
   }

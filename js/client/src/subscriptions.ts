@@ -1,4 +1,4 @@
-/** Everything that is subscribed to, on whatever connection. */
+/** All subscriptions of a client, across connections. */
 import { LumenizeError } from "./errors.js"
 import { guarded } from "./listeners.js"
 import type { Request, Subscribed } from "./protocol.js"
@@ -6,16 +6,16 @@ import { RowsSubscription, type Subscription, type Told } from "./subscription.j
 import type { Subscribed as Handle } from "./types.js"
 
 const MOST_IN_ONE_MESSAGE = 256
-/** Milliseconds after which a subscription that failed for now is asked for again. */
+/** Milliseconds until a temporarily refused subscription is sent again. */
 const RETRY = 1000
 
 interface Active {
   subscription: Subscription
-  /** Whether it was asked for on this connection. */
+  /** Whether it was sent on this connection. */
   asked: boolean
-  /** Whether it was in force once. */
+  /** Whether it was in force before. */
   confirmed: boolean
-  /** Whether it failed for now, and that was told. */
+  /** Whether it was refused temporarily, and this was reported. */
   delayed: boolean
   settle: (error: LumenizeError | null) => void
 }
@@ -26,6 +26,8 @@ export class Subscriptions {
   private cancelled: number[] = []
   private flushing = false
   private retry: ReturnType<typeof setTimeout> | undefined
+  /** Why the client has stopped connecting, or `null`. */
+  private over: LumenizeError | null = null
 
   constructor(
     private readonly ask: (request: Request) => Promise<unknown>,
@@ -43,14 +45,16 @@ export class Subscriptions {
       .filter((each): each is RowsSubscription => each instanceof RowsSubscription && each.collection === collection)
   }
 
-  /** Begin; what is added in one turn of the event loop travels in one message. */
+  /** Adds a subscription; those of one turn of the event loop are sent in one message. */
   add(subscription: Subscription): Handle {
     const sub = (subscription.sub = this.next++)
     const ready = new Promise<void>((resolve, reject) => {
       const settle = (error: LumenizeError | null): void => (error === null ? resolve() : reject(error))
       this.active.set(sub, { subscription, asked: false, confirmed: false, delayed: false, settle })
     })
-    ready.catch(() => {}) // told to onError already
+    ready.catch(() => {}) // onError gets it too
+    if (subscription instanceof RowsSubscription) subscription.renew = () => this.renew(subscription.sub)
+    if (this.over !== null) this.waitsInVain(this.active.get(sub) as Active, this.over)
     this.flushSoon()
     return Object.assign(() => this.remove(subscription.sub), { ready })
   }
@@ -62,7 +66,7 @@ export class Subscriptions {
     if (active?.asked) this.cancel(sub)
   }
 
-  /** What is given up in one turn of the event loop travels in one message too. */
+  /** Cancels a subscription; those of one turn of the event loop are sent in one message. */
   private cancel(sub: number): void {
     this.cancelled.push(sub)
     this.flushSoon()
@@ -89,6 +93,27 @@ export class Subscriptions {
     for (const active of this.active.values()) active.asked = false
   }
 
+  /** The client connects (again). */
+  begin(): void {
+    this.over = null
+  }
+
+  /**
+   * The client has stopped connecting. Subscriptions wait for the next `connect`; their `onError` gets the error.
+   */
+  stopped(error: LumenizeError, wanted: boolean): void {
+    this.over = wanted ? null : error
+    for (const active of [...this.active.values()]) {
+      if (wanted) active.settle(error)
+      else this.waitsInVain(active, error)
+    }
+  }
+
+  private waitsInVain({ subscription: { options: { onError } }, settle }: Active, error: LumenizeError): void {
+    settle(error)
+    if (onError) guarded(() => onError(error)) // otherwise the client's onError has it already
+  }
+
   private flushSoon(): void {
     if (this.flushing) return
     this.flushing = true
@@ -98,19 +123,22 @@ export class Subscriptions {
     })
   }
 
-  /** Ask for everything that is not asked for on this connection, which after a cut is all there is. */
+  /** Sends all subscriptions that were not sent on this connection: after a reconnect, all of them. */
   flush(): void {
     if (!this.isOpen()) return
     const cancelled = this.cancelled.splice(0)
     if (cancelled.length > 0) this.ask({ type: "unsubscribe", subs: cancelled }).catch(() => {})
     const wanted = [...this.active.values()].filter(({ asked, delayed }) => !asked && !(delayed && this.retry))
-    // custom events are taken up again by the channels of then, which subscriptions to entities are part of
+    // missed custom events depend on the channels joined at that time, which include those of entity subscriptions
     wanted.sort((a, b) => Number(a.subscription.target.kind === "custom") - Number(b.subscription.target.kind === "custom"))
     while (wanted.length > 0) void this.subscribe(wanted.splice(0, MOST_IN_ONE_MESSAGE))
   }
 
   private async subscribe(wanted: Active[]): Promise<void> {
-    for (const active of wanted) active.asked = true
+    for (const active of wanted) {
+      active.asked = true
+      active.subscription.asking()
+    }
     let results: Subscribed[]
     try {
       results = (await this.ask({
@@ -122,7 +150,7 @@ export class Subscriptions {
       })) as Subscribed[]
     } catch (error) {
       const reason = error as LumenizeError
-      if (reason.code === "CONNECTION_LOST") return // the next session subscribes anew
+      if (reason.code === "CONNECTION_LOST") return // the next session subscribes again
       for (const active of wanted) this.refused(active, reason)
       return
     }
@@ -145,18 +173,24 @@ export class Subscriptions {
     active.settle(null)
   }
 
-  /** What is known of a live query does not fit what is told of it. */
+  private renew(sub: number): void {
+    const active = this.active.get(sub)
+    // otherwise the next connection sends it
+    if (active?.asked) this.again(active)
+  }
+
+  /** Subscribes again: the known rows do not fit the server's steps. */
   private again(active: Active): void {
     const { subscription } = active
     this.cancelled.push(subscription.sub)
     this.active.delete(subscription.sub)
-    subscription.sub = this.next++ // what is on its way under the old number is not meant for it any more
+    subscription.sub = this.next++ // messages in transit under the old number are ignored
     active.asked = false
     this.active.set(subscription.sub, active)
     this.flush()
   }
 
-  /** Not in force, or not any more: for good, or (as with limits) until it is asked for again. */
+  /** A subscription was refused or has ended: permanently, or (as with limits) until the next attempt. */
   private refused(active: Active, error: LumenizeError): void {
     const { subscription, delayed, settle } = active
     if (this.active.get(subscription.sub) !== active) return

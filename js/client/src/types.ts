@@ -1,18 +1,27 @@
-/** What applications see. */
+/** The types of the public API. */
+/** @ts-ignore where it is not installed */
 import type { Doc } from "yjs"
 import type { LumenizeError } from "./errors.js"
-import type { Permissions } from "./protocol.js"
 
 /** A JSON object. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Data = Record<string, any>
 
-/** An entity: its fields, and what the record adds. */
+/** This user's rights on an entity. */
+export interface Permissions {
+  read: boolean
+  write: boolean
+}
+
+/** An entity: its fields, and those that the server adds. */
 export type Entity<T = Data> = T & { id: string; createdAt: string; updatedAt: string }
+
+/** A row or an event that callbacks share: frozen. To change it, copy it (`{ ...row }`, `structuredClone(row)`). */
+export type Shown<T> = Readonly<T>
 
 export interface Conflict {
   field: string
-  /** What both had seen before; `null` also if that is not known any more. */
+  /** The value that both had seen; `null` also if it is no longer known. */
   base: unknown
   theirs: unknown
   yours: unknown
@@ -24,7 +33,7 @@ export interface Conflict {
 export interface Change {
   from?: unknown
   to?: unknown
-  /** Of content: what a text editor did, in UTF-16 units. */
+  /** For content: a text delta, in UTF-16 code units. */
   delta?: unknown[]
   paths?: unknown[]
 }
@@ -40,17 +49,17 @@ export interface EntityEvent<T = Data> {
   userId: string | null
   at: string
   conflicts: Conflict[]
-  /** How many events this one stands for, to a subscriber over its rate. */
+  /** The number of events combined in this one, for a subscriber over its rate. */
   conflated?: number
   permissions?: Permissions
 }
 
 export type Value = string | number | boolean | null | Date
 
-/** Whether nothing is said of a type's members: then every name is one. */
+/** Whether a type has an index signature: then every name is a member. */
 type Untyped<T> = string extends keyof T ? true : false
 
-/** What a member can be compared with. Texts that are points in time are also compared with dates. */
+/** Values that a member can be compared with. Strings can be points in time, so dates are allowed too. */
 type Comparable<V> = V extends string ? (string extends V ? V | Date : V) : V extends number | boolean | Date ? V : never
 
 export interface Operators<V = Value> {
@@ -61,14 +70,14 @@ export interface Operators<V = Value> {
   lte?: V
   gt?: V
   gte?: V
-  /** Of a text: a part of it; of a list: one of its elements. */
+  /** In a string: a substring; in an array: an element. */
   contains?: V | string
   startsWith?: string
   endsWith?: string
   isNull?: boolean
 }
 
-/** Of a list, what is in it. */
+/** The element type of an array; any other type as it is. */
 type Element<V> = V extends readonly (infer E)[] ? E : V
 
 /** Conditions on the members of a member. */
@@ -76,7 +85,7 @@ type Inside<V> = V extends Date | string | number | boolean | null | undefined |
   ? never
   : { [Name in keyof V]?: Condition<V[Name]> }
 
-type Condition<V> = undefined | null | Comparable<V> | Operators<Comparable<Element<V>>> | Inside<V>
+type Condition<V> = null | Comparable<V> | Operators<Comparable<Element<V>>> | Inside<V>
 
 interface Combined<W> {
   AND?: W | readonly W[]
@@ -84,16 +93,17 @@ interface Combined<W> {
   NOT?: W | readonly W[]
 }
 
-interface AnyWhere extends Combined<AnyWhere> {
-  [field: string]: Value | Operators | AnyWhere | readonly AnyWhere[] | undefined
+/** Untyped conditions, including AND, OR and NOT. */
+interface AnyWhere {
+  [field: string]: Value | Operators | AnyWhere | readonly AnyWhere[]
 }
 
-/** Conditions on an entity with fields `T`; all must hold. `"profile.city"` is a member of a member. */
+/** Conditions on an entity with fields `T`; all must hold. `"profile.city"` is a nested member. */
 export type Where<T = Data> =
   Untyped<T> extends true
     ? AnyWhere
     : { [Name in keyof Entity<T>]?: Condition<Entity<T>[Name]> } & Combined<Where<T>> & {
-          [path: `${string}.${string}`]: Value | Operators | undefined
+          [path: `${string}.${string}`]: Value | Operators
         }
 
 type Direction = "asc" | "desc"
@@ -111,27 +121,39 @@ export interface Query<T = Data> {
   after?: string
 }
 
-export interface ReadOptions {
+/** The name of a field of an entity. */
+export type Field<T = Data> = Untyped<T> extends true ? string : keyof Entity<T> & string
+
+/**
+ * The type of a row: `T` itself or, with the name `N` of a collection, `T[N]`, where `T` maps the names of collections to
+ * the types of their fields.
+ */
+export type RowOf<T, N> = string extends N ? T : N extends keyof T ? T[N] : never
+
+/** The name of a collection: any string, or `N`, which must be a key of `T`. */
+export type NameOf<T, N> = string extends N ? string : NoInfer<N & keyof T>
+
+export interface ReadOptions<T = Data> {
   /** Only these fields, and `id`. */
-  fields?: string[]
-  /** Whether each entity comes with what this user may do with it. */
+  fields?: readonly Field<T>[]
+  /** Whether each entity includes this user's permissions. */
   includePermissions?: boolean
 }
 
 export interface HistoryOptions {
-  /** So many events. */
+  /** Maximum number of events. */
   limit?: number
-  /** Only those before this version. */
+  /** Only events before this version. */
   before?: number
 }
 
-/** With `fields`, only changes of these are told. */
-export interface SubscribeOptions extends ReadOptions {
-  /** Asked before each delivery: while it is false, nothing is delivered. */
+/** With `fields`, only changes of these are delivered. */
+export interface SubscribeOptions<T = Data> extends ReadOptions<T> {
+  /** Called before each delivery: while it returns false, nothing is delivered. */
   condition?: () => boolean
-  /** The subscription was refused, or has ended. */
+  /** Called if the subscription is refused or ends. */
   onError?: (error: LumenizeError) => void
-  /** After a reconnect: whether nothing was missed. Where something was, read anew. */
+  /** Called after a reconnect: with `true` if nothing was missed; otherwise read again. */
   onResume?: (recovered: boolean) => void
 }
 
@@ -139,17 +161,17 @@ export type Unsubscribe = () => void
 
 /** Ends a subscription. */
 export interface Subscribed extends Unsubscribe {
-  /** Resolves once it is in force: nothing is missed from then on. Rejects with what it was refused with. */
+  /** Resolves once it is in force: it misses nothing from then on. Rejects with the error if it is refused. */
   readonly ready: Promise<void>
 }
 
-/** One verified user with all their cursors, or one client that nobody verified. */
+/** One verified user with all their cursors, or one unverified client. */
 export interface Person {
-  /** Tells people of one room apart. */
+  /** Unique in a room. */
   key: string
   userId: string | null
   name: string | null
-  /** The newest state of this person's clients: `cursor`, and whatever else they said. */
+  /** The newest state of this person's clients: `cursor` and any other members. */
   [member: string]: unknown
   states: Data[]
 }
@@ -157,61 +179,61 @@ export interface Person {
 export interface FindOptions {
   /** Content roots as plain values, in `content`. */
   content?: boolean
-  /** As of a version. */
+  /** The state at a version. */
   version?: number
-  /** As of a moment. */
+  /** The state at a time. */
   at?: Date | string
-  /** Whether `permissions` come with it. */
+  /** Whether the result includes `permissions`. */
   includePermissions?: boolean
 }
 
 export interface OpenOptions {
-  /** A Yjs document that exists already, as one that was kept in the browser. It is not destroyed with the opening. */
+  /** An existing Yjs document, such as one kept in the browser. Closing does not destroy it. */
   doc?: Doc
 }
 
 export interface WriteOptions {
-  /** The version last seen; by default the one that this client has seen last. */
+  /** The version that the write is based on; by default the newest that this client has seen. */
   version?: number
-  /** `reject` asks for an error with code `CONFLICT` if somebody else has written the same fields since. */
+  /** `reject`: reject with `CONFLICT` if somebody else has written the same fields since. */
   onConflict?: "merge" | "reject"
   /** Fields to remove. */
   unset?: string[]
 }
 
-/** Lower the server's limits for this client. */
+/** Lowers the server's limits for this client. */
 export interface RateLimit {
   maxSubscriptions?: number
   maxEventsPerSecond?: number
 }
 
-/** Times are milliseconds. */
+/** Times are in milliseconds. */
 export interface WebSocketOptions {
-  /** Come back when the connection breaks. */
+  /** Whether to reconnect when the connection breaks. */
   autoReconnect?: boolean
-  /** How the waits between attempts grow: by `initialDelay` each time, or `backoffFactor` times. */
+  /** Growth of the delay between attempts: by `initialDelay`, or by the factor `backoffFactor`. */
   reconnectStrategy?: "linear" | "exponential"
-  /** Another name of `initialDelay`, which counts if both are given. */
+  /** Another name for `initialDelay`, which counts if both are given. */
   reconnectInterval?: number
-  /** Before the first attempt to come back. */
+  /** Delay before the first attempt to reconnect. */
   initialDelay?: number
-  /** No wait is longer. */
+  /** The longest delay. */
   maxDelay?: number
   backoffFactor?: number
   /** Attempts in a row before giving up. */
   maxAttempts?: number
-  /** Another name of `maxAttempts`, which counts if both are given. */
+  /** Another name for `maxAttempts`, which counts if both are given. */
   maxReconnectAttempts?: number
-  /** Silence after which the server is asked for a sign of life; 0: never. */
+  /** Silence after which the client pings the server; 0: never. */
   heartbeatInterval?: number
-  /** For that sign. Without it the connection counts as lost. */
+  /** Time for the answer to that ping. Without one the connection counts as lost. */
   heartbeatTimeout?: number
-  /** For opening a connection and being let in. */
+  /** Time for opening a connection and a session. */
   connectTimeout?: number
-  /** For the answer to anything but a write, time without a connection included. Writes wait as long as it takes. */
+  /** Time for the answer to anything except a write, including time without a connection. Writes have no timeout. */
   requestTimeout?: number
   subscriptionRateLimit?: RateLimit
-  /** Compression is agreed on between the browser and the server; nothing here changes that. */
+  /** Has no effect: browser and server negotiate compression themselves. */
   compression?: boolean
   /** MessagePack instead of JSON. */
   binaryProtocol?: boolean
@@ -220,27 +242,42 @@ export interface WebSocketOptions {
 }
 
 export interface Credentials {
-  /** Must be what the token says; where no credential is asked for, it stands for itself. */
+  /** Must match the token; a server that requires no credential accepts any. */
   userId?: string
-  /** A JSON web token, or what gives the newest one. */
+  /** A JSON web token, or a function that returns the current one. */
   token?: string | (() => string | Promise<string>)
 }
 
 export interface ClientOptions extends Credentials {
   /** The server, `https://collab.example.com`. By default the page's own host, outside a page `http://localhost:8000`. */
   url?: string
-  /** Must be what the credential says. */
+  /** Must match the credential. */
   projectId?: string
-  /** Which application this is. */
+  /** Identifies the application. */
   apiKey?: string
   websocket?: WebSocketOptions
   /** Writes that may wait while there is no connection. */
   maxPendingWrites?: number
   /** Whether live queries show writes before the server has confirmed them. */
   optimistic?: boolean
-  /** What an update does that meets others it has not seen, where it does not say so itself. See `WriteOptions`. */
+  /** The default of `onConflict` in `WriteOptions`. */
   conflicts?: "merge" | "reject"
   onConflict?: (conflicts: Conflict[], context: { collection: string; id: string }) => void
-  /** A WebSocket constructor, where there is no global one. */
+  /** A WebSocket constructor, if there is no global one. */
   WebSocket?: unknown
+}
+
+/** The part of the client's socket that documents use. */
+export interface DocumentLink {
+  isOpen(): boolean
+  /** Returns an error if the server would refuse the frame. */
+  send(frame: Uint8Array<ArrayBuffer>): LumenizeError | null
+  /** Frames of all documents. */
+  onFrame(listener: (frame: Uint8Array) => void): Unsubscribe
+  onOpen(listener: () => void): Unsubscribe
+  onClose(listener: () => void): Unsubscribe
+  /** The client has stopped connecting, with the error, or `null` after `disconnect`. */
+  onStop(listener: (error: LumenizeError | null) => void): Unsubscribe
+  /** The new session belongs to another user. */
+  onUserChange(listener: (error: LumenizeError) => void): Unsubscribe
 }

@@ -1,27 +1,36 @@
-/** Values as they travel: a copy in plain JSON, or an error that says what cannot be sent. */
+/** Values as they are sent: a copy in plain JSON, or an error that names the value that cannot be sent. */
 import { invalid } from "./errors.js"
+import type { Query } from "./types.js"
 
-/** Arrays and objects in each other that the server takes; the message counts. */
+/** Nested arrays and objects that the server accepts; the message counts. */
 const MOST_DEEP = 32
 const LONE_SURROGATE = /\p{Surrogate}/u
 
 /**
- * A copy of JSON values: dates become texts, members that are `undefined` are left out, and what the caller changes later
- * changes nothing. `depth` is how deep in its message the value stands.
+ * A deep copy of JSON values: dates become strings, and members that are `undefined` are omitted. `depth` is the depth
+ * of the value in its message.
  *
- * Throws `INVALID_REQUEST` for what JSON would drop or change in silence (functions, NaN, a Map), and for what the
- * server would end the connection for (half of a surrogate pair, what is too deep).
+ * Throws `INVALID_REQUEST` for values that JSON would drop or change silently (functions, NaN, a Map), and for those that
+ * would end the connection (a lone surrogate, too many levels).
  */
 export function plain<T>(value: T, depth = 1): T {
-  return copy(value, depth, "") as T
+  return copy(value, depth, "", false) as T
 }
 
-function copy(value: unknown, depth: number, at: string): unknown {
+/**
+ * The same for a query, which may not contain `undefined`: omitting a condition would match more rows than intended.
+ */
+export function plainQuery<T>(query: Query<T>, depth: number): Query {
+  if (typeof query !== "object" || query === null || Array.isArray(query)) throw invalid("a query must be an object")
+  return copy(query, depth, "", true) as Query
+}
+
+function copy(value: unknown, depth: number, at: string, complete: boolean): unknown {
   switch (typeof value) {
     case "boolean":
       return value
     case "string":
-      if (LONE_SURROGATE.test(value)) throw refused(at, "a text with half of a surrogate pair")
+      if (LONE_SURROGATE.test(value)) throw refused(at, "a string with a lone surrogate")
       return value
     case "number":
       if (!Number.isFinite(value)) throw refused(at, String(value))
@@ -29,29 +38,37 @@ function copy(value: unknown, depth: number, at: string): unknown {
     case "object":
       if (value === null) return null
       break
+    case "undefined":
+      throw refused(at, complete ? "undefined in a query (omit the member, or use null)" : "undefined")
     default:
       throw refused(at, `a value of type ${typeof value}`)
   }
   if (value instanceof Date && Number.isNaN(value.getTime())) throw refused(at, "an invalid date")
   const { toJSON } = value as { toJSON?: unknown }
-  if (typeof toJSON === "function") return copy((toJSON as () => unknown).call(value), depth, at)
-  if (depth > MOST_DEEP) throw refused(at, `more than ${MOST_DEEP} arrays and objects in each other`)
-  if (Array.isArray(value)) {
-    return value.map((each: unknown, index) => (each === undefined ? null : copy(each, depth + 1, `${at}[${index}]`)))
-  }
+  if (typeof toJSON === "function") return copy((toJSON as () => unknown).call(value), depth, at, complete)
+  if (depth > MOST_DEEP) throw refused(at, `more than ${MOST_DEEP} nested arrays and objects`)
+  // `map` would skip holes
+  if (Array.isArray(value)) return Array.from(value, (each: unknown, index) => copy(each, depth + 1, `${at}[${index}]`, complete))
   const tag = Object.prototype.toString.call(value).slice(8, -1)
   if (tag !== "Object") throw refused(at, `a value of type ${tag}`)
   const made: Record<string, unknown> = {}
   for (const [name, each] of Object.entries(value)) {
     const inner = at === "" ? name : `${at}.${name}`
-    if (LONE_SURROGATE.test(name)) throw refused(inner, "a name with half of a surrogate pair")
-    if (each !== undefined) set(made, name, copy(each, depth + 1, inner))
+    if (LONE_SURROGATE.test(name)) throw refused(inner, "a name with a lone surrogate")
+    if (each !== undefined || complete) set(made, name, copy(each, depth + 1, inner, complete))
   }
   return made
 }
 
+/** Freezes a JSON value deeply. A frozen object is skipped, because this function has frozen it. */
+export function frozen<T>(value: T): T {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
+  for (const name in value) frozen(value[name])
+  return Object.freeze(value)
+}
+
 function set(target: Record<string, unknown>, name: string, value: unknown): void {
-  // as a plain member, `__proto__` would be the prototype
+  // assigning `__proto__` would set the prototype
   if (name === "__proto__") Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true })
   else target[name] = value
 }

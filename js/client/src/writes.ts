@@ -1,15 +1,18 @@
 /**
- * Writes that are not known to be committed yet: their order, and what the world looks like with them.
- * The twin of `collab/client/writes.py`.
+ * Unconfirmed writes: their order, and their effect on rows.
+ * The twin of `collab/client/core/writes.py`.
  *
- * They leave in the order in which they were made. One that meets an earlier, unanswered write to the same entity waits
- * for its answer: what that one makes of the entity's version is what this one has seen. A broken connection sends them
- * back into the queue; they are sent again under the same `request` name, so they have effect once.
+ * They are sent in order. A write waits for the answer to an earlier write to the same entity, because it is based on the
+ * version which that one creates. When the connection breaks, they return to the queue and are sent again under the same
+ * `request` name, so they take effect once.
+ *
+ * A write stays applied to the rows of its collection (`overlay.ts`) until each list there includes it. No timer removes
+ * it: time only decides when a list that shows it requests its rows again.
  */
 import type { Op } from "./overlay.js"
 import type { Request, Written } from "./protocol.js"
 
-export type WriteRequest = Extract<Request, { request?: string }> & { entity: string }
+export type WriteRequest = Extract<Request, { type: "create" | "update" | "delete" | "restore" }> & { entity: string }
 
 interface Waiting {
   id: number
@@ -18,16 +21,24 @@ interface Waiting {
 }
 
 const MOST_IN_FLIGHT = 64
-/** How long a committed write is shown to a live query that has not been told of it: it may leave no trace there. */
-const SETTLE = 2000
+/** Milliseconds after which a list that does not include a committed write yet is read again. */
+const LATE = 2000
+/** Committed writes kept for lists that do not include them yet: a write may leave no trace in a list. */
+const MOST_KEPT = 1000
 
 export class Writes {
   private readonly unanswered = new Map<number, Waiting>()
   private readonly inFlight = new Map<string, number>()
   private readonly shown = new Map<number, Op>()
+  private readonly late = new WeakSet<Op>()
+  /** The number of own writes known to be committed. */
+  commits = 0
 
-  /** `changed` is told of collections whose rows may look different. */
-  constructor(private readonly changed: (collection: string) => void) {}
+  /** `changed` gets collections whose rows may have changed; `isTold` tests whether all lists include a write. */
+  constructor(
+    private readonly changed: (collection: string) => void,
+    private readonly isTold: (op: Op) => boolean,
+  ) {}
 
   get size(): number {
     return this.unanswered.size
@@ -48,7 +59,7 @@ export class Writes {
     this.changed(op.collection)
   }
 
-  /** What may be sent now, in order; it counts as sent. */
+  /** The writes that may be sent now, in order; they count as sent. */
   ready(): { id: number; request: WriteRequest }[] {
     const ready = []
     for (const write of this.unanswered.values()) {
@@ -60,7 +71,7 @@ export class Writes {
     return ready
   }
 
-  /** A write has had its effect, or (`null`) was refused and has none. */
+  /** A write was committed, or (`null`) refused. */
   answered(id: number, written: Written | null): void {
     const { key } = this.unanswered.get(id) as Waiting
     this.unanswered.delete(id)
@@ -69,50 +80,67 @@ export class Writes {
     if (written === null) this.shown.delete(id)
     else {
       this.haveSeen(key, written.version)
-      if (op !== undefined) {
-        // a created row is what the server made of it
-        const values = op.kind === "create" ? written.data : op.values
-        this.shown.set(id, { ...op, values, version: written.version })
-        const timer: unknown = setTimeout(() => {
-          this.shown.delete(id)
-          this.changed(op.collection)
-        }, SETTLE)
-        ;(timer as { unref?: () => void }).unref?.() // Node need not live for it
-      }
+      if (op !== undefined) this.commit(id, op, written)
     }
-    if (op !== undefined) this.changed(op.collection)
+    if (op === undefined) return
+    this.changed(op.collection)
+    this.told(op.collection)
   }
 
-  /** A write could not be taken in now; it goes back to its place in the queue. */
+  private commit(id: number, op: Op, { data, version }: Written): void {
+    const committed: Op = { ...op, values: op.kind === "delete" ? {} : structuredClone(data), version, commit: (this.commits += 1) }
+    this.shown.set(id, committed)
+    const timer: unknown = setTimeout(() => {
+      this.late.add(committed)
+      if (this.shown.get(id) === committed) this.changed(op.collection)
+    }, LATE)
+    ;(timer as { unref?: () => void }).unref?.() // does not keep Node running
+  }
+
+  /** Whether a list that shows this write should be read again. */
+  isLate(op: Op): boolean {
+    return this.late.has(op)
+  }
+
+  /** Drops the writes that every list includes. */
+  told(collection: string): void {
+    const committed = [...this.shown].filter(([, op]) => op.commit !== undefined)
+    for (const [id, op] of committed) {
+      if (op.collection === collection && this.isTold(op)) this.shown.delete(id)
+    }
+    for (const [id] of committed.slice(0, Math.max(0, committed.length - MOST_KEPT))) this.shown.delete(id)
+  }
+
+  /** A write was refused temporarily; it returns to its place in the queue. */
   again(id: number): void {
     this.inFlight.delete((this.unanswered.get(id) as Waiting).key)
   }
 
-  /** What was sent and not answered will be sent again, in order, before all that waits. */
+  /** Unanswered writes will be sent again, in order, before those that wait. */
   lost(): void {
     this.inFlight.clear()
   }
 
-  /** What lies over the rows of a collection, in order. */
+  /** The writes to apply to the rows of a collection, in order. */
   ops(collection: string): Op[] {
     return [...this.shown.values()].filter((op) => op.collection === collection)
   }
 
-  /** Whether something written to an entity is not confirmed. */
+  /** Whether an entity has an unconfirmed write. */
   isPending(collection: string, id: string): boolean {
     const key = keyOf(collection, id)
     return [...this.unanswered.values()].some((write) => write.key === key)
   }
 
-  /** Whether a write to an entity was made before request `id`, and is not answered. */
+  /** Whether an entity has an unanswered write made before request `id`. */
   isBefore(id: number, collection: string, entity: string): boolean {
     const key = keyOf(collection, entity)
     return [...this.unanswered.values()].some((write) => write.key === key && write.id < id)
   }
 
   private haveSeen(key: string, version: number): void {
-    // Our own write came before: another session of ours may send the next one, and the server would take the first
-    // for somebody else's.
+    // The next write is based on our own earlier one. If a new session sends it, the server would otherwise take the
+    // earlier one for another client's.
     for (const write of this.unanswered.values()) {
       const { request } = write
       if (write.key === key && request.type === "update") {

@@ -54,6 +54,37 @@ it("has a collection for each name that is not its own, and is no promise", () =
   expect([odd["then"], odd["toJSON"], odd["$$typeof"], odd["__v_isRef"], odd["__v_raw"]]).toEqual(Array(5).fill(undefined))
 })
 
+it("says which place of what it is given makes no sense", async () => {
+  const made = await connected()
+  const tasks = made.tasks as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>
+  const refused: [Promise<unknown> | undefined, string][] = [
+    [tasks["create"]?.([1]), "must be an object"],
+    [tasks["create"]?.(null), "must be an object"],
+    [tasks["update"]?.(undefined, { a: 1 }), "an id must be a string"],
+    [tasks["update"]?.("t", undefined), "must be an object"],
+    [tasks["update"]?.("t", { "profile.city": "x" }), "profile.city: field names cannot contain dots"],
+    [tasks["delete"]?.(undefined), "an id must be a string"],
+    [tasks["findById"]?.(undefined), "an id must be a string"],
+    [tasks["history"]?.(undefined), "an id must be a string"],
+    [tasks["restore"]?.(undefined), "an id must be a string"],
+    [made.events.emit(undefined as never), "an event must be an object"],
+  ]
+  for (const [call, message] of refused) {
+    await expect(call).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining(message) as string })
+  }
+  expect(made.pending).toBe(0)
+})
+
+it("has no members but those that are told of: every other name is a collection", () => {
+  const made = client() as unknown as Record<string, { name: string }>
+  for (const name of ["collections", "core", "latestSchema", "opened"]) expect(made[name]?.name).toBe(name)
+  expect((made["collection"] as unknown as (name: string) => { name: string })("toString").name).toBe("toString")
+})
+
+it.each(["collab.example.com", "localhost:8000", "ftp://host", "http://"])("takes no %s for the address of a server", (url) => {
+  expect(() => client({ url })).toThrow(expect.objectContaining({ code: "INVALID_REQUEST" }))
+})
+
 it("names what it creates, and sends dates as texts", async () => {
   const made = await connected()
   const created = made.tasks.create({ title: "x", due: new Date(0) })
@@ -133,6 +164,103 @@ it("shows a write at once, and what it was when it is refused", async () => {
   expect(shown.at(-1)?.map((row) => row["id"] as string)).toEqual(["a"])
 })
 
+it("shows a confirmed write until the list is told of it, however long that takes, and asks for it when that is late", async () => {
+  const made = await connected()
+  const shown: unknown[] = []
+  made.tasks.subscribe({}, (rows) => rows[0]?.["done"] !== shown.at(-1) && shown.push(rows[0]?.["done"]))
+  await settle()
+  const { last } = ScriptedSocket
+  last.reply(1, [{ sub: 1 }])
+  last.say({ type: "rows", sub: 1, rows: [{ id: "a", done: false }], versions: [1] })
+  void made.tasks.update("a", { done: true })
+  last.reply(2, written("a", 2, [], { done: true }))
+  await vi.advanceTimersByTimeAsync(10_000)
+  expect(shown).toEqual([false, true])
+  expect(last.of("unsubscribe")).toHaveLength(1)
+  expect(last.of("subscribe")).toHaveLength(2)
+  last.say({ type: "rows", sub: 2, rows: [{ id: "a", done: true }], versions: [2] })
+  await vi.advanceTimersByTimeAsync(10_000)
+  expect(shown).toEqual([false, true])
+  expect(last.of("subscribe")).toHaveLength(2)
+})
+
+it("shows no more what somebody has deleted or taken before the own creation was confirmed here", async () => {
+  const made = await connected()
+  const shown: string[] = []
+  made.tasks.subscribe({ where: { owner: null } }, (rows) => {
+    const ids = rows.map(({ id }) => id).join()
+    if (ids !== shown.at(-1)) shown.push(ids)
+  })
+  await settle()
+  const { last } = ScriptedSocket
+  last.reply(1, [{ sub: 1 }])
+  last.say({ type: "rows", sub: 1, rows: [], versions: [] })
+  void made.tasks.create({ id: "a" })
+  last.say({ type: "diff", sub: 1, steps: [{ op: "enter", id: "a", index: 0, data: { id: "a" }, version: 1 }] })
+  last.say({ type: "diff", sub: 1, steps: [{ op: "leave", id: "a" }] })
+  last.reply(2, written("a", 1))
+  await settle()
+  expect(shown).toEqual(["", "a", ""])
+  await vi.advanceTimersByTimeAsync(10_000)
+  expect(shown).toHaveLength(3)
+})
+
+it("counts what it creates as newer than all that it was told, in the order of making, whatever its clock says", async () => {
+  const made = await connected()
+  vi.setSystemTime(Date.UTC(2030, 0, 1))
+  let shown: unknown[] = []
+  made.tasks.subscribe({ orderBy: { createdAt: "desc" }, limit: 3 }, (rows) => (shown = rows.map(({ id }) => id)))
+  await settle()
+  const rows = ["a", "b", "c"].map((id, index) => ({ id, createdAt: `2030-01-01T00:10:0${9 - index}.000Z` }))
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows, versions: [1, 1, 1] })
+  void made.tasks.create({ id: "z" })
+  expect(shown).toEqual(["z", "a", "b"])
+  void made.tasks.create({ id: "y" })
+  expect(shown).toEqual(["y", "z", "a"])
+})
+
+it("shows what the server made of a write that met another", async () => {
+  const made = await connected()
+  let shown: unknown
+  made.tasks.subscribe({}, (rows) => (shown = rows[0]?.["n"]))
+  await settle()
+  ScriptedSocket.last.say({ type: "rows", sub: 1, rows: [{ id: "a", n: 1 }], versions: [1] })
+  void made.tasks.update("a", { n: 2 })
+  expect(shown).toBe(2)
+  ScriptedSocket.last.reply(2, written("a", 3, [], { n: 5 }))
+  expect(shown).toBe(5)
+})
+
+it("hands out nothing that can be changed for others, or for itself", async () => {
+  const made = await connected()
+  const heard: Data[] = []
+  const changing = (value: Data): void => {
+    heard.push(value)
+    expect(() => ((value["data"] as Data)["cents"] = 0)).toThrow(TypeError)
+  }
+  made.tasks.subscribe("*", changing)
+  made.tasks.subscribe("*", changing)
+  made.tasks.subscribe({}, (rows) => {
+    heard.push(rows[0] as Data)
+    expect(() => ((rows[0] as Data)["data"] = 0)).toThrow(TypeError)
+    rows.length = 0
+  })
+  await settle()
+  const { last } = ScriptedSocket
+  last.say({ type: "event", subs: [1, 2], cursor: "c", event: { id: "a", version: 1, data: { cents: 1000 } } as never })
+  last.say({ type: "rows", sub: 3, rows: [{ id: "a", data: { cents: 1000 } }], versions: [1] })
+  last.say({ type: "diff", sub: 3, steps: [{ op: "change", id: "a", set: { n: 1 }, version: 2 }] })
+  expect(heard).toMatchObject([{ data: { cents: 1000 } }, { data: { cents: 1000 } }, { data: { cents: 1000 } }, { data: { cents: 1000 }, n: 1 }])
+  let shown: Data = {}
+  made.tasks.subscribe({ orderBy: { n: "asc" } }, (rows) => (shown = rows[0] as Data))
+  await settle()
+  last.say({ type: "rows", sub: 4, rows: [{ id: "a", tags: ["x"] }], versions: [1] })
+  const update = made.tasks.update("a", { tags: ["y"] })
+  last.reply(last.of("update")[0]?.id as number, written("a", 3, [], { tags: ["y"] }))
+  ;((await update)["tags"] as string[]).push("mine alone")
+  expect(shown["tags"]).toEqual(["y"])
+})
+
 it("shows nothing that is not confirmed if it shall not", async () => {
   const made = await connected({ optimistic: false })
   const shown: Data[][] = []
@@ -200,12 +328,16 @@ it("keeps a join that was cut off, without an error", async () => {
   expect(next.of("joinChannel")).toHaveLength(1)
 })
 
-it("does not emit twice, or late", async () => {
+it("emits again what was cut off, under the same name, and nothing without a connection", async () => {
   const made = await connected()
   const emitted = made.events.emit({ type: "x" })
+  await settle()
+  const first = ScriptedSocket.last.of("emit")
   const next = await reconnect()
-  await expect(emitted).rejects.toMatchObject({ code: "CONNECTION_LOST" })
-  expect(next.of("emit")).toEqual([])
+  expect(first).toMatchObject([{ request: expect.stringMatching(/^[\w-]{8,64}$/) as string }])
+  expect(next.of("emit")).toEqual(first)
+  next.reply(first[0]?.id as number)
+  await emitted
   await made.disconnect()
   await expect(made.events.emit({ type: "x" })).rejects.toMatchObject({ code: "CONNECTION_LOST" })
 })
@@ -248,16 +380,38 @@ it("tells connections, and each error of one once", async () => {
   ])
 })
 
+it("sends the version of when a form opened, though a live query has shown newer ones", async () => {
+  const made = await connected()
+  made.tasks.subscribe("*", () => {})
+  await settle()
+  const subscribed = ScriptedSocket.last.of("subscribe")[0] as unknown as { subscriptions: { sub: number }[] }
+  const told = (version: number): void => {
+    ScriptedSocket.last.say({
+      type: "event", sub: subscribed.subscriptions[0]?.sub, cursor: `c${version}`,
+      event: { position: version, type: "updated", collection: "tasks", id: "t", version, data: { id: "t" }, changes: {}, userId: null, at: "", conflicts: [] },
+    } as never)
+  }
+  told(3)
+  const version = made.tasks.seen("t")
+  told(4)
+  expect([version, made.tasks.seen("t")]).toEqual([3, 4])
+  made.tasks.update("t", { title: "x" }, { version: version as number, onConflict: "reject" }).catch(() => {})
+  await settle()
+  expect(ScriptedSocket.last.of("update")[0]).toMatchObject({ version: 3, onConflict: "reject" })
+})
+
 it("calls onReconnectFailed once the attempts are used up, not for an error that stays", async () => {
   const onReconnectFailed = vi.fn()
   const made = await connected({ websocket: { maxAttempts: 1, onReconnectFailed } })
   ScriptedSocket.last.end(4403)
   expect(onReconnectFailed).not.toHaveBeenCalled()
+  vi.stubGlobal("fetch", () => Promise.reject(new TypeError("fetch failed")))
   made.connect().catch(() => {})
   await settle()
   ScriptedSocket.last.end()
   await vi.advanceTimersByTimeAsync(1000)
   ScriptedSocket.last.end()
+  await settle()
   expect(onReconnectFailed).toHaveBeenCalledOnce()
 })
 
@@ -411,7 +565,6 @@ it("says which package is missing where there is no WebSocket", async () => {
   try {
     await expect(new LumenizeClient().connect()).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("install the package ws") as string })
   } finally {
-    vi.unstubAllGlobals()
     vi.doUnmock("ws")
   }
 })

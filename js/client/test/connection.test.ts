@@ -4,7 +4,9 @@ import type { LumenizeError } from "../src/errors.js"
 import type { Credentials } from "../src/types.js"
 import { ScriptedSocket, settle } from "./scripted.js"
 
-beforeEach(() => void vi.useFakeTimers())
+beforeEach(() => {
+  vi.useFakeTimers()
+})
 afterEach(() => {
   vi.restoreAllMocks()
   vi.useRealTimers()
@@ -51,6 +53,7 @@ async function open(options: Partial<ConnectionOptions> = {}, credentials: Crede
   return made
 }
 
+const ENDLESS = { backoff: { strategy: "linear", initialDelay: 1000, maxDelay: 5000, backoffFactor: 2, maxAttempts: Infinity } } as const
 const PERMANENT = { code: "AUTHENTICATION_FAILED", message: "expired" }
 
 it("greets with what it knows, and is open once it is welcome", async () => {
@@ -152,13 +155,29 @@ it("comes back with the next token when one has expired, if it can have one", as
   expect(log.at(-1)).toBe("opened again with t2")
 })
 
-it("does not show new tokens for ever to a server that refuses them", async () => {
-  const { connection: made } = connection({}, { token: () => "t" })
-  made.connect().catch(() => {})
+it("asks a function some more times for a token where the server refuses the first, and not for ever", async () => {
+  let token = "old"
+  const { connection: made } = connection({}, { token: () => token })
+  const connected = made.connect()
   await settle()
   ScriptedSocket.last.end(4401)
-  await vi.advanceTimersByTimeAsync(60_000)
-  expect(ScriptedSocket.all).toHaveLength(1)
+  await vi.advanceTimersByTimeAsync(1000)
+  ScriptedSocket.last.end(4401)
+  token = "new"
+  await vi.advanceTimersByTimeAsync(2000)
+  ScriptedSocket.last.welcome()
+  await connected
+  expect(ScriptedSocket.last.of("hello")).toMatchObject([{ token: "new" }])
+  made.disconnect()
+  const { connection: other } = connection(ENDLESS, { token: () => "t" })
+  const caught = expect(other.connect()).rejects.toMatchObject({ code: "AUTHENTICATION_FAILED" })
+  await settle()
+  for (let count = 0; count < 10; count += 1) {
+    ScriptedSocket.last.end(4401)
+    await vi.advanceTimersByTimeAsync(6000)
+  }
+  await caught
+  expect(ScriptedSocket.all).toHaveLength(5)
 })
 
 it("tries again when the token cannot be had", async () => {
@@ -282,14 +301,21 @@ it("does not ask at all if the interval is 0", async () => {
   expect(ScriptedSocket.last.of("ping")).toEqual([])
 })
 
-it("tells documents' frames and messages apart, and lives on after what it cannot read", async () => {
-  const reported = vi.spyOn(console, "error").mockImplementation(() => {})
+it("tells documents' frames and messages apart", async () => {
   const { log } = await open()
   ScriptedSocket.last.sayBytes(3, 1, 2)
-  ScriptedSocket.last.onmessage?.({ data: "{" })
   ScriptedSocket.last.say({ type: "reply", id: 1 })
   expect(log).toEqual(["opened", "frame 3 1 2", "reply"])
-  expect(reported).toHaveBeenCalledOnce()
+})
+
+it("ends for good, with an error, where it cannot read a message: what it says would be missing", async () => {
+  const { log, errors } = await open()
+  ScriptedSocket.last.onmessage?.({ data: "{" })
+  expect(ScriptedSocket.last.closed).toBe(true)
+  expect(errors).toMatchObject([{ code: "INTERNAL_ERROR", message: expect.stringContaining("cannot read") as string }])
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(ScriptedSocket.all).toHaveLength(1)
+  expect(log[0]).toBe("opened")
 })
 
 it("does not send what the server would end the connection for", async () => {
@@ -327,7 +353,6 @@ it("finds out how things stand when the page is looked at again", async () => {
     made.disconnect()
     expect(changed).toBeUndefined()
   } finally {
-    vi.unstubAllGlobals()
   }
 })
 
@@ -377,6 +402,5 @@ it("does not wait when the network is back, and drops the socket when it is gone
     made.disconnect()
     expect(listeners.size).toBe(0)
   } finally {
-    vi.unstubAllGlobals()
   }
 })

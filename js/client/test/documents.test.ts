@@ -4,10 +4,13 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { Awareness, encodeAwarenessUpdate } from "y-protocols/awareness"
 import { writeSyncStep1, writeSyncStep2, writeUpdate } from "y-protocols/sync"
 import * as Y from "yjs"
-import { openDocument, type OpenDocument } from "../src/documents.js"
+import { OpenDocument } from "../src/documents.js"
 import { LumenizeError } from "../src/errors.js"
 import { Listeners } from "../src/listeners.js"
+import { loadYjs } from "../src/yjs.js"
 import { settle } from "./scripted.js"
+
+const yjs = await loadYjs()
 
 const SYNC = 0
 const AWARENESS = 1
@@ -23,13 +26,15 @@ class Server {
   readonly frames = new Listeners<[Uint8Array]>()
   readonly opened = new Listeners<[]>()
   readonly closed = new Listeners<[]>()
+  readonly stops = new Listeners<[LumenizeError | null]>()
   readonly others = new Listeners<[LumenizeError]>()
   refusal: LumenizeError | null = null
   readonly client: OpenDocument
   ended = 0
 
   constructor(readonly address = "documents/d", given?: Y.Doc) {
-    this.client = openDocument(
+    this.client = new OpenDocument(
+      yjs,
       "documents/d",
       address,
       {
@@ -43,6 +48,7 @@ class Server {
         onFrame: (listener) => this.frames.add(listener),
         onOpen: (listener) => this.opened.add(listener),
         onClose: (listener) => this.closed.add(listener),
+        onStop: (listener) => this.stops.add(listener),
         onUserChange: (listener) => this.others.add(listener),
       },
       () => (this.ended += 1),
@@ -128,11 +134,10 @@ it("is saved once everything it sent is confirmed, and not before", async () => 
   expect([server.client.saved, states]).toEqual([true, ["saving", "saved"]])
 })
 
-it("is not saved by the confirmation of an answer while an edit is on its way", () => {
+it("is saved when the edit is confirmed for which the server asked again", () => {
   server.begin()
   type("a")
-  server.ask() // the server lacks something
-  server.confirm()
+  server.ask() // the server lacks something, and confirms the edit with the answer
   expect(server.client.saved).toBe(false)
   server.confirm()
   expect(server.client.saved).toBe(true)
@@ -319,4 +324,55 @@ it("does not send what one user has written as another's", () => {
   server.types
   server.back()
   expect(server.types).toEqual([])
+})
+
+it("tells who waits for it when the client gives up, and goes on with the next connection", async () => {
+  const { client } = server
+  const told: LumenizeError[] = []
+  client.onError((error) => told.push(error))
+  const first = client.synced
+  client.doc.getText("content").insert(0, "kept")
+  const saved = client.whenSaved()
+  server.open = false
+  server.closed.tell()
+  const wrong = new LumenizeError("AUTHENTICATION_FAILED", "no")
+  server.stops.tell(wrong)
+  await expect(first).rejects.toBe(wrong)
+  await expect(saved).rejects.toBe(wrong)
+  expect([told, client.state]).toEqual([[wrong], "offline"])
+  server.open = true
+  server.opened.tell()
+  server.answer()
+  await client.synced
+})
+
+it("settles what waits when the client is disconnected, or the document destroyed", async () => {
+  const { client } = server
+  client.doc.getText("content").insert(0, "x")
+  const waiting = [client.synced, client.whenSaved()]
+  server.stops.tell(null)
+  for (const each of waiting) await expect(each).rejects.toMatchObject({ code: "CONNECTION_LOST", message: "disconnected" })
+  const again = [client.synced, client.whenSaved()]
+  client.destroy()
+  for (const each of again) await expect(each).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+})
+
+it("goes on with edits when what it shows others is too large", async () => {
+  const { client } = server
+  const told: LumenizeError[] = []
+  client.onError((error) => told.push(error))
+  server.refusal = new LumenizeError("INVALID_REQUEST", "too large")
+  client.awareness.setLocalState({ avatar: "x" })
+  await settle()
+  server.refusal = null
+  expect([told, client.state]).toEqual([[expect.objectContaining({ code: "INVALID_REQUEST" })], "saved"])
+  server.ask()
+  client.doc.getText("content").insert(0, "x")
+  expect(client.state).toBe("saving")
+})
+
+it("is told the code of a refusal where the server says one", async () => {
+  server.say(CLOSE, (encoder) => encoding.writeVarString(encoder, "NOT_FOUND: it was deleted"))
+  await expect(server.client.synced).rejects.toMatchObject({ code: "NOT_FOUND", message: "documents/d: it was deleted" })
+  expect(server.client.state).toBe("closed")
 })

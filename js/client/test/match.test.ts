@@ -12,7 +12,3 @@ it.each(vectors<{ table: number; query: Query; ids: string[] }>("queries"))(
     expect(rows.slice(0, query.limit).map((row) => row["id"] as string)).toEqual(ids)
   },
 )
-
-it("takes members that are undefined for absent", () => {
-  expect(compileWhere({ a: undefined, b: { gte: 1, lt: undefined } } as unknown as Query["where"])({ b: 2 })).toBe(true)
-})

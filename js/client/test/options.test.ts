@@ -27,18 +27,18 @@ it.each([
 })
 
 it.each([
-  [{ websokcet: {} }, "there is no option websokcet; there are url, projectId"],
-  [{ websocket: { reconnectIntervall: 1 } }, "there is no option websocket.reconnectIntervall"],
-  [{ websocket: { constructor: 1 } }, "there is no option websocket.constructor"],
-  [{ websocket: { subscriptionRateLimit: { maxEvents: 1 } } }, "there is no option websocket.subscriptionRateLimit.maxEvents"],
-  [{ websocket: { maxDelay: "5" } }, 'websocket.maxDelay: must be a number from 0 on, not "5"'],
-  [{ websocket: { heartbeatTimeout: 0 } }, "websocket.heartbeatTimeout: must be a number from 1 on, not 0"],
-  [{ websocket: { maxAttempts: NaN } }, "websocket.maxAttempts: must be a number from 0 on"],
+  [{ websokcet: {} }, "unknown option websokcet; options are url, projectId"],
+  [{ websocket: { reconnectIntervall: 1 } }, "unknown option websocket.reconnectIntervall"],
+  [{ websocket: { constructor: 1 } }, "unknown option websocket.constructor"],
+  [{ websocket: { subscriptionRateLimit: { maxEvents: 1 } } }, "unknown option websocket.subscriptionRateLimit.maxEvents"],
+  [{ websocket: { maxDelay: "5" } }, 'websocket.maxDelay: must be a number of at least 0, not "5"'],
+  [{ websocket: { heartbeatTimeout: 0 } }, "websocket.heartbeatTimeout: must be a number of at least 1, not 0"],
+  [{ websocket: { maxAttempts: NaN } }, "websocket.maxAttempts: must be a number of at least 0"],
   [{ websocket: { reconnectStrategy: "fibonacci" } }, 'websocket.reconnectStrategy: must be "exponential" or "linear", not "fibonacci"'],
   [{ websocket: null }, "websocket: must be an object, not null"],
-  [{ token: 5 }, "token: must be a text or a function, not 5"],
+  [{ token: 5 }, "token: must be a string or a function, not 5"],
   [{ url: "ftp://host" }, "url: must begin with http, https, ws or wss"],
-  [{ url: "http://" }, 'url: "http://" is none'],
+  [{ url: "http://" }, 'url: "http://" is not a URL'],
   ["http://host", 'options: must be an object, not "http://host"'],
 ])("refuses what makes no sense, and says what would: %j", (options, message) => {
   expect(() => new LumenizeClient(options as ClientOptions)).toThrow(

@@ -24,11 +24,13 @@ class World {
         },
         pending: () => this.pending.push(this.requests.writes.size),
         shown: () => {},
+        isTold: () => false,
         failed: (error) => this.failed.push(error),
       },
       maxWrites,
       30_000,
     )
+    this.requests.begin()
   }
 
   write(entity = "a"): Promise<unknown> {
@@ -76,6 +78,23 @@ it("asks reads and writes again after a reconnect, and not what was about the co
   await write
   world.requests.flush()
   expect(world.sent).toHaveLength(2)
+})
+
+it("asks what is of this moment again after a reconnect, but not without a connection", async () => {
+  const world = new World()
+  const emit = world.requests.ask({ type: "emit", event: { type: "x" }, request: "r" }, "now")
+  world.open = false
+  world.requests.lost(connectionLost())
+  await expect(world.requests.ask({ type: "emit", event: { type: "y" } }, "now")).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+  world.open = true
+  world.requests.flush()
+  world.requests.flush()
+  expect(world.sent.filter(({ type }) => type === "emit")).toMatchObject([
+    { id: 1, request: "r" },
+    { id: 1, request: "r" },
+  ])
+  world.requests.answered(1, null)
+  await emit
 })
 
 it("sends nothing twice on one connection", () => {

@@ -1,6 +1,10 @@
 /** A WebSocket whose other side is the test. */
-import { vi } from "vitest"
+import { afterEach, beforeEach, vi } from "vitest"
 import type { ClientMessage, ServerMessage } from "../src/protocol.js"
+
+// what a client asks when it has no connection: nothing answers, and at once
+beforeEach(() => void vi.stubGlobal("fetch", () => Promise.reject(new TypeError("fetch failed"))))
+afterEach(() => void vi.unstubAllGlobals())
 
 type Sent = Extract<ClientMessage, { type: string }> & { id: number } & Record<string, unknown>
 

@@ -261,7 +261,7 @@ it("delivers to the others when a callback throws, and nothing while the conditi
 it("reads rows anew, under another number, when steps do not fit them", async () => {
   const world = new World()
   const shown: unknown[] = []
-  const rows = new RowsSubscription({ kind: "rows", collection: "tasks" }, {}, {}, () => [], () => {}, (now) => shown.push(now))
+  const rows = new RowsSubscription({ kind: "rows", collection: "tasks" }, {}, {}, { commits: 0, ops: () => [], isLate: () => false, told: () => {} }, () => {}, (now) => shown.push(now))
   const end = world.subscriptions.add(rows)
   await world.confirm()
   world.subscriptions.tell({ type: "rows", sub: 1, rows: [{ id: "a" }], versions: [1] })

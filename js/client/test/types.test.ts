@@ -40,13 +40,23 @@ describe("a client with a schema", () => {
       expectTypeOf(client.tasks.findById("t")).resolves.toExtend<Entity<Task>>()
       expectTypeOf(client.tasks.findMany()).resolves.items.toEqualTypeOf<Entity<Task>>()
       expectTypeOf(client.tasks.history("t")).resolves.items.toEqualTypeOf<EntityEvent<Task>>()
-      const end = client.tasks.subscribe({ where: { done: false } }, (rows) => expectTypeOf(rows).toEqualTypeOf<Entity<Task>[]>())
+      const end = client.tasks.subscribe({ where: { done: false } }, (rows) => expectTypeOf(rows).toEqualTypeOf<Readonly<Entity<Task>>[]>())
+      client.tasks.subscribe({}, ([row]) => {
+        // @ts-expect-error: what others are shown, too, is not changed
+        if (row) row.rank = 1
+      })
       expectTypeOf(end).toEqualTypeOf<Subscribed>()
       expectTypeOf(end()).toBeVoid()
       client.tasks.subscribe("*", (event) => expectTypeOf(event.data.status).toEqualTypeOf<"open" | "done">(), {
         onError: (error) => expectTypeOf(error).toEqualTypeOf<LumenizeError>(),
       })
-      client.createSubscriptionBatch().add<Task>("tasks", {}, (rows) => expectTypeOf(rows).toEqualTypeOf<Entity<Task>[]>())
+      void client.tasks.findMany({}, { fields: ["title", "createdAt"] })
+      // @ts-expect-error: a field that there is not
+      void client.tasks.findMany({}, { fields: ["heading"] })
+      // @ts-expect-error: a field that there is not
+      client.tasks.subscribe({}, () => {}, { fields: ["heading"] })
+      void untyped.collection("tasks").findMany({}, { fields: ["whatever"] })
+      client.createSubscriptionBatch().add<Task>("tasks", {}, (rows) => expectTypeOf(rows).toEqualTypeOf<Readonly<Entity<Task>>[]>())
     })
   })
 
@@ -71,7 +81,6 @@ describe("a client with a schema", () => {
       { where: { owner: { name: { startsWith: "A" }, city: { code: 5 } }, "owner.city.code": { in: [1, 2] } } },
       { where: { AND: [{ status: { in: ["open", "done"] } }, { NOT: { done: true } }], OR: { rank: 1 } }, orderBy: { rank: "asc" } },
       { orderBy: [{ createdAt: "desc" }, { "owner.name": "asc" }], limit: 5, offset: 1, after: "x" },
-      { where: { rank: undefined } },
     ]
     expectTypeOf(good).toExtend<Query<Task>[]>()
     compiled(() => {
@@ -89,6 +98,10 @@ describe("a client with a schema", () => {
       client.tasks.subscribe({ where: { owner: { nick: "x" } } }, () => {})
       // @ts-expect-error: no such field
       client.tasks.subscribe({ orderBy: { heading: "asc" } }, () => {})
+      // @ts-expect-error: undefined is no condition
+      void client.tasks.findMany({ where: { rank: undefined } })
+      // @ts-expect-error: undefined is no condition
+      void untyped.collection("tasks").findMany({ where: { rank: undefined } })
       // @ts-expect-error: no such way
       client.tasks.subscribe({ orderBy: { title: "up" } }, () => {})
     })

@@ -21,7 +21,7 @@ const written = (id: string, version: number): { data: { id: string }; version: 
 const ids = (writes: Writes): number[] => writes.ready().map(({ id }) => id)
 
 it("sends one write of an entity at a time, and others meanwhile", () => {
-  const writes = new Writes(() => {})
+  const writes = new Writes(() => {}, () => false)
   writes.add(1, update("a"), undefined)
   writes.add(2, update("a"), undefined)
   writes.add(3, update("b"), undefined)
@@ -33,13 +33,13 @@ it("sends one write of an entity at a time, and others meanwhile", () => {
 })
 
 it("has no more than 64 writes under way", () => {
-  const writes = new Writes(() => {})
+  const writes = new Writes(() => {}, () => false)
   for (let id = 1; id <= 100; id += 1) writes.add(id, update(`t${id}`), undefined)
   expect(ids(writes)).toHaveLength(64)
 })
 
 it("sends what a broken connection left unanswered again, before what waits, under the same name", () => {
-  const writes = new Writes(() => {})
+  const writes = new Writes(() => {}, () => false)
   writes.add(1, { ...update("a"), request: "r1" }, undefined)
   writes.add(2, { ...update("a"), request: "r2" }, undefined)
   writes.ready()
@@ -49,7 +49,7 @@ it("sends what a broken connection left unanswered again, before what waits, und
 })
 
 it("has seen the own write that came before", () => {
-  const writes = new Writes(() => {})
+  const writes = new Writes(() => {}, () => false)
   writes.add(1, update("a", 4), undefined)
   writes.add(2, update("a", 4), undefined)
   writes.add(3, update("a", 9), undefined)
@@ -61,7 +61,7 @@ it("has seen the own write that came before", () => {
 })
 
 it("keeps the place of a write that was sent back", () => {
-  const writes = new Writes(() => {})
+  const writes = new Writes(() => {}, () => false)
   writes.add(1, update("a"), undefined)
   writes.add(2, update("a"), undefined)
   writes.ready()
@@ -69,22 +69,40 @@ it("keeps the place of a write that was sent back", () => {
   expect(ids(writes)).toEqual([1])
 })
 
-it("shows a committed write until rows can have it", () => {
+it("shows a committed write until each list was told of it, however long that takes", () => {
   const changed: string[] = []
-  const writes = new Writes((collection) => changed.push(collection))
+  let told = false
+  const writes = new Writes((collection) => changed.push(collection), () => told)
   writes.add(1, update("a"), op("a"))
   expect(writes.ops("tasks")).toEqual([op("a")])
   expect(writes.ops("users")).toEqual([])
   writes.answered(1, written("a", 2))
-  expect(writes.ops("tasks")).toEqual([{ ...op("a"), version: 2 }])
-  expect(writes.isPending("tasks", "a")).toBe(false)
-  vi.advanceTimersByTime(2000)
-  expect(writes.ops("tasks")).toEqual([])
+  const committed = { ...op("a"), values: { id: "a" }, version: 2, commit: 1 }
+  expect(writes.ops("tasks")).toEqual([committed])
+  expect([writes.isPending("tasks", "a"), writes.isLate(writes.ops("tasks")[0] as Op)]).toEqual([false, false])
+  vi.advanceTimersByTime(60_000)
+  expect(writes.ops("tasks")).toEqual([committed])
+  expect(writes.isLate(writes.ops("tasks")[0] as Op)).toBe(true)
   expect(changed).toHaveLength(3)
+  told = true
+  writes.told("users")
+  expect(writes.ops("tasks")).toHaveLength(1)
+  writes.told("tasks")
+  expect(writes.ops("tasks")).toEqual([])
+})
+
+it("keeps no more than 1,000 committed writes for lists that were not told of them", () => {
+  const writes = new Writes(() => {}, () => false)
+  for (let id = 1; id <= 1001; id += 1) {
+    writes.add(id, update(`t${id}`), op(`t${id}`))
+    writes.ready()
+    writes.answered(id, written(`t${id}`, 1))
+  }
+  expect(writes.ops("tasks")).toHaveLength(1000)
 })
 
 it("shows a refused write no more", () => {
-  const writes = new Writes(() => {})
+  const writes = new Writes(() => {}, () => false)
   writes.add(1, update("a"), op("a"))
   expect(writes.isPending("tasks", "a")).toBe(true)
   writes.answered(1, null)

@@ -1,4 +1,4 @@
-/** The toolbar's icons: strokes on a 20 by 20 grid, and letters where a letter says it best. */
+/** The toolbar's icons: strokes on a 20 by 20 grid, or letters where a letter is clearer. */
 
 const STROKES: Record<string, string> = {
   undo: "M7 5 3.5 8.5 7 12M4 8.5h7.5a4 4 0 0 1 0 8H9",

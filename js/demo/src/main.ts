@@ -8,10 +8,11 @@ import { mount as prosemirror } from "./editors/prosemirror"
 import { mount as quill } from "./editors/quill"
 import { mount as tiptap } from "./editors/tiptap"
 import { icon } from "./icons"
+import { type Kind, KINDS } from "./kinds"
 import { initials, invent, myself, rememberName } from "./people"
-import { type Kind, KINDS, Session, type Status } from "./session"
+import { Session, type Status } from "./session"
 
-// All of them come with the page: one that were fetched on its first use would be missing when the server is away.
+// All editors load with the page: loading one on first use would fail while the server is down.
 const EDITORS: Record<Kind, { title: string; mount: Mount }> = {
   codemirror: { title: "CodeMirror", mount: codemirror },
   tiptap: { title: "Tiptap", mount: tiptap },
@@ -28,7 +29,7 @@ function byId<T extends HTMLElement>(id: string): T {
   return element as T
 }
 
-/** A document's name from what somebody typed: the letters, digits and dashes that a name may have. */
+/** A document name from user input: only letters, digits and dashes. */
 function slug(text: string): string {
   return text
     .normalize("NFKD")
@@ -63,7 +64,7 @@ class Page {
     return new Session(name, this.session?.me ?? myself(), this.tab, () => this.redraw())
   }
 
-  /** Leave this document for the one that the address names now. */
+  /** Switch to the document in the current URL. */
   private switchDocument(): void {
     if (nameFromAddress() === this.session.name) return
     for (const editor of this.editors.values()) editor.destroy()
@@ -140,7 +141,7 @@ class Page {
       await navigator.clipboard.writeText(this.link())
       button.textContent = "Copied"
     } catch {
-      // Browsers refuse the clipboard on plain http beyond this machine: then the person copies it by hand.
+      // Browsers refuse the clipboard on plain http from other machines: the user copies by hand.
       window.prompt("The link to this document", this.link())
     }
     setTimeout(() => (button.textContent = "Copy link"), 1500)
@@ -151,7 +152,7 @@ class Page {
     return status.state === "offline" ? status.waiting : 0
   }
 
-  /** Draw what changed, once for all changes of this moment. */
+  /** Render once for all changes of one turn. */
   private redraw(): void {
     if (this.drawing) return
     this.drawing = true
@@ -159,7 +160,7 @@ class Page {
       this.drawing = false
       this.drawStatus()
       this.drawPeople()
-      // What somebody without a token wrote would go nowhere.
+      // Edits without a token would be lost.
       this.lock(this.session.readOnly || this.session.status().state === "denied")
     })
   }
@@ -190,7 +191,7 @@ class Page {
     const people = this.session.people()
     const { state } = this.session.status()
     byId("alone").hidden = people.length > 1 || (state !== "saved" && state !== "saving")
-    // Elements under the pointer stay while nothing about the people changes.
+    // Keep the elements, which may be under the pointer, while the people do not change.
     const drawn = JSON.stringify([this.tab, people])
     if (drawn === this.drawnPeople) return
     this.drawnPeople = drawn
@@ -254,7 +255,7 @@ class Page {
         button.title = action.title
         button.setAttribute("aria-label", action.title)
         button.innerHTML = icon(action.icon)
-        // The editor keeps its focus and with it the selection that the button is about.
+        // The editor keeps its focus, and with it the selection for the button.
         button.addEventListener("mousedown", (event) => event.preventDefault())
         button.addEventListener("click", action.run)
         return button

@@ -1,10 +1,10 @@
-/** Who I am in this window, and who the others are. */
+/** The user of this window, and the other people. */
 
-import type { Kind } from "./session"
+import type { Kind } from "./kinds"
 
 export interface User {
   name: string
-  /** Six hexadecimal digits: the one form that every editor binding understands. */
+  /** Six hexadecimal digits, which every editor binding accepts. */
   color: string
   colorLight: string
 }
@@ -37,7 +37,7 @@ export function rememberName(name: string): void {
   sessionStorage.setItem(NAME_KEY, name)
 }
 
-/** A colour that nobody here has yet, or mine if all are taken. */
+/** A colour that nobody here uses yet, or mine if all are taken. */
 export function freeColour(mine: string, taken: readonly string[]): string {
   if (!taken.includes(mine)) return mine
   return COLOURS.find((colour) => !taken.includes(colour)) ?? mine

@@ -1,12 +1,10 @@
-/** One document name: its four Yjs documents over one socket, who is here, and what is saved. */
+/** One document name: its four Yjs documents over one socket, the people present, and the save state. */
 
 import { HocuspocusProvider, HocuspocusProviderWebsocket, WebSocketStatus } from "@hocuspocus/provider"
 import * as Y from "yjs"
 
+import { type Kind, KINDS } from "./kinds"
 import { freeColour, makeUser, type Person, type User } from "./people"
-
-export const KINDS = ["codemirror", "tiptap", "quill", "prosemirror"] as const
-export type Kind = (typeof KINDS)[number]
 
 export interface Room {
   readonly kind: Kind
@@ -30,7 +28,7 @@ export class Session {
   private readonly window = crypto.getRandomValues(new Uint32Array(2)).join("-")
   private token = sessionStorage.getItem(TOKEN_KEY) ?? ""
   private denied: string | null = null
-  /** Whether the token says who I am: then the server tells the others that name, whatever I claim. */
+  /** Whether the token names the user: then the server shows that name to others, whatever the page sends. */
   named = false
   private everConnected = false
 
@@ -98,7 +96,7 @@ export class Session {
     return Object.values(this.rooms).some(({ provider }) => provider.authorizedScope === "readonly")
   }
 
-  /** Everybody with a window open on this document; I come first, the others by name. */
+  /** Everybody with a window open on this document; this user first, the others by name. */
   people(): Person[] {
     const found = new Map<string, Person>()
     for (const { awareness, doc } of Object.values(this.rooms)) {
@@ -115,7 +113,7 @@ export class Session {
     this.publish()
   }
 
-  /** Tell the others which editor I am in; my cursor leaves the one I was in. */
+  /** Show the others the current editor; the cursor leaves the previous one. */
   enter(tab: Kind): void {
     if (tab !== this.tab) this.rooms[this.tab].awareness.setLocalStateField("cursor", null)
     this.tab = tab
@@ -171,11 +169,11 @@ export class Session {
     this.changed()
   }
 
-  // A socket notices a lost network only after half a minute of silence. If the server is still in reach
-  // (it may run on this machine), the provider is back at once.
+  // A socket notices a lost network only after half a minute of silence. If the server is still reachable
+  // (it may run on this machine), the provider reconnects at once.
   private readonly dropSocket = (): void => this.socket.webSocket?.close()
 
-  // The provider may be in the middle of a long pause between two attempts.
+  // The provider may be waiting for its next attempt.
   private readonly reconnect = (): void => {
     void this.socket.connect()
   }
@@ -190,7 +188,7 @@ function readPerson(state: Record<string, unknown>, me: boolean): Person | null 
   return { ...makeUser(user.name, user.color), window: place.id, tab, me }
 }
 
-/** The name that a JSON web token gives its holder. */
+/** The user's name in a JSON web token. */
 function nameInToken(token: string): string | null {
   try {
     const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")

@@ -1,4 +1,4 @@
-/** What is talked about, and what is said. */
+/** Channels and messages. */
 import type { Entity, Query } from "@lumenize/client"
 
 import { colourOf } from "../shared/me"
@@ -15,7 +15,7 @@ export interface Fields {
   channel: string
   text: string
   author: { name: string; color: string }
-  /** By the author's clock: what one person says stays in its order, also where it had to wait for a connection. */
+  /** By the author's clock: one person's messages keep their order, even if they had to wait for a connection. */
   sentAt: string
 }
 
@@ -29,7 +29,7 @@ const example = (number: number, channel: ChannelId, name: string, text: string)
   sentAt: new Date(Date.now() - 60_000 * (20 - number)).toISOString(),
 })
 
-/** What was said before anybody came. */
+/** Sample messages for an empty channel. */
 export const examples = (): (Fields & { id: string })[] => [
   example(1, "herons", "Ada", "Forty-one on the east bank this morning, most of them fishing."),
   example(2, "herons", "Alan", "Two had rings. I have the numbers."),
@@ -39,26 +39,26 @@ export const examples = (): (Fields & { id: string })[] => [
   example(6, "general", "Alan", "Cut the network and write on: what you say waits here, marked, and is sent when it is back."),
 ]
 
-/** The channel that the page's address names. */
+/** The channel in the page's URL. */
 export function fromAddress(): ChannelId {
   return CHANNELS.find(({ id }) => id === location.hash.slice(1))?.id ?? CHANNELS[0].id
 }
 
-/** How many messages are read at first, and again each time somebody scrolls to the oldest. */
+/** Number of messages to read at first, and again after each scroll to the oldest. */
 export const PAGE = 50
 
-export const newest = (channel: ChannelId, limit: number): Query => ({
+export const newest = (channel: ChannelId, limit: number): Query<Fields> => ({
   where: { channel },
   orderBy: { sentAt: "desc" },
   limit,
 })
 
-/** Milliseconds after which somebody of whom nothing was heard is not typing any more. */
+/** Milliseconds without an event after which a person no longer counts as typing. */
 export const STOPPED = 3000
 
 const READ_KEY = "chat.read"
 
-/** When each channel was last looked at in this window. */
+/** When each channel was last viewed in this window. */
 export function readTimes(): Partial<Record<ChannelId, string>> {
   return JSON.parse(sessionStorage.getItem(READ_KEY) ?? "{}") as Partial<Record<ChannelId, string>>
 }

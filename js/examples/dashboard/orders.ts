@@ -1,4 +1,4 @@
-/** Orders: what they are, how they are made up, and what charts show of them. */
+/** Orders: their type, sample data, and sums for charts. */
 import type { Entity, LumenizeClient } from "@lumenize/client"
 
 export const STATES = ["pending", "paid", "shipped"] as const
@@ -36,7 +36,7 @@ export function invent(): Fields {
   return { product, customer: any(CUSTOMERS), total, status: "pending", placedAt: new Date().toISOString() }
 }
 
-/** Orders of the last five hours, more and more of them, for whoever comes first. */
+/** Sample orders of the last five hours, increasingly many. */
 export function examples(now: number): (Fields & { id: string })[] {
   const count = 60
   return Array.from({ length: count }, (_, index) => {
@@ -50,7 +50,7 @@ export function examples(now: number): (Fields & { id: string })[] {
   })
 }
 
-/** One step of the simulated shop: a new order, and perhaps an older one goes on. */
+/** One step of the simulated shop: a new order, and perhaps the next state of an older one. */
 export function step(client: Shop, orders: readonly Order[], failed: (error: Error) => void): void {
   client.orders.create(invent()).catch(failed)
   const open = orders.filter(({ status }) => status !== "shipped")
@@ -65,7 +65,7 @@ export interface Bar {
   count: number
 }
 
-/** What was sold in each of the last `count` spans of `seconds`, the newest last. */
+/** Sales in each of the last `count` intervals of `seconds`, newest last. */
 export function sales(orders: readonly Order[], now: number, seconds: number, count: number): Bar[] {
   const span = seconds * 1000
   const end = (Math.floor(now / span) + 1) * span
@@ -85,7 +85,7 @@ export const euros = (amount: number): string => money.format(amount)
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" })
 export const time = (at: string | number): string => (at === "" ? "" : clock.format(new Date(at)))
 
-/** A number at least as large as `most` that an axis may end with. */
+/** A round number of at least `most`, for the end of an axis. */
 export function roundUp(most: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(most, 1)))
   return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= most) ?? most

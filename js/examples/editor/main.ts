@@ -1,4 +1,4 @@
-/** Notes: titles are fields of entities, texts are Yjs documents, and both travel over one socket. */
+/** Notes: titles are fields of entities, texts are Yjs documents; both use one socket. */
 import "../shared/base.css"
 import "./style.css"
 
@@ -32,7 +32,7 @@ let close = (): void => {}
 // one note
 
 function open(id: string): void {
-  title.blur() // what is typed from now on is of the other note
+  title.blur() // further input belongs to the other note
   close()
   current = id
   document_ = null
@@ -102,7 +102,7 @@ function goTo(editor: EditorView, line: number): void {
   editor.focus()
 }
 
-/** Tell the others who I am, and in which line. */
+/** Show the others my name and the line of my cursor. */
 function introduce(): void {
   const awareness = document_?.awareness
   if (!awareness) return
@@ -183,7 +183,7 @@ window.addEventListener("beforeunload", (event) => {
   if (byId("status").dataset["state"] === "offline" && document_?.state === "offline") event.preventDefault()
 })
 
-/** Resolves once the text that is open is saved. */
+/** Resolves once the open text is saved. */
 async function textSaved(): Promise<void> {
   const open = await client.documents.open(`notes/${current}`)
   await open.whenSaved()

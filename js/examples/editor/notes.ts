@@ -1,4 +1,4 @@
-/** What a note is, besides its text. */
+/** The fields of a note; its text is a document. */
 import type { LumenizeClient } from "@lumenize/client"
 
 import { seed } from "../shared/seed"
@@ -7,7 +7,7 @@ export interface Note {
   title: string
 }
 
-/** The note that a page without a name in its address shows. */
+/** The note shown by a URL without a name. */
 export const FIRST = "field-notes"
 
 const TEXT = `Forty-one herons on the east bank, most of them fishing. *Two had rings.*
@@ -22,7 +22,7 @@ const TEXT = `Forty-one herons on the east bank, most of them fishing. *Two had 
 > Stop the server while you write: the page says what is saved.
 `
 
-/** The first note is there from the beginning; its text is written by the one page that made it. */
+/** Creates the first note; the one page that created it writes its text. */
 export async function seedFirst(client: LumenizeClient<{ notes: Note }>): Promise<void> {
   if (!(await seed(client, "notes", [{ id: FIRST, title: "Field notes" }]))) return
   const { doc, synced } = await client.documents.open(`notes/${FIRST}`)

@@ -1,16 +1,16 @@
-/** The versions of a note: who wrote, what it was like then, and the way back. */
+/** The versions of a note: authors, earlier texts, and restoring. */
 import type { EntityEvent, LumenizeClient } from "@lumenize/client"
 
 import type { Note } from "./notes"
 
 const MOST = 500
-/** Milliseconds of silence that end a stretch of writing. */
+/** Milliseconds without an edit that end a session of writing. */
 const PAUSE = 3000
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" })
 
 type NoteEvent = EntityEvent<Note>
 
-/** The newest event of each person's stretch of writing, the newest first. */
+/** The newest event of each session of writing, newest first. */
 export function stretches(events: readonly NoteEvent[]): NoteEvent[] {
   return events.filter(({ userId, type, at }, index) => {
     const after = events[index - 1]
@@ -55,12 +55,12 @@ export async function showVersions(client: LumenizeClient<{ notes: Note }>, id: 
   const failed = (error: Error): void => void (problem.textContent = error.message)
   let events: readonly NoteEvent[] = []
   let chosen: number | null = null
-  let follows = true // the newest, until somebody has picked one
+  let follows = true // shows the newest version until the user selects one
   const choose = async (version: number): Promise<void> => {
     chosen = version
     draw()
     const found = await client.notes.findById(id, { version, content: true })
-    if (chosen !== version) return // another one meanwhile
+    if (chosen !== version) return // another version was selected meanwhile
     text.textContent = String(found.content?.["content"] ?? "") || "(empty)"
   }
   const draw = (): void => {

@@ -1,9 +1,9 @@
-/** The page's client. All examples come back quickly: they are shown while servers are stopped on purpose. */
+/** The page's client. All examples reconnect quickly, because demonstrations stop the server on purpose. */
 import { LumenizeClient } from "@lumenize/client"
 
 import { myToken, type Me } from "./me"
 
-/** A client for somebody. Where the server asks for no credential, the name is all that is known of who writes. */
+/** A client for a user. If the server requires no credential, it knows only the name of a writer. */
 export function connect<C>({ userId }: Me): LumenizeClient<C> {
   const token = myToken()
   const client = new LumenizeClient<C>({
@@ -13,13 +13,13 @@ export function connect<C>({ userId }: Me): LumenizeClient<C> {
   client.onError((error) => {
     if (error.code === "AUTHENTICATION_FAILED") showRefusal(error.message)
   })
-  client.connect().catch(() => {}) // told above, and it goes on trying for everything else
+  client.connect().catch(() => {}) // shown above; the client retries temporary errors
   return client
 }
 
 /**
- * Write under another name, once all is saved that was written under the one before: what one user has written is not
- * sent as another's. `documents` resolves once those that are open are saved.
+ * Switch to another user name once all earlier writes are saved, because the client does not send one user's writes as
+ * another's. `documents` resolves once the open documents are saved.
  */
 export async function reconnectAs(client: LumenizeClient, { userId }: Me, documents = () => Promise.resolve()): Promise<void> {
   do {
@@ -35,12 +35,12 @@ interface Connection {
   pending: number
 }
 
-/** How it stands, as `data-state` of what says so. */
+/** The state of the connection, as `data-state` of its indicator. */
 export function kindOf({ state, pending }: Connection): "saved" | "busy" | "offline" {
   return state === "offline" ? "offline" : state === "connected" && pending === 0 ? "saved" : "busy"
 }
 
-/** What the page says about the connection. */
+/** The text of the connection indicator. */
 export function words({ state, pending }: Connection): string {
   if (state === "offline") return pending === 0 ? "Offline – reconnecting…" : `Offline – ${pending} waiting`
   if (state === "connecting") return "Connecting…"

@@ -1,12 +1,12 @@
-/** Who I am in this window. */
+/** The user of this window. */
 
 export interface Me {
   /** One per window, so that two windows of one browser are two people. */
   window: string
   name: string
-  /** Who the server says has written something: that of the token, and where none is asked for, the name. */
+  /** The `userId` of this user's writes: from the token, or the name if the server requires none. */
   userId: string
-  /** Six hexadecimal digits: what every editor binding understands. */
+  /** Six hexadecimal digits, which every editor binding accepts. */
   color: string
 }
 
@@ -17,19 +17,19 @@ const NAME_KEY = "collab.name"
 
 const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T
 
-/** A colour that is always the same for the same name. */
+/** The colour of a name. */
 export function colourOf(name: string): string {
   let sum = 0
   for (const character of name) sum = (sum * 33 + (character.codePointAt(0) ?? 0)) % 9973
   return COLOURS[sum % COLOURS.length] as string
 }
 
-/** The token that somebody has signed in with on the demo page. */
+/** The token from signing in on the demo page. */
 export function myToken(): string | null {
   return sessionStorage.getItem("collab.token")
 }
 
-/** What a JSON web token says about its holder. */
+/** The claims of a JSON web token about its user. */
 function claims(token: string | null): { sub?: unknown; name?: unknown } {
   try {
     const payload = (token?.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")
@@ -40,7 +40,7 @@ function claims(token: string | null): { sub?: unknown; name?: unknown } {
   }
 }
 
-/** This window's person: the token's, or somebody made up. The name survives a reload; a second window gets its own. */
+/** This window's user: from the token, or invented. The name survives a reload; a second window gets its own. */
 export function myself(): Me {
   const window = crypto.getRandomValues(new Uint32Array(2)).join("-")
   const { sub, name: called } = claims(myToken())
@@ -53,7 +53,7 @@ export function myself(): Me {
   return { window, name, userId: name, color: colourOf(name) }
 }
 
-/** Me under another name, unless it is a token that names me. */
+/** Renames the user, unless a token gives the name. */
 export function renamed(me: Me, name: string): Me {
   if (name === "" || myToken() !== null) return me
   sessionStorage.setItem(NAME_KEY, name)
@@ -66,12 +66,12 @@ export function initials(name: string): string {
   return letters.map((word) => [...(word ?? "")][0] ?? "").join("").toUpperCase() || "?"
 }
 
-/** Somebody in a room, as these pages say it: each of a person's windows is one. */
+/** A window of a person in a room, as these pages describe it. */
 export interface Somebody extends Omit<Me, "userId"> {
   [member: string]: unknown
 }
 
-/** The windows in a room; mine first, the others by name. What does not look like one of ours is left out. */
+/** The windows in a room; mine first, the others by name. States of another form are omitted. */
 export function readPeople(people: readonly { states: readonly Record<string, unknown>[] }[], me: Me): Somebody[] {
   const found = new Map<string, Somebody>()
   for (const { states } of people) {

@@ -1,11 +1,11 @@
-/** Something to look at for whoever comes first. */
+/** Sample data for empty collections. */
 import type { Client, Data } from "@lumenize/client"
 
 /**
- * Put rows into a collection in which the first of them has never been. Resolves to whether this page did.
+ * Put rows into a collection that has never contained the first of them. Resolves to whether this page did.
  *
- * They are there once, also if two pages come at the same moment: each row has its name, and of two that create the
- * same the second is refused. What somebody has deleted stays so.
+ * The rows are created once, even by two pages at the same moment: each has a fixed id, and the server refuses to
+ * create it twice. Deleted rows stay deleted.
  */
 export async function seed(client: Client, collection: string, rows: readonly (Data & { id: string })[]): Promise<boolean> {
   const [first, ...rest] = rows
@@ -17,6 +17,6 @@ export async function seed(client: Client, collection: string, rows: readonly (D
     await Promise.all(rest.map((row) => entities.create(row)))
     return true
   } catch {
-    return false // somebody else was first, or this user may not write
+    return false // another page was first, or this user may not write
   }
 }

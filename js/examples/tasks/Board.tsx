@@ -23,17 +23,17 @@ export function Board({ me, others, filter, onEdit }: BoardProps): ReactElement 
   const [over, setOver] = useState<{ status: Status; before: string | null } | null>(null)
   const [looked, setLooked] = useState<Task | null>(null)
 
-  // what is typed is kept here: a card that somebody moves meanwhile is drawn anew
+  // kept here, because a card that somebody moves meanwhile mounts again
   const [draft, setDraft] = useState<Draft | null>(null)
   const edited = draft?.id ?? null
   useEffect(() => onEdit(edited), [edited, onEdit])
   useEffect(() => {
     if (draft === null || loading || data.some(({ id }) => id === draft.id)) return
-    if (draft.title.trim()) rename(draft) // it is not shown any more, and perhaps deleted
+    if (draft.title.trim()) rename(draft) // the card is no longer shown, and perhaps deleted
     setDraft(null)
   }, [data, loading, draft])
 
-  // who moves a card with the keyboard stays on it, although it is drawn anew in another column
+  // a card moved with the keyboard keeps the focus, although it mounts again in another column
   const moved = useRef<string | null>(null)
   useEffect(() => {
     if (moved.current === null) return
@@ -48,7 +48,7 @@ export function Board({ me, others, filter, onEdit }: BoardProps): ReactElement 
     client.tasks.update(id, { status, rank: rankBefore(column, before) }).catch(notify.problem)
   }
   const add = (title: string, status: Status): void => {
-    const { person } = filter // so that what is added is among what is shown
+    const { person } = filter // so that the new task matches the filter
     const assignee = typeof person === "string" ? { name: person, color: person === me.name ? me.color : colourOf(person) } : null
     client.tasks.create({ title, status, rank: rankBefore(tasksOf(status), null), assignee }).catch(notify.problem)
   }
@@ -142,7 +142,7 @@ export function Board({ me, others, filter, onEdit }: BoardProps): ReactElement 
   )
 }
 
-/** The task in front of which a card dropped here goes: this one, or the one behind it. */
+/** The task before which a dropped card is placed: this one, or the next. */
 function beforeOf(tasks: readonly Task[], card: HTMLElement, y: number): string | null {
   const { top, height } = card.getBoundingClientRect()
   const at = tasks.findIndex(({ id }) => id === card.dataset["task"])

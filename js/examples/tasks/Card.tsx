@@ -10,11 +10,11 @@ export type Way = "left" | "right" | "up" | "down"
 
 const KEYS: Record<string, Way> = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down" }
 
-/** A title that is being typed. */
+/** A title being edited. */
 export interface Draft {
   id: string
   title: string
-  /** The version that it began from: what others write meanwhile has not been seen. */
+  /** The version at the start of the edit, to detect later writes of others as conflicts. */
   version: number | undefined
 }
 
@@ -24,10 +24,10 @@ interface CardProps {
   draft: Draft | null
   onDraft: (draft: Draft | null) => void
   onRename: (draft: Draft) => void
-  /** The others who have this task open for editing. */
+  /** Other people who are editing this task. */
   editors: Somebody[]
   dragged: boolean
-  /** Whether what is being dragged would go in front of this card. */
+  /** Whether the dragged card would be placed before this card. */
   marked: boolean
   onDrag: (id: string | null) => void
   onMove: (way: Way) => void
@@ -39,21 +39,21 @@ export function Card(props: CardProps): ReactElement {
   const { task, me, draft, editors, dragged, marked, onDraft, onRename, onDrag, onMove, onDelete, onHistory } = props
   const client = useLumenizeClient<{ tasks: Fields }>()
   const notify = useNotify()
-  useConnection() // what is pending changes with it
+  useConnection() // renders again when pending writes change
   const pending = client.isPending("tasks", task.id)
   const input = useRef<HTMLTextAreaElement>(null)
   const text = useRef<HTMLButtonElement>(null)
-  /** Whether editing was ended by a key: then the focus goes back to where it was. */
+  /** Whether a key ended editing: then the focus returns to its previous place. */
   const byKey = useRef(false)
   const editing = draft !== null
   useEffect(() => {
     if (draft !== null) {
-      // somebody may have moved the card meanwhile: then one goes on writing
+      // if somebody moved the card meanwhile, continue editing
       input.current?.focus()
       input.current?.setSelectionRange(draft.title === task.title ? 0 : draft.title.length, draft.title.length)
     } else if (byKey.current) text.current?.focus()
     byKey.current = false
-    // only when it begins or ends
+    // only when editing begins or ends
   }, [editing])
 
   const begin = (): void => onDraft({ id: task.id, title: task.title, version: client.tasks.seen(task.id) })

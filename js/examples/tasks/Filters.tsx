@@ -10,7 +10,7 @@ interface FiltersProps {
   onFilter: (filter: Filter) => void
 }
 
-/** What of the board is shown: each choice is a live query of its own. */
+/** The filter of the board: each choice is a separate live query. */
 export function Filters({ me, others, filter, onFilter }: FiltersProps): ReactElement {
   const { person, status } = filter
   const names = new Set([me.name, ...others.map(({ name }) => name), "Ada", "Alan", "Grace"])

@@ -7,7 +7,7 @@ import { deed, type Fields, type Task, type TaskEvent } from "./tasks"
 const MOST = 50
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" })
 
-/** Everything that has happened to a card, and the way back to how it was. */
+/** The history of a card, with restoring. */
 export function History({ task, onClose }: { task: Task; onClose: () => void }): ReactElement {
   const client = useLumenizeClient<{ tasks: Fields }>()
   const notify = useNotify()
@@ -27,7 +27,7 @@ export function History({ task, onClose }: { task: Task; onClose: () => void }):
     return () => {
       stale = true
     }
-    // what is open is read anew whenever the card changes
+    // read the open history again after each change of the card
   }, [client, task.id, task.updatedAt])
   return (
     <dialog

@@ -1,6 +1,6 @@
 import { createContext, useContext, useEffect, useMemo, useState, type ReactElement, type ReactNode } from "react"
 
-/** Something to tell, with what can be done about it. */
+/** A notice, with possible actions. */
 export interface Notice {
   kind: "conflict" | "done" | "problem"
   title: string
@@ -10,7 +10,7 @@ export interface Notice {
 
 interface Notify {
   (notice: Notice): void
-  /** For promises: what a refused write says. What was written is shown as it is on the server. */
+  /** Shows the error of a rejected promise. The rows show the server's state again. */
   problem: (error: Error) => void
 }
 
@@ -22,7 +22,7 @@ export function useNotify(): Notify {
   return notify
 }
 
-/** How long a notice is there that asks for nothing. */
+/** How long a notice without actions stays. */
 const SECONDS = 10
 
 let next = 1
@@ -51,10 +51,10 @@ export function Notices({ children }: { children: ReactNode }): ReactElement {
 function Shown({ notice, onDrop }: { notice: Notice; onDrop: () => void }): ReactElement {
   const { kind, title, text, actions = [] } = notice
   useEffect(() => {
-    if (kind === "conflict") return // somebody has to decide
+    if (kind === "conflict") return // stays until the user decides
     const timer = setTimeout(onDrop, SECONDS * 1000)
     return () => clearTimeout(timer)
-    // only once: it is counted from when it came
+    // only once: the time runs from the first rendering
   }, [])
   return (
     <div className="toast card arrive" data-kind={kind}>

@@ -8,8 +8,8 @@ import { readable, type Fields } from "./tasks"
 const WHAT: Record<string, string> = { title: "the title", status: "the column", assignee: "who does it" }
 
 /**
- * Tell where two have written the same without having seen each other: who it was, what holds, and the other value to
- * take instead. Both are told: the second by the answer to the write, the first by its event.
+ * Show conflicts, when two people have written the same field concurrently: the other person, the value in force, and
+ * the other value to choose instead. Both see it: the later writer in the answer, the earlier one in the event.
  */
 export function useConflicts(me: string): void {
   const client = useLumenizeClient<{ tasks: Fields }>()
@@ -46,7 +46,7 @@ export function useConflicts(me: string): void {
   }, [client, me, notify])
 }
 
-/** A conflict as it looks to the one whose write was there first. */
+/** A conflict as seen by the earlier writer. */
 const seenByTheOther = (conflict: Conflict): Conflict => ({
   ...conflict,
   yours: conflict.theirs,

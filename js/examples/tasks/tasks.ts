@@ -1,4 +1,4 @@
-/** What a task is, and what is done with tasks. */
+/** Tasks and operations on them. */
 import type { Entity, EntityEvent, Query } from "@lumenize/client"
 
 import { colourOf } from "../shared/me"
@@ -19,7 +19,7 @@ export interface Assignee {
 export interface Fields {
   title: string
   status: Status
-  /** Tasks of a column stand in the order of this number. */
+  /** Tasks of a column are sorted by this number. */
   rank: number
   assignee?: Assignee | null
 }
@@ -35,7 +35,7 @@ const example = (number: number, status: Status, title: string, name?: string): 
   assignee: name === undefined ? null : { name, color: colourOf(name) },
 })
 
-/** What the board shows to whoever comes first. */
+/** Sample tasks for an empty board. */
 export const EXAMPLES = [
   example(1, "todo", "Choose photographs for the field guide"),
   example(2, "todo", "Ask the ferry house about the keys", "Grace"),
@@ -45,13 +45,13 @@ export const EXAMPLES = [
   example(6, "done", "Borrow the long lens", "Ada"),
 ]
 
-/** What of the board is asked for. `person` is a name, `null` for nobody, and absent for all. */
+/** The filter of the board. `person` is a name, `null` for unassigned tasks, and absent for all. */
 export interface Filter {
   person?: string | null
   status?: Status
 }
 
-export function queryOf({ person, status }: Filter): Query {
+export function queryOf({ person, status }: Filter): Query<Fields> {
   return {
     where: {
       ...(person === null && { assignee: { isNull: true } }),
@@ -62,7 +62,7 @@ export function queryOf({ person, status }: Filter): Query {
   }
 }
 
-/** The number that puts a task in front of `before`, or at the end of its column. */
+/** The number that places a task before `before`, or at the end of its column. */
 export function rankBefore(column: readonly Task[], before: string | null): number {
   const at = before === null ? column.length : column.findIndex(({ id }) => id === before)
   const after = column[at]?.rank
@@ -71,14 +71,14 @@ export function rankBefore(column: readonly Task[], before: string | null): numb
   return ahead === undefined ? after - 1000 : (ahead + after) / 2
 }
 
-/** What of a field's value a person understands. */
+/** The value of a field for display. */
 export function readable(value: unknown): string {
   if (value === null || value === undefined) return "nobody"
   if (typeof value === "object") return String((value as { name?: unknown }).name ?? "…")
   return COLUMNS.find(({ status }) => status === value)?.title ?? String(value)
 }
 
-/** What somebody did, as the rest of a sentence that begins with their name. */
+/** A person's action, as the rest of a sentence that begins with their name. */
 export function deed({ type, changes }: TaskEvent): string {
   if (type === "created") return "made this card"
   if (type === "deleted") return "deleted it"

@@ -1,16 +1,17 @@
-/** Which client the hooks use. */
+"use client"
+/** The client that the hooks use. */
 import type { Client, LumenizeClient } from "@lumenize/client"
 import { createContext, createElement, useContext, type ReactElement, type ReactNode } from "react"
 
 const Context = createContext<Client | null>(null)
 let fallback: Client | null = null
 
-/** The client of all components below. */
+/** Sets the client of all components below. */
 export function LumenizeProvider({ client, children }: { client: Client; children?: ReactNode }): ReactElement {
   return createElement(Context.Provider, { value: client }, children)
 }
 
-/** The client of components that are below no provider; `null` takes it away. On a server use a provider. */
+/** Sets the client of components without a provider; `null` removes it. On a server use a provider. */
 export function setClient(client: Client | null): void {
   fallback = client
 }

@@ -1,13 +1,14 @@
-/** Events: custom ones, those of entities, those of the system. */
-import type { CustomEvent, Data, EntityEvent, LumenizeError, SystemEventType } from "@lumenize/client"
-import { listen, listenEntities, type EntityEventOptions } from "@lumenize/client/stores"
+"use client"
+/** Custom events, entity events and system events. */
+import type { CustomEvent, Data, EntityEvent, LumenizeError, NameOf, RowOf, SystemEventType } from "@lumenize/client"
+import { listen, listenEntities, listenSystem, type EntityEventOptions } from "@lumenize/client/stores"
 import { useCallback, useEffect, useRef } from "react"
 import { useLumenizeClient } from "./client.js"
 
 export interface EventOptions {
-  /** Channels to join as long as the component is mounted. */
+  /** Channels to join while the component is mounted. */
   channels?: readonly string[]
-  /** The subscription was refused, or has ended. Without it `client.onError` is told. */
+  /** Called if the subscription is refused or ends; by default `client.onError` is. */
   onError?: (error: LumenizeError) => void
 }
 
@@ -19,7 +20,7 @@ function useNewest<T>(value: T): { readonly current: T } {
   return newest
 }
 
-/** Hear custom events of a type. Returns a function that emits one; `callback` may be made anew in each render. */
+/** Listens to custom events of a type. Returns a function that emits one. `callback` may change with each render. */
 export function useLumenizeEvent(
   type: string,
   callback?: (event: CustomEvent) => void,
@@ -44,12 +45,12 @@ export function useLumenizeEvent(
   return useCallback((event = {}) => client.events.emit({ ...event, type }), [client, type])
 }
 
-/** Hear what happens to the entity of this id, or with `*` to all of the collection. */
-export function useEntityEvent<T extends Data = Data>(
-  collection: string,
+/** Listens to events of the entity with this id, or with `*` of all entities of the collection. */
+export function useEntityEvent<T extends object = Data, N extends string = string>(
+  collection: NameOf<T, N>,
   id: string,
-  callback: (event: EntityEvent<T>) => void,
-  options: EntityEventOptions = {},
+  callback: (event: EntityEvent<RowOf<T, N>>) => void,
+  options: EntityEventOptions<RowOf<T, N>> = {},
 ): void {
   const client = useLumenizeClient()
   const { onError, ...rest } = options
@@ -58,7 +59,7 @@ export function useEntityEvent<T extends Data = Data>(
   const key = JSON.stringify(rest)
   useEffect(
     () =>
-      listenEntities<T>(client, collection, id, (event) => newest.current.callback(event), {
+      listenEntities<T, N>(client, collection, id, (event) => newest.current.callback(event), {
         ...(JSON.parse(key) as typeof rest),
         ...(handled && { onError: (error) => newest.current.onError?.(error) }),
       }),
@@ -66,9 +67,9 @@ export function useEntityEvent<T extends Data = Data>(
   )
 }
 
-/** Hear what the system tells: `health`, `schema_updated`, `permissions_changed`. */
+/** Listens to system events: `health`, `schema_updated`, `permissions_changed`. */
 export function useSystemEvent(type: SystemEventType, callback: (event: Data) => void): void {
   const client = useLumenizeClient()
   const newest = useNewest(callback)
-  useEffect(() => client.system.subscribe(type, (event) => newest.current(event)), [client, type, newest])
+  useEffect(() => listenSystem(client, type, (event) => newest.current(event)), [client, type, newest])
 }

@@ -1,3 +1,4 @@
+"use client"
 /** Lumenize Collab for React. */
 export { LumenizeProvider, setClient, useLumenizeClient } from "./client.js"
 export { useConnection, useDocument, useMetric, usePresence } from "./live.js"

@@ -1,10 +1,12 @@
-/** The connection, presence, documents, numbers. */
+"use client"
+/** The connection, presence, documents and metrics. */
 import type { Data } from "@lumenize/client"
 import {
   CONNECTING,
   connectionStore,
   documentStore,
   joinPresence,
+  keyOf,
   metricStore,
   NO_DOCUMENT,
   NO_ROOM,
@@ -23,7 +25,7 @@ function useStore<T>(store: Store<T>, server: T): T {
   return useSyncExternalStore(store.subscribe, store.getSnapshot, () => server)
 }
 
-/** Whether there is a connection, and whether the server has confirmed all that was written. */
+/** The state of the connection, and whether the server has confirmed all writes. */
 export function useConnection(): ConnectionState {
   const client = useLumenizeClient()
   return useStore(
@@ -33,32 +35,32 @@ export function useConnection(): ConnectionState {
 }
 
 /**
- * Who is in a room. With `state` this client is there too, as long as the component is mounted.
+ * The people in a room. With `state` this client is present too, while the component is mounted.
  *
- * While `room` is `null` nobody is asked for, and this client is not seen.
+ * While `room` is `null` there is no subscription, and this client is not present.
  */
 export function usePresence(room: string | null, state?: Data | null): PresenceState {
   const client = useLumenizeClient()
-  const text = state && room !== null ? JSON.stringify(state) : null
+  const text = state && room !== null ? keyOf(state) : null
   const present = text !== null
   const stay = useRef<ReturnType<typeof joinPresence> | null>(null)
   useEffect(() => {
-    if (!present || room === null) return
-    const joined = (stay.current = joinPresence(client, room, JSON.parse(text) as Data))
+    if (!state || room === null) return
+    const joined = (stay.current = joinPresence(client, room, state))
     return () => {
       stay.current = null
       joined.leave()
     }
-    // a state that changes is told by the next effect, without leaving
+    // the next effect sends a changed state, without leaving
   }, [client, room, present])
   useEffect(() => {
-    if (text !== null) stay.current?.update(JSON.parse(text) as Data)
+    if (state) stay.current?.update(state)
   }, [client, room, text])
   const store = useMemo(() => (room === null ? NO_ROOM : presenceStore(client, room)), [client, room])
   return useStore(store, room === null ? NO_ROOM.getSnapshot() : NOBODY)
 }
 
-/** A Yjs document for an editor: open while a component that wants it is mounted, and `id` is not `null`. */
+/** A Yjs document for an editor: open while a component that uses it is mounted and `id` is not `null`. */
 export function useDocument(id: string | null): DocumentState {
   const client = useLumenizeClient()
   return useStore(
@@ -67,7 +69,7 @@ export function useDocument(id: string | null): DocumentState {
   )
 }
 
-/** A number that the server tells whenever it changes; `null` before the first time. */
+/** A number that the server sends after each change; `null` before the first. */
 export function useMetric(metric: "active_users"): number | null {
   const client = useLumenizeClient()
   return useStore(

@@ -1,43 +1,40 @@
+"use client"
 /** Live queries. */
-import { queryStore, type Data, type QueryState, type QueryWithCondition } from "@lumenize/client"
-import { LOADING, NO_ROWS } from "@lumenize/client/stores"
+import { queryStore, type Data, type NameOf, type QueryState, type QueryWithCondition, type ReadOptions, type RowOf } from "@lumenize/client"
+import { keyOf, LOADING, NO_ROWS } from "@lumenize/client/stores"
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react"
 import { useLumenizeClient } from "./client.js"
 
-export interface SubscriptionOptions {
-  /** Only these fields of each row. */
-  fields?: string[]
-  /** Whether each row comes with what this user may do with it. */
-  includePermissions?: boolean
-  /** While it is false there is no subscription. */
+export interface SubscriptionOptions<T = Data> extends ReadOptions<T> {
+  /** While false there is no subscription. */
   enabled?: boolean
 }
 
 /**
- * The rows of a query, now and whenever they change.
+ * The current rows of a query.
  *
- * Queries are compared by value: an object that is made anew in each render is the same query. All components that
- * ask for the same share one subscription. On a server it is loading.
+ * Queries are compared by value: a new object with the same content is the same query. Components with the same
+ * subscription share one. On a server it is loading.
  */
-export function useLumenizeSubscription<T extends Data = Data>(
-  collection: string,
-  query: QueryWithCondition = {},
-  options: SubscriptionOptions = {},
-): QueryState<T> {
+export function useLumenizeSubscription<T extends object = Data, N extends string = string>(
+  collection: NameOf<T, N>,
+  query: QueryWithCondition<RowOf<T, N>> = {},
+  options: SubscriptionOptions<RowOf<T, N>> = {},
+): QueryState<RowOf<T, N>> {
   const client = useLumenizeClient()
   const { condition, ...plain } = query
   const { fields, includePermissions, enabled = true } = options
-  // a function made anew in each render is the same question, asked by its newest form
+  // a new function in each render does not change the subscription, which calls the newest one
   const newest = useRef(condition)
   useEffect(() => {
     newest.current = condition
   })
   const conditional = condition !== undefined
-  const key = JSON.stringify([collection, plain, fields, includePermissions])
+  const key = keyOf([collection, plain, fields, includePermissions])
   const store = useMemo(
     () =>
       enabled
-        ? queryStore<T>(
+        ? queryStore<T, N>(
             client,
             collection,
             conditional ? { ...plain, condition: () => newest.current?.() ?? true } : plain,
@@ -47,7 +44,7 @@ export function useLumenizeSubscription<T extends Data = Data>(
     // `key` stands for the query and the options
     [client, key, enabled, conditional],
   )
-  return useSyncExternalStore<QueryState<T>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
+  return useSyncExternalStore<QueryState<RowOf<T, N>>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
 }
 
 const loading = (): QueryState<never> => LOADING

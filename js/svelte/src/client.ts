@@ -1,16 +1,16 @@
-/** Which client the stores use. */
+/** The client that the stores use. */
 import type { Client, LumenizeClient } from "@lumenize/client"
 import { getContext, setContext } from "svelte"
 
 const KEY = Symbol("lumenize")
 let fallback: Client | null = null
 
-/** The client of everything that has no other; `null` takes it away. On a server use `provideClient`. */
+/** Sets the client of everything that has no other; `null` removes it. On a server use `provideClient`. */
 export function setClient(client: Client | null): void {
   fallback = client
 }
 
-/** The client of this component and all below it. Call it while a component is initialized. */
+/** Sets the client of this component and all below it. Call it while a component is initialized. */
 export function provideClient(client: Client): void {
   setContext(KEY, client)
 }
@@ -20,7 +20,7 @@ function findClient(): Client | null {
   try {
     return getContext<Client | undefined>(KEY) ?? fallback
   } catch {
-    return fallback // outside of components there is no context
+    return fallback // outside components there is no context
   }
 }
 
@@ -30,7 +30,7 @@ export function useClient<C = any>(): LumenizeClient<C> {
   return required(findClient()) as LumenizeClient<C>
 }
 
-/** Gives the client when it is needed: a store may be made in a module, before `setClient`. */
+/** Returns the client lazily: a module may create a store before `setClient`. */
 export function laterClient(): () => Client {
   const found = findClient()
   return () => required(found ?? fallback)

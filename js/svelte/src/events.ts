@@ -1,17 +1,17 @@
-/** Events: custom ones, those of entities, those of the system. */
-import type { CustomEvent, Data, EntityEvent, LumenizeError, SystemEventType } from "@lumenize/client"
-import { listen, listenEntities, type EntityEventOptions } from "@lumenize/client/stores"
+/** Custom events, entity events and system events. */
+import type { CustomEvent, Data, EntityEvent, LumenizeError, NameOf, RowOf, SystemEventType } from "@lumenize/client"
+import { listen, listenEntities, listenSystem, type EntityEventOptions } from "@lumenize/client/stores"
 import { onMount } from "svelte"
 import { laterClient } from "./client.js"
 
 export interface EventOptions {
-  /** Channels to join as long as the component is mounted. */
+  /** Channels to join while the component is mounted. */
   channels?: readonly string[]
-  /** The subscription was refused, or has ended. Without it `client.onError` is told. */
+  /** Called if the subscription is refused or ends; by default `client.onError` is. */
   onError?: (error: LumenizeError) => void
 }
 
-/** Hear custom events of a type as long as this component is mounted. Returns a function that emits one. */
+/** Listens to custom events of a type while this component is mounted. Returns a function that emits one. */
 export function onLumenizeEvent(
   type: string,
   callback?: (event: CustomEvent) => void,
@@ -22,19 +22,19 @@ export function onLumenizeEvent(
   return (event = {}) => client().events.emit({ ...event, type })
 }
 
-/** Hear what happens to the entity of this id, or with `*` to all of the collection, as long as this component is mounted. */
-export function onEntityEvent<T extends Data = Data>(
-  collection: string,
+/** Listens to events of the entity with this id, or with `*` of all of the collection, while this component is mounted. */
+export function onEntityEvent<T extends object = Data, N extends string = string>(
+  collection: NameOf<T, N>,
   id: string,
-  callback: (event: EntityEvent<T>) => void,
-  options: EntityEventOptions = {},
+  callback: (event: EntityEvent<RowOf<T, N>>) => void,
+  options: EntityEventOptions<RowOf<T, N>> = {},
 ): void {
   const client = laterClient()
-  onMount(() => listenEntities<T>(client(), collection, id, callback, options))
+  onMount(() => listenEntities<T, N>(client(), collection, id, callback, options))
 }
 
-/** Hear what the system tells (`health`, `schema_updated`, `permissions_changed`) as long as this component is mounted. */
+/** Listens to system events (`health`, `schema_updated`, `permissions_changed`) while this component is mounted. */
 export function onSystemEvent(type: SystemEventType, callback: (event: Data) => void): void {
   const client = laterClient()
-  onMount(() => client().system.subscribe(type, callback))
+  onMount(() => listenSystem(client(), type, callback))
 }

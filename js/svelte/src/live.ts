@@ -1,4 +1,4 @@
-/** The connection, presence, documents, numbers. */
+/** The connection, presence, documents and metrics. */
 import type { Data } from "@lumenize/client"
 import {
   CONNECTING,
@@ -19,15 +19,15 @@ import type { Readable } from "svelte/store"
 import { laterClient } from "./client.js"
 import { follow, readable, type MaybeStore } from "./readable.js"
 
-/** Whether there is a connection, and whether the server has confirmed all that was written. */
+/** The state of the connection, and whether the server has confirmed all writes. */
 export function lumenizeConnection(): Readable<ConnectionState> {
   const client = laterClient()
   return readable(CONNECTING, undefined, () => connectionStore(client()))
 }
 
 /**
- * Who is in a room. With `state` (a store of it, if it changes) this client is there too, as long as somebody is
- * subscribed. While `room` is `null` nobody is asked for, and this client is not seen.
+ * The people in a room. With `state` (or a store of it) this client is present too, while the store has subscribers.
+ * While `room` is `null` there is no subscription, and this client is not present.
  */
 export function lumenizePresence(
   room: MaybeStore<string | null>,
@@ -61,7 +61,7 @@ export function lumenizePresence(
   })
 }
 
-/** A Yjs document for an editor: open as long as somebody is subscribed, and `id` is not `null`. */
+/** A Yjs document for an editor: open while the store has subscribers and `id` is not `null`. */
 export function lumenizeDocument(id: MaybeStore<string | null>): Readable<DocumentState> {
   const client = laterClient()
   return readable<DocumentState, string | null>(UNOPENED, id, (name) =>
@@ -69,7 +69,7 @@ export function lumenizeDocument(id: MaybeStore<string | null>): Readable<Docume
   )
 }
 
-/** A number that the server tells whenever it changes; `null` before the first time. */
+/** A number that the server sends after each change; `null` before the first. */
 export function lumenizeMetric(metric: "active_users"): Readable<number | null> {
   const client = laterClient()
   return readable<number | null, undefined>(null, undefined, () => metricStore(client(), metric))

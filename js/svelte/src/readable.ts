@@ -1,25 +1,25 @@
-/** From the client's stores to Svelte's. */
+/** Turns the client's stores into Svelte stores. */
 import type { Readable } from "svelte/store"
 import type { Store } from "@lumenize/client/stores"
 
 /** A value, or a store of it. */
 export type MaybeStore<T> = T | Readable<T>
 
-/** While a page is rendered on a server nothing is subscribed to: the request would not wait for it. */
+/** A page rendered on a server subscribes to nothing: the request would not wait for it. */
 const onServer = typeof window === "undefined"
 
 export function isStore<T>(value: MaybeStore<T>): value is Readable<T> {
   return typeof value === "object" && value !== null && "subscribe" in value && typeof value.subscribe === "function"
 }
 
-/** Call `use` with a value, and again whenever it changes; what it returns is called before the next, and at the end. */
+/** Calls `use` with a value, and again after each change. The function that `use` returns ends its work. */
 export function follow<T>(value: MaybeStore<T>, use: (value: T) => () => void): () => void {
   if (!isStore(value)) return use(value)
   let end = (): void => {}
   const stop = value.subscribe((next) => {
     const before = end
     end = () => {}
-    // the next first: what both share stays
+    // begin the next before ending the last, so that both can share a subscription
     end = use(next)
     before()
   })
@@ -29,7 +29,7 @@ export function follow<T>(value: MaybeStore<T>, use: (value: T) => () => void): 
   }
 }
 
-/** A Svelte store of the client's store that `open` finds; of `first` until somebody subscribes, and on servers. */
+/** A Svelte store of the client's store that `open` returns. On servers it holds `first`. */
 export function readable<T, A>(first: T, argument: MaybeStore<A>, open: (argument: A) => Store<T>): Readable<T> {
   return {
     subscribe(run) {
@@ -42,7 +42,7 @@ export function readable<T, A>(first: T, argument: MaybeStore<A>, open: (argumen
         const store = open(value)
         const tell = (): void => {
           const value = store.getSnapshot()
-          // to Svelte an object that is set again has changed
+          // Svelte treats an object that is set again as changed
           if (told?.value !== value || told === undefined) run((told = { value }).value)
         }
         const end = store.subscribe(tell)

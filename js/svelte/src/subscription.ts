@@ -1,30 +1,25 @@
 /** Live queries. */
-import { queryStore, type Data, type QueryState, type QueryWithCondition } from "@lumenize/client"
+import { queryStore, type Data, type NameOf, type QueryState, type QueryWithCondition, type ReadOptions, type RowOf } from "@lumenize/client"
 import { LOADING, NO_ROWS } from "@lumenize/client/stores"
 import type { Readable } from "svelte/store"
 import { laterClient } from "./client.js"
 import { readable, type MaybeStore } from "./readable.js"
 
-export interface SubscriptionOptions {
-  /** Only these fields of each row. */
-  fields?: string[]
-  /** Whether each row comes with what this user may do with it. */
-  includePermissions?: boolean
-}
+export type SubscriptionOptions<T = Data> = ReadOptions<T>
 
 /**
- * The rows of a query, now and whenever they change, as a store of `{data, loading, error}`.
+ * The current rows of a query, as a store of `{data, loading, error}`.
  *
- * `query` may be a store itself: `toStore(() => ({ where: { status } }))` follows what is reactive in it. While it is
- * `null` there is no subscription. All who ask for the same share one subscription. On a server it is loading.
+ * `query` may be a store itself: `toStore(() => ({ where: { status } }))` follows reactive values. While it is `null`
+ * there is no subscription. Stores with the same subscription share one. On a server it is loading.
  */
-export function lumenizeSubscription<T extends Data = Data>(
-  collection: string,
-  query: MaybeStore<QueryWithCondition | null> = {},
-  options: SubscriptionOptions = {},
-): Readable<QueryState<T>> {
+export function lumenizeSubscription<T extends object = Data, N extends string = string>(
+  collection: NameOf<T, N>,
+  query: MaybeStore<QueryWithCondition<RowOf<T, N>> | null> = {},
+  options: SubscriptionOptions<RowOf<T, N>> = {},
+): Readable<QueryState<RowOf<T, N>>> {
   const client = laterClient()
-  return readable<QueryState<T>, QueryWithCondition | null>(LOADING, query, (wanted) =>
-    wanted === null ? NO_ROWS : queryStore<T>(client(), collection, wanted, options),
+  return readable<QueryState<RowOf<T, N>>, QueryWithCondition<RowOf<T, N>> | null>(LOADING, query, (wanted) =>
+    wanted === null ? NO_ROWS : queryStore<T, N>(client(), collection, wanted, options),
   )
 }

@@ -62,6 +62,12 @@ export class TestPage {
     return this.stage.client
   }
 
+  /** How many subscriptions a client has: it hides them behind a symbol. */
+  subscriptions(client: LumenizeClient): number {
+    const [core] = Object.getOwnPropertySymbols(client) as [symbol]
+    return (client as unknown as Record<symbol, { subscriptions: { size: number } }>)[core]?.subscriptions.size ?? NaN
+  }
+
   change(more: Partial<Stage>): void {
     this.draw((this.stage = { ...this.stage, ...more }))
   }

@@ -11,15 +11,33 @@ import {
   useSystemEvent,
 } from "@lumenize/react"
 
-import { same, type Task } from "./expect"
+import { same, type Message, type Schema, type Task } from "./expect"
 
 export function Typed({ userId }: { userId: string | undefined }) {
   const { data, loading, error } = useLumenizeSubscription<Task>(
     "tasks",
-    { where: { assignedTo: userId, createdAt: { gte: new Date(0) } }, orderBy: { createdAt: "desc" }, condition: () => true },
+    { where: { assignedTo: userId ?? null, createdAt: { gte: new Date(0) } }, orderBy: { createdAt: "desc" }, condition: () => true },
     { fields: ["title"], enabled: userId !== undefined },
   )
-  same<typeof data, readonly Entity<Task>[]>(true)
+  // @ts-expect-error undefined is no condition
+  useLumenizeSubscription("tasks", { where: { assignedTo: userId } })
+  // @ts-expect-error tasks have no such field
+  useLumenizeSubscription<Task>("tasks", { where: { heading: "x" } })
+  // @ts-expect-error there is no such status
+  useLumenizeSubscription<Task>("tasks", { where: { status: "closed" } })
+  // @ts-expect-error tasks have no such field
+  useLumenizeSubscription<Task>("tasks", {}, { fields: ["heading"] })
+  const typed = useLumenizeSubscription<Schema, "tasks">("tasks", { where: { status: "open" } }, { fields: ["title"] })
+  same<typeof typed.data, readonly Readonly<Entity<Task>>[]>(true)
+  // @ts-expect-error there is no such collection
+  useLumenizeSubscription<Schema, "task">("task")
+  // @ts-expect-error this is the name of another collection
+  useLumenizeSubscription<Schema, "tasks">("messages")
+  // @ts-expect-error tasks have no such field
+  useLumenizeSubscription<Schema, "tasks">("tasks", { orderBy: { heading: "asc" } })
+  // @ts-expect-error tasks have no such field
+  useLumenizeSubscription<Schema, "tasks">("tasks", {}, { fields: ["heading"] })
+  same<typeof data, readonly Readonly<Entity<Task>>[]>(true)
   same<typeof loading, boolean>(true)
   same<typeof error, LumenizeError | null>(true)
   const title = data.map((task) => task.title)
@@ -41,6 +59,11 @@ export function Typed({ userId }: { userId: string | undefined }) {
   void client.tasks.update("t1", { status: "closed" })
 
   useEntityEvent<Task>("tasks", "*", (event) => same<typeof event.data, Entity<Task>>(true))
+  useEntityEvent<Schema, "messages">("messages", "*", (event) => same<typeof event.data, Entity<Message>>(true), { fields: ["text"] })
+  // @ts-expect-error there is no such collection
+  useEntityEvent<Schema, "task">("task", "*", () => {})
+  // @ts-expect-error messages have no such field
+  useEntityEvent<Message>("messages", "*", () => {}, { fields: ["title"] })
   // @ts-expect-error no event is of this type
   useEntityEvent("tasks", "t1", ({ type }) => type === "removed")
   const emit = useLumenizeEvent("user_typing", (event) => same<typeof event, CustomEvent>(true), { channels: ["c1"] })

@@ -1,23 +1,23 @@
-/** Which client the composables use. */
+/** The client that the composables use. */
 import type { Client, LumenizeClient } from "@lumenize/client"
 import { hasInjectionContext, inject, provide, toRaw, type InjectionKey, type Plugin } from "vue"
 
 const KEY: InjectionKey<Client> = Symbol("lumenize")
 let fallback: Client | null = null
 
-/** A plugin: `app.use(lumenize, client)` makes `client` that of the whole app. */
+/** A plugin: `app.use(lumenize, client)` sets the client of the whole app. */
 export const lumenize: Plugin<[Client]> = {
   install(app, client) {
     app.provide(KEY, toRaw(client))
   },
 }
 
-/** The client of all components below this one. */
+/** Sets the client of all components below this one. */
 export function provideClient(client: Client): void {
   provide(KEY, toRaw(client))
 }
 
-/** The client of everything that has no other; `null` takes it away. On a server use the plugin. */
+/** Sets the client of everything that has no other; `null` removes it. On a server use the plugin. */
 export function setClient(client: Client | null): void {
   fallback = toRaw(client)
 }

@@ -1,18 +1,18 @@
-/** Events: custom ones, those of entities, those of the system. */
-import type { CustomEvent, Data, EntityEvent, LumenizeError, SystemEventType } from "@lumenize/client"
-import { listen, listenEntities, type EntityEventOptions } from "@lumenize/client/stores"
+/** Custom events, entity events and system events. */
+import type { CustomEvent, Data, EntityEvent, LumenizeError, NameOf, RowOf, SystemEventType } from "@lumenize/client"
+import { listen, listenEntities, listenSystem, type EntityEventOptions } from "@lumenize/client/stores"
 import { toValue, type MaybeRefOrGetter } from "vue"
 import { useLumenizeClient } from "./client.js"
 import { whileShown, whileShownWith } from "./refs.js"
 
 export interface EventOptions {
-  /** Channels to join as long as the component is mounted. */
+  /** Channels to join while the component is mounted. */
   channels?: MaybeRefOrGetter<readonly string[]>
-  /** The subscription was refused, or has ended. Without it `client.onError` is told. */
+  /** Called if the subscription is refused or ends; by default `client.onError` is. */
   onError?: (error: LumenizeError) => void
 }
 
-/** Hear custom events of a type as long as the component is mounted. Returns a function that emits one. */
+/** Listens to custom events of a type while the component is mounted. Returns a function that emits one. */
 export function useLumenizeEvent(
   type: string,
   callback?: (event: CustomEvent) => void,
@@ -28,22 +28,22 @@ export function useLumenizeEvent(
   return (event = {}) => client.events.emit({ ...event, type })
 }
 
-/** Hear what happens to the entity of this id, or with `*` to all of the collection. */
-export function useEntityEvent<T extends Data = Data>(
-  collection: string,
+/** Listens to events of the entity with this id, or with `*` of all entities of the collection. */
+export function useEntityEvent<T extends object = Data, N extends string = string>(
+  collection: NameOf<T, N>,
   id: MaybeRefOrGetter<string>,
-  callback: (event: EntityEvent<T>) => void,
-  options: EntityEventOptions = {},
+  callback: (event: EntityEvent<RowOf<T, N>>) => void,
+  options: EntityEventOptions<RowOf<T, N>> = {},
 ): void {
   const client = useLumenizeClient()
   whileShownWith(
     () => toValue(id),
-    (target) => listenEntities<T>(client, collection, target, callback, options),
+    (target) => listenEntities<T, N>(client, collection, target, callback, options),
   )
 }
 
-/** Hear what the system tells: `health`, `schema_updated`, `permissions_changed`. */
+/** Listens to system events: `health`, `schema_updated`, `permissions_changed`. */
 export function useSystemEvent(type: SystemEventType, callback: (event: Data) => void): void {
   const client = useLumenizeClient()
-  whileShown(() => client.system.subscribe(type, callback))
+  whileShown(() => listenSystem(client, type, callback))
 }

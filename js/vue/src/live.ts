@@ -1,10 +1,11 @@
-/** The connection, presence, documents, numbers. */
+/** The connection, presence, documents and metrics. */
 import type { Data } from "@lumenize/client"
 import {
   CONNECTING,
   connectionStore,
   documentStore,
   joinPresence,
+  keyOf,
   metricStore,
   NO_DOCUMENT,
   NO_ROOM,
@@ -19,7 +20,7 @@ import { toValue, watch, type MaybeRefOrGetter, type ShallowRef } from "vue"
 import { useLumenizeClient } from "./client.js"
 import { follow, members, whileShown, type Refs } from "./refs.js"
 
-/** Whether there is a connection, and whether the server has confirmed all that was written. */
+/** The state of the connection, and whether the server has confirmed all writes. */
 export function useConnection(): Refs<ConnectionState> {
   const client = useLumenizeClient()
   const state = follow(
@@ -31,9 +32,9 @@ export function useConnection(): Refs<ConnectionState> {
 }
 
 /**
- * Who is in a room. With `state` this client is there too, as long as the component is mounted.
+ * The people in a room. With `state` this client is present too, while the component is mounted.
  *
- * While `room` is `null` nobody is asked for, and this client is not seen.
+ * While `room` is `null` there is no subscription, and this client is not present.
  */
 export function usePresence(
   room: MaybeRefOrGetter<string | null>,
@@ -49,9 +50,9 @@ export function usePresence(
     let stay: ReturnType<typeof joinPresence> | undefined
     let where: string | null = null
     const stop = watch(
-      () => [toValue(room), JSON.stringify(toValue(state) ?? null)] as const,
-      ([name, text]) => {
-        const said = JSON.parse(text) as Data | null
+      () => [toValue(room), keyOf(toValue(state) ?? null)] as const,
+      ([name]) => {
+        const said = toValue(state) ?? null
         if (stay !== undefined && name === where && said !== null) return stay.update(said)
         stay?.leave()
         where = name
@@ -67,7 +68,7 @@ export function usePresence(
   return members(people, "people", "count", "loading", "error")
 }
 
-/** A Yjs document for an editor: open while a component that wants it is mounted, and `id` is not `null`. */
+/** A Yjs document for an editor: open while a component that uses it is mounted and `id` is not `null`. */
 export function useDocument(id: MaybeRefOrGetter<string | null>): Refs<DocumentState> {
   const client = useLumenizeClient()
   const state = follow<DocumentState, string | null>(
@@ -78,7 +79,7 @@ export function useDocument(id: MaybeRefOrGetter<string | null>): Refs<DocumentS
   return members(state, "doc", "awareness", "state", "synced", "error")
 }
 
-/** A number that the server tells whenever it changes; `null` before the first time. */
+/** A number that the server sends after each change; `null` before the first. */
 export function useMetric(metric: "active_users"): Readonly<ShallowRef<number | null>> {
   const client = useLumenizeClient()
   return follow<number | null, null>(

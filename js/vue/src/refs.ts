@@ -1,4 +1,4 @@
-/** From the client's stores to refs. */
+/** Turns the client's stores into refs. */
 import type { Store } from "@lumenize/client/stores"
 import {
   computed,
@@ -14,12 +14,12 @@ import {
   type ShallowRef,
 } from "vue"
 
-/** While a page is rendered on a server nothing is subscribed to: the request would not wait for it. */
+/** A page rendered on a server subscribes to nothing: the request would not wait for it. */
 const onServer = typeof window === "undefined"
 
 /**
- * Begin, and end when the component or the effect scope is gone. In a `<KeepAlive>` it ends while the component is
- * hidden, and begins anew when it is shown again.
+ * Calls `begin`, and its result when the component or the effect scope ends. In a `<KeepAlive>` it ends when the
+ * component is hidden, and begins again when it is shown.
  */
 export function whileShown(begin: () => () => void): void {
   if (onServer) return
@@ -34,13 +34,13 @@ export function whileShown(begin: () => () => void): void {
     onActivated(start)
     onDeactivated(stop)
   }
-  // what a server has rendered is taken over as it is, also where more is known by now
+  // hydration must match the server's rendering, even if more is known by now
   if (component?.vnode.el) onMounted(start)
   else start()
   if (getCurrentScope()) onScopeDispose(stop)
 }
 
-/** Begin with what `source` gives now, and anew whenever that changes. */
+/** Begins with the current value of `source`, and again after each change of it. */
 export function whileShownWith<A>(source: () => A, begin: (value: A) => () => void): void {
   whileShown(() => {
     let end = (): void => {}
@@ -49,7 +49,7 @@ export function whileShownWith<A>(source: () => A, begin: (value: A) => () => vo
       (value) => {
         const before = end
         end = begin(value)
-        before() // the next first: what both share stays
+        before() // after the next has begun, so that both can share a subscription
       },
       { immediate: true },
     )
@@ -60,7 +60,7 @@ export function whileShownWith<A>(source: () => A, begin: (value: A) => () => vo
   })
 }
 
-/** The state of the store that `open` finds for `source`, and of the next one whenever `source` changes. */
+/** The state of the store that `open` returns for `source`; a change of `source` opens another store. */
 export function follow<T, A>(first: T, source: () => A, open: (value: A) => Store<T>): Readonly<ShallowRef<T>> {
   const state = shallowRef(first)
   let last: { source: A } | null = null
@@ -68,7 +68,7 @@ export function follow<T, A>(first: T, source: () => A, open: (value: A) => Stor
     const store = open(value)
     const tell = (): void => void (state.value = store.getSnapshot())
     const end = store.subscribe(tell)
-    // who was hidden shows what there was, until there is something new
+    // a component that was hidden shows its old state until there is a new one
     if (last?.source !== value || store.getSnapshot() !== first) tell()
     last = { source: value }
     return end

@@ -92,7 +92,7 @@ def test_with_configured_credentials_a_token_is_required() -> None:
 def test_an_api_key_speaks_for_its_project_with_its_rules() -> None:
     key = ApiKey(key="service-key-0001", project="acme", user_id="robot", name="Robot", rules={"tasks/*": "read"})
     identity = Authenticator(keys=[key]).authenticate("service-key-0001", NOW)
-    assert identity == Identity("acme", "robot", "Robot", identity.rules)
+    assert identity == Identity("acme", "robot", "Robot", identity.rules, credential=identity.credential)
     assert identity.expires_at is None
     assert identity.access_to(RoomKey("acme", "tasks", "1")) is Access.READ
     assert identity.access_to(RoomKey("acme", "documents", "1")) is Access.NONE
@@ -287,7 +287,7 @@ def test_a_name_may_be_missing() -> None:
 # JSON web tokens: projects and rights
 
 
-def test_case_53_an_issuer_speaks_only_for_its_projects() -> None:
+def test_n3_an_issuer_speaks_only_for_its_projects() -> None:
     single = Authenticator(issuers=[issuer(project="acme")])
     assert single.authenticate(mint(), NOW).project == "acme"
     assert single.authenticate(mint(project="acme"), NOW).project == "acme"

@@ -3,11 +3,12 @@ from collections.abc import Sequence
 import pytest
 
 from collab.access.handshake import (
-    client_address,
     host_allowed,
     is_loopback,
     is_origin,
     origin_allowed,
+    public_scheme,
+    select_subprotocol,
     token_from,
 )
 
@@ -21,6 +22,29 @@ def test_a_token_comes_from_header_query_or_cookie_in_this_order() -> None:
     assert token_from({"cookie": headers["cookie"]}, query) == ("from-query", False)
     assert token_from({"cookie": headers["cookie"]}, {}) == ("from-cookie", True)
     assert token_from({}, {}) == (None, False)
+
+
+def test_o5_a_token_may_come_as_an_offered_sub_protocol() -> None:
+    offered = ["app", "collab.token.", "collab.token.a.b-c_d"]
+    assert token_from({"cookie": "collab_token=from-cookie"}, {}, subprotocols=offered) == ("a.b-c_d", False)
+    assert token_from({}, {"token": "from-query"}, subprotocols=offered).token == "from-query"
+    assert token_from({}, {}, subprotocols=["app", "token.abc"]) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        ([], None),
+        ([""], None),
+        (["one", "two"], "one"),
+        (["collab.token.abc", "two", "three"], "two"),
+        (["collab.token.abc"], "collab.token.abc"),
+    ],
+)
+def test_o5_one_of_the_offered_sub_protocols_is_selected_preferably_no_token(
+    offered: Sequence[str], selected: str | None
+) -> None:
+    assert select_subprotocol(offered) == selected
 
 
 @pytest.mark.parametrize(
@@ -139,20 +163,6 @@ def test_a_rebound_name_is_not_one_of_our_hosts() -> None:
     assert host_allowed("anything", [])
 
 
-def test_only_a_trusted_proxy_is_believed_about_the_address() -> None:
-    proxies = ["10.0.0.0/8", "::1"]
-    assert client_address("203.0.113.9", "1.2.3.4", proxies) == "203.0.113.9"
-    assert client_address("10.1.2.3", "1.2.3.4", proxies) == "1.2.3.4"
-    assert client_address("10.1.2.3", "6.6.6.6, 1.2.3.4", proxies) == "1.2.3.4", "the rest is the client's own word"
-    assert client_address("10.1.2.3", "1.2.3.4, 10.9.9.9", proxies) == "1.2.3.4"
-    assert client_address("::1", "2001:db8::7", proxies) == "2001:db8::7"
-    assert client_address("10.1.2.3", "1.2.3.4:5678", proxies) == "1.2.3.4"
-    assert client_address("10.1.2.3", "[2001:db8::7]:5678", proxies) == "2001:db8::7"
-    assert client_address("10.1.2.3", None, proxies) == "10.1.2.3"
-    assert client_address("10.1.2.3", "nonsense", proxies) == "10.1.2.3"
-    assert client_address(None, "1.2.3.4", proxies) is None
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.5.5.5", "::1", "[::1]", "localhost", "LocalHost"])
 def test_loopback_is_known(host: str) -> None:
     assert is_loopback(host)
@@ -167,3 +177,17 @@ def test_an_origin_has_scheme_host_and_perhaps_port() -> None:
     assert is_origin("https://app.example.com:8443")
     assert not is_origin("https://app.example.com/")
     assert not is_origin("*.example.com")
+
+
+def test_where_browsers_come_by_https_a_page_of_our_host_that_came_by_http_is_not_ours() -> None:
+    for scheme in ("https", "http", None):
+        assert origin_allowed(f"https://{HOST}", HOST, [], True, scheme)
+        assert origin_allowed(f"http://{HOST}", HOST, [], True, scheme) == (scheme != "https")
+    assert origin_allowed("http://other.example", HOST, ["http://other.example"], True, "https")
+
+
+def test_the_scheme_is_configured_or_told_by_a_proxy_of_ours() -> None:
+    assert public_scheme("https", "10.0.0.1", "http", ["10.0.0.0/8"]) == "https"
+    assert public_scheme("unknown", "10.0.0.1", "HTTPS, http", ["10.0.0.0/8"]) == "https"
+    assert public_scheme("unknown", "192.0.2.1", "https", ["10.0.0.0/8"]) is None
+    assert public_scheme("unknown", "10.0.0.1", None, ["10.0.0.0/8"]) is None

@@ -34,7 +34,7 @@ def test_the_first_rule_that_matches_decides() -> None:
     assert identity(dict(reversed(guarded.items()))).access_to(DOCUMENT) is Access.WRITE
 
 
-def test_case_53_no_rule_reaches_into_another_project() -> None:
+def test_n3_no_rule_reaches_into_another_project() -> None:
     assert identity({"*/*": "write"}).access_to(RoomKey("other", "documents", "plan")) is Access.NONE
 
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from collab.client.core.options import RateLimit, WebSocketOptions
 from collab.client.credentials import Credentials, renew_in
-from collab.client.options import RateLimit, WebSocketOptions
 from collab.errors import AuthenticationFailed, CollabError, ConnectionLost
-from collab.wire.realtime import Hello
+from collab.wire.realtime.messages import Hello
 
 
 def token(claims: object) -> str:

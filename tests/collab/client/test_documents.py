@@ -10,7 +10,7 @@ import pycrdt
 import pytest
 
 from collab.client import Document
-from collab.errors import CollabError, ConnectionLost, InvalidRequest, PermissionDenied
+from collab.errors import CollabError, ConnectionLost, InvalidRequest, NotFound, PermissionDenied
 from tests.collab.client.world import Cable, behind, cable, client, until, world
 from tests.collab.serving import editor
 from tests.e2e.guarded import SECRET, mint
@@ -187,3 +187,17 @@ async def test_closing_without_a_connection_does_not_wait(link: Cable) -> None:
     with anyio.fail_after(3):
         await document.close()
     assert not document.saved
+
+
+async def test_who_has_a_deleted_document_open_is_told_that_it_was_deleted(link: Cable) -> None:
+    async with client(link.address) as made:
+        await made.documents.create({"title": "a"}, id="d")
+        document = await made.documents.open("d")
+        await made.documents.delete("d")
+        await until(lambda: document.error is not None)
+        assert isinstance(document.error, NotFound)
+        await document.close()
+        with pytest.raises(NotFound, match="deleted"):
+            await made.documents.open("d")
+        with pytest.raises(InvalidRequest, match="collection/id"):
+            await made.documents.open("no name of a document")

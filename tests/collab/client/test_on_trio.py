@@ -64,7 +64,7 @@ def test_on_trio_it_comes_back_after_a_restart(server: Server) -> None:
             await anyio.to_thread.run_sync(server.kill)
             write = made.tasks.create({"n": 2})
             await anyio.to_thread.run_sync(server.start)
-            with anyio.fail_after(20):
+            with anyio.fail_after(40):
                 await write
                 await made.saved()
             assert await made.tasks.count() == 2

@@ -1,4 +1,4 @@
-"""A real server behind a cable that tests may cut, and what tests wait with."""
+"""A real server behind a TCP proxy that tests can cut, and helpers to wait."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from collab.client import LumenizeClient
 from tests.collab.serving import serving
 
 QUICK = {"initial_delay": 20, "max_delay": 100}
-"""Options of a client that does not wait long before it comes back."""
+"""Options of a client that reconnects quickly."""
 
 
 class Cable:
-    """A TCP proxy. ``target`` is ``host:port``, or ``None``: whoever connects is turned away."""
+    """A TCP proxy. ``target`` is ``host:port``, or ``None`` to refuse connections."""
 
     def __init__(self) -> None:
         self.target: str | None = None
         self.address = ""
-        self.answers = True  # what the server says gets through
-        self.requests = True  # what the client says gets through
+        self.answers = True  # whether data from the server passes
+        self.requests = True  # whether data from the client passes
         self.connections = 0
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -84,7 +84,7 @@ async def cable() -> AsyncIterator[Cable]:
 
 @asynccontextmanager
 async def behind(made: Cable, folder: Path, **settings: Any) -> AsyncIterator[Collab]:
-    """A server at the other end of the cable."""
+    """A server behind the proxy."""
     app = Collab(Settings(data=str(folder), **settings))
     async with serving(app) as address:
         made.target = address
@@ -96,7 +96,7 @@ async def behind(made: Cable, folder: Path, **settings: Any) -> AsyncIterator[Co
 
 @asynccontextmanager
 async def world(folder: Path, **settings: Any) -> AsyncIterator[tuple[Cable, Collab]]:
-    """A server behind a cable."""
+    """A server behind a proxy."""
     async with cable() as made, behind(made, folder, **settings) as app:
         yield made, app
 

@@ -1,4 +1,4 @@
-"""The recorder: what is appended is committed, in order, once, whatever the storage does meanwhile."""
+"""The recorder commits everything that is appended, in order and once, whatever the storage does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collab.entities import recorder as recorders
-from collab.entities.entity import Entity, Intent, Op
+from collab.entities.entity import EntityOp, EntityState, Intent
 from collab.entities.recorder import Recorder, pause_after
 from collab.errors import Unavailable
 from collab.names import RoomKey
-from collab.storage.base import Append, Committed, Fact, StorageError
+from collab.storage.base import Append, CommitId, Committed, Fact, StorageError
 from collab.storage.memory import MemoryStorage
 from collab.storage.sqlite import SqliteStorage
 from collab.testing.storage_contract import KEY, OTHER, entry, updates
@@ -31,7 +31,9 @@ class Gated(MemoryStorage):
         self.batches: list[list[bytes]] = []
         self.running = 0
 
-    async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = ()) -> Committed:
+    async def commit(
+        self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
+    ) -> Committed:
         self.running += 1
         try:
             assert self.running == 1, "one commit at a time"
@@ -39,7 +41,7 @@ class Gated(MemoryStorage):
             if self.errors:
                 raise self.errors.pop(0)
             self.batches.append([entry.update for entry in batch])
-            return await super().commit(batch, facts)
+            return await super().commit(batch, facts, commit_id=commit_id)
         finally:
             self.running -= 1
 
@@ -82,7 +84,7 @@ async def test_done_is_called_with_the_seq_after_the_commit() -> None:
     assert recorder.pending_bytes == 0
 
 
-async def test_case_3_what_comes_during_a_commit_goes_into_the_next() -> None:
+async def test_what_comes_during_a_commit_goes_into_the_next() -> None:
     storage = Gated()
     observed: list[int] = []
     recorder = Recorder(storage, max_pending_bytes=1_000_000, observe=lambda rows, seconds: observed.append(rows))
@@ -96,6 +98,30 @@ async def test_case_3_what_comes_during_a_commit_goes_into_the_next() -> None:
         await recorder.flush()
     assert observed == [1, 50]
     assert storage.batches == [[b"first"], [bytes([number]) for number in range(50)]]
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_made_twice() -> None:
+    class Lossy(MemoryStorage):
+        lost = 0
+
+        async def commit(
+            self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
+        ) -> Committed:
+            committed = await super().commit(batch, facts, commit_id=commit_id)
+            self.lost += 1
+            if self.lost % 3:
+                raise StorageError("the connection was lost")
+            return committed
+
+    storage = Lossy()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000)
+    seqs: list[int | None] = []
+    async with running(recorder):
+        for number in range(3):
+            recorder.append(entry(bytes([number])), seqs.append)
+            await recorder.flush()
+    assert seqs == [1, 2, 3]
+    assert updates(await storage.load(KEY)) == [b"\0", b"\1", b"\2"]
 
 
 async def test_a_refused_commit_is_tried_again_in_order_and_shows() -> None:
@@ -117,7 +143,7 @@ async def test_a_refused_commit_is_tried_again_in_order_and_shows() -> None:
     assert updates(await storage.load(KEY)) == [bytes([number]) for number in range(20)]
 
 
-async def test_case_10_a_stalled_storage_refuses_loudly_and_loses_nothing_that_was_taken() -> None:
+async def test_a_stalled_storage_refuses_loudly_and_loses_nothing_that_was_taken() -> None:
     storage = Gated()
     recorder = Recorder(storage, max_pending_bytes=20_000_000)
     storage.gate.clear()
@@ -166,7 +192,7 @@ async def test_flush_waits_for_what_was_appended_before_it_and_not_for_more() ->
     assert storage.batches == [[b"1"], [b"2"]]
 
 
-async def test_case_6_a_cancelled_recorder_commits_what_it_has() -> None:
+async def test_a_cancelled_recorder_commits_what_it_has() -> None:
     storage = Gated()
     recorder = Recorder(storage, max_pending_bytes=1_000_000)
     seqs: list[int | None] = []
@@ -254,7 +280,7 @@ def test_any_order_of_events_commits_each_update_once_and_in_order(steps: list[t
         keys = [RoomKey("p", "c", str(number)) for number in range(4)]
         appended: dict[RoomKey, list[bytes]] = {key: [] for key in keys}
         seqs: dict[RoomKey, list[int | None]] = {key: [] for key in keys}
-        entities = {key: Entity(key) for key in keys}
+        entities = {key: EntityState(key) for key in keys}
         versions: dict[RoomKey, list[int]] = {key: [] for key in keys}
         async with running(recorder):
             for room, step in steps:
@@ -265,7 +291,9 @@ def test_any_order_of_events_commits_each_update_once_and_in_order(steps: list[t
                         ops = []
                         if step == "write":
                             intent = Intent("session", lambda told, key=key: versions[key].append(told.version))  # type: ignore[misc]
-                            ops.append(Op("write", entities[key], "ann", 1.0, {"n": len(appended[key])}, intent=intent))
+                            ops.append(
+                                EntityOp("write", entities[key], "ann", 1.0, {"n": len(appended[key])}, intent=intent)
+                            )
                         recorder.append(entry(update, key), seqs[key].append, ops)
                         appended[key].append(update)
                     case "yield":
@@ -291,12 +319,14 @@ def test_pauses_grow_with_what_a_commit_costs_within_bounds() -> None:
     assert pause_after(3.0, awaited=True) == 0.050
 
 
-async def test_who_waits_for_an_answer_does_not_wait_for_more_to_be_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_awaited_write_does_not_wait_for_others_to_gather(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorders, "pause_after", lambda seconds, *, awaited=False: 0.0 if awaited else 3600.0)
     storage = Gated()
     recorder = Recorder(storage, max_pending_bytes=1_000_000)
     answered: list[int] = []
-    written = Op("write", Entity(KEY), "ann", 1.0, {}, intent=Intent("session", lambda told: answered.append(1)))
+    written = EntityOp(
+        "write", EntityState(KEY), "ann", 1.0, {}, intent=Intent("session", lambda told: answered.append(1))
+    )
     async with running(recorder):
         recorder.append(entry(b"1"), ignore)
         await until(lambda: len(storage.batches) == 1)
@@ -314,14 +344,16 @@ async def test_who_waits_for_an_answer_does_not_wait_for_more_to_be_gathered(mon
     assert storage.batches[2:] == [[b"4", b"5"], [b"6"]]
 
 
-async def test_who_writes_alone_waits_for_nobody_and_two_who_write_at_once_are_gathered(
+async def test_a_single_writer_does_not_wait_and_two_concurrent_ones_are_gathered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recorders, "pause_after", lambda seconds, *, awaited=False: 3600.0)
     storage = Gated()
     recorder = Recorder(storage, max_pending_bytes=1_000_000)
     answered: list[int] = []
-    written = Op("write", Entity(KEY), "ann", 1.0, {}, intent=Intent("session", lambda told: answered.append(1)))
+    written = EntityOp(
+        "write", EntityState(KEY), "ann", 1.0, {}, intent=Intent("session", lambda told: answered.append(1))
+    )
     async with running(recorder):
         for number in (b"1", b"2", b"3"):
             recorder.append(entry(number), ignore, [written])
@@ -359,13 +391,13 @@ async def test_events_that_contradict_the_record_do_not_hold_up_the_log() -> Non
     recorder = Recorder(
         storage, max_pending_bytes=1_000_000, publish=lambda project, event: published.append(event.version)
     )
-    first, stranger = Entity(KEY), Entity(KEY)
+    first, stranger = EntityState(KEY), EntityState(KEY)
     async with running(recorder):
-        recorder.append(entry(b"a"), ignore, [Op("write", first, "ann", 1.0, {"n": 1})])
+        recorder.append(entry(b"a"), ignore, [EntityOp("write", first, "ann", 1.0, {"n": 1})])
         await recorder.flush()
-        recorder.append(entry(b"b"), ignore, [Op("write", stranger, "bob", 2.0, {"n": 2})])
+        recorder.append(entry(b"b"), ignore, [EntityOp("write", stranger, "bob", 2.0, {"n": 2})])
         await recorder.flush()
-        recorder.append(entry(b"c"), ignore, [Op("write", first, "ann", 3.0, {"n": 3})])
+        recorder.append(entry(b"c"), ignore, [EntityOp("write", first, "ann", 3.0, {"n": 3})])
         await recorder.flush()
     record = await storage.load(KEY)
     assert record is not None
@@ -373,7 +405,7 @@ async def test_events_that_contradict_the_record_do_not_hold_up_the_log() -> Non
     assert published == [1, 2]
 
 
-async def test_events_are_told_before_those_who_wrote() -> None:
+async def test_events_are_published_before_their_writers_are_notified() -> None:
     order: list[str] = []
     recorder = Recorder(
         MemoryStorage(), max_pending_bytes=1_000_000, publish=lambda project, event: order.append(event.type)
@@ -383,7 +415,7 @@ async def test_events_are_told_before_those_who_wrote() -> None:
         recorder.append(
             entry(b"a"),
             lambda seq: order.append(f"row {seq}"),
-            [Op("write", Entity(KEY), "ann", 1.0, {}, intent=intent)],
+            [EntityOp("write", EntityState(KEY), "ann", 1.0, {}, intent=intent)],
         )
         recorder.append(None, lambda seq: order.append(f"row {seq}"))
         await recorder.flush()

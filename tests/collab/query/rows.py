@@ -1,4 +1,4 @@
-"""Rows of all kinds and queries over them, as hypothesis draws them: few values, so that they meet."""
+"""Hypothesis strategies for rows and queries, with few distinct values, so that they match often."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ _scalars: st.SearchStrategy[Any] = st.sampled_from(SCALARS) | st.none() | st.boo
 
 @st.composite
 def drawn(draw: st.DrawFn, kind: str) -> Any:
-    """One value. Strategies that are written out in others would make their descriptions very long."""
+    """Draw one value. Inlined strategies would make the descriptions very long."""
     return draw({"name": _names, "text": _texts, "number": _numbers, "scalar": _scalars}[kind])
 
 
@@ -111,7 +111,7 @@ ids = st.sampled_from(
 
 @st.composite
 def row_lists(draw: st.DrawFn, size: int = 8) -> list[dict[str, Any]]:
-    """Rows with different ids, by no order."""
+    """Unordered rows with distinct ids."""
     fields = st.fixed_dictionaries({}, optional={"a": values, "b": scalars, 'q"q': values}) | st.dictionaries(
         names, values, max_size=4
     )
@@ -123,7 +123,7 @@ def row_lists(draw: st.DrawFn, size: int = 8) -> list[dict[str, Any]]:
 
 
 def spelled(path: tuple[str, ...]) -> str:
-    """A path as a query writes it."""
+    """A path in a query's notation."""
     text = ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
     return "\\" + text if text in ("AND", "OR", "NOT", "in", "not") else text
 

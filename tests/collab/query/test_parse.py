@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from collab.errors import InvalidRequest
 from collab.query.cursor import page_after
-from collab.query.parse import parse_query, parse_where, raw_where, to_raw
+from collab.query.parse import parse_query, parse_where
 from collab.query.query import EVERYTHING, NOTHING, And, Compare, Condition, Not, Or, Order, Query
-from tests.collab.query.rows import queries, row_lists
 
 
 def eq(name: str, value: Any) -> Compare:
@@ -98,12 +97,85 @@ def test_q2_members_are_all_meant_and_and_or_not_combine(where: dict[str, Any], 
         ({"": 1}, ("",)),
         ({"a.": 1}, ("a", "")),
         ({"__proto__": 1}, ("__proto__",)),
-        ({"and": 1}, ("and",)),
-        ({"$in": 1}, ("$in",)),
+        ({"\\and": 1}, ("and",)),
+        ({"\\$in": 1}, ("$in",)),
+        ({"eq": 1}, ("eq",)),
+        ({"$": 1}, ("$",)),
+        ({"a.eq": 1}, ("a", "eq")),
+        ({"a.and": 1}, ("a", "and")),
+        ({"a": {"\\eq": 1}}, ("a", "eq")),
+        ({"a.$gt": 1}, ("a", "$gt")),
+        ({"price": {"min": 1}}, ("price", "min")),
+        ({"profile": {"content": 1}}, ("profile", "content")),
     ],
 )
 def test_q3_names_of_members(where: dict[str, Any], path: tuple[str, ...]) -> None:
     assert parse_where(where) == Compare(path, "eq", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("eq", "the value itself"),
+        ("equals", "the value itself"),
+        ("$eq", "the value itself"),
+        ("_eq", "the value itself"),
+        ("==", "the value itself"),
+        ("is", "the value itself"),
+        ("ne", "not"),
+        ("$ne", "not"),
+        ("<>", "not"),
+        ("NOT_EQUAL", "not"),
+        ("$gt", "gt"),
+        ("GT", "gt"),
+        (">", "gt"),
+        ("greaterThan", "gt"),
+        ("ge", "gte"),
+        ("<=", "lte"),
+        ("$in", "in"),
+        ("nin", "notIn"),
+        ("not_in", "notIn"),
+        ("notin", "notIn"),
+        ("startswith", "startsWith"),
+        ("starts_with", "startsWith"),
+        ("startWith", "startsWith"),
+        ("strartsWith", "startsWith"),
+        ("startsWtih", "startsWith"),
+        ("endsWit", "endsWith"),
+        ("contians", "contains"),
+        ("contain", "contains"),
+        ("has", "contains"),
+        ("like", "contains"),
+        ("$regex", "contains"),
+        ("isnull", "isNull"),
+        ("exists", "isNull"),
+        ("between", "gte and lte"),
+        ("and", "AND"),
+        ("$or", "OR"),
+    ],
+)
+def test_q3_what_looks_like_an_operator_and_is_none_is_refused_inside_a_member(name: str, meant: str) -> None:
+    message = refused({"where": {"status": {name: "open"}}})
+    assert message.startswith(f"where.status.{name}: is not an operator; did you mean {meant}?")
+    assert parse_where({f"status.{name}": "open"}) == Compare(("status", name), "eq", "open")
+    assert f"'status.{name}'" in message
+    for where in ({"status": {"not": {name: 1}}}, {"OR": [{"status": {name: 1}}]}, {"a": {"status": {name: 1}}}):
+        assert "is not an operator" in refused({"where": where})
+    assert "beside one" in refused({"where": {"status": {"gt": 1, name: 1}}})
+
+
+@pytest.mark.parametrize("name", ["and", "Or", "not", "nor", "$and", "$or", "$nor", "$not", "$where", "$expr", "_and"])
+def test_q3_what_looks_like_logic_and_is_none_is_refused_everywhere(name: str) -> None:
+    for value in ([{"a": 1}], {"a": 1}, 1):
+        assert f"where.{name}: is not an operator" in refused({"where": {name: value}})
+        assert "is not an operator" in refused({"where": {"AND": [{name: value}]}})
+    assert parse_where({"\\" + name: 1}) == Compare((name,), "eq", 1)
+
+
+def test_q1_a_misspelt_member_of_a_query_is_refused_with_the_nearest() -> None:
+    for name, meant in (("limt", "limit"), ("Where", "where"), ("order_by", "orderBy"), ("skip", None)):
+        message = refused({name: 1})
+        assert message.endswith(f"did you mean {meant}?" if meant else "after")
 
 
 A = ("a",)
@@ -144,7 +216,7 @@ def test_q6_points_in_time_have_one_form_unless_their_text_is_meant() -> None:
 
 def test_q6_a_point_in_time_of_python_needs_a_zone_and_a_year() -> None:
     assert "time zone" in refused({"where": {"a": datetime(2024, 1, 1)}})
-    assert "no year" in refused({"where": {"a": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=3)))}})
+    assert "out of range" in refused({"where": {"a": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=3)))}})
 
 
 def test_q11_orders() -> None:
@@ -161,7 +233,7 @@ def test_q11_the_cursor_of_a_page_is_read_back(value: Any) -> None:
     text = page_after({"id": "x", "a": value}, (Order(("a",)), Order(("b",))))
     place = () if isinstance(value, list | dict) else value
     assert parse_query({"orderBy": orders, "after": text}).after == ("x", (place, None))
-    assert refused({"after": text}) == "after: this cursor belongs to another orderBy"
+    assert refused({"after": text}) == "after: this cursor belongs to a different orderBy"
 
 
 @pytest.mark.parametrize(
@@ -171,49 +243,49 @@ def test_q11_the_cursor_of_a_page_is_read_back(value: Any) -> None:
         ({"sort": 1}, "query: has no member 'sort', only where, orderBy, limit, offset, after"),
         ({1: 1}, "query: has no member '1', only where, orderBy, limit, offset, after"),
         ({"where": []}, "where: must be an object, not a list"),
-        ({"where": "a = 1"}, "where: must be an object, not a text"),
+        ({"where": "a = 1"}, "where: must be an object, not a string"),
         (
             {"where": {"AND": [{"a": 1}, {"total": {"gte": None}}]}},
-            "where.AND[1].total.gte: must be a number or a text",
+            "where.AND[1].total.gte: must be a number or a string",
         ),
         ({"where": {"AND": [1]}}, "where.AND[0]: must be an object, not a number"),
         ({"where": {"OR": {"a": 1}}}, "where.OR: must be a list of objects, not an object"),
         ({"where": {"NOT": 1}}, "where.NOT: must be an object, not a number"),
-        ({"where": {"a": [1]}}, "where.a: must be a text, number, boolean, point in time or null, not a list"),
-        ({"where": {"a": {}}}, "where.a: an empty object says nothing"),
-        ({"where": {"a": {"b": {}}}}, "where.a.b: an empty object says nothing"),
-        ({"where": {"a": {"not": {}}}}, "where.a.not: an empty object says nothing"),
-        ({"where": {"a": {"lt": 1, "b": 2}}}, "where.a: 'b' is no operator, and stands beside one"),
-        ({"where": {"a": {"lt": True}}}, "where.a.lt: must be a number or a text, not a boolean"),
-        ({"where": {"a": {"lt": {}}}}, "where.a.lt: must be a text, number"),
-        ({"where": {"a": {"in": "x"}}}, "where.a.in: must be a list, not a text"),
-        ({"where": {"a": {"in": [1, [2]]}}}, "where.a.in[1]: must be a text, number"),
+        ({"where": {"a": [1]}}, "where.a: must be a string, number, boolean, datetime or null, not a list"),
+        ({"where": {"a": {}}}, "where.a: must not be an empty object"),
+        ({"where": {"a": {"b": {}}}}, "where.a.b: must not be an empty object"),
+        ({"where": {"a": {"not": {}}}}, "where.a.not: must not be an empty object"),
+        ({"where": {"a": {"lt": 1, "b": 2}}}, "where.a: 'b' is not an operator, and stands beside one"),
+        ({"where": {"a": {"lt": True}}}, "where.a.lt: must be a number or a string, not a boolean"),
+        ({"where": {"a": {"lt": {}}}}, "where.a.lt: must be a string, number"),
+        ({"where": {"a": {"in": "x"}}}, "where.a.in: must be a list, not a string"),
+        ({"where": {"a": {"in": [1, [2]]}}}, "where.a.in[1]: must be a string, number"),
         ({"where": {"a": {"notIn": {}}}}, "where.a.notIn: must be a list, not an object"),
-        ({"where": {"a": {"contains": {}}}}, "where.a.contains: must be a text, number"),
-        ({"where": {"a": {"startsWith": 1}}}, "where.a.startsWith: must be a text, not a number"),
+        ({"where": {"a": {"contains": {}}}}, "where.a.contains: must be a string, number"),
+        ({"where": {"a": {"startsWith": 1}}}, "where.a.startsWith: must be a string, not a number"),
         ({"where": {"a": {"isNull": None}}}, "where.a.isNull: must be true or false, not null"),
         ({"where": {"a": {"isNull": 1}}}, "where.a.isNull: must be true or false, not a number"),
-        ({"where": {"a": b"x"}}, "where.a: must be a text, number, boolean, point in time or null, not bytes"),
-        ({"where": {1: 1}}, "where.1: names of members are texts, not a number"),
-        ({"where": {"a": {1: 1, "lt": 1}}}, "where.a: '1' is no operator"),
+        ({"where": {"a": b"x"}}, "where.a: must be a string, number, boolean, datetime or null, not bytes"),
+        ({"where": {1: 1}}, "where.1: member names must be strings, not a number"),
+        ({"where": {"a": {1: 1, "lt": 1}}}, "where.a: '1' is not an operator"),
         ({"where": {"a\\": 1}}, "where.a\\: ends with a backslash"),
-        ({"where": {"a\0": 1}}, "where.a\\u0000: a name cannot hold U+0000"),
-        ({"orderBy": "a"}, "orderBy: must be an object or a list of them, not a text"),
+        ({"where": {"a\0": 1}}, "where.a\\u0000: a name must not contain U+0000"),
+        ({"orderBy": "a"}, "orderBy: must be an object or a list of them, not a string"),
         ({"orderBy": {"a": 1}}, "orderBy.a: must be 'asc' or 'desc', not a number"),
         ({"orderBy": {"a": "DESC"}}, "orderBy.a: must be 'asc' or 'desc', not 'DESC'"),
-        ({"orderBy": {"a": {}}}, "orderBy.a: an empty object says nothing"),
+        ({"orderBy": {"a": {}}}, "orderBy.a: must not be an empty object"),
         ({"orderBy": [{}]}, "orderBy[0]: must be an object like"),
         ({"orderBy": ["a"]}, "orderBy[0]: must be an object like"),
-        ({"orderBy": [{"a": "asc"}, {"a": "desc"}]}, "orderBy.a: a member is ordered by once"),
-        ({"orderBy": {"a.b": "asc", "a": "desc"}}, "orderBy.a: a member is ordered by once"),
+        ({"orderBy": [{"a": "asc"}, {"a": "desc"}]}, "orderBy.a: a member may appear once in orderBy"),
+        ({"orderBy": {"a.b": "asc", "a": "desc"}}, "orderBy.a: a member may appear once in orderBy"),
         ({"limit": 0}, "limit: must be from 1 to 10,000"),
         ({"limit": 10_001}, "limit: must be from 1 to 10,000"),
-        ({"limit": True}, "limit: must be a whole number, not a boolean"),
-        ({"limit": 1.0}, "limit: must be a whole number, not a number"),
-        ({"limit": "1"}, "limit: must be a whole number, not a text"),
+        ({"limit": True}, "limit: must be an integer, not a boolean"),
+        ({"limit": 1.0}, "limit: must be an integer, not a number"),
+        ({"limit": "1"}, "limit: must be an integer, not a string"),
         ({"offset": -1}, "offset: must be from 0 to"),
         ({"offset": 10**30}, "offset: must be from 0 to"),
-        ({"after": 5}, "after: must be the text that came as next, not a number"),
+        ({"after": 5}, "after: must be a string (the next of a page), not a number"),
     ],
 )
 def test_q16_what_makes_no_sense_is_refused_by_its_place(raw: Any, message: str) -> None:
@@ -222,7 +294,7 @@ def test_q16_what_makes_no_sense_is_refused_by_its_place(raw: Any, message: str)
 
 @pytest.mark.parametrize("text", ["", "x", "é", "*", "W10", "bnVsbA", "WyJ4Iiwx", "A" * 300_000, "WyJ4IixbMWU5OTldXQ"])
 def test_q16_what_is_no_cursor_is_refused(text: str) -> None:
-    assert refused({"orderBy": {"a": "asc"}, "after": text}) == "after: not the cursor of a page"
+    assert refused({"orderBy": {"a": "asc"}, "after": text}) == "after: not a valid cursor"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, -(10**400), "\ud800", "x\udfff"])
@@ -320,22 +392,11 @@ json_like = st.recursive(
     st.dictionaries(st.sampled_from(["where", "orderBy", "limit", "offset", "after"]), json_like, max_size=3)
     | json_like
 )
+@pytest.mark.slow
 def test_q16_whatever_is_written_is_read_or_refused(raw: Any) -> None:
     try:
         query = parse_query(raw)
     except InvalidRequest as refusal:
         msgspec.json.encode(refusal.message)
     else:
-        assert parse_query(to_raw(query)) == query
-
-
-@settings(max_examples=300, deadline=None)
-@given(queries, row_lists(size=1))
-def test_a_query_written_out_is_read_as_the_same(raw: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    query = parse_query(raw)
-    if rows:
-        query = parse_query({**raw, "after": page_after(rows[0], query.order_by)})
-    written = to_raw(query)
-    assert parse_query(written) == query
-    assert parse_query(msgspec.json.decode(msgspec.json.encode(written))) == query
-    assert parse_where(raw_where(query.where)) == query.where
+        assert parse_query(msgspec.json.decode(msgspec.json.encode(raw))) == query

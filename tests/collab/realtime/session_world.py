@@ -1,10 +1,10 @@
-"""A server without sockets and rooms: the real record, feed, queries and events, and sessions to talk to."""
+"""A server without sockets and rooms: the real record, feed, queries and events, with sessions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -12,23 +12,32 @@ import msgspec
 from collab.access.identity import Access, Identity, parse_rules
 from collab.dates import iso
 from collab.entities.feed import Feed
+from collab.entities.recorder import Recorder
 from collab.errors import AuthenticationFailed, CollabError, NotFound, PermissionDenied
-from collab.event import Conflict, EntityEvent, EventType
+from collab.event import EntityEvent, EventType, FieldConflict
+from collab.hooks import Hooks
+from collab.metrics import Metrics
 from collab.names import RoomKey
 from collab.query.parse import parse_query
 from collab.query.query import Condition
-from collab.realtime.analytics import Analytics
-from collab.realtime.entity_subscriptions import EntitySubscriptions
-from collab.realtime.events import CustomEvents
-from collab.realtime.live_queries import LiveQueries
-from collab.realtime.reads import Caller
-from collab.realtime.services import Services
-from collab.realtime.session import RealtimeSession, SessionLimits
-from collab.realtime.system import Health, System
+from collab.realtime.hub import Hub
+from collab.realtime.session.session import RealtimeSession, SessionLimits
+from collab.realtime.topics.analytics import AnalyticsMetrics
+from collab.realtime.topics.custom_events import CustomEvents
+from collab.realtime.topics.presence import PresenceRooms
+from collab.realtime.topics.system import ProjectHealth, SystemEvents
+from collab.records.reads import Caller
+from collab.records.records import Collections
+from collab.records.schema import Schemas
+from collab.rooms.authorization import Authorization
+from collab.rooms.blackbox import NoBlackBox
+from collab.rooms.live.ring import RoomOptions
+from collab.rooms.registry import Registry
+from collab.sandbox.client import Sandbox
 from collab.storage.base import EntityRow, Fact
 from collab.storage.memory import MemoryStorage
-from collab.wire import realtime
-from collab.wire.realtime import (
+from collab.wire.realtime import messages as realtime
+from collab.wire.realtime.messages import (
     AnyTarget,
     ClientMessage,
     Failure,
@@ -60,46 +69,32 @@ def identity(user_id: str | None = "ada", rules: Mapping[str, Any] = EVERYTHING,
 
 
 class World:
-    """``gate`` holds what writes and reads wait for; ``begun`` counts what has begun."""
+    """A hub that writes records without rooms, and its clients."""
 
     def __init__(self) -> None:
         self.time = VirtualTime()
         self.storage = MemoryStorage()
         self.feed = Feed()
-        self.entities = EntitySubscriptions(self.feed)
-        self.queries = LiveQueries(self.storage.find, self.feed)
-        self.events = CustomEvents(epoch="custom")
-        self.system = System(lambda project: Health(1, 0, 0), later=self.time.later)
-        self.analytics = Analytics(later=self.time.later)
+        self.declared = {"tasks": 1}
         self.records = Records(self)
         self.presence = Presence()
+        self.hub = WorldHub(self)
+        self.entities = self.hub.entities
+        self.queries = self.hub.live_queries
+        self.events = self.hub.events = CustomEvents(epoch="custom")
+        self.system = self.hub.system = SystemEvents(lambda project: ProjectHealth(1, 0, 0), later=self.time.later)
+        self.analytics = self.hub.analytics = AnalyticsMetrics(later=self.time.later)
         self.gatekeeper = Gatekeeper()
-        self.declared = {"tasks": 1}
         self.clients: list[Client] = []
 
     async def __aenter__(self) -> World:
-        positions = await self.storage.positions()
-        self.feed.begin(positions.epoch, positions.newest)
+        self.feed.begin(await self.storage.positions())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for client in self.clients:
             client.session.left()
         await self.queries.close()
-
-    @property
-    def services(self) -> Services:
-        return Services(
-            self.records,
-            self.entities,
-            self.queries,
-            self.events,
-            self.system,
-            self.analytics,
-            self.presence,
-            self.storage,
-            lambda project: {name: {"version": version} for name, version in self.declared.items()},
-        )
 
     async def write(
         self,
@@ -111,9 +106,9 @@ class World:
         collection: str = "tasks",
         project: str = "default",
         user: str | None = "ada",
-        conflicts: tuple[Conflict, ...] = (),
+        conflicts: tuple[FieldConflict, ...] = (),
     ) -> EntityEvent:
-        """Commit one event and tell it, as the recorder does."""
+        """Commit and publish one event, as the recorder does."""
         key = RoomKey(project, collection, entity)
         row = await self.storage.entity(key)
         now = iso(self.time.now)
@@ -140,27 +135,65 @@ class World:
         )
         after = EntityRow(key, event.version, data, type_ == "deleted", b"", 0)
         committed = await self.storage.commit([], [Fact(after, event, self.time.now)])
-        event = msgspec.structs.replace(event, position=committed.position)
+        event = msgspec.structs.replace(event, position=committed.positions[0])
         self.feed.publish(project, event)
         return event
 
     def client(
         self, who: Identity | None = None, *, form: Format = "json", limits: SessionLimits = UNLIMITED, **hello: Any
     ) -> Client:
-        """Somebody who has connected and said nothing yet."""
+        """A client that has connected and sent nothing yet."""
         client = Client(self, who or identity(), form, limits, hello)
         self.clients.append(client)
         return client
 
     async def joined(self, who: Identity | None = None, **options: Any) -> Client:
-        """Somebody who was welcomed."""
+        """A client that was welcomed."""
         client = self.client(who, **options)
         await client.join()
         return client
 
 
+class WorldHub(Hub):
+    """The hub of a server, with the records and the presence of a :class:`World`."""
+
+    def __init__(self, world: World) -> None:
+        hooks, sandbox = Hooks(), Sandbox()
+        rights = Authorization(hooks, lambda collection: {}, world.storage.children)
+        recorder = Recorder(world.storage, max_pending_bytes=1024 * 1024)
+        registry = Registry(
+            world.storage,
+            recorder,
+            sandbox,
+            hooks,
+            rights,
+            options=RoomOptions(),
+            metrics=Metrics(),
+            blackbox=NoBlackBox(),
+            pending_bytes=1024 * 1024,
+        )
+        super().__init__(
+            world.storage,
+            registry,
+            sandbox,
+            rights,
+            world.feed,
+            Schemas(),
+            flush=recorder.flush,
+            probe=lambda project: ProjectHealth(1, 0, 0),
+            max_entity_bytes=1024 * 1024,
+            history_days=30,
+        )
+        self.records = world.records
+        self.presence = world.presence
+        self._world = world
+
+    def schema(self, project: str) -> Mapping[str, Any]:
+        return {name: {"version": version} for name, version in self._world.declared.items()}
+
+
 class Gatekeeper:
-    """Knows clients by their tokens."""
+    """Identifies clients by their tokens."""
 
     def __init__(self) -> None:
         self.known: dict[str, Identity] = {}
@@ -182,7 +215,7 @@ class Gatekeeper:
 
 
 class Client:
-    """Decodes what its session sends, when it reads; ``closed`` is why the session ended."""
+    """Decodes its session's messages when it reads; ``closed`` is why the session ended."""
 
     def __init__(
         self, world: World, who: Identity, form: Format, limits: SessionLimits, hello: Mapping[str, Any]
@@ -197,7 +230,7 @@ class Client:
         world.gatekeeper.known[self.token] = who
         self.session = RealtimeSession(
             f"session {len(world.clients)}",
-            world.services,
+            world.hub,
             world.gatekeeper,
             form=form,
             limits=limits,
@@ -217,13 +250,13 @@ class Client:
             self._close(error)
 
     def read(self) -> None:
-        """Take what the session has to send now."""
+        """Drain the session's messages."""
         for frame in self.session.drain():
             self.frames += 1
             self.heard.append(decode_server(frame))
 
     async def until(self, wanted: Callable[[], Kind | None], *, read: bool = True) -> Kind:
-        """Live on until ``wanted`` gives something."""
+        """Run until ``wanted`` returns a value."""
         with anyio.fail_after(40):
             while True:
                 if read:
@@ -234,7 +267,7 @@ class Client:
                 await asyncio.sleep(0)
 
     async def settle(self) -> None:
-        """Live on until nothing is under way, and read."""
+        """Run until all work has finished, then read."""
         with anyio.fail_after(40):
             await asyncio.sleep(0)
             while len(self.session._jobs):
@@ -275,7 +308,7 @@ class Client:
         return [message for message in self.heard if isinstance(message, kind)]
 
     def events(self, sub: int = 1) -> list[EntityEvent]:
-        """Entity events that were heard for a subscription."""
+        """Entity events that a subscription received."""
         return [
             msgspec.convert(message.event, EntityEvent)
             for message in self.messages(realtime.Event)
@@ -286,8 +319,8 @@ class Client:
         self.heard.clear()
 
 
-class Records:
-    """Operations on entities, straight on the record. ``hold`` makes those of one entity wait."""
+class Records(Collections):
+    """Operations on entities, directly on the record. ``hold`` delays those of one entity."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -306,86 +339,51 @@ class Records:
         await asyncio.sleep(0)
         self.done.append((entity, what))
 
-    async def create(
-        self,
-        caller: Caller,
-        collection: str,
-        data: Mapping[str, Any],
-        *,
-        entity: str | None = None,
-        request: str | None = None,
-    ) -> Written:
-        name = entity or "made"
-        await self._turn(name, data)
-        event = await self._world.write(name, data, collection=collection, user=caller.identity.user_id)
+    async def create(self, caller: Caller, message: realtime.Create) -> Written:
+        name = message.entity or "made"
+        await self._turn(name, message.data)
+        collection, user = message.collection, caller.identity.user_id
+        event = await self._world.write(name, message.data, collection=collection, user=user)
         return Written(data=event.data, version=event.version)
 
-    async def update(
-        self,
-        caller: Caller,
-        collection: str,
-        entity: str,
-        changes: Mapping[str, Any],
-        *,
-        unset: Collection[str] = (),
-        version: int | None = None,
-        on_conflict: Literal["merge", "reject"] = "merge",
-        request: str | None = None,
-    ) -> Written:
-        await self._turn(entity, changes)
-        event = await self._world.write(entity, changes, unset=unset, collection=collection)
+    async def update(self, caller: Caller, message: realtime.Update) -> Written:
+        await self._turn(message.entity, message.changes)
+        event = await self._world.write(
+            message.entity, message.changes, unset=message.unset, collection=message.collection
+        )
         return Written(data=event.data, version=event.version)
 
-    async def delete(self, caller: Caller, collection: str, entity: str, *, request: str | None = None) -> Written:
-        await self._turn(entity, "delete")
-        event = await self._world.write(entity, kind="deleted", collection=collection)
+    async def delete(self, caller: Caller, message: realtime.Delete) -> Written:
+        await self._turn(message.entity, "delete")
+        event = await self._world.write(message.entity, kind="deleted", collection=message.collection)
         return Written(data=event.data, version=event.version)
 
-    async def restore(
-        self, caller: Caller, collection: str, entity: str, *, version: int | None = None, request: str | None = None
-    ) -> Written:
-        await self._turn(entity, "restore")
-        event = await self._world.write(entity, kind="restored", collection=collection)
+    async def restore(self, caller: Caller, message: realtime.Restore) -> Written:
+        await self._turn(message.entity, "restore")
+        event = await self._world.write(message.entity, kind="restored", collection=message.collection)
         return Written(data=event.data, version=event.version)
 
-    async def find_by_id(
-        self,
-        caller: Caller,
-        collection: str,
-        entity: str,
-        *,
-        content: bool = False,
-        version: int | None = None,
-        at: str | None = None,
-        include_permissions: bool = False,
-    ) -> Found:
-        await self._turn(entity, "find")
-        row = await self._world.storage.entity(RoomKey(caller.identity.project, collection, entity))
+    async def find_by_id(self, caller: Caller, message: realtime.FindById, form: Format | None = None) -> Found:
+        await self._turn(message.entity, "find")
+        row = await self._world.storage.entity(RoomKey(caller.identity.project, message.collection, message.entity))
         if row is None:
             raise NotFound("there is no such entity")
         return Found(data=row.data, version=row.version)
 
-    async def find_many(
-        self,
-        caller: Caller,
-        collection: str,
-        query: Mapping[str, Any],
-        *,
-        fields: Sequence[str] | None = None,
-        include_permissions: bool = False,
-    ) -> FoundMany:
-        await self._turn("*", query)
-        found = await self._world.storage.find(caller.identity.project, collection, parse_query(query))
+    async def find_many(self, caller: Caller, message: realtime.FindMany) -> FoundMany:
+        await self._turn("*", message.query)
+        query = parse_query(message.query)
+        found = await self._world.storage.find(caller.identity.project, message.collection, query)
         return FoundMany(rows=[row.data for row in found.rows], versions=[row.version for row in found.rows])
 
-    async def count(self, caller: Caller, collection: str, query: Mapping[str, Any]) -> int:
-        return await self._world.storage.count(caller.identity.project, collection, parse_query(query))
+    async def count(self, caller: Caller, message: realtime.Count) -> int:
+        query = parse_query(message.query)
+        return await self._world.storage.count(caller.identity.project, message.collection, query)
 
-    async def history(
-        self, caller: Caller, collection: str, entity: str, *, limit: int = 50, before: int | None = None
-    ) -> list[EntityEvent]:
-        key = RoomKey(caller.identity.project, collection, entity)
-        return [version.event for version in await self._world.storage.history(key, before=before, limit=limit)]
+    async def history(self, caller: Caller, message: realtime.History) -> list[EntityEvent]:
+        key = RoomKey(caller.identity.project, message.collection, message.entity)
+        versions = await self._world.storage.history(key, before=message.before, limit=message.limit)
+        return [version.event for version in versions]
 
     async def visible(self, caller: Caller, collection: str) -> Condition:
         await asyncio.sleep(0)
@@ -402,22 +400,35 @@ class Records:
         return caller.identity.access_to_row(key, row.data if row is not None else {"id": entity})
 
 
-class Presence:
-    """One room as it is said to be."""
+class Presence(PresenceRooms):
+    """One simulated room."""
 
     def __init__(self) -> None:
         self.states: dict[tuple[str, str], dict[str, Any]] = {}
         self.listeners: dict[object, Callable[[People], None]] = {}
+        self.enders: dict[object, Callable[[CollabError], None]] = {}
         self.forbidden = False
 
-    async def subscribe(self, caller: Caller, room: str, listener: Callable[[People], None]) -> Callable[[], None]:
+    async def subscribe(
+        self,
+        caller: Caller,
+        room: str,
+        listener: Callable[[People], None],
+        ended: Callable[[CollabError], None] = lambda error: None,
+    ) -> Callable[[], None]:
         if self.forbidden:
-            raise PermissionDenied("this identity may not see the room")
+            raise PermissionDenied("this identity may not read the room")
         token = object()
         self.listeners[token] = listener
+        self.enders[token] = ended
         people = [Person(key=key, state=state) for (key, of), state in self.states.items() if of == room]
         listener(People(subs=(), count=len(people), people=people, complete=True))
         return lambda: self.listeners.pop(token, None) and None
+
+    def deny(self) -> None:
+        for token in list(self.listeners):
+            del self.listeners[token]
+            self.enders[token](PermissionDenied("this identity may not read the room"))
 
     def tell(self, people: People) -> None:
         for listener in list(self.listeners.values()):

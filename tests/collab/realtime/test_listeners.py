@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from collab.realtime.listeners import Gathered, Listeners
+from collab.realtime.listeners import Gathered, KeyedListeners, Listeners
 from tests.collab.realtime.virtual_time import VirtualTime
 
 
@@ -44,6 +44,37 @@ def test_who_is_removed_while_others_are_told_is_not_told() -> None:
     closes.append(listeners.add(told.append))
     listeners.tell(1)
     assert not told
+
+
+def test_the_removal_of_the_last_listener_is_reported_once() -> None:
+    emptied: list[str] = []
+    listeners: Listeners[int] = Listeners(lambda: emptied.append("empty"))
+    first, second = listeners.add(lambda value: None), listeners.add(lambda value: None)
+    first()
+    assert emptied == []
+    second()
+    second()
+    assert emptied == ["empty"]
+
+
+def test_keyed_listeners_hear_their_key_and_leave_nothing_behind() -> None:
+    told: list[tuple[str, int]] = []
+    listeners: KeyedListeners[int] = KeyedListeners()
+    one = listeners.add(("p", "a"), lambda value: told.append(("one", value)))
+    two = listeners.add(("p", "a"), lambda value: told.append(("two", value)))
+    other = listeners.add(("q", "a"), lambda value: told.append(("other", value)))
+    listeners.tell(("p", "a"), 1)
+    listeners.tell(("p", "b"), 2)
+    assert told == [("one", 1), ("two", 1)]
+    for close in (one, two, one, other):
+        close()
+    assert list(listeners) == []
+    again = listeners.add(("p", "a"), lambda value: told.append(("again", value)))
+    two()  # closed before: it removes nobody else
+    listeners.tell(("p", "a"), 3)
+    assert told[2:] == [("again", 3)]
+    again()
+    assert list(listeners) == []
 
 
 def test_what_happens_within_the_interval_is_told_once() -> None:

@@ -1,4 +1,4 @@
-"""Time that passes when the test says so."""
+"""Virtual time, controlled by the test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Timer:
 
 @dataclass
 class VirtualTime:
-    """A clock, and the calls that wait for it."""
+    """A clock and its scheduled calls."""
 
     now: float = 1000.0
     timers: list[Timer] = field(default_factory=list)
@@ -36,7 +36,7 @@ class VirtualTime:
         return sum(not timer.cancelled for timer in self.timers)
 
     def pass_by(self, seconds: float) -> None:
-        """Let time pass, and make the calls that fall due on the way."""
+        """Advance the clock and run the calls that become due."""
         end = self.now + seconds
         while due := [timer for timer in self.timers if not timer.cancelled and timer.at <= end]:
             timer = min(due, key=lambda timer: timer.at)

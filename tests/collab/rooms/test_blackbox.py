@@ -26,7 +26,7 @@ def blackbox() -> Iterator[SharedBlackBox]:
     os.close(box.fd)
 
 
-def test_a_note_stands_between_begin_and_end(blackbox: SharedBlackBox) -> None:
+def test_a_note_exists_between_begin_and_end(blackbox: SharedBlackBox) -> None:
     assert blackbox.read() is None
     before = monotonic()
     blackbox.begin(KEY, b"update", 5.0, seq=7)
@@ -42,7 +42,7 @@ names = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}", fullmatch=True)
 
 
 @given(st.builds(RoomKey, names, names, names), st.binary(max_size=2000), st.integers(0, 2**63))
-def test_whatever_is_noted_is_read(key: RoomKey, update: bytes, seq: int) -> None:
+def test_every_note_is_read_back(key: RoomKey, update: bytes, seq: int) -> None:
     box = SharedBlackBox.create(CAPACITY)
     try:
         box.begin(key, update, 1.0, seq)
@@ -53,7 +53,7 @@ def test_whatever_is_noted_is_read(key: RoomKey, update: bytes, seq: int) -> Non
         os.close(box.fd)
 
 
-def test_a_new_note_takes_the_place_of_an_old_one(blackbox: SharedBlackBox) -> None:
+def test_a_new_note_replaces_an_old_one(blackbox: SharedBlackBox) -> None:
     blackbox.begin(KEY, b"a long update", 1.0)
     first = blackbox.standing()
     blackbox.begin(KEY._replace(id="other"), b"short", 1.0)
@@ -123,3 +123,14 @@ def test_a_file_that_is_too_small_is_refused() -> None:
             SharedBlackBox(fd)
     finally:
         os.close(fd)
+
+
+def test_a_note_tells_who_sent_the_bytes(blackbox: SharedBlackBox) -> None:
+    for who in ("user eve of default", "", "address ::1 of None", "user " + "é" * 2000):
+        blackbox.begin(KEY, b"update", 5.0, who=who)
+        note = blackbox.read()
+        assert note is not None
+        assert note.key == KEY
+        assert note.update == b"update"
+        assert note.who == who or (note.who and who.startswith(note.who.rstrip("\ufffd")))
+        blackbox.end()

@@ -1,4 +1,4 @@
-"""Child processes are started differently by the two event loops: both are tried."""
+"""The two event loops start child processes differently, so both are tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The launcher is tested on both event loops that it may run on."""
+"""Tests of servers run on the event loop of production."""
 
 from __future__ import annotations
 
@@ -12,8 +12,4 @@ import uvloop
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """uvloop for all, the standard loop for the launcher as well."""
-    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
-    if item.path.name == "test_launcher.py":
-        loops["asyncio"] = asyncio.new_event_loop
-    return loops
+    return {"uvloop": uvloop.new_event_loop}

@@ -23,8 +23,10 @@ from collab import (
 )
 from collab.access.configuration import ApiKey
 from collab.access.credentials import Authenticator
+from collab.rooms.authorization import Authorization
 from collab.server.admission import Admission, own_path
-from collab.wire.realtime import Hello
+from collab.storage.memory import MemoryStorage
+from collab.wire.realtime.messages import Hello
 
 SECRET = "a secret of the tests, of more than 32 bytes"
 KEY = "the-key-of-a-service"
@@ -45,7 +47,10 @@ def scope(kind: str = "websocket", path: str = "/rooms/d", method: str = "GET", 
 
 def admission(settings: Settings | None = None, hooks: Hooks | None = None) -> Admission:
     settings = settings or Settings(api_key=KEY)
-    return Admission(settings, Authenticator.from_settings(settings), hooks or Hooks(), _nothing_known)
+    asked = hooks or Hooks()
+    storage = MemoryStorage()
+    rights = Authorization(asked, lambda collection: {}, storage.children)
+    return Admission(settings, Authenticator(settings.all_keys, settings.all_issuers), asked, rights, _nothing_known)
 
 
 async def _nothing_known(key: RoomKey) -> None:
@@ -85,11 +90,102 @@ def test_a_cookie_without_an_origin_opens_no_socket_and_writes_nothing() -> None
 
 
 def test_a_name_that_is_not_ours_is_refused_if_ours_are_configured() -> None:
-    settings = Settings(allowed_hosts=["localhost", "127.0.0.1"])
+    settings = Settings(api_key=KEY, allowed_hosts=["localhost", "127.0.0.1"])
     with pytest.raises(PermissionDenied):
         admission(settings).read(scope(host="rebound.evil.com:8000"))
     assert admission(settings).read(scope(host="localhost:8000")).headers["host"] == "localhost:8000"
-    assert admission(Settings()).read(scope(host="any.example")).headers["host"] == "any.example"
+    assert admission().read(scope(host="any.example")).headers["host"] == "any.example"
+
+
+def local(**changes: Any) -> dict[str, Any]:
+    head = changes.pop("head", {})
+    return scope(**{"host": "localhost:8000", **head}) | {"client": ("127.0.0.1", 50000)} | changes
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        local(client=("203.0.113.7", 50000)),
+        local(client=("172.17.0.1", 50000)),
+        local(client=("::ffff:203.0.113.7", 50000)),
+        local(client=None),
+        local(client=("testclient", 50000)),
+        local(head={"x_forwarded_for": "203.0.113.7"}),
+        local(head={"x_forwarded_for": "127.0.0.1, 203.0.113.7"}),
+        local(head={"x_forwarded_for": "unknown"}),
+        local(head={"host": "app.example.com"}),
+        local(head={"host": "rebound.evil.com:8000"}),
+        local(head={"origin": "https://evil.com"}),
+        local(head={"origin": "null"}),
+        local(head={"origin": "http://localhost.evil.com:8000"}),
+    ],
+)
+def test_without_credentials_only_this_machine_is_served(
+    asked: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    guarded = admission(Settings())
+    for _ in range(3):
+        with pytest.raises(PermissionDenied):
+            guarded.read(asked)
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        local(),
+        local(client=("::1", 50000)),
+        local(client=("127.8.8.8", 50000)),
+        local(client=("::ffff:127.0.0.1", 50000)),
+        local(head={"x_forwarded_for": "::1, 127.0.0.1:4444"}),
+        local(head={"host": "[::1]:8000"}),
+        local(head={"origin": "http://localhost:5173"}),
+        local(head={"origin": "http://127.0.0.1:3000"}),
+        local(head={"origin": "http://[::1]:3000"}),
+        local(head={"origin": "http://localhost"}),
+        local(head={"origin": "https://localhost:5173"}),
+    ],
+)
+def test_without_credentials_this_machine_and_its_pages_are_served(asked: dict[str, Any]) -> None:
+    assert admission(Settings()).read(asked).token is None
+
+
+def test_who_is_told_to_be_open_serves_everybody() -> None:
+    everybody = admission(Settings(open=True))
+    assert everybody.read(scope(host="any.example")).client == "203.0.113.7"
+    with pytest.raises(PermissionDenied):
+        everybody.read(scope(origin="https://evil.com"))
+
+
+def test_an_application_that_asks_for_credentials_itself_is_not_open() -> None:
+    class Members(Hooks):
+        async def authenticate(self, request: Request) -> Identity | None:
+            return Identity("default", user_id="ada")
+
+    assert admission(Settings(), Members()).read(scope()).client == "203.0.113.7"
+    with pytest.raises(PermissionDenied):
+        admission(Settings(), Members()).read(scope(origin="http://localhost:5173"))
+
+
+def test_any_port_of_an_allowed_origin_may_be_meant() -> None:
+    settings = Settings(api_key=KEY, allowed_origins=["http://localhost:*", "https://editor.example:*"])
+    for origin in ("http://localhost:5173", "https://editor.example", "https://editor.example:8443"):
+        assert admission(settings).read(scope(origin=origin)).token is None
+    for origin in ("https://localhost:5173", "http://editor.example:8443", "http://localhost.evil.com:1"):
+        with pytest.raises(PermissionDenied):
+            admission(settings).read(scope(origin=origin))
+
+
+def test_a_refused_page_is_told_once_with_what_lets_it_in(caplog: pytest.LogCaptureFixture) -> None:
+    guarded = admission()
+    for origin in ("https://a.example", "https://a.example", "https://b.example\n"):
+        with pytest.raises(PermissionDenied):
+            guarded.read(scope(origin=origin))
+    assert [message[:35] for message in caplog.messages] == [
+        "refused a page of 'https://a.exampl",
+        "refused a page of 'https://b.exampl",
+    ]
+    assert all("--allowed-origins" in message and "\n" not in message for message in caplog.messages)
 
 
 def test_the_callers_address_comes_from_a_trusted_proxy_only() -> None:
@@ -192,7 +288,7 @@ def test_a_verified_user_has_so_many_sessions_and_nobody_is_not_a_user() -> None
         gate.enter(Identity("acme"))
 
 
-async def test_case_37_strikes_count_for_one_client_and_not_for_its_neighbours() -> None:
+async def test_strikes_count_for_one_client_and_not_for_its_neighbours() -> None:
     gate = admission(Settings(jwt_secret=SECRET))
     ada, bob = (Request(token(sub=user), {}, {}, "203.0.113.7") for user in ("ada", "bob"))
     admitted = await gate.admit(ada, "d")
@@ -221,7 +317,7 @@ async def test_case_37_strikes_count_for_one_client_and_not_for_its_neighbours()
         ("/rooms/a%2Fb", b"/rooms/a%252Fb"),
     ],
 )
-def test_case_55_a_path_with_escapes_names_nothing(path: str, raw: bytes) -> None:
+def test_n2_a_path_with_escapes_names_nothing(path: str, raw: bytes) -> None:
     with pytest.raises(InvalidName):
         own_path({"type": "websocket", "path": path, "raw_path": raw})
 
@@ -257,7 +353,7 @@ async def test_a_session_is_who_its_token_says_in_the_project_of_its_key() -> No
 
 async def test_only_where_nobody_is_asked_a_users_word_stands_and_counts_as_nobodys() -> None:
     door = admission(Settings(max_sockets_per_user=1))
-    request = door.read(scope())
+    request = door.read(local())
     ada = await door.admit_session(request, Hello(user_id="ada", api_key="whatever-it-is"))
     assert (ada.project, ada.user_id, ada.verified) == ("default", "ada", False)
     for _ in range(3):
@@ -274,3 +370,35 @@ async def test_an_api_key_in_hello_stands_without_the_token_of_the_handshake() -
     request = door.read(scope(authorization=f"Bearer {token()}"))
     assert (await door.admit_session(request, Hello())).user_id == "ada"
     assert (await door.admit_session(request, Hello(api_key=KEY))).project == "p"
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"iss": "elsewhere"}, "its issuer 'elsewhere' is not configured"),
+        ({"aud": "others"}, "Audience doesn't match"),
+        ({"sub": None}, "sub"),
+        ({"exp": 1}, "the token has expired"),
+        ({"project": "a b"}, "claim project"),
+    ],
+)
+async def test_the_log_says_once_why_a_token_was_refused_and_never_shows_it(
+    claims: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    door = admission(Settings(jwt_secret=SECRET))
+    shown = token(**claims)
+    for _ in range(3):
+        with pytest.raises(AuthenticationFailed) as refused:
+            await door.identify(door.read(scope(authorization=f"Bearer {shown}")))
+    assert "elsewhere" not in refused.value.message
+    (told,) = caplog.messages
+    assert told.startswith("refused a credential: ")
+    assert reason in told
+    assert not any(part in told for part in shown.split("."))
+
+
+async def test_the_log_says_that_something_is_no_token_without_showing_it(caplog: pytest.LogCaptureFixture) -> None:
+    door = admission(Settings(jwt_secret=SECRET))
+    with pytest.raises(AuthenticationFailed):
+        await door.identify(door.read(scope(authorization="Bearer the-secret-key-of-somebody")))
+    assert caplog.messages == ["refused a credential: it is neither a configured API key nor a JSON web token"]

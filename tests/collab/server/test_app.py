@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from collab import Access, Changed, Collab, Hooks, Identity, InvalidRequest, PermissionDenied, RoomKey, Settings
 from collab.storage.base import StorageError
@@ -50,7 +51,7 @@ async def test_the_document_is_there_after_everybody_left_and_the_server_restart
         await b.until_text("hello")
 
 
-async def test_case_6_clients_of_a_server_that_stops_are_sent_away_to_come_back(settings: Settings) -> None:
+async def test_f4_clients_of_a_server_that_stops_are_sent_away_to_come_back(settings: Settings) -> None:
     async with serving(Collab(settings)) as address:
         socket = await connect(f"ws://{address}/rooms/d")
     with pytest.raises(ConnectionClosed):
@@ -73,13 +74,22 @@ async def test_case_6_clients_of_a_server_that_stops_are_sent_away_to_come_back(
         ("/elsewhere", 404),
     ],
 )
-async def test_case_55_a_path_that_is_no_name_is_refused_before_the_socket_is_accepted(
+async def test_n2_o2_a_path_that_is_no_name_is_refused_before_the_socket_is_accepted(
     settings: Settings, path: str, status: int
 ) -> None:
     async with serving(Collab(settings)) as address:
         with pytest.raises(InvalidStatus) as refusal:
             await connect(f"ws://{address}{path}")
         assert refusal.value.response.status_code in {status, 403}
+
+
+@pytest.mark.parametrize("path", ["/rooms/d", "/hocuspocus", "/realtime"])
+async def test_o5_every_endpoint_selects_one_of_the_offered_sub_protocols(address: str, path: str) -> None:
+    async with connect(f"ws://{address}{path}") as socket:
+        assert socket.subprotocol is None
+    for offered, selected in ((["collab.token.abc", "app"], "app"), (["collab.token.abc"], "collab.token.abc")):
+        async with connect(f"ws://{address}{path}", subprotocols=[Subprotocol(name) for name in offered]) as socket:
+            assert socket.subprotocol == selected
 
 
 async def test_a_malformed_message_ends_its_sender_with_4400(address: str) -> None:
@@ -94,6 +104,18 @@ async def test_a_malformed_message_ends_its_sender_with_4400(address: str) -> No
             await other.until_text("still here")
 
 
+async def test_a_message_over_the_limit_ends_its_sender_for_good_and_is_counted(tmp_path: Path) -> None:
+    collab = Collab(Settings(data=str(tmp_path), max_message_bytes=2000))
+    async with serving(collab) as address, connect(f"ws://{address}/rooms/d") as bad:
+        await bad.recv()
+        await bad.send(bytes(2001))
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await bad.recv()
+        assert bad.close_code == 4413
+    assert collab.metrics.refusals.counts == {"connection": 1}
+
+
 async def test_a_text_message_ends_its_sender(address: str) -> None:
     async with connect(f"ws://{address}/rooms/d") as bad:
         await bad.send("text")
@@ -103,15 +125,15 @@ async def test_a_text_message_ends_its_sender(address: str) -> None:
         assert bad.close_code == 4400
 
 
-async def test_a_presence_state_that_is_too_large_ends_its_sender_with_4413(address: str) -> None:
-    async with connect(f"ws://{address}/rooms/d") as bad:
-        state = b'{"a":"' + b"x" * 5000 + b'"}'
-        payload = b"\x01\x07\x01" + encode_bytes(state)
-        await bad.send(yjs.awareness(payload))
-        with pytest.raises(ConnectionClosed):
-            while True:
-                await bad.recv()
-        assert bad.close_code == 4413
+async def test_a_presence_state_that_is_too_large_is_left_out_and_its_sender_stays(address: str) -> None:
+    async with connect(f"ws://{address}/rooms/d") as sender, editor(address) as good:
+        state = b'{"a":"' + b"x" * 70_000 + b'"}'
+        await sender.send(yjs.awareness(b"\x01\x07\x01" + encode_bytes(state)))
+        await sender.send(yjs.sync_step1(b"\0"))
+        await good.type("still here")
+        async with asyncio.timeout(40):
+            while b"still here" not in await sender.recv():
+                pass
 
 
 # from Python
@@ -207,7 +229,10 @@ async def test_concurrent_edits_of_one_document_all_arrive(settings: Settings) -
 async def test_a_document_over_http(settings: Settings) -> None:
     source: pycrdt.Doc[Any] = pycrdt.Doc()
     source["t"] = pycrdt.Text("hello")
-    async with serving(Collab(settings)) as address, httpx.AsyncClient(base_url=f"http://{address}") as http:
+    async with (
+        serving(Collab(settings)) as address,
+        httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http,
+    ):
         posted = await http.post("/rooms/notes/n", content=source.get_update())
         assert posted.status_code == 204
         assert (await http.get("/rooms/notes/n")).json() == {"t": "hello"}
@@ -219,7 +244,10 @@ async def test_a_document_over_http(settings: Settings) -> None:
 
 
 async def test_http_errors_are_typed_and_say_whether_to_retry(settings: Settings) -> None:
-    async with serving(Collab(settings)) as address, httpx.AsyncClient(base_url=f"http://{address}") as http:
+    async with (
+        serving(Collab(settings)) as address,
+        httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http,
+    ):
         for path, body, status, code in [
             ("/rooms/d", b"nonsense", 400, "INVALID_REQUEST"),
             ("/rooms/a/b/c", b"", 404, "INVALID_REQUEST"),
@@ -234,7 +262,7 @@ async def test_http_errors_are_typed_and_say_whether_to_retry(settings: Settings
 
 async def test_health_readiness_and_metrics(settings: Settings) -> None:
     collab = Collab(settings)
-    async with serving(collab) as address, httpx.AsyncClient(base_url=f"http://{address}") as http:
+    async with serving(collab) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:
         assert (await http.get("/healthz")).status_code == 200
         assert (await http.get("/readyz")).status_code == 200
         async with editor(address) as client:
@@ -274,7 +302,7 @@ class Recording(Hooks):
         self.sessions.append(f"-{key.id}")
 
 
-async def test_case_17_twenty_first_joins_seed_a_document_once_and_a_restart_never_again(settings: Settings) -> None:
+async def test_twenty_first_joins_seed_a_document_once_and_a_restart_never_again(settings: Settings) -> None:
     hooks = Recording()
     async with serving(Collab(settings, hooks=hooks)) as address:
 
@@ -325,7 +353,7 @@ async def test_a_failing_hook_refuses_and_does_not_reveal_itself(settings: Setti
         async def authorize(self, identity: Identity, key: RoomKey) -> Access:
             raise RuntimeError("database password is hunter2")
 
-    async with serving(Collab(settings, hooks=Broken())) as address, httpx.AsyncClient() as http:
+    async with serving(Collab(settings, hooks=Broken())) as address, httpx.AsyncClient(timeout=40) as http:
         answer = await http.get(f"http://{address}/rooms/d")
         assert answer.status_code == 500
         assert "hunter2" not in answer.text
@@ -341,16 +369,28 @@ async def test_it_mounts_into_another_application(settings: Settings, framework:
     app = framework(lifespan=collab.lifespan, routes=[Mount("/collab", collab)])
     async with serving(app, runner) as address, editor(address, prefix="/collab") as client:
         await client.type("mounted")
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=40) as http:
             with anyio.fail_after(40):
                 while (await http.get(f"http://{address}/collab/rooms/d?format=text")).text != "mounted":
                     await anyio.sleep(0.01)
+            described = (await http.get(f"http://{address}/collab/api/v1/openapi.json")).json()
+            assert described["servers"] == [{"url": "/collab/api/v1"}]
+
+
+async def test_who_forgot_the_lifespan_is_told_so(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    app = Starlette(routes=[Mount("/collab", Collab(settings))])
+    async with serving(app) as address, httpx.AsyncClient(timeout=40) as http:
+        for _ in range(3):
+            answer = await http.get(f"http://{address}/collab/api/v1/collections/tasks")
+            assert answer.status_code == 503
+            assert "lifespan=collab.lifespan" in answer.json()["error"]["message"]
+    assert len([message for message in caplog.messages if "lifespan=collab.lifespan" in message]) == 1
 
 
 # failures of the storage
 
 
-async def test_case_4_a_load_error_is_not_an_empty_document(settings: Settings, tmp_path: Path) -> None:
+async def test_a_load_error_is_not_an_empty_document(settings: Settings, tmp_path: Path) -> None:
     class Failing(SqliteStorage):
         broken = True
 
@@ -371,7 +411,7 @@ async def test_case_4_a_load_error_is_not_an_empty_document(settings: Settings, 
             await client.type("fine again")
 
 
-async def test_case_5_everybody_waits_for_the_one_load(settings: Settings, tmp_path: Path) -> None:
+async def test_everybody_waits_for_the_one_load(settings: Settings, tmp_path: Path) -> None:
     class Slow(SqliteStorage):
         loads = 0
 
@@ -393,7 +433,7 @@ async def test_case_5_everybody_waits_for_the_one_load(settings: Settings, tmp_p
         assert storage.loads == 1
 
 
-async def test_case_2_a_join_during_eviction_finds_the_one_document(tmp_path: Path) -> None:
+async def test_a_join_during_eviction_finds_the_one_document(tmp_path: Path) -> None:
     collab = Collab(Settings(data=str(tmp_path), room_idle_seconds=0.0))
     async with serving(collab) as address:
         text = ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,11 +22,14 @@ from click.testing import CliRunner, Result
 
 from collab.access.credentials import Authenticator
 from collab.access.identity import Access
+from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.server import cli
 from collab.server.cli import main
-from collab.server.configure import options
-from collab.server.settings import secret_issuer
+from collab.server.config.load import options
+from collab.server.config.settings import Settings, secret_issuer
+from collab.storage.base import DeadLetter
+from collab.storage.sqlite import SqliteStorage
 
 ROOT = Path(__file__).parents[3]
 SECRET = "a secret of the tests, of more than 32 bytes"
@@ -64,7 +70,7 @@ def serving(folder: Path, *arguments: str, **environ: str) -> Iterator[tuple[sub
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=40)
 
 
 # serve
@@ -79,8 +85,11 @@ def test_serve_says_where_it_is_and_that_it_is_open_and_stops_in_good_order(tmp_
         assert lines[2].split() == ["Hocuspocus", f"ws://127.0.0.1:{port}/hocuspocus"]
         assert lines[3].split() == ["application", f"ws://127.0.0.1:{port}/realtime,", f"{address[1]}/api/v1"]
         assert lines[4].split() == ["data", str(tmp_path / "data")]
-        assert "open" in lines[5]
-        assert httpx.get(f"{address[1]}/readyz").text == "ready\n"
+        assert lines[5].split(maxsplit=1) == [
+            "access",
+            "open: everybody on this machine may read and write everything",
+        ]
+        assert httpx.get(f"{address[1]}/readyz", timeout=40).text == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
@@ -88,10 +97,35 @@ def test_serve_says_where_it_is_and_that_it_is_open_and_stops_in_good_order(tmp_
 def test_serve_without_credentials_answers_to_names_of_this_machine_only(tmp_path: Path) -> None:
     with serving(tmp_path, "serve") as (_, lines):
         url = lines[0].split()[-1] + "/rooms/a"
-        assert httpx.get(url).status_code == 200
-        assert httpx.get(url, headers={"host": "localhost"}).status_code == 200
-        assert httpx.get(url, headers={"host": "rebound.evil.com"}).status_code == 403
-        assert httpx.post(url, headers={"origin": "https://evil.com"}, content=b"\0\0").status_code == 403
+        assert httpx.get(url, timeout=40).status_code == 200
+        assert httpx.get(url, headers={"host": "localhost"}, timeout=40).status_code == 200
+        assert httpx.get(url, headers={"host": "rebound.evil.com"}, timeout=40).status_code == 403
+        assert httpx.post(url, headers={"origin": "https://evil.com"}, content=b"\0\0", timeout=40).status_code == 403
+
+
+def test_serve_lets_pages_of_a_development_server_in_and_says_how_to_let_others_in(tmp_path: Path) -> None:
+    with serving(tmp_path, "serve") as (process, lines):
+        url = lines[0].split()[-1] + "/rooms/a"
+        for origin in ("http://localhost:5173", "http://127.0.0.1:3000", "http://[::1]:8080"):
+            answer = httpx.post(url, headers={"origin": origin}, content=b"\0\0", timeout=40)
+            assert answer.status_code == 204
+            assert answer.headers["access-control-allow-origin"] == origin
+        for _ in range(3):
+            assert (
+                httpx.post(url, headers={"origin": "https://a.example"}, content=b"\0\0", timeout=40).status_code == 403
+            )
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        told = [line for line in process.stderr if "https://a.example" in line]
+    assert len(told) == 1
+    assert "--allowed-origins" in told[0]
+
+
+def test_serve_that_is_told_to_be_open_serves_everybody(tmp_path: Path) -> None:
+    with serving(tmp_path, "serve", "--host", "0.0.0.0", "--open") as (_, lines):
+        assert lines[5].split()[:2] == ["access", "open:"]
+        url = "http://127.0.0.1:" + lines[0].rpartition(":")[2] + "/rooms/a"
+        assert httpx.get(url, headers={"host": "any.example"}, timeout=40).status_code == 200
 
 
 def test_serve_with_credentials_asks_for_them_and_may_be_reached_from_outside(tmp_path: Path) -> None:
@@ -99,9 +133,9 @@ def test_serve_with_credentials_asks_for_them_and_may_be_reached_from_outside(tm
         assert lines[0].startswith("Listening on http://0.0.0.0:")
         assert lines[5].split() == ["access", "by", "credential"]
         url = "http://127.0.0.1:" + lines[0].rpartition(":")[2] + "/rooms/a"
-        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, timeout=40).status_code == 401
         token = run("token", "--user", "ada", COLLAB_JWT_SECRET=SECRET).output.strip()
-        assert httpx.get(url, headers={"authorization": f"Bearer {token}"}).status_code == 200
+        assert httpx.get(url, headers={"authorization": f"Bearer {token}"}, timeout=40).status_code == 200
         seen = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
         assert SECRET not in seen, "the worker is given its secrets where nobody else can read them"
 
@@ -121,6 +155,19 @@ def test_serve_says_why_it_cannot_listen(tmp_path: Path) -> None:
     assert "cannot listen on 127.0.0.1" in result.stderr
 
 
+def test_serve_says_in_one_line_why_it_cannot_use_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "collab", "serve", "--port", "0", "--data"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with serving(tmp_path, "serve"):
+        for folder, reason in (("file/x", "cannot use file/x"), ("data", "another process is using data")):
+            done = subprocess.run([*command, folder], cwd=tmp_path, env=environ, capture_output=True, text=True)
+            assert done.returncode == 1
+            assert f"ERROR could not start: {reason}" in done.stderr
+            assert "Traceback" not in done.stderr
+            assert len(done.stderr.splitlines()) <= 3
+
+
 def test_serve_refuses_settings_that_make_no_sense(tmp_path: Path) -> None:
     file = tmp_path / "collab.toml"
     file.write_text("prot = 1")
@@ -133,12 +180,23 @@ def test_serve_refuses_settings_that_make_no_sense(tmp_path: Path) -> None:
 
 
 def test_serve_warns_of_a_variable_that_names_nothing() -> None:
-    assert "COLLAB_PROT names no setting" in run("serve", "--host", "0.0.0.0", COLLAB_PROT="1").stderr
+    credential = {"COLLAB_API_KEY": "k" * 16}
+    assert (
+        "COLLAB_PROT names no setting; did you mean COLLAB_PORT?"
+        in run("token", "--user", "a", COLLAB_PROT="1", **credential).stderr
+    )
+
+
+@pytest.mark.parametrize("environ", [{"COLLAB_JWT_SECRET": ""}, {"COLLAB_API_KEY": ""}, {"COLLAB_JWT_SECRETS": SECRET}])
+def test_serve_does_not_become_open_by_a_slip(environ: dict[str, str]) -> None:
+    result = run("serve", **environ)
+    assert result.exit_code == 2
+    assert next(iter(environ)) in result.stderr
 
 
 def test_the_help_tells_of_every_option_but_offers_no_secret_as_a_flag() -> None:
     text = run("serve", "--help").output
-    for option in options():
+    for option in options(Settings):
         flag = f"--{option.name.replace('_', '-')}"
         assert (flag in text) == option.flag
         assert option.variable in text
@@ -156,7 +214,7 @@ def test_demo_serves_its_page_at_the_root(tmp_path: Path) -> None:
         return
     with serving(tmp_path, "demo") as (_, lines):
         assert lines[4].split() == ["data", str(tmp_path / "data" / "demo")]
-        page = httpx.get(lines[0].split()[-1])
+        page = httpx.get(lines[0].split()[-1], timeout=40)
         assert "<html" in page.text
 
 
@@ -223,3 +281,84 @@ def test_a_token_that_makes_no_sense_is_not_minted(arguments: list[str], complai
 
 def test_the_version_is_told() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", run("--version").output)
+
+
+# erase
+
+
+def test_erase_takes_an_entity_out_of_a_database_that_no_server_uses(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving(tmp_path, "serve") as (_, lines):
+        api = lines[0].split()[-1] + "/api/v1/collections/tasks"
+        assert httpx.post(api, json={"id": "t1", "title": "the-erased-text"}, timeout=40).status_code == 201
+        busy = run("erase", "tasks/t1", "--data", str(data))
+        assert busy.exit_code == 1
+        assert "another process is using" in busy.stderr
+    for name, said in (("tasks/t2", "there is no tasks/t2"), ("a/b/c", "collection/id")):
+        refused = run("erase", name, "--data", str(data))
+        assert refused.exit_code == 1
+        assert said in refused.stderr
+    assert run("erase", "tasks/t1", "--data", str(data)).output == "erased tasks/t1\n"
+    assert not any(b"the-erased-text" in path.read_bytes() for path in data.iterdir())
+
+
+# dead letters
+
+
+def test_dead_letters_are_listed_while_the_server_runs(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with serving(tmp_path, "serve") as (_, lines):
+        api = lines[0].split()[-1] + "/api/v1/collections/tasks"
+        assert httpx.post(api, json={"id": "t1", "title": "x"}, timeout=40).status_code == 201
+        assert run("dead-letters", "crm", "--data", str(data)).output == ""
+    event = EntityEvent(1, "created", "tasks", "t1", 1, {"id": "t1"}, {}, "ada", "1970-01-01T00:00:00.000Z")
+
+    async def give_up() -> None:
+        storage = SqliteStorage(data)
+        await storage.open()
+        await storage.save_webhook("crm", "default", 1, [DeadLetter("crm", event, "default", "answered 500", 86400.0)])
+        await storage.close()
+
+    asyncio.run(give_up())
+    (line,) = run("dead-letters", "crm", "--data", str(data)).output.splitlines()
+    listed = json.loads(line)
+    assert listed["at"] == "1970-01-02T00:00:00.000Z"
+    assert (listed["project"], listed["reason"]) == ("default", "answered 500")
+    assert (listed["event"]["collection"], listed["event"]["id"], listed["event"]["userId"]) == ("tasks", "t1", "ada")
+
+
+def test_dead_letters_of_no_database_are_an_error(tmp_path: Path) -> None:
+    missing = run("dead-letters", "crm", "--data", str(tmp_path / "none"))
+    assert missing.exit_code == 1
+    assert "cannot be read" in missing.stderr
+    assert not (tmp_path / "none").exists()
+
+
+# backing up
+
+
+def test_a_backup_made_as_documented_while_the_server_runs_is_restored(tmp_path: Path) -> None:
+    recipe = re.search(r"## Backing up.*?```python\n(.*?)```", (ROOT / "docs/deploying.md").read_text(), re.DOTALL)
+    assert recipe is not None
+    with serving(tmp_path, "serve") as (_, lines):
+        api = lines[0].split()[-1] + "/api/v1"
+        assert (
+            httpx.post(f"{api}/collections/tasks", json={"id": "t1", "title": "before"}, timeout=40).status_code == 201
+        )
+        subprocess.run([sys.executable, "-c", recipe[1]], cwd=tmp_path, check=True)
+        assert (
+            httpx.patch(f"{api}/collections/tasks/t1", json={"changes": {"title": "after"}}, timeout=40).status_code
+            == 200
+        )
+        first = httpx.get(f"{api}/collections/tasks/t1/history", timeout=40).json()
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "backup.db").rename(tmp_path / "data" / "collab.db")
+    with serving(tmp_path, "serve") as (_, lines):
+        api = lines[0].split()[-1] + "/api/v1"
+        assert httpx.get(f"{api}/collections/tasks/t1", timeout=40).json()["data"]["title"] == "before"
+        assert (
+            httpx.patch(f"{api}/collections/tasks/t1", json={"changes": {"title": "again"}}, timeout=40).status_code
+            == 200
+        )
+        assert len(httpx.get(f"{api}/collections/tasks/t1/history", timeout=40).json()) == len(first)

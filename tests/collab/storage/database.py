@@ -1,4 +1,4 @@
-"""SQLite databases of tests: a storage, the file past the storage, and one of long ago."""
+"""SQLite databases for tests: a storage, direct access to its file, and an old database."""
 
 import sqlite3
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ async def opened(where: Path, history_seconds: float | None = None) -> AsyncIter
 
 
 def raw(where: Path) -> closing[sqlite3.Connection]:
-    """The database, past the storage."""
+    """A direct connection to the database file."""
     return closing(sqlite3.connect(where / "collab.db", isolation_level=None, timeout=0.1))
 
 

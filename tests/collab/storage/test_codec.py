@@ -32,7 +32,7 @@ def test_any_text_can_be_written(value: dict[str, str]) -> None:
     assert from_json(to_json(value)) == encodable(value)
 
 
-def test_what_is_not_finite_becomes_null() -> None:
+def test_numbers_that_are_not_finite_become_null() -> None:
     assert from_json(to_json({"a": float("nan"), "b": float("-inf")})) == {"a": None, "b": None}
 
 

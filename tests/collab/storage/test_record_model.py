@@ -1,4 +1,4 @@
-"""Laws of the record, over random lives: SQLite and memory agree, and nothing is lost, doubled or given twice."""
+"""Laws of the record over random operations: SQLite and memory agree; nothing is lost, duplicated or reused."""
 
 import asyncio
 from collections import defaultdict
@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from collab.errors import NotFound
 from collab.names import RoomKey
-from collab.storage.base import Append, Fact, SetAside, Snapshot, Storage
+from collab.storage.base import Append, Fact, IdempotencyKey, SetAside, Snapshot, Storage
 from collab.storage.memory import MemoryStorage
 from collab.storage.sqlite import SqliteStorage
 from collab.testing.storage_case import fact
 
-KEYS = [RoomKey("p", "documents", name) for name in ("a", "b", "c")]
+KEYS = [RoomKey(project, "documents", name) for project, name in (("p", "a"), ("q", "b"), ("p", "c"))]
 Kind = Literal["commit", "compact", "aside", "trim", "restart"]
 
 
 class Act(NamedTuple):
-    """``which`` chooses among what there is, as far as a kind of act has a choice."""
+    """``which`` selects one of the existing things, if the operation has a choice."""
 
     kind: Kind
     rows: list[int]  # keys
@@ -45,7 +45,7 @@ ACTS = st.lists(
 
 
 class Truth:
-    """What must be known, kept as simply as can be."""
+    """The expected state, in its simplest form."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -53,17 +53,16 @@ class Truth:
         self.gone: set[tuple[RoomKey, int]] = set()
         self.logged_from: dict[RoomKey, int] = defaultdict(lambda: 1)
         self.versions: dict[RoomKey, int] = defaultdict(int)
-        self.position = 0
-        self.oldest = 0
+        self.oldest: dict[str, int] = defaultdict(int)
         self.trimmed = -1.0
-        self.event_times: list[float] = []
+        self.event_times: dict[str, list[float]] = defaultdict(list)
 
     def text(self, key: RoomKey, seq: int) -> bytes:
         rows = enumerate(self.rows[key][:seq], 1)
         return b"".join(update for number, (_, update) in rows if (key, number) not in self.gone)
 
     def kept_from(self, key: RoomKey) -> int:
-        """The row from which on every version must be readable: whatever is in front of it is old."""
+        """The row from which every version must be readable; everything before it is old."""
         seq = 0
         for at, _ in self.rows[key]:
             if at >= self.trimmed:
@@ -96,12 +95,13 @@ async def do(act: Act, truth: Truth, storages: list[Storage]) -> None:
     length = len(truth.rows[key])
     if act.kind == "commit":
         batch = [append(truth, KEYS[number]) for number in act.rows]
-        facts = [happen(truth, KEYS[number], row if row < len(batch) else -1, act) for number, row in act.facts]
-        first = truth.position + 1
-        truth.position += len(facts)
+        facts, wanted = [], []
+        for number, row in act.facts:
+            facts.append(happen(truth, KEYS[number], row if row < len(batch) else -1, act))
+            wanted.append(len(truth.event_times[KEYS[number].project]))
         for storage in storages:
-            seqs, position = await storage.commit(batch, facts)
-            assert position == first
+            seqs, positions = await storage.commit(batch, facts)
+            assert list(positions) == wanted
             for entry, seq in zip(batch, seqs, strict=True):
                 assert truth.rows[entry.key][seq - 1][1] == entry.update
     elif act.kind == "compact" and length:
@@ -119,8 +119,9 @@ async def do(act: Act, truth: Truth, storages: list[Storage]) -> None:
     elif act.kind == "trim":
         before = truth.now * act.which / 30
         truth.trimmed = max(truth.trimmed, before)
-        while truth.oldest < truth.position and truth.event_times[truth.oldest] < before:
-            truth.oldest += 1
+        for project, times in truth.event_times.items():
+            while truth.oldest[project] < len(times) and times[truth.oldest[project]] < before:
+                truth.oldest[project] += 1
         for storage in storages:
             await storage.trim(before)
 
@@ -132,27 +133,31 @@ def append(truth: Truth, key: RoomKey) -> Append:
 
 def happen(truth: Truth, key: RoomKey, row: int, act: Act) -> Fact:
     truth.versions[key] += 1
-    truth.event_times.append(truth.now)
+    truth.event_times[key.project].append(truth.now)
     version = truth.versions[key]
     kind: Literal["deleted", "restored"] | None = None
     if version > 1 and act.which % 5 == 0:
         kind = "deleted" if version % 2 else "restored"
     covered = len(truth.rows[key]) * act.which // 30
-    name = f"{version}" if act.which % 2 else None
+    name = IdempotencyKey("user:a", f"{version}", b"") if act.which % 2 else None
     return fact(version, {"n": version}, key, at=truth.now, row=row, kind=kind, content_seq=covered, request=name)
 
 
 async def compare(truth: Truth, memory: Storage, sqlite: Storage) -> None:
-    epoch = (await sqlite.positions()).epoch
-    assert await sqlite.positions() == (epoch, truth.oldest, truth.position)
-    assert (await memory.positions())[1:] == (truth.oldest, truth.position)
-    events = await sqlite.events(0, limit=1000)
-    assert list(events) == list(await memory.events(0, limit=1000))
-    after = [event.position for _, event in await sqlite.events(truth.oldest, limit=1000)]
-    assert after == list(range(truth.oldest + 1, truth.position + 1)), "a hole, or one told twice"
+    for project in ("p", "q"):
+        oldest, newest = truth.oldest[project], len(truth.event_times[project])
+        for storage in (sqlite, memory):
+            assert await storage.span(project) == (oldest, newest)
+            assert (await storage.positions()).of(project) == newest
+        events = await sqlite.events(project, 0, limit=1000)
+        assert list(events) == list(await memory.events(project, 0, limit=1000))
+        after = [event.position for event in await sqlite.events(project, oldest, limit=1000)]
+        assert after == list(range(oldest + 1, newest + 1)), "a hole, or one told twice"
     assert list(await sqlite.uncovered()) == list(await memory.uncovered())
     for version in range(1, 4):
-        assert await sqlite.request("p", f"{version}") == await memory.request("p", f"{version}")
+        name = f"{version}"
+        for project in ("p", "q"):
+            assert await sqlite.request(project, "user:a", name) == await memory.request(project, "user:a", name)
     for key in KEYS:
         await compare_one(truth, key, memory, sqlite)
 
@@ -184,6 +189,6 @@ async def compare_one(truth: Truth, key: RoomKey, memory: Storage, sqlite: Stora
 
 @settings(max_examples=60, deadline=None)
 @given(ACTS)
-def test_sqlite_and_memory_live_the_same_life(acts: list[Act]) -> None:
+def test_sqlite_and_memory_behave_the_same(acts: list[Act]) -> None:
     with TemporaryDirectory() as where:
         asyncio.run(live(acts, Path(where)))

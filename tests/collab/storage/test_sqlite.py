@@ -1,10 +1,11 @@
-"""What SQLite adds to the contract: damage, migrations, locks, a full disk, and how much of it is used."""
+"""SQLite beyond the contract: damage, migrations, locks, a full disk, and disk usage."""
 
 import asyncio
 import os
 import resource
 import sqlite3
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +14,20 @@ from random import Random
 
 import pytest
 
+from collab.access.price import METER, Ledger, Meter, Payer, Share
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
 from collab.storage import sqlite_commit
 from collab.storage.base import Snapshot, StorageCorrupt, StorageError
 from collab.storage.schema import STEPS, prepare
 from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite_database import Database
+from collab.storage.sqlite_statements import moment
 from collab.testing.storage_contract import KEY, OTHER, entry, updates
 from tests.collab.storage.database import VERSION_1, bytes_on_disk, opened, raw
 
 
-async def test_case_4_a_failing_load_is_an_error_and_never_an_absent_document(tmp_path: Path) -> None:
+async def test_a_failing_load_is_an_error_and_never_an_absent_document(tmp_path: Path) -> None:
     async with opened(tmp_path) as storage:
         await storage.commit([entry(b"1"), entry(b"2")])
         with raw(tmp_path) as other:
@@ -38,7 +42,7 @@ async def test_case_4_a_failing_load_is_an_error_and_never_an_absent_document(tm
         assert updates(await storage.load(KEY)) == [b"1", b"2"]
 
 
-async def test_case_4_a_damaged_file_is_an_error_and_is_not_written_to(tmp_path: Path) -> None:
+async def test_a_damaged_file_is_an_error_and_is_not_written_to(tmp_path: Path) -> None:
     async with opened(tmp_path) as storage:
         await storage.commit([entry(bytes(2000)) for _ in range(100)])
     path = tmp_path / "collab.db"
@@ -52,9 +56,7 @@ async def test_case_4_a_damaged_file_is_an_error_and_is_not_written_to(tmp_path:
     assert path.read_bytes()[4096:] == content[4096:]
 
 
-async def test_case_15_a_corrupt_row_is_set_aside_and_the_rest_opens(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_corrupt_row_is_set_aside_and_the_rest_opens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with opened(tmp_path) as storage:
         await storage.commit([entry(b"one"), entry(b"two"), entry(b"three"), entry(b"x", OTHER)])
     with raw(tmp_path) as other:
@@ -87,7 +89,7 @@ async def test_case_15_a_corrupt_row_is_set_aside_and_the_rest_opens(
         "UPDATE log SET seq = 9 WHERE seq = 2",
     ],
 )
-async def test_case_15_whatever_is_wrong_with_a_row(tmp_path: Path, damage: str) -> None:
+async def test_a_row_is_set_aside_whatever_is_wrong_with_it(tmp_path: Path, damage: str) -> None:
     async with opened(tmp_path) as storage:
         await storage.commit([entry(b"one"), entry(b"two"), entry(b"three")])
         with raw(tmp_path) as other:
@@ -115,7 +117,7 @@ async def test_a_corrupt_snapshot_refuses_its_document_and_keeps_its_bytes(tmp_p
         assert updates(await storage.load(KEY)) == [b"two"]
 
 
-async def test_case_11_a_database_of_version_1_opens(tmp_path: Path) -> None:
+async def test_a_database_of_version_1_opens(tmp_path: Path) -> None:
     with raw(tmp_path) as old:
         old.executescript(VERSION_1)
     async with opened(tmp_path) as storage:
@@ -131,7 +133,7 @@ async def test_case_11_a_database_of_version_1_opens(tmp_path: Path) -> None:
         assert list((await storage.commit([entry(b"5")])).seqs) == [5]
 
 
-async def test_case_11_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
+async def test_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
     async with opened(tmp_path) as storage:
         await storage.commit([entry(b"1")])
     with raw(tmp_path) as newer:
@@ -144,7 +146,7 @@ async def test_case_11_a_database_of_a_newer_version_is_refused_untouched(tmp_pa
     assert (tmp_path / "collab.db").read_bytes() == before
 
 
-async def test_case_11_a_file_of_another_application_is_refused_untouched(tmp_path: Path) -> None:
+async def test_a_file_of_another_application_is_refused_untouched(tmp_path: Path) -> None:
     with raw(tmp_path) as other:
         other.execute("CREATE TABLE theirs (a)")
     before = (tmp_path / "collab.db").read_bytes()
@@ -154,7 +156,7 @@ async def test_case_11_a_file_of_another_application_is_refused_untouched(tmp_pa
     assert (tmp_path / "collab.db").read_bytes() == before
 
 
-async def test_case_11_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
     content = b"Dear diary, " * 1000
     (tmp_path / "collab.db").write_bytes(content)
     with pytest.raises(StorageCorrupt):
@@ -163,7 +165,7 @@ async def test_case_11_a_file_that_is_no_database_is_refused_untouched(tmp_path:
     assert (tmp_path / "collab.db").read_bytes() == content
 
 
-def test_case_11_each_step_forward_is_taken_wholly_or_not_at_all(tmp_path: Path) -> None:
+def test_each_step_forward_is_taken_wholly_or_not_at_all(tmp_path: Path) -> None:
     with raw(tmp_path) as database:
         prepare(database)
         database.execute("INSERT INTO documents VALUES (1, 'p', 'c', 'i', 'lineage', 0)")
@@ -230,7 +232,7 @@ async def test_a_locked_database_refuses_and_takes_the_same_commit_later(tmp_pat
 
 @contextmanager
 def files_limited_to(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``size``: what a full disk looks like."""
+    """Limit the size of files that this process writes, to simulate a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -327,3 +329,80 @@ async def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot use"):
         async with opened(tmp_path / "file" / "data"):
             pass
+
+
+async def test_a_query_that_is_not_wanted_any_more_is_ended_and_harms_no_other(tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    database = Database(tmp_path, lock_seconds=1.0, rolled_back=lambda: None)
+    await database.open()
+    ended = threading.Event()
+
+    def run(connection: sqlite3.Connection) -> None:
+        try:
+            with moment(connection):
+                connection.execute(endless).fetchone()
+        finally:
+            ended.set()
+
+    for _ in range(3):
+        ended.clear()
+        queries = [asyncio.create_task(database.query(run)) for _ in range(3)]
+        for _ in range(5):  # others are served meanwhile, and on the same connections afterwards
+            assert await database.query(lambda connection: connection.execute("SELECT 1").fetchone()) == (1,)
+        for query in queries:
+            query.cancel()
+        await asyncio.gather(*queries, return_exceptions=True)
+        await asyncio.to_thread(ended.wait)
+    found = await asyncio.gather(
+        *(database.query(lambda connection: connection.execute("SELECT 2").fetchone()) for _ in range(20))
+    )
+    assert found == [(2,)] * 20
+    await database.close()
+
+
+async def test_nobody_else_may_read_the_database(tmp_path: Path) -> None:
+    data = tmp_path / "new" / "data"
+    previous = os.umask(0)
+    try:
+        async with opened(data) as storage:
+            await storage.commit([entry(b"1")])
+            modes = {path.name: path.stat().st_mode & 0o777 for path in [data, *data.iterdir()]}
+    finally:
+        os.umask(previous)
+    assert modes.pop("data") == 0o700
+    assert {"collab.db", "collab.db-wal", "collab.db-shm", "lock"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+    (data / "collab.db").chmod(0o644)  # of an older version
+    async with opened(data):
+        assert (data / "collab.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_query_is_charged_to_its_caller_even_if_cancelled(tmp_path: Path) -> None:
+    counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) SELECT count(*) FROM n"
+    book = Ledger(user=Share(0.25), address=Share(0.5), project=Share(0.0))
+    database = Database(tmp_path, lock_seconds=1.0, rolled_back=lambda: None)
+    await database.open()
+    begun = threading.Event()
+
+    def run(connection: sqlite3.Connection, limit: int = 100_000) -> object:
+        begun.set()
+        return connection.execute(counting, (limit,)).fetchone()
+
+    assert await database.query(run) == (100_000,)
+    assert book.used == {}
+    token = METER.set(Meter(book, Payer("p", "user", "ada")))
+    assert await database.query(run) == (100_000,)
+    first = book.used["p", "user"]
+    assert first > 0.001
+    assert await database.load(run) == (100_000,)
+    second = book.used["p", "user"]
+    assert second > first
+    begun.clear()
+    endless = asyncio.create_task(database.query(lambda connection: run(connection, -1)))
+    await asyncio.to_thread(begun.wait)
+    endless.cancel()
+    await asyncio.gather(endless, return_exceptions=True)
+    METER.reset(token)
+    await database.close()
+    await asyncio.sleep(0)
+    assert book.used["p", "user"] > second

@@ -1,4 +1,4 @@
-"""Queries in SQLite mean what they mean in memory, and use the indexes that were made for them."""
+"""Queries in SQLite mean the same as in memory, and use the indexes created for them."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def agree(connection: sqlite3.Connection, rows: Sequence[dict[str, Any]], query:
     [{"where": {"a": 2**64}}, {"orderBy": {"a": "desc"}}],
     None,
 )
+@pytest.mark.slow
 def test_q_the_law_rows_from_sqlite_are_the_rows_that_match_sorted_and_windowed(
     rows: list[dict[str, Any]], raws: list[dict[str, Any]], data: st.DataObject | None
 ) -> None:
@@ -88,6 +89,7 @@ def test_q_the_law_rows_from_sqlite_are_the_rows_that_match_sorted_and_windowed(
 
 @pytest.mark.parametrize("path", [("a",), ("a", "b"), ('q"q',), ('q"q', "b"), ("a", 'q"q'), ("back\\slash", 'q"q')])
 @pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.slow
 def test_q_the_law_for_each_operator_between_each_two_values(
     database: sqlite3.Connection, path: tuple[str, ...], *, indexed: bool
 ) -> None:
@@ -138,7 +140,7 @@ def test_q15_the_law_for_ids(database: sqlite3.Connection, operator: Any) -> Non
 @pytest.mark.parametrize("way", ["asc", "desc"])
 @pytest.mark.parametrize("member", ["id", "a"])
 @pytest.mark.parametrize("value", [*SCALARS, []], ids=repr)
-def test_q16_cursors_that_no_page_gave_are_places_all_the_same(
+def test_q16_made_up_cursors_are_valid_positions(
     database: sqlite3.Connection, value: Any, member: str, way: str
 ) -> None:
     rows: list[dict[str, Any]] = [{"id": "1", "a": 1}, {"id": "b", "a": "b"}, {"id": "c", "a": True}, {"id": "d"}]
@@ -149,7 +151,8 @@ def test_q16_cursors_that_no_page_gave_are_places_all_the_same(
 
 @settings(max_examples=150, deadline=None)
 @given(row_lists(), queries)
-def test_an_index_changes_nothing_but_the_road(rows: list[dict[str, Any]], raw: dict[str, Any]) -> None:
+@pytest.mark.slow
+def test_an_index_changes_only_the_query_plan(rows: list[dict[str, Any]], raw: dict[str, Any]) -> None:
     query = parse_query(raw)
     with closing(empty()) as connection:
         create_indexes(connection, TASKS, [("a",), ("b",), ("a", "b"), ("a.b",), ("",), ("it's",), ("createdAt",)])
@@ -159,6 +162,7 @@ def test_an_index_changes_nothing_but_the_road(rows: list[dict[str, Any]], raw: 
 
 @settings(max_examples=150, deadline=None)
 @given(row_lists(), queries, st.integers(1, 3))
+@pytest.mark.slow
 def test_q12_pages_are_the_whole_without_gaps_and_doubles(
     rows: list[dict[str, Any]], raw: dict[str, Any], size: int
 ) -> None:
@@ -195,7 +199,7 @@ def test_a_row_has_what_the_table_says_of_it(database: sqlite3.Connection) -> No
 
 
 def plan(connection: sqlite3.Connection, query: Query, collection: str = TASKS) -> str:
-    """How SQLite goes about the very statement that a query becomes."""
+    """SQLite's plan for exactly the statement of a query."""
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     try:

@@ -1,4 +1,4 @@
-"""What SQLite adds to the contract of the record: old databases, damage, how much disk history takes, and who waits."""
+"""SQLite beyond the contract of the record: old databases, damage, disk usage of history, and who waits."""
 
 import asyncio
 import sqlite3
@@ -12,7 +12,8 @@ import pytest
 from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
 from collab.query.query import Compare, Query
-from collab.storage.base import Snapshot, StorageError
+from collab.storage.base import Positions, Requested, Snapshot, StorageError
+from collab.storage.schema import STEPS, prepare
 from collab.storage.sqlite import SqliteStorage
 from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
 from tests.collab.storage.database import VERSION_1, bytes_on_disk, opened, raw
@@ -22,7 +23,7 @@ async def text_at(storage: SqliteStorage, seq: int, key: RoomKey = KEY) -> bytes
     return b"".join(await storage.document_at(key, seq))
 
 
-async def test_case_11_the_documents_of_version_1_are_waiting_for_their_events(tmp_path: Path) -> None:
+async def test_the_documents_of_version_1_are_waiting_for_their_events(tmp_path: Path) -> None:
     with raw(tmp_path) as old:
         old.executescript(VERSION_1)
         old.execute("INSERT INTO documents VALUES (2, 'acme', 'documents', 'empty', 'x', 0)")
@@ -30,12 +31,42 @@ async def test_case_11_the_documents_of_version_1_are_waiting_for_their_events(t
         old.execute("INSERT INTO snapshots VALUES (3, 5, x'', x'', 0)")
     async with opened(tmp_path) as storage:
         assert list(await storage.uncovered()) == [KEY, OTHER]
-        assert (await storage.positions())[1:] == (0, 0)
+        assert await storage.span("acme") == (0, 0)
         await storage.commit([], [fact(1, content_seq=4)])
         assert list(await storage.uncovered()) == [OTHER]
 
 
-async def test_case_11_the_history_of_a_document_of_version_1_begins_with_its_snapshot(tmp_path: Path) -> None:
+async def test_cursors_of_a_database_with_one_count_for_all_projects_stay_valid(tmp_path: Path) -> None:
+    with raw(tmp_path) as old:
+        prepare(old, STEPS[:3])
+        for eid, project in enumerate(("a", "b"), 1):
+            entity = (eid, project, "tasks", "t", 2, 0, "{}", None, b"", 0, 1.0, 1.0)
+            old.execute(f"INSERT INTO entities VALUES ({', '.join('?' * 12)})", entity)
+        for position, (eid, version) in enumerate(((1, 1), (2, 1), (2, 2), (1, 2)), 5):
+            event = (position, eid, version, "updated", 0, "ada", 1.0, "{}", "{}", None)
+            old.execute(f"INSERT INTO events VALUES ({', '.join('?' * 10)})", event)
+        old.execute("UPDATE record SET value = 4 WHERE name = 'oldest'")
+        old.execute("INSERT INTO record VALUES ('newest', 9)")
+        old.execute("INSERT INTO webhooks VALUES ('hook', 6)")
+        (epoch,) = old.execute("SELECT value FROM record WHERE name = 'epoch'").fetchone()
+    for _ in range(2):
+        async with opened(tmp_path) as storage:
+            assert await storage.positions() == Positions(epoch, 9, {"a": 9, "b": 9})
+            assert [await storage.span(name) for name in ("a", "b", "new")] == [(4, 9), (4, 9), (9, 9)]
+            assert [event.position for event in await storage.events("a", 0, limit=10)] == [5, 8]
+            assert [event.position for event in await storage.events("b", 6, limit=10)] == [7]
+            assert [version.event.version for version in await storage.history(RoomKey("b", "tasks", "t"))] == [2, 1]
+            assert await storage.webhook_position("hook", "a") == await storage.webhook_position("hook", "b") == 6
+            assert await storage.newest_at() == 1.0
+    async with opened(tmp_path) as storage:
+        facts = [
+            fact(1, key=RoomKey(project, "tasks", name)) for project, name in (("a", "s"), ("new", "t"), ("a", "u"))
+        ]
+        assert list((await storage.commit([], facts)).positions) == [10, 10, 11]
+        assert await storage.positions() == Positions(epoch, 9, {"a": 11, "b": 9, "new": 10})
+
+
+async def test_the_history_of_a_document_of_version_1_begins_with_its_snapshot(tmp_path: Path) -> None:
     with raw(tmp_path) as old:
         old.executescript(VERSION_1)
     async with opened(tmp_path) as storage:
@@ -51,6 +82,27 @@ async def test_case_11_the_history_of_a_document_of_version_1_begins_with_its_sn
                 b"state\x02\x03\xff56",
             ]
             await storage.replace_snapshot(KEY, Snapshot(6, b"state\x02\x03\xff56", b""))
+
+
+async def test_named_writes_of_version_2_are_those_of_who_wrote_them(tmp_path: Path) -> None:
+    """Their digests are unknown, and writes of unnamed callers are not recognised again."""
+    with raw(tmp_path) as old:
+        prepare(old, STEPS[:2])
+        old.execute("INSERT INTO entities VALUES (1, 'acme', 'tasks', 't1', 2, 0, '{}', NULL, x'', 0, 1.0, 2.0)")
+        for version, user in (1, "ada"), (2, None):
+            old.execute(
+                f"INSERT INTO events VALUES ({version}, 1, {version}, 'x', 0, ?, 1.0, '{{}}', '{{}}', NULL)", (user,)
+            )
+        for number, version in (1, 1), (2, 2), (3, 9):
+            old.execute("INSERT INTO requests VALUES (?, 'acme', ?, 1, ?, 3.0)", (number, f"r{number}", version))
+    key = RoomKey("acme", "tasks", "t1")
+    async with opened(tmp_path) as storage:
+        assert await storage.request("acme", "user:ada", "r1") == Requested(key, 1, b"")
+        assert await storage.request("acme", "", "r2") == Requested(key, 2, b"")
+        assert await storage.request("acme", "", "r3") == Requested(key, 9, b"")
+        assert await storage.request("acme", "user:eve", "r1") is None
+        await storage.trim(0.0)
+        assert await storage.request("acme", "user:ada", "r1") is None
 
 
 async def test_history_that_was_switched_off_leaves_nothing(tmp_path: Path) -> None:
@@ -73,7 +125,7 @@ async def test_history_that_was_switched_off_leaves_nothing(tmp_path: Path) -> N
             await storage.document_at(KEY, 1)
 
 
-async def test_history_is_kept_for_as_long_as_was_said(tmp_path: Path) -> None:
+async def test_history_is_kept_for_the_configured_time(tmp_path: Path) -> None:
     async with opened(tmp_path, history_seconds=100.0) as storage:
         text = b""
         for seq in range(1, 61):
@@ -178,8 +230,8 @@ async def test_a_refused_commit_leaves_neither_rows_nor_events(tmp_path: Path) -
                 await storage.commit([entry(b"2")], [fact(2, row=0), fact(1, key=OTHER)])
             other.execute("ROLLBACK")
         committed = await storage.commit([entry(b"2")], [fact(2, row=0), fact(1, key=OTHER)])
-        assert (list(committed.seqs), committed.position) == ([2], 2)
-        assert [event.version for _, event in await storage.events(0, limit=10)] == [1, 2, 1]
+        assert (list(committed.seqs), list(committed.positions)) == ([2], [2, 3])
+        assert [event.version for event in await storage.events("acme", 0, limit=10)] == [1, 2, 1]
 
 
 async def test_loads_and_commits_do_not_wait_for_queries(tmp_path: Path) -> None:
@@ -217,5 +269,6 @@ async def test_trimming_many_events_lets_commits_go_in_between(tmp_path: Path) -
             await storage.commit([], [fact(version, at=3.0)])
         await trim
         assert version > 1
-        assert (await storage.positions())[1:] == (3000, 3000 + version)
-        assert len(await storage.events(0, limit=10_000)) == 50 + version
+        assert await storage.span("p") == (3000, 3000)
+        assert await storage.span("acme") == (0, version)
+        assert len(await storage.events("p", 0, limit=10_000)) == 50

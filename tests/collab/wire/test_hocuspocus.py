@@ -33,7 +33,7 @@ def test_a_token_comes_with_or_without_the_providers_version() -> None:
     assert hp.decode(token + encode_string("4.0.0")) == ("doc", hp.Token("secret", "4.0.0"))
 
 
-def test_sync_that_wants_no_step_1_back_is_sync() -> None:
+def test_sync_reply_is_read_as_sync() -> None:
     assert hp.decode(encode_string("doc") + b"\x04\x01" + encode_bytes(b"u")) == ("doc", yjs.SyncStep2(b"u"))
 
 
@@ -75,7 +75,7 @@ def test_an_address_is_a_name_and_maybe_a_session() -> None:
 
 
 @given(st.sampled_from([hp.sync_step1, hp.sync_step2, hp.update, hp.awareness]), addresses, blobs, st.data())
-def test_case_45_a_frame_with_a_byte_too_few_or_too_many_is_refused(encode, address, body, data) -> None:  # type: ignore[no-untyped-def]
+def test_a_frame_with_a_byte_too_few_or_too_many_is_refused(encode, address, body, data) -> None:  # type: ignore[no-untyped-def]
     frame = encode(address, body)
     cut = data.draw(st.integers(0, len(frame) - 1))
     if frame[:cut] not in (hp.PING, hp.PONG):
@@ -86,7 +86,7 @@ def test_case_45_a_frame_with_a_byte_too_few_or_too_many_is_refused(encode, addr
 
 
 @pytest.mark.parametrize(("body", "type_"), [("08 01", 8), ("0b", 11), ("00 03", 0), ("02 02 00", 2), ("ff7f", 16383)])
-def test_what_a_newer_provider_may_say_is_unknown_and_not_an_error(body: str, type_: int) -> None:
+def test_unknown_messages_of_newer_providers_are_not_errors(body: str, type_: int) -> None:
     assert hp.decode(b"\x01d" + bytes.fromhex(body)) == ("d", yjs.Unknown(type_))
 
 

@@ -1,4 +1,4 @@
-// One stock provider on one document, and what happened to it.
+// One stock provider on one document, and a record of its events.
 import { HocuspocusProvider as Provider3, HocuspocusProviderWebsocket as Socket3 } from 'hocuspocus-provider-3'
 import { HocuspocusProvider as Provider4, HocuspocusProviderWebsocket as Socket4 } from 'hocuspocus-provider-4'
 import WebSocket from 'ws'
@@ -15,7 +15,7 @@ const kinds = {
   'hocuspocus-4': [Provider4, Socket4]
 }
 
-// Hocuspocus waits a second or more before it connects again, which only makes tests slow.
+// Hocuspocus waits a second or more before it reconnects, which would only slow the tests.
 const impatient = { delay: 50, minDelay: 20, maxDelay: 500, jitter: false }
 
 // A WebSocket that notes attempts and closes.
@@ -29,9 +29,14 @@ const recording = (log) =>
       this.on('close', (code, reason) => log.closes.push({ code, reason: reason.toString() }))
       this.on('error', () => {})
     }
+
+    send (data, ...rest) {
+      if (data.length > 100_000) log.uploads += 1
+      super.send(data, ...rest)
+    }
   }
 
-const newLog = () => ({ attempts: 0, frames: 0, sockets: [], closes: [] })
+const newLog = () => ({ attempts: 0, frames: 0, uploads: 0, sockets: [], closes: [] })
 
 export class SharedSocket {
   constructor (kind, url) {
@@ -42,7 +47,7 @@ export class SharedSocket {
 }
 
 export class Client {
-  constructor ({ kind, url, name, token, params, socket, clientID, rich = true, connect = true, options = {} }) {
+  constructor ({ kind, url, name, token, params, socket, clientID, gc = true, rich = true, connect = true, options = {} }) {
     this.kind = kind
     this.url = url
     this.name = name
@@ -50,7 +55,7 @@ export class Client {
     this.params = params
     this.socket = socket
     this.options = options
-    this.doc = new Y.Doc()
+    this.doc = new Y.Doc({ gc })
     if (clientID !== undefined) this.doc.clientID = clientID
     this.awareness = new Awareness(this.doc)
     this.editor = new Editor(this.doc, rich)
@@ -116,7 +121,7 @@ export class Client {
     return this.log.sockets.some((socket) => socket.readyState === WebSocket.CLOSING)
   }
 
-  // Everything that a test can wait for.
+  // The state that a test can wait for.
   summary () {
     const states = this.awareness.getStates()
     return {
@@ -139,6 +144,7 @@ export class Client {
       closes: this.log.closes,
       attempts: this.log.attempts,
       frames: this.log.frames,
+      uploads: this.log.uploads,
       presence: this.presence
     }
   }
@@ -153,7 +159,7 @@ export class Client {
     else this.socket.provider.disconnect()
   }
 
-  // Cut the connection without a word.
+  // Cut the connection without a close frame.
   terminate () {
     for (const socket of this.log.sockets) socket.terminate()
   }
@@ -182,6 +188,7 @@ export class Client {
 
   destroy () {
     this.provider.destroy()
+    for (const provider of this.leaked ?? []) provider.destroy()
     this.doc.destroy()
     this.dropAbandoned()
   }

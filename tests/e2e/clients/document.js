@@ -1,4 +1,4 @@
-// What a test document holds, its state as plain values, and random edits of it.
+// A test document: its content, its state as plain values, and random edits.
 import { createHash } from 'node:crypto'
 import * as Y from 'yjs'
 
@@ -12,6 +12,7 @@ export const roots = (doc) => ({
 // Key order and the order in which equal items were merged differ between equal documents.
 const sorted = (value) => {
   if (Array.isArray(value)) return value.map(sorted)
+  if (value instanceof Y.Doc) return { document: value.guid } // toJSON gives it as it is, and it refers to itself
   if (value === null || typeof value !== 'object') return value
   return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]))
 }
@@ -26,8 +27,8 @@ const digest = (...parts) => parts.reduce((hash, part) => hash.update(part), cre
 // A hash of the content and of everything that was ever inserted.
 export const hash = (doc) => digest(Y.encodeStateVector(doc), JSON.stringify(state(doc)))
 
-// Of everything that was ever deleted, too. yjs itself differs here between equal documents when text has formats:
-// each replica deletes redundant format marks by itself and tells nobody.
+// The same, with everything that was ever deleted. Equal yjs documents differ here when text has formats: each replica
+// deletes redundant format marks by itself, without an update.
 export const exactHash = (doc) => digest(Y.encodeSnapshot(Y.snapshot(doc)), JSON.stringify(state(doc)))
 
 export const complete = (doc) => doc.store.pendingStructs === null && doc.store.pendingDs === null
@@ -40,7 +41,7 @@ export const generator = (seed) => () => {
   return ((t ^ (t >>> 14)) >>> 0) / 4294967296
 }
 
-// No characters outside of the basic plane: yjs replaces a pair that an edit cuts in two, but only where it was cut.
+// No characters beyond U+FFFF: yjs replaces a surrogate pair that an edit splits, but only in the replica that splits it.
 const words = ['alpha', 'beta ', 'γάμμα', '漢字', 'x', '\n', 'delta-delta-delta', 'ä']
 const keys = ['title', 'status', 'done', 'meta', 'tags']
 

@@ -1,7 +1,7 @@
-// Edits of maps that hold JSON fields, told as plain values, and random ones.
+// Edits of maps of JSON fields, given as plain values, and random ones.
 import * as Y from 'yjs'
 
-// {$map: {…}}, {$array: […]} and {$text: '…'} stand for shared types, at any depth of each other.
+// {$map: {…}}, {$array: […]} and {$text: '…'} stand for shared types, nested to any depth.
 const shared = (value) => {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return value
   if ('$map' in value) return new Y.Map(Object.entries(value.$map).map(([key, one]) => [key, shared(one)]))

@@ -1,23 +1,26 @@
-// Stock Yjs clients, driven from outside: one JSON command a line comes in, one JSON answer a line goes out.
+// Stock Yjs clients, controlled by JSON commands on standard input, one per line, with one JSON answer per line.
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import * as Y from 'yjs'
 import { Client, SharedSocket } from './client.js'
-import { complete, exactHash, generator, hash, state } from './document.js'
+import { complete, exactHash, generator, hash, roots, state } from './document.js'
 import { change, randomEdit } from './fields.js'
+import { large } from './large.js'
+import { halves, odd } from './odd.js'
 
 const clients = new Map()
 const sockets = new Map()
 
 const write = (message) => process.stdout.write(JSON.stringify(message) + '\n')
 const complain = (error) => write({ complaint: error?.stack ?? String(error) })
-// y-websocket hangs one listener on each of these for every provider.
+// Every y-websocket provider adds one listener to each of these.
 process.setMaxListeners(0)
 process.on('uncaughtException', complain)
 process.on('unhandledRejection', complain)
 console.error = (...words) => complain(words.map((word) => word?.stack ?? String(word)).join(' '))
 console.warn = () => {}
+console.log = () => {} // Yjs says there when it takes another client id
 
 const named = (name) => {
   const client = clients.get(name)
@@ -57,7 +60,7 @@ const commands = {
     named(client).destroy()
     clients.delete(client)
   },
-  // Hocuspocus 3 takes no notice of a wish to connect while its old connection is closing.
+  // Hocuspocus 3 ignores connect() while its old connection is closing.
   connect: async ({ client }) => {
     await until(5, () => !named(client).closing, () => 'still closing')
     return named(client).connect()
@@ -77,6 +80,44 @@ const commands = {
   },
   set: ({ client, key, value }) => { named(client).doc.getMap('fields').set(key, value) },
   change: ({ client, edits }) => change(named(client).doc, edits),
+  // Apply an update as if the page had received it elsewhere: the provider forwards it.
+  apply: ({ client, update }) => Y.applyUpdate(named(client).doc, Buffer.from(update, 'hex'), 'elsewhere'),
+  // Two documents that also sync directly, as over y-webrtc: each provider forwards the other's updates.
+  mesh: ({ client, other }) => {
+    const [one, two] = [named(client).doc, named(other).doc]
+    for (const [from, to] of [[one, two], [two, one]]) {
+      from.on('update', (update, origin) => { if (origin !== to) Y.applyUpdate(to, update, from) })
+    }
+  },
+  // Each types a character in turn, as far as possible at the same place.
+  type: async ({ client, other, count }) => {
+    for (let n = 0; n < count; n++) {
+      for (const name of [client, other]) {
+        const text = named(name).doc.getText('content')
+        text.insert(text.length >> 1, String.fromCharCode(97 + n % 26))
+        await sleep(1)
+      }
+    }
+  },
+  // Another provider of the same page on the same document, while the first goes on.
+  leak: ({ client, ...how }) => {
+    const one = named(client)
+    Object.assign(one, how)
+    one.leaked = [...(one.leaked ?? []), one.provider]
+    one.open()
+  },
+  become: ({ client, token }) => { named(client).token = token },
+  update: ({ client }) => Buffer.from(Y.encodeStateAsUpdate(named(client).doc)).toString('hex'),
+  odd: ({ client, edit }) => { ({ ...odd, ...halves })[edit](roots(named(client).doc)) },
+  large: ({ client, edit }) => {
+    const { doc } = named(client)
+    doc.transact(() => large[edit](roots(doc)))
+  },
+  odds: () => [Object.keys(odd), Object.keys(halves)],
+  clear: ({ client }) => { named(client).doc.getText('content').delete(0, named(client).doc.getText('content').length) },
+  snapshot: ({ client }) => Buffer.from(Y.encodeSnapshot(Y.snapshot(named(client).doc))).toString('hex'),
+  atSnapshot: ({ client, snapshot }) =>
+    state(Y.createDocFromSnapshot(named(client).doc, Y.decodeSnapshot(Buffer.from(snapshot, 'hex')))),
   editFields: ({ client, seed, count }) => {
     const { doc, editor } = named(client)
     const random = generator(seed)
@@ -85,7 +126,7 @@ const commands = {
   undo: ({ client }) => { named(client).editor.undo.undo() },
   redo: ({ client }) => { named(client).editor.undo.redo() },
   values: ({ client, root }) => named(client).doc.getMap(root).toJSON(),
-  // The map holds these values and no others.
+  // The map contains exactly these values.
   holds: ({ client, root, wanted, seconds }) => {
     const values = () => JSON.parse(JSON.stringify(named(client).doc.getMap(root).toJSON()))
     return until(seconds, () => isDeepStrictEqual(values(), wanted), () => `wanted ${JSON.stringify(wanted)}, it is ${JSON.stringify(values())}`)

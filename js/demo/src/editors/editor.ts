@@ -1,4 +1,4 @@
-/** What the page asks of an editor, whichever it is. */
+/** The interface between the page and an editor. */
 
 import type { User } from "../people"
 import type { Room } from "../session"
@@ -18,7 +18,7 @@ export interface CollabEditor {
   destroy: () => void
 }
 
-/** Mount an editor on a room; `changed` is called when the toolbar may have to show another state. */
+/** Mount an editor on a room; it calls `changed` when the toolbar's state may have changed. */
 export type Mount = (parent: HTMLElement, room: Room, me: User, changed: () => void) => CollabEditor
 
 export const PLACEHOLDER = "Write something…"
@@ -33,7 +33,7 @@ export function caret(user: { name?: unknown; color?: unknown }): HTMLElement {
   label.className = "caret-label"
   label.style.backgroundColor = color
   label.textContent = String(user.name ?? "")
-  // Word joiners keep the caret from becoming a place where a line may break.
+  // Word joiners prevent a line break at the caret.
   element.append("\u2060", label, "\u2060")
   return element
 }
@@ -43,8 +43,8 @@ export function selection(user: { color?: unknown }): { style: string; class: st
 }
 
 /**
- * Show people's new names on carets that are already drawn.
- * All four bindings keep a caret's element while its owner stays, whatever the owner's name becomes.
+ * Update people's names on existing carets.
+ * All four bindings keep a caret's element while its owner stays, even if the name changes.
  */
 export function followNames(parent: HTMLElement, { awareness }: Room): () => void {
   const known = new Map<number, string>()

@@ -13,8 +13,8 @@ export const mount: Mount = (parent, room, me, changed) => {
     element: parent,
     injectCSS: false,
     extensions: [
-      // The history is Yjs' own, of my edits alone; and a paragraph that each client appends by itself would
-      // be there once for each client.
+      // Yjs provides the history, of the user's own edits only. Every client would append its own trailing
+      // paragraph.
       StarterKit.configure({ undoRedo: false, trailingNode: false, link: { openOnClick: false } }),
       Collaboration.configure({ document: room.doc, field: "default" }),
       CollaborationCaret.configure({ provider: room.provider, user: me, render: caret, selectionRender: selection }),

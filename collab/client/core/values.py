@@ -1,0 +1,120 @@
+"""Convert Python values to JSON values, including queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Set
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Any
+
+from collab.errors import InvalidRequest
+from collab.json_values import is_unicode
+from collab.wire.realtime.messages import MAX_DEPTH
+
+_QUERY_DEPTH = MAX_DEPTH - 4  # nesting of a query within a subscribe message
+
+
+class Entity(dict[str, Any]):
+    """An entity's data, ``{id, ...fields, createdAt, updatedAt}``, with its metadata as attributes."""
+
+    version: int
+    deleted: bool
+    conflicts: tuple[Any, ...]
+    content: dict[str, Any] | None
+    permissions: dict[str, bool] | None
+
+    def __init__(self, data: Mapping[str, Any], version: int) -> None:
+        super().__init__(data)
+        self.version = version
+        self.deleted = False
+        self.conflicts = ()
+        self.content = None
+        self.permissions = None
+
+
+class Rows(list[dict[str, Any]]):
+    """Rows of a query, with their metadata as attributes.
+
+    ``versions`` and ``permissions`` (if requested) are parallel to the rows; the version is 0 for a row that only this
+    client knows so far. ``next`` is the ``after`` of the query for the next page, if there may be one.
+    """
+
+    versions: list[int]
+    permissions: list[dict[str, bool]] | None
+    next: str | None
+
+    def __init__(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
+        super().__init__(rows)
+        self.versions = versions
+        self.permissions = None
+        self.next = None
+
+
+def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Convert ``value`` to JSON; datetimes become RFC 3339 strings, naive ones count as local time.
+
+    Raises :class:`InvalidRequest`.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Enum):
+        return plain(value.value, depth)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidRequest(f"{value} is not a JSON number")
+        return float(value)
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if depth == 0:
+        raise InvalidRequest(f"more than {MAX_DEPTH} nested arrays and objects")
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise InvalidRequest("member names must be strings")
+        return {_text(key): plain(member, depth - 1) for key, member in value.items()}
+    if isinstance(value, list | tuple | Set):
+        return [plain(member, depth - 1) for member in value]
+    raise InvalidRequest(f"a {type(value).__name__} is not a JSON value")
+
+
+def plain_object(value: Mapping[str, Any], depth: int = MAX_DEPTH - 1) -> dict[str, Any]:
+    """As :func:`plain`, for an object inside a message, which counts as one more level."""
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"an object is required, not a {type(value).__name__}")
+    made: dict[str, Any] = plain(value, depth)
+    return made
+
+
+def _text(value: str) -> str:
+    if not is_unicode(value):
+        raise InvalidRequest("a string with a lone surrogate cannot be sent")
+    return str(value)
+
+
+def moment(value: datetime) -> str:
+    """Format a datetime as RFC 3339 in UTC, with milliseconds, or microseconds if needed."""
+    utc = value.astimezone(UTC)
+    fraction = f"{utc.microsecond // 1000:03d}" if utc.microsecond % 1000 == 0 else f"{utc.microsecond:06d}"
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{fraction}Z"
+
+
+def read_query(given: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], object] | None]:
+    """Split a query into the server's form and its ``condition``. ``order_by`` may be written ``orderBy`` too.
+
+    Raises :class:`InvalidRequest`.
+    """
+    if not isinstance(given, Mapping):
+        raise InvalidRequest(f"a query must be an object, not a {type(given).__name__}")
+    raw = dict(given)
+    condition = raw.pop("condition", None)
+    if condition is not None and not callable(condition):
+        raise InvalidRequest("condition is not a function")
+    if "order_by" in raw:
+        raw["orderBy"] = raw.pop("order_by")
+    return plain_object(raw, _QUERY_DEPTH), condition

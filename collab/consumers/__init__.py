@@ -1,0 +1,1 @@
+"""Webhooks and Python handlers: both receive every event of the record."""

@@ -1,0 +1,272 @@
+"""Sends the events of the record to webhooks: each at least once, events of one entity in order.
+
+Each webhook's position is saved in the storage. After a restart sending resumes there, and the last events may be sent
+twice; ``webhook-id`` identifies them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from time import monotonic, time
+
+import httpx
+
+from collab.consumers.delivery import Deliveries, Parcel
+from collab.consumers.webhook import Webhook, body_of, message_id, signed
+from collab.entities.feed import Feed
+from collab.errors import CollabError
+from collab.storage.base import DeadLetter, Storage
+from collab.tasks import BackgroundTasks
+
+log = logging.getLogger(__name__)
+
+_BATCH = 100
+_SAVE_SECONDS = 1.0
+_SAVE_EVENTS = 1000  # skipped events that are worth saving a new position
+_STORAGE_SECONDS = 1.0
+_ANSWER_BYTES = 64 * 1024  # read this much of a response, so that the connection can be reused
+
+
+CountDelivery = Callable[[str, str], object]
+
+
+class Webhooks:
+    """All webhooks of one server. Raises :class:`ValueError` if two have the same name.
+
+    ``count(webhook, outcome)`` is called for each attempt: ``taken``, ``failed``, or ``given_up`` for the last one.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        feed: Feed,
+        webhooks: Sequence[Webhook],
+        *,
+        count: CountDelivery = lambda webhook, outcome: None,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        if len({webhook.name for webhook in webhooks}) < len(webhooks):
+            raise ValueError("two webhooks have the same name")
+        self._storage = storage
+        self._feed = feed
+        self._webhooks = webhooks
+        self._count = count
+        self._random = random
+
+    async def run(self) -> None:
+        """Send until cancelled. Interrupted deliveries are repeated after the next start."""
+        if not self._webhooks:
+            return
+        async with (
+            httpx.AsyncClient(limits=httpx.Limits(max_connections=None), headers={"user-agent": "collab"}) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            for webhook in self._webhooks:
+                sender = _Sender(webhook, self._storage, self._feed, client, self._count, self._random)
+                group.create_task(sender.run())
+
+
+class _Sender:
+    """One webhook."""
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        storage: Storage,
+        feed: Feed,
+        client: httpx.AsyncClient,
+        count: CountDelivery,
+        random: Callable[[], float],
+    ) -> None:
+        self._webhook = webhook
+        self._storage = storage
+        self._feed = feed
+        self._client = client
+        self._count = count
+        self._failing = False
+        self._random = random
+        self._wake = asyncio.Event()
+        self._under_way = BackgroundTasks(self._unsettled)
+        self._saved = 0
+        self._saved_at = 0.0
+        self._news = False  # whether an event was settled since the last save
+
+    async def run(self) -> None:
+        """Send until cancelled; then save the position."""
+        unsubscribe = self._feed.subscribe(lambda project, event: self._wake.set())
+        deliveries: Deliveries | None = None
+        try:
+            deliveries = Deliveries(await self._begin(), self._webhook.attempts)
+            while True:
+                self._wake.clear()
+                await self._read(deliveries)
+                self._send(deliveries)
+                await self._save(deliveries, monotonic())
+                await self._sleep(deliveries)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("webhook %s has stopped", self._webhook.name)
+        finally:
+            unsubscribe()
+            self._under_way.cancel()
+            await self._under_way.wait()
+            if deliveries is not None:
+                await self._save(deliveries, None)
+
+    async def _begin(self) -> int:
+        name, project = self._webhook.name, self._webhook.project
+        while True:
+            try:
+                saved = await self._storage.webhook_position(name, project)
+                position = self._first(saved, (await self._storage.span(project)).oldest)
+                if position != saved:
+                    await self._storage.save_webhook(name, project, position)
+            except CollabError as error:
+                log.error("webhook %s waits for the storage: %s", name, error)
+                await asyncio.sleep(_STORAGE_SECONDS)
+            else:
+                self._saved = position
+                return position
+
+    def _first(self, saved: int | None, oldest: int) -> int:
+        """Position after which to begin."""
+        newest = self._feed.position(self._webhook.project)
+        if saved is None:  # a new webhook receives events from now on
+            return newest
+        if saved < oldest:
+            log.error("webhook %s was inactive too long: some of its events have been deleted", self._webhook.name)
+            return oldest
+        if saved > newest:
+            log.error("webhook %s has received events that the record does not contain", self._webhook.name)
+            return newest
+        return saved
+
+    async def _read(self, deliveries: Deliveries) -> None:
+        """Add new events, as far as there is room."""
+        project = self._webhook.project
+        while deliveries.read_to < (known := self._feed.position(project)) and (room := deliveries.room):
+            limit = min(room, _BATCH)
+            try:
+                found = await self._storage.events(project, deliveries.read_to, limit=limit)
+            except CollabError as error:
+                log.error("webhook %s waits for the storage: %s", self._webhook.name, error)
+                asyncio.get_running_loop().call_later(_STORAGE_SECONDS, self._wake.set)
+                return
+            wanted = [(project, event) for event in found if self._webhook.wants(project, event)]
+            last = found[-1].position if found else 0
+            # fewer than requested means there are no more, up to the position known before the read
+            deliveries.take(wanted, last if len(found) == limit else max(last, known), monotonic())
+            self._send(deliveries)
+
+    def _send(self, deliveries: Deliveries) -> None:
+        while len(self._under_way) < self._webhook.concurrency:
+            parcel = deliveries.next(monotonic())
+            if parcel is None:
+                return
+            self._under_way.spawn(self._deliver(deliveries, parcel))
+
+    def _unsettled(self, error: BaseException) -> None:
+        log.error("webhook %s could not settle an event", self._webhook.name, exc_info=error)
+
+    async def _deliver(self, deliveries: Deliveries, parcel: Parcel) -> None:
+        try:
+            await self._settle(deliveries, parcel)
+        finally:
+            self._wake.set()
+
+    async def _settle(self, deliveries: Deliveries, parcel: Parcel) -> None:
+        reason, retry_after = await self._post(parcel)
+        self._news = True
+        if reason is None:
+            deliveries.sent(parcel)
+            self._count(self._webhook.name, "taken")
+            if self._failing:
+                log.warning("webhook %s works again", self._webhook.name)
+                self._failing = False
+            return
+        if not self._failing:
+            log.warning("webhook %s fails and will be retried: %s", self._webhook.name, reason)
+            self._failing = True
+        dead = deliveries.failed(parcel, reason, monotonic(), self._random(), retry_after)
+        self._count(self._webhook.name, "failed" if dead is None else "given_up")
+        if dead is not None:
+            event = parcel.event
+            log.error(
+                "webhook %s gave up version %d of %s/%s: %s",
+                self._webhook.name,
+                event.version,
+                event.collection,
+                event.id,
+                reason,
+            )
+
+    async def _post(self, parcel: Parcel) -> tuple[str | None, float]:
+        """Send it once. Returns why it failed (``None``: success), and how long the receiver asks us to wait."""
+        webhook = self._webhook
+        body = body_of(parcel.project, parcel.event)
+        message = message_id(self._feed.epoch, parcel.project, parcel.event.position)
+        headers = {"content-type": "application/json", **signed(body, message, int(time()), webhook.secrets)}
+        try:
+            async with (
+                asyncio.timeout(webhook.timeout_seconds),
+                self._client.stream("POST", webhook.url, content=body, headers=headers, timeout=None) as response,
+            ):
+                size = 0
+                async for chunk in response.aiter_raw():
+                    size += len(chunk)
+                    if size > _ANSWER_BYTES:
+                        break
+        except TimeoutError:
+            return f"no answer within {webhook.timeout_seconds:g} s", 0.0
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            return f"{type(error).__name__}: {error}"[:500], 0.0
+        if response.is_success:
+            return None, 0.0
+        return f"HTTP status {response.status_code}", _seconds(response.headers.get("retry-after", ""))
+
+    async def _save(self, deliveries: Deliveries, now: float | None) -> None:
+        """Save the position: at intervals, and, with ``now`` ``None``, at the end."""
+        position = deliveries.position
+        if position == self._saved:
+            return
+        if now is not None:
+            if now < self._saved_at + _SAVE_SECONDS:
+                return
+            if not self._news and position < self._saved + _SAVE_EVENTS:
+                return
+            self._saved_at = now
+        at = time()
+        dead = [DeadLetter(self._webhook.name, dead.event, dead.project, dead.reason, at) for dead in deliveries.dead()]
+        self._news = False
+        try:
+            await self._storage.save_webhook(self._webhook.name, self._webhook.project, position, dead)
+        except CollabError as error:
+            self._news = True
+            log.error("webhook %s could not save its position: %s", self._webhook.name, error)
+        else:
+            self._saved = position
+            deliveries.saved(position)
+
+    async def _sleep(self, deliveries: Deliveries) -> None:
+        """Wait until there is something to do."""
+        until = []
+        due = deliveries.due()
+        if due is not None and len(self._under_way) < self._webhook.concurrency:
+            until.append(due)
+        if self._news and deliveries.position != self._saved:
+            until.append(self._saved_at + _SAVE_SECONDS)
+        wait = None if not until else max(0.0, min(until) - monotonic())
+        try:
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+
+def _seconds(retry_after: str) -> float:
+    """Parse ``Retry-After``, if it is in seconds."""
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10 else 0.0

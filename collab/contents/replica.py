@@ -1,0 +1,429 @@
+"""A Yjs document in plain Python: items in their order, nothing merged and nothing forgotten.
+
+It serves to read a document once, in a process that may take its time; the live document is the CRDT library's. Order
+and deletion follow Yjs exactly: https://github.com/yjs/yjs ``src/structs/Item.js`` (``integrate``), and
+``src/utils/StructStore.js``.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Final
+
+from collab.contents.values import split_values, units_of
+from collab.gate.order import add_in_order
+from collab.gate.structs import (
+    ANY,
+    DELETED,
+    FORMAT,
+    GC,
+    SKIP,
+    STRING,
+    TYPE,
+    Id,
+    Malformed,
+    Struct,
+    read,
+)
+from presence.lib0 import read_string
+
+ARRAY, MAP, TEXT, ELEMENT, FRAGMENT, HOOK, XML_TEXT = range(7)
+"""Kinds of shared types, as Yjs encodes them."""
+ROOT = 16
+"""The kind of a root type: Yjs does not encode it."""
+
+HALF: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+class Type:
+    """A shared type. ``item`` holds it, unless it is a root with a ``name``; an XML element's ``name`` is its tag.
+
+    ``start`` is the first item of its list. ``entries`` holds the newest (and last) item of each key of its map,
+    ``rivals`` the first ones.
+    """
+
+    __slots__ = ("entries", "item", "kind", "name", "rivals", "start")
+
+    def __init__(self, kind: int, name: str = "", item: ItemRun | None = None) -> None:
+        self.kind = kind
+        self.name = name
+        self.item = item
+        self.start: ItemRun | None = None
+        self.entries: dict[str, ItemRun] = {}
+        self.rivals: dict[str, Rivals] = {}
+
+    def items(self) -> Iterator[ItemRun]:
+        """All items of the list, including deleted ones."""
+        item = self.start
+        while item is not None:
+            yield item
+            item = item.right
+
+
+class Rivals:
+    """Items of one key of a map: the very first, and those whose authors had seen no other item of that key.
+
+    The latter are sorted by client, so that one of 20,000 finds its place without meeting the others. If one has a
+    right origin, which no Yjs client writes there, ``sorted`` becomes false.
+    """
+
+    __slots__ = ("first", "items", "sorted")
+
+    def __init__(self) -> None:
+        self.first: ItemRun | None = None
+        self.items: list[ItemRun] = []
+        self.sorted = True
+
+    def place(self, client: int) -> int:
+        """The number of rivals before an item of ``client``."""
+        return bisect_left(self.items, client, key=_CLIENT)
+
+    def add(self, item: ItemRun) -> None:
+        """Insert an item that has found its place."""
+        if item.right_origin is not None:
+            self.sorted = False
+        if self.sorted:
+            self.items.insert(self.place(item.client), item)
+
+
+_CLIENT = attrgetter("client")
+
+
+class ItemRun:
+    """Consecutive elements that were written at once.
+
+    ``content`` is a string of UTF-16 code units for text, a list of encodings for plain values, a :class:`Type` for a
+    shared type, otherwise the bytes in the update. ``deleted`` is the turn of its deletion, 0 if it is alive. The
+    ``parent`` of garbage is ``None``.
+    """
+
+    __slots__ = (
+        "client",
+        "clock",
+        "content",
+        "deleted",
+        "key",
+        "left",
+        "length",
+        "origin",
+        "parent",
+        "ref",
+        "right",
+        "right_origin",
+    )
+
+    def __init__(
+        self,
+        client: int,
+        clock: int,
+        length: int,
+        ref: int,
+        content: str | list[bytes] | Type | bytes,
+        origin: Id | None = None,
+        right_origin: Id | None = None,
+    ) -> None:
+        self.client = client
+        self.clock = clock
+        self.length = length
+        self.ref = ref
+        self.content = content
+        self.origin = origin
+        self.right_origin = right_origin
+        self.left: ItemRun | None = None
+        self.right: ItemRun | None = None
+        self.parent: Type | None = None
+        self.key: str | None = None
+        self.deleted = 0
+
+    @property
+    def last(self) -> Id:
+        """The id of its last element."""
+        return self.client, self.clock + self.length - 1
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is visible and takes up space in its list."""
+        return not self.deleted and self.ref != FORMAT
+
+
+class Replica:
+    """A document. ``turn`` is the number of the current turn, ``before`` the state vector at its beginning."""
+
+    def __init__(self) -> None:
+        self.roots: dict[str, Type] = {}
+        self.state: dict[int, int] = {}
+        self.before: dict[int, int] = {}
+        self.turn = 1
+        self.touched: dict[Type, set[str]] = {}
+        """Types that this turn changed, with the keys of their maps that it wrote or deleted."""
+        self._items: dict[int, list[ItemRun]] = {}
+        self._clocks: dict[int, array[int]] = {}
+
+    @classmethod
+    def of(cls, updates: Sequence[bytes]) -> Replica:
+        """The document after ``updates`` in their order (see :meth:`extend`)."""
+        replica = cls()
+        replica.extend(updates)
+        return replica
+
+    def extend(self, updates: Sequence[bytes]) -> None:
+        """Apply log rows. Unreadable ones are skipped, as they are in the live document."""
+        for update in updates:
+            try:
+                self.apply(update)
+            except Malformed:
+                continue
+
+    def begin(self) -> None:
+        """Begin the next turn."""
+        self.turn += 1
+        self.before = dict(self.state)
+        self.touched = {}
+
+    def is_new(self, item: ItemRun) -> bool:
+        """Whether it was added in the current turn."""
+        return item.clock >= self.before.get(item.client, 0)
+
+    def apply(self, update: bytes) -> None:
+        """Apply an update, except for parts that depend on unknown elements. Raises :class:`Malformed`."""
+        parts = read(update, len(update))
+
+        def add(struct: Struct) -> Id | None:
+            missing = self._missing(struct)
+            if missing is None:
+                self._add(parts.source, struct)
+            return missing
+
+        add_in_order(parts.structs, add, lambda client: self.state.get(client, 0))
+        for client, clock, length in parts.deletes:
+            self._delete_range(client, clock, clock + length)
+
+    def find(self, client: int, clock: int) -> ItemRun | None:
+        """The item that contains an element."""
+        if clock >= self.state.get(client, 0):
+            return None
+        return self._items[client][bisect_right(self._clocks[client], clock) - 1]
+
+    @property
+    def size(self) -> int:
+        """The number of items."""
+        return sum(map(len, self._items.values()))
+
+    def root(self, name: str) -> Type:
+        """A root type, created if it does not exist."""
+        root = self.roots.get(name)
+        if root is None:
+            root = self.roots[name] = Type(ROOT, name)
+        return root
+
+    def _missing(self, struct: Struct) -> Id | None:
+        client, clock, _, ref, origin, right, parent, *_ = struct
+        known = self.state.get
+        if clock > known(client, 0) or ref == SKIP:
+            return client, clock - 1 if ref != SKIP else clock
+        for other in (origin, right, parent):
+            if other is not None and not isinstance(other, str) and other[1] >= known(other[0], 0):
+                return other
+        return None
+
+    def _add(self, source: bytes, struct: Struct) -> None:
+        client, clock, length, ref, origin, right_id, parent_id, key, start, end = struct
+        known = self.state.get(client, 0)
+        if clock + length <= known:
+            return
+        item = ItemRun(client, clock, length, ref, _content(source, ref, start, end), origin, right_id)
+        if isinstance(item.content, Type):
+            item.content.item = item
+        left = self._ending_at(origin) if origin is not None else None
+        right = self._starting_at(right_id) if right_id is not None else None
+        parent: Type | None = None
+        if ref != GC and (left is None or left.parent) and (right is None or right.parent):
+            if isinstance(parent_id, str):
+                parent = self.root(parent_id)
+            elif parent_id is not None:
+                holder = self.find(*parent_id)
+                if holder is not None and holder.parent is not None and isinstance(holder.content, Type):
+                    parent = holder.content
+            else:
+                near = left or right
+                assert near is not None
+                parent, key = near.parent, near.key
+        if clock < known:  # its beginning is known
+            left = self._ending_at((client, known - 1))
+            item = _behind(item, known - clock)
+            item.origin = (client, known - 1)
+        self._store(item)
+        if parent is not None:
+            self._integrate(item, parent, key, left, right)
+
+    def _integrate(
+        self, item: ItemRun, parent: Type, key: str | None, left: ItemRun | None, right: ItemRun | None
+    ) -> None:
+        if (left is None and (right is None or right.left is not None)) or (
+            left is not None and left.right is not right
+        ):
+            left = self._left_of(item, parent, key, left, right)
+        item.parent, item.key, item.left = parent, key, left
+        rivals = parent.rivals.setdefault(key, Rivals()) if key is not None else None
+        if left is not None:
+            item.right, left.right = left.right, item
+        elif rivals is None:
+            item.right, parent.start = parent.start, item
+        else:
+            item.right, rivals.first = rivals.first, item
+        if item.right is not None:
+            item.right.left = item
+        elif key is not None:
+            parent.entries[key] = item
+            if left is not None:
+                self._delete(left)
+        if rivals is not None and item.origin is None:
+            rivals.add(item)
+        self._touch(parent, key)
+        if item.ref == DELETED:
+            item.deleted = self.turn
+        elif (parent.item is not None and parent.item.deleted) or (key is not None and item.right is not None):
+            self._delete(item)
+
+    def _left_of(
+        self, item: ItemRun, parent: Type, key: str | None, left: ItemRun | None, right: ItemRun | None
+    ) -> ItemRun | None:
+        """The place of an item among those that were written concurrently at the same place."""
+        rivals = parent.rivals.get(key) if key is not None else None
+        if rivals is not None and rivals.sorted and item.origin is None and right is None:
+            place = rivals.place(item.client)
+            return rivals.items[place].left if place < len(rivals.items) else parent.entries.get(key or "")
+        other: ItemRun | None
+        if left is not None:
+            other = left.right
+        elif key is not None:
+            other = rivals.first if rivals is not None else None
+        else:
+            other = parent.start
+        conflicting: set[ItemRun] = set()
+        passed: set[ItemRun] = set()
+        while other is not None and other is not right:
+            passed.add(other)
+            conflicting.add(other)
+            if item.origin == other.origin:
+                if other.client < item.client:
+                    left = other
+                    conflicting.clear()
+                elif item.right_origin == other.right_origin:
+                    break
+            else:
+                origin = self.find(*other.origin) if other.origin is not None else None
+                if origin is None or origin not in passed:
+                    break
+                if origin not in conflicting:
+                    left = other
+                    conflicting.clear()
+            other = other.right
+        return left
+
+    # the store
+
+    def _store(self, item: ItemRun) -> None:
+        items = self._items.get(item.client)
+        if items is None:
+            items = self._items[item.client] = []
+            self._clocks[item.client] = array("Q")
+        items.append(item)
+        self._clocks[item.client].append(item.clock)
+        self.state[item.client] = item.clock + item.length
+
+    def _starting_at(self, element: Id) -> ItemRun:
+        item = self.find(*element)
+        assert item is not None
+        return item if item.clock == element[1] else self._split(item, element[1] - item.clock)
+
+    def _ending_at(self, element: Id) -> ItemRun:
+        item = self.find(*element)
+        assert item is not None
+        if item.clock + item.length - 1 > element[1]:
+            self._split(item, element[1] + 1 - item.clock)
+        return item
+
+    def _split(self, item: ItemRun, at: int) -> ItemRun:
+        """Split an item; return the second part."""
+        rest = _behind(item, at)
+        rest.origin = (item.client, item.clock + at - 1)
+        clocks = self._clocks[item.client]
+        place = bisect_right(clocks, item.clock)
+        clocks.insert(place, rest.clock)
+        self._items[item.client].insert(place, rest)
+        if item.parent is not None:
+            rest.parent, rest.key, rest.left, rest.right = item.parent, item.key, item, item.right
+            item.right = rest
+            if rest.right is not None:
+                rest.right.left = rest
+            elif rest.key is not None:
+                item.parent.entries[rest.key] = rest
+        return rest
+
+    def _delete_range(self, client: int, clock: int, end: int) -> None:
+        end = min(end, self.state.get(client, 0))
+        while clock < end:
+            item = self.find(client, clock)
+            assert item is not None
+            if item.deleted or item.parent is None:
+                clock = item.clock + item.length
+                continue
+            if item.clock < clock:
+                item = self._split(item, clock - item.clock)
+            if item.clock + item.length > end:
+                self._split(item, end - item.clock)
+            self._delete(item)
+            clock = item.clock + item.length
+
+    def _delete(self, item: ItemRun) -> None:
+        """Delete an item with everything inside it."""
+        dying = [item]
+        while dying:
+            item = dying.pop()
+            if item.deleted:
+                continue
+            item.deleted = self.turn
+            if item.parent is not None:
+                self._touch(item.parent, item.key)
+            if isinstance(item.content, Type):
+                dying += (below for below in item.content.items() if not below.deleted)
+                dying += (below for below in item.content.entries.values() if not below.deleted)
+
+    def _touch(self, type_: Type, key: str | None) -> None:
+        keys = self.touched.get(type_)
+        if keys is None:
+            keys = self.touched[type_] = set()
+        if key is not None:
+            keys.add(key)
+
+
+def _content(source: bytes, ref: int, start: int, end: int) -> str | list[bytes] | Type | bytes:
+    raw = source[start:end]
+    if ref == STRING:
+        text = read_string(raw, 0)[0]
+        return text if text.isascii() else units_of(text)
+    if ref == ANY:
+        return split_values(raw)
+    if ref == TYPE:
+        return Type(raw[0], read_string(raw, 1)[0] if raw[0] in (ELEMENT, HOOK) else "")
+    return raw
+
+
+def _behind(item: ItemRun, at: int) -> ItemRun:
+    """Cut off and return the elements behind the first ``at`` of an item."""
+    content = item.content
+    rest = ItemRun(item.client, item.clock + at, item.length - at, item.ref, content, None, item.right_origin)
+    rest.deleted = item.deleted
+    if isinstance(content, str):
+        item.content, rest.content = content[:at], content[at:]
+        if "\ud800" <= content[at - 1] <= "\udbff":  # Yjs replaces both halves of a split surrogate pair by U+FFFD
+            item.content = item.content[:-1] + HALF
+            rest.content = HALF + rest.content[1:]
+    elif isinstance(content, list):
+        item.content, rest.content = content[:at], content[at:]
+    item.length = at
+    return rest

@@ -1,0 +1,1 @@
+"""Effects of updates on entities, and the commits and events for them."""

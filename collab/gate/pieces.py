@@ -1,0 +1,157 @@
+"""Splits a large update into many small ones with the same effect.
+
+The cost of an update in the CRDT library depends on its order: 50,000 deletions that split one text take 0.17 s if they
+are written in the order of their clocks, and 5 s in the reverse order. So a large update is sorted, and applied piece
+by piece, with others served in between.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from collab.gate.document_index import Dying
+from collab.gate.encode import encode_update
+from collab.gate.limits import MAX_PARTS
+from collab.gate.order import add_in_order
+from collab.gate.revision import Revision
+from collab.gate.structs import DeletedRange, Id, Refused, Struct, read
+
+if TYPE_CHECKING:
+    from collab.gate.checked import Checked
+
+
+class UpdatePiece(NamedTuple):
+    """A part of an update. ``refused``: what was read as deleted; ``dying``: types that the whole update deletes."""
+
+    update: bytes
+    refused: list[Refused]
+    dying: Dying
+
+
+class Pieces:
+    """The pieces of an update: first the new structs, each after those that it depends on, then the deletions.
+
+    Deletions are sorted by client and clock, and joined. Deletions of elements that the update itself brings stay with
+    these. ``refused`` lists everything in it that was not accepted, ``clients`` are the clients whose structs it
+    brings.
+
+    Raises :class:`collab.gate.structs.Malformed`.
+    """
+
+    def __init__(self, update: bytes, limit: int = MAX_PARTS) -> None:
+        whole = read(update, limit)
+        self._source = whole.source
+        self._structs = in_order(whole.structs)
+        self._deletes = joined(whole.deletes)
+        self._starts = [delete[:2] for delete in self._deletes]
+        self._old = _of_others(self._deletes, whole.structs)
+        self.refused = whole.refused
+        self.clients = list(dict.fromkeys(map(itemgetter(0), whole.structs)))
+        self._refused: dict[Id, Refused] = {(one.client, one.clock): one for one in whole.refused}
+        self._dying = Dying(self._deletes)
+        self._leaves = False
+        self._awaited: dict[int, int] = {}
+        self._at = 0
+        self._deleted = 0
+
+    def __bool__(self) -> bool:
+        """Whether any pieces are left."""
+        return self._at < len(self._structs) or self._deleted < len(self._old)
+
+    def take(self, parts: int) -> UpdatePiece:
+        """The next piece, an update of about ``parts`` structs or deletions."""
+        if self._at < len(self._structs):
+            structs = self._structs[self._at : self._at + parts]
+            self._at += len(structs)
+            structs.sort(key=itemgetter(0))  # stable: by client, otherwise in the same order
+            update = encode_update(self._source, structs, joined([d for s in structs for d in self._deletes_in(s)]))
+            refused = [self._refused[s[:2]] for s in structs if s[:2] in self._refused] if self._refused else []
+            return UpdatePiece(update, refused, self._dying)
+        deletes = self._old[self._deleted : self._deleted + parts]
+        self._deleted += len(deletes)
+        return UpdatePiece(encode_update(self._source, (), deletes), [], self._dying)
+
+    def sum_up(self, checked: Checked) -> None:
+        """Let the last piece report what all of them left out, and the others nothing: the sender is asked once."""
+        if checked.revision is not None and checked.revision.leaves:
+            self._leaves = True
+            for client, clock in checked.revision.awaited.items():
+                self._awaited[client] = min(clock, self._awaited.get(client, clock))
+            checked.revision = checked.revision._replace(leaves=False, awaited={})
+        if self._leaves and not self:
+            checked.revision = (checked.revision or Revision())._replace(leaves=True, awaited=self._awaited)
+
+    def _deletes_in(self, struct: Struct) -> list[DeletedRange]:
+        client, start, end = struct[0], struct[1], struct[1] + struct[2]
+        first = max(0, bisect_right(self._starts, (client, start)) - 1)
+        last = bisect_left(self._starts, (client, end))
+        found = []
+        for other, clock, length in self._deletes[first:last]:
+            low, high = max(clock, start), min(clock + length, end)
+            if other == client and low < high:
+                found.append((client, low, high - low))
+        return found
+
+
+def joined(deletes: Sequence[DeletedRange]) -> list[DeletedRange]:
+    """Deletions sorted by client and clock; overlapping and adjacent ones are joined."""
+    result: list[DeletedRange] = []
+    for client, clock, length in sorted(deletes):
+        if result and result[-1][0] == client and clock <= result[-1][1] + result[-1][2]:
+            before = result[-1]
+            result[-1] = (client, before[1], max(before[2], clock + length - before[1]))
+        else:
+            result.append((client, clock, length))
+    return result
+
+
+def in_order(structs: Sequence[Struct]) -> list[Struct]:
+    """Sort structs so that each comes after those of the same update that it depends on; cyclic ones come last.
+
+    Otherwise they keep the order in which Yjs writes them, highest client first: of several clients that write at one
+    place concurrently, each then finds its own place at the beginning. 20,000 of them take 0.04 s in this order, and 28
+    s in the reverse order.
+    """
+    blocks = [list(block) for _, block in groupby(structs, itemgetter(0))]
+    blocks.sort(key=lambda block: block[0][0], reverse=True)
+    spans = {block[0][0]: (block[0][1], block[-1][1] + block[-1][2]) for block in blocks}
+    done = {client: span[0] for client, span in spans.items()}
+    result: list[Struct] = []
+
+    def add(struct: Struct) -> Id | None:
+        missing = _missing(struct, spans, done)
+        if missing is None:
+            result.append(struct)
+            done[struct[0]] = struct[1] + struct[2]
+        return missing
+
+    for waiting in add_in_order(list(chain.from_iterable(blocks)), add, done.__getitem__):
+        result += waiting.structs
+    return result
+
+
+def _missing(struct: Struct, spans: dict[int, tuple[int, int]], done: dict[int, int]) -> tuple[int, int] | None:
+    for element in struct[4:7]:
+        if isinstance(element, tuple):
+            client, clock = element
+            span = spans.get(client)
+            if span is not None and client != struct[0] and done[client] <= clock < span[1]:
+                return client, clock
+    return None
+
+
+def _of_others(deletes: Sequence[DeletedRange], structs: Sequence[Struct]) -> list[DeletedRange]:
+    """Deletions except those of elements that the structs bring."""
+    spans: dict[int, tuple[int, int]] = {}
+    for client, clock, length, *_ in structs:
+        start, _ = spans.get(client, (clock, clock))
+        spans[client] = (start, clock + length)
+    return [
+        (client, clock, length)
+        for client, clock, length in deletes
+        if client not in spans or clock < spans[client][0] or clock + length > spans[client][1]
+    ]

@@ -1,0 +1,1 @@
+"""Find the subscriptions and queries that an event of the record affects."""

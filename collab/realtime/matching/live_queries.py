@@ -1,0 +1,299 @@
+"""All live queries of a process: reads, shares and updates them. :mod:`.query_window` computes a query's changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from collab.entities.feed import Feed
+from collab.errors import CollabError, InternalError, Restarting, Unavailable
+from collab.event import EntityEvent
+from collab.query.canonical import canonical
+from collab.query.query import Query
+from collab.realtime.matching.query_index import QueryIndex
+from collab.realtime.matching.query_window import MAX_ROWS, SPARE, LiveQuery
+from collab.storage.base import FoundRows
+from collab.tasks import BackgroundTasks
+from collab.turns import TurnOwner, Turns
+from collab.wire.realtime import messages as realtime
+
+log = logging.getLogger(__name__)
+
+Find = Callable[[str, str, Query], Awaitable[FoundRows]]
+"""Runs a storage query: project, collection, query."""
+
+_READS = 8  # concurrent reads if no `turns` are given; more would only queue and have to buffer events
+_KEPT = 10_000  # events buffered during one read; a slower read is repeated
+_ATTEMPTS = 3
+
+
+class Watcher(Protocol):
+    """Receives one live query. Rows and steps are shared with other watchers and must not be modified."""
+
+    def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
+        """Receive all rows, in order."""
+
+    def steps(self, steps: Sequence[realtime.Step]) -> None:
+        """Receive the changes since the last call."""
+
+    def failed(self, error: CollabError) -> None:
+        """The query has ended; no more calls follow."""
+
+
+class _Shared:
+    """One query with everybody who watches it or waits for its first rows."""
+
+    __slots__ = ("ended", "failure", "key", "live", "owner", "ready", "task", "topic", "waiting", "watchers")
+
+    def __init__(self, key: tuple[str, str, bytes], owner: TurnOwner, live: LiveQuery, topic: _Topic) -> None:
+        self.key = key
+        self.owner = owner  # the first watcher: reads wait in its queue
+        self.live = live
+        self.topic = topic
+        self.watchers: dict[object, Watcher] = {}
+        self.waiting = 0
+        self.ready: asyncio.Event | None = asyncio.Event()  # None: the first rows have arrived
+        self.task: asyncio.Task[None] | None = None
+        self.failure: CollabError | None = None
+        self.ended = False
+
+
+class _Topic:
+    """The queries of one collection, and the running reads with the events since each began."""
+
+    __slots__ = ("index", "reads")
+
+    def __init__(self) -> None:
+        self.index: QueryIndex[_Shared] = QueryIndex()
+        self.reads: dict[_Shared, list[EntityEvent]] = {}
+
+
+class LiveQueries:
+    """``find`` is :meth:`collab.storage.base.Storage.find`; ``feed`` delivers later commits.
+
+    Identical queries are shared: read once and matched once, however many watchers there are. A query has at most
+    ``max_rows``, and at least ``spare`` rows are held behind each window. Reads wait in ``turns``, shared with all
+    queries.
+    """
+
+    def __init__(
+        self, find: Find, feed: Feed, *, turns: Turns | None = None, max_rows: int = MAX_ROWS, spare: int = SPARE
+    ) -> None:
+        self._max_rows = max_rows
+        self._spare = spare
+        self._find = find
+        self._feed = feed
+        self._queries: dict[tuple[str, str, bytes], _Shared] = {}
+        self._topics: dict[tuple[str, str], _Topic] = {}
+        self._turns = turns if turns is not None else Turns(_READS)
+        self._tasks = BackgroundTasks(lambda error: log.error("reading rows failed", exc_info=error))
+        self._closed = False
+        self._unsubscribe = feed.subscribe(self._apply)
+
+    def __len__(self) -> int:
+        """Number of distinct open queries."""
+        return len(self._queries)
+
+    @property
+    def entries(self) -> int:
+        """Number of internal entries: 0 once every watcher has closed."""
+        listed = sum(1 + topic.index.entries for topic in self._topics.values())
+        return len(self._queries) + listed + len(self._tasks)
+
+    async def open(
+        self, project: str, collection: str, query: Query, watcher: Watcher, owner: TurnOwner | None = None
+    ) -> Callable[[], None]:
+        """Watch the rows of a query for ``owner``. Returns a function that ends it immediately.
+
+        ``watcher.reset`` is called with the first rows before this returns; from then on no event is missed. Raises
+        (and never calls ``watcher.failed``) if it cannot start: :class:`SubscriptionFailed` for too many rows, and the
+        errors of ``find``. Later failures call ``watcher.failed``.
+        """
+        if self._closed:
+            raise Restarting("the server is shutting down")
+        key = (project, collection, canonical(query))
+        shared = self._queries.get(key)
+        if shared is None:
+            shared = self._begin(key, query, owner or TurnOwner(project))
+        shared.waiting += 1
+        try:
+            if shared.ready is not None:
+                await shared.ready.wait()
+            if shared.failure is not None:
+                raise shared.failure
+            token = object()
+            rows = shared.live.rows
+            shared.watchers[token] = watcher
+            try:
+                watcher.reset([row.data for row in rows], [row.version for row in rows])
+            except BaseException:
+                del shared.watchers[token]
+                raise
+        finally:
+            shared.waiting -= 1
+            self._end_if_unused(shared)
+
+        def close() -> None:
+            if shared.watchers.pop(token, None) is not None:
+                self._end_if_unused(shared)
+
+        return close
+
+    async def close(self) -> None:
+        """End all queries. Watchers receive :class:`Restarting`."""
+        self._closed = True
+        self._unsubscribe()
+        for shared in list(self._queries.values()):
+            self._fail(shared, Restarting("the server is shutting down"))
+        await self._tasks.wait()
+
+    # life of a shared query
+
+    def _begin(self, key: tuple[str, str, bytes], query: Query, owner: TurnOwner) -> _Shared:
+        topic = self._topics.get(key[:2]) or _Topic()
+        shared = _Shared(key, owner, LiveQuery(query, max_rows=self._max_rows, spare=self._spare), topic)
+        topic.index.add(shared, query.where)
+        self._topics[key[:2]] = topic
+        self._queries[key] = shared
+        self._read_soon(shared)
+        return shared
+
+    def _end_if_unused(self, shared: _Shared) -> None:
+        if not shared.watchers and not shared.waiting:
+            self._end(shared)
+
+    def _end(self, shared: _Shared) -> None:
+        if shared.ended:
+            return
+        shared.ended = True
+        del self._queries[shared.key]
+        topic = shared.topic
+        topic.index.remove(shared, shared.live.held)
+        if not len(topic.index):
+            del self._topics[shared.key[:2]]
+        if shared.task is not None:
+            shared.task.cancel()
+
+    def _fail(self, shared: _Shared, error: CollabError) -> None:
+        watchers = list(shared.watchers.values())
+        shared.watchers.clear()
+        shared.failure = error
+        self._end(shared)
+        self._begun(shared)
+        for watcher in watchers:
+            self._tell_failure(watcher, error)
+
+    def _tell_failure(self, watcher: Watcher, error: CollabError) -> None:
+        try:
+            watcher.failed(error)
+        except Exception:
+            log.exception("a watcher raised in failed()")
+
+    def _begun(self, shared: _Shared) -> None:
+        if shared.ready is not None:
+            shared.ready.set()
+            shared.ready = None
+
+    # reading
+
+    def _read_soon(self, shared: _Shared) -> None:
+        if shared.task is None:
+            shared.task = self._tasks.spawn(self._read(shared))
+
+    async def _read(self, shared: _Shared) -> None:
+        try:
+            # events during this read or the previous one may have used up its rows
+            while shared.ready is not None or shared.live.dry:
+                await self._read_once(shared)
+            shared.task = None
+        except CollabError as error:
+            shared.task = None
+            self._fail(shared, error)
+        except Exception:
+            log.exception("could not read the rows of a live query of %s/%s", *shared.key[:2])
+            shared.task = None
+            self._fail(shared, InternalError("could not read the rows of this query"))
+
+    async def _read_once(self, shared: _Shared) -> None:
+        live, reads = shared.live, shared.topic.reads
+        for _ in range(_ATTEMPTS):
+            async with self._turns.turn(shared.owner):
+                since = self._feed.position(shared.key[0])
+                kept = reads[shared] = []
+                try:
+                    found = await self._find(*shared.key[:2], live.wanted)
+                    if len(kept) <= _KEPT and found.position >= since:
+                        steps = self._load(shared, found, kept)
+                        break
+                finally:
+                    del reads[shared]
+        else:
+            raise Unavailable("could not read a current state of the rows of this query")
+        self._begun(shared)
+        self._tell(shared, steps)
+
+    def _load(self, shared: _Shared, found: FoundRows, kept: Sequence[EntityEvent]) -> list[realtime.Step]:
+        live, index = shared.live, shared.topic.index
+        before = set(live.held)
+        try:
+            steps = live.load(found, kept)
+            live.trim()
+        finally:
+            for name in live.held - before:
+                index.hold(shared, name)
+            for name in before - live.held:
+                index.release(shared, name)
+        return steps
+
+    # events
+
+    def _apply(self, project: str, event: EntityEvent) -> None:
+        topic = self._topics.get((project, event.collection))
+        if topic is None:
+            return
+        for kept in topic.reads.values():
+            if len(kept) <= _KEPT:
+                kept.append(event)
+        for shared in topic.index.candidates(event.id, None if event.type == "deleted" else event.data):
+            if shared.ready is None and not shared.ended:
+                self._apply_to(shared, event)
+
+    def _apply_to(self, shared: _Shared, event: EntityEvent) -> None:
+        live, index = shared.live, shared.topic.index
+        had = event.id in live.held
+        try:
+            steps = live.apply(event)
+            dropped = live.trim()
+        except Exception as error:
+            index.release(shared, event.id)
+            if not isinstance(error, CollabError):
+                log.exception("a live query of %s/%s failed at %s", *shared.key[:2], event.id)
+                error = InternalError("could not update the rows of this query")
+            self._fail(shared, error)
+            return
+        has = event.id in live.held
+        if has and not had:
+            index.hold(shared, event.id)
+        elif had and not has:
+            index.release(shared, event.id)
+        for name in dropped:
+            index.release(shared, name)
+        if live.dry:
+            self._read_soon(shared)
+        self._tell(shared, steps)
+
+    def _tell(self, shared: _Shared, steps: Sequence[realtime.Step]) -> None:
+        if not steps:
+            return
+        for token, watcher in list(shared.watchers.items()):
+            if token not in shared.watchers:  # closed by an earlier watcher
+                continue
+            try:
+                watcher.steps(steps)
+            except Exception:
+                log.exception("a watcher raised; it is removed")
+                if shared.watchers.pop(token, None) is not None:
+                    self._tell_failure(watcher, InternalError("could not deliver the query's steps"))
+                    self._end_if_unused(shared)

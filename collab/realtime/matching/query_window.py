@@ -1,0 +1,186 @@
+"""One live query: the rows of its window, and the effect of an event on them. Pure.
+
+It holds the first rows of the query's order: those that ``offset`` skips, the window, and some behind it (the buffer),
+so that a row that leaves can be replaced without a storage query. All rows up to ``_horizon`` are held; rows behind it
+are read (:meth:`LiveQuery.load`) when the buffer is used up.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any
+
+from collab.errors import SubscriptionFailed
+from collab.event import EntityEvent
+from collab.query.match import behind, compile_where, conjoin, sort_key
+from collab.query.query import Query
+from collab.realtime.matching.row_steps import WindowRow, change, difference, enter, leave
+from collab.storage.base import FoundRows
+from collab.wire.realtime.messages import Step
+
+MAX_ROWS = 10_000
+"""Maximum number of rows of a live query, including those that ``offset`` skips."""
+SPARE = 10
+"""Rows held behind a window, plus a quarter of its ``limit``; at most a hundred."""
+
+_key = attrgetter("key")
+
+
+class LiveQuery:
+    """Rows of one query, kept current by events. Call :meth:`load` first.
+
+    Raises :class:`SubscriptionFailed` if offset and limit reach beyond ``max_rows``.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_by_id",
+        "_end",
+        "_first",
+        "_horizon",
+        "_limit",
+        "_matches",
+        "_order",
+        "_position",
+        "_rows",
+        "query",
+    )
+
+    def __init__(self, query: Query, *, max_rows: int = MAX_ROWS, spare: int = SPARE) -> None:
+        self.query = query
+        self._limit = max_rows
+        self._first = query.offset
+        self._end = None if query.limit is None else query.offset + query.limit
+        if (self._first if self._end is None else self._end) > max_rows:
+            raise SubscriptionFailed(f"offset plus limit of a live query may be at most {max_rows}")
+        self._buffer = 0 if query.limit is None else min(spare + query.limit // 4, 100)
+        self._matches = compile_where(
+            query.where if query.after is None else conjoin(query.where, behind(query.after, query.order_by))
+        )
+        self._order = sort_key(query.order_by)
+        self._horizon: Any = None  # None: all existing rows are held
+        self._position = -1
+        self._rows: list[WindowRow] = []
+        self._by_id: dict[str, WindowRow] = {}
+
+    @property
+    def rows(self) -> Sequence[WindowRow]:
+        """The rows of the window, in order."""
+        return self._rows[self._first : self._end]
+
+    @property
+    def held(self) -> Set[str]:
+        """The ids of all held rows: in the window, before and behind it."""
+        return self._by_id.keys()
+
+    @property
+    def dry(self) -> bool:
+        """Whether :meth:`load` is due. Until then the window may be too short, but never wrong."""
+        return self._horizon is not None and self._end is not None and len(self._rows) <= self._end
+
+    @property
+    def wanted(self) -> Query:
+        """The storage query that :meth:`load` needs."""
+        return replace(self.query, offset=0, limit=self._limit + 1 if self._end is None else self._end + self._buffer)
+
+    def load(self, found: FoundRows, later: Iterable[EntityEvent] = ()) -> list[Step]:
+        """Process the answer to :meth:`wanted`, and the events since it was asked; those it includes are ignored.
+
+        Returns the steps from the old window to the new one, none the first time. Raises :class:`SubscriptionFailed`
+        for too many rows.
+        """
+        before = self.rows if self._position >= 0 else None
+        if self._end is None and len(found.rows) > self._limit:
+            raise self._too_many()
+        rows = [WindowRow(self._order(row.data), row.data, row.version) for row in found.rows]
+        rows.sort(key=_key)
+        full = self._end is not None and len(rows) >= self._end + self._buffer
+        self._rows = rows
+        self._by_id = {row.data["id"]: row for row in rows}
+        self._horizon = rows[-1].key if full and rows else None
+        self._position = found.position
+        for event in later:
+            self.apply(event)
+        return [] if before is None else difference(before, self.rows)
+
+    def apply(self, event: EntityEvent) -> list[Step]:
+        """Return the effect of an event on the window: none, one, or two rows, each moved at most once.
+
+        Events that the rows already include are ignored. Check :attr:`dry` and call :meth:`trim` afterwards. Raises
+        :class:`SubscriptionFailed` for too many rows.
+        """
+        if event.position <= self._position:
+            return []
+        before = self._by_id.get(event.id)
+        if before is not None and event.version <= before.version:
+            return []
+        after = None
+        if event.type != "deleted" and self._matches(event.data):
+            key = self._order(event.data)
+            if self._horizon is None or not self._horizon < key:
+                after = WindowRow(key, event.data, event.version)
+        if before is None and after is None:
+            return []
+        if before is None and self._end is None and len(self._rows) >= self._limit:
+            raise self._too_many()
+        return self._replace(event.id, before, after, event.version)
+
+    def trim(self) -> list[str]:
+        """Drop rows far behind the window. Returns their ids."""
+        if self._end is None or len(self._rows) <= self._end + 2 * self._buffer:
+            return []
+        keep = self._end + self._buffer
+        ids = [row.data["id"] for row in self._rows[keep:]]
+        del self._rows[keep:]
+        for name in ids:
+            del self._by_id[name]
+        self._horizon = self._rows[-1].key
+        return ids
+
+    def _replace(self, name: str, before: WindowRow | None, after: WindowRow | None, version: int) -> list[Step]:
+        rows, first = self._rows, self._first
+        length = len(rows)
+        old = new = -1
+        if before is not None:
+            old = bisect_left(rows, before.key, key=_key)
+            del rows[old]
+            del self._by_id[name]
+        if after is not None:
+            new = bisect_left(rows, after.key, key=_key)
+            rows.insert(new, after)
+            self._by_id[name] = after
+        last = max(length, len(rows)) if self._end is None else self._end  # the window is first … last - 1
+        was = before if first <= old < last else None
+        now = after if first <= new < last else None
+        if was is not None and now is not None:
+            moved = [Step(op="move", id=name, index=new - first)] if old != new else []
+            changed = change(was, now)
+            return moved if changed is None else [*moved, changed]
+
+        # All other rows shift by at most one, so only the first or last of the window can leave or enter.
+        edges = {first, last - 1} if first < last else set()
+        steps = [] if was is None else [leave(was, version)]
+        for index in edges - {old}:
+            at = _shifted(index, old, new)
+            if index < length and not first <= at < last:
+                steps.append(leave(rows[at], rows[at].version))
+        steps += [
+            enter(rows[index], index - first)
+            for index in edges - {new}
+            if index < len(rows) and not first <= _shifted(index, new, old) < last
+        ]
+        if now is not None:
+            steps.append(enter(now, new - first))
+        return steps
+
+    def _too_many(self) -> SubscriptionFailed:
+        return SubscriptionFailed(f"more than {self._limit} rows: narrow the query, or give it a limit")
+
+
+def _shifted(index: int, taken: int, put: int) -> int:
+    """New index of the row at ``index`` after one row was removed and one inserted; -1: none."""
+    index -= 0 <= taken < index
+    return index + (0 <= put <= index)

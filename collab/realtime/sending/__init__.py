@@ -1,0 +1,1 @@
+"""Outgoing messages of a session, in bounded memory and at a bounded rate."""

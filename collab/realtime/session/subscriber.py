@@ -1,0 +1,164 @@
+"""One identity with subscriptions over one connection: a session, or a stream of server-sent events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from collab.access.identity import Identity
+from collab.errors import AuthenticationFailed, CollabError, InternalError
+from collab.realtime.hub import Hub
+from collab.realtime.listeners import Later, Timer
+from collab.realtime.matching.entity_index import Encode, Seen
+from collab.realtime.sending.outbox import SessionOutbox
+from collab.realtime.session.jobs import Jobs
+from collab.realtime.session.requests import SUBSCRIPTIONS
+from collab.realtime.subscriptions.base import Context
+from collab.realtime.subscriptions.table import SessionSubscriptions
+from collab.realtime.topics.channels import Channels
+from collab.records.reads import Caller
+from collab.wire.realtime.messages import Format, Subscribed, Subscription
+
+log = logging.getLogger(__name__)
+
+RECHECK_SECONDS = 1.0
+"""Maximum delay before rights are checked again after a change; ``spread`` distributes subscribers within it."""
+
+
+class Subscriber:
+    """Opens subscriptions, and ends those that its identity loses the right to.
+
+    ``failed`` is called with a subscription that ended and the reason, ``rechecked`` after rights were checked again,
+    ``close`` to end the connection. Background work runs in ``jobs``.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        caller: Caller,
+        outbox: SessionOutbox,
+        jobs: Jobs,
+        *,
+        form: Format,
+        encode: Encode,
+        limit: int,
+        later: Later,
+        failed: Callable[[int, CollabError], None],
+        close: Callable[[CollabError], None],
+        rechecked: Callable[[], None] = lambda: None,
+        spread: float = 0.0,
+    ) -> None:
+        self.caller = caller
+        self._hub = hub
+        self._jobs = jobs
+        self._later = later
+        self._failed = failed
+        self._close = close
+        self._rechecked = rechecked
+        self._spread = spread
+        self._left = False
+        self._recheck: Timer | None = None
+        self._subscriptions = SessionSubscriptions(limit)
+        self.context = Context(
+            hub,
+            outbox,
+            Channels(caller.identity),
+            form,
+            encode,
+            caller=lambda: self.caller,
+            follower=self,
+            ended=self.fail,
+            run=self._run,
+        )
+        hub.analytics.entered(caller.identity)
+        self._entered = caller.identity
+        self._unwatch = hub.system.subscribe(
+            caller.identity.project,
+            "permissions_changed",
+            lambda event: self._recheck_soon(RECHECK_SECONDS * self._spread),
+            user_id=caller.identity.user_id,
+        )
+
+    async def open(self, wanted: Sequence[Subscription]) -> list[Subscribed | CollabError]:
+        """Open subscriptions. Returns, in order, each confirmation, or the error that refused it.
+
+        Their events wait until :meth:`uncork`, because the confirmations must be sent first.
+        """
+        return await self._subscriptions.open(self.context, wanted)
+
+    def uncork(self, answers: Sequence[Subscribed | CollabError]) -> None:
+        """The confirmations were sent: events may follow."""
+        self._subscriptions.uncork(answer.sub for answer in answers if isinstance(answer, Subscribed))
+
+    def end(self, sub: int) -> None:
+        """End a subscription."""
+        self._subscriptions.end(sub)
+
+    def fail(self, sub: int, error: CollabError) -> None:
+        """End a subscription and report the reason."""
+        if self._subscriptions.end(sub):
+            self._failed(sub, error)
+
+    def entity_event(self, subs: tuple[int, ...], seen: Seen) -> None:
+        """Receive an event for these subscriptions."""
+        try:
+            self._subscriptions.entity_event(self.context, subs, seen)
+        except Exception:
+            log.exception("an event could not be sent")
+            for sub in subs:  # after an end the client reloads; it would not notice a gap
+                self.fail(sub, InternalError("could not send an event"))
+
+    def identify(self, identity: Identity) -> None:
+        """The same user has a new credential."""
+        self.caller = self.caller._replace(identity=identity)
+        self.context.channels.identify(identity)
+        self._recheck_soon(0.0)
+
+    def check_expiry(self, wall: float) -> None:
+        """Raise :class:`AuthenticationFailed` if the credential has expired."""
+        expires_at = self.caller.identity.expires_at
+        if expires_at is not None and expires_at <= wall:
+            raise AuthenticationFailed("the token has expired")
+
+    def leave(self) -> None:
+        """End everything. Only the first call has an effect."""
+        if self._left:
+            return
+        self._left = True
+        self._unwatch()
+        self._subscriptions.close()
+        if self._recheck is not None:
+            self._recheck.cancel()
+        self._hub.presence.leave_all(self.caller)
+        self._hub.analytics.left(self._entered)
+
+    def _recheck_soon(self, delay: float) -> None:
+        if self._recheck is None and not self._left:
+            self._recheck = self._later(delay, self._recheck_now)
+
+    def _recheck_now(self) -> None:
+        self._recheck = None
+        self._run(self._check_rights)
+
+    async def _check_rights(self) -> None:
+        if self._left:
+            return
+        self.context.channels.identify(self.caller.identity)
+        await self._subscriptions.recheck(self.context)
+        await self._hub.presence.recheck(self.caller)
+        self._rechecked()
+
+    def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run background work, after the subscriptions that are being opened."""
+
+        async def guarded() -> None:
+            try:
+                await work()
+            except CollabError as error:
+                self._close(error)
+            except Exception:
+                log.exception("background work of a subscriber failed")
+                self._close(InternalError("the session failed"))
+
+        if not self._left:
+            self._jobs.add(guarded, lane=SUBSCRIPTIONS, own=True)

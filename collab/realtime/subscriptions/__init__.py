@@ -1,0 +1,1 @@
+"""The subscriptions of one session, one module per kind."""

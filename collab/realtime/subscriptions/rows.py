@@ -1,0 +1,158 @@
+"""Subscriptions to queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from collab.access.identity import Access
+from collab.errors import CollabError
+from collab.names import RoomKey
+from collab.query.match import conjoin
+from collab.query.parse import parse_query
+from collab.query.query import Condition, Query
+from collab.realtime.sending.slices import encoded_in_slices
+from collab.realtime.sending.streams import RowsStream
+from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription, check_fields
+from collab.wire.realtime.messages import Frame, Rows, RowsAre, RowsChanged, Step, Subscribed
+
+
+class OpenedRows(OpenSubscription):
+    """A live query. It implements ``Watcher`` of :mod:`collab.realtime.matching.live_queries`."""
+
+    def __init__(self, context: Context, sub: int, target: Rows) -> None:
+        super().__init__(context, sub)
+        self._target = target
+        self._fields = None if target.fields is None else frozenset((*target.fields, "id"))
+        self._query = Query()
+        self._where: Condition | None = None
+        self._stream = RowsStream(self._steps_frame, self._rows_frame, full=lambda: context.run(self._again))
+
+    @property
+    def stream(self) -> RowsStream:
+        """Waiting rows or steps."""
+        return self._stream
+
+    async def open(self, filters: Filters) -> Subscribed:
+        """Start; the rows are sent first."""
+        check_fields(self._target.fields)
+        self._query = parse_query(self._target.query)
+        self._where = await filters.of(self._target.collection)
+        await self._watch()
+        return Subscribed(sub=self.sub)
+
+    async def recheck(self, filters: Filters) -> None:
+        """Apply a changed row filter: send all rows again."""
+        where = await filters.of(self._target.collection)
+        if not self.closed and repr(where) != repr(self._where):
+            self._where = where
+            await self._watch()
+
+    # calls of the live query
+
+    def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
+        """Send all rows."""
+        self.context.outbox.forget(self._stream)
+        self._stream.clear()
+        self.offer(lambda: self._rows_frame(rows, versions), lambda: self._stream.reset(rows, versions))
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        """Send changes."""
+        if self._stream.stale:
+            return
+        mine = self._selected(steps)
+        if mine:
+            self.offer(lambda: self._shared_frame(steps, mine), lambda: self._stream.steps(mine))
+
+    def failed(self, error: CollabError) -> None:
+        """The query has ended."""
+        if not self.closed:
+            self.context.ended(self.sub, error)
+
+    async def _watch(self) -> None:
+        self.unwatch()
+        assert self._where is not None
+        caller, target = self.context.caller(), self._target
+        query = replace(self._query, where=conjoin(self._query.where, self._where))
+        project = caller.identity.project
+        corked, self.corked = self.corked, True  # hold the rows back until they are encoded
+        try:
+            self.watch(await self.context.hub.live_queries.open(project, target.collection, query, self, caller.owner))
+            await self._encode_rows()
+        finally:
+            if not corked:
+                self.uncork()
+
+    async def _encode_rows(self) -> None:
+        """Encode the waiting rows, with others served in between."""
+        waiting = self._stream.rows
+        if waiting is None:
+            return
+        rows, versions = waiting
+        raw = await encoded_in_slices(map(self._row, rows), self.context.form)
+        if self._stream.rows is waiting:
+            permissions = self._all_permissions(rows)
+            self._stream.encoded(
+                waiting,
+                self.context.encode(RowsAre(sub=self.sub, rows=raw, versions=versions, permissions=permissions)),
+            )
+
+    async def _again(self) -> None:
+        """Steps were dropped: send all rows again."""
+        if self.closed:
+            return
+        try:
+            await self._watch()
+        except CollabError as error:
+            self.failed(error)
+
+    # what the client receives
+
+    def _selected(self, steps: Sequence[Step]) -> Sequence[Step]:
+        if self._fields is None and not self._target.include_permissions:
+            return steps
+        return [mine for step in steps if (mine := self._select(step)) is not None]
+
+    def _select(self, step: Step) -> Step | None:
+        if step.op == "enter":
+            assert step.data is not None
+            permissions = self._permissions(step.data) if self._target.include_permissions else None
+            return msgspec.structs.replace(step, data=self._row(step.data), permissions=permissions)
+        if step.op != "change" or self._fields is None:
+            return step
+        values = {name: value for name, value in (step.set or {}).items() if name in self._fields}
+        unset = tuple(name for name in step.unset or () if name in self._fields)
+        if not values and not unset:
+            return None
+        return msgspec.structs.replace(step, set=values or None, unset=unset or None)
+
+    def _row(self, data: dict[str, Any]) -> dict[str, Any]:
+        if self._fields is None:
+            return data
+        return {name: value for name, value in data.items() if name in self._fields}
+
+    def _permissions(self, data: dict[str, Any]) -> dict[str, bool]:
+        identity = self.context.caller().identity
+        access = identity.access_to_row(RoomKey(identity.project, self._target.collection, data["id"]), data)
+        return {"read": access >= Access.READ, "write": access >= Access.WRITE}
+
+    def _rows_frame(self, rows: list[dict[str, Any]], versions: list[int]) -> Frame:
+        mine = [self._row(row) for row in rows]
+        permissions = self._all_permissions(rows)
+        return self.context.encode(RowsAre(sub=self.sub, rows=mine, versions=versions, permissions=permissions))
+
+    def _all_permissions(self, rows: list[dict[str, Any]]) -> list[dict[str, bool]] | None:
+        return [self._permissions(row) for row in rows] if self._target.include_permissions else None
+
+    def _steps_frame(self, steps: Sequence[Step]) -> Frame:
+        return self.context.encode(RowsChanged(sub=self.sub, steps=list(steps)))
+
+    def _shared_frame(self, steps: Sequence[Step], mine: Sequence[Step]) -> Frame:
+        """All watchers of a query receive the same steps: those with the same fields share one encoding."""
+        if self._target.include_permissions:
+            return self._steps_frame(mine)
+        raw: Any = self.context.once.encode(steps, self.context.form, self._fields, lambda: mine)
+        return self.context.encode(RowsChanged(sub=self.sub, steps=raw))

@@ -1,0 +1,1 @@
+"""Outside the record: custom events, system events, metrics and presence."""

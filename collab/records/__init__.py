@@ -1,0 +1,1 @@
+"""Reading and writing entities, with the caller's rights."""

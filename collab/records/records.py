@@ -1,0 +1,403 @@
+"""Operations on entities for sessions, HTTP and Python, with the caller's rights.
+
+Reads see the record (:mod:`collab.records.reads`). Writes go through the document's room, like an editor's edits, and
+return once they are committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from secrets import token_urlsafe
+from time import monotonic, time
+from typing import Any
+
+import msgspec
+
+from collab.access.identity import Access
+from collab.entities.entity import ABSENT, EntityOp, EntityState, Intent, WriteOutcome
+from collab.errors import (
+    CollabError,
+    Conflict,
+    EntityDeleted,
+    InvalidName,
+    InvalidRequest,
+    NotFound,
+)
+from collab.event import RECORD_MEMBERS
+from collab.json_values import same
+from collab.names import RoomKey
+from collab.records.cascade import Cascade
+from collab.records.documents import Documents
+from collab.records.erasing import Erasing
+from collab.records.field_values import check_fields, check_size
+from collab.records.idempotency import Once
+from collab.records.places import Place, Places
+from collab.records.reads import Caller, Reads
+from collab.records.schema import Schemas
+from collab.rooms.authorization import Authorization
+from collab.rooms.commitment import committed
+from collab.rooms.live.merge import merge
+from collab.rooms.live.room import Room
+from collab.rooms.registry import Registry
+from collab.storage.base import EntityStorage, IdempotencyKey, Version
+from collab.turns import Turns
+from collab.wire.realtime.messages import Create, Delete, Restore, Update, Written
+
+ERASE = ("system", "erase")
+"""The right to write this entity allows erasing any entity that the caller may write."""
+
+
+class Collections(Reads):
+    """Reads and writes in all collections of all projects."""
+
+    def __init__(
+        self,
+        storage: EntityStorage,
+        turns: Turns,
+        registry: Registry,
+        rights: Authorization,
+        schemas: Schemas,
+        places: Places,
+        documents: Documents,
+        cascade: Cascade,
+        erasing: Erasing,
+        *,
+        max_entity_bytes: int = 1024 * 1024,
+        flush: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(storage, turns, rights, schemas, documents)
+        self._registry = registry
+        self._places = places
+        self._cascade = cascade
+        self._erasing = erasing
+        self._max_entity_bytes = max_entity_bytes
+        self._flush = flush
+        self._once = Once(storage, rights, self._as_seen, lambda: registry.admit(0, awaited=True))
+
+    async def create(self, caller: Caller, message: Create) -> Written:
+        """Create an entity. Its id is ``entity``, else ``data["id"]``, else chosen by the server.
+
+        A deleted entity starts again, with these fields and no content. An open document that has content but no fields
+        yet gets these fields. Raises :class:`Conflict` if the entity exists.
+        """
+        collection, data = message.collection, message.data
+        named = data.get("id") if message.entity is None else message.entity
+        if named is not None and not isinstance(named, str):
+            raise InvalidName("an id must be a string")
+        key = self._key(caller, collection, named if named is not None else token_urlsafe(12).replace("-", "_"))
+        fields = check_fields(data, now={"id": key.id})
+        return await self._once.do(
+            caller,
+            message.request,
+            "create",
+            collection,
+            (named, fields),
+            lambda name: self._create(caller, key, fields, name),
+        )
+
+    async def _create(
+        self, caller: Caller, key: RoomKey, fields: dict[str, Any], request: IdempotencyKey | None
+    ) -> Written:
+        await self._rights.require(caller.identity, key, Access.WRITE, {"id": key.id, **fields})
+        self._check(key, fields)
+        place = self._places.of(key)
+        own = place.child is None
+        async with self._registry.hold(place.room, even_deleted=own, seeds=not own) as room:
+            target = place.entity(room)
+            await self._may_bring_into_being(caller, place, room)
+            if own and room.deleted:
+                return await self._create_anew(room, place, caller, fields, request)
+            if place.exists(room):
+                # Conflict reveals that the id is taken, which cannot be hidden; check read access as everywhere else
+                await self._rights.require(caller.identity, key, Access.READ, target.current)
+                if not (own and fields and not target.now and room.gate.state):
+                    raise Conflict(f"{key.name} already exists")
+                await self._rights.require_write(
+                    caller.identity, key, lambda: [target.current, target.with_fields(fields)]
+                )
+                if target.now:
+                    raise Conflict(f"{key.name} already exists")
+            return await self._write(room, place, caller, fields, (), request=request)
+
+    async def _create_anew(
+        self, room: Room, place: Place, caller: Caller, fields: dict[str, Any], request: IdempotencyKey | None
+    ) -> Written:
+        """Restore a deleted entity as a new one: one ``restored`` event, and nothing of its old data remains."""
+        key, target = place.key, place.entity(room)
+        async with self._cascade.turn(key):
+            await self._rights.require_write(caller.identity, key, lambda: [target.current, target.with_fields(fields)])
+            emptied = await self._documents.emptying(caller.owner, key)
+            if not room.deleted:
+                raise Conflict(f"{key.name} already exists")
+            await self._cascade.empty(room)
+            changed = {name: value for name, value in fields.items() if not same(target.now.get(name, ABSENT), value)}
+            gone = [name for name in target.now if name not in fields]
+            updates = [emptied] if emptied is not None else []
+            if changed or gone:
+                updates.append(place.writing(room, changed, gone))
+            told, intent = _intent(caller, None, request)
+            room.restore()
+            try:
+                if updates:  # merged into one, so that a crash leaves all of it or nothing
+                    room.edit(merge(updates), caller.identity.user_id, monotonic(), _ignore, intent)
+                else:
+                    self._registry.note(
+                        room, EntityOp("restore", target, caller.identity.user_id, time(), intent=intent)
+                    )
+            except CollabError:
+                room.delete()
+                raise
+            return _written(await committed(told))
+
+    async def _may_bring_into_being(self, caller: Caller, place: Place, room: Room) -> None:
+        """An entity inside a document that does not exist creates that document too: check the right to do so."""
+        if place.child is not None and not room.bridge.exists:
+            await self._rights.require(caller.identity, place.room, Access.WRITE, {"id": place.room.id})
+
+    async def update(self, caller: Caller, message: Update) -> Written:
+        """Set and remove fields. See :class:`collab.wire.realtime.messages.Update` for ``version`` and ``on_conflict``.
+
+        Raises :class:`Conflict` only with ``on_conflict="reject"``, with the latest data in its details.
+        """
+        key = self._key(caller, message.collection, message.entity)
+        if message.on_conflict == "reject" and message.version is None:
+            raise InvalidRequest("onConflict: reject requires the version that was seen last")
+        body = (message.entity, message.changes, sorted(message.unset), message.version, message.on_conflict)
+        return await self._once.do(
+            caller,
+            message.request,
+            "update",
+            message.collection,
+            body,
+            lambda name: self._update(caller, key, message, name),
+        )
+
+    async def _update(self, caller: Caller, key: RoomKey, message: Update, request: IdempotencyKey | None) -> Written:
+        unset, version = message.unset, message.version
+        await self._admit(caller, key, Access.WRITE)
+        place = self._places.of(key)
+        async with self._registry.hold(place.room, seeds=place.child is not None) as room:
+            place.check_exists(room)
+            target = place.entity(room)
+            fields = check_fields(message.changes, unset, now=target.data)
+
+            def rows() -> list[dict[str, Any]]:
+                return [target.current, target.with_fields(_after(target, fields, unset))]
+
+            await self._rights.require_write(caller.identity, key, rows)
+            if version is not None and message.on_conflict == "reject":
+                wanted = {**message.changes, **dict.fromkeys(unset)}
+                compared: list[dict[str, Any]] | None = None
+                while not same(compared, rows()):  # others may have written during the comparison
+                    await self._rights.require_write(caller.identity, key, rows)
+                    compared = rows()
+                    await self._compare(room, target, caller, wanted, version)
+            # others may have written during the awaits above; from here to the write there is no await
+            place.check_exists(room)
+            self._check(key, _after(target, fields, unset))
+            return await self._write(room, place, caller, fields, unset, version=version, request=request)
+
+    async def _compare(
+        self, room: Room, target: EntityState, caller: Caller, wanted: Mapping[str, Any], version: int
+    ) -> None:
+        """Compare-and-set: refuse if anybody else has written these fields since ``version``."""
+        while room.uncommitted:
+            await self._flush()
+        user_id = caller.identity.user_id
+        newer = target.written_since(version, sorted(wanted), caller.writer, user_id)
+        if newer:
+            data, now = target.data, target.version
+            met = [target.conflict(name, wanted[name], won=False, version=version) for name in newer]
+            conflicts = await self._as_seen(caller.identity, target.key, met, now + 1)
+            raise Conflict(
+                f"{', '.join(newer)}: written by somebody else since version {version}",
+                data=data,
+                version=now,
+                conflicts=msgspec.to_builtins(list(conflicts)),
+            )
+
+    async def delete(self, caller: Caller, message: Delete) -> Written:
+        """Delete an entity and close the sessions of its document; its history is kept."""
+        key = self._key(caller, message.collection, message.entity)
+        return await self._once.do(
+            caller,
+            message.request,
+            "delete",
+            message.collection,
+            (message.entity,),
+            lambda name: self._delete(caller, key, name),
+        )
+
+    async def _delete(self, caller: Caller, key: RoomKey, request: IdempotencyKey | None) -> Written:
+        await self._admit(caller, key, Access.WRITE)
+        place = self._places.of(key)
+        async with self._registry.hold(place.room, even_deleted=True, seeds=place.child is not None) as room:
+            place.check_exists(room)
+            target = place.entity(room)
+            await self._rights.require_write(caller.identity, key, lambda: [target.current])
+            place.check_exists(room)  # others may have deleted it meanwhile
+            if room.deleted:
+                raise EntityDeleted(f"{key.name} is already deleted")
+            if place.child is not None:
+                return await self._commit(room, caller, place.deleting(room), request=request)
+            async with self._cascade.turn(key):
+                await self._cascade.allow_delete(caller.identity, room)
+                if room.deleted:
+                    raise EntityDeleted(f"{key.name} is already deleted")
+                told, intent = _intent(caller, None, request)
+                return _written(await self._cascade.delete(room, caller.identity.user_id, intent, told))
+
+    async def erase(self, caller: Caller, collection: str, entity: str) -> Written:
+        """Delete an entity permanently, with its history. Nobody can restore it.
+
+        Requires the rights to write the entity and ``system/erase``.
+        """
+        key = self._key(caller, collection, entity)
+        await self._rights.require(caller.identity, RoomKey(key.project, *ERASE), Access.WRITE)
+        await self._admit(caller, key, Access.WRITE)
+        await self._erasing.check(key)
+        row = await self._storage.entity(key)
+        known = row.data if row is not None else {"id": key.id}
+        await self._rights.require_write(caller.identity, key, lambda: [known])
+        await self._cascade.allow_erase(caller.identity, key)
+        if row is None or not row.deleted:
+            with suppress(NotFound):  # deleted meanwhile, or only its quarantined updates are known
+                await self._delete(caller, key, None)
+        await self._erasing.erase(key)
+        return Written(data={"id": key.id}, version=row.version if row is not None else 0)
+
+    async def restore(self, caller: Caller, message: Restore) -> Written:
+        """Restore a deleted entity; with ``version``, reset fields and content to that version, as a new edit."""
+        key = self._key(caller, message.collection, message.entity)
+        return await self._once.do(
+            caller,
+            message.request,
+            "restore",
+            message.collection,
+            (message.entity, message.version),
+            lambda name: self._restore(caller, key, message.version, name),
+        )
+
+    async def _restore(
+        self, caller: Caller, key: RoomKey, version: int | None, request: IdempotencyKey | None
+    ) -> Written:
+        await self._admit(caller, key, Access.WRITE)
+        place = self._places.of(key)
+        then: Version | None = None
+        seq = 0
+        if version is not None:
+            async with self._turns.turn(caller.owner):
+                seq, then = await self._storage.seq_at(key, version=version)
+        async with self._registry.hold(place.room, even_deleted=True, seeds=place.child is not None) as room:
+            target = place.entity(room)
+            if not target.version and not place.exists(room):
+                raise NotFound(f"there is no {key.name}")
+            old = then.event.data if then is not None else target.data
+            fields = {name: value for name, value in old.items() if name not in RECORD_MEMBERS}
+            # the restored row is written and sent: with a version, that is the row of that version
+            await self._rights.require_write(
+                caller.identity, key, lambda: [target.current, old, target.with_fields(fields)]
+            )
+            written: Written | None = None
+            if place.child is None and room.deleted:
+                written = await self._undelete(room, caller, request)
+                request = None
+            elif then is None and place.exists(room):
+                raise InvalidRequest(f"{key.name} is not deleted")
+            if place.child is not None and not place.exists(room):
+                return await self._write(room, place, caller, fields, (), request=request)
+            changed = {name: value for name, value in fields.items() if not same(target.now.get(name, ABSENT), value)}
+            unset = [name for name in target.now if name not in fields]
+            if then is not None:
+                self._check(key, fields)
+                if place.child is None:
+                    content = await self._documents.restoring(caller.owner, key, seq)
+                    if content is not None:
+                        written = await self._commit(room, caller, content)
+            if changed or unset or written is None:
+                written = await self._write(room, place, caller, changed, unset, request=request)
+            return written
+
+    async def _undelete(self, room: Room, caller: Caller, request: IdempotencyKey | None) -> Written:
+        """Restore a deleted document and its inner entities."""
+        async with self._cascade.turn(room.key):
+            await self._cascade.allow_restore(caller.identity, room)
+            if not room.deleted:
+                raise InvalidRequest(f"{room.key.name} is not deleted")
+            told, intent = _intent(caller, None, request)
+            return _written(await self._cascade.restore(room, caller.identity.user_id, intent, told))
+
+    async def _write(
+        self,
+        room: Room,
+        place: Place,
+        caller: Caller,
+        fields: Mapping[str, Any],
+        unset: Collection[str],
+        *,
+        version: int | None = None,
+        request: IdempotencyKey | None = None,
+    ) -> Written:
+        target = place.entity(room)
+        exists = place.exists(room)
+        gone = [name for name in unset if name in target.now]
+        if not fields and not gone:
+            if exists:
+                return Written(data=target.data, version=target.version)
+            if place.child is None:
+                return await self._note(room, target, caller, request)
+        update = place.writing(room, fields, gone)
+        written = await self._commit(room, caller, update, version=version, request=request)
+        if not written.conflicts:
+            return written
+        conflicts = await self._as_seen(caller.identity, place.key, written.conflicts, written.version)
+        return msgspec.structs.replace(written, conflicts=conflicts)
+
+    async def _commit(
+        self,
+        room: Room,
+        caller: Caller,
+        update: bytes,
+        *,
+        version: int | None = None,
+        request: IdempotencyKey | None = None,
+    ) -> Written:
+        """Apply an update in the room; returns once it is committed."""
+        told, intent = _intent(caller, version, request)
+        room.edit(update, caller.identity.user_id, monotonic(), _ignore, intent)
+        return _written(await committed(told))
+
+    async def _note(self, room: Room, target: EntityState, caller: Caller, request: IdempotencyKey | None) -> Written:
+        told, intent = _intent(caller, None, request)
+        self._registry.note(room, EntityOp("write", target, caller.identity.user_id, time(), intent=intent))
+        return _written(await committed(told))
+
+    def _check(self, key: RoomKey, fields: Mapping[str, Any]) -> None:
+        check_size(fields, len(msgspec.json.encode(fields)), self._max_entity_bytes)
+        self._schemas.validate(key.collection, fields)
+
+
+def _after(target: EntityState, fields: Mapping[str, Any], unset: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in {**target.now, **fields}.items() if name not in unset}
+
+
+def _intent(
+    caller: Caller, version: int | None, request: IdempotencyKey | None
+) -> tuple[asyncio.Future[WriteOutcome], Intent]:
+    told: asyncio.Future[WriteOutcome] = asyncio.get_running_loop().create_future()
+
+    def tell(what: WriteOutcome) -> None:
+        if not told.done():
+            told.set_result(what)
+
+    return told, Intent(caller.writer, tell, version, request)
+
+
+def _written(told: WriteOutcome) -> Written:
+    return Written(data=told.data, version=told.version, conflicts=told.conflicts)
+
+
+def _ignore() -> None:
+    """The caller waits for the event instead."""

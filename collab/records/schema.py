@@ -1,0 +1,301 @@
+"""Declarations of collections: fields, content, indexes, and location.
+
+A declaration is validated once, when it is made. After each write the whole entity must fit it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+from jsonschema import FormatChecker
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import Draft202012Validator, validator_for
+from msgspec import Meta
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from collab.dates import canonical, iso
+from collab.errors import NotFound, ValidationFailed
+from collab.event import RECORD_MEMBERS
+from collab.names import is_part
+from collab.query.query import Path
+from collab.storage.base import EntityStorage
+
+"""Metadata in ``data``: not validated by schemas, not writable."""
+
+EVERY_PROJECT = "*"
+"""The project under which declarations are saved: they apply to all projects. No real project has this name."""
+
+MOST_ERRORS = 20
+LONGEST_MESSAGE = 300
+
+ContentKind = Literal["text", "array", "map", "xml"]
+_Root = Annotated[str, Meta(min_length=1, max_length=128)]
+
+_FIELDS = "fields"
+
+
+class Mapped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"collection": "in"}):
+    """Entities that live as members of the root map ``root`` in each document of ``collection`` (``in``)."""
+
+    collection: str
+    root: _Root
+
+
+class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Declares one collection. Raises :class:`ValueError` if it is invalid.
+
+    ``fields`` is a JSON Schema (2020-12 unless ``$schema`` says otherwise; references must stay within it) of the
+    fields, which means ``data`` without ``id``, ``createdAt`` and ``updatedAt``. ``content`` maps further shared roots
+    to their kinds. ``indexes`` are paths, as in a query, that queries use often.
+    """
+
+    fields: dict[str, Any] | None = None
+    content: dict[_Root, ContentKind] = {}
+    indexes: list[Annotated[str, Meta(min_length=1, max_length=512)]] = []
+    mapped: Mapped | None = None
+
+    def __post_init__(self) -> None:
+        if self.fields is not None:
+            compile_schema(self.fields)
+        if _FIELDS in self.content:
+            raise ValueError(f"the root {_FIELDS} holds the fields and cannot be content")
+        if any("" in path for path in self.index_paths()):
+            raise ValueError("an index must be a field name, or names separated by dots")
+        if len(self.indexes) > 32:
+            raise ValueError("a collection may have at most 32 indexes")
+        if self.mapped is not None:
+            if self.content:
+                raise ValueError("a mapped collection cannot have content: its entities have no document of their own")
+            if not is_part(self.mapped.collection):
+                raise ValueError("mapped.in must be the name of a collection")
+            if self.mapped.root == _FIELDS:
+                raise ValueError(f"the root {_FIELDS} holds the document's fields and cannot hold other entities")
+
+    def index_paths(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys(tuple(name.split(".")) for name in self.indexes))
+
+    def fingerprint(self) -> bytes:
+        """Equal for declarations that look the same to applications (they may differ in indexes)."""
+        said = msgspec.to_builtins(self)
+        said.pop("indexes", None)
+        return msgspec.json.encode(said, order="deterministic")
+
+
+def declaration(
+    fields: type | Mapping[str, Any] | None = None,
+    *,
+    content: Mapping[str, ContentKind] | None = None,
+    indexes: Sequence[str] = (),
+    mapped: Mapping[str, str] | None = None,
+) -> CollectionDeclaration:
+    """Build a declaration in Python.
+
+    ``fields`` is a JSON Schema, a :class:`msgspec.Struct` or a pydantic model; metadata members of a model (``id``,
+    ``createdAt``, ``updatedAt``) are ignored. ``mapped`` is ``{"in": …, "root": …}``. Raises :class:`ValueError`.
+    """
+    schema = None if fields is None else schema_of(fields)
+    said = {"fields": schema, "content": dict(content or {}), "indexes": list(indexes), "mapped": mapped}
+    return msgspec.convert(said, CollectionDeclaration)
+
+
+def schema_of(fields: type | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a class (msgspec or pydantic), or a copy of a schema. Raises :class:`ValueError`."""
+    if isinstance(fields, Mapping):
+        return _copy(fields)
+    described: Callable[[], dict[str, Any]] | None = getattr(fields, "model_json_schema", None)
+    try:
+        schema = described() if described is not None else msgspec.json.schema(fields)
+    except TypeError as error:
+        raise ValueError(f"fields must be a JSON Schema, a msgspec.Struct or a pydantic model: {error}") from None
+    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    if name in schema.get("$defs", {}):
+        schema = {**schema["$defs"][name], "$defs": schema["$defs"]}
+    if schema.get("type") != "object":
+        raise ValueError("fields must be a class whose instances are objects")
+    schema = _copy(schema)
+    for member in RECORD_MEMBERS:
+        schema.get("properties", {}).pop(member, None)
+    if "required" in schema:
+        schema["required"] = [member for member in schema["required"] if member not in RECORD_MEMBERS]
+    return schema
+
+
+def compile_schema(schema: Mapping[str, Any]) -> Validator:
+    """Compile a JSON Schema. Raises :class:`ValueError` if it is invalid, or refers to something outside itself."""
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(dict(schema))
+        # an empty registry: references are never fetched
+        registry: Registry[Any] = Registry()
+        root = registry.resolver_with_root(Resource.from_contents(schema, default_specification=DRAFT202012))
+        for reference in _references(schema):
+            root.lookup(reference)
+        validator = kind(schema, registry=registry, format_checker=_formats())
+        validator.is_valid({})
+    except SchemaError as error:
+        raise ValueError(f"not a JSON Schema: {error.message[:LONGEST_MESSAGE]}") from None
+    except Unresolvable as error:
+        raise ValueError(f"the JSON Schema refers to {error.ref!r}, which it does not contain") from None
+    except (RecursionError, re.error):
+        raise ValueError("the JSON Schema is infinite, or contains an invalid pattern") from None
+    return validator
+
+
+class Schemas:
+    """The declared collections of a server. ``strict``: only declared collections may be used."""
+
+    def __init__(self, declared: Mapping[str, CollectionDeclaration] | None = None, *, strict: bool = False) -> None:
+        self.strict = strict
+        self._declared: dict[str, CollectionDeclaration] = {}
+        self._validators: dict[str, Validator] = {}
+        self._versions: dict[str, int] = {}
+        for name, said in (declared or {}).items():
+            self.declare(name, said)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def get(self, collection: str) -> CollectionDeclaration | None:
+        return self._declared.get(collection)
+
+    def version(self, collection: str) -> int:
+        """Return how often its declaration has changed, from 1; 0 before :meth:`save`."""
+        return self._versions.get(collection, 0)
+
+    def declare(self, collection: str, said: CollectionDeclaration) -> None:
+        """Declare a collection, or replace its declaration. Raises :class:`ValueError`. Call :meth:`save` next."""
+        if not is_part(collection):
+            raise ValueError("a collection's name must be 1-128 characters of [A-Za-z0-9_.:-]")
+        mapped = said.mapped
+        if mapped is not None:
+            if mapped.collection == collection or any(
+                other.mapped is not None and other.mapped.collection == collection for other in self._declared.values()
+            ):
+                raise ValueError(f"{collection} is mapped itself, so it cannot hold other entities")
+            outer = self._declared.get(mapped.collection)
+            if outer is not None and outer.mapped is not None:
+                raise ValueError(f"{mapped.collection} is mapped itself, so it cannot hold {collection}")
+            if self.mapped_in(mapped.collection).get(mapped.root, collection) != collection:
+                raise ValueError(f"the root {mapped.root} of {mapped.collection} already holds another collection")
+        self._declared[collection] = said
+        if said.fields is None:
+            self._validators.pop(collection, None)
+        else:
+            self._validators[collection] = compile_schema(said.fields)
+
+    def mapped_in(self, collection: str) -> dict[str, str]:
+        """Return the roots of documents of a collection that hold other entities, with those entities' collections."""
+        return {
+            said.mapped.root: name
+            for name, said in self._declared.items()
+            if said.mapped is not None and said.mapped.collection == collection
+        }
+
+    def lives_inside(self, collection: str) -> bool:
+        """Whether its entities live inside documents of another collection."""
+        said = self._declared.get(collection)
+        return said is not None and said.mapped is not None
+
+    def check_collection(self, collection: str) -> None:
+        """Raise :class:`collab.errors.NotFound` for a collection that may not be used."""
+        if self.strict and collection not in self._declared:
+            raise NotFound(f"there is no collection {collection}")
+
+    def validate(self, collection: str, data: Mapping[str, Any]) -> None:
+        """Validate an entity as it would be after a write. Metadata is ignored.
+
+        Raises :class:`collab.errors.ValidationFailed` with ``errors``, a list of ``{"field": "a.b", "message": …}``.
+        """
+        validator = self._validators.get(collection)
+        if validator is None:
+            return
+        fields = {name: value for name, value in data.items() if name not in RECORD_MEMBERS}
+        try:
+            found = [each for error in islice(validator.iter_errors(fields), MOST_ERRORS) for each in _explain(error)]
+        except RecursionError:
+            found = [("", "is nested too deeply")]
+        if found:
+            errors = [{"field": field, "message": message} for field, message in dict.fromkeys(found)][:MOST_ERRORS]
+            field, message = found[0]
+            raise ValidationFailed(f"{field}: {message}" if field else message, errors=errors)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return ``{collection: {"schema": …, "content": {root: kind}, "version": n}}``, with ``mapped`` if it is."""
+        described: dict[str, dict[str, Any]] = {}
+        for name, said in self._declared.items():
+            described[name] = {"schema": said.fields, "content": dict(said.content), "version": self.version(name)}
+            if said.mapped is not None:
+                described[name]["mapped"] = msgspec.to_builtins(said.mapped)
+        return described
+
+    async def save(self, storage: EntityStorage, now: float) -> list[dict[str, Any]]:
+        """Save the declarations and create their indexes. Returns a ``schema_updated`` event for each change.
+
+        ``now`` is in seconds since the epoch.
+        """
+        saved = await storage.schemas(EVERY_PROJECT)
+        events = []
+        for name, said in self._declared.items():
+            await storage.index(name, said.index_paths())
+            version, known = saved.get(name, (0, b""))
+            fingerprint = said.fingerprint()
+            if known != fingerprint:
+                version += 1
+                await storage.save_schema(EVERY_PROJECT, name, version, fingerprint)
+                events.append({"type": "schema_updated", "entityName": name, "version": version, "at": iso(now)})
+            self._versions[name] = version
+        return events
+
+
+def _formats() -> FormatChecker:
+    """The library's format checks, with dates and times as the rest of the server parses them."""
+    checker = FormatChecker()
+    checker.checks("date-time")(lambda text: not isinstance(text, str) or (len(text) > 10 and bool(canonical(text))))
+    checker.checks("date")(lambda text: not isinstance(text, str) or (len(text) == 10 and bool(canonical(text))))
+    return checker
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        for name, value in schema.items():
+            if name in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)
+
+
+def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Yield the fields that an error is about, each with its message."""
+    path = [str(part) for part in error.absolute_path]
+    instance, schema, value = cast(Any, error.instance), cast(Any, error.schema), cast(Any, error.validator_value)
+    match error.validator:
+        case "required":
+            for name in value:
+                if name not in instance:
+                    yield ".".join([*path, name]), "is required"
+        case "additionalProperties" if value is False:
+            patterns = schema.get("patternProperties", {})
+            for name in instance:
+                if name not in schema.get("properties", {}) and not any(re.search(known, name) for known in patterns):
+                    yield ".".join([*path, name]), "is not a declared field"
+        case _:
+            yield ".".join(path), error.message[:LONGEST_MESSAGE]
+
+
+def _copy(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy. Raises :class:`ValueError` if it is not JSON."""
+    try:
+        copied: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+    except (TypeError, msgspec.MsgspecError, UnicodeError) as error:
+        raise ValueError(f"fields is not JSON: {error}") from None
+    return copied

@@ -1,0 +1,206 @@
+"""Events for changes of content, computed from the log by another process shortly after the commit.
+
+Fields belong to the record: their events are committed with the log rows that change them. Text and trees belong to the
+editors: once a second the sandbox computes from the log what each author changed, and that is committed as one event
+per author. Rows that were committed but not processed before the server ended are processed after its next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from secrets import token_hex
+from time import monotonic, time
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from collab.contents.events import TRUNCATED
+from collab.entities.content_turns import turns
+from collab.entities.entity import EntityOp
+from collab.errors import CollabError, Unavailable
+from collab.names import RoomKey
+from collab.rooms.live.room import Room
+from collab.rooms.registry import Registry
+from collab.sandbox.client import Child, Sandbox, SandboxError
+from collab.storage.base import DocumentStorage, LogRow
+from collab.turns import TurnOwner
+
+log = logging.getLogger(__name__)
+
+_SHARE = 10  # a document rests at least this many times as long as its last changes took to process
+_UNCOVERED = 100
+_ROWS = 4096  # processed at once
+_BYTES = 4 * 1024 * 1024  # of these rows
+_FEW_ROWS = 64  # if so few rows fail, they are not retried
+
+
+class ContentEvents:
+    """Processes all documents of one server while :meth:`run` runs; ``interval`` in seconds, 0 for never."""
+
+    def __init__(self, storage: DocumentStorage, sandbox: Sandbox, *, interval: float) -> None:
+        self._storage = storage
+        self._sandbox = sandbox
+        self._interval = interval
+        self._registry: Registry | None = None
+        self._due: dict[RoomKey, float] = {}
+        self._busy: set[RoomKey] = set()
+        self._rest: dict[RoomKey, float] = {}  # until when a document rests
+        self._wake = asyncio.Event()
+        self._names: WeakKeyDictionary[Room, tuple[int, str]] = WeakKeyDictionary()  # the sandbox's cached state of it
+
+    def changed(self, key: RoomKey) -> None:
+        """A row that changes content was committed."""
+        if self._interval and key not in self._due:
+            now = monotonic()
+            self._due[key] = max(now + self._interval, self._rest.pop(key, 0.0))
+            self._wake.set()
+
+    async def run(self, registry: Registry) -> None:
+        """Work until cancelled, beginning with rows from before the last restart."""
+        if not self._interval:
+            return
+        self._registry = registry
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._catch_up())
+            while True:
+                now = monotonic()
+                for key in [key for key, due in self._due.items() if due <= now and key not in self._busy]:
+                    del self._due[key]
+                    self._busy.add(key)
+                    tasks.create_task(self._work(key))
+                waiting = [due for key, due in self._due.items() if key not in self._busy]
+                self._wake.clear()
+                with anyio.move_on_after(max(0.001, min(waiting) - now) if waiting else self._interval * 60):
+                    await self._wake.wait()
+
+    async def _catch_up(self) -> None:
+        """Process rows from before the last restart, a few documents at a time."""
+        done: set[RoomKey] = set()
+        while True:
+            left = [key for key in await self._storage.uncovered(len(done) + _UNCOVERED) if key not in done]
+            if not left:
+                return
+            for key in left:
+                done.add(key)
+                try:
+                    await self.flush(key)
+                except (SandboxError, CollabError) as error:
+                    log.error("the content changes of %s could not be computed: %s", key, error)
+
+    async def _work(self, key: RoomKey) -> None:
+        try:
+            cost = await self._flush(key)
+            self._rest[key] = monotonic() + _SHARE * cost
+            if len(self._rest) > 10_000:
+                self._rest.clear()
+        except (SandboxError, CollabError) as error:
+            log.error("the content changes of %s could not be computed: %s", key, error)
+            self._rest[key] = monotonic() + 60.0
+        finally:
+            self._busy.discard(key)
+            self._wake.set()
+
+    async def flush(self, key: RoomKey) -> None:
+        """Create the missing events for all committed content changes of one document.
+
+        Works through the log piece by piece. A change that cannot be computed becomes ``{"truncated": True}``. Raises
+        :class:`CollabError`; the next change then retries the rest.
+        """
+        await self._flush(key)
+
+    async def _flush(self, key: RoomKey) -> float:
+        """Do the same. Returns the seconds that it took, without waiting for a turn."""
+        async with self._sandbox.background(TurnOwner(key.project, "content")) as child:
+            await child.prepare()  # the start of a child is not this document's cost
+            started = monotonic()
+            await self._work_out(key, child)
+            return monotonic() - started
+
+    async def _work_out(self, key: RoomKey, child: Child) -> None:
+        assert self._registry is not None
+        async with self._registry.hold(key, even_deleted=True) as room:
+            bridge = room.bridge
+            rows = await self._storage.log_after(key, bridge.covered)
+            if not rows:
+                if bridge.seq > bridge.covered and not room.uncommitted:
+                    await self._cover(room, bridge.seq)  # from before there were events
+                return
+            size, gave_up = _ROWS, False
+            while rows:
+                piece = _first(rows, size)
+                await child.prepare()  # if no child can start, the rows are not to blame
+                try:
+                    changes = await self._told(room, piece, child)
+                except SandboxError as error:
+                    if len(piece) > _FEW_ROWS:
+                        size = max(_FEW_ROWS, len(piece) // 8)
+                        continue
+                    # Still record that something changed: no row may wait for ever, nor the log grow.
+                    log.error("the content changes of %s rows of %s could not be computed: %s", len(piece), key, error)
+                    piece = rows if gave_up else piece
+                    gave_up = True
+                    changes = [{root: dict(TRUNCATED) for root in room.content_roots()}] * len(turns(piece))
+                size = min(size * 8, _ROWS)
+                await self._note(room, piece, changes)
+                rows = rows[len(piece) :]
+
+    async def _told(self, room: Room, rows: Sequence[LogRow], child: Child) -> list[dict[str, dict[str, Any]]]:
+        """The changes of each turn in ``rows``."""
+        seq = rows[0].seq - 1
+        base: Sequence[bytes] = await self._storage.document_at(room.key, seq) if seq else ()
+        size = sum(map(len, base)) + sum(len(row.update) for row in rows)
+        updates = [turn.updates for turn in turns(rows)]
+        known, before = self._names.get(room, (0, ""))
+        after = token_hex(8)
+        changes = await child.changes(
+            base,
+            updates,
+            room.content_roots(),
+            10.0 + size / (256 * 1024),
+            before if known == seq else "",
+            after,
+        )
+        self._names[room] = rows[-1].seq, after
+        return changes
+
+    async def _note(self, room: Room, rows: Sequence[LogRow], changes: Sequence[dict[str, dict[str, Any]]]) -> None:
+        """Record the changes of each turn in ``rows``."""
+        assert self._registry is not None
+        if room.broken or self._registry.rooms.get(room.key) is not room:
+            raise Unavailable("the document is being rebuilt")
+        bridge = room.bridge
+        if room.deleted:  # a deleted entity has no events but its deletion
+            changes = [{} for _ in changes]
+        last = max((n for n, change in enumerate(changes) if change), default=-1)
+        for n, (turn, change) in enumerate(zip(turns(rows), changes, strict=True)):
+            if change:
+                covered = rows[-1].seq if n == last else turn.seq
+                self._registry.note(
+                    room, EntityOp("content", bridge.main, turn.user_id, turn.at, change, covered=covered)
+                )
+        if last < 0:
+            await self._cover(room, rows[-1].seq)
+        bridge.cover(rows[-1].seq)
+
+    async def _cover(self, room: Room, seq: int) -> None:
+        """Mark the rows up to ``seq`` as needing no event of their own."""
+        assert self._registry is not None
+        main = room.bridge.main
+        if not main.version:
+            self._registry.note(room, EntityOp("write", main, None, time(), covered=seq))
+        else:
+            await self._storage.cover(room.key, seq)
+        room.bridge.cover(seq)
+
+
+def _first(rows: Sequence[LogRow], limit: int) -> Sequence[LogRow]:
+    """The first rows, as many as are processed at once."""
+    size = 0
+    for number, row in enumerate(rows[:limit]):
+        size += len(row.update)
+        if size > _BYTES and number:
+            return rows[:number]
+    return rows[:limit]

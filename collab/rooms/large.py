@@ -1,0 +1,85 @@
+"""Large edits are applied piece by piece, so that others are served in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic, thread_time
+from typing import TYPE_CHECKING
+
+from collab.access.identity import Access
+from collab.access.price import rest_after
+from collab.errors import CollabError
+from collab.gate.pieces import Pieces
+from collab.rooms.live.faults import NotRecorded
+from collab.rooms.live.session import Session
+from collab.rooms.row_edits import LargeEdit, RowEdits
+
+if TYPE_CHECKING:
+    from collab.rooms.live.room import Room
+
+
+async def read_pieces(update: bytes) -> tuple[Pieces, float]:
+    """Read a large update in a thread. Returns its pieces and the CPU seconds it took.
+
+    Raises :class:`collab.gate.gate.Malformed`.
+    """
+
+    def read() -> tuple[Pieces, float]:
+        began = thread_time()
+        return Pieces(update), thread_time() - began
+
+    return await asyncio.to_thread(read)
+
+
+async def take_apart(
+    room: Room,
+    session: Session,
+    update: bytes,
+    *,
+    live: bool,
+    counted: bool,
+    edits: RowEdits,
+    release: Callable[[Room], None],
+) -> None:
+    """Apply an edit of a held session (:meth:`Session.hold`), then the messages that it sent meanwhile.
+
+    If the session leaves, the remaining pieces are still applied. ``release`` releases the room, which is not evicted
+    until then.
+    """
+    room.hold()
+    try:
+        pieces, seconds = await read_pieces(update)
+        wait = session.throttle.charge(seconds)
+        edit = LargeEdit(edits, room, session.identity, update, pieces.clients)
+        sizes = room.portion.sizes(busy=session.throttle.is_busy())
+        while not room.broken:  # if it is rebuilt, the session is asked for what the new room lacks
+            await asyncio.sleep(wait)
+            if session.access >= Access.WRITE:  # otherwise the room refuses it
+                await edit.allow(room)
+            began = thread_time()
+            piece = pieces.take(next(sizes))
+            last = None if pieces else counted
+            checked = room.gate.check(piece)
+            pieces.sum_up(checked)
+            room.take_in(session, checked, monotonic(), live=live, counted=last)
+            edit.taken(room)
+            seconds = thread_time() - began
+            wait = session.throttle.charge(seconds)
+            wait = max(wait, rest_after(seconds, busy=session.throttle.is_busy()))
+            if not pieces:
+                break
+    except NotRecorded:
+        pass  # as above
+    except CollabError as error:
+        session.close(error)
+    finally:
+        release(room)
+        for message in session.release():
+            latest = room.latest
+            if session not in latest.sessions:
+                break
+            try:
+                latest.receive(session, message, monotonic())
+            except CollabError as error:
+                session.close(error)

@@ -1,0 +1,494 @@
+"""A room: one Yjs document with its awareness and its sessions.
+
+Messages come in through :meth:`Room.receive`, pass the gate, are applied, recorded and relayed. Nothing here waits:
+time is an argument, ``ring.record`` commits, and ``ring.wake_at`` calls back later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from time import perf_counter, thread_time
+from typing import Any
+
+import pycrdt
+
+from collab.access.identity import Access
+from collab.entities.bridge import Bridge, read_entry
+from collab.entities.entity import Intent, WriteOutcome
+from collab.errors import EntityDeleted, InvalidRequest, Quarantined, Unavailable
+from collab.gate.gate import MAX_PARTS, Checked, Gap, Gate, Malformed, TooManyParts, encode_state_vector
+from collab.gate.pieces import UpdatePiece
+from collab.metrics import Metrics
+from collab.names import RoomKey
+from collab.rooms.blackbox import BlackBox
+from collab.rooms.live.commits import Commits
+from collab.rooms.live.compaction import LogSize
+from collab.rooms.live.faults import Deferred, NotApplied, NotRecorded, closing, take_in, tell
+from collab.rooms.live.framing import Framing
+from collab.rooms.live.joining import Joining, is_worth_a_look
+from collab.rooms.live.neighbours import are_inverted
+from collab.rooms.live.pacing import Pacer, Portion, SendCost
+from collab.rooms.live.relay import Relay
+from collab.rooms.live.revisions import Revisions
+from collab.rooms.live.ring import Ring, RoomOptions
+from collab.rooms.live.session import Session
+from collab.rooms.live.shared_state import SharedState
+from collab.wire import yjs
+from presence.awareness import Awareness, Change, User
+from presence.lib0 import DecodeError
+
+EMPTY_AWARENESS = b"\x00"
+EMPTY_STATE_VECTOR = b"\x00"
+# Reading the CPU clock takes a system call: some hundredths of the cost of a keystroke. The other clock also counts
+# the machine's other work: little during short edits, and at most ``_AT_MOST`` seconds are believed.
+_FEW_PARTS, _AT_MOST = 8, 0.002
+_FEW_BYTES = 64  # bytes; such an update has few parts, whoever sends it
+_SETBACKS = 3  # edits of a session that could not be recorded before the next one is quarantined
+_INVERTED = "the left and right origins of an element are in reverse order"
+_CONTRADICTION = "two writers use the same Yjs client id: the update repeats known elements with other content"
+
+
+class Room:
+    """The live form of one entity. One event loop, one owner, no locks.
+
+    ``gate`` and ``doc`` hold the same history; ``log`` is the size of that history in storage.
+    """
+
+    def __init__(
+        self,
+        key: RoomKey,
+        doc: pycrdt.Doc[Any],
+        gate: Gate,
+        ring: Ring[Room],
+        *,
+        options: RoomOptions,
+        metrics: Metrics,
+        blackbox: BlackBox,
+        send_cost: SendCost,
+        bridge: Bridge | None = None,
+        seq: int = 0,
+        log: LogSize | None = None,
+        lineage: str | None = None,
+        quarantine: Callable[[Checked], bool] | None = None,
+    ) -> None:
+        self.key = key
+        self.doc = doc
+        self.gate = gate
+        self.lineage = lineage
+        self.bridge = bridge if bridge is not None else Bridge(key)
+        self.deleted = self.bridge.main.deleted
+        self.server_client_id: int = doc.client_id  # edits from Python are written under this Yjs client id
+        self.log = log if log is not None else LogSize()
+        self.commits = Commits(seq)
+        self.holds = 0  # readers and writers other than sessions
+        self.broken = False
+        self.sessions: dict[Session, None] = {}
+        self.awareness = Awareness(timeout=options.presence_timeout, max_state_bytes=options.presence_bytes)
+        # no reference to the room: a cycle would outlive it for long
+        self.shared = SharedState(doc.get_update, doc.get_state)
+        self.listeners: set[Callable[[bytes, str | None], None]] = set()
+        self.watchers: set[Callable[[], None]] = set()  # called when presence changes
+        self.successor: Room | None = None  # rebuilt from the log, replaces this one
+        self._ring = ring
+        self._options = options
+        self._keeps_deleted = options.keeps_deleted(key.collection)
+        self._metrics = metrics
+        self._blackbox = blackbox
+        self._quarantine = quarantine
+        self._relay = Relay(
+            Pacer(options.flush_shortest, options.flush_longest),
+            Pacer(options.presence_shortest, options.presence_longest, share=0.15),
+            send_cost,
+            metrics,
+        )
+        self._wakes_at: float | None = None
+        self.portion = Portion()
+        self._joining = Joining(self.shared, gate, options.join_longest)
+        self._revisions = Revisions(key, metrics)
+        self._deferred = Deferred()
+
+    # sessions
+
+    def join(self, session: Session) -> None:
+        """Add a session and send it the awareness states. We send our SyncStep1 after the client has sent its own."""
+        self.sessions[session] = None
+        session.source = self.drain
+        snapshot = self.awareness.snapshot()
+        if snapshot != EMPTY_AWARENESS:
+            session.outbox.reply(session.framing.awareness(snapshot))
+
+    def leave(self, session: Session, now: float) -> None:
+        """Remove a session; its cursors vanish at once."""
+        if self.sessions.pop(session, self) is self:
+            return
+        session.outbox.clear()
+        self._joining.leave(session)
+        self._revisions.gaps.leave(session)
+        self.show(self.awareness.leave(session, now), None, now)
+
+    def receive(self, session: Session, message: yjs.Message, now: float) -> None:
+        """Handle one message of a session. Raises a :class:`CollabError` if the session must end."""
+        if self.broken:
+            self._deferred.add(session, message)
+            return
+        if session.guard is None or not session.guard(message):
+            self.take(session, message, now)
+
+    def take(self, session: Session, message: yjs.Message, now: float) -> None:
+        """Handle a message that need not wait, or has waited. Unknown messages are skipped: they may be of a newer
+        protocol.
+        """
+        if session.waiting is not None:
+            session.waiting.append(message)
+            return
+        if isinstance(message, yjs.Update):
+            self._edit(session, message.update, now, live=True)
+        elif isinstance(message, yjs.AwarenessUpdate):
+            self._meet(session, message.payload, now)
+        elif isinstance(message, yjs.SyncStep1):
+            self._hear(session, message.state_vector, now)
+        elif isinstance(message, yjs.SyncStep2):
+            self._edit(session, message.update, now, live=False)
+        elif isinstance(message, yjs.QueryAwareness):
+            session.outbox.reply(session.framing.awareness(self.awareness.snapshot()))
+
+    def _hear(self, session: Session, state_vector: bytes, now: float) -> None:
+        self._joining.hear(session, state_vector, now)
+        self._answer_when_due(now)
+
+    def _answer_when_due(self, now: float) -> None:
+        due = self._joining.due(now)
+        if due is not None:
+            self._wake_at(due, now)
+
+    def succeed(self, old: Room, now: float) -> None:
+        """Take over the sessions of a broken room, and the messages that they have sent since it broke."""
+        self.awareness = old.awareness
+        self.listeners = old.listeners
+        self.watchers = old.watchers
+        self.holds += old.holds
+        old.successor = self
+        old.relay_all(now)
+        for session in list(old.sessions):
+            with closing(session):
+                self.join(session)
+                self._joining.ask(session, counted=False)
+                session.outbox.wake()  # nobody was woken for what waited in the broken room
+        asking = old._joining.take_all().items()
+        asked = [(session, yjs.SyncStep1(state_vector)) for session, state_vector in asking]
+        for session, message in [*asked, *old._deferred.messages]:
+            if session in self.sessions:
+                with closing(session):
+                    self.receive(session, message, now)
+
+    @property
+    def latest(self) -> Room:
+        """The room that has replaced this one, or this one itself."""
+        room = self
+        while room.successor is not None:
+            room = room.successor
+        return room
+
+    # edits
+
+    def edit(
+        self,
+        update: bytes | UpdatePiece,
+        user_id: str | None,
+        now: float,
+        done: Callable[[], None],
+        intent: Intent | None = None,
+        limit: int = MAX_PARTS,
+    ) -> None:
+        """Apply an update from the server itself; ``done`` is called once it is committed.
+
+        ``intent`` learns of the entities that it wrote, or of this document's own entity if it wrote nothing new.
+
+        Raises :class:`collab.errors.InvalidRequest`, :class:`EntityDeleted`, :class:`Unavailable`, :class:`TooLarge`
+        (more than ``limit`` structs and deletions) or :class:`collab.rooms.live.faults.NotRecorded`.
+        """
+        if self.broken:
+            raise Unavailable("the document is being rebuilt")
+        if self.deleted:
+            raise EntityDeleted("the entity was deleted")
+        try:
+            checked = self.gate.check_all(update, limit)
+        except Gap as gap:
+            raise InvalidRequest("the update depends on elements that this document does not have") from gap
+        if checked.revision is not None and checked.revision.refused:
+            raise InvalidRequest(f"the update contains {checked.revision.refused[0].why}")
+        if self.gate.contradicts(checked, self.doc.get_update):
+            raise InvalidRequest(_CONTRADICTION)
+        self._check_neighbours(checked)
+        if self._is_news(checked, live=False):
+            self._accept(None, checked, user_id, now, done, live=False, intent=intent)
+            return
+        self.commits.after(done)
+        if intent is not None:
+            self.commits.after(lambda: intent.told(WriteOutcome(self.bridge.main.data, self.bridge.main.version, ())))
+
+    def delete(self) -> None:
+        """The entity was deleted: nobody may edit it until :meth:`restore`."""
+        self.deleted = True
+        for session in list(self.sessions):
+            session.close(EntityDeleted("the entity was deleted"))
+
+    def restore(self) -> None:
+        """The entity was restored."""
+        self.deleted = False
+
+    def content_roots(self) -> dict[str, str]:
+        """The root types that belong to no entity, with their kinds."""
+        return {name: kind for name, kind in self.gate.roots.items() if not self.bridge.owns(name)}
+
+    def read_field(self, root: str, child: str | None, key: str | None) -> Any:
+        """The value of a map in the document as JSON (:func:`collab.entities.bridge.read_entry`)."""
+        return read_entry(self.doc, root, child, key)
+
+    def _edit(self, session: Session, update: bytes, now: float, *, live: bool) -> None:
+        self._metrics.updates_in += 1
+        solicited = not live and bool(session.asked)
+        counted = live or not session.asked or session.asked.pop(0)
+        if session.access < Access.WRITE and not is_worth_a_look(update, solicited, self._options.reader_bytes):
+            session.refuse_edit()
+            return
+        try:
+            most = MAX_PARTS
+            if session.access >= Access.WRITE:
+                most = self.portion.of(busy=len(update) > _FEW_BYTES and session.throttle.is_busy())
+            checked = self.gate.check(update, most)
+        except TooManyParts:
+            session.hold()
+            self._ring.take_apart(self, session, update, live=live, counted=counted)
+            return
+        self.take_in(session, checked, now, live=live, counted=counted)
+
+    def take_in(self, session: Session, checked: Checked, now: float, *, live: bool, counted: bool | None) -> None:
+        """Apply a checked update of a session that may be gone. Raises :class:`CollabError`.
+
+        For a piece of a large edit ``counted`` is ``None``, except for the last piece, which carries what all of them
+        leave out.
+        """
+        if self.deleted:
+            raise EntityDeleted("the entity was deleted")
+        self._check_neighbours(checked)
+        returns = session.compares and not live
+        if returns and counted:
+            session.compares = False
+        if self.gate.contradicts(checked, self.doc.get_update, returns=returns):
+            session.contradicts = True
+            self._metrics.refusals.note("edit", str(self.key), session.identity.user_id, _CONTRADICTION)
+        is_news = self._is_news(checked, live=live)
+        if session.access < Access.WRITE and (is_news or checked.leaves):
+            session.refuse_edit()
+            return
+        asks = live and not session.missed
+        acks = 0 if counted is None else session.acks_for(live=live, counted=counted, leaves=checked.leaves)
+        if session.contradicts:  # its document shows something that is not saved and never will be
+            acks = 0
+            if counted is not None:
+                session.refuse_edit()
+        done = partial(self._saved, session, acks) if session.framing.acknowledges and acks else None
+        if is_news:
+            try:
+                self._accept(session, checked, session.identity.user_id, now, done, live=live)
+            except NotRecorded:
+                if session.setbacks >= _SETBACKS:
+                    raise
+                # the room that replaces this one asks the session for its edits
+                session.setbacks += 1
+                session.missed += acks
+                return
+        elif done is not None:
+            self.commits.after(done)
+        if checked.revision is not None:
+            self._revisions.tell(session, checked.revision)
+            if checked.leaves and (asks or self._has_any(checked.revision.awaited)):
+                self._joining.ask(session, counted=False)
+
+    def _check_neighbours(self, checked: Checked) -> None:
+        if checked.neighbours and are_inverted(self.doc, checked.neighbours):
+            raise Malformed(_INVERTED)
+
+    def _has_any(self, awaited: Mapping[int, int]) -> bool:
+        """Whether an element has arrived for which a piece of a large edit waited."""
+        return any(clock < self.gate.state.get(client, 0) for client, clock in awaited.items())
+
+    def _is_news(self, checked: Checked, *, live: bool) -> bool:
+        if checked.before or not checked.has_deletes:
+            return bool(checked.before)
+        # A reconnecting client repeats every deletion that it knows. If we relayed and logged them, each reconnect
+        # would grow the log by the whole delete set.
+        return live or not self.shared.deletions.covers(checked.deletes)
+
+    def _accept(
+        self,
+        session: Session | None,
+        checked: Checked,
+        user_id: str | None,
+        now: float,
+        done: Callable[[], None] | None,
+        *,
+        live: bool,
+        intent: Intent | None = None,
+    ) -> None:
+        if self._quarantine is not None and self._quarantine(checked):
+            raise Quarantined("this edit crashed a worker before and is quarantined")
+        update = checked.update
+        size = len(update)
+        self.log.admit(size, self._options.document_bytes, self._options.load_seconds)
+        self._ring.admit(size)
+        seconds = self._options.apply_seconds * (1 + size / (4 * 1024 * 1024))
+        who = session.who if session is not None else f"user {user_id} of {self.key.project}" if user_id else ""
+        self._blackbox.begin(self.key, update, seconds, who=who)
+        try:
+            parts = checked.parts
+            clock = thread_time if parts > _FEW_PARTS else perf_counter
+            began = clock()
+            doc, writes = take_in(self.doc, self.gate, checked, live=live, keep_deleted=self._keeps_deleted)
+            spent = clock() - began
+            try:
+                self._ring.record(self, update, user_id, done, writes, checked.content, intent)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                raise NotRecorded("the update could not be recorded; the document is unchanged") from error
+        except (NotApplied, NotRecorded) as error:
+            self.broken = True
+            again = isinstance(error, NotRecorded) and (session is None or session.setbacks < _SETBACKS)
+            self._ring.broken(self, error, None if again else update)
+            raise
+        finally:
+            self._blackbox.end()
+        # no failure from here on undoes the edit
+        self.commits.recorded()
+        if doc is not self.doc:
+            self.doc = doc
+            self.shared.follow(doc.get_update, doc.get_state)
+        self.shared.changed(deletes=checked.has_deletes)
+        if parts <= _FEW_PARTS and spent > _AT_MOST:
+            spent = _AT_MOST
+        self.portion.took(spent, parts)
+        self.log.add(size, spent, parts)
+        for listener in list(self.listeners):
+            tell(partial(listener, update, user_id))
+        self._relay.add_update(update, checked.before, session)
+        self._relay_when_due(now)
+        if self._revisions.gaps:
+            for waiting in self._revisions.gaps.filled(checked.after):
+                if waiting is not session:  # its update already holds all that it can send
+                    self._joining.ask(waiting, counted=False)
+
+    # commits and holds
+
+    @property
+    def uncommitted(self) -> int:
+        """Number of recorded updates that are not committed yet."""
+        return self.commits.pending
+
+    def hold(self) -> None:
+        """Keep the room in memory for a reader or writer that is no session, until :meth:`let_go`."""
+        self.holds += 1
+
+    def let_go(self) -> None:
+        """Undo one :meth:`hold`."""
+        self.holds -= 1
+
+    def _saved(self, session: Session, acks: int) -> None:
+        """Tell a client that edits which it counted as unsaved are committed."""
+        if session in self.sessions:
+            session.acknowledge(acks)
+
+    # presence
+
+    def _meet(self, session: Session, payload: bytes, now: float) -> None:
+        """Apply presence as far as possible. It never affects edits: invalid parts are left out."""
+        self._metrics.presence_in += 1
+        identity = session.identity
+        user = User(identity.user_id, identity.name) if identity.verified else None
+        try:
+            change = self.awareness.apply(payload, session, user, now)
+        except DecodeError as error:
+            change = Change(refused=(str(error),))
+        for reason in change.refused:
+            self._metrics.refusals.note("presence", str(self.key), identity.user_id, reason)
+        if change.nudge is not None:
+            session.outbox.reply(session.framing.awareness(change.nudge))
+        self.show(change, session, now)
+        self._joining.introduce(session, payload, now)
+        self._answer_when_due(now)
+
+    def expire(self, now: float) -> None:
+        """Renew cursors of live connections, forget the other silent ones, and drop unused encodings."""
+        renewed, nudges = self.awareness.renew(now)
+        for session in self.sessions.keys() & nudges.keys():
+            with closing(session):
+                session.outbox.reply(session.framing.awareness(nudges[session]))
+        self.show(renewed, None, now)
+        self.show(self.awareness.expire(now), None, now)
+        self.shared.expire(now)
+
+    def show(self, change: Change, author: Session | None, now: float) -> None:
+        """Relay a change of :attr:`awareness` to everybody except its only author."""
+        if change.clients:
+            self._relay.add_presence(change.clients, author)
+            for watcher in list(self.watchers):
+                tell(watcher)
+            self._relay_when_due(now)
+
+    # relay
+
+    def _relay_when_due(self, now: float) -> None:
+        due = self._relay.due(now)
+        if due is not None and due <= now:
+            self._relay.flush(now, self.sessions, self.awareness.encode)
+            due = self._relay.due(now)
+        if due is not None:
+            self._wake_at(due, now)
+
+    def _wake_at(self, due: float, now: float) -> None:
+        if self._wakes_at is None or due < self._wakes_at:
+            self._wakes_at = due
+            self._ring.wake_at(self, due - now)
+
+    def wake(self, now: float) -> None:
+        """The time asked of ``ring.wake_at`` has come: relay what is due, and answer waiting sessions."""
+        self._wakes_at = None
+        if self._joining and not self.broken:
+            for session, state_vector in self._joining.take_due(now).items():
+                with closing(session):
+                    self._joining.answer(session, state_vector, now)
+            self._answer_when_due(now)
+        self._relay_when_due(now)
+
+    def relay_all(self, now: float) -> None:
+        """Relay everything now, whatever the pace: nobody will come back for it."""
+        self._relay.flush(now, self.sessions, self.awareness.encode, all_=True)
+
+    def broadcast(self, payload: str, sender: Session | None = None) -> None:
+        """Send an application message to every session whose protocol has one, except ``sender``."""
+        for session in list(self.sessions):
+            frame = session.framing.stateless(payload)
+            if frame is not None and session is not sender:
+                with closing(session):
+                    session.outbox.reply(frame)
+
+    def drain(self, session: Session) -> list[bytes]:
+        """Remove and return everything for a session's socket, in order."""
+        if self.broken and session.outbox.is_behind:
+            return []  # the diff would hold what is not in the log; the next room sends it
+        framing = session.framing
+        return session.outbox.drain(
+            lambda behind: self._catch_up(framing, behind),
+            lambda clients: framing.awareness(self.awareness.encode(clients)),
+        )
+
+    def _catch_up(self, framing: Framing, behind: Mapping[int, int]) -> Iterable[bytes]:
+        self._metrics.overflows += 1
+        has = {client: clock for client, clock in {**self.gate.state, **behind}.items() if clock}
+        return [framing.update(self.diff(encode_state_vector(has)))]
+
+    def diff(self, state_vector: bytes = EMPTY_STATE_VECTOR) -> bytes:
+        """The update that a replica at ``state_vector`` lacks, by default everything."""
+        return self.doc.get_update(state_vector)

@@ -1,0 +1,1 @@
+"""The server: application, sockets, HTTP, settings and processes."""

@@ -1,1 +1,0 @@
-"""HTTP under ``/api/v1``: the operations of the application protocol for those who speak no WebSocket."""

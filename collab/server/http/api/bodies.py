@@ -1,0 +1,137 @@
+"""Request and response bodies that the application protocol has no message for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from collab.errors import InvalidRequest
+from collab.event import EntityEvent
+from collab.nearest import did_you_mean
+from collab.wire.realtime.messages import MAX_DEPTH
+from collab.wire.realtime.values import wrong_value
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+class _Said(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A request body."""
+
+
+class Changes(_Said, frozen=True, kw_only=True):
+    """New values of some fields; ``unset`` fields are removed.
+
+    ``version`` is the last version that the writer has seen: later writes by others to the same fields are conflicts.
+    With ``onConflict: "reject"`` a conflict is an error and nothing is written.
+    """
+
+    changes: dict[str, Any] = {}
+    unset: tuple[str, ...] = ()
+    version: int | None = None
+    on_conflict: Literal["merge", "reject"] = "merge"
+
+
+class Restoring(_Said, frozen=True, kw_only=True):
+    """``version``: the version to reset the entity to; without it, a deleted entity is restored unchanged."""
+
+    version: int | None = None
+
+
+class Where(_Said, frozen=True, kw_only=True):
+    """A filter on entities."""
+
+    where: dict[str, Any] = {}
+
+
+class Asked(_Said, frozen=True, kw_only=True):
+    """A query, as in the application protocol, with the ``fields`` to return."""
+
+    where: dict[str, Any] | None = None
+    order_by: dict[str, Any] | list[dict[str, Any]] | None = None
+    limit: int | None = None
+    offset: int | None = None
+    after: str | None = None
+    fields: tuple[str, ...] | None = None
+    include_permissions: bool = False
+
+    def query(self) -> dict[str, Any]:
+        """Return the query for :func:`collab.query.parse.parse_query`."""
+        said = {
+            "where": self.where,
+            "orderBy": self.order_by,
+            "limit": self.limit,
+            "offset": self.offset,
+            "after": self.after,
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+
+class Permissions(_Said, frozen=True, kw_only=True):
+    """Whose rights have changed, and on what: ``resourceId`` is ``collection/id``. By default everybody's, on all."""
+
+    resource_id: str | None = None
+    user_id: str | None = None
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of matching rows."""
+
+    count: int
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of one entity, newest first."""
+
+    events: list[EntityEvent]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """``ok``, or why this server should get no traffic now."""
+
+    status: str
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """The declared collections that the caller may read: ``{name: {"schema", "content", "version"}}``."""
+
+    collections: dict[str, dict[str, Any]]
+
+
+class _Object(msgspec.Struct, frozen=True):
+    """A wrapper for the value check."""
+
+    value: dict[str, Any]
+
+
+_UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
+_any_object = msgspec.json.Decoder(dict[str, Any])
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """Read a body that is any JSON object. Raises :class:`InvalidRequest`."""
+    try:
+        value = _any_object.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise InvalidRequest(f"the body is not a JSON object: {error}") from None
+    _check(_Object(value))
+    return value
+
+
+def read(data: bytes, kind: type[Body]) -> Body:
+    """Read a body of that type; an empty body means defaults. Raises :class:`InvalidRequest`."""
+    try:
+        body = msgspec.json.decode(data or b"{}", type=kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        unknown = _UNKNOWN.search(str(error))
+        meant = did_you_mean(unknown["name"], kind.__struct_encode_fields__) if unknown is not None else ""
+        raise InvalidRequest(f"the body: {error}{meant}") from None
+    _check(body)
+    return body
+
+
+def _check(body: msgspec.Struct) -> None:
+    wrong = wrong_value(body, MAX_DEPTH)
+    if wrong is not None:
+        raise InvalidRequest(f"the body contains {wrong}")

@@ -1,0 +1,368 @@
+"""The operations of ``/api/v1``: their routes and their handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Literal, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from collab.access.identity import Access, Identity
+from collab.errors import InvalidRequest, PermissionDenied
+from collab.realtime.sending.slices import encoded_in_slices, rows_in_slices
+from collab.records.reads import Caller
+from collab.server.http.api import parameters
+from collab.server.http.api.bodies import (
+    Asked,
+    Changes,
+    Counted,
+    Described,
+    Health,
+    Past,
+    Permissions,
+    Restoring,
+    Where,
+    read,
+    read_object,
+)
+from collab.server.http.api.parameters import Parameter
+from collab.server.http.api.serving import Api
+from collab.server.http.responses import json_answer, read_body
+from collab.wire.realtime.messages import (
+    AnyTarget,
+    Count,
+    Create,
+    Delete,
+    Entities,
+    FindById,
+    FindMany,
+    Found,
+    FoundMany,
+    History,
+    Restore,
+    Rows,
+    Update,
+    Written,
+)
+
+PERMISSIONS = ("system", "permissions")
+"""The right to write this entity allows reporting changed rights."""
+
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+
+
+class Ask(NamedTuple):
+    """A request with a known sender."""
+
+    api: Api
+    request: Request
+    identity: Identity
+    address: str | None
+
+    @property
+    def collection(self) -> str:
+        """The collection in the path."""
+        return str(self.request.path_params["collection"])
+
+    @property
+    def entity(self) -> str:
+        """The entity's id in the path."""
+        return str(self.request.path_params["id"])
+
+    @property
+    def caller(self) -> Caller:
+        """The sender, as a writer of its own: one that has not seen any earlier write."""
+        return Caller(self.identity, f"http:{token_hex(8)}", self.address)
+
+    async def body(self) -> bytes:
+        """Return the request body. Raises :class:`collab.errors.TooLarge`."""
+        return await read_body(self.request, self.api.max_body_bytes)
+
+    @property
+    def key(self) -> str | None:
+        """The idempotency key."""
+        return parameters.IDEMPOTENCY_KEY.of(self.request)
+
+
+OperationHandler = Callable[[Ask], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. ``body`` and ``answer`` are types sent as JSON; ``dict`` is any object.
+
+    ``public``: no credential is required, and the handler's ``identity`` is a placeholder. ``write``: the limit of
+    writes applies.
+    """
+
+    name: str
+    method: Method
+    path: str
+    summary: str
+    handler: OperationHandler
+    answer: type
+    body: type | None = None
+    status: int = 200
+    parameters: tuple[Parameter[Any], ...] = ()
+    media_type: str = "application/json"
+    public: bool = False
+    write: bool = False
+
+
+async def _create(ask: Ask) -> Response:
+    data = read_object(await ask.body())
+    written = await ask.api.hub.records.create(
+        ask.caller, Create(id=0, collection=ask.collection, data=data, request=ask.key)
+    )
+    where = f"{ask.request.url.path.rstrip('/')}/{written.data['id']}"
+    return json_answer(written, 201, {"etag": f'"{written.version}"', "location": where})
+
+
+async def _list(ask: Ask) -> Response:
+    said = {
+        "where": parameters.WHERE.of(ask.request),
+        "orderBy": parameters.ORDER_BY.of(ask.request),
+        "limit": parameters.LIMIT.of(ask.request),
+        "offset": parameters.OFFSET.of(ask.request),
+        "after": parameters.AFTER.of(ask.request),
+    }
+    return await _find(
+        ask,
+        {name: value for name, value in said.items() if value is not None},
+        parameters.FIELDS.of(ask.request),
+        include_permissions=parameters.PERMISSIONS.of(ask.request) or False,
+    )
+
+
+async def _query(ask: Ask) -> Response:
+    asked = read(await ask.body(), Asked)
+    return await _find(ask, asked.query(), asked.fields, include_permissions=asked.include_permissions)
+
+
+async def _find(
+    ask: Ask, query: dict[str, Any], fields: tuple[str, ...] | None, *, include_permissions: bool
+) -> Response:
+    message = FindMany(
+        id=0, collection=ask.collection, query=query, fields=fields, include_permissions=include_permissions
+    )
+    found = await ask.api.hub.records.find_many(ask.caller, message)
+    return json_answer(await rows_in_slices(found, "json"))
+
+
+async def _count(ask: Ask) -> Response:
+    message = Count(id=0, collection=ask.collection, query={"where": read(await ask.body(), Where).where})
+    return json_answer(Counted(count=await ask.api.hub.records.count(ask.caller, message)))
+
+
+async def _read(ask: Ask) -> Response:
+    message = FindById(
+        id=0,
+        collection=ask.collection,
+        entity=ask.entity,
+        content=parameters.CONTENT.of(ask.request) or False,
+        version=parameters.VERSION.of(ask.request),
+        at=parameters.AT.of(ask.request),
+        include_permissions=parameters.PERMISSIONS.of(ask.request) or False,
+    )
+    found = await ask.api.hub.records.find_by_id(ask.caller, message, "json")
+    # content changes before its event increments the entity's version
+    as_it_is = not message.content and message.version is None and message.at is None
+    return json_answer(found, headers={"etag": f'"{found.version}"'} if as_it_is else {})
+
+
+async def _update(ask: Ask) -> Response:
+    said = read(await ask.body(), Changes)
+    version, on_conflict = said.version, said.on_conflict
+    matching = parameters.IF_MATCH.of(ask.request)
+    if matching is not None:
+        if version not in (None, matching):
+            raise InvalidRequest("If-Match and version contradict each other")
+        version, on_conflict = matching, "reject"
+    message = Update(
+        id=0,
+        collection=ask.collection,
+        entity=ask.entity,
+        changes=said.changes,
+        unset=said.unset,
+        version=version,
+        on_conflict=on_conflict,
+        request=ask.key,
+    )
+    return _written(await ask.api.hub.records.update(ask.caller, message))
+
+
+async def _delete(ask: Ask) -> Response:
+    records = ask.api.hub.records
+    if parameters.ERASE.of(ask.request):
+        return json_answer(await records.erase(ask.caller, ask.collection, ask.entity))
+    message = Delete(id=0, collection=ask.collection, entity=ask.entity, request=ask.key)
+    return json_answer(await records.delete(ask.caller, message))
+
+
+async def _restore(ask: Ask) -> Response:
+    said = read(await ask.body(), Restoring)
+    message = Restore(id=0, collection=ask.collection, entity=ask.entity, version=said.version, request=ask.key)
+    return _written(await ask.api.hub.records.restore(ask.caller, message))
+
+
+def _written(written: Written) -> Response:
+    return json_answer(written, headers={"etag": f'"{written.version}"'})
+
+
+async def _history(ask: Ask) -> Response:
+    limit, before = parameters.LIMIT.of(ask.request), parameters.BEFORE.of(ask.request)
+    message = History(
+        id=0, collection=ask.collection, entity=ask.entity, limit=50 if limit is None else limit, before=before
+    )
+    events = await ask.api.hub.records.history(ask.caller, message)
+    return json_answer(Past(events=await encoded_in_slices(events, "json")))
+
+
+async def _subscribe(ask: Ask) -> Response:
+    fields = parameters.FIELDS.of(ask.request)
+    include_permissions = parameters.PERMISSIONS.of(ask.request) or False
+    target: AnyTarget
+    query = {
+        parameter.name: value
+        for parameter in (parameters.WHERE, parameters.ORDER_BY, parameters.LIMIT, parameters.OFFSET)
+        if (value := parameter.of(ask.request)) is not None
+    }
+    if parameters.KIND.of(ask.request) == "rows":
+        if parameters.ENTITY.of(ask.request) is not None:
+            raise InvalidRequest("entity requires kind=entities")
+        target = Rows(collection=ask.collection, query=query, fields=fields, include_permissions=include_permissions)
+    else:
+        if query:
+            raise InvalidRequest(f"{', '.join(query)}: requires kind=rows")
+        target = Entities(
+            collection=ask.collection,
+            entity=parameters.ENTITY.of(ask.request) or "*",
+            fields=fields,
+            include_permissions=include_permissions,
+            cursor=parameters.LAST_EVENT_ID.of(ask.request),
+        )
+    return await ask.api.stream(ask.request, ask.identity, target)
+
+
+async def _emit(ask: Ask) -> Response:
+    event = read_object(await ask.body())
+    emitted = ask.api.hub.events.emit(ask.identity.project, event, sender=ask.identity, request=ask.key)
+    return json_answer(emitted)
+
+
+async def _permissions_changed(ask: Ask) -> Response:
+    said = read(await ask.body(), Permissions)
+    if await ask.api.hub.records.access(ask.caller, *PERMISSIONS) < Access.WRITE:
+        raise PermissionDenied(f"this requires the right to write {'/'.join(PERMISSIONS)}")
+    if max(len(said.resource_id or ""), len(said.user_id or "")) > 512:
+        raise InvalidRequest("resourceId and userId may have at most 512 characters")
+    await ask.api.permissions_changed(ask.identity.project, said.resource_id, said.user_id)
+    return json_answer(said, 202)
+
+
+async def _schema(ask: Ask) -> Response:
+    return json_answer(Described(collections=await ask.api.hub.readable_schema(ask.caller)))
+
+
+async def _health(ask: Ask) -> Response:
+    reason = ask.api.unready()
+    return json_answer(Health(status="ok" if reason is None else reason), 200 if reason is None else 503)
+
+
+_ALL = "/collections/{collection}"
+_ONE = "/collections/{collection}/{id}"
+_ROWS = (
+    parameters.WHERE,
+    parameters.ORDER_BY,
+    parameters.LIMIT,
+    parameters.OFFSET,
+    parameters.FIELDS,
+    parameters.PERMISSIONS,
+)
+_STREAM = (*_ROWS, parameters.KIND, parameters.ENTITY, parameters.LAST_EVENT_ID)
+_NAMED = (parameters.IDEMPOTENCY_KEY,)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("list", "GET", _ALL, "List entities", _list, FoundMany, parameters=(*_ROWS, parameters.AFTER)),
+    Operation("create", "POST", _ALL, "Create an entity", _create, Written, dict, 201, _NAMED, write=True),
+    # before the paths with an id, so that these words win over ids
+    Operation("query", "POST", f"{_ALL}/query", "Query entities", _query, FoundMany, Asked),
+    Operation("count", "POST", f"{_ALL}/count", "Count entities", _count, Counted, Where),
+    Operation(
+        "subscribe",
+        "GET",
+        f"{_ALL}/subscribe",
+        "Subscribe to events, as server-sent events",
+        _subscribe,
+        str,
+        parameters=_STREAM,
+        media_type="text/event-stream",
+    ),
+    Operation(
+        "read",
+        "GET",
+        _ONE,
+        "Get an entity, now or in the past",
+        _read,
+        Found,
+        parameters=(parameters.VERSION, parameters.AT, parameters.CONTENT, parameters.PERMISSIONS),
+    ),
+    Operation(
+        "update",
+        "PATCH",
+        _ONE,
+        "Set some fields",
+        _update,
+        Written,
+        Changes,
+        parameters=(parameters.IF_MATCH, *_NAMED),
+        write=True,
+    ),
+    Operation(
+        "delete",
+        "DELETE",
+        _ONE,
+        "Delete an entity; its history is kept unless it is erased",
+        _delete,
+        Written,
+        parameters=(parameters.ERASE, *_NAMED),
+        write=True,
+    ),
+    Operation(
+        "restore",
+        "POST",
+        f"{_ONE}/restore",
+        "Restore an entity, or reset it to a version",
+        _restore,
+        Written,
+        Restoring,
+        parameters=_NAMED,
+        write=True,
+    ),
+    Operation(
+        "history",
+        "GET",
+        f"{_ONE}/history",
+        "List events of an entity, newest first",
+        _history,
+        Past,
+        parameters=(parameters.LIMIT, parameters.BEFORE),
+    ),
+    Operation("emit", "POST", "/events", "Emit a custom event", _emit, dict, dict, parameters=_NAMED, write=True),
+    Operation(
+        "permissionsChanged",
+        "POST",
+        "/permissions-changed",
+        "Report changed rights, so that open subscriptions are checked",
+        _permissions_changed,
+        Permissions,
+        Permissions,
+        202,
+        write=True,
+    ),
+    Operation("schema", "GET", "/schema", "List the declared collections", _schema, Described),
+    Operation("health", "GET", "/health", "Whether this server should get traffic", _health, Health, public=True),
+)

@@ -1,0 +1,116 @@
+"""The HTTP application: health, metrics, and documents as JSON, text or Yjs updates."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from collab.access.identity import Access
+from collab.errors import InvalidRequest, PermissionDenied
+from collab.hooks import Request
+from collab.metrics import Metrics
+from collab.names import RoomKey
+from collab.rooms.handle import RoomHandle
+from collab.server.admission import Admission, Admitted, own_path
+from collab.server.config.settings import Settings
+from collab.server.http.api.parameters import check_names
+from collab.server.http.api.routes import PREFIX
+from collab.server.http.cors import CrossOrigin
+from collab.server.http.pages import Guarded, Pages
+from collab.server.http.responses import announced_size, answers, read_body, while_connected
+
+UPDATE_TYPE = "application/octet-stream"
+
+
+def build(
+    settings: Settings,
+    admission: Admission,
+    api: ASGIApp,
+    *,
+    handle: Callable[[RoomKey, Hashable], RoomHandle],
+    metrics: Metrics,
+    unready: Callable[[], str | None],
+) -> ASGIApp:
+    """Build the application that serves HTTP requests; ``handle`` returns the handle of a document for a caller."""
+
+    async def healthz(request: HttpRequest) -> Response:
+        # readable by every page: a client of a refused origin can explain the failure to its developer
+        return PlainTextResponse("ok\n", headers={"Access-Control-Allow-Origin": "*"})
+
+    async def readyz(request: HttpRequest) -> Response:
+        reason = unready()
+        return PlainTextResponse("ready\n" if reason is None else f"{reason}\n", 200 if reason is None else 503)
+
+    async def measure(request: HttpRequest) -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4")
+
+    async def read(request: HttpRequest) -> Response:
+        sender, admitted = await _admit(admission, request, Access.READ)
+        check_names(request, ("format", "root", "sv"))
+        admission.count_read(sender, admitted.identity)
+        room = handle(admitted.key, admitted.identity.counted_as(sender.client))
+        match request.query_params.get("format") or _accepted(request.headers.get("accept", "")):
+            case "json":
+                return Response(await room.encoded_json(), media_type="application/json")
+            case "text":
+                return PlainTextResponse(await room.text(request.query_params.get("root")))
+            case "update":
+                update = await room.update(_state_vector(request.query_params.get("sv")))
+                return Response(update, media_type=UPDATE_TYPE)
+            case other:
+                raise InvalidRequest(f"unknown format: {other}; must be json, text or update")
+
+    async def write(request: HttpRequest) -> Response:
+        limit = settings.max_message_bytes
+        sender, admitted = await _admit(admission, request, Access.WRITE)
+        check_names(request, ())
+        identity = admitted.identity
+        admission.count_write(sender, identity, announced_size(request, limit))
+        body = await read_body(request, limit)
+        await handle(admitted.key, None).apply(body, identity.user_id, identity=identity)
+        return Response(status_code=204)
+
+    routes: list[BaseRoute] = [
+        Route("/healthz", answers(healthz)),
+        Route("/readyz", answers(readyz)),
+        Route("/metrics", answers(measure)),
+        Route("/rooms/{name:path}", while_connected(answers(read)), methods=["GET"]),
+        Route("/rooms/{name:path}", answers(write), methods=["POST"]),
+        Mount(PREFIX, api),
+    ]
+    if settings.pages is not None:
+        routes.append(Mount("/", Pages(Path(settings.pages), single_page=settings.single_page)))
+    shared = CrossOrigin(Starlette(routes=routes), [f"{PREFIX}/", "/rooms/"], admission.allowed_origins)
+    return Guarded(shared, tuple(admission.allowed_hosts))
+
+
+async def _admit(admission: Admission, request: HttpRequest, wanted: Access) -> tuple[Request, Admitted]:
+    sender = admission.read(request.scope)
+    own_path(request.scope)
+    admitted = await admission.admit(sender, request.path_params["name"])
+    if admitted.access < wanted:
+        raise PermissionDenied("this identity may not do that")
+    return sender, admitted
+
+
+def _accepted(accept: str) -> str:
+    for kind, form in ((UPDATE_TYPE, "update"), ("text/plain", "text")):
+        if accept.startswith(kind):
+            return form
+    return "json"
+
+
+def _state_vector(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError as error:
+        raise InvalidRequest("sv must be a state vector in base64url") from error

@@ -1,0 +1,1 @@
+"""WebSocket endpoints, one module per protocol."""

@@ -1,0 +1,91 @@
+"""Connects a Hocuspocus socket to the server's checks and rooms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from collab.access.price import Meter
+from collab.hooks import Hooks, Request
+from collab.realtime.topics.analytics import AnalyticsMetrics
+from collab.rooms.live.room import Room
+from collab.server.admission import Admission, Admitted
+from collab.server.rights import Rights
+
+
+class CollabGatekeeper:
+    """The server's checks, for a Hocuspocus socket. Calls ``enter`` and ``leave`` for each client in a room.
+
+    Without a verified user, all documents of a socket count as one active user; with ``counts=False`` as none, because
+    the session that they belong to already counts.
+    """
+
+    __slots__ = (
+        "_admission",
+        "_analytics",
+        "_counts",
+        "_enter",
+        "_hooks",
+        "_leave",
+        "_meter",
+        "_request",
+        "_rights",
+        "_unverified",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        meter: Meter,
+        *,
+        counts: bool,
+        admission: Admission,
+        rights: Rights,
+        hooks: Hooks,
+        analytics: AnalyticsMetrics,
+        enter: Callable[[Admitted], None],
+        leave: Callable[[Admitted], None],
+    ) -> None:
+        self._meter = meter
+        self._request = request
+        self._counts = counts
+        self._admission = admission
+        self._rights = rights
+        self._hooks = hooks
+        self._analytics = analytics
+        self._enter = enter
+        self._leave = leave
+        self._unverified: Counter[str] = Counter()  # documents of each project
+
+    async def admit(self, name: str, token: str | None) -> Admitted:
+        """Identify the holder of ``token``, and look up its rights on a document."""
+        return await self._admission.admit_token(self._request, token, name)
+
+    async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
+        """Open the room, and return the current rights."""
+        return await self._rights.open(admitted)
+
+    async def stateless(self, admitted: Admitted, payload: str) -> str | None:
+        """Return the application's answer."""
+        return await self._hooks.stateless(admitted.identity, admitted.key, payload)
+
+    def enter(self, admitted: Admitted) -> None:
+        """A client is about to join, and pays from now on. Raises :class:`collab.errors.CollabError`."""
+        self._enter(admitted)
+        identity = admitted.identity
+        self._meter.payer = self._admission.payer(self._request, identity)
+        if not identity.is_somebody:
+            self._unverified[identity.project] += 1
+            if not self._counts or self._unverified[identity.project] > 1:
+                return
+        self._analytics.entered(identity)
+
+    def leave(self, admitted: Admitted) -> None:
+        """A client that entered has left."""
+        self._leave(admitted)
+        identity = admitted.identity
+        if not identity.is_somebody:
+            self._unverified[identity.project] -= 1
+            if not self._counts or self._unverified[identity.project]:
+                return
+        self._analytics.left(identity)

@@ -1,0 +1,1 @@
+"""Where documents, entities and events are kept."""

@@ -1,0 +1,312 @@
+"""The record in PostgreSQL (14 or newer): one writer at a time, which is whoever opened the database last.
+
+Nothing is acknowledged before the server has committed it. Documents are loaded on connections of their own and never
+wait for commits, nor for queries. Every log row, snapshot and piece of history carries a CRC-32, verified whenever it
+is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from time import time
+
+from collab.event import EntityEvent
+from collab.names import RoomKey
+from collab.query.query import Path, Query
+from collab.storage import postgres_archive as archive
+from collab.storage import postgres_documents as documents
+from collab.storage import postgres_entities as entities
+from collab.storage import postgres_history as history
+from collab.storage.base import (
+    Append,
+    CommitId,
+    Committed,
+    DeadLetter,
+    EntityRow,
+    Fact,
+    FoundRows,
+    LogRow,
+    Positions,
+    Record,
+    Requested,
+    SetAside,
+    Snapshot,
+    Span,
+    Version,
+)
+from collab.storage.postgres_commit import commit_values
+from collab.storage.postgres_database import PostgresDatabase
+from collab.storage.postgres_query import count_rows, create_indexes, find_rows
+from collab.storage.postgres_values import checksum, plain
+from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
+
+log = logging.getLogger(__name__)
+
+_COMPRESSION = 4  # of zlib, as in SQLite
+_SLICE = 1000  # requests, or documents, whose old parts are deleted per statement
+
+
+class PostgresStorage:
+    """A :class:`collab.storage.base.Storage` in the database at ``url``, in its schema ``collab``.
+
+    ``url`` is what asyncpg takes, TLS parameters included. ``loads`` and ``queries`` bound the connections for reading.
+    ``history_seconds``: how long documents can be read as they were, as far back as the newest snapshot at least that
+    old; ``None``: until :meth:`trim`, 0: not at all. ``clock`` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        loads: int = 4,
+        queries: int = 4,
+        history_seconds: float | None = None,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self._history_seconds = history_seconds
+        self._clock = clock
+        self._database = PostgresDatabase(url, loads=loads, queries=queries)
+
+    async def open(self) -> None:
+        """Create or migrate the schema, and become the only process that may write.
+
+        Raises :class:`collab.storage.base.StorageCorrupt` if the schema or the server is too old, too new or not ours,
+        and :class:`collab.storage.base.StorageError` if the server cannot be reached or refuses.
+        """
+        await self._database.open()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    # documents
+
+    async def load(self, key: RoomKey) -> Record | None:
+        """Load a document; ``None`` only if nothing was ever written under its name.
+
+        Raises :class:`collab.errors.DocumentDamaged` if its snapshot does not match its checksum.
+        """
+        async with self._database.load() as connection:
+            record, damaged = await documents.load(connection, key)
+        for entry in damaged:
+            log.error("row %d of %s does not match its checksum and is set aside", entry.seq, key)
+            await self.set_aside(entry)
+        return record
+
+    async def commit(
+        self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
+    ) -> Committed:
+        """Append to logs, entities and events in one statement, once for each ``commit_id``; durable on return.
+
+        Raises :class:`ValueError` if the versions of an entity would have a gap, or the writer has committed since.
+        """
+        if not batch and not facts and commit_id is None:
+            return Committed([], [])
+        seqs, positions = await self._database.call("commit_1", *commit_values(batch, facts, commit_id))
+        return Committed(seqs, positions)
+
+    async def create(self, append: Append) -> bool:
+        seqs, _ = await self._database.call("commit_1", *commit_values([append], (), None, only_new=True))
+        return seqs is not None
+
+    async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
+        """Store ``snapshot`` and move the log up to ``snapshot.seq`` to the history, in one statement.
+
+        Does nothing if there is a newer snapshot. Raises :class:`ValueError` if there is no such document or its log is
+        not that long.
+        """
+        content = await asyncio.to_thread(zlib.compress, snapshot.update, _COMPRESSION)
+        gate = await asyncio.to_thread(zlib.compress, snapshot.index, _COMPRESSION)
+        keeps = self._history_seconds != 0
+        done = False
+        while not done:  # again if a row was set aside meanwhile
+            packed = archive.NOTHING_PACKED
+            if keeps:
+                async with self._database.query() as connection:
+                    packed = await archive.pack(connection, key, snapshot.seq)
+                for entry in packed.damaged:
+                    await self.set_aside(entry)
+                if packed.damaged:
+                    continue
+            pieces = list(map(list, zip(*packed.pieces, strict=True))) or [[] for _ in range(6)]
+            (done,) = await self._database.call(
+                "snapshot_1",
+                *key,
+                snapshot.seq,
+                content,
+                checksum(content),
+                gate,
+                checksum(gate),
+                keeps,
+                packed.newest - self._history_seconds if self._history_seconds else None,
+                packed.start,
+                packed.count,
+                *pieces,
+            )
+
+    async def set_aside(self, entry: SetAside) -> None:
+        await self._database.call("set_aside_1", *entry.key, entry.seq, entry.update, plain(entry.reason), entry.at)
+
+    async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
+        async with self._database.query() as connection:
+            return await documents.list_set_aside(connection, project)
+
+    async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
+        async with self._database.query() as connection:
+            return await documents.list_uncovered(connection, limit)
+
+    async def cover(self, key: RoomKey, seq: int) -> None:
+        await self._database.call("cover_1", *key, seq)
+
+    async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
+        async with self._database.query() as connection:
+            return await archive.read_log_after(connection, key, seq)
+
+    async def document_at(self, key: RoomKey, seq: int) -> Sequence[bytes]:
+        async with self._database.query() as connection:
+            return await archive.read_document(connection, key, seq)
+
+    # entities and events
+
+    async def entity(self, key: RoomKey) -> EntityRow | None:
+        async with self._database.load() as connection:
+            return await entities.read_entity(connection, key)
+
+    async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
+        async with self._database.load() as connection:
+            return await entities.read_children(connection, project, collection, prefix)
+
+    async def half_deleted(self, collection: str, inside: str, limit: int) -> Sequence[RoomKey]:
+        async with self._database.query() as connection:
+            return await entities.list_half_deleted(connection, collection, inside, limit)
+
+    async def expired(self, before: float, limit: int) -> Sequence[RoomKey]:
+        async with self._database.query() as connection:
+            return await entities.list_expired(connection, before, limit)
+
+    async def find(self, project: str, collection: str, query: Query) -> FoundRows:
+        async with self._database.query() as connection:
+            rows = await find_rows(connection, project, collection, query)
+            return FoundRows(rows, (await history.read_span(connection, project)).newest)
+
+    async def count(self, project: str, collection: str, query: Query) -> int:
+        async with self._database.query() as connection:
+            return await count_rows(connection, project, collection, query)
+
+    async def index(self, collection: str, paths: Sequence[Path]) -> None:
+        """Index exactly these members of a collection for :meth:`find`; writes continue meanwhile."""
+        async with self._database.alone() as connection:
+            await create_indexes(connection, collection, paths)
+
+    async def request(self, project: str, caller: str, name: str) -> Requested | None:
+        async with self._database.load() as connection:
+            return await entities.read_request(connection, project, caller, name)
+
+    async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
+        async with self._database.load() as connection:
+            return await entities.read_schemas(connection, project)
+
+    async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
+        async with self._database.change() as connection:
+            await entities.write_schema(connection, project, collection, version, schema)
+
+    async def positions(self) -> Positions:
+        async with self._database.load() as connection:
+            return await history.read_positions(connection)
+
+    async def span(self, project: str) -> Span:
+        async with self._database.load() as connection:
+            return await history.read_span(connection, project)
+
+    async def newest_at(self) -> float:
+        async with self._database.load() as connection:
+            return await history.read_newest_at(connection)
+
+    async def events(
+        self, project: str, after: int, *, limit: int, collection: str | None = None, entity: str | None = None
+    ) -> Sequence[EntityEvent]:
+        async with self._database.query() as connection:
+            return await history.read_events(connection, project, after, limit, collection, entity)
+
+    async def history(self, key: RoomKey, *, before: int | None = None, limit: int = 50) -> Sequence[Version]:
+        async with self._database.query() as connection:
+            return await history.read_history(connection, key, before, limit)
+
+    async def seq_at(self, key: RoomKey, *, version: int | None = None, at: float | None = None) -> tuple[int, Version]:
+        """The log row of an entity's version, or of its state at a time, and its newest event then.
+
+        Without either: the newest version. Raises :class:`collab.errors.NotFound` if there was none, or it is no longer
+        stored.
+        """
+        async with self._database.query() as connection:
+            found = await history.read_version(connection, key, version=version, at=at)
+            if version is not None or at is None:
+                return found.seq, found
+            return max(found.seq, await archive.last_at(connection, key, at)), found
+
+    # consumers
+
+    async def webhook_position(self, webhook: str, project: str) -> int | None:
+        async with self._database.load() as connection:
+            return await entities.read_webhook(connection, webhook, project)
+
+    async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
+        async with self._database.change() as connection:
+            await entities.write_webhook(connection, webhook, project, position, dead, DEAD_LETTERS)
+
+    async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
+        async with self._database.query() as connection:
+            return await entities.read_dead_letters(connection, webhook)
+
+    # all parts
+
+    async def trim(self, before: float) -> None:
+        """Delete events, history of documents, and named requests (these after a day) from before this time.
+
+        The newest event of each entity before then stays, and so does the state of the newest snapshot of each document
+        before then. Works in small steps, so that commits go in between.
+        """
+        async with self._database.query() as connection:
+            cuts = await history.read_cuts(connection, before)
+        for project, cut in cuts:
+            while (await self._database.call("trim_events_1", project, cut))[0]:
+                pass
+        day = max(before, self._clock() - REQUEST_SECONDS)
+        more = True
+        while more:
+            async with self._database.change() as connection:
+                more = await connection.fetchval(
+                    "WITH gone AS (DELETE FROM collab.requests WHERE number IN"
+                    " (SELECT number FROM collab.requests WHERE at < $1 LIMIT $2) RETURNING 1)"
+                    " SELECT count(*) = $2 FROM gone",
+                    day,
+                    _SLICE,
+                )
+        rid: int | None = 0
+        while rid is not None:
+            async with self._database.change() as connection:
+                rows = await connection.fetch(
+                    "SELECT DISTINCT rid FROM collab.archive WHERE rid > $1 AND to_at < $2 ORDER BY rid LIMIT $3",
+                    rid,
+                    before,
+                    _SLICE,
+                )
+                await connection.fetch(
+                    "SELECT collab.cut_1(rid, $2) FROM unnest($1::bigint[]) AS u(rid)", [row[0] for row in rows], before
+                )
+            rid = rows[-1][0] if len(rows) == _SLICE else None
+
+    async def erase(self, keys: Sequence[RoomKey]) -> None:
+        """Forget entities and their documents for good, and have the tables vacuumed.
+
+        Nothing of them can be read by SQL when this returns. The server overwrites their bytes in its files, and in its
+        WAL, as it uses them again.
+        """
+        await self._database.call(
+            "erase_1", *(list(part) for part in zip(*keys, strict=True)) if keys else ([], [], [])
+        )
+        async with self._database.alone() as connection:
+            for table in ("log", "snapshots", "archive", "bases", "set_aside", "events", "entities", "dead_letters"):
+                await connection.execute(f"VACUUM collab.{table}")

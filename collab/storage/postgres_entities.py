@@ -1,0 +1,153 @@
+"""Entities in PostgreSQL, and declarations, webhooks and dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from collab.names import RoomKey
+from collab.storage.base import DeadLetter, EntityRow, Requested
+from collab.storage.codec import event_from, from_json, to_json
+from collab.storage.postgres_values import plain
+
+COLUMNS = "project, collection, id, version, data, deleted, heads, content_seq"
+"""Columns of ``entities``, in the order of :func:`entity_row`."""
+
+
+def entity_row(row: asyncpg.Record) -> EntityRow:
+    """An entity from its columns. Raises :class:`msgspec.DecodeError` if they are damaged."""
+    project, collection, entity, version, data, deleted, heads, content_seq = row
+    return EntityRow(RoomKey(project, collection, entity), version, from_json(data), deleted, heads, content_seq)
+
+
+async def read_entity(connection: asyncpg.Connection, key: RoomKey) -> EntityRow | None:
+    """One entity, deleted or not."""
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM collab.entities WHERE project = $1 AND collection = $2 AND id = $3",  # noqa: S608
+        *key,
+    )
+    return None if row is None else entity_row(row)
+
+
+async def read_children(connection: asyncpg.Connection, project: str, collection: str, prefix: str) -> list[EntityRow]:
+    """The entities whose id begins with ``prefix``, deleted or not, by id."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM collab.entities WHERE project = $1 AND collection = $2"  # noqa: S608
+        " AND id >= $3 AND id < $4 ORDER BY id",
+        project,
+        collection,
+        prefix,
+        prefix + "\U0010ffff",
+    )
+    return [entity_row(row) for row in rows]
+
+
+async def list_half_deleted(connection: asyncpg.Connection, collection: str, inside: str, limit: int) -> list[RoomKey]:
+    """Deleted entities of ``collection`` with living entities of ``inside`` in them."""
+    rows = await connection.fetch(
+        "SELECT e.project, e.id FROM collab.entities AS e WHERE e.collection = $1 AND e.deleted AND EXISTS ("
+        "SELECT 1 FROM collab.entities AS i WHERE i.project = e.project AND i.collection = $2"
+        " AND i.id >= e.id || ':' AND i.id < e.id || ';' AND NOT i.deleted) LIMIT $3",
+        collection,
+        inside,
+        limit,
+    )
+    return [RoomKey(project, collection, entity) for project, entity in rows]
+
+
+async def list_expired(connection: asyncpg.Connection, before: float, limit: int) -> list[RoomKey]:
+    """Entities that were deleted before this time."""
+    rows = await connection.fetch(
+        "SELECT project, collection, id FROM collab.entities WHERE deleted AND updated_at < $1 LIMIT $2", before, limit
+    )
+    return [RoomKey(*row) for row in rows]
+
+
+async def read_request(connection: asyncpg.Connection, project: str, caller: str, name: str) -> Requested | None:
+    """The result of a caller's named write."""
+    row = await connection.fetchrow(
+        "SELECT e.project, e.collection, e.id, r.version, r.digest"
+        " FROM collab.requests AS r JOIN collab.entities AS e USING (eid)"
+        " WHERE r.project = $1 AND r.caller = $2 AND r.request = $3",
+        project,
+        plain(caller),
+        plain(name),
+    )
+    return None if row is None else Requested(RoomKey(row[0], row[1], row[2]), row[3], row[4])
+
+
+async def read_schemas(connection: asyncpg.Connection, project: str) -> dict[str, tuple[int, bytes]]:
+    """The declared collections: name -> version, JSON."""
+    rows = await connection.fetch(
+        "SELECT collection, version, content FROM collab.schemas WHERE project = $1 ORDER BY collection", project
+    )
+    return {collection: (version, content) for collection, version, content in rows}
+
+
+async def write_schema(
+    connection: asyncpg.Connection, project: str, collection: str, version: int, schema: bytes
+) -> None:
+    """Save a declaration."""
+    await connection.execute(
+        "INSERT INTO collab.schemas VALUES ($1, $2, $3, $4) ON CONFLICT (project, collection)"
+        " DO UPDATE SET version = excluded.version, content = excluded.content",
+        project,
+        collection,
+        version,
+        schema,
+    )
+
+
+async def read_webhook(connection: asyncpg.Connection, webhook: str, project: str) -> int | None:
+    """The position up to which a webhook has processed a project's events."""
+    position: int | None = await connection.fetchval(
+        "SELECT position FROM collab.webhooks WHERE name = $1 AND project = $2", webhook, project
+    )
+    return position
+
+
+async def write_webhook(
+    connection: asyncpg.Connection, webhook: str, project: str, position: int, dead: Sequence[DeadLetter], keep: int
+) -> None:
+    """Save a webhook's position in a project, and the newest ``keep`` of its dead letters."""
+    await connection.execute(
+        "INSERT INTO collab.webhooks VALUES ($1, $2, $3) ON CONFLICT (name, project)"
+        " DO UPDATE SET position = excluded.position",
+        webhook,
+        project,
+        position,
+    )
+    if not dead:
+        return
+    await connection.executemany(
+        "INSERT INTO collab.dead_letters (webhook, project, collection, id, event, reason, at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        [
+            (
+                letter.webhook,
+                letter.project,
+                letter.event.collection,
+                letter.event.id,
+                to_json(letter.event),
+                plain(letter.reason),
+                letter.at,
+            )
+            for letter in dead
+        ],
+    )
+    await connection.execute(
+        "DELETE FROM collab.dead_letters WHERE webhook = $1 AND number <= (SELECT number FROM collab.dead_letters"
+        " WHERE webhook = $1 ORDER BY number DESC LIMIT 1 OFFSET $2)",
+        webhook,
+        keep,
+    )
+
+
+async def read_dead_letters(connection: asyncpg.Connection, webhook: str) -> list[DeadLetter]:
+    """Events that a webhook did not accept, oldest first."""
+    rows = await connection.fetch(
+        "SELECT webhook, event, project, reason, at FROM collab.dead_letters WHERE webhook = $1 ORDER BY number",
+        webhook,
+    )
+    return [DeadLetter(name, event_from(event), project, reason, at) for name, event, project, reason, at in rows]

@@ -1,0 +1,286 @@
+"""Queries in PostgreSQL: what :mod:`collab.query.match` says of rows in memory, as SQL over the table ``entities``.
+
+Each member becomes three expressions, which are never NULL: its *kind*, its *number* (0 if it is none) and its *text*
+(empty if it is none, compared by code point). Their order is the order of values. One index on (kind, number, beginning
+of the text) serves equality, ``in``, ranges and order; only the beginning, because an index takes no long rows.
+
+Members are reached by name, which never reaches into arrays. Values are parameters; names are literals, so that the
+planner recognises the expressions of an index.
+"""
+
+# ruff: noqa: S608  -- values are parameters; names of members and collections go through _literal()
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import asyncpg
+
+from collab.errors import InvalidRequest
+from collab.query.match import (
+    COMPOSITE,
+    FALSE,
+    ID,
+    NULL,
+    NUMBER,
+    TEXT,
+    TRUE,
+    as_written,
+    behind,
+    conjoin,
+    form,
+    kind_of,
+)
+from collab.query.query import And, Compare, Condition, Not, Or, Order, Path, Query, Scalar, SortKey
+from collab.storage.base import EntityRow
+from collab.storage.postgres_entities import COLUMNS, entity_row
+from collab.storage.postgres_values import exact, plain
+
+_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_INDEXED = 500  # characters of a string
+
+
+async def find_rows(connection: asyncpg.Connection, project: str, collection: str, query: Query) -> list[EntityRow]:
+    """The entities that a query selects, in its order, without deleted ones."""
+    sql, values = find_statement(project, collection, query)
+    return [entity_row(row) for row in await connection.fetch(sql, *values)]
+
+
+def find_statement(project: str, collection: str, query: Query) -> tuple[str, list[Any]]:
+    """The statement of :func:`find_rows`, and the values of its parameters."""
+    values = _Values()
+    where = _selection(project, collection, query, values)
+    order = [part for one in query.order_by for part in _order_of(one)]
+    sql = f"SELECT {COLUMNS} FROM collab.entities WHERE {where} ORDER BY {', '.join((*order, 'id'))}"
+    if query.limit is not None:
+        sql += f" LIMIT {values.add(query.limit, 'bigint')}"
+    if query.offset:
+        sql += f" OFFSET {values.add(query.offset, 'bigint')}"
+    return sql, values.given
+
+
+async def count_rows(connection: asyncpg.Connection, project: str, collection: str, query: Query) -> int:
+    """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
+    values = _Values()
+    where = _selection(project, collection, query, values)
+    return int(await connection.fetchval(f"SELECT count(*) FROM collab.entities WHERE {where}", *values.given))
+
+
+async def create_indexes(connection: asyncpg.Connection, collection: str, paths: Iterable[Path]) -> None:
+    """Have these members of a collection, and only these, indexed; writes go on meanwhile. What is there stays.
+
+    ``connection`` must be in no transaction. Raises :class:`InvalidRequest` for a name that no index can hold, the same
+    ones as in SQLite. ``id`` is indexed anyway.
+    """
+    prefix = f"query_{_digest(collection)}_"
+    wanted: dict[str, str] = {}
+    for path in paths:
+        if path == ID:
+            continue
+        if not all(map(_is_simple, path)):
+            raise InvalidRequest(f"{collection}: the member {'.'.join(path)!r} cannot be indexed, for its name")
+        keys = ", ".join(f"({part})" for part in (_kind(path), _number(path), _beginning(path)))
+        on = f"ON collab.entities (project, {keys}, id) WHERE collection = {_literal(collection)} AND NOT deleted"
+        wanted[prefix + _digest(on)] = on
+    found = await connection.fetch(
+        "SELECT c.relname, i.indisvalid FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid"
+        " WHERE i.indrelid = 'collab.entities'::regclass AND starts_with(c.relname, $1)",
+        prefix,
+    )
+    known = {name for name, valid in found if valid}
+    # an interrupted CREATE INDEX leaves an invalid index
+    for name in {name for name, _ in found} - (known & wanted.keys()):
+        await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS collab.{name}")
+    for name in wanted.keys() - known:
+        await connection.execute(f"CREATE INDEX CONCURRENTLY {name} {wanted[name]}")
+    if wanted.keys() - known:
+        await connection.execute("ANALYZE collab.entities")  # measures the expressions, too
+
+
+class _Values:
+    """Collects parameters in the order of their use."""
+
+    def __init__(self) -> None:
+        self.given: list[Any] = []
+
+    def add(self, value: Any, kind: str) -> str:
+        """A parameter of an SQL type."""
+        self.given.append(value)
+        return f"${len(self.given)}::{kind}"
+
+    def text(self, value: str) -> str:
+        """A string."""
+        return self.add(plain(value), "text")
+
+    def number(self, value: int | float) -> str:
+        """A number, passed as a decimal."""
+        return f"{self.add(repr(exact(value)), 'text')}::numeric"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _is_simple(name: str) -> bool:
+    return '"' not in name and "\\" not in name and min(name, default=" ") >= " "
+
+
+def _literal(text: str) -> str:
+    if "\0" in text:
+        raise InvalidRequest("a name cannot hold U+0000")
+    if "\\" in text:
+        return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+    return "'" + text.replace("'", "''") + "'"
+
+
+# the expressions of a member
+
+
+def _member(path: Path, source: str = "keys") -> str:
+    return source + "".join(f"->{_literal(name)}" for name in path)
+
+
+def _kind(path: Path) -> str:
+    json = _member(path)
+    return (
+        f"CASE jsonb_typeof({json}) WHEN 'string' THEN {TEXT} WHEN 'number' THEN {NUMBER}"
+        f" WHEN 'array' THEN {COMPOSITE} WHEN 'object' THEN {COMPOSITE}"
+        f" WHEN 'boolean' THEN CASE WHEN ({json})::boolean THEN {TRUE} ELSE {FALSE} END ELSE {NULL} END"
+    )
+
+
+def _number(path: Path) -> str:
+    json = _member(path)
+    return f"CASE WHEN jsonb_typeof({json}) = 'number' THEN ({json})::numeric ELSE 0 END"
+
+
+def _text(path: Path, source: str = "keys") -> str:
+    json = _member(path, source)
+    return f"CASE WHEN jsonb_typeof({json}) = 'string' THEN {json} #>> '{{}}' ELSE '' END COLLATE \"C\""
+
+
+def _beginning(path: Path) -> str:
+    return f'left({_text(path)}, {_INDEXED}) COLLATE "C"'
+
+
+def _order_of(one: Order) -> list[str]:
+    parts = ["id"] if one.path == ID else [f(one.path) for f in (_kind, _number, _beginning, _text)]
+    return [f"{part} DESC" for part in parts] if one.descending else parts
+
+
+# conditions
+
+
+def _selection(project: str, collection: str, query: Query, values: _Values) -> str:
+    where = query.where if query.after is None else conjoin(query.where, behind(query.after, query.order_by))
+    known = f"project = {values.text(project)} AND collection = {_literal(collection)} AND NOT deleted"
+    return f"{known} AND {_condition(where, values)}"
+
+
+def _condition(condition: Condition, values: _Values) -> str:
+    match condition:
+        case And(parts):
+            return _joined([_condition(part, values) for part in parts], "AND", "true")
+        case Or(parts):
+            return _joined([_condition(part, values) for part in parts], "OR", "false")
+        case Not(part):
+            return f"({_condition(part, values)}) IS NOT TRUE"
+        case Compare(path, operator, value):
+            if isinstance(value, tuple):
+                return _one_of(path, value, values)
+            match operator:
+                case "eq":
+                    return _equal(path, value, values)
+                case "contains" | "startsWith" | "endsWith":
+                    return _text_test(path, operator, value, values)
+                case _:
+                    assert isinstance(value, int | float | str)
+                    return _range(path, operator, value, values)
+
+
+def _joined(parts: Sequence[str], word: str, none: str) -> str:
+    return f"({f' {word} '.join(parts)})" if parts else none
+
+
+def _equal(path: Path, value: SortKey, values: _Values) -> str:
+    kind = kind_of(value)
+    if path == ID:
+        return f"id = {values.text(value)}" if isinstance(value, str) and "\0" not in value else "false"
+    if isinstance(value, str):
+        begins = f"{_kind(path)} = {TEXT} AND {_number(path)} = 0 AND {_beginning(path)} = "
+        begins += values.text(value[:_INDEXED])
+        return f"({begins} AND {_text(path)} = {values.text(value)})" if len(value) >= _INDEXED else f"({begins})"
+    if kind == NUMBER and isinstance(value, int | float):
+        return f"({_kind(path)} = {NUMBER} AND {_number(path)} = {values.number(value)})"
+    return f"{_kind(path)} = {kind}"
+
+
+def _one_of(path: Path, listed: Sequence[Scalar], values: _Values) -> str:
+    """One parameter for all strings and one for all numbers, however many."""
+    texts = [value for value in listed if isinstance(value, str)]
+    if path == ID:
+        return f"id = ANY ({values.add([text for text in texts if chr(0) not in text], 'text[]')})"
+    parts = [_equal(path, text, values) for text in texts if len(text) >= _INDEXED]
+    short = [plain(text) for text in texts if len(text) < _INDEXED]
+    numbers = [value for value in listed if isinstance(value, int | float) and not isinstance(value, bool)]
+    kinds = sorted({kind_of(value) for value in listed if kind_of(value) < NUMBER})
+    if short:
+        beginning = f"{_beginning(path)} = ANY ({values.add(short, 'text[]')})"
+        parts.append(f"({_kind(path)} = {TEXT} AND {_number(path)} = 0 AND {beginning})")
+    if numbers:
+        decimals = values.add([repr(exact(number)) for number in numbers], "text[]")
+        parts.append(f"({_kind(path)} = {NUMBER} AND {_number(path)} = ANY ({decimals}::numeric[]))")
+    if kinds:
+        parts.append(f"{_kind(path)} IN ({', '.join(map(str, kinds))})")
+    return _joined(parts, "OR", "false")
+
+
+def _range(path: Path, operator: str, value: int | float | str, values: _Values) -> str:
+    sign = _OPERATORS[operator]
+    if path == ID:
+        if not isinstance(value, str):
+            return "false"
+        begin, end, _ = value.partition("\0")
+        # no id holds U+0000: those that come behind such a text are those behind its beginning
+        sign = sign if not end else "<=" if operator in ("lt", "lte") else ">"
+        return f"id {sign} {values.text(begin)}"
+    if isinstance(value, str):
+        within = f"{_text(path)} {sign} {values.text(value)}"
+        wide = ">=" if operator in ("gt", "gte") else "<="
+        begin = f"{_beginning(path)} {wide} {values.text(value[:_INDEXED])}"
+        return f"({_kind(path)} = {TEXT} AND {_number(path)} = 0 AND {begin} AND {within})"
+    return f"({_kind(path)} = {NUMBER} AND {_number(path)} {sign} {values.number(value)})"
+
+
+def _text_test(path: Path, operator: str, value: Scalar, values: _Values) -> str:
+    kind, written = (str(TEXT), "id") if path == ID else (_kind(path), _text(path, "coalesce(texts, keys)"))
+    cases = ""
+    if isinstance(value, str):
+        cases += f" WHEN {kind} = {TEXT} THEN {_within(written, operator, as_written(value), values)}"
+    if operator == "contains" and path != ID:
+        json = _member(path)
+        held = _element(form(value), values)
+        cases += (
+            f" WHEN jsonb_typeof({json}) = 'array'"
+            f" THEN EXISTS (SELECT 1 FROM jsonb_array_elements({json}) AS t(x) WHERE {held})"
+        )
+    return f"CASE{cases} ELSE false END" if cases else "false"
+
+
+def _within(written: str, operator: str, part: str, values: _Values) -> str:
+    if not part:
+        return "true"
+    given = values.text(part)
+    if operator == "startsWith":
+        return f"starts_with({written}, {given})"
+    return f"strpos({written}, {given}) > 0" if operator == "contains" else f"right({written}, {len(part)}) = {given}"
+
+
+def _element(value: Scalar, values: _Values) -> str:
+    if isinstance(value, str):
+        return f"CASE WHEN jsonb_typeof(x) = 'string' THEN x #>> '{{}}' = {values.text(value)} ELSE false END"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"CASE WHEN jsonb_typeof(x) = 'number' THEN x::numeric = {values.number(value)} ELSE false END"
+    return f"x = '{ {None: 'null', False: 'false', True: 'true'}[value] }'::jsonb"

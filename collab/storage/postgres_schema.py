@@ -1,0 +1,223 @@
+"""The PostgreSQL schema, step by step, in the PostgreSQL schema ``collab``.
+
+A database is brought forward or refused, never guessed at. A step, once released, is never changed: the next version is
+one more step. Functions carry the number of their step, so that a process of the version before keeps its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from collab.storage.base import StorageCorrupt
+from collab.storage.postgres_functions import FUNCTIONS_1
+
+OLDEST_SERVER = 14
+LOCK = 1279487852  # "LCol": the class of our advisory locks
+_MIGRATING, _WRITING = 0, 1
+
+STEPS: Sequence[Sequence[str]] = (
+    # 1: as the fifth version of the schema of SQLite, but: ``record`` is one row, ``writer`` who may write; ``keys`` is
+    # always there, and ``texts`` is ``data`` with its texts as they were written, NULL if that is ``keys``.
+    (
+        """
+        CREATE TABLE collab.record (
+            version int NOT NULL,
+            epoch text NOT NULL,
+            base bigint NOT NULL,
+            newest_at float8 NOT NULL,
+            writer text NOT NULL
+        );
+        INSERT INTO collab.record VALUES (0, left(replace(gen_random_uuid()::text, '-', ''), 16), 0, 0, '');
+        CREATE TABLE collab.documents (
+            rid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            project text COLLATE "C" NOT NULL,
+            collection text COLLATE "C" NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            lineage text NOT NULL,
+            created_at float8 NOT NULL,
+            UNIQUE (project, collection, id)
+        );
+        CREATE TABLE collab.log (
+            rid bigint NOT NULL,
+            seq bigint NOT NULL,
+            content bytea NOT NULL,
+            user_id text,
+            at float8 NOT NULL,
+            crc bigint NOT NULL,
+            PRIMARY KEY (rid, seq)
+        );
+        ALTER TABLE collab.log ALTER content SET STORAGE EXTERNAL;
+        CREATE TABLE collab.snapshots (
+            rid bigint PRIMARY KEY,
+            seq bigint NOT NULL,
+            content bytea NOT NULL,
+            crc bigint NOT NULL,
+            gate bytea NOT NULL,
+            gate_crc bigint NOT NULL
+        );
+        ALTER TABLE collab.snapshots ALTER content SET STORAGE EXTERNAL, ALTER gate SET STORAGE EXTERNAL;
+        CREATE TABLE collab.set_aside (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            project text COLLATE "C" NOT NULL,
+            collection text COLLATE "C" NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            seq bigint,
+            content bytea NOT NULL,
+            reason text NOT NULL,
+            at float8 NOT NULL
+        );
+        CREATE INDEX ON collab.set_aside (project, collection, id);
+        CREATE TABLE collab.archive (
+            rid bigint NOT NULL,
+            from_seq bigint NOT NULL,
+            to_seq bigint NOT NULL,
+            from_at float8 NOT NULL,
+            to_at float8 NOT NULL,
+            content bytea NOT NULL,
+            crc bigint NOT NULL,
+            PRIMARY KEY (rid, to_seq)
+        );
+        ALTER TABLE collab.archive ALTER content SET STORAGE EXTERNAL;
+        CREATE INDEX ON collab.archive (rid, to_at);
+        CREATE TABLE collab.bases (
+            rid bigint NOT NULL,
+            seq bigint NOT NULL,
+            content bytea NOT NULL,
+            crc bigint NOT NULL,
+            PRIMARY KEY (rid, seq)
+        );
+        ALTER TABLE collab.bases ALTER content SET STORAGE EXTERNAL;
+        CREATE TABLE collab.uncovered (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            rid bigint NOT NULL UNIQUE
+        );
+        CREATE TABLE collab.projects (
+            project text COLLATE "C" PRIMARY KEY,
+            oldest bigint NOT NULL,
+            newest bigint NOT NULL
+        );
+        CREATE TABLE collab.entities (
+            eid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            project text COLLATE "C" NOT NULL,
+            collection text COLLATE "C" NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            version bigint NOT NULL,
+            deleted boolean NOT NULL,
+            data text NOT NULL,
+            keys jsonb NOT NULL,
+            texts jsonb,
+            heads bytea NOT NULL,
+            content_seq bigint NOT NULL,
+            created_at float8 NOT NULL,
+            updated_at float8 NOT NULL,
+            UNIQUE (project, collection, id)
+        ) WITH (fillfactor = 70);
+        CREATE INDEX ON collab.entities (updated_at) WHERE deleted;
+        CREATE TABLE collab.events (
+            project text COLLATE "C" NOT NULL,
+            position bigint NOT NULL,
+            eid bigint NOT NULL,
+            version bigint NOT NULL,
+            type text NOT NULL,
+            seq bigint NOT NULL,
+            user_id text,
+            at float8 NOT NULL,
+            data text NOT NULL,
+            changes text NOT NULL,
+            conflicts text,
+            PRIMARY KEY (project, position),
+            UNIQUE (eid, version)
+        );
+        CREATE TABLE collab.requests (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            project text COLLATE "C" NOT NULL,
+            caller text COLLATE "C" NOT NULL,
+            request text COLLATE "C" NOT NULL,
+            digest bytea NOT NULL,
+            eid bigint NOT NULL,
+            version bigint NOT NULL,
+            at float8 NOT NULL,
+            UNIQUE (project, caller, request)
+        );
+        CREATE INDEX ON collab.requests (at);
+        CREATE INDEX ON collab.requests (eid);
+        CREATE TABLE collab.receipts (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            writer text NOT NULL UNIQUE,
+            number bigint NOT NULL,
+            seqs bigint[] NOT NULL,
+            positions bigint[] NOT NULL
+        );
+        CREATE TABLE collab.schemas (
+            project text COLLATE "C" NOT NULL,
+            collection text COLLATE "C" NOT NULL,
+            version bigint NOT NULL,
+            content bytea NOT NULL,
+            PRIMARY KEY (project, collection)
+        );
+        CREATE TABLE collab.webhooks (
+            name text COLLATE "C" NOT NULL,
+            project text COLLATE "C" NOT NULL,
+            position bigint NOT NULL,
+            PRIMARY KEY (name, project)
+        );
+        CREATE TABLE collab.dead_letters (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            webhook text COLLATE "C" NOT NULL,
+            project text COLLATE "C" NOT NULL,
+            collection text COLLATE "C" NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            event text NOT NULL,
+            reason text NOT NULL,
+            at float8 NOT NULL
+        );
+        CREATE INDEX ON collab.dead_letters (webhook);
+        """,
+        FUNCTIONS_1,
+    ),
+)
+
+
+async def prepare(connection: asyncpg.Connection, steps: Sequence[Sequence[str]] = STEPS) -> None:
+    """Bring a database to the newest version, one transaction for each step; one process at a time.
+
+    Raises :class:`StorageCorrupt` if the server or the schema is too old or too new, or the schema is not ours; it is
+    untouched then.
+    """
+    if connection.get_server_version().major < OLDEST_SERVER:
+        raise StorageCorrupt(
+            f"this is PostgreSQL {connection.get_server_version().major}, {OLDEST_SERVER} or newer is needed"
+        )
+    done = False
+    while not done:
+        async with connection.transaction(isolation="read_committed"):
+            await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, _MIGRATING)
+            version = await _version(connection)
+            if version > len(steps):
+                raise StorageCorrupt(
+                    f"the database has schema version {version}, this program knows {len(steps)}: "
+                    "it was written by a newer version and was not touched"
+                )
+            done = version >= len(steps)
+            if not done:
+                await connection.execute("CREATE SCHEMA IF NOT EXISTS collab")
+                for statements in steps[version]:
+                    await connection.execute(statements)
+                await connection.execute("UPDATE collab.record SET version = $1", version + 1)
+
+
+async def _version(connection: asyncpg.Connection) -> int:
+    if await connection.fetchval("SELECT to_regclass('collab.record') IS NOT NULL"):
+        columns = await connection.fetchval(
+            "SELECT count(*) FROM pg_attribute WHERE attrelid = 'collab.record'::regclass"
+            " AND attname IN ('version', 'epoch', 'writer')"
+        )
+        if columns == 3:
+            return int(await connection.fetchval("SELECT version FROM collab.record"))
+    elif not await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = to_regnamespace('collab'))"
+    ):
+        return 0
+    raise StorageCorrupt("the schema collab of the database belongs to another application; it was not touched")

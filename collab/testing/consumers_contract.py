@@ -1,0 +1,33 @@
+"""Contract of event consumers. Part of :mod:`collab.testing.storage_contract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collab.storage.base import DeadLetter
+from collab.testing.storage_case import StorageCase, fact
+
+
+class ConsumersContract(StorageCase):
+    """Webhook positions and dead letters."""
+
+    async def test_a_webhook_goes_on_where_it_was(self, tmp_path: Path) -> None:
+        """Events that it did not accept are kept."""
+        letters = [
+            DeadLetter("hook", fact(number, {"n": [number]}).event, "acme", f"status {number}", float(number))
+            for number in range(1, 4)
+        ]
+        async with self.opened(tmp_path) as storage:
+            assert await storage.webhook_position("hook", "acme") is None
+            assert list(await storage.dead_letters("hook")) == []
+            await storage.save_webhook("hook", "acme", 5)
+            await storage.save_webhook("hook", "acme", 7, letters[:2])
+            await storage.save_webhook("hook", "acme", 9, letters[2:])
+            await storage.save_webhook("other", "acme", 0)
+            await storage.save_webhook("hook", "other", 3)
+            assert await storage.webhook_position("hook", "acme") == 9
+            assert await storage.webhook_position("hook", "other") == 3
+            assert await storage.webhook_position("other", "acme") == 0
+            assert await storage.webhook_position("other", "other") is None
+            assert list(await storage.dead_letters("hook")) == letters
+            assert list(await storage.dead_letters("other")) == []

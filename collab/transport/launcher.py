@@ -1,0 +1,375 @@
+"""Runs an ASGI application on hypercorn, and fixes the gaps of hypercorn 0.18.
+
+hypercorn reads HTTP/1.1, calls the application for it, and runs its lifespan. When a request asks for a WebSocket, its
+connection is handed to :class:`collab.transport.websocket.AsgiSocket`. Differences from ``hypercorn.asyncio.serve``:
+
+* permessage-deflate is off unless enabled, and the inflated size is limited;
+* the size of a WebSocket message is limited over all its fragments; beyond it the connection ends with 1009;
+* silent peers are detected and dropped;
+* the application gets the close code and reason that the client sent, and sending to a closed socket raises;
+* messages leave in fragments, so that a large one costs no copy per receiver;
+* on shutdown: no new connections, then the application drains, then all remaining connections are closed with 1012, so
+  that no version of Python waits for an open WebSocket;
+* no HTTP/2, because WebSockets inside it would use hypercorn's own code again. A proxy in front may speak it;
+* a client that sends its request or reads its response too slowly is dropped.
+
+Nothing of hypercorn is patched: the classes below extend it where it is open, and :func:`serve` combines them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+from urllib.parse import unquote
+
+import h11
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.lifespan import Lifespan
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from collab.transport.addresses import client_address, is_within
+from collab.transport.slots import Budget, Slots
+from collab.transport.upgrade import Upgrade, handshake_error
+from collab.transport.websocket import COST, ASGIApplication, AsgiSocket, WebSocketLimits
+
+log = logging.getLogger(__name__)
+
+_SERVICE_RESTART = 1012
+_READ = 64 * 1024
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+_BACKLOG = 4096  # hypercorn uses 100: of 150 clients that connect at once, the rest would retry only after a second
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLimits:
+    """Limits of the launcher for its peers. Times in seconds.
+
+    ``head_timeout`` is for a whole request head, also between two requests of a connection; ``stall_timeout`` for the
+    next piece of a request body, and for a client to read some of its response. A body that takes longer must arrive at
+    ``body_rate`` bytes per second. ``stop_timeout`` is the time for running requests when the server stops.
+
+    ``connections`` may be open at once, and half of them from one address; ``connections_per_address`` limits those of
+    one address without a WebSocket. 0 means no limit, and neither limit applies to ``proxies``, whose
+    ``X-Forwarded-For`` names a WebSocket's address. ``unproven`` bytes are held for WebSockets that the application
+    does not trust yet, ``unproven_per_address`` of these for one address.
+    """
+
+    websocket: WebSocketLimits = field(default_factory=WebSocketLimits)
+    head_timeout: float = 10.0
+    stall_timeout: float = 30.0
+    stop_timeout: float = 3.0
+    body_rate: float = 8 * 1024
+    connections: int = 0
+    connections_per_address: int = 0
+    proxies: Sequence[str] = ()
+    unproven: int = 0
+    unproven_per_address: int = 0
+
+
+async def serve(
+    app: ASGIApplication,
+    *,
+    sockets: Sequence[socket.socket],
+    shutdown: Callable[[], Awaitable[object]],
+    drain: Callable[[], Awaitable[object]] | None = None,
+    limits: PeerLimits | None = None,
+    access_log: logging.Logger | None = None,
+    ready: Callable[[], object] | None = None,
+) -> None:
+    """Serve ``app`` on listening (or bound) ``sockets``, which it closes, until ``shutdown()`` returns.
+
+    ``ready`` is called once connections are accepted. After ``shutdown()`` no more are accepted; then ``drain()`` runs,
+    in which the application finishes its work and says goodbye to its clients; then all remaining connections are
+    ended. The lifespan's startup comes before all of this and its shutdown after; a failure of the startup is raised.
+    """
+    limits = limits or PeerLimits()
+    config = Config()
+    config.backlog = _BACKLOG
+    config.keep_alive_timeout = limits.head_timeout
+    config.include_server_header = False
+    config.accesslog = access_log
+    config.errorlog = log
+    server = _Server(ASGIWrapper(app), app, config, limits)
+    loop = asyncio.get_running_loop()
+    lifespan = Lifespan(server.wrapped, config, loop, server.state)
+    with ExitStack() as listening:
+        for sock in sockets:
+            listening.enter_context(sock)
+        lifespan_task = loop.create_task(lifespan.handle_lifespan())
+        await lifespan.wait_for_startup()
+        if lifespan_task.done() and (error := lifespan_task.exception()) is not None:
+            raise error
+        try:
+            for sock in sockets:
+                listener = await asyncio.start_server(server.connected, sock=sock, backlog=config.backlog)
+                listening.callback(listener.close)
+            if ready is not None:
+                ready()
+            await shutdown()
+        finally:
+            listening.close()
+            try:
+                if drain is not None:
+                    await drain()
+            finally:
+                await server.stop()
+                await lifespan.wait_for_shutdown()
+                lifespan_task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await lifespan_task
+
+
+class _Server:
+    """The connections of one :func:`serve`."""
+
+    def __init__(self, wrapped: ASGIWrapper, app: ASGIApplication, config: Config, limits: PeerLimits) -> None:
+        self.wrapped = wrapped
+        self.app = app
+        self.config = config
+        self.limits = limits
+        self.context = WorkerContext(None)
+        self.state: dict[str, Any] = {}
+        self.sockets: set[AsgiSocket] = set()
+        self.budget = Budget(limits.unproven_per_address, limits.unproven)
+        self._plain = Slots(limits.connections_per_address)
+        self._open = Slots(max(1, limits.connections // 2) if limits.connections else 0)
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection from its first byte to its end."""
+        task = asyncio.current_task()
+        assert task is not None
+        peer = writer.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else None
+        with ExitStack() as whole, ExitStack() as plain:
+            if not self._enter(address, whole, plain):
+                writer.write(_FULL)
+                writer.close()
+                return
+            self._tasks[task] = writer
+            whole.callback(self._tasks.pop, task)
+            await _Connection(self, reader, writer, upgraded=plain.close)
+
+    def _enter(self, address: str | None, whole: ExitStack, plain: ExitStack) -> bool:
+        """Count a connection: its whole lifetime, and the time before a WebSocket. Returns whether there is room for
+        it.
+        """
+        if self.limits.connections and len(self._tasks) >= self.limits.connections:
+            return False
+        if address is None or is_within(address, self.limits.proxies):
+            return True
+        if not self._open.take(address):
+            return False
+        whole.callback(self._open.give_back, address)
+        if not self._plain.take(address):
+            return False
+        plain.callback(self._plain.give_back, address)
+        return True
+
+    async def stop(self) -> None:
+        """End all connections: idle ones now, WebSockets with 1012, requests when they are done or out of time."""
+        await self.context.terminated.set()
+        for websocket in list(self.sockets):
+            websocket.shut(_SERVICE_RESTART, "the server restarts")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.limits.stop_timeout)
+        for task, writer in list(self._tasks.items()):
+            writer.transport.abort()
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+
+
+class _Asked(Exception):
+    def __init__(self, request: h11.Request) -> None:
+        super().__init__()
+        self.request = request
+
+
+class _Http(H11Protocol):
+    """HTTP/1.1 that hands WebSockets over."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Ignore offers to speak HTTP/2."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        headers: dict[bytes, bytes] = dict(request.headers)
+        tokens = [token.strip() for token in headers.get(b"connection", b"").lower().split(b",")]
+        if b"upgrade" in tokens and headers.get(b"upgrade", b"").lower() == b"websocket":
+            raise _Asked(request)
+        await super()._create_stream(request)
+
+
+class _Connection(TCPServer):
+    """One TCP connection: HTTP at first, then possibly a WebSocket."""
+
+    def __init__(
+        self,
+        server: _Server,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        upgraded: Callable[[], object],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(server.wrapped, loop, server.config, server.context, server.state, reader, writer)
+        self._server = server
+        self._upgraded = upgraded
+
+    async def run(self) -> None:
+        try:
+            sock = self.writer.get_extra_info("socket")
+            client = parse_socket_addr(sock.family, sock.getpeername())
+            address = parse_socket_addr(sock.family, sock.getsockname())
+            ssl = self.writer.get_extra_info("ssl_object") is not None
+            async with TaskGroup(self.loop) as tasks:
+                self._task_group = tasks
+                self.protocol = http = _Http(  # type: ignore[assignment]
+                    self.app,
+                    self.config,
+                    self.context,
+                    tasks,
+                    ConnectionState(self.state),
+                    ssl,
+                    client,
+                    address,
+                    self.protocol_send,
+                )
+                await self.idle_task.restart(tasks, self._idle_timeout)
+                request = await self._read_http(http)
+                await self.idle_task.stop()  # otherwise the group would wait for it and stay counted
+            if request is not None:
+                websocket = await self._upgrade(http, request, client, address)
+                # a connection may stay for days: free what is no longer needed
+                del http, request, tasks, sock
+                del self.protocol
+                self._upgraded()
+                if websocket is not None:
+                    await self._run_websocket(websocket)
+        except OSError:
+            pass
+        finally:
+            self.loop.call_later(self._server.limits.websocket.close_timeout, self.writer.transport.abort)
+            await self._close()
+
+    async def protocol_send(self, event: Event) -> None:
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            try:
+                self.writer.write(event.data)
+                waits = self.writer.transport.get_write_buffer_size() > 0  # a timer costs more than a small response
+                async with asyncio.timeout(self._server.limits.stall_timeout if waits else None):
+                    await self.writer.drain()
+            except TimeoutError:
+                self.writer.transport.abort()
+            except (ConnectionError, RuntimeError):
+                await self.protocol.handle(Closed())
+
+    async def _read_http(self, http: _Http) -> h11.Request | None:
+        """Read requests until the client leaves (``None``) or asks for a WebSocket."""
+        limits = self._server.limits
+        began, size, data = 0.0, 0, b""  # of the current body
+        while not self.reader.at_eof():
+            patience = None
+            if getattr(http.connection, "their_state", None) is h11.SEND_BODY:
+                now = self.loop.time()
+                began, size = (began, size + len(data)) if began else (now, 0)
+                patience = min(limits.stall_timeout, began + limits.stall_timeout + size / limits.body_rate - now)
+            else:
+                began = 0.0
+            try:
+                async with asyncio.timeout(patience):
+                    data = await self.reader.read(_READ)
+            except (OSError, TimeoutError):
+                break
+            try:
+                await http.handle(RawData(data))
+            except _Asked as asked:
+                return asked.request
+        await http.handle(Closed())
+        return None
+
+    async def _upgrade(
+        self,
+        http: _Http,
+        request: h11.Request,
+        client: tuple[str, int] | None,
+        address: tuple[str, int] | None,
+    ) -> AsgiSocket | None:
+        """Hand the connection over to a WebSocket; ``None`` if the handshake was invalid and has been answered."""
+        connection = http.connection
+        assert isinstance(connection, h11.Connection)
+        proxies = self._server.limits.proxies
+        forwarded = b",".join(value for name, value in request.headers if name == b"x-forwarded-for").decode("latin-1")
+        sender = client_address(client[0] if client else None, forwarded, proxies)
+        status = handshake_error(request)
+        if status is None and not self._server.budget.take(sender, COST):
+            status = 503
+        if status is not None:
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            headers.append((b"sec-websocket-version", b"13"))
+            for part in (h11.Response(status_code=status, headers=headers), h11.EndOfMessage()):
+                self.writer.write(connection.send(part) or b"")
+            return None
+        path, _, query = request.target.partition(b"?")
+        scope: dict[str, Any] = {
+            "http_version": request.http_version.decode(),
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": self.config.root_path,
+            "headers": list(request.headers),
+            "client": client,
+            "server": address,
+            "state": self.state.copy(),
+        }
+        started = time()
+
+        async def answered(status: int) -> None:
+            await self.config.log.access(
+                scope,  # type: ignore[arg-type]
+                {"status": status, "headers": []},
+                time() - started,
+            )
+
+        transport = self.writer.transport
+        streams = transport.get_protocol()
+        websocket = AsgiSocket(
+            transport,  # type: ignore[arg-type]
+            Upgrade(connection, request, self.config.response_headers("h11")),
+            scope,
+            self._server.limits.websocket,
+            answered=answered,
+            lost=streams.connection_lost,
+            address=sender,
+            budget=self._server.budget,
+        )
+        # no await up to the protocol's change: every byte is seen by one of the two
+        transport.set_protocol(websocket)
+        self.reader.feed_eof()
+        early = await self.reader.read()
+        if early:
+            websocket.data_received(early)
+        return websocket
+
+    async def _run_websocket(self, websocket: AsgiSocket) -> None:
+        self._server.sockets.add(websocket)
+        try:
+            await websocket.run(self._server.app)
+        finally:
+            self._server.sockets.discard(websocket)

@@ -1,0 +1,485 @@
+"""A WebSocket between an asyncio transport and one call of an ASGI application.
+
+hypercorn reads the upgrade request and hands its connection over; from then on only this file touches the transport. So
+it can guarantee what hypercorn 0.18 does not: the whole message is limited, silent peers are detected, the application
+gets the real close code, large messages leave in pieces, and sending to a closed socket raises an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from collab.transport import frames
+from collab.transport.deflate import Agreement, Inflater
+from collab.transport.frames import FrameError, FrameReader, Oversized
+from collab.transport.slots import Budget
+from collab.transport.upgrade import Headers, Upgrade
+
+log = logging.getLogger(__name__)
+
+ASGIEvent = MutableMapping[str, Any]
+ASGIApplication = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+_UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
+_INBOX = 64  # bytes that the kernel may hold unsent: a slow reader is noticed here, not after megabytes
+COST = 24 * 1024
+"""Bytes of memory that a silent socket takes."""
+DIRECT = "collab.direct"  # the ASGI extension that passes messages without a task in between
+
+
+class PeerGoneError(ConnectionError):
+    """The application sent something after the socket was closed or lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketLimits:
+    """Limits of one WebSocket.
+
+    ``max_message`` limits a message in bytes, after inflating and over all its frames. A peer is pinged every
+    ``ping_interval`` seconds, and dropped if nothing arrives for ``ping_timeout`` seconds after a ping (interval 0:
+    never). ``close_timeout`` is the peer's time to answer a close frame. ``compression`` allows permessage-deflate. Of
+    a peer that the application does not trust yet, ``untrusted`` bytes are read; the rest waits on its side (``None``:
+    all peers are trusted).
+    """
+
+    max_message: int = 16 * 1024 * 1024
+    ping_interval: float = 20.0
+    ping_timeout: float = 20.0
+    close_timeout: float = 2.0
+    compression: bool = False
+    untrusted: int | None = None
+
+
+class _State(Enum):
+    CONNECTING = auto()  # the application has not answered the handshake
+    REFUSING = auto()  # it is writing a response other than 101
+    OPEN = auto()
+    CLOSING = auto()  # our close frame was sent, the peer's is awaited
+    CLOSED = auto()
+
+
+class AsgiSocket(asyncio.Protocol):
+    """Carries one WebSocket: the transport calls it from below, the application from above.
+
+    ``answered`` gets the status of the handshake's response; ``lost`` is called when the transport is gone. The
+    WebSocket's own entries are added to ``scope``. Until the application trusts it, bytes from ``address`` count
+    against ``budget``, from which :data:`COST` was taken already.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        upgrade: Upgrade,
+        scope: MutableMapping[str, Any],
+        limits: WebSocketLimits,
+        *,
+        answered: Callable[[int], Awaitable[None]],
+        lost: Callable[[Exception | None], None],
+        address: str | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self._address = address
+        self._budget = budget
+        self._unproven = COST  # bytes that count against the budget
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._upgrade: Upgrade | None = upgrade
+        self._limits = limits
+        self._answered = answered
+        self._lost = lost
+        self._refusal: tuple[int, list[tuple[bytes, bytes]], bytearray] | None = None
+        self._state = _State.CONNECTING
+        self._reader = FrameReader(limits.max_message)
+        self._inbox: deque[bytes | str] = deque()
+        self._inbox_bytes = 0
+        self._announced = False  # websocket.connect was delivered
+        self._paused_reading = False
+        self._held = False
+        self._take: Callable[[bytes | str | Oversized], None] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._ended: tuple[int, str] | None = None  # close code and reason for the application
+        self._deaf = False  # the peer violated the protocol; ignore everything it sends
+        self._sending = asyncio.Lock()
+        self._drained: asyncio.Future[None] | None = None
+        self._paused_writing = False
+        self._agreement: Agreement | None = None
+        self._heard = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._gone = self._loop.create_future()
+        self.scope = scope
+        scope["type"] = "websocket"
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.4"}
+        scope["scheme"] = "wss" if transport.get_extra_info("ssl_object") else "ws"
+        scope["subprotocols"] = upgrade.subprotocols
+        scope["extensions"] = {
+            "websocket.http.response": {},
+            DIRECT: {"listen": self.listen, "send": self.send_now, "pause": self.pause, "trust": self.trust},
+        }
+        _notice_slow_readers(transport)
+
+    async def run(self, app: ASGIApplication) -> None:
+        """Call the application, and return when the connection is over. Its exceptions are logged."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:
+            log.exception("the application failed on a WebSocket")
+        finally:
+            if self._state in (_State.CONNECTING, _State.REFUSING):
+                await self._refuse(500, (), b"")
+            elif self._state is _State.OPEN:
+                self._close(1011, "")
+            await self._gone
+
+    def shut(self, code: int, reason: str) -> None:
+        """Close from the server's side; the application sees a disconnect. Does not answer a handshake."""
+        if self._state is _State.OPEN:
+            self._close(code, reason)
+            self._end(code, reason)
+        elif self._state is _State.CONNECTING:
+            self._end(code, reason)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
+
+    # from the application
+
+    async def receive(self) -> ASGIEvent:
+        """The next ASGI event: ``websocket.connect``, ``.receive``, and after the end always ``.disconnect``."""
+        if not self._announced:
+            self._announced = True
+            return {"type": "websocket.connect"}
+        while not self._inbox:
+            if self._ended is not None:
+                return {"type": "websocket.disconnect", "code": self._ended[0], "reason": self._ended[1]}
+            self._wake = self._loop.create_future()
+            await self._wake
+        message = self._inbox.popleft()
+        self._inbox_bytes -= len(message)
+        if self._paused_reading and not self._inbox:
+            self._take_in()
+        if type(message) is bytes:
+            return {"type": "websocket.receive", "bytes": message, "text": None}
+        return {"type": "websocket.receive", "bytes": None, "text": message}
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        """Handle an ASGI event. Raises :class:`PeerGoneError` for a message that nobody will read."""
+        if event["type"] == "websocket.send":
+            if self._state is not _State.OPEN:
+                raise self._cannot_send()
+            data = event.get("bytes")
+            if data is None:
+                await self._send_message(frames.TEXT, event["text"].encode())
+            elif type(data) is not bytes or not self.send_now(data):
+                await self._send_message(frames.BINARY, data)
+        elif event["type"] == "websocket.close":
+            if self._state is _State.CONNECTING:
+                await self._refuse(403, (), b"")
+            elif self._state is _State.OPEN:
+                self._close(event.get("code", 1000), event.get("reason") or "")
+        elif self._state in (_State.CLOSING, _State.CLOSED):
+            raise self._cannot_send()
+        elif event["type"] == "websocket.accept" and self._state is _State.CONNECTING:
+            await self._accept(event.get("subprotocol"), event.get("headers", ()))
+        elif event["type"] == "websocket.http.response.start" and self._state is _State.CONNECTING:
+            self._state = _State.REFUSING
+            self._refusal = (event["status"], list(event.get("headers", ())), bytearray())
+        elif event["type"] == "websocket.http.response.body" and self._refusal is not None:
+            status, headers, body = self._refusal
+            body += event.get("body", b"")
+            if not event.get("more_body", False):
+                await self._refuse(status, headers, bytes(body))
+        else:
+            raise RuntimeError(f"{event['type']} is not allowed while {self._state.name.lower()}")
+
+    def listen(self, take: Callable[[bytes | str | Oversized], None]) -> None:
+        """Pass messages to ``take`` as they arrive, with no task in between; ``receive`` then returns only the end.
+
+        A message over the limit is passed as :class:`Oversized`; without ``listen`` it ends the connection.
+        """
+        self._take = take
+        self._reader.skips = True
+        waiting = list(self._inbox)
+        self._inbox.clear()
+        self._inbox_bytes = 0
+        for message in waiting:
+            self._hand_over(message)
+        if self._paused_reading and self._state is _State.OPEN:
+            self._take_in()
+
+    def send_now(self, message: bytes | str) -> bool:
+        """Send a message if that needs no waiting. Otherwise send nothing and return ``False``."""
+        data = message.encode() if isinstance(message, str) else message
+        if (
+            self._state is not _State.OPEN
+            or self._paused_writing
+            or len(data) > frames.FRAGMENT
+            or self._agreement is not None
+            or self._sending.locked()
+        ):
+            return False
+        self._transport.write(frames.text(data) if isinstance(message, str) else frames.binary(data))
+        return True
+
+    def pause(self, paused: bool) -> None:
+        """Pause or resume reading and passing messages."""
+        self._held = paused
+        if not paused and self._state is _State.OPEN:
+            self._loop.call_soon(self._take_in)
+
+    def trust(self) -> None:
+        """Lift the limits for untrusted peers: the application knows this one."""
+        self._forget_budget()
+        self._reader.trust()
+        if self._state is _State.OPEN:
+            self._loop.call_soon(self._take_in)
+
+    def _forget_budget(self) -> None:
+        if self._budget is not None:
+            self._budget.give_back(self._address, self._unproven)
+            self._budget = None
+
+    def _hand_over(self, message: bytes | str | Oversized) -> None:
+        assert self._take is not None
+        if self._state is _State.OPEN:
+            try:
+                self._take(message)
+            except Exception:
+                log.exception("the application failed on a message")
+                self.shut(1011, "")
+
+    def _cannot_send(self) -> Exception:
+        if self._state in (_State.CONNECTING, _State.REFUSING):
+            return RuntimeError("the application has not accepted the WebSocket")
+        return PeerGoneError(f"the WebSocket is closed ({self._ended[0] if self._ended else 'by the application'})")
+
+    # the handshake
+
+    async def _accept(self, subprotocol: str | None, headers: Headers) -> None:
+        assert self._upgrade is not None
+        upgrade, self._upgrade = self._upgrade, None
+        head, self._agreement = upgrade.accept(subprotocol, headers, compression=self._limits.compression)
+        self._transport.write(head)
+        inflater = Inflater() if self._agreement else None
+        self._reader = FrameReader(self._limits.max_message, inflater, self._limits.untrusted)
+        self._state = _State.OPEN
+        if self._limits.ping_interval:
+            self._timer = self._loop.call_later(self._limits.ping_interval, self._beat)
+        self._reader.feed(upgrade.held)
+        self._take_in()
+        await self._answered(101)
+
+    async def _refuse(self, status: int, headers: Headers, body: bytes) -> None:
+        self._state = _State.CLOSING
+        self._end(1006, "")
+        assert self._upgrade is not None
+        if not self._transport.is_closing():
+            self._transport.write(self._upgrade.refuse(status, headers, body))
+            self._finish()
+        await self._answered(status)
+
+    # sending
+
+    async def _send_message(self, opcode: int, data: bytes | bytearray | memoryview) -> None:
+        """Send a message in fragments, each only when the peer has room for it."""
+        async with self._sending:
+            begun = False
+            first = opcode
+            try:
+                for piece, last in frames.pieces(data, self._agreement.window_bits if self._agreement else None):
+                    while self._paused_writing and self._state is _State.OPEN:
+                        self._drained = self._loop.create_future()
+                        await self._drained
+                    if self._state is not _State.OPEN:
+                        raise self._cannot_send()
+                    if not begun and self._agreement is not None:
+                        first |= frames.RSV1
+                    head = frames.header(first | frames.FIN if last else first, len(piece))
+                    self._transport.writelines((head, piece))
+                    begun, first = not last, 0
+            except asyncio.CancelledError:
+                if begun:  # a part of the message was sent, so no other can follow
+                    self._transport.abort()
+                raise
+
+    # from the transport
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        if self._budget is not None:
+            if not self._budget.take(self._address, len(data)):
+                self._fail(FrameError(frames.TRY_AGAIN, "clients without a credential hold too much memory"))
+                return
+            self._unproven += len(data)
+        if self._state in (_State.OPEN, _State.CLOSING) and not self._deaf:
+            self._reader.feed(data)
+            self._take_in()
+        elif self._state is _State.CONNECTING:
+            # no honest client sends before the answer: let the data wait in the kernel
+            assert self._upgrade is not None
+            self._upgrade.hold(data)
+            self._pause_reading()
+
+    def _take_in(self) -> None:
+        """Read messages from the buffer until it is empty or the application has enough to do."""
+        inbox = self._inbox
+        handed = 0
+        try:
+            while not self._held and len(inbox) + handed < _INBOX and self._inbox_bytes <= self._limits.max_message:
+                message = self._reader.next()
+                if message is None:
+                    break
+                if isinstance(message, Oversized):
+                    self._hand_over(message)
+                elif type(message) is bytes or type(message) is str:
+                    if self._take is not None:
+                        handed += 1
+                        self._hand_over(message)
+                    elif self._state is _State.OPEN:
+                        inbox.append(message)
+                        self._inbox_bytes += len(message)
+                elif isinstance(message, frames.Ping):
+                    if self._state is _State.OPEN and not self._paused_writing:
+                        self._transport.write(frames.pong(message.payload))
+                elif isinstance(message, frames.Close):
+                    self._peer_closed(message)
+                    return
+            else:
+                self._pause_reading()
+                self._wake_application()
+                if handed and not self._held:  # let others have a turn
+                    self._loop.call_soon(self._take_in)
+                return
+        except FrameError as error:
+            self._fail(error)
+            return
+        if self._reader.waits:
+            self._pause_reading()
+        else:
+            self._resume_reading()
+        self._wake_application()
+
+    def _resume_reading(self) -> None:
+        if self._paused_reading and not self._transport.is_closing():
+            self._paused_reading = False
+            self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._paused_reading:
+            self._paused_reading = True
+            self._transport.pause_reading()
+
+    def _wake_application(self) -> None:
+        if self._wake is not None:
+            if not self._wake.done():
+                self._wake.set_result(None)
+            self._wake = None
+
+    def eof_received(self) -> None:
+        """The peer will send nothing more; the transport closes itself."""
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        self._paused_writing = True
+
+    def resume_writing(self) -> None:
+        """The peer has read something."""
+        self._paused_writing = False
+        self._heard = True
+        self._wake_sender()
+
+    def _wake_sender(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+        self._state = _State.CLOSED
+        self._forget_budget()
+        self._end(1006, "")
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._gone.done():
+            self._gone.set_result(None)
+        self._lost(error)
+
+    # the end
+
+    def _peer_closed(self, message: frames.Close) -> None:
+        if self._state is _State.OPEN:
+            self._transport.write(frames.close(message.code, ""))
+        self._state = _State.CLOSING
+        self._end(message.code, message.reason)
+        self._finish()
+
+    def _close(self, code: int, reason: str) -> None:
+        """Send our close frame and wait for the peer's, for a limited time."""
+        self._state = _State.CLOSING
+        self._held = False
+        self._transport.write(frames.close(code, reason))
+        self._abort_later()
+        self._wake_sender()
+        if self._paused_reading and not self._deaf:
+            # of its further messages only the close frame is of interest
+            self._inbox.clear()
+            self._inbox_bytes = 0
+            self._take_in()
+
+    def _fail(self, error: FrameError) -> None:
+        """The peer violated the protocol: tell it, and ignore its messages until it has read that."""
+        self._deaf = True
+        if self._state is _State.OPEN:
+            self._close(error.code, error.reason)
+        self._end(error.code, error.reason)
+        self._inbox.clear()
+        self._inbox_bytes = 0
+        self._resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _finish(self) -> None:
+        """Close the transport once everything is written; drop it if that takes too long."""
+        self._abort_later()
+        self._transport.close()
+
+    def _abort_later(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._limits.close_timeout, self._transport.abort)
+
+    def _end(self, code: int, reason: str) -> None:
+        """Let the application see a disconnect, once, and wake all waiting calls."""
+        if self._ended is None:
+            self._ended = (code, reason)
+        self._wake_application()
+        self._wake_sender()
+
+    # silence
+
+    def _beat(self) -> None:
+        self._heard = False
+        if not self._paused_writing:
+            self._transport.write(frames.ping())
+        self._timer = self._loop.call_later(self._limits.ping_timeout, self._listen)
+
+    def _listen(self) -> None:
+        if self._heard or self._paused_reading:
+            pause = max(self._limits.ping_interval - self._limits.ping_timeout, 0)
+            self._timer = self._loop.call_later(pause, self._beat)
+        else:
+            self._end(1006, "no sign of life")
+            self._transport.abort()
+
+
+def _notice_slow_readers(transport: asyncio.Transport) -> None:
+    sock = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)

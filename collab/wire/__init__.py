@@ -1,0 +1,1 @@
+"""Message framing of each protocol: bytes to messages and back, nothing else."""

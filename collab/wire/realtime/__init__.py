@@ -1,0 +1,1 @@
+"""The application protocol: its messages, and the values in them."""

@@ -1,0 +1,476 @@
+"""The application protocol: messages of ``/realtime``, as JSON or MessagePack. Its rules are in docs/protocol.md.
+
+JSON travels in text frames. MessagePack travels in binary frames after one zero byte. All other binary frames belong to
+the Hocuspocus protocol (:mod:`collab.wire.hocuspocus`): they begin with the length of a document's name, which is never
+zero. So one socket carries document edits and everything else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from collab.errors import InvalidRequest
+from collab.nearest import did_you_mean
+from collab.wire.realtime.values import Analytics as Analytics
+from collab.wire.realtime.values import AnyTarget as AnyTarget
+from collab.wire.realtime.values import Custom as Custom
+from collab.wire.realtime.values import Entities as Entities
+from collab.wire.realtime.values import Error as Error
+from collab.wire.realtime.values import Found as Found
+from collab.wire.realtime.values import FoundMany as FoundMany
+from collab.wire.realtime.values import Limits as Limits
+from collab.wire.realtime.values import Number as Number
+from collab.wire.realtime.values import Person as Person
+from collab.wire.realtime.values import Presence as Presence
+from collab.wire.realtime.values import Rows as Rows
+from collab.wire.realtime.values import Step as Step
+from collab.wire.realtime.values import Subscribed as Subscribed
+from collab.wire.realtime.values import System as System
+from collab.wire.realtime.values import Target as Target
+from collab.wire.realtime.values import Written as Written
+from collab.wire.realtime.values import wrong_value
+
+Frame: TypeAlias = bytes | str
+"""The content of a binary or a text message."""
+
+VERSION = 1
+MESSAGE_PACK = b"\x00"
+"""First byte of a binary frame with a message."""
+MAX_DEPTH = 32
+"""Maximum nesting of arrays and objects in anything a client sends, including the message itself."""
+
+
+class Misunderstood(InvalidRequest):
+    """A well-formed message of unknown type or members. ``id`` is the request's, ``None`` if it has none."""
+
+    def __init__(self, message: str, id: int | None) -> None:  # noqa: A002 - the protocol's word
+        super().__init__(message)
+        self.id = id
+
+
+class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of all messages, tagged by ``type``."""
+
+
+class Asked(Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request. The server answers with one :class:`Reply` or :class:`Failure` with the same ``id``."""
+
+    id: Number
+
+
+# from the client: the session
+
+
+class Hello(Message, tag="hello", frozen=True, kw_only=True):
+    """The first message. Answered by :class:`Welcome`, or by :class:`Failure` and the end of the connection.
+
+    ``api_key`` identifies the application, ``token`` (a JWT) the user. ``project_id`` and ``user_id`` must match the
+    credential; ``user_id`` alone suffices only if the server requires no credential. ``max_subscriptions`` and
+    ``max_events_per_second`` may lower the server's limits, never raise them.
+    """
+
+    protocol: int = VERSION
+    project_id: str | None = None
+    api_key: str | None = None
+    user_id: str | None = None
+    token: str | None = None
+    max_subscriptions: Number | None = None
+    max_events_per_second: Number | None = None
+
+
+class Authenticate(Asked, tag="authenticate", frozen=True, kw_only=True):
+    """The next credential of the same user, sent before the current one expires."""
+
+    token: str
+    user_id: str | None = None
+
+
+class Ping(Message, tag="ping", frozen=True, kw_only=True):
+    """Answered by :class:`Pong`."""
+
+
+# from the client: entities
+
+
+class Create(Asked, tag="create", frozen=True, kw_only=True):
+    """Create an entity; without ``entity`` the server chooses its id. Answered by :class:`Written`.
+
+    ``request`` (here and below; unique, at most 64 characters) makes a repeated write take effect once.
+    """
+
+    collection: str
+    data: dict[str, Any]
+    entity: str | None = None
+    request: str | None = None
+
+
+class Update(Asked, tag="update", frozen=True, kw_only=True):
+    """Set some fields, and remove the ``unset`` ones. Answered by :class:`Written`.
+
+    ``version`` is the last one that the writer has seen: later writes to the same fields by others are conflicts. With
+    ``on_conflict="reject"`` a conflict is an error instead of a write.
+    """
+
+    collection: str
+    entity: str
+    changes: dict[str, Any]
+    unset: tuple[str, ...] = ()
+    version: int | None = None
+    on_conflict: Literal["merge", "reject"] = "merge"
+    request: str | None = None
+
+
+class Delete(Asked, tag="delete", frozen=True, kw_only=True):
+    """Delete an entity; its history is kept. Answered by :class:`Written`."""
+
+    collection: str
+    entity: str
+    request: str | None = None
+
+
+class Restore(Asked, tag="restore", frozen=True, kw_only=True):
+    """Restore a deleted entity; with ``version``, restore the state of that version, as a new edit."""
+
+    collection: str
+    entity: str
+    version: int | None = None
+    request: str | None = None
+
+
+class FindById(Asked, tag="findById", frozen=True, kw_only=True):
+    """One entity. Answered by :class:`Found`; ``content`` requests its content roots as plain values.
+
+    ``version`` or ``at`` (RFC 3339) requests a past state.
+    """
+
+    collection: str
+    entity: str
+    content: bool = False
+    version: int | None = None
+    at: str | None = None
+    include_permissions: bool = False
+
+
+class FindMany(Asked, tag="findMany", frozen=True, kw_only=True):
+    """The rows of a query. Answered by :class:`FoundMany`. ``query`` is as in :mod:`collab.query.parse`."""
+
+    collection: str
+    query: dict[str, Any] = {}
+    fields: tuple[str, ...] | None = None
+    include_permissions: bool = False
+
+
+class Count(Asked, tag="count", frozen=True, kw_only=True):
+    """The number of matching rows. Answered by a number."""
+
+    collection: str
+    query: dict[str, Any] = {}
+
+
+class History(Asked, tag="history", frozen=True, kw_only=True):
+    """Events of one entity, newest first. Answered by a list of :class:`collab.event.EntityEvent`."""
+
+    collection: str
+    entity: str
+    limit: int = 50
+    before: int | None = None  # version
+
+
+class Schema(Asked, tag="schema", frozen=True, kw_only=True):
+    """The declared collections. Answered by ``{collection: {"schema": …, "content": {root: kind}, "version": n}}``."""
+
+
+# from the client: subscriptions
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One subscription; ``sub`` is a number chosen by the client that is not in use on this connection."""
+
+    sub: Number
+    target: AnyTarget
+
+
+class Subscribe(Asked, tag="subscribe", frozen=True, kw_only=True):
+    """Any number of subscriptions. Answered by one :class:`Subscribed` for each, in order."""
+
+    subscriptions: tuple[Subscription, ...]
+
+
+class Unsubscribe(Asked, tag="unsubscribe", frozen=True, kw_only=True):
+    """End subscriptions. After the answer no more is sent for them."""
+
+    subs: tuple[int, ...]
+
+
+class Emit(Asked, tag="emit", frozen=True, kw_only=True):
+    """A custom event: an object with a string ``type``, optional ``channels``, and any other members.
+
+    Repeated with the same ``request``, it is delivered once.
+    """
+
+    event: dict[str, Any]
+    request: str | None = None
+
+
+class JoinChannel(Asked, tag="joinChannel", frozen=True, kw_only=True):
+    """Start receiving the events of a channel."""
+
+    channel: str
+
+
+class LeaveChannel(Asked, tag="leaveChannel", frozen=True, kw_only=True):
+    """Stop receiving the events of a channel."""
+
+    channel: str
+
+
+class JoinPresence(Asked, tag="joinPresence", frozen=True, kw_only=True):
+    """Appear in a room with this state. If already present, replace the state."""
+
+    room: str
+    state: dict[str, Any]
+
+
+class UpdatePresence(Asked, tag="updatePresence", frozen=True, kw_only=True):
+    """Change some members of one's own state."""
+
+    room: str
+    state: dict[str, Any]
+
+
+class LeavePresence(Asked, tag="leavePresence", frozen=True, kw_only=True):
+    """Disappear from a room."""
+
+    room: str
+
+
+ClientMessage: TypeAlias = (
+    Hello
+    | Authenticate
+    | Ping
+    | Create
+    | Update
+    | Delete
+    | Restore
+    | FindById
+    | FindMany
+    | Count
+    | History
+    | Schema
+    | Subscribe
+    | Unsubscribe
+    | Emit
+    | JoinChannel
+    | LeaveChannel
+    | JoinPresence
+    | UpdatePresence
+    | LeavePresence
+)
+
+
+# from the server
+
+
+class Welcome(Message, tag="welcome", frozen=True, kw_only=True):
+    """The session has begun. ``cursor`` is the current position in the stream of events."""
+
+    protocol: int
+    project_id: str
+    user_id: str | None
+    session: str
+    cursor: str
+    heartbeat_seconds: float
+    limits: Limits
+
+
+class Pong(Message, tag="pong", frozen=True, kw_only=True):
+    """The answer to :class:`Ping`."""
+
+
+class Reply(Message, tag="reply", frozen=True, kw_only=True):
+    """The answer to the request with this ``id``."""
+
+    id: int
+    result: Any = None
+
+
+class Failure(Message, tag="failure", frozen=True, kw_only=True):
+    """The request ``id`` was refused; or the subscription ``sub`` has ended; or, without either, the session has."""
+
+    error: Error
+    id: int | None = None
+    sub: int | None = None
+
+
+class Event(Message, tag="event", frozen=True, kw_only=True):
+    """An entity event (:class:`collab.event.EntityEvent`, already encoded) for these subscriptions of the client."""
+
+    subs: tuple[int, ...]
+    cursor: str
+    event: Any
+    permissions: dict[str, bool] | None = None
+
+
+class RowsAre(Message, tag="rows", frozen=True, kw_only=True):
+    """All rows of a live query, in order: at first, and whenever a diff is not possible."""
+
+    sub: int
+    rows: list[dict[str, Any]]
+    versions: list[int]
+    permissions: list[dict[str, bool]] | None = None
+
+
+class RowsChanged(Message, tag="diff", frozen=True, kw_only=True):
+    """A diff of the rows of a live query."""
+
+    sub: int
+    steps: list[Step]
+
+
+class CustomEvent(Message, tag="custom", frozen=True, kw_only=True):
+    """A custom event: the emitted object with ``at``, and ``userId`` if the sender was verified."""
+
+    subs: tuple[int, ...]
+    cursor: str
+    event: dict[str, Any]
+
+
+class SystemEvent(Message, tag="system", frozen=True, kw_only=True):
+    """A system event: an object with ``type`` and ``at``. ``schema_updated`` has a cursor."""
+
+    subs: tuple[int, ...]
+    event: dict[str, Any]
+    cursor: str | None = None
+
+
+class Metric(Message, tag="metric", frozen=True, kw_only=True):
+    """The current value of a metric."""
+
+    subs: tuple[int, ...]
+    value: int | float
+
+
+class People(Message, tag="presence", frozen=True, kw_only=True):
+    """Presence in a room. ``people`` are those who joined or changed, ``left`` the keys of those who left.
+
+    ``complete``: the list is complete (at first, and whenever a diff is not possible). ``count`` may be larger than the
+    number of people listed: for a crowded room a sample is sent.
+    """
+
+    subs: tuple[int, ...]
+    count: int
+    people: list[Person]
+    left: tuple[str, ...] = ()
+    complete: bool = False
+
+
+ServerMessage: TypeAlias = (
+    Welcome | Pong | Reply | Failure | Event | RowsAre | RowsChanged | CustomEvent | SystemEvent | Metric | People
+)
+
+Format = Literal["json", "msgpack"]
+
+_client_json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ClientMessage)
+_client_msgpack: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ClientMessage)
+_server_json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ServerMessage)
+_server_msgpack: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ServerMessage)
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
+
+
+def encode_json(message: Message) -> str:
+    """A message as the content of a text frame."""
+    return _json.encode(message).decode()
+
+
+def encode_msgpack(message: Message) -> bytes:
+    """A message as the content of a binary frame."""
+    return MESSAGE_PACK + _msgpack.encode(message)
+
+
+def encode(message: Message, form: Format) -> str | bytes:
+    """A message as the content of a frame: ``str`` for a text frame, ``bytes`` for a binary one."""
+    return encode_json(message) if form == "json" else encode_msgpack(message)
+
+
+def decode_client(data: str | bytes) -> ClientMessage:
+    """Decode a client's message.
+
+    Raises :class:`Misunderstood` for well-formed input that is not a known message or holds values that JSON lacks, and
+    :class:`collab.errors.InvalidRequest` for all other errors, including nesting deeper than ``MAX_DEPTH``.
+    """
+    text = isinstance(data, str)
+    body: Any = data if isinstance(data, str) else memoryview(data)[len(MESSAGE_PACK) :]
+    try:
+        message: ClientMessage = (_client_json if text else _client_msgpack).decode(body)
+    except msgspec.ValidationError as error:
+        said = str(error)[:200]
+        unknown = _UNKNOWN.search(said)
+        meant = did_you_mean(unknown["name"], _MEMBERS) if unknown is not None else ""
+        raise Misunderstood(f"not a message: {said}{meant}", _request_id(body, text=text)) from None
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise InvalidRequest(f"not a message: {str(error)[:200]}") from None
+    wrong = wrong_value(message, MAX_DEPTH)
+    if wrong is not None:
+        raise Misunderstood(f"not a message: {wrong}", getattr(message, "id", None))
+    return message
+
+
+def decode_server(data: str | bytes) -> ServerMessage:
+    """Decode a server's message. Raises :class:`collab.errors.InvalidRequest`."""
+    message: ServerMessage
+    try:
+        if isinstance(data, str):
+            message = _server_json.decode(data)
+        else:
+            message = _server_msgpack.decode(memoryview(data)[len(MESSAGE_PACK) :])
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise InvalidRequest(f"not a message: {str(error)[:200]}") from None
+    return message
+
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
+_SERVER_TYPES = {kind.__struct_config__.tag for kind in ServerMessage.__args__}
+
+
+def is_of_a_later_server(data: str | bytes) -> bool:
+    """Whether a message that :func:`decode_server` refuses has a type that this version does not know."""
+    try:
+        if isinstance(data, str):
+            typed = msgspec.json.decode(data, type=_Typed)
+        else:
+            typed = msgspec.msgpack.decode(memoryview(data)[len(MESSAGE_PACK) :], type=_Typed)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return False
+    return typed.type not in _SERVER_TYPES
+
+
+_UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
+_MEMBERS = sorted(
+    {
+        field.encode_name
+        for kind in (*ClientMessage.__args__, *AnyTarget.__args__)
+        for field in msgspec.structs.fields(kind)
+    }
+)
+
+
+class _Request(msgspec.Struct):
+    id: Number
+
+
+_request_json = msgspec.json.Decoder(_Request)
+_request_msgpack = msgspec.msgpack.Decoder(_Request)
+
+
+def _request_id(body: Any, *, text: bool) -> int | None:
+    try:
+        return (_request_json if text else _request_msgpack).decode(body).id
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None

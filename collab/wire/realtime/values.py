@@ -1,0 +1,254 @@
+"""The values in messages of the application protocol, and which values are forbidden.
+
+Most modules import them from :mod:`collab.wire.realtime.messages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from collab.errors import CollabError, InvalidRequest
+from collab.event import FieldConflict
+from collab.jsonable import Jsonable
+
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""The number of a request or a subscription: an integer that every language can represent."""
+
+
+class Target(
+    msgspec.Struct,
+    tag_field="kind",
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+):
+    """The target of a subscription."""
+
+
+class Entities(Target, tag="entities", frozen=True, kw_only=True):
+    """Events of one entity, or of all in a collection (``*``). ``fields``: only changes of these fields.
+
+    ``cursor`` is that of the last event seen, to resume after it.
+    """
+
+    collection: str
+    entity: str = "*"
+    fields: tuple[str, ...] | None = None
+    include_permissions: bool = False
+    cursor: str | None = None
+
+
+class Rows(Target, tag="rows", frozen=True, kw_only=True):
+    """A live query."""
+
+    collection: str
+    query: dict[str, Any] = {}
+    fields: tuple[str, ...] | None = None
+    include_permissions: bool = False
+
+
+class Custom(Target, tag="custom", frozen=True, kw_only=True):
+    """Custom events of one type."""
+
+    event: str
+    cursor: str | None = None
+
+
+class System(Target, tag="system", frozen=True, kw_only=True):
+    """``schema_updated``, ``permissions_changed`` or ``health``.
+
+    ``schema_updated`` with ``cursor`` begins with the declarations since then.
+    """
+
+    event: str
+    cursor: str | None = None
+
+
+class Analytics(Target, tag="analytics", frozen=True, kw_only=True):
+    """A metric that is sent whenever it changes: ``active_users``."""
+
+    metric: str
+
+
+class Presence(Target, tag="presence", frozen=True, kw_only=True):
+    """Presence in a room (``collection/id``, or ``id`` of ``documents``)."""
+
+    room: str
+
+
+AnyTarget: TypeAlias = Entities | Rows | Custom | System | Analytics | Presence
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The limits of this session; 0 means no limit."""
+
+    max_subscriptions: int
+    max_events_per_second: int
+    max_message_bytes: int
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An error as a value. ``code`` is listed in docs/protocol.md; ``retryable``: the request may succeed later."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+    retryable: bool = False
+
+    @classmethod
+    def of(cls, error: CollabError) -> Error:
+        return cls(code=error.code, message=error.message, details=error.details, retryable=error.retryable)
+
+
+class Written(Jsonable, frozen=True, kw_only=True, rename="camel"):
+    """A committed write."""
+
+    data: dict[str, Any]
+    version: int
+    conflicts: tuple[FieldConflict, ...] = ()
+
+
+class Found(Jsonable, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An entity, now or at a past version."""
+
+    data: dict[str, Any]
+    version: int
+    deleted: bool = False
+    content: dict[str, Any] | None = None
+    permissions: dict[str, bool] | None = None
+
+
+class FoundMany(Jsonable, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Rows; ``next`` is the query's ``after`` for the next page, if there may be one."""
+
+    rows: list[dict[str, Any]]
+    versions: list[int]
+    next: str | None = None
+    permissions: list[dict[str, bool]] | None = None
+
+
+class Subscribed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One subscription is active from ``cursor`` on, or ``error`` says why not.
+
+    ``recovered`` is false if the events after a given ``cursor`` are no longer known: read the state again. Rows of a
+    live query, values of metrics and people in a room follow at once, as messages.
+    """
+
+    sub: int
+    cursor: str | None = None
+    recovered: bool = True
+    error: Error | None = None
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One step from a list of rows to the next, to be applied in order.
+
+    ``enter``: insert ``data`` at ``index``. ``leave``: remove. ``move``: remove and insert at ``index``. ``change``:
+    ``set`` and ``unset`` members in place. ``version`` is the row's new version; for a row that leaves, the version
+    that made it leave, if the server knows it. ``permissions`` come with ``enter``, if they were requested.
+    """
+
+    op: Literal["enter", "leave", "move", "change"]
+    id: str
+    index: int | None = None
+    data: dict[str, Any] | None = None
+    set: dict[str, Any] | None = None
+    unset: tuple[str, ...] | None = None
+    version: int | None = None
+    permissions: dict[str, bool] | None = None
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One verified user with the states of all their clients, or one unverified client.
+
+    ``key`` identifies the person within the room. ``state`` is the newest of ``states`` (cursor and any other members).
+    """
+
+    key: str
+    user_id: str | None = None
+    name: str | None = None
+    state: dict[str, Any] = {}
+    states: list[dict[str, Any]] = []
+
+
+PROTO = "__proto__"
+"""A member name that application objects must not have: JavaScript would change the object's prototype, and its
+MessagePack readers refuse the whole message.
+"""
+
+
+def without_proto(value: Any) -> Any:
+    """A copy of a JSON value without members named ``__proto__``."""
+    if isinstance(value, dict):
+        return {name: without_proto(member) for name, member in value.items() if name != PROTO}
+    if isinstance(value, list):
+        return [without_proto(item) for item in value]
+    return value
+
+
+def wrong_value(message: msgspec.Struct, max_depth: int) -> str | None:
+    """A description of a value in the message that JSON does not have, or ``None``.
+
+    Raises :class:`InvalidRequest` if it is nested too deeply. It walks level by level: recursion could overflow.
+    """
+    wrong = None
+    level: list[Any] = [message]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > max_depth:
+            raise InvalidRequest(f"not a message: arrays and objects nested more than {max_depth} deep")
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                values: Iterable[Any] = node.values()
+                if not all(type(name) is str for name in node):
+                    wrong = "a member whose name is not a string"
+                elif PROTO in node:
+                    wrong = f"a member called {PROTO} ({_place_of(message, node)})"
+            elif isinstance(node, msgspec.Struct):
+                values = [getattr(node, name) for name in node.__struct_fields__]
+            else:
+                values = node
+            for value in values:
+                kind = type(value)
+                if kind is str or kind is bool or value is None:
+                    continue
+                if kind is dict or kind is list or kind is tuple or isinstance(value, msgspec.Struct):
+                    below.append(value)
+                elif kind is int:
+                    if not -(2**63) <= value < 2**64:
+                        wrong = "an integer of more than 64 bits"
+                elif kind is float:
+                    if not isfinite(value):
+                        wrong = "a number that is not finite"
+                else:
+                    wrong = f"a value that JSON does not have ({kind.__name__})"
+        level = below
+    return wrong
+
+
+def _place_of(message: msgspec.Struct, wanted: dict[str, Any]) -> str:
+    """The path of an object in a message: ``data.profile.tags[2]``."""
+    waiting: list[tuple[str, Any]] = [("", message)]
+    while waiting:
+        place, node = waiting.pop()
+        if node is wanted:
+            return f"{place}.{PROTO}".lstrip(".")[-200:]
+        if isinstance(node, msgspec.Struct):
+            waiting += [
+                (f"{place}.{field.encode_name}".lstrip("."), getattr(node, field.name))
+                for field in msgspec.structs.fields(node)
+            ]
+        elif isinstance(node, dict):
+            waiting += [(f"{place}.{name}".lstrip("."), value) for name, value in node.items()]
+        elif isinstance(node, list | tuple):
+            waiting += [(f"{place}[{at}]", value) for at, value in enumerate(node)]
+    return PROTO

@@ -1,0 +1,78 @@
+/** Custom events, system events, entity events and metrics, for components. */
+import type { Client, CustomEvent, SystemEventType } from "../client.js"
+import type { LumenizeError } from "../errors.js"
+import { lasting, perClient, shared, type Store } from "../shared-store.js"
+import type { Data, EntityEvent, Field, NameOf, RowOf, Shown, Unsubscribe } from "../types.js"
+
+/** A number that the server sends after each change; `null` before the first. */
+export function metricStore(client: Client, metric: "active_users"): Store<number | null> {
+  return shared<number | null>(client, `metric ${metric}`, null, (set) =>
+    lasting(client, undefined, (onError) => client.analytics.subscribe(metric, set, { onError })),
+  )
+}
+
+/** Joined channels: the number of users of each, and the answer to the join. */
+const channels = perClient(() => new Map<string, { wanted: number; joined: Promise<void> | null }>())
+
+/** Joins a channel while it has users. If joining is refused, all of them get the error. */
+function inChannel(client: Client, channel: string, failed: (error: LumenizeError) => void): Unsubscribe {
+  const all = channels(client)
+  const it = all.get(channel) ?? { wanted: 0, joined: null }
+  all.set(channel, it)
+  it.wanted += 1
+  const joined = (it.joined ??= client.events.join(channel))
+  joined.catch((error: LumenizeError) => {
+    if (it.joined === joined) it.joined = null
+    if (error.code !== "CONNECTION_LOST") failed(error)
+  })
+  return () => {
+    it.wanted -= 1
+    queueMicrotask(() => {
+      if (it.wanted > 0 || all.get(channel) !== it) return
+      all.delete(channel)
+      if (it.joined !== null) client.events.leave(channel).catch((error: LumenizeError) => error.code === "CONNECTION_LOST" || failed(error))
+    })
+  }
+}
+
+/** Listens to custom events, and joins the channels in `join` meanwhile. */
+export function listen(
+  client: Client,
+  type: string,
+  callback: (event: CustomEvent) => void,
+  join: readonly string[] = [],
+  onError?: (error: LumenizeError) => void,
+): Unsubscribe {
+  const stops = [
+    ...join.map((channel) => lasting(client, onError, (failed) => inChannel(client, channel, failed))),
+    lasting(client, onError, (onError) => client.events.subscribe(type, callback, { onError })),
+  ]
+  return () => stops.forEach((stop) => stop())
+}
+
+/** Listens to system events: `health`, `schema_updated`, `permissions_changed`. */
+export function listenSystem(client: Client, type: SystemEventType, callback: (event: Data) => void): Unsubscribe {
+  return lasting(client, undefined, (onError) => client.system.subscribe(type, callback, { onError }))
+}
+
+export interface EntityEventOptions<T = Data> {
+  /** Only changes of these fields; events contain only these. */
+  fields?: readonly Field<T>[]
+  /** Whether each event includes this user's permissions for its entity. */
+  includePermissions?: boolean
+  /** Called if the subscription is refused or ends; by default `client.onError` is. */
+  onError?: (error: LumenizeError) => void
+}
+
+/** Listens to events of one entity, or of all entities of a collection (`*`). */
+export function listenEntities<T extends object = Data, N extends string = string>(
+  client: Client,
+  collection: NameOf<T, N>,
+  target: string,
+  callback: (event: Shown<EntityEvent<RowOf<T, N>>>) => void,
+  options: EntityEventOptions<RowOf<T, N>> = {},
+): Unsubscribe {
+  return lasting(client, options.onError, (onError) =>
+    client.collection(collection).subscribe(target, callback as (event: Shown<EntityEvent>) => void, { ...(options as object), onError }),
+  )
+}

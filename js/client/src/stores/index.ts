@@ -1,0 +1,12 @@
+/** External stores for rows, the connection, presence and documents, and listeners to events. */
+import { constant, LOADING, type QueryState, type Store } from "../shared-store.js"
+
+export { keyOf } from "../key.js"
+export { LOADING, queryStore, type QueryState, type Store } from "../shared-store.js"
+export { CONNECTING, connectionStore, type ConnectionState } from "./connection.js"
+export { documentStore, NO_DOCUMENT, UNOPENED, type DocumentState } from "./document.js"
+export { listen, listenEntities, listenSystem, metricStore, type EntityEventOptions } from "./events.js"
+export { joinPresence, NO_ROOM, NOBODY, presenceStore, type PresenceState } from "./presence.js"
+
+/** A store without rows. */
+export const NO_ROWS: Store<QueryState<never>> = constant({ ...LOADING, loading: false })

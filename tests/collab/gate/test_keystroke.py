@@ -1,0 +1,81 @@
+"""The gate's fast path decides like the general path."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from collab.gate import keystroke
+from collab.gate.document_index import DocumentIndex
+from collab.gate.gate import Checked, Gap, Gate, Malformed
+from collab.gate.limits import MAX_PARTS
+from collab.gate.pieces import UpdatePiece
+from collab.gate.structs import read
+from tests.fuzz.author import Author
+from tests.fuzz.encode import ANY, STRING, block, frame, item, string
+
+A, B = 3_000_000_000, 2**53 - 1
+HELLO = frame(
+    [
+        block(A, 0, [item(STRING, string("hello"), parent="t")]),
+        block(B, 0, [item(ANY, b"\x01\x7e", parent="m", key="k")]),
+    ]
+)
+
+
+class Slow(Gate):
+    """A gate without the fast path."""
+
+    def check(self, update: bytes | UpdatePiece, limit: int = MAX_PARTS) -> Checked:
+        assert isinstance(update, bytes)
+        return self._check(update, read(update, limit))
+
+
+def verdict(gate: Gate, update: bytes) -> object:
+    try:
+        checked = gate.check(update)
+    except (Gap, Malformed) as refusal:
+        return repr(refusal)
+    told = (checked.before, checked.after, checked.structs, checked.deletes)
+    gate.commit(checked)
+    return told
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_fast_and_the_general_path_find_the_same(seed: int) -> None:
+    author = Author(Random(seed), malice=(0.0, 0.02, 0.3)[seed % 3], blocks_of_one=True)
+    fast, slow = Gate(), Slow()
+    for _ in range(100):
+        update = author.write()
+        found = verdict(fast, update)
+        assert found == verdict(slow, update), update.hex()
+        if isinstance(found, tuple):
+            author.accepted()
+    assert fast.index() == slow.index()
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        frame([block(A, 5, [item(STRING, string("!"), origin=(A, 4))])]),
+        frame([block(A, 5, [item(STRING, string("!"), right=(A, 0))])]),
+        frame([block(A, 5, [item(STRING, string("some words"), origin=(A, 1), right=(A, 2))])]),
+        frame([block(B, 1, [item(STRING, string("!"), origin=(A, 4))])]),
+        frame([block(B, 1, [item(ANY, b"\x01\x77\x01x", origin=(B, 0))])], [(B, 0, 1)]),
+        frame([block(B, 1, [item(ANY, b"\x01\x7d\x05", origin=(B, 0))])], [(B, 0, 1)]),
+        frame([block(B, 1, [item(ANY, b"\x01\x79", origin=(B, 0))])]),
+        frame([], [(A, 1, 3)]),
+        frame([], [(B, 0, 1)]),
+    ],
+)
+def test_common_edits_take_the_fast_path(update: bytes) -> None:
+    gate = Gate()
+    gate.commit(gate.check(HELLO))
+    assert keystroke.check(gate._history, update) is not None
+
+
+def test_the_fast_path_never_refuses() -> None:
+    assert keystroke.check(DocumentIndex(), b"") is None
+    assert keystroke.check(DocumentIndex(), b"\x01\x01") is None
+    assert keystroke.check(DocumentIndex(), HELLO) is None

@@ -1,0 +1,92 @@
+"""Large updates in pieces of any size have the same effect."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pycrdt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collab.gate.encode import encode_update
+from collab.gate.gate import Gate, decode
+from collab.gate.pieces import Pieces, joined
+from collab.gate.structs import Malformed
+from tests.attack.attacks import siblings
+
+
+def pieces_of(update: bytes, parts: int) -> list[bytes]:
+    pieces = Pieces(update)
+    result = []
+    while pieces:
+        result.append(pieces.take(parts).update)
+    return result
+
+
+def a_session(seed: int, edits: int) -> bytes:
+    """Concurrent edits of several users, partly offline, as one update."""
+    rng = random.Random(seed)
+    docs: list[pycrdt.Doc[Any]] = [pycrdt.Doc(client_id=rng.randrange(1, 2**32)) for _ in range(4)]
+    for _ in range(edits):
+        doc = rng.choice(docs)
+        text, items = doc.get("t", type=pycrdt.Text), doc.get("m", type=pycrdt.Map)
+        match rng.randrange(6):
+            case 0 | 1:
+                text.insert(rng.randint(0, len(text)), rng.choice(["a", "bc", "def"]))
+            case 2 if len(text) > 2:
+                at = rng.randrange(len(text) - 1)
+                del text[at : at + 2]
+            case 3:
+                items[rng.choice("xyz")] = pycrdt.Map({"n": rng.random()})
+            case 4 if len(items):
+                del items[rng.choice(list(items.keys()))]
+            case _:
+                source = rng.choice(docs)
+                doc.apply_update(source.get_update(doc.get_state()))
+    for doc in docs[1:]:
+        docs[0].apply_update(doc.get_update())
+    return docs[0].get_update()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 120), st.integers(1, 20))
+def test_e17_pieces_make_the_document_of_the_whole_and_pass_the_gate(seed: int, edits: int, parts: int) -> None:
+    update = a_session(seed, edits)
+    whole: pycrdt.Doc[Any] = pycrdt.Doc()
+    whole.apply_update(update)
+    doc: pycrdt.Doc[Any] = pycrdt.Doc()
+    gate = Gate()
+    for piece in pieces_of(update, parts):
+        gate.commit(gate.check(piece))
+        doc.apply_update(piece)
+    for replica in (doc, whole):
+        assert str(replica.get("t", type=pycrdt.Text)) == str(whole.get("t", type=pycrdt.Text))
+    assert doc.get("m", type=pycrdt.Map).to_py() == whole.get("m", type=pycrdt.Map).to_py()
+    again: pycrdt.Doc[Any] = pycrdt.Doc()
+    again.apply_update(doc.get_update())
+    assert str(again.get("t", type=pycrdt.Text)) == str(whole.get("t", type=pycrdt.Text))
+    assert doc.get_state() == whole.get_state() or set(doc.get_state()) == set(whole.get_state())
+
+
+def test_deletions_come_in_one_order_and_joined() -> None:
+    deletes = [(7, n, 1) for n in range(998, 0, -2)] + [(7, 999, 1), (3, 5, 2), (3, 6, 4)]
+    update = encode_update(b"", (), deletes)
+    pieces = Pieces(update)
+    assert pieces.take(3).update == encode_update(b"", (), [(3, 5, 5), (7, 2, 1), (7, 4, 1)])
+    assert joined([(7, n, 1) for n in range(100, 0, -1)]) == [(7, 1, 100)]
+
+
+def test_bytes_that_are_not_an_update_are_malformed() -> None:
+    with pytest.raises(Malformed):
+        Pieces(b"\x01\x02")
+
+
+def test_the_highest_client_comes_first_however_they_are_written() -> None:
+    pieces = Pieces(siblings(1, 1_000))
+    clients = []
+    while pieces:
+        structs, _ = decode(pieces.take(100).update)
+        clients.append({struct[0] for struct in structs})
+    assert [min(some) for some in clients] == list(range(901, 0, -100))

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collab.access.identity import Identity, parse_rules
+from collab.errors import IdempotencyKeyReused, InvalidRequest, PermissionDenied, TooLarge
+from collab.names import RoomKey
+from collab.realtime.topics import custom_events as events
+from collab.realtime.topics.channels import Channels
+from collab.realtime.topics.custom_events import CustomEvents, read_event
+from collab.realtime.topics.emitted import Emitted, EmittedEvent
+
+ALL = parse_rules({"*/*": "write"})
+AT = "1970-01-01T00:16:40.000Z"
+
+
+class Session:
+    """Somebody who listens."""
+
+    def __init__(self, user_id: str | None = None, project: str = "p", rules: Any = ALL, **more: Any) -> None:
+        self.identity = Identity(project, user_id, rules=rules, **more)
+        self.channels = Channels(self.identity)
+        self.heard: list[dict[str, Any]] = []
+        self.positions: list[int] = []
+
+    def custom(self, event: dict[str, Any], position: int) -> None:
+        self.heard.append(event)
+        self.positions.append(position)
+
+
+@pytest.fixture
+def custom() -> CustomEvents:
+    return CustomEvents(clock=lambda: 1000.0)
+
+
+def test_c1_an_event_reaches_all_who_subscribed_to_its_type_in_the_project(custom: CustomEvents) -> None:
+    ada, bob, other, theirs = Session("ada"), Session("bob"), Session("eve"), Session("zoe", project="q")
+    for session, kind in ((ada, "typing"), (bob, "typing"), (other, "done"), (theirs, "typing")):
+        custom.subscribe(session, kind)
+    told = custom.emit("p", {"type": "typing", "chatId": "c1"}, sender=ada.identity)
+    assert told == {"type": "typing", "chatId": "c1", "userId": "ada", "at": AT}
+    assert ada.heard == bob.heard == [told]
+    assert not other.heard
+    assert not theirs.heard
+
+
+def test_c2_the_user_of_an_event_is_who_the_credential_says(custom: CustomEvents) -> None:
+    event = {"type": "typing", "userId": "bob", "at": "yesterday"}
+    assert custom.emit("p", event, sender=Identity("p", "ada", rules=ALL))["userId"] == "ada"
+    assert custom.emit("p", event, sender=Identity("p", "ada", rules=ALL))["at"] == AT
+
+
+def test_c2_who_speaks_for_no_user_and_the_server_itself_may_say_who(custom: CustomEvents) -> None:
+    event = {"type": "typing", "userId": "bob"}
+    assert custom.emit("p", event)["userId"] == "bob"
+    assert custom.emit("p", event, sender=Identity("p", None, rules=ALL))["userId"] == "bob"
+    assert custom.emit("p", event, sender=Identity("p", "x", rules=ALL, verified=False))["userId"] == "bob"
+    assert "userId" not in custom.emit("p", {"type": "typing"})
+
+
+def test_c3_what_is_emitted_is_not_changed_itself(custom: CustomEvents) -> None:
+    event = {"type": "typing"}
+    custom.emit("p", event, sender=Identity("p", "ada", rules=ALL))
+    assert event == {"type": "typing"}
+
+
+def test_c4_emitting_needs_the_right_to_write_and_subscribing_to_read(custom: CustomEvents) -> None:
+    rules = parse_rules({"events/news": "read", "events/typing": "write"})
+    reader = Session("ada", rules=rules)
+    custom.subscribe(reader, "news")
+    custom.subscribe(reader, "typing")
+    custom.emit("p", {"type": "typing"}, sender=reader.identity)
+    with pytest.raises(PermissionDenied):
+        custom.emit("p", {"type": "news"}, sender=reader.identity)
+    with pytest.raises(PermissionDenied):
+        custom.subscribe(reader, "secret")
+    with pytest.raises(PermissionDenied):
+        custom.emit("q", {"type": "typing"}, sender=reader.identity)
+
+
+def test_c5_with_channels_it_reaches_those_who_listen_to_one_of_them_once(custom: CustomEvents) -> None:
+    ada, bob, eve, zoe = Session("ada"), Session("bob", channels=("team_1",)), Session("eve"), Session("zoe")
+    for session in (ada, bob, eve, zoe):
+        custom.subscribe(session, "done")
+    eve.channels.follow(RoomKey("p", "tasks", "task_123"))
+    event = {"type": "done", "channels": ["task_123", "user:ada", "team_1", "user:bob"]}
+    custom.emit("p", event)
+    assert len(ada.heard) == len(bob.heard) == len(eve.heard) == 1
+    assert not zoe.heard
+
+
+def test_c5_channels_are_those_at_the_moment_of_the_event(custom: CustomEvents) -> None:
+    ada = Session("ada")
+    custom.subscribe(ada, "done")
+    custom.emit("p", {"type": "done", "channels": ["team_1"]})
+    ada.channels.join("team_1")
+    custom.emit("p", {"type": "done", "channels": ["team_1"]})
+    ada.channels.leave("team_1")
+    custom.emit("p", {"type": "done", "channels": ["team_1"]})
+    assert ada.positions == [2]
+
+
+def test_an_empty_list_of_channels_is_none(custom: CustomEvents) -> None:
+    ada = Session("ada")
+    custom.subscribe(ada, "done")
+    custom.emit("p", {"type": "done", "channels": []})
+    assert len(ada.heard) == 1
+
+
+def test_nothing_is_sent_after_a_subscription_was_closed(custom: CustomEvents) -> None:
+    ada = Session("ada")
+    close = custom.subscribe(ada, "done")
+    close()
+    close()
+    custom.emit("p", {"type": "done"})
+    assert not ada.heard
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"type": 1},
+        {"type": ""},
+        {"type": "a b"},
+        {"type": "x" * 129},
+        {"type": "health"},
+        {"type": "schema_updated"},
+        {"type": "permissions_changed"},
+        {"type": "t", "channels": "team"},
+        {"type": "t", "channels": [1]},
+        {"type": "t", "channels": [""]},
+        {"type": "t", "channels": ["x" * 301]},
+        {"type": "t", "channels": ["x"] * 101},
+        {"type": "t", "data": math.nan},
+        {"type": "t", "data": [math.inf]},
+        {"type": "t", "data": b"bytes"},
+        {"type": "t", "data": {1: 2}},
+        {"type": "t", "data": "\ud800"},
+        {"type": "t", "\ud800": 1},
+        {"type": "t", "data": 2**64},
+        {"type": "t", "data": 1j},
+    ],
+    ids=repr,
+)
+def test_c3_what_is_no_event_is_refused(event: dict[Any, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        read_event(event)
+
+
+def nested(depth: int) -> Any:
+    value: Any = "leaf"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_c3_an_event_is_only_so_deep_and_so_large() -> None:
+    read_event({"type": "t", "data": nested(31)})
+    with pytest.raises(InvalidRequest):
+        read_event({"type": "t", "data": nested(32)})
+    with pytest.raises(InvalidRequest):
+        read_event({"type": "t", "data": nested(100_000)})
+    read_event({"type": "t", "data": "x" * (events.MAX_EVENT_BYTES - 100)})
+    with pytest.raises(TooLarge):
+        read_event({"type": "t", "data": "x" * events.MAX_EVENT_BYTES})
+
+
+def test_points_in_time_from_python_become_text() -> None:
+    moment = datetime(2024, 1, 31, 12, tzinfo=UTC)
+    event = read_event({"type": "t", "data": {"at": moment, "day": date(2024, 1, 31), "pair": (1, 2.5)}})
+    assert event["data"] == {"at": "2024-01-31T12:00:00.000Z", "day": "2024-01-31", "pair": [1, 2.5]}
+    with pytest.raises(InvalidRequest):
+        read_event({"type": "t", "at_the_end": datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)})
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # the alphabet of hypothesis' text leaves surrogates out for UTF-8
+    | st.text(st.characters(codec="utf-8"), max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=3), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(JSON)
+@settings(max_examples=50)
+def test_whatever_json_holds_is_told_as_it_is(value: Any) -> None:
+    event = CustomEvents().emit("p", {"type": "t", "data": value})
+    assert event["data"] == value
+    assert msgspec.json.decode(msgspec.json.encode(event["data"])) == value
+
+
+def test_c6_who_comes_back_is_told_what_it_missed(custom: CustomEvents) -> None:
+    ada = Session("ada")
+    custom.emit("p", {"type": "done", "n": 1})
+    cursor = custom.cursor()
+    for n in (2, 3):
+        custom.emit("p", {"type": "done", "n": n})
+        custom.emit("p", {"type": "other", "n": n})
+        custom.emit("q", {"type": "done", "n": n})
+        custom.emit("p", {"type": "done", "n": -n, "channels": ["user_bob"]})
+    missed, recovered = custom.recent(ada, "done", cursor)
+    assert recovered
+    assert [event["n"] for event, _ in missed] == [2, 3]
+    assert custom.recent(ada, "done", custom.cursor(missed[0][1])).events == missed[1:]
+    assert custom.recent(ada, "done", custom.cursor()) == ([], True)
+
+
+def test_c6_a_cursor_of_another_process_or_none_at_all_recovers_nothing(custom: CustomEvents) -> None:
+    for cursor in (CustomEvents().cursor(), "", "x", f"{custom.epoch}.", f"{custom.epoch}.-1", f"{custom.epoch}.²"):
+        assert custom.recent(Session(), "done", cursor) == ([], False)
+    assert custom.parse(f"{custom.epoch}.99999") == 0
+
+
+def test_c6_resuming_asks_for_the_same_rights(custom: CustomEvents) -> None:
+    with pytest.raises(PermissionDenied):
+        custom.recent(Session(rules=()), "done", custom.cursor())
+
+
+def test_c6_of_more_events_than_are_kept_the_newest_are_known_and_it_is_said(custom: CustomEvents) -> None:
+    for n in range(events.KEPT_EVENTS + 1):
+        custom.emit("p", {"type": "done", "n": n})
+    assert custom.recent(Session(), "done", custom.cursor(1)).recovered
+    missed, recovered = custom.recent(Session(), "done", custom.cursor(0))
+    assert not recovered
+    assert len(missed) == events.KEPT_EVENTS
+    assert missed[0][0]["n"] == 1
+
+
+def test_c6_large_events_are_kept_for_less_long(custom: CustomEvents) -> None:
+    for _ in range(30):
+        custom.emit("p", {"type": "done", "data": "x" * 60_000})
+    missed, recovered = custom.recent(Session(), "done", custom.cursor(0))
+    assert not recovered
+    assert 15 < len(missed) < 18
+    assert custom.recent(Session(), "done", custom.cursor(20)).recovered
+
+
+def test_c6_what_all_projects_keep_together_is_bounded(custom: CustomEvents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEPT_BYTES_OF_ALL", 10_000)
+    for n in range(20):
+        custom.emit(f"p{n}", {"type": "done", "data": "x" * 1000})
+    first, last = Session(project="p0"), Session(project="p19")
+    assert custom.recent(first, "done", custom.cursor(0)) == ([], False)
+    assert custom.recent(first, "done", custom.cursor(18)).recovered
+    assert custom.recent(last, "done", custom.cursor(19)).recovered
+    custom.emit("p0", {"type": "done"})
+    assert not custom.recent(first, "done", custom.cursor(0)).recovered
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["p", "q"]), st.sampled_from(["a", "b"]), st.sampled_from([[], ["c1"], ["c2", "c1"]])),
+    max_size=25,
+)
+
+
+@given(STEPS, st.integers(0, 25))
+@settings(max_examples=60)
+def test_c6_what_is_resumed_is_what_would_have_been_sent(steps: list[tuple[str, str, list[str]]], cut: int) -> None:
+    custom = CustomEvents()
+    here, away = Session("ada", channels=("c1",)), Session("ada", channels=("c1",))
+    custom.subscribe(here, "a")
+    close = custom.subscribe(away, "a")
+    cursor = custom.cursor()
+    for number, (project, kind, channels) in enumerate(steps):
+        if number == cut:
+            close()
+            cursor = custom.cursor()
+        custom.emit(project, {"type": kind, "channels": channels, "n": number})
+    if cut < len(steps):
+        missed, recovered = custom.recent(away, "a", cursor)
+        assert recovered
+        away.heard += [event for event, _ in missed]
+    assert away.heard == here.heard
+
+
+# names
+
+
+def test_c11_under_one_name_an_event_is_told_once(custom: CustomEvents) -> None:
+    bob = Session("bob")
+    custom.subscribe(bob, "x")
+    ada, eve = (Identity("p", user, rules=ALL) for user in ("ada", "eve"))
+    told = custom.emit("p", {"type": "x", "n": 1}, sender=ada, request="r")
+    assert custom.emit("p", {"n": 1, "type": "x"}, sender=ada, request="r") == told
+    with pytest.raises(IdempotencyKeyReused):
+        custom.emit("p", {"type": "x", "n": 2}, sender=ada, request="r")
+    for sender, project in ((eve, "p"), (None, "p"), (Identity("q", "ada", rules=ALL), "q")):
+        custom.emit(project, {"type": "x", "n": 3}, sender=sender, request="r")
+    custom.emit("p", {"type": "x", "n": 4}, sender=ada)
+    custom.emit("p", {"type": "x", "n": 4}, sender=ada)
+    assert [event["n"] for event in bob.heard] == [1, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "é"])
+def test_c11_what_is_no_name_is_refused(custom: CustomEvents, name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        custom.emit("p", {"type": "x"}, request=name)
+
+
+def test_c11_a_name_tells_nothing_to_who_may_not_emit_any_more(custom: CustomEvents) -> None:
+    custom.emit("p", {"type": "x"}, sender=Identity("p", "ada", rules=ALL), request="r")
+    with pytest.raises(PermissionDenied):
+        custom.emit("p", {"type": "x"}, sender=Identity("p", "ada"), request="r")
+
+
+def test_c11_names_are_kept_for_an_hour_and_bounded() -> None:
+    now = [1000.0]
+    custom = CustomEvents(clock=lambda: now[0])
+    first = custom.emit("p", {"type": "x"}, request="r")
+    now[0] += 3599
+    assert custom.emit("p", {"type": "x"}, request="r") == first
+    now[0] += 2
+    assert custom.emit("p", {"type": "x"}, request="r")["at"] != first["at"]
+    for number in range(1500):
+        custom.emit("p", {"type": "x"}, request=f"r{number}")
+    assert len(custom._emitted) == 1000
+    names = Emitted()
+    for caller in range(200):
+        for number in range(1000):
+            names.once("p", f"user:{caller}", str(number), EmittedEvent(b"", "", 0.0))
+    assert len(names) == 100_000
+    assert names.once("p", "user:199", "0", EmittedEvent(b"", "at", 0.0)) == ""

@@ -1,0 +1,274 @@
+"""What is declared of a collection is checked once; writes to it are checked against it, and told field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab.errors import NotFound, ValidationFailed
+from collab.records.schema import CollectionDeclaration, Schemas, declaration, schema_of
+from collab.storage.sqlite import SqliteStorage
+
+TASK = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string", "maxLength": 10},
+        "status": {"enum": ["open", "done"]},
+        "due": {"type": "string", "format": "date-time"},
+        "day": {"type": "string", "format": "date"},
+        "owner": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["title"],
+    "additionalProperties": False,
+}
+
+
+def refused(data: dict[str, Any], schema: dict[str, Any] = TASK) -> ValidationFailed:
+    with pytest.raises(ValidationFailed) as error:
+        Schemas({"tasks": declaration(schema)}).validate("tasks", data)
+    return error.value
+
+
+# writes
+
+
+def test_what_fits_passes_and_the_records_own_members_are_not_looked_at() -> None:
+    record = {"id": "t1", "createdAt": "2024-01-01T00:00:00.000Z", "updatedAt": "2024-01-01T00:00:00.000Z"}
+    Schemas({"tasks": declaration(TASK)}).validate("tasks", {**record, "title": "Write", "tags": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "message"),
+    [
+        ({"title": 1}, "title", "1 is not of type 'string'"),
+        ({"status": "late"}, "status", "'late' is not one of ['open', 'done']"),
+        ({"owner": {}}, "owner.name", "is required"),
+        ({"owner": {"name": None}}, "owner.name", "None is not of type 'string'"),
+        ({"tags": ["a", 2]}, "tags.1", "2 is not of type 'string'"),
+        ({"colour": "red"}, "colour", "is not a declared field"),
+        ({"due": "tomorrow"}, "due", "'tomorrow' is not a 'date-time'"),
+        ({"due": "2024-02-30T00:00:00Z"}, "due", "'2024-02-30T00:00:00Z' is not a 'date-time'"),
+        ({"due": "2024-02-01"}, "due", "'2024-02-01' is not a 'date-time'"),
+        ({"day": "20240201"}, "day", "'20240201' is not a 'date'"),
+    ],
+)
+def test_an_error_names_the_field_and_what_is_wrong_with_it(changes: dict[str, Any], field: str, message: str) -> None:
+    error = refused({"title": "Write", **changes})
+    assert error.details == {"errors": [{"field": field, "message": message}]}
+    assert error.message == f"{field}: {message}"
+    assert error.code == "VALIDATION_FAILED"
+
+
+def test_dates_as_the_rest_of_the_protocol_reads_them_are_dates() -> None:
+    schemas = Schemas({"tasks": declaration(TASK)})
+    for moment in ("2024-01-31T12:00:00Z", "2024-01-31T12:00:00.123+02:00"):
+        schemas.validate("tasks", {"title": "Write", "due": moment, "day": "2024-02-29"})
+
+
+def test_all_that_is_wrong_is_told_at_once_and_each_thing_once() -> None:
+    error = refused({"status": "late", "colour": "red"}, TASK | {"required": ["title", "status", "due"]})
+    assert {each["field"] for each in error.details["errors"]} == {"title", "due", "status", "colour"}
+    assert len(error.details["errors"]) == 4
+
+
+def test_errors_are_bounded_in_number_and_length() -> None:
+    error = refused({"title": "x" * 100_000, "tags": list(range(1000))})
+    assert len(error.details["errors"]) == 20
+    assert max(len(each["message"]) for each in error.details["errors"]) <= 300
+    assert len(error.message) < 400
+
+
+def test_a_schema_that_refers_to_itself_checks_as_deep_as_the_data() -> None:
+    schema = {"properties": {"child": {"$ref": "#"}, "n": {"type": "integer"}}}
+    assert refused({"child": {"child": {"n": "one"}}}, schema).details["errors"][0]["field"] == "child.child.n"
+
+
+def test_what_is_not_declared_is_not_checked_unless_only_declared_collections_may_be_used() -> None:
+    Schemas().validate("notes", {"anything": ["goes"]})
+    Schemas().check_collection("notes")
+    strict = Schemas({"tasks": declaration()}, strict=True)
+    strict.check_collection("tasks")
+    strict.validate("tasks", {"anything": ["goes"]})
+    with pytest.raises(NotFound, match="no collection notes"):
+        strict.check_collection("notes")
+
+
+NAMES = st.text("abc", min_size=1, max_size=2)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=2),
+    max_leaves=4,
+)
+KINDS = st.sampled_from(["string", "integer", "boolean", "null", "array", "object"])
+
+
+@given(st.dictionaries(NAMES, KINDS, max_size=4), st.dictionaries(NAMES, VALUES, max_size=4))
+def test_a_write_is_refused_for_exactly_the_fields_that_do_not_fit(kinds: dict[str, str], data: dict[str, Any]) -> None:
+    fits = {
+        "string": lambda value: isinstance(value, str),
+        "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+        "boolean": lambda value: isinstance(value, bool),
+        "null": lambda value: value is None,
+        "array": lambda value: isinstance(value, list),
+        "object": lambda value: isinstance(value, dict),
+    }
+    schemas = Schemas({"tasks": declaration({"properties": {name: {"type": kind} for name, kind in kinds.items()}})})
+    wrong = {name for name, kind in kinds.items() if name in data and not fits[kind](data[name])}
+    try:
+        schemas.validate("tasks", data)
+        told = set()
+    except ValidationFailed as error:
+        told = {each["field"] for each in error.details["errors"]}
+    assert told == wrong
+
+
+# declarations
+
+
+class Owner(msgspec.Struct):
+    name: str
+
+
+class Task(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    title: Annotated[str, msgspec.Meta(max_length=10)]
+    owner: Owner | None = None
+    createdAt: str = ""  # noqa: N815 (the record's name for it)
+
+
+class Note(pydantic.BaseModel):
+    id: str
+    text: str
+    stars: int = pydantic.Field(default=0, ge=0, le=5)
+
+
+def test_a_struct_declares_its_fields() -> None:
+    schemas = Schemas({"tasks": declaration(Task)})
+    schemas.validate("tasks", {"id": "t1", "title": "Write", "owner": {"name": "Ada"}, "createdAt": "…"})
+    with pytest.raises(ValidationFailed, match=r"title: is required"):
+        schemas.validate("tasks", {"id": "t1"})
+    with pytest.raises(ValidationFailed, match=r"colour: is not a declared field"):
+        schemas.validate("tasks", {"title": "Write", "colour": "red"})
+    assert "id" not in schema_of(Task)["properties"]
+
+
+def test_a_pydantic_model_declares_its_fields() -> None:
+    schemas = Schemas({"notes": declaration(Note)})
+    schemas.validate("notes", {"text": "hello", "stars": 5})
+    with pytest.raises(ValidationFailed, match="stars: 6 is greater than the maximum of 5"):
+        schemas.validate("notes", {"text": "hello", "stars": 6})
+
+
+@pytest.mark.parametrize("fields", [int, list[str], object, {"a": object()}, {"a": "\ud800"}])
+def test_what_describes_no_fields_is_an_error(fields: Any) -> None:
+    with pytest.raises(ValueError, match="fields"):
+        declaration(fields)
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "thing"}, "not a JSON Schema"),
+        ({"properties": []}, "not a JSON Schema"),
+        ({"properties": {"a": {"pattern": "("}}}, "not a JSON Schema"),
+        ({"properties": {"a": {"$ref": "#/$defs/missing"}}}, "does not contain"),
+        ({"properties": {"a": {"$ref": "https://example.com/schema.json"}}}, "does not contain"),
+        ({"$ref": "file:///etc/passwd"}, "does not contain"),
+        ({"$ref": "#"}, "infinite"),
+    ],
+)
+def test_a_schema_that_makes_no_sense_or_reaches_outside_is_an_error(schema: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        declaration(schema)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"content": {"fields": "map"}}, "holds the fields"),
+        ({"content": {"body": "video"}}, "video"),
+        ({"indexes": ["a..b"]}, "index"),
+        ({"indexes": [str(number) for number in range(33)]}, "32"),
+        ({"mapped": {"in": "boards"}}, "root"),
+        ({"mapped": {"in": "bo ards", "root": "tasks"}}, "mapped.in"),
+        ({"mapped": {"in": "boards", "root": "fields"}}, "cannot hold other entities"),
+        ({"mapped": {"in": "boards", "root": "tasks"}, "content": {"body": "text"}}, "cannot have content"),
+        ({"fieldz": {}}, "fieldz"),
+    ],
+)
+def test_a_declaration_that_makes_no_sense_is_an_error(said: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        msgspec.convert(said, CollectionDeclaration)
+
+
+def test_indexes_are_paths() -> None:
+    assert declaration(indexes=["status", "profile.city", "status"]).index_paths() == (("status",), ("profile", "city"))
+
+
+def test_a_root_holds_one_collection_and_no_collection_is_mapped_twice_over() -> None:
+    boards = Schemas({"tasks": declaration(mapped={"in": "boards", "root": "tasks"})})
+    boards.declare("cards", declaration(mapped={"in": "boards", "root": "cards"}))
+    assert boards.mapped_in("boards") == {"tasks": "tasks", "cards": "cards"}
+    assert boards.mapped_in("tasks") == {}
+    with pytest.raises(ValueError, match="another collection"):
+        boards.declare("notes", declaration(mapped={"in": "boards", "root": "tasks"}))
+    with pytest.raises(ValueError, match="mapped itself"):
+        boards.declare("steps", declaration(mapped={"in": "tasks", "root": "steps"}))
+    with pytest.raises(ValueError, match="mapped itself"):
+        boards.declare("boards", declaration(mapped={"in": "walls", "root": "boards"}))
+    with pytest.raises(ValueError, match="mapped itself"):
+        boards.declare("self", declaration(mapped={"in": "self", "root": "self"}))
+    with pytest.raises(ValueError, match="name must be"):
+        boards.declare("a/b", declaration())
+
+
+# versions
+
+
+@pytest.fixture
+async def storage(tmp_path: Any) -> Any:
+    storage = SqliteStorage(tmp_path)
+    await storage.open()
+    yield storage
+    await storage.close()
+
+
+async def start(storage: SqliteStorage, declared: dict[str, CollectionDeclaration]) -> tuple[Schemas, Sequence[Any]]:
+    schemas = Schemas(declared)
+    return schemas, await schemas.save(storage, 0.0)
+
+
+async def test_a_changed_declaration_has_the_next_version_and_is_announced(storage: SqliteStorage) -> None:
+    _, events = await start(storage, {"tasks": declaration(TASK)})
+    assert [event["version"] for event in events] == [1]
+    again, events = await start(storage, {"tasks": declaration(TASK)})
+    assert (again.version("tasks"), events) == (1, [])
+    changed, events = await start(storage, {"tasks": declaration(TASK | {"required": []})})
+    at = "1970-01-01T00:00:00.000Z"
+    assert events == [{"type": "schema_updated", "entityName": "tasks", "version": 2, "at": at}]
+    assert changed.describe() == {"tasks": {"schema": TASK | {"required": []}, "content": {}, "version": 2}}
+
+
+async def test_an_index_more_is_no_change_to_applications(storage: SqliteStorage) -> None:
+    await start(storage, {"tasks": declaration(TASK)})
+    schemas, events = await start(storage, {"tasks": declaration(TASK, indexes=["status"])})
+    assert (schemas.version("tasks"), events) == (1, [])
+
+
+async def test_content_and_mapping_belong_to_the_declaration(storage: SqliteStorage) -> None:
+    await start(storage, {"tasks": declaration(), "notes": declaration()})
+    declared = {
+        "tasks": declaration(mapped={"in": "boards", "root": "tasks"}),
+        "notes": declaration(content={"body": "text"}),
+    }
+    schemas, events = await start(storage, declared)
+    assert [(event["entityName"], event["version"]) for event in events] == [("tasks", 2), ("notes", 2)]
+    assert schemas.describe()["tasks"]["mapped"] == {"in": "boards", "root": "tasks"}
+    assert schemas.describe()["notes"]["content"] == {"body": "text"}

@@ -1,0 +1,41 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab.rooms.live.pacing import Pacer, SendCost
+
+
+def test_the_first_flush_after_a_quiet_time_is_due_at_once() -> None:
+    pacer = Pacer(0.01, 0.25)
+    assert pacer.due(100.0) == 100.0
+    pacer.flushed(100.0, 0.0)
+    assert pacer.due(200.0) == 200.0
+
+
+def test_the_next_flush_waits_for_the_shortest_interval() -> None:
+    pacer = Pacer(0.01, 0.25)
+    pacer.flushed(100.0, 0.0)
+    assert pacer.due(100.001) == 100.01
+
+
+def test_an_expensive_flush_makes_the_interval_longer_but_never_longer_than_allowed() -> None:
+    pacer = Pacer(0.01, 0.25, share=0.25)
+    pacer.flushed(100.0, 0.02)
+    assert pacer.due(100.0) == 100.08
+    pacer.flushed(200.0, 10.0)
+    assert pacer.due(200.0) == 200.25
+
+
+@given(st.lists(st.floats(0, 0.06), min_size=1, max_size=100))
+def test_flushing_never_takes_more_than_its_share_of_time(costs: list[float]) -> None:
+    pacer = Pacer(0.01, 0.25, share=0.25)
+    now = 0.0
+    for cost in costs:
+        now = pacer.due(now)
+        pacer.flushed(now, cost)
+    assert pacer.due(now) * 0.25 >= sum(costs) - 1e-9
+
+
+def test_one_long_send_hardly_moves_the_estimate() -> None:
+    cost = SendCost(10e-6)
+    cost.observe(5.0)
+    assert cost.seconds < 15e-6

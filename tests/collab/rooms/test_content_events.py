@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pytest
+from pycrdt import Array, Map, Text, XmlElement, XmlFragment, XmlText
+
+from collab import Collab, RoomHandle, Settings
+from collab.event import EntityEvent
+from collab.names import RoomKey
+from collab.rooms import content_events as content
+from collab.sandbox.client import Child, SandboxError
+from collab.storage.memory import MemoryStorage
+
+
+async def test_the_start_of_a_process_does_not_count_as_a_documents_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    skipped = 0.0
+
+    class Slow(Child):
+        """Starting its process once takes a quarter of an hour."""
+
+        started = False
+
+        async def prepare(self) -> None:
+            nonlocal skipped
+            if not self.started:
+                skipped += 900.0
+                self.started = True
+            await super().prepare()
+
+    monkeypatch.setattr(content, "monotonic", lambda: time.monotonic() + skipped)
+    monkeypatch.setattr("collab.sandbox.client.Child", Slow)
+    collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())
+    async with collab.lifespan(), asyncio.timeout(60):
+        events: list[EntityEvent] = []
+        collab.feed.subscribe(lambda project, event: events.append(event))
+        for number, letter in enumerate("ab"):
+            async with collab.room("d").edit(user="ann") as doc:
+                doc.get("text", type=Text).insert(0, letter)
+            while not any(event.changes == {"text": {"delta": [{"insert": letter}]}} for event in events):
+                await asyncio.sleep(0.01)
+            assert len(events) == number + 2
+
+
+KEY = RoomKey("default", "documents", "d")
+
+
+async def test_a_server_that_is_stopped_at_the_moment_a_document_changes_stops() -> None:
+    collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())
+    async with collab.lifespan():
+        working = asyncio.create_task(collab._content.run(collab._registry))
+        await asyncio.sleep(0.01)
+        collab._content.changed(KEY)
+        working.cancel()
+        await asyncio.wait((working,), timeout=30)
+        assert working.cancelled()
+
+
+class Listener:
+    """The content events of a document, and the row up to which the log is covered."""
+
+    def __init__(self, collab: Collab) -> None:
+        self.collab = collab
+        self.changes: list[dict[str, Any]] = []
+        collab.feed.subscribe(lambda project, event: self.changes.append(event.changes) if event.changes else None)
+
+    async def told(self, count: int) -> list[dict[str, Any]]:
+        """The first changes, if there are very many."""
+        while len(self.changes) < count:
+            await asyncio.sleep(0.01)
+        return self.changes[:count]
+
+
+class Picky(Child):
+    """Fails on a turn with a certain word, and on more than ``most`` updates at once."""
+
+    most = 10_000
+    word = b"poison"
+    asked: ClassVar[list[int]] = []
+
+    async def changes(
+        self, base: Sequence[bytes], turns: Sequence[Sequence[bytes]], roots: Any, seconds: float, *names: str
+    ) -> list[dict[str, dict[str, Any]]]:
+        updates = [update for turn in turns for update in turn]
+        self.asked.append(len(updates))
+        if len(updates) > self.most or any(self.word in update for update in updates):
+            raise SandboxError("too much")
+        return await super().changes(base, turns, roots, seconds, *names)
+
+
+async def write(room: RoomHandle, words: Sequence[str]) -> None:
+    """Append each word as an update of its own."""
+    for word in words:
+        async with room.edit(user="ann") as doc:
+            doc.get("text", type=Text).insert(len(str(doc.get("text", type=Text)).encode()), word)
+
+
+async def test_many_rows_of_one_author_become_events_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "_ROWS", 4)
+    storage = MemoryStorage()
+    collab = Collab(Settings(content_event_seconds=0), storage=storage)
+    async with collab.lifespan():
+        await write(collab.room("d"), list("abcdefghij"))
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        assert await listener.told(3) == [
+            {"text": {"delta": [{"insert": "abcd"}]}},
+            {"text": {"delta": [{"retain": 4}, {"insert": "efgh"}]}},
+            {"text": {"delta": [{"retain": 8}, {"insert": "ij"}]}},
+        ]
+        while await storage.uncovered():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("most", [10_000, 2])
+async def test_changes_that_cannot_be_computed_become_events_without_details(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(content, "_FEW_ROWS", 2)
+    monkeypatch.setattr("collab.sandbox.client.Child", Picky)
+    monkeypatch.setattr(Picky, "most", most)
+    storage = MemoryStorage()
+    collab = Collab(Settings(content_event_seconds=0), storage=storage)
+    async with collab.lifespan():
+        await write(collab.room("d"), ["a", "b", "c", "d", "poison", "e", "f", "g", "h"])
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        while await storage.uncovered():
+            await asyncio.sleep(0.01)
+        assert {"text": {"truncated": True}} in listener.changes
+        inserted = "".join(
+            part.get("insert", "") for change in listener.changes for part in change["text"].get("delta", ())
+        )
+        assert inserted.startswith("abcd")
+        assert inserted.endswith("fgh")
+        await collab._registry.compact(KEY)
+        record = await storage.load(KEY)
+        assert record is not None
+        assert not record.rows
+
+
+async def test_xml_in_maps_and_arrays_becomes_events_and_the_log_is_compacted() -> None:
+    storage = MemoryStorage()
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        async with collab.room("d").edit(user="ann") as doc:
+            body = XmlFragment([XmlElement("p", {}, [XmlText("hello")])])
+            doc["cards"] = Array([Map({"body": body, "icon": b"\x01"})])
+        card = {"body": "<p>hello</p>", "icon": "AQ=="}
+        assert await listener.told(1) == [{"cards": {"paths": [{"path": [], "delta": [{"insert": [card]}]}]}}]
+        async with collab.room("d").edit(user="ann") as doc:
+            text = doc.get("cards", type=Array)[0]["body"].children[0].children[0]
+            text.insert(5, "!")
+        (_, change) = await listener.told(2)
+        delta = [{"retain": 5}, {"insert": "!"}]
+        assert change == {"cards": {"paths": [{"path": [0, "body", 0, 0], "delta": delta}]}}
+        assert await collab.room("d").json() == {"cards": [{"body": "<p>hello!</p>", "icon": "AQ=="}]}
+        while await storage.uncovered():
+            await asyncio.sleep(0.01)
+        await collab._registry.compact(KEY)
+        record = await storage.load(KEY)
+        assert record is not None
+        assert not record.rows

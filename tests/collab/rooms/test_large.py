@@ -1,0 +1,163 @@
+"""Large edits, piece by piece."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pycrdt
+import pytest
+
+from collab.errors import CollabError, TooLarge, Unavailable
+from collab.gate.encode import encode_update
+from collab.rooms.live.compaction import LogSize
+from collab.rooms.live.framing import HocuspocusFraming
+from collab.rooms.live.pacing import Portion
+from collab.wire import hocuspocus, yjs
+from tests.collab.rooms.live.simulation import Client, Ring, room_of
+
+
+def prepends(count: int) -> bytes:
+    doc: pycrdt.Doc[Any] = pycrdt.Doc()
+    text = doc.get("t", type=pycrdt.Text)
+    for _ in range(count):
+        text.insert(0, "ab")
+    return doc.get_update()
+
+
+def test_e17_an_edit_of_many_parts_is_applied_and_recorded_in_pieces_and_acknowledged_once() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a", framing=HocuspocusFraming("d"))
+    client.say(yjs.SyncStep1(b"\0"))
+    room.drain(client.session)
+    client.say(yjs.SyncStep2(prepends(3000)))
+    assert len(ring.log) > 100
+    frames = room.drain(client.session)
+    assert hocuspocus.sync_status("d", True) not in frames
+    ring.commit()
+    assert room.drain(client.session).count(hocuspocus.sync_status("d", True)) == 1
+    assert len(str(room.doc.get("t", type=pycrdt.Text))) == 6000
+
+
+def test_deletions_in_any_order_are_applied_in_one() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a", client_id=7)
+    client.sync()
+    client.type("x" * 10_000)
+    client.say(yjs.Update(encode_update(b"", (), [(7, n, 1) for n in range(9_999, 0, -2)])))
+    clocks = [room.gate.check(update).deletes for update, _ in ring.log]
+    flat = [delete for deletes in clocks for delete in deletes]
+    assert flat == sorted(flat)
+    assert len(str(room.doc.get("t", type=pycrdt.Text))) == 5_000
+
+
+def test_messages_of_a_session_wait_behind_its_large_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a")
+    client.sync()
+    held: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(ring, "take_apart", lambda *edit, **how: held.append((edit, how)))
+    before = client.doc.get_state()
+    for _ in range(2000):
+        client.text.insert(0, "x")
+    client.say(yjs.Update(client.doc.get_update(before)))
+    client.type("!")  # continues what is not taken in yet
+    assert ring.log == []
+    monkeypatch.undo()
+    (edit, how) = held[0]
+    ring.take_apart(*edit, **how)
+    assert str(room.doc.get("t", type=pycrdt.Text)) == str(client.text)
+    assert room.drain(client.session) == []  # nobody was asked to synchronise
+
+
+def test_a_portion_follows_the_cost_of_its_parts() -> None:
+    portion = Portion(1024, 0.005)
+    portion.took(0.02, 1024)
+    assert portion.parts == 256
+    portion.took(0.011, 256)
+    assert portion.parts == 116
+    portion.took(1.0, 100)
+    assert portion.parts == 1
+    portion.took(0.001, 0)
+    assert portion.parts == 1
+    for _ in range(20):
+        portion.took(0.001, portion.parts)
+    assert portion.parts == 4096
+
+
+def test_who_has_used_more_than_their_share_begins_with_few_parts_in_any_document() -> None:
+    portion = Portion()
+    assert portion.of(busy=True) < portion.of(busy=False) == 128
+    rising = portion.sizes(busy=True)
+    assert [next(rising) for _ in range(4)] == [16, 64, 128, 128]
+    portion.took(1.0, 16)
+    assert portion.of(busy=True) == portion.of(busy=False) == next(rising) == 1
+
+
+class BusyThrottle:
+    """The throttle of a caller who has used more than their share."""
+
+    def hold(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def charge(self, seconds: float) -> float:
+        return 0.0
+
+    def is_busy(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_what_a_busy_caller_writes_is_taken_in_by_pieces(busy: bool) -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a", client_id=7)
+    client.sync()
+    client.type("x" * 400)
+    if busy:
+        client.session.throttle = BusyThrottle()
+    client.say(yjs.Update(encode_update(b"", (), [(7, n, 1) for n in range(0, 200, 2)])))
+    assert (len(ring.log) > 2) == busy
+    assert len(str(room.doc.get("t", type=pycrdt.Text))) == 300
+
+
+def test_a_document_whose_snapshot_takes_too_long_to_load_takes_no_more_edits() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a")
+    client.sync()
+    client.type("hello")
+    room.log.snapshot_seconds = 3.0
+    with pytest.raises(TooLarge, match="too long to load"):
+        client.type(" world")
+    assert len(ring.log) == 1
+
+
+def test_edits_wait_while_the_log_of_a_document_takes_too_long_to_load() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a")
+    client.sync()
+    client.type("hello")
+    room.log.seconds = 3.0
+    with pytest.raises(Unavailable, match="compacted first"):
+        client.type(" world")
+    assert len(ring.log) == 1
+    room.log.compacted(LogSize(40, 1, room.log.bytes, 0.001, 3.0))
+    other = Client(room, "b")
+    other.sync()
+    other.type("!")
+    assert len(ring.log) == 2
+
+
+def test_a_malformed_large_edit_changes_nothing() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a")
+    client.sync()
+    with pytest.raises(CollabError):
+        client.say(yjs.Update(prepends(3000)[:-1] + b"\1"))
+    assert ring.log == []

@@ -1,0 +1,231 @@
+"""What PostgreSQL adds to the contract of the record: who may write, other schemas, damage, and lost answers."""
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from collab.errors import DocumentDamaged
+from collab.names import RoomKey
+from collab.storage.base import Append, CommitId, Committed, Fact, SetAside, Snapshot, StorageCorrupt, StorageError
+from collab.storage.postgres import PostgresStorage
+from collab.storage.postgres_schema import STEPS
+from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
+from tests.postgres import PostgresProcess, PostgresServer
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[str]:
+    """Of a database that holds no record."""
+    with postgres.records() as lend:
+        yield lend()
+
+
+@asynccontextmanager
+async def opened(url: str, **options: float) -> AsyncIterator[PostgresStorage]:
+    storage = PostgresStorage(url, **options)  # type: ignore[arg-type]
+    await storage.open()
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+async def execute(url: str, statement: str) -> None:
+    """Past the storage."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def commit_surely(
+    storage: PostgresStorage, batch: list[Append], facts: list[Fact], commit_id: CommitId
+) -> Committed:
+    """As the recorder does: again until there is an answer."""
+    while True:
+        try:
+            return await storage.commit(batch, facts, commit_id=commit_id)
+        except StorageError:
+            await asyncio.sleep(0.01)
+
+
+async def test_whoever_opens_the_database_last_is_the_only_one_who_writes(url: str) -> None:
+    async with opened(url) as first:
+        await first.commit([entry(b"1")], [fact(1, row=0)])
+        async with opened(url) as second:
+            for attempt in (
+                first.commit([entry(b"x")]),
+                first.create(entry(b"x", OTHER)),
+                first.replace_snapshot(KEY, Snapshot(1, b"x", b"")),
+                first.set_aside(SetAside(KEY, 1, b"1", "hostile", 1.0)),
+                first.cover(KEY, 1),
+                first.save_schema("acme", "tasks", 1, b"{}"),
+                first.save_webhook("hook", "acme", 1),
+                first.trim(1e12),
+                first.erase([KEY]),
+            ):
+                with pytest.raises(StorageError, match="taken over"):
+                    await attempt
+            assert updates(await first.load(KEY)) == [b"1"]
+            assert list((await second.commit([entry(b"2")], [fact(2, row=0)])).positions) == [2]
+            assert updates(await second.load(KEY)) == [b"1", b"2"]
+            assert await second.load(OTHER) is None
+
+
+async def test_a_schema_of_a_newer_version_is_refused_and_not_touched(url: str) -> None:
+    async with opened(url):
+        pass
+    await execute(url, f"UPDATE collab.record SET version = {len(STEPS) + 1}")
+    try:
+        with pytest.raises(StorageCorrupt, match="newer version"):
+            await PostgresStorage(url).open()
+    finally:
+        await execute(url, f"UPDATE collab.record SET version = {len(STEPS)}")
+
+
+@pytest.mark.parametrize("table", ["things", "record"])
+async def test_a_schema_of_another_application_is_refused_and_not_touched(postgres: PostgresServer, table: str) -> None:
+    url = postgres.database()
+    await execute(url, f"CREATE SCHEMA collab; CREATE TABLE collab.{table} (version int)")
+    with pytest.raises(StorageCorrupt, match="another application"):
+        await PostgresStorage(url).open()
+    await execute(url, f"SELECT version FROM collab.{table}; CREATE TABLE collab.documents (n int)")
+
+
+async def test_two_who_open_an_empty_database_at_once_make_one_schema(postgres: PostgresServer) -> None:
+    url = postgres.database()
+    storages = [PostgresStorage(url) for _ in range(4)]
+    try:
+        await asyncio.gather(*(storage.open() for storage in storages))
+        epochs = {(await storage.positions()).epoch for storage in storages}
+        assert len(epochs) == 1
+    finally:
+        for storage in storages:
+            await storage.close()
+
+
+async def test_a_server_that_cannot_be_reached_is_named() -> None:
+    with pytest.raises(StorageError, match="cannot be reached"):
+        await PostgresStorage("postgresql://nobody@127.0.0.1:1/nothing").open()
+
+
+async def test_an_isolation_that_would_miss_what_others_committed_is_refused(url: str) -> None:
+    async with opened(url + "?default_transaction_isolation=serializable") as storage:
+        with pytest.raises(StorageError, match="read committed"):
+            await storage.commit([entry(b"1")])
+
+
+async def test_bytes_that_were_damaged_are_seen(url: str) -> None:
+    async with opened(url) as storage:
+        await storage.commit([entry(b"1"), entry(b"2"), entry(b"3")])
+        await execute(url, "UPDATE collab.log SET content = 'x' WHERE seq = 2")
+        record = await storage.load(KEY)
+        assert updates(record) == [b"1", b"3"]
+        assert [(one.seq, one.update) for one in await storage.list_set_aside()] == [(2, b"x")]
+        await storage.replace_snapshot(KEY, Snapshot(3, b"state", b"index"))
+        await execute(url, "UPDATE collab.snapshots SET seq = 2")  # as if it had been moved
+        with pytest.raises(DocumentDamaged):
+            await storage.load(KEY)
+        await execute(url, "UPDATE collab.archive SET content = content || 'x'")
+        with pytest.raises(DocumentDamaged):
+            await storage.document_at(KEY, 1)
+
+
+async def test_texts_that_no_database_can_hold_harm_nobody(url: str) -> None:
+    async with opened(url) as storage:
+        await storage.commit(
+            [entry(b"1", user_id="a\0b"), entry(b"2", user_id="\ud800")],
+            [fact(1, {"n": "x\0y", "m\0": 1}, user_id="a\0b"), fact(1, key=OTHER)],
+        )
+        await storage.set_aside(SetAside(KEY, None, b"x", "because\0of", 1.0))
+        row = await storage.entity(KEY)
+        assert row is not None
+        assert (row.data["n"], row.data["m\0"]) == ("x\0y", 1)
+        record = await storage.load(KEY)
+        assert record is not None
+        assert [one.user_id for one in record.rows] == ["a\1b", "?"]
+
+
+async def test_connections_that_are_cut_in_the_middle_of_commits_lose_and_double_nothing(url: str) -> None:
+    done = asyncio.Event()
+    chance = random.Random(1)
+
+    async def cut() -> int:
+        connection, cuts = await asyncpg.connect(url), 0
+        while not done.is_set():
+            await asyncio.sleep(chance.random() * 0.1)
+            cuts += await connection.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND state = 'active' AND query LIKE '%commit_1%'"
+            )
+        await connection.close()
+        return int(cuts)
+
+    async with opened(url) as storage:
+        cutting = asyncio.create_task(cut())
+        try:
+            for number in range(1, 151):
+                committed = await commit_surely(
+                    storage,
+                    [entry(bytes([number])), entry(bytes([number]), OTHER)],
+                    [fact(number, row=0)],
+                    CommitId("w", number),
+                )
+                assert (list(committed.seqs), list(committed.positions)) == ([number, number], [number])
+        finally:
+            done.set()
+        assert await cutting > 0
+        for key in (KEY, OTHER):
+            assert updates(await storage.load(key)) == [bytes([number]) for number in range(1, 151)]
+        events = await storage.events("acme", 0, limit=1000)
+        assert [(event.position, event.version) for event in events] == [(n, n) for n in range(1, 151)]
+
+
+@pytest.mark.chaos
+async def test_a_server_that_is_killed_and_frozen_under_writes_loses_and_doubles_nothing() -> None:
+    process = PostgresProcess()
+    keys = [RoomKey("acme", "documents", f"d{number}") for number in range(3)]
+    numbers = dict.fromkeys(keys, 0)
+    stop = asyncio.Event()
+
+    async def write(storage: PostgresStorage) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            key = keys[number % 3]
+            numbers[key] += 1
+            batch, facts = [entry(b"%d." % numbers[key], key)], [fact(numbers[key], key=key, row=0)]
+            committed = await commit_surely(storage, batch, facts, CommitId("w", number))
+            assert (list(committed.seqs), list(committed.positions)) == ([numbers[key]], [number])
+
+    try:
+        await asyncio.to_thread(process.start)
+        async with opened(process.url) as storage:
+            writing = asyncio.create_task(write(storage))
+            for turn in range(10):
+                before = sum(numbers.values())
+                while sum(numbers.values()) < before + 5 and not writing.done():
+                    await asyncio.sleep(0.005)
+                if turn % 3 == 2:
+                    assert process.process is not None
+                    process.process.send_signal(signal.SIGSTOP)
+                    await asyncio.sleep(0.2)
+                    process.process.send_signal(signal.SIGCONT)
+                else:
+                    await asyncio.to_thread(process.stop, signal.SIGQUIT if turn % 3 else signal.SIGKILL)
+                    await asyncio.to_thread(process.start)
+            stop.set()
+            await writing
+            for key in keys:
+                assert updates(await storage.load(key)) == [b"%d." % n for n in range(1, numbers[key] + 1)]
+            events = await storage.events("acme", 0, limit=100_000)
+            assert [event.position for event in events] == list(range(1, sum(numbers.values()) + 1))
+    finally:
+        await asyncio.to_thread(process.remove)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from collab.metrics import Metrics
+from collab.refusals import Refusals
+
+
+def test_refusals_are_counted_by_kind_and_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            refusals.note("presence", "p/documents/d", "ann", "too large")
+        refusals.note("presence", "p/documents/d", "bob", "too large")
+        refusals.note("document", "p/documents/d", "ann", "full")
+    assert refusals.counts == {"presence": 6, "document": 1}
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused presence in p/documents/d by user ann: too large",
+        "refused presence in p/documents/d by user bob: too large",
+        "refused document in p/documents/d by user ann: full",
+    ]
+
+
+def test_refusals_are_remembered_in_bounded_memory() -> None:
+    refusals = Refusals()
+    for n in range(5000):
+        refusals.note("edit", f"p/documents/{n}", None, "no")
+    assert len(refusals._told) <= 1000
+
+
+def test_refusals_are_told_to_prometheus() -> None:
+    metrics = Metrics()
+    metrics.expose(dict)
+    metrics.refusals.note("edit", "p/documents/d", None, "no")
+    assert b'collab_refused_total{kind="edit"} 1.0' in metrics.render()

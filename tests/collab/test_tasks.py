@@ -1,0 +1,55 @@
+"""Tasks that no caller waits for: kept until they end, and heard of when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+from collab.tasks import BackgroundTasks
+
+
+async def test_a_task_is_kept_until_it_ends_though_nobody_else_refers_to_it() -> None:
+    go, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        ended.set()
+
+    tasks = BackgroundTasks(lambda error: None)
+    tasks.spawn(work())
+    await asyncio.sleep(0)
+    gc.collect()
+    assert len(tasks) == 1
+    go.set()
+    await tasks.wait()
+    assert ended.is_set()
+    assert len(tasks) == 0
+
+
+async def test_an_exception_is_reported_and_the_other_tasks_go_on() -> None:
+    errors: list[BaseException] = []
+    done: list[int] = []
+
+    async def work(number: int) -> None:
+        await asyncio.sleep(0)
+        if number == 1:
+            raise ValueError(number)
+        done.append(number)
+
+    tasks = BackgroundTasks(errors.append)
+    for number in range(3):
+        tasks.spawn(work(number))
+    await tasks.wait()
+    assert done == [0, 2]
+    assert [str(error) for error in errors] == ["1"]
+
+
+async def test_cancelled_tasks_end_and_report_nothing() -> None:
+    errors: list[BaseException] = []
+    tasks = BackgroundTasks(errors.append)
+    tasks.spawn(asyncio.sleep(3600))
+    tasks.spawn(asyncio.sleep(3600))
+    tasks.cancel()
+    await tasks.wait()
+    assert list(tasks) == []
+    assert errors == []

@@ -1,0 +1,82 @@
+"""What holds for every test: their order, how they run side by side, and how failures are shown."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.schedule import BothEnds
+
+# No test depends on the speed of the machine: hypothesis would let one fail whose example took 200 ms.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+WHOLE = ("attack", "bench", "browser", "chaos", "docker", "e2e", "fuzz", "js", "packages")
+"""Folders whose tests start servers, browsers, Node or installations, and wait for them more than they compute."""
+SLOW = (*WHOLE, "collab/client", "collab/contents", "collab/sandbox", "collab/server", "collab/transport")
+"""Folders whose tests `dev.py test --quick` leaves out, and coverage too: they start servers and processes."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None):  # of xdist, in the process that shows the progress
+        config.pluginmanager.register(Failures(config), "failures")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A folder that is left out anyway is not even imported."""
+    folder = collection_path.relative_to(Path(__file__).parent).as_posix()
+    return True if config.option.markexpr == "not slow" and folder in SLOW else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests of the whole come first: among them are the longest files."""
+    items.sort(key=lambda item: item.nodeid.split("/")[1] not in WHOLE)
+    measured = config.pluginmanager.hasplugin("_cov")
+    for item in items:
+        if item.nodeid.startswith(tuple(f"tests/{folder}/" for folder in SLOW)):
+            item.add_marker("slow")
+        if measured and item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BothEnds:
+    from tests.schedule import BothEnds
+
+    return BothEnds(config, log)
+
+
+class Failures:
+    """Names each failed test at once: xdist shows dots, and tracebacks only at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write one line for a failed test."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"FAILED {report.nodeid} ({report.when}, {report.duration:.1f} s)", red=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make the report of a test with no garbage collection.
+
+    A report parses source. A collection in the middle of that may find what a failed test left behind, of which a
+    warning is made, which parses source too; CPython 3.11 ends the whole run with a SystemError then.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
