@@ -125,6 +125,13 @@ class FieldEditor(Writer):
         self._random = Random(name)
         self._fields: pycrdt.Map[Any] = self.doc.get("fields", type=pycrdt.Map)
         self._text = self.doc.get("content", type=pycrdt.Text)
+        self._again = False
+
+    async def live(self, url: str) -> None:
+        self._again = True
+        while self._again:
+            self._again = False
+            await super().live(url)
 
     def edit(self) -> None:
         with self.doc.transaction():
@@ -137,3 +144,14 @@ class FieldEditor(Writer):
                 del self._text[len(written[:at].encode()) : len(written[:end].encode())]
             else:
                 self._text.insert(len(written[:at].encode()), self._random.choice(WORDS))
+
+    async def _refused(self, socket: ClientConnection) -> None:
+        """Connect again once all writers rest.
+
+        After a kill, somebody else may bring a value of this editor that they have already replaced. The server then
+        sees it as deleted first, cannot compare it with what its author repeats, and saves nothing more of the author
+        until the author comes back with the deletion (rule E20).
+        """
+        if not self.writing:
+            self._again = True
+            await socket.close()

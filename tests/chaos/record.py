@@ -69,6 +69,7 @@ class Known:
     deleted: bool
     data: dict[str, Any]
     events: list[tuple[int, int, str, dict[str, Any], dict[str, Any]]]  # position, version, type, data, changes
+    authors: dict[int, str | None]  # by version
 
 
 class Crowd:
@@ -122,12 +123,14 @@ def known(server: Server) -> list[Known]:
         database.execute("BEGIN")  # one consistent snapshot
         entities = database.execute("SELECT eid, collection, id, version, deleted, data FROM entities").fetchall()
         events: dict[int, list[Any]] = {}
-        for eid, position, version, kind, data, changes in database.execute(
-            "SELECT eid, position, version, type, data, changes FROM events ORDER BY position"
+        authors: dict[int, dict[int, str | None]] = {}
+        for eid, position, version, kind, data, changes, user in database.execute(
+            "SELECT eid, position, version, type, data, changes, user_id FROM events ORDER BY position"
         ):
             events.setdefault(eid, []).append((position, version, kind, json.loads(data), json.loads(changes)))
+            authors.setdefault(eid, {})[version] = user
     return [
-        Known(collection, name, version, bool(deleted), json.loads(data), events.get(eid, []))
+        Known(collection, name, version, bool(deleted), json.loads(data), events.get(eid, []), authors.get(eid, {}))
         for eid, collection, name, version, deleted, data in entities
     ]
 
@@ -254,7 +257,17 @@ def _story(entity: Known) -> list[str]:
 
 
 def _told(entity: Known, name: str) -> list[int]:
-    return [changes[name]["to"] for *_, changes in entity.events if "to" in changes.get(name, {})]
+    """The values of a writer's field, each once.
+
+    Others see an application's write before it is committed. After a kill they may bring an older one back beside a
+    newer one, and Yjs decides which wins: that is a change of theirs, and no second write of the application.
+    """
+    told: list[int] = []
+    for _, version, _, _, changes in entity.events:
+        value = changes.get(name, {}).get("to")
+        if value is not None and (value not in told or entity.authors[version] == name):
+            told.append(value)
+    return told
 
 
 def _updates(application: Application, entity: Known) -> list[str]:

@@ -109,6 +109,8 @@ class Writer:
         if kind == STATUS:
             if data[pos] == 1:
                 self._answered()
+            else:
+                await self._refused(socket)
         elif kind in (SYNC, SYNC_REPLY):
             step = data[pos]
             body, _ = read_bytes(data, pos + 1)
@@ -116,6 +118,9 @@ class Writer:
                 await self._say(socket, SYNC, bytes([STEP2]) + encode_bytes(self.doc.get_update(body)))
             else:
                 self.doc.apply_update(body)
+
+    async def _refused(self, socket: ClientConnection) -> None:
+        raise AssertionError(f"the server does not save what {self.name} wrote")
 
     def _answered(self) -> None:
         covered = self._unanswered.popleft()

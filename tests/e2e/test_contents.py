@@ -60,7 +60,7 @@ async def test_what_is_restored_over_http_is_what_it_was_for_every_editor(
         then = (await http.get("/rooms/documents/d")).json()
         await author.apply(*history.updates[count:])
         await author.wait(unsynced=0)
-        await until_found(lambda: app.documents.history("d"), lambda events: events[0].version > version)
+        await until_found(lambda: app.documents.history("d"), lambda events: events and events[0].version > version)
         answer = await http.post("/api/v1/collections/documents/d/restore", json={"version": version})
         assert answer.status_code == 200, answer.text
         await node.converge([author, reader])

@@ -53,13 +53,13 @@ async def write_a_story(app: LumenizeClient, writer: Client) -> list[str]:
     moments.append(now())
     await writer.holds({"title": "two", "tag": "x"})
     await writer.insert("first 😀")
-    await until_found(lambda: app.documents.history(ID), lambda events: events[0].version == 3)
+    await until_found(lambda: app.documents.history(ID), lambda events: events and events[0].version == 3)
     moments.append(now())
     await app.documents.update(ID, {"title": "three"}, unset=["tag"])
     moments.append(now())
     await writer.holds({"title": "three"})
     await writer.insert(" second")
-    await until_found(lambda: app.documents.history(ID), lambda events: events[0].version == 5)
+    await until_found(lambda: app.documents.history(ID), lambda events: events and events[0].version == 5)
     moments.append(now())
     return moments
 

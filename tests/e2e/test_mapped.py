@@ -163,7 +163,7 @@ async def test_a_task_that_is_deleted_while_it_is_edited_elsewhere(node: Node, s
         await two.disconnect()
         await two.change(("set", ["tasks", "t1", "title"], "late"))
         await one.change(("delete", ["tasks", "t1"]))
-        await until_found(lambda: app.tasks.history("b1:t1"), lambda events: events[0].type == "deleted")
+        await until_found(lambda: app.tasks.history("b1:t1"), lambda events: events and events[0].type == "deleted")
         await two.connect()
         await node.converge([one, two])
         assert await one.values("tasks") == {}
