@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from collab.event import EntityEvent, FieldConflict
 from collab.query.match import comparable
-from collab.storage.base import Committed, LogRow
+from collab.storage.base import Committed, LogRow, SetAside
 
 _CHUNK_BYTES = 1024 * 1024  # of log rows in one piece of an archive, uncompressed
 _ROW_BYTES = 64  # size of a row in an archive besides its update
@@ -84,8 +85,36 @@ def unpack_answer(content: bytes) -> Committed:
     return Committed(*_answer.decode(content))
 
 
-def chunks(rows: Sequence[LogRow]) -> Iterator[Sequence[LogRow]]:
-    """Rows in pieces, each to be read and compressed at once; at least one piece, which may be empty."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Packed log rows ``from_seq`` to ``to_seq``, written between ``from_at`` and ``to_at`` (seconds)."""
+
+    from_seq: int
+    to_seq: int
+    from_at: float
+    to_at: float
+    content: bytes
+
+
+def pack_pieces(rows: Sequence[LogRow], aside: Sequence[SetAside], start: int, end: int) -> list[Piece]:
+    """Pack the log after row ``start`` up to row ``end`` without gaps, in pieces to be read and compressed at once.
+
+    ``aside``: rows of this range that were set aside. They have no content, but the version before them lasted until
+    they came, so their times count.
+    """
+    pieces: list[Piece] = []
+    parts = list(_chunks(rows))
+    for number, part in enumerate(parts, 1):
+        to_seq = end if number == len(parts) else part[-1].seq
+        times = [row.at for row in part]
+        times += [entry.at for entry in aside if entry.seq is not None and start < entry.seq <= to_seq]
+        pieces.append(Piece(start + 1, to_seq, min(times, default=0.0), max(times, default=0.0), pack_rows(part)))
+        start = to_seq
+    return pieces
+
+
+def _chunks(rows: Sequence[LogRow]) -> Iterator[Sequence[LogRow]]:
+    """At least one chunk, which may be empty."""
     start = size = 0
     for index, row in enumerate(rows):
         weight = len(row.update) + _ROW_BYTES

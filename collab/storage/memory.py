@@ -93,7 +93,7 @@ class MemoryStorage:
     # documents
 
     async def load(self, key: RoomKey) -> Record | None:
-        aside = [entry for entry in self._set_aside if entry.key == key]
+        aside = self._asides(key)
         document = self._documents.get(key)
         entity = await self.entity(key)
         if document is None:
@@ -151,8 +151,11 @@ class MemoryStorage:
                 document.bases.append(old)
             document.archive += moved
             if self._history_seconds and moved:
-                _cut(document, max(row.at for row in moved) - self._history_seconds)
+                _cut(document, max(row.at for row in moved) - self._history_seconds, self._asides(key))
         self._list_uncovered(key)
+
+    def _asides(self, key: RoomKey) -> list[SetAside]:
+        return [entry for entry in self._set_aside if entry.key == key]
 
     async def set_aside(self, entry: SetAside) -> None:
         same = (entry.key, entry.seq, entry.update)
@@ -306,8 +309,8 @@ class MemoryStorage:
             entity.versions = entity.versions[max(len(old) - 1, 0) :]
         day = max(before, self._clock() - REQUEST_SECONDS)
         self._requests = {name: kept for name, kept in self._requests.items() if kept[1] >= day}
-        for document in self._documents.values():
-            _cut(document, before)
+        for key, document in self._documents.items():
+            _cut(document, before, self._asides(key))
 
     # declarations and webhooks
 
@@ -393,11 +396,13 @@ def _rows(document: _Document) -> list[LogRow]:
     return [*document.archive, *document.rows]
 
 
-def _cut(document: _Document, before: float) -> None:
+def _cut(document: _Document, before: float, aside: Sequence[SetAside]) -> None:
     """Delete everything before the newest snapshot that is older than ``before``."""
+    times = [(row.seq, row.at) for row in document.archive]
+    times += [(entry.seq, entry.at) for entry in aside if entry.seq is not None and entry.seq > document.floor]
     current = document.snapshot
     for base in [*([current] if current is not None else []), *document.bases[::-1]]:
-        newest = max((row.at for row in document.archive if row.seq <= base.seq), default=None)
+        newest = max((at for seq, at in times if seq <= base.seq), default=None)
         if newest is None:
             return
         if newest < before:

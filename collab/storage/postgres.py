@@ -130,7 +130,6 @@ class PostgresStorage:
                     await self.set_aside(entry)
                 if packed.damaged:
                     continue
-            pieces = list(map(list, zip(*packed.pieces, strict=True))) or [[] for _ in range(6)]
             (done,) = await self._database.call(
                 "snapshot_1",
                 *key,
@@ -143,7 +142,12 @@ class PostgresStorage:
                 packed.newest - self._history_seconds if self._history_seconds else None,
                 packed.start,
                 packed.count,
-                *pieces,
+                [piece.from_seq for piece in packed.pieces],
+                [piece.to_seq for piece in packed.pieces],
+                [piece.from_at for piece in packed.pieces],
+                [piece.to_at for piece in packed.pieces],
+                [piece.content for piece in packed.pieces],
+                [checksum(piece.content) for piece in packed.pieces],
             )
 
     async def set_aside(self, entry: SetAside) -> None:

@@ -16,20 +16,20 @@ import asyncpg
 from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
 from collab.storage.base import LogRow, SetAside
-from collab.storage.codec import chunks, pack_rows, unpack_rows
-from collab.storage.postgres_documents import check_rows, find_rid, read_log, read_snapshot
-from collab.storage.postgres_values import checksum, is_intact
+from collab.storage.codec import Piece, pack_pieces, unpack_rows
+from collab.storage.postgres_documents import check_rows, find_rid, read_log, read_set_aside, read_snapshot
+from collab.storage.postgres_values import is_intact
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PackedLog:
-    """``count`` log rows after snapshot ``start``, in pieces: from, to, oldest, newest, content, checksum."""
+    """``count`` log rows after snapshot ``start``, in pieces."""
 
     start: int
     count: int
-    pieces: Sequence[tuple[int, int, float, float, bytes, int]]
+    pieces: Sequence[Piece]
     damaged: Sequence[SetAside]
     newest: float  # time of the last row
 
@@ -45,15 +45,8 @@ async def pack(connection: asyncpg.Connection, key: RoomKey, seq: int) -> Packed
     start = await _snapshot_seq(connection, rid)
     rows = await read_log(connection, rid, 0, seq)
     good, damaged = check_rows(key, rid, rows)
-    pieces: list[tuple[int, int, float, float, bytes, int]] = []
-    from_seq = start + 1
-    parts = list(chunks(good))
-    for number, part in enumerate(parts, 1):
-        to_seq = seq if number == len(parts) else part[-1].seq
-        times = [row.at for row in part] or [0.0]
-        content = pack_rows(part)
-        pieces.append((from_seq, to_seq, min(times), max(times), content, checksum(content)))
-        from_seq = to_seq + 1
+    aside = await read_set_aside(connection, key)
+    pieces = pack_pieces(good, [*aside, *damaged], start, seq)
     return PackedLog(start, len(rows), pieces, damaged, max((row.at for row in good), default=0.0))
 
 

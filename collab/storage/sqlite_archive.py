@@ -13,13 +13,12 @@ import sqlite3
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
 from collab.storage.base import LogRow, SetAside
-from collab.storage.codec import chunks, pack_rows, seed, unpack_rows
-from collab.storage.sqlite_documents import check_rows, find_rid, open_snapshot, read_log
+from collab.storage.codec import Piece, pack_pieces, seed, unpack_rows
+from collab.storage.sqlite_documents import check_rows, find_rid, open_snapshot, read_log, read_set_aside
 from collab.storage.sqlite_statements import moment
 
 log = logging.getLogger(__name__)
@@ -29,12 +28,12 @@ _SLICE = 100  # documents cut per transaction, so that commits go in between
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Data to archive: ``count`` log rows after snapshot ``start``, in pieces as they are stored."""
+    """Data to archive: ``count`` log rows after snapshot ``start``, in pieces."""
 
     rid: int
     start: int
     count: int
-    pieces: Sequence[tuple[Any, ...]]
+    pieces: Sequence[Piece]
     damaged: Sequence[SetAside]
     newest: float  # time of the last row
 
@@ -47,17 +46,9 @@ def pack(connection: sqlite3.Connection, key: RoomKey, seq: int) -> Packed | Non
             return None
         start = _snapshot_seq(connection, rid)
         rows = read_log(connection, rid, 0, seq)
+        aside = read_set_aside(connection, "WHERE project = ? AND collection = ? AND id = ?", key)
     good, damaged = check_rows(key, rid, rows)
-    pieces: list[tuple[Any, ...]] = []
-    from_seq = start + 1
-    parts = list(chunks(good))
-    for number, part in enumerate(parts, 1):
-        to_seq = seq if number == len(parts) else part[-1].seq
-        times = [row.at for row in part] or [0.0]
-        content = pack_rows(part)
-        crc = zlib.crc32(content, seed(rid, to_seq))
-        pieces.append((rid, from_seq, to_seq, min(times), max(times), content, crc))
-        from_seq = to_seq + 1
+    pieces = pack_pieces(good, [*aside, *damaged], start, seq)
     return Packed(rid, start, len(rows), pieces, damaged, max((row.at for row in good), default=0.0))
 
 
@@ -76,8 +67,15 @@ def keep(connection: sqlite3.Connection, packed: Packed, seq: int) -> None:
         _keep_base(connection, rid, start)
     connection.executemany(
         "INSERT INTO archive (rid, from_seq, to_seq, from_at, to_at, content, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        packed.pieces,
+        [
+            (rid, one.from_seq, one.to_seq, one.from_at, one.to_at, one.content, _checksum(rid, one))
+            for one in packed.pieces
+        ],
     )
+
+
+def _checksum(rid: int, piece: Piece) -> int:
+    return zlib.crc32(piece.content, seed(rid, piece.to_seq))
 
 
 def _keep_base(connection: sqlite3.Connection, rid: int, start: int) -> None:

@@ -3,8 +3,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.storage.base import LogRow
-from collab.storage.codec import chunks, encodable, from_json, keys_of, pack_rows, to_json, unpack_rows
+from collab.names import RoomKey
+from collab.storage.base import LogRow, SetAside
+from collab.storage.codec import encodable, from_json, keys_of, pack_pieces, pack_rows, to_json, unpack_rows
 
 JSON = st.recursive(
     st.none()
@@ -51,10 +52,22 @@ def test_packed_rows_come_back_as_they_were(rows: list[LogRow]) -> None:
     assert unpack_rows(pack_rows(rows)) == rows
 
 
-def test_rows_are_packed_in_pieces_of_bounded_size() -> None:
-    rows = [LogRow(seq, bytes(300_000), None, 0.0) for seq in range(1, 11)]
-    pieces = list(chunks(rows))
-    assert [row for piece in pieces for row in piece] == rows
-    assert all(sum(len(row.update) for row in piece) <= 1024 * 1024 for piece in pieces)
-    assert [len(piece) for piece in chunks([])] == [0]
-    assert [len(piece) for piece in chunks([LogRow(1, bytes(5_000_000), None, 0.0)] * 2)] == [1, 1]
+def test_rows_are_packed_in_pieces_of_bounded_size_without_gaps() -> None:
+    rows = [LogRow(seq, bytes(300_000), None, float(seq)) for seq in range(4, 11)]
+    pieces = pack_pieces(rows, [], 2, 12)
+    contents = [unpack_rows(piece.content) for piece in pieces]
+    assert [row for piece in contents for row in piece] == rows
+    assert all(sum(len(row.update) for row in piece) <= 1024 * 1024 for piece in contents)
+    assert [(piece.from_seq, piece.to_seq, piece.from_at, piece.to_at) for piece in pieces] == [
+        (3, 6, 4.0, 6.0),
+        (7, 9, 7.0, 9.0),
+        (10, 12, 10.0, 10.0),
+    ]
+    assert len(pack_pieces([LogRow(1, bytes(5_000_000), None, 0.0)] * 2, [], 0, 2)) == 2
+
+
+def test_rows_that_were_set_aside_count_as_time_but_have_no_content() -> None:
+    aside = [SetAside(RoomKey("p", "c", "i"), seq, b"x", "hostile", float(seq)) for seq in (2, 3, 9)]
+    (piece,) = pack_pieces([], aside, 1, 3)
+    assert (piece.from_seq, piece.to_seq, piece.from_at, piece.to_at) == (2, 3, 2.0, 3.0)
+    assert unpack_rows(piece.content) == []

@@ -1,7 +1,8 @@
-"""Laws of the record over random operations: SQLite and memory agree; nothing is lost, duplicated or reused."""
+"""Laws of the record over random operations: all storages agree; nothing is lost, duplicated or reused."""
 
 import asyncio
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
@@ -13,8 +14,10 @@ from collab.errors import NotFound
 from collab.names import RoomKey
 from collab.storage.base import Append, Fact, IdempotencyKey, SetAside, Snapshot, Storage
 from collab.storage.memory import MemoryStorage
+from collab.storage.postgres import PostgresStorage
 from collab.storage.sqlite import SqliteStorage
 from collab.testing.storage_case import fact
+from tests.postgres import PostgresServer
 
 KEYS = [RoomKey(project, "documents", name) for project, name in (("p", "a"), ("q", "b"), ("p", "c"))]
 Kind = Literal["commit", "compact", "aside", "trim", "restart"]
@@ -71,23 +74,33 @@ class Truth:
         return seq
 
 
-async def live(acts: list[Act], where: Path) -> None:
+async def live(acts: list[Act], where: Path, url: str) -> None:
     truth = Truth()
     memory = MemoryStorage(clock=lambda: truth.now)
-    sqlite = SqliteStorage(where, clock=lambda: truth.now)
-    await sqlite.open()
-    try:
+
+    def make() -> list[SqliteStorage | PostgresStorage]:
+        return [SqliteStorage(where, clock=lambda: truth.now), PostgresStorage(url, clock=lambda: truth.now)]
+
+    async with AsyncExitStack() as stack:
+        databases = await opened(stack, make())
         for act in acts:
             truth.now += act.at
             if act.kind == "restart":
-                await sqlite.close()
-                sqlite = SqliteStorage(where, clock=lambda: truth.now)
-                await sqlite.open()
+                await stack.aclose()
+                databases = await opened(stack, make())
             else:
-                await do(act, truth, [memory, sqlite])
-            await compare(truth, memory, sqlite)
-    finally:
-        await sqlite.close()
+                await do(act, truth, [memory, *databases])
+            for storage in databases:
+                await compare(truth, memory, storage)
+
+
+async def opened(
+    stack: AsyncExitStack, storages: list[SqliteStorage | PostgresStorage]
+) -> list[SqliteStorage | PostgresStorage]:
+    for storage in storages:
+        await storage.open()
+        stack.push_async_callback(storage.close)
+    return storages
 
 
 async def do(act: Act, truth: Truth, storages: list[Storage]) -> None:
@@ -143,36 +156,36 @@ def happen(truth: Truth, key: RoomKey, row: int, act: Act) -> Fact:
     return fact(version, {"n": version}, key, at=truth.now, row=row, kind=kind, content_seq=covered, request=name)
 
 
-async def compare(truth: Truth, memory: Storage, sqlite: Storage) -> None:
+async def compare(truth: Truth, memory: Storage, database: Storage) -> None:
     for project in ("p", "q"):
         oldest, newest = truth.oldest[project], len(truth.event_times[project])
-        for storage in (sqlite, memory):
+        for storage in (database, memory):
             assert await storage.span(project) == (oldest, newest)
             assert (await storage.positions()).of(project) == newest
-        events = await sqlite.events(project, 0, limit=1000)
+        events = await database.events(project, 0, limit=1000)
         assert list(events) == list(await memory.events(project, 0, limit=1000))
-        after = [event.position for event in await sqlite.events(project, oldest, limit=1000)]
+        after = [event.position for event in await database.events(project, oldest, limit=1000)]
         assert after == list(range(oldest + 1, newest + 1)), "a hole, or one told twice"
-    assert list(await sqlite.uncovered()) == list(await memory.uncovered())
+    assert list(await database.uncovered()) == list(await memory.uncovered())
     for version in range(1, 4):
         name = f"{version}"
         for project in ("p", "q"):
-            assert await sqlite.request(project, "user:a", name) == await memory.request(project, "user:a", name)
+            assert await database.request(project, "user:a", name) == await memory.request(project, "user:a", name)
     for key in KEYS:
-        await compare_one(truth, key, memory, sqlite)
+        await compare_one(truth, key, memory, database)
 
 
-async def compare_one(truth: Truth, key: RoomKey, memory: Storage, sqlite: Storage) -> None:
-    mine, theirs = await memory.load(key), await sqlite.load(key)
+async def compare_one(truth: Truth, key: RoomKey, memory: Storage, database: Storage) -> None:
+    mine, theirs = await memory.load(key), await database.load(key)
     assert (mine is None) == (theirs is None)
     if mine is not None and theirs is not None:
         assert (mine.lineage is None) == (theirs.lineage is None)
         assert mine.snapshot == theirs.snapshot
         assert list(mine.rows) == list(theirs.rows)
         assert list(mine.set_aside) == list(theirs.set_aside)
-        assert mine.entity == theirs.entity == await sqlite.entity(key)
+        assert mine.entity == theirs.entity == await database.entity(key)
         assert (theirs.entity.version if theirs.entity is not None else 0) == truth.versions[key]
-    history = await sqlite.history(key, limit=1000)
+    history = await database.history(key, limit=1000)
     assert list(history) == list(await memory.history(key, limit=1000))
     versions = [version.event.version for version in history]
     assert versions == list(range(truth.versions[key], truth.versions[key] - len(versions), -1))
@@ -180,15 +193,32 @@ async def compare_one(truth: Truth, key: RoomKey, memory: Storage, sqlite: Stora
     reaches = [version.seq for version in history]
     assert reaches == sorted(reaches, reverse=True)
     for seq in range(len(truth.rows[key]) + 1):
-        for storage in (memory, sqlite):
+        for storage in (memory, database):
             try:
                 assert b"".join(await storage.document_at(key, seq)) == truth.text(key, seq)
             except NotFound:
                 assert seq < truth.kept_from(key)
 
 
-@settings(max_examples=60, deadline=None)
-@given(ACTS)
-def test_sqlite_and_memory_behave_the_same(acts: list[Act]) -> None:
-    with TemporaryDirectory() as where:
-        asyncio.run(live(acts, Path(where)))
+def test_all_storages_behave_the_same(postgres: PostgresServer) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(ACTS)
+    def agree(acts: list[Act]) -> None:
+        with TemporaryDirectory() as where, postgres.records() as lend:
+            asyncio.run(live(acts, Path(where), lend()))
+
+    agree()
+
+
+def test_rows_that_were_set_aside_leave_no_version_unreadable(postgres: PostgresServer) -> None:
+    both = [Act("commit", [1], [], 0, 1.0), Act("commit", [1], [], 0, 0.0)]
+    asides = [Act("aside", [], [], 1, 0.0), Act("aside", [], [], 4, 0.0)]  # rows 2 and 1
+    trim = Act("trim", [], [], 1, 0.0)
+    early, late = Act("commit", [1], [], 0, 0.0), Act("commit", [1], [], 0, 1.0)
+    for acts in (
+        [*both, *asides, Act("compact", [], [], 1, 0.0), trim],  # nothing is left to pack
+        [early, late, asides[0], Act("compact", [], [], 1, 0.0), trim],  # the first lasted until the second
+        [*both, Act("compact", [], [], 1, 0.0), *both, Act("aside", [], [], 2 * 3 + 1, 0.0), trim],
+    ):
+        with TemporaryDirectory() as where, postgres.records() as lend:
+            asyncio.run(live(acts, Path(where), lend()))
