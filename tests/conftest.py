@@ -24,6 +24,8 @@ WHOLE = ("attack", "bench", "browser", "chaos", "docker", "e2e", "fuzz", "js", "
 SLOW = (*WHOLE, "collab/client", "collab/contents", "collab/sandbox", "collab/server", "collab/transport")
 """Folders whose tests `dev.py test --quick` leaves out, and coverage too: they start servers and processes."""
 
+pytest.register_assert_rewrite("tests.collab", *(f"tests.{folder}" for folder in WHOLE))  # helpers, too, show values
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):  # of xdist, in the process that shows the progress
