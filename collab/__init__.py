@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from collab.lazy import attributes as _attributes
 
 if TYPE_CHECKING:
-    from collab.access.identity import Access, Identity, Rule
+    from collab.access.identity import Identity
+    from collab.access.rules import Access, Rule
     from collab.errors import (
         AuthenticationFailed,
         CollabError,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collab.server.app import Collab
     from collab.server.config.settings import Settings
     from collab.server.http.responses import exception_handlers
-    from collab.wire.realtime.messages import Found, FoundMany, Written
+    from collab.wire.realtime.values import Found, FoundMany, Written
 
 __all__ = [
     "Access",
@@ -83,9 +84,9 @@ __all__ = [
 ]
 
 _HOME = {
-    "Access": "collab.access.identity",
+    "Access": "collab.access.rules",
     "Identity": "collab.access.identity",
-    "Rule": "collab.access.identity",
+    "Rule": "collab.access.rules",
     "AuthenticationFailed": "collab.errors",
     "CollabError": "collab.errors",
     "Conflict": "collab.errors",
@@ -116,9 +117,9 @@ _HOME = {
     "exception_handlers": "collab.server.http.responses",
     "Collab": "collab.server.app",
     "Settings": "collab.server.config.settings",
-    "Found": "collab.wire.realtime.messages",
-    "FoundMany": "collab.wire.realtime.messages",
-    "Written": "collab.wire.realtime.messages",
+    "Found": "collab.wire.realtime.values",
+    "FoundMany": "collab.wire.realtime.values",
+    "Written": "collab.wire.realtime.values",
 }
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.names import RoomKey
 from collab.query.query import Condition
 

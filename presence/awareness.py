@@ -26,8 +26,6 @@ from presence.echo import EchoMemory
 from presence.lib0 import DecodeError, encode_uint
 from presence.state import Owner, State, User, null_entry, read_entries, read_state, write_state
 
-__all__ = ["Awareness", "Change", "State", "User"]
-
 MAX_CLOCK = 2**31
 """Highest clock with which an unknown client is accepted: nobody could step over a higher one."""
 

@@ -55,6 +55,15 @@ def imports(path: Path) -> Iterator[str]:
 IMPORTS = {module: {*imports(path)} - {module} for module, path in MODULES.items()}
 
 
+def test_names_are_imported_from_where_they_are_defined() -> None:
+    """Only a package exports names of others. For other modules mypy refuses what neither of these two exports."""
+    for path in SOURCES:
+        if path.name != "__init__.py":
+            for node in ast.walk(ast.parse(path.read_text())):
+                assert not (isinstance(node, ast.alias) and node.name == node.asname), f"{path} exports {node.name}"
+                assert not (isinstance(node, ast.Name) and node.id == "__all__"), f"{path} exports names"
+
+
 def assert_no_circle(graph: Mapping[str, Set[str]]) -> None:
     try:
         TopologicalSorter(graph).prepare()

@@ -14,7 +14,8 @@ from typing import Any
 from pycrdt import Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
 from bench.result import Options, Result
-from collab.gate.gate import Gate, decode
+from collab.gate.gate import Gate
+from collab.gate.structs import decode
 
 CLIENTS = (3_000_000_000, 3_500_000_000)
 UPDATES = 1000

@@ -25,7 +25,7 @@ from collab.names import RoomKey
 from collab.query.query import And, Compare, Condition, Order, Query
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.storage.base import EntityRow, FoundRows
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime.values import Step
 
 SUBSCRIPTIONS = (100, 1_000, 10_000, 100_000)
 MATCHING = (1, 10, 100, 1_000)

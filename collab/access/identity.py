@@ -6,10 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from collab.access.rules import Access as Access
-from collab.access.rules import Rule as Rule
-from collab.access.rules import glob_matches as glob_matches
-from collab.access.rules import parse_rules as parse_rules
+from collab.access.rules import Access, Rule
 from collab.errors import PermissionDenied
 from collab.names import RoomKey
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Scalar

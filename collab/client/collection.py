@@ -22,6 +22,7 @@ from collab.client.subscription import Subscription
 from collab.dates import iso
 from collab.errors import InvalidRequest
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 
 
 class Collection:
@@ -187,15 +188,15 @@ class Collection:
 
     def target(
         self, target: str | Mapping[str, Any], fields: Sequence[str] | None = None, include_permissions: bool = False
-    ) -> tuple[realtime.AnyTarget, bool, Callable[[], object] | None]:
+    ) -> tuple[wire.AnyTarget, bool, Callable[[], object] | None]:
         """Return the target, whether only the newest value matters, and the query's own condition."""
         if isinstance(target, str):
-            events = realtime.Entities(
+            events = wire.Entities(
                 collection=self.name, entity=target, fields=_names(fields), include_permissions=include_permissions
             )
             return events, False, None
         query, condition = read_query(target)
-        rows = realtime.Rows(
+        rows = wire.Rows(
             collection=self.name, query=query, fields=_names(fields), include_permissions=include_permissions
         )
         return rows, True, condition
@@ -236,13 +237,13 @@ def _convert(result: Any, kind: Any) -> Any:
 
 
 def _written(result: Any) -> Entity:
-    written = _convert(result, realtime.Written)
+    written = _convert(result, wire.Written)
     entity = Entity(written.data, written.version)
     entity.conflicts = written.conflicts
     return entity
 
 
-def _found(found: realtime.Found) -> Entity:
+def _found(found: wire.Found) -> Entity:
     entity = Entity(found.data, found.version)
     entity.deleted = found.deleted
     entity.content = found.content
@@ -250,7 +251,7 @@ def _found(found: realtime.Found) -> Entity:
     return entity
 
 
-def _found_many(found: realtime.FoundMany) -> Rows:
+def _found_many(found: wire.FoundMany) -> Rows:
     rows = Rows(found.rows, found.versions)
     rows.permissions = found.permissions
     rows.next = found.next

@@ -46,6 +46,7 @@ from collab.errors import (
 )
 from collab.wire import hocuspocus
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from presence.lib0 import DecodeError, read_string
 
 log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ class Engine:
         if self._calls.pop(ticket, None) is not None:
             self.state.forget(ticket)
 
-    def subscribe(self, subscription: Subscription, target: realtime.AnyTarget) -> None:
+    def subscribe(self, subscription: Subscription, target: wire.AnyTarget) -> None:
         """Start a subscription, now or once connected."""
         self._subscriptions[subscription.sub] = subscription
         self.state.subscriptions.add(subscription.sub, target)
@@ -230,7 +231,7 @@ class Engine:
                 call = self._calls.pop(ticket, None)
                 if call is not None:
                     # pages of rows have only one owner
-                    call.resolve(result if isinstance(result, realtime.FoundMany) else deepcopy(result), error)
+                    call.resolve(result if isinstance(result, wire.FoundMany) else deepcopy(result), error)
             case Delivery(sub, value):
                 if (subscription := self._subscriptions.get(sub)) is not None:
                     subscription.tell(deepcopy(value))

@@ -13,6 +13,7 @@ from collab.client.engine import Engine
 from collab.client.subscription import Subscription
 from collab.errors import CollabError
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 
 if TYPE_CHECKING:
     import pycrdt
@@ -62,7 +63,7 @@ class Requests:
 
     def subscribe(
         self,
-        target: realtime.AnyTarget,
+        target: wire.AnyTarget,
         callback: Callable[[Any], object] | None,
         *,
         newest: bool,

@@ -12,6 +12,7 @@ from collab.client.core.views import Crowd
 from collab.client.requests import ErrorCallback, Requests
 from collab.client.subscription import Subscription
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 
 _Condition = Callable[[], object] | None
 
@@ -25,7 +26,7 @@ class _Topic:
 
     def _subscribe(
         self,
-        target: realtime.AnyTarget,
+        target: wire.AnyTarget,
         callback: Callable[[Any], object] | None,
         condition: _Condition,
         on_error: ErrorCallback | None,
@@ -60,7 +61,7 @@ class Events(_Topic):
         on_resync: Callable[[], object] | None = None,
     ) -> Subscription:
         """Subscribe to events of one type."""
-        target = realtime.Custom(event=event)
+        target = wire.Custom(event=event)
         return self._subscribe(target, callback, condition, on_error, newest=False, on_resync=on_resync)
 
     def join(self, channel: str) -> Call[Any]:
@@ -84,7 +85,7 @@ class System(_Topic):
         on_error: ErrorCallback | None = None,
     ) -> Subscription:
         """Subscribe to ``schema_updated``, ``permissions_changed`` or ``health``."""
-        return self._subscribe(realtime.System(event=event), callback, condition, on_error, newest=False)
+        return self._subscribe(wire.System(event=event), callback, condition, on_error, newest=False)
 
 
 class Analytics(_Topic):
@@ -99,7 +100,7 @@ class Analytics(_Topic):
         on_error: ErrorCallback | None = None,
     ) -> Subscription:
         """Subscribe to ``active_users``: its current value and every change."""
-        return self._subscribe(realtime.Analytics(metric=metric), callback, condition, on_error, newest=True)
+        return self._subscribe(wire.Analytics(metric=metric), callback, condition, on_error, newest=True)
 
 
 class Presence(_Topic):
@@ -114,7 +115,7 @@ class Presence(_Topic):
         on_error: ErrorCallback | None = None,
     ) -> Subscription:
         """Subscribe to everybody in the room, now and after each change."""
-        return self._subscribe(realtime.Presence(room=room), callback, condition, on_error, newest=True)
+        return self._subscribe(wire.Presence(room=room), callback, condition, on_error, newest=True)
 
     def join(self, room: str, state: Mapping[str, Any] | None = None) -> Call[Any]:
         """Join with this state (for example a cursor), also after a reconnect. A second call replaces the state."""

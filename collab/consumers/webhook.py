@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from collab.access.identity import glob_matches
+from collab.access.rules import glob_matches
 from collab.event import EntityEvent, EventType
 from collab.names import DEFAULT_PROJECT, is_part
 

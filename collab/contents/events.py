@@ -13,7 +13,7 @@ import msgspec
 from collab.contents.replica import ROOT, TEXT, XML_TEXT, ItemRun, Replica, Type
 from collab.contents.tree import ContentValue, Node, as_json, mark, value_of, values_of
 from collab.contents.values import equal, text_of
-from collab.gate.structs import EMBED, FORMAT, STRING
+from collab.gate.struct_content import EMBED, FORMAT, STRING
 
 MAX_BYTES = 64 * 1024
 """Limit for the change of one root in one turn, as JSON; a larger one is only mentioned."""

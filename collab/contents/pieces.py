@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from collab.contents.replica import ItemRun, Type
-from collab.gate.structs import ANY, STRING, Id
+from collab.gate.struct_content import ANY, STRING
+from collab.gate.structs import Id
 
 ItemPiece: TypeAlias = tuple[ItemRun, int, int]
 """Elements of an item, from a start (inclusive) to an end (exclusive)."""

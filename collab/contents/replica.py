@@ -15,19 +15,8 @@ from typing import Final
 
 from collab.contents.values import split_values, units_of
 from collab.gate.order import add_in_order
-from collab.gate.structs import (
-    ANY,
-    DELETED,
-    FORMAT,
-    GC,
-    SKIP,
-    STRING,
-    TYPE,
-    Id,
-    Malformed,
-    Struct,
-    read,
-)
+from collab.gate.struct_content import ANY, DELETED, FORMAT, GC, SKIP, STRING, TYPE, Malformed
+from collab.gate.structs import Id, Struct, read
 from presence.lib0 import read_string
 
 ARRAY, MAP, TEXT, ELEMENT, FRAGMENT, HOOK, XML_TEXT = range(7)

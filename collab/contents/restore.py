@@ -15,7 +15,8 @@ from collab.contents.replica import ROOT, ItemRun, Replica, Type
 from collab.contents.tree import ContentValue, Embed, Node, Run, format_of, node_of, value_of
 from collab.contents.values import encode_units, equal
 from collab.gate.encode import encode_update
-from collab.gate.structs import FORMAT, STRING, TYPE, DeletedRange, Id, Struct
+from collab.gate.struct_content import FORMAT, STRING, TYPE
+from collab.gate.structs import DeletedRange, Id, Struct
 from presence.lib0 import encode_string, encode_uint
 
 

@@ -22,7 +22,7 @@ from collab.contents.values import (
     equal,
     text_of,
 )
-from collab.gate.structs import BINARY, EMBED, FORMAT, STRING
+from collab.gate.struct_content import BINARY, EMBED, FORMAT, STRING
 from collab.json_values import plain
 
 TypeKind: TypeAlias = Literal["array", "map", "text", "element", "fragment", "xml_text"]

@@ -7,7 +7,8 @@ from typing import Any
 
 from collab.gate.any_values import write_any, write_key
 from collab.gate.encode import encode_deletes, encode_id
-from collab.gate.structs import ANY, TYPE, Id
+from collab.gate.struct_content import ANY, TYPE
+from collab.gate.structs import Id
 from presence.lib0 import encode_string, encode_uint
 
 _MAP = b"\x01"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from collab.gate.structs import DELETED, GC, SKIP, DeletedRange, Id, Struct
+from collab.gate.struct_content import DELETED, GC, SKIP
+from collab.gate.structs import DeletedRange, Id, Struct
 from presence.lib0 import encode_string, encode_uint
 
 

@@ -15,12 +15,10 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from collab.gate.any_values import read_any
 from collab.gate.checked import Checked
 from collab.gate.document_index import KEYED, TYPE_SHIFT, DocumentIndex
-from collab.gate.edit import encode_child, encode_fields
 from collab.gate.entries import Entries, EntriesDump
-from collab.gate.structs import ANY, BINARY, DELETED, STRING, TYPE, DeletedRange, Id, Struct
+from collab.gate.struct_content import ANY, BINARY, DELETED, STRING, TYPE
+from collab.gate.structs import DeletedRange, Id, Struct
 from presence.lib0 import read_bytes, read_string
-
-__all__ = ["FIELDS", "NESTED", "Fields", "FieldsDump", "Nested", "Write", "encode_child", "encode_fields"]
 
 FIELDS = "fields"
 """The root map that holds an entity's fields."""

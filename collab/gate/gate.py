@@ -33,35 +33,13 @@ from collab.gate.pieces import UpdatePiece
 from collab.gate.repeats import Repeats, asked_again
 from collab.gate.revision import Revision, is_as_sent, rewrite
 from collab.gate.stage import Stage
+from collab.gate.struct_content import Malformed
 from collab.gate.structs import (
-    DeletedRange,
     Id,
-    Malformed,
     Parts,
-    Struct,
-    TooManyParts,
-    check_state_vector,
-    decode,
-    decode_state_vector,
     encode_state_vector,
     read,
 )
-
-__all__ = [
-    "MAX_PARTS",
-    "Checked",
-    "DeletedRange",
-    "Gap",
-    "Gate",
-    "Id",
-    "Malformed",
-    "Struct",
-    "TooManyParts",
-    "check_state_vector",
-    "decode",
-    "decode_state_vector",
-    "encode_state_vector",
-]
 
 _VERSION = 3
 _ROOT_KINDS = {ROOT_MAP: "map", ROOT_ARRAY: "array", ROOT_TEXT: "text", ROOT_XML: "xml"}

@@ -19,7 +19,8 @@ from collab.gate.document_index import (
     DocumentIndex,
     goes_on,
 )
-from collab.gate.structs import ANY, STRING, DeletedRange, Id, Struct
+from collab.gate.struct_content import ANY, STRING
+from collab.gate.structs import DeletedRange, Id, Struct
 
 # kind of type -> allowed content in its list, or in its entries, that reveals nothing new about the type
 _ELEMENTS = dict.fromkeys((0, ROOT_ARRAY), 1 << ANY) | dict.fromkeys((2, 6), 1 << STRING)

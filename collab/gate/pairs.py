@@ -13,7 +13,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Mapping
 
 from collab.gate.encode import encode_update
-from collab.gate.structs import STRING, Struct, decode
+from collab.gate.struct_content import STRING
+from collab.gate.structs import Struct, decode
 from presence.lib0 import encode_bytes, read_string
 
 Cuts = Mapping[int, Collection[int]]

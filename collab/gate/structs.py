@@ -21,14 +21,10 @@ from typing import NamedTuple, TypeAlias
 from collab.gate.limits import MAX_CLOCK, MAX_KEY_BYTES, MAX_NAME_BYTES
 from collab.gate.struct_content import (
     ANY,
-    BINARY,
     DELETED,
-    EMBED,
-    FORMAT,
     GC,
     SKIP,
     STRING,
-    TYPE,
     Malformed,
     Untaken,
     skip_any,
@@ -36,31 +32,6 @@ from collab.gate.struct_content import (
     split_values,
 )
 from presence.lib0 import DecodeError, encode_uint, read_uint
-
-__all__ = [
-    "ANY",
-    "BINARY",
-    "DELETED",
-    "EMBED",
-    "FORMAT",
-    "GC",
-    "SKIP",
-    "STRING",
-    "TYPE",
-    "DeletedRange",
-    "Id",
-    "Malformed",
-    "Neighbours",
-    "Pairs",
-    "Parts",
-    "Refused",
-    "Struct",
-    "TooManyParts",
-    "decode",
-    "decode_state_vector",
-    "encode_state_vector",
-    "read",
-]
 
 _FILLERS = (GC, SKIP)
 _USUAL_SIZE = 5  # bytes of nearly all Yjs client ids, which are random 32-bit numbers

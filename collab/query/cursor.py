@@ -9,10 +9,8 @@ from typing import Any
 import msgspec
 
 from collab.errors import InvalidRequest
-from collab.query.match import COMPOSITE, behind, form_of, kind_of, lookup
+from collab.query.match import COMPOSITE, form_of, kind_of, lookup
 from collab.query.query import Order, SortKey
-
-__all__ = ["MAX_CURSOR", "behind", "page_after", "place_of", "read_after", "write_after"]
 
 MAX_CURSOR = 256 * 1024
 """Maximum length of a cursor, in characters."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from collab.errors import InvalidRequest
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime.values import Step
 
 
 def apply_steps(rows: Sequence[dict[str, Any]], steps: Iterable[Step]) -> list[dict[str, Any]]:

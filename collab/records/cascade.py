@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from time import time
 from typing import Any, TypeAlias, TypeVar
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.entities.bridge import read_keys
 from collab.entities.entity import EntityOp, EntityState, Intent, WriteOutcome
 from collab.errors import CollabError, PermissionDenied, Unavailable

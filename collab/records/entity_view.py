@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.event import RECORD_MEMBERS, EntityEvent, EventType
 from collab.json_values import same
 from collab.names import RoomKey

@@ -12,19 +12,8 @@ from collab.consumers.handlers import EventHandler, Handlers
 from collab.event import EntityEvent
 from collab.records.reads import Caller
 from collab.records.records import Collections
-from collab.wire.realtime.messages import (
-    Count,
-    Create,
-    Delete,
-    FindById,
-    FindMany,
-    Found,
-    FoundMany,
-    History,
-    Restore,
-    Update,
-    Written,
-)
+from collab.wire.realtime.messages import Count, Create, Delete, FindById, FindMany, History, Restore, Update
+from collab.wire.realtime.values import Found, FoundMany, Written
 
 _EVERYTHING = (Rule("*/*", Access.WRITE),)
 

@@ -14,14 +14,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.errors import IdempotencyKeyReused, InvalidRequest, NotFound
 from collab.event import FieldConflict
 from collab.names import RoomKey
 from collab.records.reads import Caller
 from collab.rooms.authorization import Authorization
 from collab.storage.base import EntityStorage, IdempotencyKey, Requested
-from collab.wire.realtime.messages import Written
+from collab.wire.realtime.values import Written
 
 MAX_NAME = 64
 

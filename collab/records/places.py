@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from collab.entities.bridge import FIELDS
 from collab.entities.entity import EntityState
 from collab.errors import InvalidName, NotFound
-from collab.gate.fields import encode_child, encode_fields
+from collab.gate.edit import encode_child, encode_fields
 from collab.names import RoomKey, is_part
 from collab.records.schema import Schemas
 from collab.rooms.live.room import Room

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.dates import canonical
 from collab.errors import EntityDeleted, InvalidName, InvalidRequest, NotFound, PermissionDenied
 from collab.event import EntityEvent, FieldConflict
@@ -23,7 +24,8 @@ from collab.records.schema import Schemas
 from collab.rooms.authorization import Authorization
 from collab.storage.base import EntityRow, EntityStorage
 from collab.turns import TurnOwner, Turns
-from collab.wire.realtime.messages import Count, FindById, FindMany, Format, Found, FoundMany, History
+from collab.wire.realtime.messages import Count, FindById, FindMany, Format, History
+from collab.wire.realtime.values import Found, FoundMany
 
 MAX_ROWS = 10_000
 _SEARCHED = 100  # newest events in which to look for the write that a conflict met

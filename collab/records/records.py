@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.entities.entity import ABSENT, EntityOp, EntityState, Intent, WriteOutcome
 from collab.errors import (
     CollabError,
@@ -43,7 +43,8 @@ from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.storage.base import EntityStorage, IdempotencyKey, Version
 from collab.turns import Turns
-from collab.wire.realtime.messages import Create, Delete, Restore, Update, Written
+from collab.wire.realtime.messages import Create, Delete, Restore, Update
+from collab.wire.realtime.values import Written
 
 ERASE = ("system", "erase")
 """The right to write this entity allows erasing any entity that the caller may write."""

@@ -15,7 +15,7 @@ import pycrdt
 from collab.access.identity import Identity
 from collab.access.price import charge, is_busy, rest_after
 from collab.errors import InvalidRequest
-from collab.gate.gate import TooManyParts, decode_state_vector, encode_state_vector
+from collab.gate.structs import TooManyParts, decode_state_vector, encode_state_vector
 from collab.names import RoomKey
 from collab.rooms.commitment import committed
 from collab.rooms.large import read_pieces

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from time import monotonic, thread_time
 from typing import TYPE_CHECKING
 
-from collab.access.identity import Access
 from collab.access.price import rest_after
+from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.gate.pieces import Pieces
 from collab.rooms.live.faults import NotRecorded

@@ -11,8 +11,9 @@ import pycrdt
 
 from collab.access.price import charge
 from collab.errors import Unavailable
-from collab.gate.gate import Gap, Gate, Malformed
+from collab.gate.gate import Gap, Gate
 from collab.gate.replay import Replay
+from collab.gate.struct_content import Malformed
 from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
 from collab.rooms.live.compaction import LogSize

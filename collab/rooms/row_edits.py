@@ -15,9 +15,12 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.errors import RateLimitExceeded, Unavailable
-from collab.gate.gate import Checked, Malformed, TooManyParts
+from collab.gate.checked import Checked
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import TooManyParts
 from collab.rooms.authorization import Authorization
 from collab.rooms.live.faults import closing
 from collab.rooms.live.merge import merge

@@ -10,8 +10,9 @@ import pycrdt
 
 from collab.contents.replica import Replica
 from collab.contents.tree import ROOTS, Node, as_json, as_text, kind_of, node_of
-from collab.gate.gate import Gate, decode_state_vector
+from collab.gate.gate import Gate
 from collab.gate.replay import Replay
+from collab.gate.structs import decode_state_vector
 from collab.sandbox.messages import Compacted
 
 _ROUNDS = 4

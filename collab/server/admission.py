@@ -21,9 +21,10 @@ from collab.access.handshake import (
     public_scheme,
     token_from,
 )
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
 from collab.access.limits import Rates, Strikes
 from collab.access.price import METER, Payer
+from collab.access.rules import Access
 from collab.errors import (
     AuthenticationFailed,
     CollabError,

@@ -20,7 +20,7 @@ import msgspec
 from collab.access.configuration import Issuer
 from collab.access.credentials import Authenticator
 from collab.access.handshake import is_loopback
-from collab.access.identity import parse_rules
+from collab.access.rules import parse_rules
 from collab.dates import iso
 from collab.errors import AuthenticationFailed, CollabError
 from collab.names import DEFAULT_PROJECT, parse_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.names import RoomKey

@@ -16,10 +16,6 @@ from collab.testing.consumers_contract import ConsumersContract
 from collab.testing.documents_contract import DocumentsContract
 from collab.testing.entities_contract import EntitiesContract
 from collab.testing.history_contract import HistoryContract
-from collab.testing.storage_case import KEY as KEY
-from collab.testing.storage_case import OTHER as OTHER
-from collab.testing.storage_case import entry as entry
-from collab.testing.storage_case import updates as updates
 
 
 class StorageContract(DocumentsContract, HistoryContract, EntitiesContract, ConsumersContract):

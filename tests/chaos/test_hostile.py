@@ -14,7 +14,8 @@ import pycrdt
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from collab.gate.gate import Gate, Malformed
+from collab.gate.gate import Gate
+from collab.gate.struct_content import Malformed
 from collab.rooms.live.faults import take_in
 from collab.rooms.live.neighbours import are_inverted
 from collab.wire import yjs

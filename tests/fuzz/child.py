@@ -22,7 +22,9 @@ from typing import Any
 from pycrdt import Doc, Text
 
 from collab.gate.checked import Checked
-from collab.gate.gate import Gate, Malformed, decode_state_vector
+from collab.gate.gate import Gate
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import decode_state_vector
 from tests.fuzz.author import Author
 from tests.fuzz.replica import Replica
 

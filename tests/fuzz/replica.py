@@ -9,10 +9,12 @@ from pycrdt import Doc, Text
 
 from collab.gate.checked import Checked
 from collab.gate.document_index import TYPE_SHIFT
-from collab.gate.gate import Gap, Gate, Malformed, decode_state_vector
+from collab.gate.gate import Gap, Gate
 from collab.gate.limits import MAX_PARTS
 from collab.gate.pieces import Pieces
 from collab.gate.replay import Replay
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import decode_state_vector
 from collab.rooms.live.faults import take_in
 from collab.rooms.live.neighbours import are_inverted
 

@@ -23,7 +23,8 @@ from pycrdt import (
     merge_updates,
 )
 
-from collab.gate.gate import Gate, decode_state_vector
+from collab.gate.gate import Gate
+from collab.gate.structs import decode_state_vector
 from tests.fuzz.replica import Replica
 from tools import machine
 

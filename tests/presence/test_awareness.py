@@ -3,8 +3,9 @@ import sys
 
 import pytest
 
-from presence.awareness import MAX_CLOCK, Awareness, User
+from presence.awareness import MAX_CLOCK, Awareness
 from presence.lib0 import MAX_UINT
+from presence.state import User
 from tests.presence.room import Peer, entries, states, update
 
 ADA = User("ada", "Ada")

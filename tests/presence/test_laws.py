@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from presence.awareness import Awareness, Change, User
+from presence.awareness import Awareness, Change
 from presence.lib0 import encode_uint
+from presence.state import User
 from tests.presence.room import Peer
 
 CLIENTS = 4

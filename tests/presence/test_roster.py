@@ -3,9 +3,10 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presence.awareness import Awareness, User
+from presence.awareness import Awareness
 from presence.lib0 import encode_string, encode_uint
 from presence.roster import EMPTY, Difference, Person, Roster, difference, roster
+from presence.state import User
 
 
 def say(room: Awareness, client: int, user: User | None, state: object, clock: int = 1, now: float = 0) -> None:

@@ -24,7 +24,8 @@ from collab.query.match import select
 from collab.query.parse import parse_query
 from collab.query.steps import apply_steps
 from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime import values as wire
+from collab.wire.realtime.values import Step
 from tests.vectors.messages import CLIENT, SERVER
 
 FOLDER = Path(__file__).parent
@@ -307,7 +308,7 @@ def error_codes() -> Iterator[dict[str, Any]]:
         if issubclass(kind, CollabError) and kind is not CollabError:
             error = kind("why")
             yield {
-                "error": msgspec.to_builtins(realtime.Error.of(error)),
+                "error": msgspec.to_builtins(wire.Error.of(error)),
                 "closeCode": kind.close_code,
                 "retryable": error.retryable,
             }

@@ -6,6 +6,7 @@ from typing import Any
 
 from collab.event import FieldConflict
 from collab.wire.realtime import messages as r
+from collab.wire.realtime import values as wire
 
 TASK = {"id": "t1", "title": "Tëst 😀", "done": False, "rank": 1.5, "tags": ["a", None, {"x": -1}]}
 CONFLICT = FieldConflict(
@@ -66,21 +67,22 @@ CLIENT: list[r.Message] = [
     r.Subscribe(
         id=11,
         subscriptions=(
-            r.Subscription(sub=1, target=r.Entities(collection="tasks")),
+            r.Subscription(sub=1, target=wire.Entities(collection="tasks")),
             r.Subscription(
                 sub=2,
-                target=r.Entities(
+                target=wire.Entities(
                     collection="tasks", entity="t1", fields=("done",), include_permissions=True, cursor="c1"
                 ),
             ),
             r.Subscription(
-                sub=3, target=r.Rows(collection="tasks", query={"where": {}}, fields=("id",), include_permissions=True)
+                sub=3,
+                target=wire.Rows(collection="tasks", query={"where": {}}, fields=("id",), include_permissions=True),
             ),
-            r.Subscription(sub=4, target=r.Custom(event="task_completed", cursor="c2")),
-            r.Subscription(sub=5, target=r.System(event="health")),
-            r.Subscription(sub=8, target=r.System(event="schema_updated", cursor="c3")),
-            r.Subscription(sub=6, target=r.Analytics(metric="active_users")),
-            r.Subscription(sub=7, target=r.Presence(room="documents/d1")),
+            r.Subscription(sub=4, target=wire.Custom(event="task_completed", cursor="c2")),
+            r.Subscription(sub=5, target=wire.System(event="health")),
+            r.Subscription(sub=8, target=wire.System(event="schema_updated", cursor="c3")),
+            r.Subscription(sub=6, target=wire.Analytics(metric="active_users")),
+            r.Subscription(sub=7, target=wire.Presence(room="documents/d1")),
         ),
     ),
     r.Unsubscribe(id=12, subs=(1, 200)),
@@ -101,36 +103,36 @@ SERVER: list[r.Message] = [
         session="s",
         cursor="c",
         heartbeat_seconds=15.5,
-        limits=r.Limits(max_subscriptions=0, max_events_per_second=1000, max_message_bytes=16_777_216),
+        limits=wire.Limits(max_subscriptions=0, max_events_per_second=1000, max_message_bytes=16_777_216),
     ),
     r.Pong(),
     r.Reply(id=1),
     r.Reply(id=1, result=0),
-    r.Reply(id=2, result=r.Written(data=TASK, version=2, conflicts=(CONFLICT,))),
-    r.Reply(id=3, result=r.Found(data=TASK, version=2, permissions={"read": True, "write": False})),
-    r.Reply(id=4, result=r.FoundMany(rows=[TASK], versions=[2], next="n")),
+    r.Reply(id=2, result=wire.Written(data=TASK, version=2, conflicts=(CONFLICT,))),
+    r.Reply(id=3, result=wire.Found(data=TASK, version=2, permissions={"read": True, "write": False})),
+    r.Reply(id=4, result=wire.FoundMany(rows=[TASK], versions=[2], next="n")),
     r.Reply(
         id=5,
         result=[
-            r.Subscribed(sub=1, cursor="c"),
-            r.Subscribed(sub=2, cursor="c", recovered=False),
-            r.Subscribed(sub=3, error=r.Error(code="PERMISSION_DENIED", message="no")),
+            wire.Subscribed(sub=1, cursor="c"),
+            wire.Subscribed(sub=2, cursor="c", recovered=False),
+            wire.Subscribed(sub=3, error=wire.Error(code="PERMISSION_DENIED", message="no")),
         ],
     ),
-    r.Failure(error=r.Error(code="UNAVAILABLE", message="later", retryable=True)),
+    r.Failure(error=wire.Error(code="UNAVAILABLE", message="later", retryable=True)),
     r.Failure(
-        error=r.Error(code="RATE_LIMIT_EXCEEDED", message="slow", details={"retryAfter": 0.5}, retryable=True), id=1
+        error=wire.Error(code="RATE_LIMIT_EXCEEDED", message="slow", details={"retryAfter": 0.5}, retryable=True), id=1
     ),
-    r.Failure(error=r.Error(code="PERMISSION_DENIED", message="no"), sub=1),
+    r.Failure(error=wire.Error(code="PERMISSION_DENIED", message="no"), sub=1),
     r.Event(subs=(1, 2), cursor="c", event=EVENT, permissions={"read": True, "write": True}),
     r.RowsAre(sub=1, rows=[TASK], versions=[2], permissions=[{"read": True, "write": False}]),
     r.RowsChanged(
         sub=1,
         steps=[
-            r.Step(op="enter", id="t1", index=0, data=TASK, version=1, permissions={"read": True, "write": True}),
-            r.Step(op="change", id="t1", set={"done": True}, unset=("rank",), version=2),
-            r.Step(op="move", id="t1", index=0),
-            r.Step(op="leave", id="t1"),
+            wire.Step(op="enter", id="t1", index=0, data=TASK, version=1, permissions={"read": True, "write": True}),
+            wire.Step(op="change", id="t1", set={"done": True}, unset=("rank",), version=2),
+            wire.Step(op="move", id="t1", index=0),
+            wire.Step(op="leave", id="t1"),
         ],
     ),
     r.CustomEvent(subs=(4,), cursor="c", event={"type": "x", "at": "2024-01-31T12:00:00.000Z", "userId": "u1"}),
@@ -144,7 +146,7 @@ SERVER: list[r.Message] = [
     r.People(
         subs=(7,),
         count=2,
-        people=[r.Person(key="k", user_id="u1", name="Ada", state={"cursor": 1}, states=[{"cursor": 1}, {}])],
+        people=[wire.Person(key="k", user_id="u1", name="Ada", state={"cursor": 1}, states=[{"cursor": 1}, {}])],
         left=("j",),
         complete=True,
     ),

@@ -12,6 +12,7 @@ from collab.client.core.failures import closed, rebuild
 from collab.query.match import select
 from collab.query.parse import parse_query
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from tests.vectors.generate import FILES, FOLDER, text_of
 
 
@@ -59,6 +60,6 @@ def test_queries_give_the_rows_of_the_vectors() -> None:
 
 @pytest.mark.parametrize("case", read("errors.json"), ids=lambda case: case["closeCode"])
 def test_clients_read_errors_as_the_server_means_them(case: dict[str, Any]) -> None:
-    error = rebuild(msgspec.convert(case["error"], realtime.Error))
+    error = rebuild(msgspec.convert(case["error"], wire.Error))
     assert error.code == case["error"]["code"]
     assert closed(case["closeCode"], "").retryable == case["retryable"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from collab import errors
 from collab.errors import CollabError
-from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 
 _BY_CODE: Mapping[str, type[CollabError]] = {
     kind.code: kind
@@ -62,7 +62,7 @@ class Unreadable(errors.InternalError):
         return False
 
 
-def rebuild(told: realtime.Error) -> CollabError:
+def rebuild(told: wire.Error) -> CollabError:
     """Rebuild the server's exception from its code. An unknown code becomes an :class:`InternalError`."""
     kind = _BY_CODE.get(told.code)
     details = dict(told.details)

@@ -23,7 +23,8 @@ from collab.dates import EPOCH, canonical, iso
 from collab.errors import InvalidRequest
 from collab.query.match import compile_where, sort_key
 from collab.query.parse import parse_query
-from collab.wire.realtime.messages import Create, Delete, Restore, Update, Written
+from collab.wire.realtime.messages import Create, Delete, Restore, Update
+from collab.wire.realtime.values import Written
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from collab.errors import (
     Unavailable,
 )
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import Asked, Hello, Message, ServerMessage, Welcome
 
 MOST_REQUESTS = 10_000
@@ -348,7 +349,7 @@ class ClientState:
 
     def _read(self, message: Asked, result: Any) -> Any:
         if isinstance(message, realtime.FindById):
-            found = msgspec.convert(result, realtime.Found)
+            found = msgspec.convert(result, wire.Found)
             if message.version is None and message.at is None:
                 self._saw(message.collection, message.entity, found.version)
                 news = [op for op in self._own(message) if op.is_news(found.version)]
@@ -356,7 +357,7 @@ class ClientState:
                 return msgspec.structs.replace(found, data=found.data if data is None else data, deleted=data is None)
             return found
         if isinstance(message, realtime.FindMany):
-            many = msgspec.convert(result, realtime.FoundMany)
+            many = msgspec.convert(result, wire.FoundMany)
             for row, version in zip(many.rows, many.versions, strict=False):
                 self._saw(message.collection, row["id"], version)
             return many
@@ -375,7 +376,7 @@ class ClientState:
         data = lay_over(own, None)
         if data is None:
             return Answered(message.id, None, NotFound(f"{message.collection}/{message.entity} was deleted"))
-        return Answered(message.id, realtime.Found(data=data, version=0))
+        return Answered(message.id, wire.Found(data=data, version=0))
 
     def _rows(self, message: realtime.RowsAre | realtime.RowsChanged) -> Iterator[Effect]:
         found = self.subscriptions.rows(message.sub)

@@ -15,7 +15,9 @@ from collab.client.core.overlay import Op
 from collab.client.core.views import PeopleView, RowsView, View, read_event, view_of
 from collab.errors import CollabError
 from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import AnyTarget, Subscribed, Subscription
+from collab.wire.realtime import values as wire
+from collab.wire.realtime.messages import Subscription
+from collab.wire.realtime.values import AnyTarget, Subscribed
 
 MOST_IN_ONE_MESSAGE = 256
 MOST_SEEN = 10_000
@@ -98,7 +100,7 @@ class SubscriptionTable:
 
     def _resuming(self, sub: int) -> AnyTarget:
         known = self._subs[sub]
-        if known.cursor is not None and isinstance(known.target, realtime.Entities | realtime.Custom | realtime.System):
+        if known.cursor is not None and isinstance(known.target, wire.Entities | wire.Custom | wire.System):
             return msgspec.structs.replace(known.target, cursor=known.cursor)
         return known.target
 
@@ -184,7 +186,7 @@ class SubscriptionTable:
 
     def _live(self, sub: int) -> tuple[str, RowsView] | None:
         known = self._subs.get(sub)
-        if known is None or not isinstance(known.view, RowsView) or not isinstance(known.target, realtime.Rows):
+        if known is None or not isinstance(known.view, RowsView) or not isinstance(known.target, wire.Rows):
             return None
         return known.target.collection, known.view
 

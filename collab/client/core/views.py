@@ -13,7 +13,9 @@ from collab.errors import InvalidRequest
 from collab.event import EntityEvent
 from collab.query.steps import apply_steps
 from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import People, Person, RowsAre, RowsChanged
+from collab.wire.realtime import values as wire
+from collab.wire.realtime.messages import People, RowsAre, RowsChanged
+from collab.wire.realtime.values import Person
 
 
 class Event(EntityEvent, frozen=True, rename="camel"):
@@ -130,12 +132,12 @@ class Crowd(list[Person]):
 View: TypeAlias = RowsView | PeopleView | None
 
 
-def view_of(target: realtime.AnyTarget) -> View:
+def view_of(target: wire.AnyTarget) -> View:
     """Create the local state of a subscription; ``None`` if its messages are independent."""
     match target:
-        case realtime.Rows():
+        case wire.Rows():
             return RowsView(target.query, target.fields)
-        case realtime.Presence():
+        case wire.Presence():
             return PeopleView()
         case _:
             return None

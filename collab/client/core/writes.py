@@ -20,7 +20,8 @@ import msgspec
 
 from collab.client.core.overlay import Op
 from collab.errors import RateLimitExceeded
-from collab.wire.realtime.messages import Create, Delete, Restore, Update, Written
+from collab.wire.realtime.messages import Create, Delete, Restore, Update
+from collab.wire.realtime.values import Written
 
 WriteMessage: TypeAlias = Create | Update | Delete | Restore
 EntityPath: TypeAlias = tuple[str, str]

@@ -17,7 +17,7 @@ from collab.realtime.matching.query_window import MAX_ROWS, SPARE, LiveQuery
 from collab.storage.base import FoundRows
 from collab.tasks import BackgroundTasks
 from collab.turns import TurnOwner, Turns
-from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Watcher(Protocol):
     def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
         """Receive all rows, in order."""
 
-    def steps(self, steps: Sequence[realtime.Step]) -> None:
+    def steps(self, steps: Sequence[wire.Step]) -> None:
         """Receive the changes since the last call."""
 
     def failed(self, error: CollabError) -> None:
@@ -234,7 +234,7 @@ class LiveQueries:
         self._begun(shared)
         self._tell(shared, steps)
 
-    def _load(self, shared: _Shared, found: FoundRows, kept: Sequence[EntityEvent]) -> list[realtime.Step]:
+    def _load(self, shared: _Shared, found: FoundRows, kept: Sequence[EntityEvent]) -> list[wire.Step]:
         live, index = shared.live, shared.topic.index
         before = set(live.held)
         try:
@@ -284,7 +284,7 @@ class LiveQueries:
             self._read_soon(shared)
         self._tell(shared, steps)
 
-    def _tell(self, shared: _Shared, steps: Sequence[realtime.Step]) -> None:
+    def _tell(self, shared: _Shared, steps: Sequence[wire.Step]) -> None:
         if not steps:
             return
         for token, watcher in list(shared.watchers.items()):

@@ -19,7 +19,7 @@ from collab.query.match import behind, compile_where, conjoin, sort_key
 from collab.query.query import Query
 from collab.realtime.matching.row_steps import WindowRow, change, difference, enter, leave
 from collab.storage.base import FoundRows
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime.values import Step
 
 MAX_ROWS = 10_000
 """Maximum number of rows of a live query, including those that ``offset`` skips."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from collab.json_values import same
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime.values import Step
 
 
 class WindowRow(NamedTuple):

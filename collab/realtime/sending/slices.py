@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from collab.rooms.stint import Stint
-from collab.wire.realtime.messages import Format, FoundMany
+from collab.wire.realtime.messages import Format
+from collab.wire.realtime.values import FoundMany
 
 
 async def encoded_in_slices(values: Iterable[object], form: Format) -> list[Any]:

@@ -30,22 +30,22 @@ from collab.realtime.session.requests import SUBSCRIPTIONS, WRITES, answer, lane
 from collab.realtime.session.subscriber import Subscriber
 from collab.records.reads import Caller
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import (
     Asked,
     ClientMessage,
-    Error,
     Failure,
     Format,
     Frame,
     Hello,
     Misunderstood,
     Reply,
-    Subscribed,
     Subscription,
     Welcome,
     encode_json,
     encode_msgpack,
 )
+from collab.wire.realtime.values import Error, Subscribed
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class RealtimeSession:
                     session=self.name,
                     cursor=feed.cursor(feed.position(identity.project)),
                     heartbeat_seconds=limits.heartbeat_seconds,
-                    limits=realtime.Limits(
+                    limits=wire.Limits(
                         max_subscriptions=subscriptions,
                         max_events_per_second=events,
                         max_message_bytes=limits.message_bytes,

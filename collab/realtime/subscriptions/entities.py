@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.errors import PermissionDenied, RateLimitExceeded
 from collab.event import EntityEvent
 from collab.names import RoomKey
@@ -11,7 +11,7 @@ from collab.realtime.matching.entity_index import ALL, Seen
 from collab.realtime.sending.streams import EntityStream
 from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription, check_fields
 from collab.records.entity_view import EntityView
-from collab.wire.realtime.messages import Entities, Subscribed
+from collab.wire.realtime.values import Entities, Subscribed
 
 MOST_REPLAYED = 1000
 """Max events replayed on resume. If more were missed, none are replayed."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.names import RoomKey
 from collab.query.match import conjoin
@@ -17,7 +17,8 @@ from collab.query.query import Condition, Query
 from collab.realtime.sending.slices import encoded_in_slices
 from collab.realtime.sending.streams import RowsStream
 from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription, check_fields
-from collab.wire.realtime.messages import Frame, Rows, RowsAre, RowsChanged, Step, Subscribed
+from collab.wire.realtime.messages import Frame, RowsAre, RowsChanged
+from collab.wire.realtime.values import Rows, Step, Subscribed
 
 
 class OpenedRows(OpenSubscription):

@@ -12,8 +12,9 @@ from collab.realtime.subscriptions.base import Context, Filters, OpenSubscriptio
 from collab.realtime.subscriptions.entities import OpenedEntities
 from collab.realtime.subscriptions.rows import OpenedRows
 from collab.realtime.subscriptions.topics import OpenedAnalytics, OpenedCustom, OpenedPresence, OpenedSystem
-from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import Subscribed, Subscription
+from collab.wire.realtime import values as wire
+from collab.wire.realtime.messages import Subscription
+from collab.wire.realtime.values import Subscribed
 
 log = logging.getLogger(__name__)
 
@@ -120,15 +121,15 @@ class SessionSubscriptions:
 
 def _new(context: Context, wanted: Subscription) -> OpenSubscription:
     match wanted.target:
-        case realtime.Entities() as target:
+        case wire.Entities() as target:
             return OpenedEntities(context, wanted.sub, target)
-        case realtime.Rows() as target:
+        case wire.Rows() as target:
             return OpenedRows(context, wanted.sub, target)
-        case realtime.Custom() as target:
+        case wire.Custom() as target:
             return OpenedCustom(context, wanted.sub, target)
-        case realtime.System() as target:
+        case wire.System() as target:
             return OpenedSystem(context, wanted.sub, target)
-        case realtime.Analytics() as target:
+        case wire.Analytics() as target:
             return OpenedAnalytics(context, wanted.sub, target)
-        case realtime.Presence() as target:
+        case wire.Presence() as target:
             return OpenedPresence(context, wanted.sub, target)

@@ -13,17 +13,8 @@ from collab.realtime.sending.streams import LatestStream, PeopleStream, QueueStr
 from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription
 from collab.realtime.topics.custom_events import check_subscribe
 from collab.realtime.topics.system import SCHEMA_UPDATED, read_versions, write_versions
-from collab.wire.realtime.messages import (
-    Analytics,
-    Custom,
-    CustomEvent,
-    Metric,
-    People,
-    Presence,
-    Subscribed,
-    System,
-    SystemEvent,
-)
+from collab.wire.realtime.messages import CustomEvent, Metric, People, SystemEvent
+from collab.wire.realtime.values import Analytics, Custom, Presence, Subscribed, System
 
 _MOST_SYSTEM_EVENTS = 100
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.errors import InvalidRequest, PermissionDenied, RateLimitExceeded
 from collab.names import RoomKey, is_part
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.dates import iso
 from collab.errors import InvalidRequest, PermissionDenied, TooLarge
 from collab.event import read_cursor, write_cursor

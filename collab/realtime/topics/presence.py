@@ -16,19 +16,19 @@ from typing import Any
 
 import msgspec
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded, TooLarge
 from collab.names import RoomKey, parse_name
 from collab.realtime.listeners import Gathered, Later, Listeners, Timer, call_later
 from collab.records.reads import Caller
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
-from collab.wire.realtime.messages import People, Person
-from collab.wire.realtime.values import PROTO, without_proto
+from collab.wire.realtime.messages import People
+from collab.wire.realtime.values import PROTO, Person, without_proto
 from presence import roster
-from presence.awareness import User
 from presence.lib0 import DecodeError, encode_bytes, encode_uint
-from presence.state import MAX_DEPTH, read_state
+from presence.state import MAX_DEPTH, User, read_state
 
 MOST_JOINED = 100
 """Maximum number of rooms that one session may join."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from collab.gate.gate import DeletedRange, decode
+from collab.gate.structs import DeletedRange, decode
 
 
 class DeleteSet:

@@ -10,8 +10,9 @@ from typing import Any
 import pycrdt
 
 from collab.errors import CollabError, InternalError, InvalidRequest, Unavailable
+from collab.gate.checked import Checked
 from collab.gate.fields import Write
-from collab.gate.gate import Checked, Gate
+from collab.gate.gate import Gate
 from collab.rooms.live.revisions import mended
 from collab.rooms.live.session import Session
 from collab.wire import yjs

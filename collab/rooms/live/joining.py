@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from time import perf_counter
 
-from collab.access.identity import Access
-from collab.gate.gate import Gate, Malformed, check_state_vector, decode_state_vector
+from collab.access.rules import Access
+from collab.gate.gate import Gate
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import check_state_vector, decode_state_vector
 from collab.rooms.live.pacing import Pacer
 from collab.rooms.live.session import Session
 from collab.rooms.live.shared_state import SharedState

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from collab.gate.gate import Checked, Malformed, decode
+from collab.gate.checked import Checked
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import decode
 
 ENDED_A_WORKER = "ended a worker"  # the reason of such an entry in storage begins with this
 

@@ -13,12 +13,16 @@ from typing import Any
 
 import pycrdt
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.entities.bridge import Bridge, read_entry
 from collab.entities.entity import Intent, WriteOutcome
 from collab.errors import EntityDeleted, InvalidRequest, Quarantined, Unavailable
-from collab.gate.gate import MAX_PARTS, Checked, Gap, Gate, Malformed, TooManyParts, encode_state_vector
+from collab.gate.checked import Checked
+from collab.gate.gate import Gap, Gate
+from collab.gate.limits import MAX_PARTS
 from collab.gate.pieces import UpdatePiece
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import TooManyParts, encode_state_vector
 from collab.metrics import Metrics
 from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
@@ -35,8 +39,9 @@ from collab.rooms.live.ring import Ring, RoomOptions
 from collab.rooms.live.session import Session
 from collab.rooms.live.shared_state import SharedState
 from collab.wire import yjs
-from presence.awareness import Awareness, Change, User
+from presence.awareness import Awareness, Change
 from presence.lib0 import DecodeError
+from presence.state import User
 
 EMPTY_AWARENESS = b"\x00"
 EMPTY_STATE_VECTOR = b"\x00"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.rooms.live.framing import Framing
 from collab.rooms.live.outbox import RoomOutbox

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.errors import InvalidRequest, PermissionDenied
 from collab.hooks import Request
 from collab.metrics import Metrics

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from collab.errors import CollabError, InternalError, TooLarge
-from collab.wire.realtime.messages import Error
+from collab.wire.realtime.values import Error
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from math import inf
 from time import monotonic
 from typing import Protocol
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.errors import (
     AuthenticationFailed,
     CollabError,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.errors import AuthenticationFailed, TooLarge
 from collab.rooms.live.framing import YjsFraming
 from collab.rooms.live.room import Room

@@ -14,24 +14,7 @@ import msgspec
 
 from collab.errors import InvalidRequest
 from collab.nearest import did_you_mean
-from collab.wire.realtime.values import Analytics as Analytics
-from collab.wire.realtime.values import AnyTarget as AnyTarget
-from collab.wire.realtime.values import Custom as Custom
-from collab.wire.realtime.values import Entities as Entities
-from collab.wire.realtime.values import Error as Error
-from collab.wire.realtime.values import Found as Found
-from collab.wire.realtime.values import FoundMany as FoundMany
-from collab.wire.realtime.values import Limits as Limits
-from collab.wire.realtime.values import Number as Number
-from collab.wire.realtime.values import Person as Person
-from collab.wire.realtime.values import Presence as Presence
-from collab.wire.realtime.values import Rows as Rows
-from collab.wire.realtime.values import Step as Step
-from collab.wire.realtime.values import Subscribed as Subscribed
-from collab.wire.realtime.values import System as System
-from collab.wire.realtime.values import Target as Target
-from collab.wire.realtime.values import Written as Written
-from collab.wire.realtime.values import wrong_value
+from collab.wire.realtime.values import AnyTarget, Error, Limits, Number, Person, Step, wrong_value
 
 Frame: TypeAlias = bytes | str
 """The content of a binary or a text message."""

@@ -1,7 +1,4 @@
-"""The values in messages of the application protocol, and which values are forbidden.
-
-Most modules import them from :mod:`collab.wire.realtime.messages`.
-"""
+"""The values in messages of the application protocol, and which values are forbidden."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from collab.access.configuration import ApiKey, Issuer
 from collab.access.credentials import LONGEST_TOKEN, Authenticator
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.errors import AuthenticationFailed
 from collab.names import RoomKey
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.access.identity import Access, Identity
-from collab.access.rules import parse_rules
+from collab.access.identity import Identity
+from collab.access.rules import Access, parse_rules
 from collab.errors import PermissionDenied
 from collab.names import RoomKey
 from collab.query.match import compile_where

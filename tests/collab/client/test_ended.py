@@ -13,6 +13,7 @@ import pytest
 from collab.client import LumenizeClient
 from collab.errors import AuthenticationFailed, CollabError, ConnectionLost, InternalError
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from tests.collab.client.world import cable, client, until, world
 from tests.e2e.guarded import SECRET, mint
 
@@ -159,7 +160,7 @@ class Scripted:
     @asynccontextmanager
     async def open(self, url: str, *, within: float, compression: bool) -> AsyncIterator[Any]:
         self.opened += 1
-        limits = realtime.Limits(max_subscriptions=0, max_events_per_second=0, max_message_bytes=0)
+        limits = wire.Limits(max_subscriptions=0, max_events_per_second=0, max_message_bytes=0)
         welcome = realtime.Welcome(
             protocol=1, project_id="p", user_id=None, session="s", cursor="0", heartbeat_seconds=30, limits=limits
         )

@@ -17,7 +17,7 @@ from collab.names import RoomKey
 from collab.storage.base import Append, CommitId, Committed, Fact, StorageError
 from collab.storage.memory import MemoryStorage
 from collab.storage.sqlite import SqliteStorage
-from collab.testing.storage_contract import KEY, OTHER, entry, updates
+from collab.testing.storage_case import KEY, OTHER, entry, updates
 
 
 class Gated(MemoryStorage):

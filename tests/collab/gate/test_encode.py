@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab.gate.encode import encode_update
-from collab.gate.structs import Malformed, Parts, decode, read
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import Parts, decode, read
 from tests.fuzz import encode
 from tests.fuzz.author import Author
 from tests.fuzz.encode import STRING, block, filler, frame, item, string

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, merge_updates
 
 from collab.errors import InvalidRequest
-from collab.gate.fields import NESTED, Fields, Write, encode_child, encode_fields
+from collab.gate.edit import encode_child, encode_fields
+from collab.gate.fields import NESTED, Fields, Write
 from collab.gate.gate import Gap, Gate
 from collab.json_values import plain
 from tests.fuzz.encode import ANY, BINARY, DELETED, STRING, TYPE, block, frame, item, uint

@@ -8,7 +8,9 @@ import pytest
 from pycrdt import Array, Doc, Map, Text, XmlFragment
 
 from collab.gate import limits
-from collab.gate.gate import Checked, Gap, Gate, Malformed
+from collab.gate.checked import Checked
+from collab.gate.gate import Gap, Gate
+from collab.gate.struct_content import Malformed
 from tests.fuzz import encode
 from tests.fuzz.encode import ANY, DELETED, STRING, TYPE, Id, block, filler, frame, item, string, uint
 from tests.fuzz.replica import Replica

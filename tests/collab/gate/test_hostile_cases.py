@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
-from collab.gate.gate import Gap, Malformed, decode_state_vector
+from collab.gate.gate import Gap
 from collab.gate.limits import MAX_TYPE_DEPTH
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import decode_state_vector
 from tests.fuzz import encode
 from tests.fuzz.encode import ANY, DELETED, DOC, JSON, STRING, TYPE, block, filler, frame, item, string, uint
 from tests.fuzz.replica import Replica

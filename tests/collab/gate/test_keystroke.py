@@ -7,10 +7,12 @@ from random import Random
 import pytest
 
 from collab.gate import keystroke
+from collab.gate.checked import Checked
 from collab.gate.document_index import DocumentIndex
-from collab.gate.gate import Checked, Gap, Gate, Malformed
+from collab.gate.gate import Gap, Gate
 from collab.gate.limits import MAX_PARTS
 from collab.gate.pieces import UpdatePiece
+from collab.gate.struct_content import Malformed
 from collab.gate.structs import read
 from tests.fuzz.author import Author
 from tests.fuzz.encode import ANY, STRING, block, frame, item, string

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collab.gate.encode import encode_update
-from collab.gate.gate import Gate, decode
+from collab.gate.gate import Gate
 from collab.gate.pieces import Pieces, joined
-from collab.gate.structs import Malformed
+from collab.gate.struct_content import Malformed
+from collab.gate.structs import decode
 from tests.attack.attacks import siblings
 
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment
 
-from collab.gate.gate import Gate, decode_state_vector
+from collab.gate.gate import Gate
 from collab.gate.limits import MAX_PARTS
 from collab.gate.repeats import FEWEST_COMPARED, MOST_COMPARED, asked_again
+from collab.gate.structs import decode_state_vector
 from collab.rooms.live.revisions import mended
 from tests.fuzz.encode import (
     ANY,

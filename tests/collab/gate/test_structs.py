@@ -11,18 +11,8 @@ from hypothesis import strategies as st
 
 from collab.gate.any_values import read_any
 from collab.gate.limits import MAX_CLIENT, MAX_CLOCK, MAX_VALUE_DEPTH
-from collab.gate.structs import (
-    ANY,
-    STRING,
-    TYPE,
-    Malformed,
-    TooManyParts,
-    check_state_vector,
-    decode,
-    decode_state_vector,
-    encode_state_vector,
-    read,
-)
+from collab.gate.struct_content import ANY, STRING, TYPE, Malformed
+from collab.gate.structs import TooManyParts, check_state_vector, decode, decode_state_vector, encode_state_vector, read
 from tests.fuzz import encode
 from tests.fuzz.encode import block, frame, item, string, uint
 

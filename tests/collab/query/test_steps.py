@@ -6,7 +6,7 @@ import pytest
 
 from collab.errors import InvalidRequest
 from collab.query.steps import apply_steps
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime.values import Step
 
 ROWS: list[dict[str, Any]] = [{"id": "a", "n": 1}, {"id": "b", "n": 2, "tag": "x"}, {"id": "c"}]
 

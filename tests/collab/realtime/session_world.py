@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
-from collab.access.identity import Access, Identity, parse_rules
+from collab.access.identity import Identity
+from collab.access.rules import Access, parse_rules
 from collab.dates import iso
 from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
@@ -38,22 +39,17 @@ from collab.storage.base import EntityRow, Fact
 from collab.storage.memory import MemoryStorage
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime.messages import (
-    AnyTarget,
     ClientMessage,
     Failure,
     Format,
-    Found,
-    FoundMany,
     Hello,
     People,
-    Person,
     Reply,
     ServerMessage,
-    Subscribed,
     Welcome,
-    Written,
     decode_server,
 )
+from collab.wire.realtime.values import AnyTarget, Found, FoundMany, Person, Subscribed, Written
 from tests.collab.realtime.virtual_time import VirtualTime
 
 Kind = TypeVar("Kind")

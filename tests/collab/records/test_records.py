@@ -23,7 +23,7 @@ from collab.query.parse import parse_where
 from collab.records.reads import Caller
 from collab.records.schema import CollectionDeclaration, declaration
 from collab.storage.memory import MemoryStorage
-from collab.wire.realtime.messages import Written
+from collab.wire.realtime.values import Written
 from tests.collab.records.operations import Operations
 
 ALL = (Rule("*/*", Access.WRITE),)

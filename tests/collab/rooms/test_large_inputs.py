@@ -10,7 +10,7 @@ import anyio
 import pycrdt
 
 from collab import Access, Identity, RoomKey
-from collab.access.identity import Rule
+from collab.access.rules import Rule
 from collab.rooms.live.framing import HocuspocusFraming
 from collab.rooms.live.session import Session
 from collab.wire import hocuspocus, yjs

@@ -13,7 +13,7 @@ import pytest
 from pycrdt import Array, Doc, Map, Text
 
 from collab import Access, Collab, Hooks, Identity, RoomKey
-from collab.access.identity import parse_rules
+from collab.access.rules import parse_rules
 from collab.errors import CollabError, PermissionDenied, RateLimitExceeded
 from collab.records.schema import CollectionDeclaration, Mapped
 from collab.rooms.live.framing import YjsFraming

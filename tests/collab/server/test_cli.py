@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from collab.access.credentials import Authenticator
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.server import cli

@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from collab import Access, Collab, Hooks, Identity, Request, RoomKey, Settings
-from collab.access.identity import parse_rules
+from collab.access.rules import parse_rules
 from collab.query.query import Condition
 from collab.records.handle import Collection
 from collab.records.schema import CollectionDeclaration, declaration
@@ -32,7 +32,8 @@ from collab.storage.memory import MemoryStorage
 from collab.wire import hocuspocus, yjs
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as realtime_values
-from collab.wire.realtime.messages import Custom, Entities, Presence, Rows, Subscribe, Subscription
+from collab.wire.realtime.messages import Subscribe, Subscription
+from collab.wire.realtime.values import Custom, Entities, Presence, Rows
 from presence.lib0 import encode_string
 from tests.collab.server.rights_model import OURS, READ, ROWS, THEIRS, WORDS, WRITE, Rights, Row, Rule, forms
 from tests.collab.server.rights_world import AWARENESS, BROADCAST, SECRET, World, presence

@@ -23,7 +23,7 @@ from collab.storage.schema import STEPS, prepare
 from collab.storage.sqlite import SqliteStorage
 from collab.storage.sqlite_database import Database
 from collab.storage.sqlite_statements import moment
-from collab.testing.storage_contract import KEY, OTHER, entry, updates
+from collab.testing.storage_case import KEY, OTHER, entry, updates
 from tests.collab.storage.database import VERSION_1, bytes_on_disk, opened, raw
 
 

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from collab.access.identity import Access, Identity
+from collab.access.identity import Identity
+from collab.access.rules import Access
 from collab.errors import InvalidRequest, PermissionDenied
 from collab.realtime.sending.slices import encoded_in_slices, rows_in_slices
 from collab.records.reads import Caller
@@ -31,22 +32,8 @@ from collab.server.http.api.bodies import (
 from collab.server.http.api.parameters import Parameter
 from collab.server.http.api.serving import Api
 from collab.server.http.responses import json_answer, read_body
-from collab.wire.realtime.messages import (
-    AnyTarget,
-    Count,
-    Create,
-    Delete,
-    Entities,
-    FindById,
-    FindMany,
-    Found,
-    FoundMany,
-    History,
-    Restore,
-    Rows,
-    Update,
-    Written,
-)
+from collab.wire.realtime.messages import Count, Create, Delete, FindById, FindMany, History, Restore, Update
+from collab.wire.realtime.values import AnyTarget, Entities, Found, FoundMany, Rows, Written
 
 PERMISSIONS = ("system", "permissions")
 """The right to write this entity allows reporting changed rights."""

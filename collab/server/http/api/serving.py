@@ -15,7 +15,7 @@ from collab.server.http.api.stream import EventStream
 from collab.server.http.responses import announced_size
 from collab.server.rights import Rights
 from collab.server.sockets.realtime import session_limits
-from collab.wire.realtime.messages import AnyTarget
+from collab.wire.realtime.values import AnyTarget
 
 
 class Api:

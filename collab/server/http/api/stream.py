@@ -22,7 +22,8 @@ from collab.realtime.session.jobs import Jobs
 from collab.realtime.session.session import SessionLimits
 from collab.realtime.session.subscriber import Subscriber
 from collab.records.reads import Caller
-from collab.wire.realtime.messages import AnyTarget, Error, Failure, ServerMessage, Subscription
+from collab.wire.realtime.messages import Failure, ServerMessage, Subscription
+from collab.wire.realtime.values import AnyTarget, Error
 
 RETRY_SECONDS = 1.0
 _BEAT = b":\n\n"

@@ -7,20 +7,20 @@ import pytest
 from collab import errors
 from collab.client.core.failures import closed, rebuild, refused
 from collab.errors import CollabError
-from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 
 ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, CollabError)]
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_an_error_comes_back_with_its_code_message_and_details(kind: type[CollabError]) -> None:
-    error = rebuild(realtime.Error.of(kind("not so", field="title")))
+    error = rebuild(wire.Error.of(kind("not so", field="title")))
     assert (error.code, error.type, error.message) == (kind.code, kind.code, "not so")
     assert error.details["field"] == "title"
 
 
 def test_a_code_of_a_newer_server_is_kept_in_the_details() -> None:
-    error = rebuild(realtime.Error(code="TEAPOT", message="short", details={"message": "and stout"}))
+    error = rebuild(wire.Error(code="TEAPOT", message="short", details={"message": "and stout"}))
     assert isinstance(error, errors.InternalError)
     assert error.details == {"message": "and stout", "code": "TEAPOT"}
 

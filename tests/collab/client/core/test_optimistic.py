@@ -17,6 +17,7 @@ from collab.client.core.writes import LATE_SECONDS, WriteMessage
 from collab.dates import iso_micros
 from collab.errors import InvalidRequest
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from tests.collab.client.core.test_state import Talk, failure
 
 Data = dict[str, Any]
@@ -123,7 +124,7 @@ class World:
         for _ in range(4):
             self.others()
         self.talk.connect()
-        self.lists = {self.talk.subscribe(realtime.Rows(collection="tasks", query=it.query)): Facts(it) for it in LISTS}
+        self.lists = {self.talk.subscribe(wire.Rows(collection="tasks", query=it.query)): Facts(it) for it in LISTS}
         self.look()
 
     def now(self) -> str:
@@ -192,7 +193,7 @@ class World:
         message = self.requests.pop(0)
         if isinstance(message, realtime.Subscribe):
             subs = [each.sub for each in message.subscriptions]
-            result = [msgspec.to_builtins(realtime.Subscribed(sub=sub)) for sub in subs]
+            result = [msgspec.to_builtins(wire.Subscribed(sub=sub)) for sub in subs]
             self.hear(self.talk.say(realtime.Reply(id=message.id, result=result)))
             for sub in subs:
                 self.lists[sub].told = False
@@ -226,7 +227,7 @@ class World:
         self.commits += 1
         it.values, it.version = done
         it.commit = self.commits
-        result = msgspec.to_builtins(realtime.Written(data=it.values, version=it.version))
+        result = msgspec.to_builtins(wire.Written(data=it.values, version=it.version))
         self.hear(self.talk.say(realtime.Reply(id=message.id, result=result)))
 
     def tell(self, sub: int | None = None) -> None:
@@ -249,26 +250,26 @@ class World:
         facts.versions |= {row["id"]: self.versions[row["id"]] for row in now}
         self.hear(self.talk.say(message))
 
-    def steps(self, before: list[Data], after: list[Data], versions: dict[str, int]) -> list[realtime.Step]:
+    def steps(self, before: list[Data], after: list[Data], versions: dict[str, int]) -> list[wire.Step]:
         new = {row["id"] for row in after}
         ids = [row["id"] for row in before]
-        steps: list[realtime.Step] = []
+        steps: list[wire.Step] = []
         for entity in [entity for entity in ids if entity not in new]:
             ids.remove(entity)
             known = self.random.random() < 0.8
-            steps.append(realtime.Step(op="leave", id=entity, version=self.versions[entity] if known else None))
+            steps.append(wire.Step(op="leave", id=entity, version=self.versions[entity] if known else None))
         for index, row in enumerate(after):
             entity, version = row["id"], self.versions[row["id"]]
             if entity not in ids:
-                steps.append(realtime.Step(op="enter", id=entity, index=index, data=row, version=version))
+                steps.append(wire.Step(op="enter", id=entity, index=index, data=row, version=version))
                 ids.insert(index, entity)
                 continue
             if ids[index] != entity:
                 ids.remove(entity)
                 ids.insert(index, entity)
-                steps.append(realtime.Step(op="move", id=entity, index=index))
+                steps.append(wire.Step(op="move", id=entity, index=index))
             if versions[entity] != version:
-                steps.append(realtime.Step(op="change", id=entity, set=row, version=version))
+                steps.append(wire.Step(op="change", id=entity, set=row, version=version))
         return steps
 
     def cut(self) -> None:

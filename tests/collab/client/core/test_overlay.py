@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from collab.client.core.overlay import Lens, Op
 from collab.client.core.values import Rows
-from collab.wire.realtime.messages import Create, Delete, Restore, Update, Written
+from collab.wire.realtime.messages import Create, Delete, Restore, Update
+from collab.wire.realtime.values import Written
 
 AT = "2024-01-01T00:00:00.000Z"
 QUERY = {"where": {"open": True}, "orderBy": {"n": "asc"}, "limit": 3}

@@ -38,6 +38,7 @@ from collab.errors import (
 )
 from collab.event import FieldConflict
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import ClientMessage, Hello, Message
 
 AT = "2024-01-01T00:00:00.000Z"
@@ -53,7 +54,7 @@ class Talk:
     def connect(self, *, limit: int = 0) -> list[Effect]:
         self.state.opened(Hello(), self.now)
         assert [type(message) for message in self.heard()] == [Hello]
-        limits = realtime.Limits(max_subscriptions=0, max_events_per_second=0, max_message_bytes=limit)
+        limits = wire.Limits(max_subscriptions=0, max_events_per_second=0, max_message_bytes=limit)
         return self.say(
             realtime.Welcome(
                 protocol=1,
@@ -91,7 +92,7 @@ class Talk:
         message = realtime.Create(id=ticket, collection="tasks", entity=entity, data=data, request=f"r{ticket}")
         return ticket, self.state.write(message, AT)
 
-    def subscribe(self, target: realtime.AnyTarget) -> int:
+    def subscribe(self, target: wire.AnyTarget) -> int:
         sub = self.state.ticket()
         self.state.subscriptions.add(sub, target)
         return sub
@@ -102,7 +103,7 @@ class Talk:
         for message in self.heard():
             assert isinstance(message, realtime.Subscribe)
             for each in message.subscriptions:
-                result = [msgspec.to_builtins(realtime.Subscribed(sub=each.sub, **members))]
+                result = [msgspec.to_builtins(wire.Subscribed(sub=each.sub, **members))]
                 told += self.say(realtime.Reply(id=message.id, result=result))
         return told
 
@@ -112,7 +113,7 @@ def written(version: int, **data: Any) -> dict[str, Any]:
 
 
 def failure(error: Any, **members: Any) -> realtime.Failure:
-    return realtime.Failure(error=realtime.Error.of(error), **members)
+    return realtime.Failure(error=wire.Error.of(error), **members)
 
 
 # the session
@@ -122,7 +123,7 @@ def test_nothing_is_said_before_the_welcome_and_then_all() -> None:
     talk = Talk()
     talk.ask(realtime.Count, collection="tasks")
     talk.update(n=1)
-    talk.subscribe(realtime.Entities(collection="tasks"))
+    talk.subscribe(wire.Entities(collection="tasks"))
     assert talk.connect() == [Opened(again=False)], "connect() sees that only the greeting is sent"
     assert [type(message) for message in talk.heard()] == [realtime.Subscribe, realtime.Count, realtime.Update]
     assert talk.heard() == []
@@ -194,8 +195,8 @@ SAID = st.fixed_dictionaries(
 def test_no_message_does_harm(said: list[dict[str, Any]]) -> None:
     talk = Talk()
     talk.connect()
-    talk.subscribe(realtime.Rows(collection="tasks"))
-    talk.subscribe(realtime.Entities(collection="tasks"))
+    talk.subscribe(wire.Rows(collection="tasks"))
+    talk.subscribe(wire.Entities(collection="tasks"))
     talk.ask(realtime.FindMany, collection="tasks")
     talk.update(n=1)
     talk.heard()
@@ -355,10 +356,10 @@ def test_a_write_is_sent_with_the_version_that_was_seen_last() -> None:
 def test_versions_are_seen_in_rows_events_and_answers() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Rows(collection="tasks"))
+    sub = talk.subscribe(wire.Rows(collection="tasks"))
     talk.confirm()
     talk.say(realtime.RowsAre(sub=sub, rows=[{"id": "a"}, {"id": "b"}], versions=[2, 3]))
-    talk.say(realtime.RowsChanged(sub=sub, steps=[realtime.Step(op="change", id="b", version=5)]))
+    talk.say(realtime.RowsChanged(sub=sub, steps=[wire.Step(op="change", id="b", version=5)]))
     many = talk.ask(realtime.FindMany, collection="tasks")
     talk.say(realtime.Reply(id=many, result={"rows": [{"id": "c"}], "versions": [4]}))
     talk.say(realtime.Event(subs=(), cursor="1", event={**EVENT, "id": "d", "version": 9}))
@@ -419,7 +420,7 @@ def test_conflicts_of_a_write_are_told() -> None:
 def test_a_live_query_shows_own_writes_at_once_and_settles_on_what_the_server_says() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Rows(collection="tasks", query={"where": {"open": True}}))
+    sub = talk.subscribe(wire.Rows(collection="tasks", query={"where": {"open": True}}))
     talk.confirm()
     assert talk.say(realtime.RowsAre(sub=sub, rows=[], versions=[])) == [Delivery(sub, [])]
     ticket, told = talk.create("t", open=True)
@@ -430,7 +431,7 @@ def test_a_live_query_shows_own_writes_at_once_and_settles_on_what_the_server_sa
     answered, shown = talk.say(realtime.Reply(id=ticket, result=written(1, **made)))
     assert isinstance(answered, Answered)
     assert shown == Delivery(sub, [made])
-    step = realtime.Step(op="enter", id="t", index=0, data=made, version=1)
+    step = wire.Step(op="enter", id="t", index=0, data=made, version=1)
     assert talk.say(realtime.RowsChanged(sub=sub, steps=[step])) == []
     assert talk.state.tick(talk.now + LATE_SECONDS) == []
     assert talk.heard() == []
@@ -439,7 +440,7 @@ def test_a_live_query_shows_own_writes_at_once_and_settles_on_what_the_server_sa
 def test_a_refused_write_vanishes_from_live_queries() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Rows(collection="tasks"))
+    sub = talk.subscribe(wire.Rows(collection="tasks"))
     talk.confirm()
     talk.say(realtime.RowsAre(sub=sub, rows=[], versions=[]))
     ticket, told = talk.create("t")
@@ -451,7 +452,7 @@ def test_a_refused_write_vanishes_from_live_queries() -> None:
 def test_a_list_that_is_not_told_of_a_committed_write_shows_it_until_it_is_read_anew() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Rows(collection="tasks"))
+    sub = talk.subscribe(wire.Rows(collection="tasks"))
     talk.confirm()
     talk.say(realtime.RowsAre(sub=sub, rows=[], versions=[]))
     ticket, _ = talk.create("t")
@@ -472,13 +473,13 @@ def test_a_list_that_is_not_told_of_a_committed_write_shows_it_until_it_is_read_
 def test_a_row_that_somebody_deletes_at_once_leaves_the_list_of_its_creator_at_once() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Rows(collection="tasks"))
+    sub = talk.subscribe(wire.Rows(collection="tasks"))
     talk.confirm()
     talk.say(realtime.RowsAre(sub=sub, rows=[], versions=[]))
     ticket, _ = talk.create("t")
-    enter = realtime.Step(op="enter", id="t", index=0, data={"id": "t"}, version=1)
+    enter = wire.Step(op="enter", id="t", index=0, data={"id": "t"}, version=1)
     talk.say(realtime.RowsChanged(sub=sub, steps=[enter]))
-    [gone] = talk.say(realtime.RowsChanged(sub=sub, steps=[realtime.Step(op="leave", id="t", version=2)]))
+    [gone] = talk.say(realtime.RowsChanged(sub=sub, steps=[wire.Step(op="leave", id="t", version=2)]))
     assert isinstance(gone, Delivery), "it is pending as yet: who knows"
     [_, shown] = talk.say(realtime.Reply(id=ticket, result=written(1, id="t")))
     assert shown == Delivery(sub, [])
@@ -487,16 +488,16 @@ def test_a_row_that_somebody_deletes_at_once_leaves_the_list_of_its_creator_at_o
 def test_a_confirmed_write_is_shown_by_each_list_until_that_was_told() -> None:
     talk = Talk()
     talk.connect()
-    subs = [talk.subscribe(realtime.Rows(collection="tasks")) for _ in range(2)]
+    subs = [talk.subscribe(wire.Rows(collection="tasks")) for _ in range(2)]
     talk.confirm()
     for sub in subs:
         talk.say(realtime.RowsAre(sub=sub, rows=[{"id": "t", "n": 0}], versions=[1]))
     ticket = talk.update(n=1)
     told = talk.say(realtime.Reply(id=ticket, result=written(2, id="t", n=1)))
     assert told[1:] == [Delivery(sub, [{"id": "t", "n": 1}]) for sub in subs]
-    step = realtime.Step(op="change", id="t", set={"n": 1}, version=2)
+    step = wire.Step(op="change", id="t", set={"n": 1}, version=2)
     assert talk.say(realtime.RowsChanged(sub=subs[0], steps=[step])) == []
-    other = realtime.Step(op="enter", id="u", index=1, data={"id": "u"}, version=1)
+    other = wire.Step(op="enter", id="u", index=1, data={"id": "u"}, version=1)
     [value] = talk.say(realtime.RowsChanged(sub=subs[1], steps=[other]))
     assert value == Delivery(subs[1], [{"id": "t", "n": 1}, {"id": "u"}])
 
@@ -557,7 +558,7 @@ EVENT: dict[str, Any] = {
 def test_subscriptions_of_one_moment_are_asked_for_in_one_message() -> None:
     talk = Talk()
     talk.connect()
-    subs = [talk.subscribe(realtime.Entities(collection=name)) for name in ("a", "b", "c")]
+    subs = [talk.subscribe(wire.Entities(collection=name)) for name in ("a", "b", "c")]
     [message] = talk.heard()
     assert isinstance(message, realtime.Subscribe)
     assert [each.sub for each in message.subscriptions] == subs
@@ -566,7 +567,7 @@ def test_subscriptions_of_one_moment_are_asked_for_in_one_message() -> None:
 def test_a_subscription_resumes_behind_the_last_event_and_is_told_whether_that_was_all() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Entities(collection="tasks"))
+    sub = talk.subscribe(wire.Entities(collection="tasks"))
     assert talk.confirm(cursor="e:4") == [Confirmed(sub, True)]
     told = talk.say(realtime.Event(subs=(sub,), cursor="e:5", event=EVENT))
     assert [(type(each), each.value.version) for each in told if isinstance(each, Delivery)] == [(Delivery, 3)]
@@ -576,20 +577,20 @@ def test_a_subscription_resumes_behind_the_last_event_and_is_told_whether_that_w
     [message] = [realtime.decode_client(frame) for frame in frames]
     assert isinstance(message, realtime.Subscribe)
     [again] = message.subscriptions
-    assert again.target == realtime.Entities(collection="tasks", cursor="e:5")
+    assert again.target == wire.Entities(collection="tasks", cursor="e:5")
     result = [{"sub": sub, "cursor": "f:9", "recovered": False}]
     assert talk.say(realtime.Reply(id=message.id, result=result)) == [Confirmed(sub, False)]
     talk.state.lost()
     talk.connect()
     [message] = talk.heard()
     assert isinstance(message, realtime.Subscribe)
-    assert message.subscriptions[0].target == realtime.Entities(collection="tasks", cursor="f:9")
+    assert message.subscriptions[0].target == wire.Entities(collection="tasks", cursor="f:9")
 
 
 def test_an_event_that_comes_once_more_is_not_told_again() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Entities(collection="tasks"))
+    sub = talk.subscribe(wire.Entities(collection="tasks"))
     talk.confirm(cursor="e:4")
     event = realtime.Event(subs=(sub,), cursor="e:5", event=EVENT)
     assert len(talk.say(event)) == 1
@@ -599,7 +600,7 @@ def test_an_event_that_comes_once_more_is_not_told_again() -> None:
 def test_after_the_end_of_a_subscription_nothing_is_told_and_the_server_knows() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Custom(event="x"))
+    sub = talk.subscribe(wire.Custom(event="x"))
     talk.confirm(cursor="1")
     talk.state.subscriptions.remove(sub)
     assert [message.subs for message in talk.heard() if isinstance(message, realtime.Unsubscribe)] == [(sub,)]
@@ -609,15 +610,15 @@ def test_after_the_end_of_a_subscription_nothing_is_told_and_the_server_knows() 
 def test_a_subscription_that_was_never_asked_for_needs_no_end() -> None:
     talk = Talk()
     talk.connect()
-    talk.state.subscriptions.remove(talk.subscribe(realtime.Custom(event="x")))
+    talk.state.subscriptions.remove(talk.subscribe(wire.Custom(event="x")))
     assert talk.heard() == []
 
 
 def test_a_refused_subscription_has_ended() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Entities(collection="secrets"))
-    [ended] = talk.confirm(error=realtime.Error.of(PermissionDenied("no")))
+    sub = talk.subscribe(wire.Entities(collection="secrets"))
+    [ended] = talk.confirm(error=wire.Error.of(PermissionDenied("no")))
     assert isinstance(ended, Ended)
     assert (ended.sub, type(ended.error)) == (sub, PermissionDenied)
     talk.state.lost()
@@ -628,7 +629,7 @@ def test_a_refused_subscription_has_ended() -> None:
 def test_a_subscription_may_end_later() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Entities(collection="tasks"))
+    sub = talk.subscribe(wire.Entities(collection="tasks"))
     talk.confirm()
     [ended] = talk.say(failure(PermissionDenied("revoked"), sub=sub))
     assert isinstance(ended, Ended)
@@ -638,14 +639,14 @@ def test_a_subscription_may_end_later() -> None:
 def test_a_subscription_that_fails_for_now_is_asked_for_again() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Entities(collection="tasks"))
-    [delayed] = talk.confirm(error=realtime.Error.of(Unavailable("busy")))
+    sub = talk.subscribe(wire.Entities(collection="tasks"))
+    [delayed] = talk.confirm(error=wire.Error.of(Unavailable("busy")))
     assert isinstance(delayed, Delayed)
     assert (delayed.sub, type(delayed.error)) == (sub, Unavailable)
     assert talk.heard() == []
     assert talk.state.next_tick() == talk.now + RETRY_SECONDS
     talk.state.tick(talk.now + RETRY_SECONDS)
-    assert talk.confirm(error=realtime.Error.of(Unavailable("busy"))) == [], "that is known already"
+    assert talk.confirm(error=wire.Error.of(Unavailable("busy"))) == [], "that is known already"
     talk.state.tick(talk.now + RETRY_SECONDS)
     assert talk.confirm() == [Confirmed(sub, True)]
 
@@ -653,10 +654,10 @@ def test_a_subscription_that_fails_for_now_is_asked_for_again() -> None:
 def test_rows_that_went_out_of_step_are_asked_for_anew() -> None:
     talk = Talk()
     talk.connect()
-    sub = talk.subscribe(realtime.Rows(collection="tasks"))
+    sub = talk.subscribe(wire.Rows(collection="tasks"))
     talk.confirm()
     talk.say(realtime.RowsAre(sub=sub, rows=[], versions=[]))
-    told = talk.say(realtime.RowsChanged(sub=sub, steps=[realtime.Step(op="leave", id="x")]))
+    told = talk.say(realtime.RowsChanged(sub=sub, steps=[wire.Step(op="leave", id="x")]))
     assert [type(each) for each in told] == [Trouble]
     assert [type(message) for message in talk.heard()] == [realtime.Unsubscribe, realtime.Subscribe]
 
@@ -664,16 +665,16 @@ def test_rows_that_went_out_of_step_are_asked_for_anew() -> None:
 def test_events_numbers_and_people_reach_their_subscriptions() -> None:
     talk = Talk()
     talk.connect()
-    custom = talk.subscribe(realtime.Custom(event="x"))
-    system = talk.subscribe(realtime.System(event="health"))
-    metric = talk.subscribe(realtime.Analytics(metric="active_users"))
-    room = talk.subscribe(realtime.Presence(room="documents/d"))
+    custom = talk.subscribe(wire.Custom(event="x"))
+    system = talk.subscribe(wire.System(event="health"))
+    metric = talk.subscribe(wire.Analytics(metric="active_users"))
+    room = talk.subscribe(wire.Presence(room="documents/d"))
     talk.confirm()
     event = {"type": "x", "n": 1}
     assert talk.say(realtime.CustomEvent(subs=(custom,), cursor="1", event=event)) == [Delivery(custom, event)]
     assert talk.say(realtime.SystemEvent(subs=(system,), event=event)) == [Delivery(system, event)]
     assert talk.say(realtime.Metric(subs=(metric,), value=7)) == [Delivery(metric, 7)]
-    person = realtime.Person(key="a")
+    person = wire.Person(key="a")
     assert talk.say(realtime.People(subs=(room,), count=1, people=[person])) == [Delivery(room, [person])]
 
 

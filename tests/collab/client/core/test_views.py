@@ -8,7 +8,9 @@ from collab.client.core.overlay import Op
 from collab.client.core.views import PeopleView, RowsView, read_event, view_of
 from collab.errors import InvalidRequest
 from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import People, Person, RowsAre, RowsChanged, Step, Update
+from collab.wire.realtime import values as wire
+from collab.wire.realtime.messages import People, RowsAre, RowsChanged, Update
+from collab.wire.realtime.values import Person, Step
 
 AT = "2024-01-01T00:00:00.000Z"
 
@@ -105,6 +107,6 @@ def test_an_event_is_read_with_its_permissions() -> None:
 
 
 def test_only_rows_and_people_have_something_to_keep() -> None:
-    assert isinstance(view_of(realtime.Rows(collection="tasks")), RowsView)
-    assert isinstance(view_of(realtime.Presence(room="documents/d")), PeopleView)
-    assert view_of(realtime.Entities(collection="tasks")) is None
+    assert isinstance(view_of(wire.Rows(collection="tasks")), RowsView)
+    assert isinstance(view_of(wire.Presence(room="documents/d")), PeopleView)
+    assert view_of(wire.Entities(collection="tasks")) is None

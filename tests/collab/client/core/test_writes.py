@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from collab.client.core.writes import LATE_SECONDS, MOST_IN_FLIGHT, MOST_KEPT, WriteMessage, Writes
 from collab.errors import RateLimitExceeded
-from collab.wire.realtime.messages import Update, Written
+from collab.wire.realtime.messages import Update
+from collab.wire.realtime.values import Written
 
 AT = "2024-01-01T00:00:00.000Z"
 

@@ -17,7 +17,7 @@ from collab.query.match import form, select
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query
 from collab.query.steps import apply_steps
 from collab.storage.base import EntityRow, FoundRows
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime.values import Step
 
 PROJECT, COLLECTION = "p", "tasks"
 

@@ -11,7 +11,7 @@ from collab.query.query import And, Compare, Not, Order, Query, Scalar
 from collab.realtime.matching import live_queries
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.storage.base import FoundRows, StorageError
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime.values import Step
 from tests.collab.realtime.matching.live_world import COLLECTION, PROJECT, Screen, World
 
 BY_A = (Order(("a",)),)

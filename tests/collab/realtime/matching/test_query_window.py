@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from collab.errors import SubscriptionFailed
 from collab.query.query import Compare, Order, Query
 from collab.realtime.matching.query_window import MAX_ROWS, LiveQuery
-from collab.wire.realtime.messages import Step
+from collab.wire.realtime.values import Step
 from tests.collab.realtime.matching.live_world import FIELDS, IDS, Screen, World, queries
 
 BY_A = (Order(("a",)),)

@@ -8,7 +8,8 @@ import pytest
 
 from collab.realtime.sending.slices import encoded_in_slices, rows_in_slices
 from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import Format, FoundMany, Reply
+from collab.wire.realtime.messages import Format, Reply
+from collab.wire.realtime.values import FoundMany
 
 
 @pytest.mark.parametrize("form", ["json", "msgpack"])

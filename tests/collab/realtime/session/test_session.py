@@ -11,7 +11,9 @@ from collab.access.identity import Identity
 from collab.errors import AuthenticationFailed, InvalidRequest, RateLimitExceeded, SessionTimeout
 from collab.realtime.session.session import SessionLimits
 from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import AnyTarget, Failure, Format, Hello, Misunderstood, Pong, Reply, Welcome
+from collab.wire.realtime import values as wire
+from collab.wire.realtime.messages import Failure, Format, Hello, Misunderstood, Pong, Reply, Welcome
+from collab.wire.realtime.values import AnyTarget
 from tests.collab.realtime.session_world import UNLIMITED, World, identity
 
 
@@ -181,7 +183,7 @@ async def test_a9_writes_to_one_entity_keep_their_order_and_others_do_not_wait(w
 
 async def test_a9_a_write_is_told_to_the_subscriptions_asked_for_before_it(world: World) -> None:
     client = await world.joined()
-    targets: tuple[AnyTarget, ...] = (realtime.Custom(event="x"), realtime.Entities(collection="tasks"))
+    targets: tuple[AnyTarget, ...] = (wire.Custom(event="x"), wire.Entities(collection="tasks"))
     wanted = tuple(realtime.Subscription(sub=n, target=target) for n, target in enumerate(targets))
     client.ask(realtime.Subscribe, subscriptions=wanted)
     emitted = client.ask(realtime.Emit, event={"type": "x"})
@@ -270,13 +272,13 @@ async def test_a10_writes_that_have_begun_come_to_their_end_when_the_client_is_g
 async def test_a_session_that_is_gone_leaves_nothing_behind(world: World) -> None:
     client = await world.joined()
     await client.subscribe(
-        realtime.Entities(collection="tasks"),
-        realtime.Entities(collection="tasks", entity="t"),
-        realtime.Rows(collection="tasks"),
-        realtime.Custom(event="typing"),
-        realtime.System(event="health"),
-        realtime.Analytics(metric="active_users"),
-        realtime.Presence(room="d"),
+        wire.Entities(collection="tasks"),
+        wire.Entities(collection="tasks", entity="t"),
+        wire.Rows(collection="tasks"),
+        wire.Custom(event="typing"),
+        wire.System(event="health"),
+        wire.Analytics(metric="active_users"),
+        wire.Presence(room="d"),
     )
     await client.result(realtime.JoinPresence, room="d", state={"cursor": 1})
     assert (len(world.entities), len(world.queries), len(world.presence.listeners)) == (2, 1, 1)
@@ -292,7 +294,7 @@ async def test_a_session_that_is_gone_leaves_nothing_behind(world: World) -> Non
 
 async def test_a_project_sees_nothing_of_another(world: World) -> None:
     client = await world.joined(Identity("other", "eve", rules=identity().rules))
-    await client.subscribe(realtime.Entities(collection="tasks"), realtime.Rows(collection="tasks"))
+    await client.subscribe(wire.Entities(collection="tasks"), wire.Rows(collection="tasks"))
     await world.write("t")
     await client.settle()
     assert client.events() == []

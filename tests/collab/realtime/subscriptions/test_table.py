@@ -17,27 +17,21 @@ from collab.query.steps import apply_steps
 from collab.realtime.session.session import SessionLimits
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime.messages import (
-    Analytics,
-    Custom,
     CustomEvent,
-    Entities,
     Event,
     Failure,
     Format,
     Metric,
     People,
-    Person,
-    Presence,
     Reply,
-    Rows,
     RowsAre,
     RowsChanged,
     Subscribe,
     Subscription,
-    System,
     SystemEvent,
     Unsubscribe,
 )
+from collab.wire.realtime.values import Analytics, Custom, Entities, Person, Presence, Rows, System
 from tests.collab.realtime.session_world import UNLIMITED, Client, World, identity
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.access.identity import Identity, parse_rules
+from collab.access.identity import Identity
+from collab.access.rules import parse_rules
 from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded
 from collab.names import RoomKey
 from collab.realtime.topics.channels import MOST_JOINED, Channels, user_channel

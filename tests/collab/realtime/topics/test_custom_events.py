@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collab.access.identity import Identity, parse_rules
+from collab.access.identity import Identity
+from collab.access.rules import parse_rules
 from collab.errors import IdempotencyKeyReused, InvalidRequest, PermissionDenied, TooLarge
 from collab.names import RoomKey
 from collab.realtime.topics import custom_events as events

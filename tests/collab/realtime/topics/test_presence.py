@@ -13,7 +13,8 @@ import pytest
 
 from collab import Collab, Settings
 from collab.access.configuration import ApiKey
-from collab.access.identity import Access, Identity, parse_rules
+from collab.access.identity import Identity
+from collab.access.rules import Access, parse_rules
 from collab.errors import CollabError, InvalidName, InvalidRequest, PermissionDenied, RateLimitExceeded, TooLarge
 from collab.names import RoomKey
 from collab.realtime.topics import presence

@@ -8,7 +8,8 @@ from typing import Any
 
 import pycrdt
 
-from collab.access.identity import Access, Identity, Rule
+from collab.access.identity import Identity
+from collab.access.rules import Access, Rule
 from collab.entities.entity import Intent
 from collab.errors import CollabError, Unavailable
 from collab.gate.fields import Write

@@ -2,7 +2,7 @@ import pycrdt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.gate.gate import decode
+from collab.gate.structs import decode
 from collab.rooms.live.delete_set import DeleteSet
 
 spans = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10)), max_size=12)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.rooms.live.neighbours import are_inverted
 from collab.rooms.live.room import Room

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pycrdt
 import pytest
 
-from collab.access.identity import Access
-from collab.gate.gate import Gate, decode_state_vector
+from collab.access.rules import Access
+from collab.gate.gate import Gate
 from collab.gate.repeats import MOST_COMPARED
+from collab.gate.structs import decode_state_vector
 from collab.rooms.live.framing import HocuspocusFraming
 from collab.rooms.live.joining import INTRODUCTION_SECONDS
 from collab.rooms.live.room import Room

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.errors import InvalidRequest, Quarantined, RateLimitExceeded, TooLarge, Unavailable
-from collab.gate.gate import Checked
+from collab.gate.checked import Checked
 from collab.rooms.live.framing import HocuspocusFraming
 from collab.rooms.live.quarantine import Quarantine
 from collab.rooms.live.ring import RoomOptions

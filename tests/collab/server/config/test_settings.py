@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from collab.access.configuration import ApiKey, Issuer
 from collab.access.credentials import Authenticator
-from collab.access.identity import Access
+from collab.access.rules import Access
 from collab.names import RoomKey
 from collab.server.config.load import SettingsError, options, unknown_variables, unread_variables
 from collab.server.config.settings import Settings

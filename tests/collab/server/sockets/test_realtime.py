@@ -24,8 +24,8 @@ from collab.event import EntityEvent
 from collab.query.query import EVERYTHING, Condition
 from collab.wire import hocuspocus
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import (
-    Entities,
     Event,
     Failure,
     Format,
@@ -37,6 +37,7 @@ from collab.wire.realtime.messages import (
     Welcome,
     decode_server,
 )
+from collab.wire.realtime.values import Entities
 from presence.lib0 import encode_string, encode_uint
 from tests.collab.serving import Runner, serving
 
@@ -91,7 +92,7 @@ class Client:
         assert isinstance(answer, Reply), answer
         return answer.result
 
-    async def subscribe(self, target: realtime.AnyTarget, sub: int = 1) -> Any:
+    async def subscribe(self, target: wire.AnyTarget, sub: int = 1) -> Any:
         return (await self.result(Subscribe, subscriptions=(Subscription(sub=sub, target=target),)))[0]
 
     async def ended(self) -> tuple[Failure | None, int | None]:

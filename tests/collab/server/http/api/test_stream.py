@@ -21,7 +21,7 @@ from collab.query.query import EVERYTHING, Condition
 from collab.query.steps import apply_steps
 from collab.realtime.session.session import SessionLimits
 from collab.server.http.api.stream import EventStream
-from collab.wire.realtime.messages import Entities, Step
+from collab.wire.realtime.values import Entities, Step
 from tests.collab.server.http.api.conftest import client, token
 from tests.collab.server.http.api.events import stream
 from tests.collab.serving import serving
