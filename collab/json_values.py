@@ -1,4 +1,4 @@
-"""Convert values of a CRDT document to JSON, and compare JSON values."""
+"""JSON values: whether a value is one, conversion from a CRDT document, and comparison."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ def plain(value: Any) -> Any:
             return b64encode(value).decode()
         case _:
             return str(value)
+
+
+def scalar_fault(value: Any) -> str | None:
+    """Why a value that is neither a list nor an object is not JSON: "is not a finite number"; ``None`` if it is JSON.
+
+    An integer may have any size: each caller has its own limit.
+    """
+    match value:
+        case None | bool() | int():
+            return None
+        case float():
+            return None if math.isfinite(value) else "is not a finite number"
+        case str():
+            return None if is_unicode(value) else "contains a lone surrogate"
+    return f"is not a JSON value but a {type(value).__name__}"
 
 
 def is_unicode(text: str) -> bool:

@@ -13,6 +13,7 @@ from collab.access.configuration import EVERYTHING, LONGEST_CHANNEL, MOST_CHANNE
 from collab.access.identity import Identity
 from collab.access.rules import Rule, glob_matches, parse_rules
 from collab.errors import AuthenticationFailed
+from collab.json_values import is_unicode
 from collab.names import DEFAULT_PROJECT, is_part
 
 LONGEST_TOKEN = 16 * 1024  # characters
@@ -157,14 +158,9 @@ def _text(claims: Mapping[str, Any], claim: str) -> str | None:
     value = claims.get(claim)
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > LONGEST_CLAIM or not _encodable(value):
+    if not isinstance(value, str) or len(value) > LONGEST_CLAIM or not is_unicode(value):
         raise AuthenticationFailed(f"the token's claim {claim} must be a string of at most {LONGEST_CLAIM} characters")
     return value
-
-
-def _encodable(text: str) -> bool:
-    """Whether ``text`` is free of lone surrogates, which JSON can express and UTF-8 cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _project(claims: Mapping[str, Any], issuer: Issuer) -> str:
@@ -194,7 +190,7 @@ def _channels(claims: Mapping[str, Any]) -> tuple[str, ...]:
     if (
         not isinstance(channels, list)
         or len(channels) > MOST_CHANNELS
-        or not all(isinstance(name, str) and 0 < len(name) <= LONGEST_CHANNEL and _encodable(name) for name in channels)
+        or not all(isinstance(name, str) and 0 < len(name) <= LONGEST_CHANNEL and is_unicode(name) for name in channels)
     ):
         raise AuthenticationFailed(
             f"the token's claim channels must be a list of at most {MOST_CHANNELS} strings, "

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from math import isfinite
 from typing import Any
 
 from collab.errors import InvalidRequest
+from collab.json_values import scalar_fault
 from collab.names import RoomKey
 from collab.query.match import compile_where, conjoin
 from collab.query.parse import parse_where
@@ -184,10 +184,10 @@ def _claim(claims: Mapping[str, Any], name: str, *, several: bool) -> Scalar | l
 
 def _plain(value: Any) -> Any:
     """Return ``value``; reject the numbers and strings that Python's JSON parser accepts and others do not."""
-    if isinstance(value, float) and not isfinite(value):
-        raise ValueError("a rule contains a number that is not finite")
-    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("a rule contains a string that is not valid Unicode")
+    if isinstance(value, str | float):
+        fault = scalar_fault(value)
+        if fault is not None:
+            raise ValueError(f"a value in a rule {fault}")
     return value
 
 

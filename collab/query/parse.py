@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
 
 from collab.errors import InvalidRequest
-from collab.json_values import is_unicode
+from collab.json_values import is_unicode, scalar_fault
 from collab.nearest import did_you_mean
 from collab.query.cursor import read_after
 from collab.query.lookalikes import LOGIC, OPERATORS, logic_like, operator_like
@@ -219,7 +218,8 @@ def _names(raw: Any, place: str) -> Path:
     """Split ``profile.city`` into names. A backslash escapes the next character."""
     if not isinstance(raw, str):
         raise _invalid(place, f"member names must be strings, not {_kind(raw)}")
-    _check_text(raw, place)
+    if not is_unicode(raw):
+        raise _invalid(place, "contains a lone surrogate")
     if len(raw) > 2 * MAX_NAME * MAX_DEPTH:
         raise _invalid(place, "is too long for member names")
     names, current = [], ""
@@ -276,19 +276,11 @@ def _scalar(raw: Any, path: Path, place: str) -> Scalar:
 
 
 def _as_written(raw: Any, place: str) -> Scalar:
-    if raw is None or isinstance(raw, bool):
-        return raw
-    if isinstance(raw, str):
-        return _check_text(raw, place)
     if isinstance(raw, int):
         try:
             float(raw)
         except OverflowError:
             raise _invalid(place, "is too large a number") from None
-        return raw
-    if isinstance(raw, float):
-        if not isfinite(raw):
-            raise _invalid(place, "must be a finite number")
         return raw
     if isinstance(raw, datetime):
         if raw.tzinfo is None:
@@ -297,13 +289,12 @@ def _as_written(raw: Any, place: str) -> Scalar:
             return raw.astimezone(UTC).isoformat(timespec="microseconds")
         except OverflowError:
             raise _invalid(place, "this datetime is out of range") from None
+    if raw is None or isinstance(raw, str | float):
+        fault = scalar_fault(raw)
+        if fault is not None:
+            raise _invalid(place, fault)
+        return raw
     raise _invalid(place, f"must be a string, number, boolean, datetime or null, not {_kind(raw)}")
-
-
-def _check_text(text: str, place: str) -> str:
-    if not is_unicode(text):
-        raise _invalid(place, "is not valid Unicode (lone surrogate)")
-    return text
 
 
 def _integer(raw: Any, place: str, least: int, most: int) -> int:

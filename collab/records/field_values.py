@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from collab.errors import TooLarge, ValidationFailed
 from collab.event import RECORD_MEMBERS
-from collab.json_values import SAFE_INTEGER, is_unicode, same
+from collab.json_values import SAFE_INTEGER, is_unicode, same, scalar_fault
 from collab.wire.realtime.messages import MAX_DEPTH
 from collab.wire.realtime.values import PROTO
 
@@ -66,17 +65,8 @@ def _check_value(path: str, value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise _failed(path, f"more than {MAX_DEPTH} nested arrays and objects")
     match value:
-        case bool() | None:
-            pass
-        case int():
-            if abs(value) > SAFE_INTEGER:
-                raise _failed(path, "exceeds JavaScript's safe integers; send it as a string")
-        case float():
-            if not math.isfinite(value):
-                raise _failed(path, "is not a finite number")
-        case str():
-            if not is_unicode(value):
-                raise _failed(path, "contains a lone surrogate")
+        case int() if abs(value) > SAFE_INTEGER:
+            raise _failed(path, "exceeds JavaScript's safe integers; send it as a string")
         case list() | tuple():
             for index, item in enumerate(value):
                 _check_value(f"{path}[{index}]", item, depth + 1)
@@ -88,7 +78,9 @@ def _check_value(path: str, value: Any, depth: int) -> None:
                     raise _failed(f"{path}.{name}", "is a reserved name: JavaScript could not read it")
                 _check_value(f"{path}.{name}", item, depth + 1)
         case _:
-            raise _failed(path, f"is not a JSON value but a {type(value).__name__}")
+            fault = scalar_fault(value)
+            if fault is not None:
+                raise _failed(path, fault)
 
 
 def _failed(field: str, why: str) -> ValidationFailed:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Set
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any
 
 from collab.errors import InvalidRequest
-from collab.json_values import is_unicode
+from collab.json_values import scalar_fault
 from collab.wire.realtime.messages import MAX_DEPTH
 
 _QUERY_DEPTH = MAX_DEPTH - 4  # nesting of a query within a subscribe message
@@ -56,31 +55,27 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 
     Raises :class:`InvalidRequest`.
     """
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, Enum):
         return plain(value.value, depth)
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidRequest(f"{value} is not a JSON number")
-        return float(value)
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, date):
         return value.isoformat()
-    if depth == 0:
-        raise InvalidRequest(f"more than {MAX_DEPTH} nested arrays and objects")
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise InvalidRequest("member names must be strings")
-        return {_text(key): plain(member, depth - 1) for key, member in value.items()}
-    if isinstance(value, list | tuple | Set):
+    if isinstance(value, Mapping | list | tuple | Set):
+        if depth == 0:
+            raise InvalidRequest(f"more than {MAX_DEPTH} nested arrays and objects")
+        if isinstance(value, Mapping):
+            if not all(isinstance(key, str) for key in value):
+                raise InvalidRequest("member names must be strings")
+            return {plain(key): plain(member, depth - 1) for key, member in value.items()}
         return [plain(member, depth - 1) for member in value]
-    raise InvalidRequest(f"a {type(value).__name__} is not a JSON value")
+    fault = scalar_fault(value)
+    if fault is not None:
+        raise InvalidRequest(f"a value {fault}")
+    for kind in (bool, str, int, float):  # a value of a subclass becomes one of these
+        if isinstance(value, kind):
+            return kind(value)
+    return None
 
 
 def plain_object(value: Mapping[str, Any], depth: int = MAX_DEPTH - 1) -> dict[str, Any]:
@@ -89,12 +84,6 @@ def plain_object(value: Mapping[str, Any], depth: int = MAX_DEPTH - 1) -> dict[s
         raise InvalidRequest(f"an object is required, not a {type(value).__name__}")
     made: dict[str, Any] = plain(value, depth)
     return made
-
-
-def _text(value: str) -> str:
-    if not is_unicode(value):
-        raise InvalidRequest("a string with a lone surrogate cannot be sent")
-    return str(value)
 
 
 def moment(value: datetime) -> str:

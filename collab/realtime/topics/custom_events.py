@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
@@ -17,7 +16,7 @@ from collab.access.rules import Access
 from collab.dates import iso
 from collab.errors import InvalidRequest, PermissionDenied, TooLarge
 from collab.event import read_cursor, write_cursor
-from collab.json_values import is_unicode
+from collab.json_values import is_unicode, scalar_fault
 from collab.names import RoomKey, is_part
 from collab.realtime.listeners import KeyedListeners
 from collab.realtime.topics import channels
@@ -182,15 +181,6 @@ def _check_type(type: Any) -> None:  # noqa: A002
 
 def _plain(value: Any, depth: int) -> Any:
     match value:
-        case bool() | None:
-            return value
-        case int() if -(2**63) <= value < 2**64:
-            return value
-        case float() if math.isfinite(value):
-            return value
-        case str():
-            _check_text(value)
-            return value
         case datetime():
             return _moment(value)
         case date():
@@ -201,7 +191,12 @@ def _plain(value: Any, depth: int) -> Any:
             return {_member(name): _plain(inner, depth + 1) for name, inner in value.items()}
         case list() | tuple():
             return [_plain(inner, depth + 1) for inner in value]
-    raise InvalidRequest(f"an event must consist of JSON values; this {type(value).__name__} is not one")
+        case int() if not -(2**63) <= value < 2**64:
+            raise InvalidRequest("an integer in an event may have at most 64 bits")
+    fault = scalar_fault(value)
+    if fault is not None:
+        raise InvalidRequest(f"a value in an event {fault}")
+    return value
 
 
 def _moment(value: datetime) -> str:
@@ -216,13 +211,9 @@ def _member(name: Any) -> str:
         raise InvalidRequest("member names must be strings")
     if name == PROTO:
         raise InvalidRequest(f"an event must not have a member {PROTO}: JavaScript could not read it")
-    _check_text(name)
+    if not is_unicode(name):
+        raise InvalidRequest("the name of a member contains a lone surrogate")
     return name
-
-
-def _check_text(text: str) -> None:
-    if not is_unicode(text):
-        raise InvalidRequest("a string is not valid Unicode")
 
 
 def _size(event: dict[str, Any]) -> int:

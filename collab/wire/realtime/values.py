@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -11,6 +10,7 @@ from msgspec import Meta
 
 from collab.errors import CollabError, InvalidRequest
 from collab.event import FieldConflict
+from collab.json_values import scalar_fault
 from collab.jsonable import Jsonable
 
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -223,11 +223,8 @@ def wrong_value(message: msgspec.Struct, max_depth: int) -> str | None:
                 elif kind is int:
                     if not -(2**63) <= value < 2**64:
                         wrong = "an integer of more than 64 bits"
-                elif kind is float:
-                    if not isfinite(value):
-                        wrong = "a number that is not finite"
-                else:
-                    wrong = f"a value that JSON does not have ({kind.__name__})"
+                elif (fault := scalar_fault(value)) is not None:
+                    wrong = f"a value that {fault}"
         level = below
     return wrong
 

@@ -86,14 +86,14 @@ def test_what_is_not_there_can_stand_for_nothing() -> None:
 
 @pytest.mark.parametrize("claim", [{"not": "x"}, ["x"], [{"not": "x"}], float("nan"), "\ud800"])
 def test_a_claim_never_becomes_an_operator_or_a_value_that_json_lacks(claim: object) -> None:
-    with pytest.raises(ValueError, match=r"a rule contains|claim"):
+    with pytest.raises(ValueError, match=r"a value in a rule|claim"):
         parse_rules({"tasks/*": {"access": "read", "where": {"team": "$claims.team"}}}, "ada", {"team": claim})
 
 
 def test_in_takes_a_claim_that_is_a_list_of_scalars() -> None:
     rules = {"tasks/*": {"access": "read", "where": {"team": {"in": "$claims.team"}}}}
     for claim in ("x", [["x"]], [{"not": "x"}], ["\ud800"]):
-        with pytest.raises(ValueError, match=r"a rule contains|claim"):
+        with pytest.raises(ValueError, match=r"a value in a rule|claim"):
             parse_rules(rules, "ada", {"team": claim})
     assert parse_rules(rules, "ada", {"team": ["x"]})[0].holds(task(team="x"))
 
@@ -108,7 +108,7 @@ def test_in_takes_a_claim_that_is_a_list_of_scalars() -> None:
         ({"access": "read", "where": "owner"}, "where"),
         ({"access": "read", "whence": {}}, "only access and where"),
         ({"access": "read", "where": {"a": float("inf")}}, "finite"),
-        ({"access": "read", "where": {"\ud800": 1}}, "Unicode"),
+        ({"access": "read", "where": {"\ud800": 1}}, "surrogate"),
     ],
 )
 def test_a_condition_that_makes_no_sense_is_an_error(rule: object, reason: str) -> None:
