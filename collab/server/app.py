@@ -417,7 +417,7 @@ class Collab:
                 documents=self._gatekeeper(request, connection, counts=False),
                 settings=self.settings,
             )
-            await connection.run(socket, socket)
+            await connection.run(socket)
         finally:
             self._disconnect(connection)
 

@@ -46,7 +46,9 @@ Send = Callable[[ASGIEvent], Awaitable[None]]
 
 
 class SocketProtocol(Protocol):
-    """The protocol of a connection."""
+    """The protocol of a connection, to inherit from. By default all messages are binary, and nothing is queued."""
+
+    __slots__ = ()
 
     def receive(self, data: bytes, now: float) -> None:
         """Process one message. Raises :class:`CollabError` or :class:`DecodeError` to end the connection."""
@@ -63,25 +65,23 @@ class SocketProtocol(Protocol):
     def left(self, now: float) -> None:
         """The socket has closed."""
 
-
-class Application(Protocol):
-    """A protocol that also uses text messages, queues its own output, and sends a last message."""
-
     def receive_text(self, text: str, now: float) -> None:
         """Process one text message, as ``receive`` does binary ones."""
+        raise InvalidRequest("messages must be binary")
 
     def drain(self) -> list[Frame]:
         """Return messages to send. Called after :meth:`Connection.wake`, once the reader took the earlier ones."""
+        return []
 
-    def farewell(self, error: CollabError) -> Frame:
-        """Return the last message, before the connection is closed for this reason."""
+    def farewell(self, error: CollabError) -> Frame | None:
+        """Return a last message, before the connection is closed for this reason."""
+        return None
 
 
 class Connection:
     """Both directions of a socket. ``stall_seconds`` is how long one message may wait for a reader."""
 
     __slots__ = (
-        "_application",
         "_backlog",
         "_bucket",
         "_closing",
@@ -159,7 +159,6 @@ class Connection:
         self._sent_at = monotonic()
         self._sending_since: float | None = None
         self._protocol: SocketProtocol | None = None
-        self._application: Application | None = None
         self._waking = False
         self._running: anyio.CancelScope | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -170,7 +169,7 @@ class Connection:
         self._flush_soon()
 
     def wake(self) -> None:
-        """The application has messages to drain."""
+        """The protocol has messages to drain."""
         self._waking = True
         self._flush_soon()
 
@@ -226,8 +225,8 @@ class Connection:
         if self._closing is None:
             self._closing = error
             self._metrics.error(error.code)
-            if self._application is not None and error.retryable:
-                self._frames += self._application.drain()  # the last ones: later messages do not delay the end
+            if self._protocol is not None and error.retryable:
+                self._frames += self._protocol.drain()  # the last ones: later messages do not delay the end
             self._write_later()
 
     def beat(self, now: float, wall: float) -> None:
@@ -242,20 +241,16 @@ class Connection:
             self.close(Unavailable("the client does not read"))
             self._running.cancel()
 
-    async def run(self, protocol: SocketProtocol, application: Application | None = None) -> CollabError | None:
-        """Serve the accepted socket until it ends. Returns why the server closed it, ``None`` if the client did.
-
-        Without an ``application`` all messages are binary.
-        """
+    async def run(self, protocol: SocketProtocol) -> CollabError | None:
+        """Serve the accepted socket until it ends. Returns why the server closed it, ``None`` if the client did."""
         self._protocol = protocol
-        self._application = application
         try:
             with anyio.CancelScope() as self._running:
                 if self._listen is not None:
                     self._listen(self._take)
                 await self._read()
         finally:
-            self._protocol = self._application = None
+            self._protocol = None
             protocol.left(monotonic())
             if self._writer is not None:
                 self._writer.cancel()
@@ -290,14 +285,12 @@ class Connection:
             now = monotonic()
             if self._bucket is not None and not self._bucket.take(size, now):
                 raise RateLimitExceeded("too many messages")
-            if type(data) is bytes and size <= self._max_bytes:
-                self._protocol.receive(data, now)
-            elif size > self._max_bytes or isinstance(data, Oversized):
+            if isinstance(data, Oversized) or size > self._max_bytes:
                 self._refuse(data)
-            elif self._application is not None and isinstance(data, str):
-                self._application.receive_text(data, now)
+            elif isinstance(data, str):
+                self._protocol.receive_text(data, now)
             else:
-                raise InvalidRequest("messages must be binary")
+                self._protocol.receive(data, now)
         except CollabError as error:
             self.close(error)
         except DecodeError as error:
@@ -370,9 +363,9 @@ class Connection:
             spent = perf_counter() - began
             if spent > _COSTLY_DRAIN:  # a reader does not pay for others' writes, but for catching up
                 self.charge(spent)
-        if self._waking and self._application is not None and self._closing is None:
+        if self._waking and self._protocol is not None and self._closing is None:
             self._waking = False
-            frames += self._application.drain()
+            frames += self._protocol.drain()
         return frames
 
     def _write_later(self) -> None:
@@ -389,8 +382,9 @@ class Connection:
                 for frame in frames:
                     await self._send_one(frame)
             if self._closing is not None:
-                if self._application is not None:
-                    await self._send_one(self._application.farewell(self._closing))
+                last = self._protocol.farewell(self._closing) if self._protocol is not None else None
+                if last is not None:
+                    await self._send_one(last)
                 code, reason = self._closing.close_code, self._closing.message[:120]
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
                 if self._running is not None:

@@ -30,7 +30,7 @@ from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.rooms.registry import Registry
 from collab.server.admission import Admitted
-from collab.server.sockets.connection import Connection
+from collab.server.sockets.connection import Connection, SocketProtocol
 from collab.tasks import BackgroundTasks
 from collab.wire import hocuspocus, yjs
 from collab.wire.hocuspocus import split_address
@@ -111,7 +111,7 @@ class _Waiting:
     unsaved: int = 0  # edits from before a reopening that the provider still counts
 
 
-class HocuspocusSocket:
+class HocuspocusSocket(SocketProtocol):
     """One client in any number of rooms."""
 
     __slots__ = (

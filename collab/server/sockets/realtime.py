@@ -21,7 +21,7 @@ from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.server.admission import Admission, Admitted
 from collab.server.config.settings import Settings
-from collab.server.sockets.connection import Connection
+from collab.server.sockets.connection import Connection, SocketProtocol
 from collab.server.sockets.hocuspocus import DocumentGatekeeper, HocuspocusSocket, SocketLimits
 from collab.wire.realtime.messages import MESSAGE_PACK, Frame, Hello, Misunderstood, decode_client
 
@@ -41,8 +41,8 @@ def session_limits(settings: Settings) -> SessionLimits:
     )
 
 
-class RealtimeSocket:
-    """One client. Pass it as both arguments of :meth:`collab.server.sockets.connection.Connection.run`.
+class RealtimeSocket(SocketProtocol):
+    """One client.
 
     ``documents`` is the server's gatekeeper for documents; their tokens are not checked again. The connection needs no
     bucket, because the session counts messages and refuses single requests before it ends.

@@ -9,13 +9,13 @@ from collab.rooms.live.framing import YjsFraming
 from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.rooms.registry import Registry
-from collab.server.sockets.connection import Connection
+from collab.server.sockets.connection import Connection, SocketProtocol
 from collab.wire import yjs
 
 _FRAMING = YjsFraming()
 
 
-class YjsSocket:
+class YjsSocket(SocketProtocol):
     """One client in one room."""
 
     __slots__ = ("_connection", "_registry", "_room", "_session")
