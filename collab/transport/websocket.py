@@ -17,8 +17,9 @@ from enum import Enum, auto
 from typing import Any
 
 from collab.transport import frames
-from collab.transport.deflate import Agreement, Inflater
+from collab.transport.deflate import Inflater
 from collab.transport.frames import FrameError, FrameReader, Oversized
+from collab.transport.sender import MessageSender
 from collab.transport.slots import Budget
 from collab.transport.upgrade import Headers, Upgrade
 
@@ -28,7 +29,7 @@ ASGIEvent = MutableMapping[str, Any]
 ASGIApplication = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
 _UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
-_INBOX = 64  # bytes that the kernel may hold unsent: a slow reader is noticed here, not after megabytes
+_INBOX = 64  # messages that wait for the application, or are passed to it before others have a turn
 COST = 24 * 1024
 """Bytes of memory that a silent socket takes."""
 DIRECT = "collab.direct"  # the ASGI extension that passes messages without a task in between
@@ -106,10 +107,7 @@ class AsgiSocket(asyncio.Protocol):
         self._wake: asyncio.Future[None] | None = None
         self._ended: tuple[int, str] | None = None  # close code and reason for the application
         self._deaf = False  # the peer violated the protocol; ignore everything it sends
-        self._sending = asyncio.Lock()
-        self._drained: asyncio.Future[None] | None = None
-        self._paused_writing = False
-        self._agreement: Agreement | None = None
+        self._sender = MessageSender(transport)
         self._heard = True
         self._timer: asyncio.TimerHandle | None = None
         self._gone = self._loop.create_future()
@@ -120,7 +118,7 @@ class AsgiSocket(asyncio.Protocol):
         scope["subprotocols"] = upgrade.subprotocols
         scope["extensions"] = {
             "websocket.http.response": {},
-            DIRECT: {"listen": self.listen, "send": self.send_now, "pause": self.pause, "trust": self.trust},
+            DIRECT: {"listen": self.listen, "send": self._sender.send_now, "pause": self.pause, "trust": self.trust},
         }
         _notice_slow_readers(transport)
 
@@ -176,9 +174,12 @@ class AsgiSocket(asyncio.Protocol):
                 raise self._cannot_send()
             data = event.get("bytes")
             if data is None:
-                await self._send_message(frames.TEXT, event["text"].encode())
-            elif type(data) is not bytes or not self.send_now(data):
-                await self._send_message(frames.BINARY, data)
+                sent = await self._sender.send(frames.TEXT, event["text"].encode())
+            else:
+                at_once = type(data) is bytes and self._sender.send_now(data)
+                sent = at_once or await self._sender.send(frames.BINARY, data)
+            if not sent:
+                raise self._cannot_send()
         elif event["type"] == "websocket.close":
             if self._state is _State.CONNECTING:
                 await self._refuse(403, (), b"")
@@ -213,20 +214,6 @@ class AsgiSocket(asyncio.Protocol):
             self._hand_over(message)
         if self._paused_reading and self._state is _State.OPEN:
             self._take_in()
-
-    def send_now(self, message: bytes | str) -> bool:
-        """Send a message if that needs no waiting. Otherwise send nothing and return ``False``."""
-        data = message.encode() if isinstance(message, str) else message
-        if (
-            self._state is not _State.OPEN
-            or self._paused_writing
-            or len(data) > frames.FRAGMENT
-            or self._agreement is not None
-            or self._sending.locked()
-        ):
-            return False
-        self._transport.write(frames.text(data) if isinstance(message, str) else frames.binary(data))
-        return True
 
     def pause(self, paused: bool) -> None:
         """Pause or resume reading and passing messages."""
@@ -265,11 +252,12 @@ class AsgiSocket(asyncio.Protocol):
     async def _accept(self, subprotocol: str | None, headers: Headers) -> None:
         assert self._upgrade is not None
         upgrade, self._upgrade = self._upgrade, None
-        head, self._agreement = upgrade.accept(subprotocol, headers, compression=self._limits.compression)
+        head, agreement = upgrade.accept(subprotocol, headers, compression=self._limits.compression)
         self._transport.write(head)
-        inflater = Inflater() if self._agreement else None
+        inflater = Inflater() if agreement else None
         self._reader = FrameReader(self._limits.max_message, inflater, self._limits.untrusted)
         self._state = _State.OPEN
+        self._sender.open(agreement.window_bits if agreement else None)
         if self._limits.ping_interval:
             self._timer = self._loop.call_later(self._limits.ping_interval, self._beat)
         self._reader.feed(upgrade.held)
@@ -284,30 +272,6 @@ class AsgiSocket(asyncio.Protocol):
             self._transport.write(self._upgrade.refuse(status, headers, body))
             self._finish()
         await self._answered(status)
-
-    # sending
-
-    async def _send_message(self, opcode: int, data: bytes | bytearray | memoryview) -> None:
-        """Send a message in fragments, each only when the peer has room for it."""
-        async with self._sending:
-            begun = False
-            first = opcode
-            try:
-                for piece, last in frames.pieces(data, self._agreement.window_bits if self._agreement else None):
-                    while self._paused_writing and self._state is _State.OPEN:
-                        self._drained = self._loop.create_future()
-                        await self._drained
-                    if self._state is not _State.OPEN:
-                        raise self._cannot_send()
-                    if not begun and self._agreement is not None:
-                        first |= frames.RSV1
-                    head = frames.header(first | frames.FIN if last else first, len(piece))
-                    self._transport.writelines((head, piece))
-                    begun, first = not last, 0
-            except asyncio.CancelledError:
-                if begun:  # a part of the message was sent, so no other can follow
-                    self._transport.abort()
-                raise
 
     # from the transport
 
@@ -346,7 +310,7 @@ class AsgiSocket(asyncio.Protocol):
                         inbox.append(message)
                         self._inbox_bytes += len(message)
                 elif isinstance(message, frames.Ping):
-                    if self._state is _State.OPEN and not self._paused_writing:
+                    if self._state is _State.OPEN and not self._sender.blocked:
                         self._transport.write(frames.pong(message.payload))
                 elif isinstance(message, frames.Close):
                     self._peer_closed(message)
@@ -387,21 +351,17 @@ class AsgiSocket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
-        self._paused_writing = True
+        self._sender.block()
 
     def resume_writing(self) -> None:
         """The peer has read something."""
-        self._paused_writing = False
         self._heard = True
-        self._wake_sender()
-
-    def _wake_sender(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._sender.unblock()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
         self._state = _State.CLOSED
+        self._sender.close()
         self._forget_budget()
         self._end(1006, "")
         if self._timer is not None:
@@ -416,16 +376,17 @@ class AsgiSocket(asyncio.Protocol):
         if self._state is _State.OPEN:
             self._transport.write(frames.close(message.code, ""))
         self._state = _State.CLOSING
+        self._sender.close()
         self._end(message.code, message.reason)
         self._finish()
 
     def _close(self, code: int, reason: str) -> None:
         """Send our close frame and wait for the peer's, for a limited time."""
         self._state = _State.CLOSING
+        self._sender.close()
         self._held = False
         self._transport.write(frames.close(code, reason))
         self._abort_later()
-        self._wake_sender()
         if self._paused_reading and not self._deaf:
             # of its further messages only the close frame is of interest
             self._inbox.clear()
@@ -455,17 +416,16 @@ class AsgiSocket(asyncio.Protocol):
         self._timer = self._loop.call_later(self._limits.close_timeout, self._transport.abort)
 
     def _end(self, code: int, reason: str) -> None:
-        """Let the application see a disconnect, once, and wake all waiting calls."""
+        """Let the application see a disconnect, once."""
         if self._ended is None:
             self._ended = (code, reason)
         self._wake_application()
-        self._wake_sender()
 
     # silence
 
     def _beat(self) -> None:
         self._heard = False
-        if not self._paused_writing:
+        if not self._sender.blocked:
             self._transport.write(frames.ping())
         self._timer = self._loop.call_later(self._limits.ping_timeout, self._listen)
 
