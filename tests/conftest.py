@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from xdist.remote import Producer
 
+    from tests.postgres import PostgresServer
     from tests.schedule import BothEnds
 
 # No test depends on the speed of the machine: hypothesis would let one fail whose example took 200 ms.
@@ -54,6 +55,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BothEnd
     from tests.schedule import BothEnds
 
     return BothEnds(config, log)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    from tests.postgres import serving
+
+    with serving() as server:
+        yield server
 
 
 class Failures:

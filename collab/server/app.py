@@ -11,7 +11,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from time import monotonic, time
 
 import anyio
@@ -53,7 +52,7 @@ from collab.server.sockets.hocuspocus import HocuspocusSocket, SocketLimits
 from collab.server.sockets.realtime import RealtimeSocket
 from collab.server.sockets.yjs import YjsSocket
 from collab.storage.base import SetAside, Storage
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.location import storage_at
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +65,9 @@ _GOODBYE_SECONDS = 3.0
 class Collab:
     """A collaboration server as an ASGI application.
 
-    ``settings`` default to :meth:`Settings.from_env`, ``storage`` to SQLite in ``settings.data``. The other arguments
-    come from a supervisor: ``blackbox`` records what is being applied, ``quarantined`` are updates that crashed a
-    worker, ``closed`` selects rooms to keep closed for a while, ``banned`` callers to refuse.
+    ``settings`` default to :meth:`Settings.from_env`, ``storage`` to the one at ``settings.location``. The other
+    arguments come from a supervisor: ``blackbox`` records what is being applied, ``quarantined`` are updates that
+    crashed a worker, ``closed`` selects rooms to keep closed for a while, ``banned`` callers to refuse.
     """
 
     def __init__(
@@ -89,7 +88,12 @@ class Collab:
         self._storage = (
             storage
             if storage is not None
-            else SqliteStorage(Path(self.settings.data), history_seconds=self.settings.history_days * 86_400.0)
+            else storage_at(
+                self.settings.location,
+                history_seconds=self.settings.history_days * 86_400.0,
+                loads=self.settings.load_connections,
+                queries=self.settings.query_connections,
+            )
         )
         self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
         rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)

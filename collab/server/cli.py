@@ -27,6 +27,7 @@ from collab.names import DEFAULT_PROJECT, parse_name
 from collab.server.config.load import Option, SettingsError, options
 from collab.server.config.settings import MIB, Settings, secret_issuer
 from collab.server.logs import log_to_stderr
+from collab.storage.location import has_password, shown
 
 DEMO_PAGE = Path(__file__).parent / "demo"
 
@@ -41,6 +42,7 @@ file. Flags override the environment; the environment overrides the file. Lists 
 There are no flags for credentials, because other users can read command lines:
   COLLAB_API_KEY, COLLAB_JWT_SECRET              (or COLLAB_…_FILE: a file that holds it)
   COLLAB_KEYS, COLLAB_ISSUERS                    (JSON; in the file: [[keys]] and [[issuers]])
+--database must not contain a password; COLLAB_DATABASE (or COLLAB_DATABASE_FILE) may.
 Without any of them the server is open, and listens on the loopback address only.
 
 \b
@@ -182,23 +184,34 @@ def token(
     click.echo(minted)
 
 
+def _record_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say where the record is."""
+    for option in (
+        click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with settings."),
+        click.option("--database", metavar="URL", help="URL of the PostgreSQL database.  [COLLAB_DATABASE]"),
+        click.option("--data", metavar="FOLDER", help="Folder of the SQLite database.  [COLLAB_DATA]"),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("name", metavar="COLLECTION/ID")
 @click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="Project (tenant) of the entity.")
-@click.option("--data", help="Folder of the database.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with settings.")
-def erase(name: str, project: str, data: str | None, config: Path | None) -> None:
+@click.option("--take-over", is_flag=True, help="Even if a server that was killed has left its mark in PostgreSQL.")
+@_record_options
+def erase(name: str, project: str, take_over: bool, config: Path | None, **where: str | None) -> None:
     """Erase an entity and its document permanently. The server must be stopped.
 
-    Deletes log, snapshots, history, events and dead letters, and rewrites the database file. For a running server, send
+    Deletes log, snapshots, history, events and dead letters, and rewrites the database. For a running server, send
     DELETE /api/v1/collections/COLLECTION/ID?erase=true instead.
     """
     from collab.server.offline import erase_offline  # the other commands do not need it
 
-    settings = _load(config, {"data": data})
+    settings = _load(config, where)
     try:
         key = parse_name(project, name)
-        count = asyncio.run(erase_offline(settings, key))
+        count = asyncio.run(erase_offline(settings, key, takes_over=take_over))
     except CollabError as error:
         raise click.ClickException(error.message) from None
     click.echo(f"erased {key.name}" + (f" and {count - 1} entities inside it" if count > 1 else ""))
@@ -206,15 +219,14 @@ def erase(name: str, project: str, data: str | None, config: Path | None) -> Non
 
 @main.command("dead-letters")
 @click.argument("webhook")
-@click.option("--data", help="Folder of the database.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with settings.")
-def dead_letters(webhook: str, data: str | None, config: Path | None) -> None:
+@_record_options
+def dead_letters(webhook: str, config: Path | None, **where: str | None) -> None:
     """List the events not delivered to WEBHOOK, oldest first, one JSON object per line. The server may run."""
     from collab.server.offline import read_dead_letters
 
-    settings = _load(config, {"data": data})
+    settings = _load(config, where)
     try:
-        letters = read_dead_letters(settings, webhook)
+        letters = asyncio.run(read_dead_letters(settings, webhook))
     except CollabError as error:
         raise click.ClickException(error.message) from None
     for letter in letters:
@@ -223,6 +235,11 @@ def dead_letters(webhook: str, data: str | None, config: Path | None) -> None:
 
 
 def _load(config: Path | None, flags: dict[str, Any]) -> Settings:
+    if has_password(flags.get("database") or ""):
+        raise click.UsageError(
+            "--database must not contain a password, because other users can read command lines: set COLLAB_DATABASE, "
+            "or COLLAB_DATABASE_FILE (a file that holds it), or use a password file (PGPASSFILE)"
+        )
     texts = {name: str(value) if isinstance(value, bool) else value for name, value in flags.items()}
     try:
         return Settings.load(flags=texts, environ=os.environ, config=config, warn=_warn)
@@ -263,7 +280,7 @@ def _announcer(settings: Settings) -> Callable[[Sequence[tuple[str, int]]], None
         click.echo(f"  y-websocket  ws://{where}/rooms")
         click.echo(f"  Hocuspocus   ws://{where}/hocuspocus")
         click.echo(f"  application  ws://{where}/realtime, http://{where}/api/v1")
-        click.echo(f"  data         {Path(settings.data).absolute()}")
+        click.echo(f"  data         {shown(settings.location)}")
         if settings.is_open:
             whose = "everybody who can connect" if settings.open else "everybody on this machine"
             click.echo(f"  access       open: {whose} may read and write everything")

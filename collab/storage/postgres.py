@@ -38,7 +38,7 @@ from collab.storage.base import (
     Version,
 )
 from collab.storage.postgres_commit import commit_values
-from collab.storage.postgres_database import PostgresDatabase
+from collab.storage.postgres_database import Opens, PostgresDatabase
 from collab.storage.postgres_query import count_rows, create_indexes, find_rows
 from collab.storage.postgres_values import checksum, plain
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
@@ -54,7 +54,8 @@ class PostgresStorage:
 
     ``url`` is what asyncpg takes, TLS parameters included. ``loads`` and ``queries`` bound the connections for reading.
     ``history_seconds``: how long documents can be read as they were, as far back as the newest snapshot at least that
-    old; ``None``: until :meth:`trim`, 0: not at all. ``clock`` gives seconds since the epoch.
+    old; ``None``: until :meth:`trim`, 0: not at all. ``clock`` gives seconds since the epoch. ``opens``: whether
+    :meth:`open` takes the record over from another process, opens it only if none uses it, or opens it to read.
     """
 
     def __init__(
@@ -65,16 +66,18 @@ class PostgresStorage:
         queries: int = 4,
         history_seconds: float | None = None,
         clock: Callable[[], float] = time,
+        opens: Opens = "take over",
     ) -> None:
         self._history_seconds = history_seconds
         self._clock = clock
-        self._database = PostgresDatabase(url, loads=loads, queries=queries)
+        self._database = PostgresDatabase(url, loads=loads, queries=queries, opens=opens)
 
     async def open(self) -> None:
-        """Create or migrate the schema, and become the only process that may write.
+        """Create or migrate the schema, and become the only process that may write; or neither, to read.
 
         Raises :class:`collab.storage.base.StorageCorrupt` if the schema or the server is too old, too new or not ours,
-        and :class:`collab.storage.base.StorageError` if the server cannot be reached or refuses.
+        and :class:`collab.storage.base.StorageError` if the server cannot be reached or refuses, or another process
+        writes.
         """
         await self._database.open()
 
@@ -311,6 +314,13 @@ class PostgresStorage:
         await self._database.call(
             "erase_1", *(list(part) for part in zip(*keys, strict=True)) if keys else ([], [], [])
         )
+        await self._vacuum("VACUUM")
+
+    async def compact(self) -> None:
+        """Rewrite the tables (VACUUM FULL), so that their files hold no old data. Takes long; everything else waits."""
+        await self._vacuum("VACUUM FULL")
+
+    async def _vacuum(self, command: str) -> None:
         async with self._database.alone() as connection:
             for table in ("log", "snapshots", "archive", "bases", "set_aside", "events", "entities", "dead_letters"):
-                await connection.execute(f"VACUUM collab.{table}")
+                await connection.execute(f"{command} collab.{table}")

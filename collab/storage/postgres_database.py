@@ -6,11 +6,12 @@ only one who may write: :meth:`PostgresDatabase.open` names the process in the d
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from secrets import token_hex
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import anyio
 import asyncpg
@@ -18,13 +19,20 @@ import msgspec
 
 from collab.errors import CollabError, DocumentDamaged
 from collab.storage.base import StorageError
-from collab.storage.postgres_schema import LOCK, prepare
+from collab.storage.postgres_schema import LOCK, check, prepare
+
+log = logging.getLogger(__name__)
 
 _TAKEN_OVER = "LC001"
 _REFUSED = ("LC002", "LC003", "LC004")  # the request contradicts the record
 _CONNECT_SECONDS = 5.0
 _WRITE_SECONDS = 30.0  # per statement: after that its answer counts as lost, and it is repeated
 _IDLE_SECONDS = 300.0
+_READER = "reader"  # no writer has this name, so the database refuses its writes
+
+
+Opens = Literal["take over", "if free", "to read"]
+"""How a record is opened: as its only writer, in place of another one or not; or to read beside one."""
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
@@ -40,17 +48,18 @@ class PostgresDatabase:
     ``loads`` and ``queries`` bound how many connections read documents, and how many query.
     """
 
-    def __init__(self, url: str, *, loads: int, queries: int) -> None:
+    def __init__(self, url: str, *, loads: int, queries: int, opens: Opens = "take over") -> None:
         self._url = url
+        self._opens = opens
         self._sizes = {"write": 2, "load": loads, "query": queries}
         self._pools: dict[str, asyncpg.Pool] = {}
         self._me = ""
 
     async def open(self) -> None:
-        """Create or migrate the schema, and become the only process that may write.
+        """Create or migrate the schema, and become the only process that may write; or only check it, to read.
 
         Raises :class:`collab.storage.base.StorageCorrupt` if the schema must not be touched, and :class:`StorageError`
-        if the server cannot be reached or refuses.
+        if the server cannot be reached or refuses, or another process writes and is not to be replaced.
         """
         try:
             with translated():
@@ -65,17 +74,36 @@ class PostgresDatabase:
                         max_inactive_connection_lifetime=_IDLE_SECONDS,
                     )
                 async with self._pools["write"].acquire(timeout=_CONNECT_SECONDS) as connection:
-                    await prepare(connection)
-                    self._me = token_hex(8)
-                    async with connection.transaction(isolation="read_committed"):
-                        await connection.execute("SELECT pg_advisory_xact_lock($1, 1)", LOCK)
-                        await connection.execute("UPDATE collab.record SET writer = $1", self._me)
+                    if self._opens == "to read":
+                        await check(connection)
+                        self._me = _READER
+                    else:
+                        await prepare(connection)
+                        await self._become_writer(connection)
         except BaseException:
             await self.close()
             raise
 
+    async def _become_writer(self, connection: asyncpg.Connection) -> None:
+        async with connection.transaction(isolation="read_committed"):
+            await connection.execute("SELECT pg_advisory_xact_lock($1, 1)", LOCK)
+            if self._opens == "if free" and await connection.fetchval("SELECT writer FROM collab.record"):
+                raise StorageError(
+                    "a server uses this database: stop it first. If it was killed, start and stop it, or take over"
+                )
+            me = token_hex(8)
+            await connection.execute("UPDATE collab.record SET writer = $1", me)
+        self._me = me
+
     async def close(self) -> None:
-        """Close all connections once their work is done."""
+        """Close all connections once their work is done. Then others see that nobody writes."""
+        if self._me not in ("", _READER) and "write" in self._pools:
+            try:
+                async with self._pools["write"].acquire(timeout=_CONNECT_SECONDS) as connection:
+                    await connection.execute("UPDATE collab.record SET writer = '' WHERE writer = $1", self._me)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("the database does not know that this process has ended: %s", error or type(error).__name__)
+        self._me = ""
         pools = list(self._pools.values())
         self._pools.clear()
         for pool in pools:

@@ -208,6 +208,13 @@ async def prepare(connection: asyncpg.Connection, steps: Sequence[Sequence[str]]
                 await connection.execute("UPDATE collab.record SET version = $1", version + 1)
 
 
+async def check(connection: asyncpg.Connection) -> None:
+    """Raise :class:`StorageCorrupt` unless the schema has the newest version."""
+    version = await _version(connection)
+    if version != len(STEPS):
+        raise StorageCorrupt(f"the database has schema version {version}, this program reads {len(STEPS)}")
+
+
 async def _version(connection: asyncpg.Connection) -> int:
     if await connection.fetchval("SELECT to_regclass('collab.record') IS NOT NULL"):
         columns = await connection.fetchval(

@@ -23,9 +23,10 @@ PREFIX = "COLLAB_"
 CONFIG = f"{PREFIX}CONFIG"  # path of the file
 
 _TABLES = ("keys", "issuers", "webhooks", "collections")
-_FILES = ("api_key", "jwt_secret")  # options that may be read from files of their own
+_FILES = ("database", "api_key", "jwt_secret")  # options that may be read from files of their own
 _TABLE_FILES = ("key", "secret", "public_key")
 _PATHS = ("data", "pages")
+_NOT_EMPTY = ("database",)  # empty would mean another record
 _WHERE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 
@@ -164,7 +165,7 @@ def _read_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
 
 
 def _from_environment(option: Option, environ: Mapping[str, str]) -> dict[str, Any]:
-    guards = option.group.startswith("Who")
+    guards = option.group.startswith("Who") or option.name in _NOT_EMPTY
     names = [name for name in _variables(option) if (environ.get(name) is not None if guards else environ.get(name))]
     raw = {name.removeprefix(PREFIX).lower(): _given(environ, name) for name in names}
     _read_named_files(raw, _FILES, Path(), option.variable)

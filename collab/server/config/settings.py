@@ -21,6 +21,7 @@ from collab.consumers.webhook import Webhook
 from collab.names import DEFAULT_PROJECT
 from collab.records.schema import CollectionDeclaration, Schemas
 from collab.server.config.load import SettingsError, convert_value, options, read_values, unknown_variables
+from collab.storage.location import is_postgres, shown
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     host: Annotated[str, _option("Where", "Address to listen on.", min_length=1)] = "127.0.0.1"
     port: Annotated[int, _option("Where", "Port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8000
-    data: Annotated[str, _option("Where", "Folder of the database.", min_length=1)] = "data"
+    data: Annotated[str, _option("Where", "Folder of the SQLite database.", min_length=1)] = "data"
+    database: Annotated[
+        str | None,
+        _option("Where", "URL of a PostgreSQL database to use instead, like postgresql://user@host:5432/name."),
+    ] = None
     pages: Annotated[str | None, _option("Where", "Folder of static files to serve at /.")] = None
     single_page: Annotated[
         bool, _option("Where", "Serve index.html of `pages` for every page without a file of its own.")
@@ -196,6 +201,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, _option("Record", "Days for which events and old versions are kept. 0: not at all.", ge=0)
     ] = 30.0
 
+    load_connections: Annotated[
+        int, _option("Record", "PostgreSQL connections that load documents, at most.", ge=1, le=1000)
+    ] = 4
+    query_connections: Annotated[
+        int, _option("Record", "PostgreSQL connections that query, at most. Two more write.", ge=1, le=1000)
+    ] = 4
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _option("Logging", "Minimum severity to log.")
     ] = "info"
@@ -208,6 +220,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("open applies to servers without credentials, but credentials are configured")
         if self.flush_shortest > self.flush_longest:
             raise ValueError("flush_shortest must be at most flush_longest")
+        if self.database is not None and not _is_url(self.database):
+            raise ValueError("database must be like postgresql://user@host:5432/name; without it, SQLite is in `data`")
         for origin in self.allowed_origins:
             if not is_allowed_origin(origin):
                 raise ValueError("allowed_origins must be like https://app.example.com or http://localhost:*, or *")
@@ -222,7 +236,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Schemas(self.collections)
 
     def __repr__(self) -> str:
-        return f"<Settings for {self.host}:{self.port}, data in {self.data}>"
+        return f"<Settings for {self.host}:{self.port}, data in {shown(self.location)}>"
+
+    @property
+    def location(self) -> str:
+        """Where the record is: the URL of a PostgreSQL database, or the folder of the SQLite database."""
+        return self.database if self.database is not None else self.data
 
     @property
     def all_keys(self) -> Sequence[ApiKey]:
@@ -282,6 +301,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def from_json(cls, text: str) -> Settings:
         """Read what :meth:`to_json` wrote. Raises :class:`msgspec.ValidationError`."""
         return msgspec.json.decode(text, type=cls)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return is_postgres(text)
+    except ValueError:
+        return False
 
 
 def secret_issuer(secret: str) -> Issuer:

@@ -29,7 +29,10 @@ from collab.server.cli import main
 from collab.server.config.load import options
 from collab.server.config.settings import Settings, secret_issuer
 from collab.storage.base import DeadLetter
+from collab.storage.location import shown
+from collab.storage.postgres import PostgresStorage
 from collab.storage.sqlite import SqliteStorage
+from tests.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[3]
 SECRET = "a secret of the tests, of more than 32 bytes"
@@ -39,6 +42,13 @@ SECRET = "a secret of the tests, of more than 32 bytes"
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("COLLAB_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of a PostgreSQL database without a record."""
+    with postgres.records() as lend:
+        yield lend()
 
 
 def run(*arguments: str, **environ: str) -> Result:
@@ -302,6 +312,53 @@ def test_erase_takes_an_entity_out_of_a_database_that_no_server_uses(tmp_path: P
     assert not any(b"the-erased-text" in path.read_bytes() for path in data.iterdir())
 
 
+def test_erase_takes_an_entity_out_of_a_postgresql_database(tmp_path: Path, database: str) -> None:
+    with serving(tmp_path, "serve", "--database", database) as (process, lines):
+        assert lines[4].split() == ["data", shown(database)]
+        api = lines[0].split()[-1] + "/api/v1/collections/tasks"
+        for name in ("t1", "t2"):
+            assert httpx.post(api, json={"id": name, "title": "x"}, timeout=40).status_code == 201
+        busy = run("erase", "tasks/t1", "--database", database)
+        assert busy.exit_code == 1
+        assert "a server uses this database" in busy.stderr
+        process.kill()
+    killed = run("erase", "tasks/t1", "--database", database)
+    assert (killed.exit_code, "take over" in killed.stderr) == (1, True)
+    assert run("erase", "tasks/t1", "--database", database, "--take-over").output == "erased tasks/t1\n"
+    assert run("erase", "tasks/t2", COLLAB_DATABASE=database).output == "erased tasks/t2\n"
+    assert "there is no tasks/t1" in run("erase", "tasks/t1", "--database", database).stderr
+    assert not (tmp_path / "data").exists()
+
+
+# databases
+
+
+@pytest.mark.parametrize("command", [["serve"], ["erase", "a/b"], ["dead-letters", "crm"]])
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(command: list[str]) -> None:
+    refused = run(*command, "--database", "postgresql://u:s3cret@127.0.0.1:1/db")
+    assert refused.exit_code == 2
+    assert "COLLAB_DATABASE_FILE" in refused.stderr
+    assert "s3cret" not in refused.stderr
+
+
+def test_serve_says_in_one_line_why_a_database_cannot_be_used(tmp_path: Path) -> None:
+    for url, said in (
+        ("postgresql://127.0.0.1:1/none", "could not start: the database cannot be reached: "),
+        ("mysql://127.0.0.1/db", "database must be like postgresql://"),
+    ):
+        ended = subprocess.run(
+            [sys.executable, "-m", "collab", "serve", "--port", "0"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLLAB_DATABASE": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode in (1, 2)
+        assert len([line for line in ended.stderr.splitlines() if said in line]) == 1
+        assert "Traceback" not in ended.stderr
+
+
 # dead letters
 
 
@@ -325,6 +382,23 @@ def test_dead_letters_are_listed_while_the_server_runs(tmp_path: Path) -> None:
     assert listed["at"] == "1970-01-02T00:00:00.000Z"
     assert (listed["project"], listed["reason"]) == ("default", "answered 500")
     assert (listed["event"]["collection"], listed["event"]["id"], listed["event"]["userId"]) == ("tasks", "t1", "ada")
+
+
+def test_dead_letters_of_a_postgresql_database_are_listed_while_the_server_runs(tmp_path: Path, database: str) -> None:
+    event = EntityEvent(1, "created", "tasks", "t1", 1, {"id": "t1"}, {}, "ada", "1970-01-01T00:00:00.000Z")
+
+    async def give_up() -> None:
+        storage = PostgresStorage(database)
+        await storage.open()
+        await storage.save_webhook("crm", "default", 1, [DeadLetter("crm", event, "default", "answered 500", 86400.0)])
+        await storage.close()
+
+    asyncio.run(give_up())
+    with serving(tmp_path, "serve", COLLAB_DATABASE=database) as (_, lines):
+        (line,) = run("dead-letters", "crm", "--database", database).output.splitlines()
+        assert json.loads(line)["reason"] == "answered 500"
+        api = lines[0].split()[-1] + "/api/v1/collections/tasks"
+        assert httpx.post(api, json={"id": "t1"}, timeout=40).status_code == 201, "it writes on"
 
 
 def test_dead_letters_of_no_database_are_an_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -26,8 +27,8 @@ def url(postgres: PostgresServer) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def opened(url: str, **options: float) -> AsyncIterator[PostgresStorage]:
-    storage = PostgresStorage(url, **options)  # type: ignore[arg-type]
+async def opened(url: str, **options: Any) -> AsyncIterator[PostgresStorage]:
+    storage = PostgresStorage(url, **options)
     await storage.open()
     try:
         yield storage
@@ -108,6 +109,43 @@ async def test_two_who_open_an_empty_database_at_once_make_one_schema(postgres: 
     finally:
         for storage in storages:
             await storage.close()
+
+
+async def test_who_does_not_take_over_waits_until_the_writer_has_closed(url: str) -> None:
+    async with opened(url) as first:
+        with pytest.raises(StorageError, match="a server uses this database"):
+            await PostgresStorage(url, opens="if free").open()
+        await first.commit([entry(b"1")])
+    async with opened(url, opens="if free") as second:
+        await second.commit([entry(b"2")])
+        async with opened(url):
+            pass  # its end is not the end of the one that it replaced
+
+
+async def test_a_writer_that_was_replaced_does_not_free_the_record_of_its_successor(url: str) -> None:
+    async with opened(url) as first, opened(url) as second:
+        await first.close()
+        with pytest.raises(StorageError, match="a server uses this database"):
+            await PostgresStorage(url, opens="if free").open()
+        await second.commit([entry(b"1")])
+
+
+async def test_who_opens_to_read_makes_no_schema(postgres: PostgresServer) -> None:
+    with pytest.raises(StorageCorrupt, match="schema version 0"):
+        await PostgresStorage(postgres.database(), opens="to read").open()
+
+
+async def test_who_opens_to_read_reads_beside_a_writer_and_writes_nothing(url: str) -> None:
+    async with opened(url) as writer:
+        await writer.commit([entry(b"1")])
+        async with opened(url, opens="to read") as reader:
+            assert updates(await reader.load(KEY)) == [b"1"]
+            with pytest.raises(StorageError, match="taken over"):
+                await reader.commit([entry(b"x")])
+        await writer.commit([entry(b"2")])
+    async with opened(url, opens="to read") as reader:
+        with pytest.raises(StorageError, match="taken over"):
+            await reader.commit([entry(b"x")])
 
 
 async def test_a_server_that_cannot_be_reached_is_named() -> None:

@@ -153,6 +153,35 @@ def test_what_is_wrong_in_the_environment_is_named(tmp_path: Path, environ: dict
     assert complaint in str(error.value)
 
 
+def test_a_database_is_the_record_wherever_it_is_set(tmp_path: Path) -> None:
+    url = "postgresql://u:s3cret@h/db"
+    (tmp_path / "url").write_text(url + "\n")
+    for settings in (
+        read(tmp_path, f"database = '{url}'"),
+        read(tmp_path, "database_file = 'url'"),
+        read(tmp_path, environ={"COLLAB_DATABASE": url}),
+        read(tmp_path, environ={"COLLAB_DATABASE_FILE": str(tmp_path / "url")}),
+        read(tmp_path, flags={"database": url}),
+    ):
+        assert settings.location == url
+        assert "s3cret" not in repr(settings)
+        assert Settings.from_json(settings.to_json()).location == url
+    assert read(tmp_path, flags={"data": "here"}).location == "here"
+
+
+@pytest.mark.parametrize("text", ["mysql://h/db", "s3cret", "postgresql://[::1/db", "postgresql:h"])
+def test_a_database_that_is_no_url_of_postgresql_is_an_error_that_repeats_no_secret(text: str) -> None:
+    with pytest.raises(ValueError, match="database must be like postgresql://") as error:
+        Settings(database=text)
+    assert text not in str(error.value)
+
+
+@pytest.mark.parametrize("variable", ["COLLAB_DATABASE", "COLLAB_DATABASE_FILE"])
+def test_an_empty_database_does_not_mean_another_one(variable: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable} is set but empty"):
+        Settings.from_env({variable: ""})
+
+
 def test_what_is_wrong_in_a_flag_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--max-message-bytes: Expected `int` >= 1024"):
         read(tmp_path, flags={"max_message_bytes": "5"})

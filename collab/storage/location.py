@@ -1,0 +1,72 @@
+"""Where a record is: a folder with a SQLite database, or the URL of a PostgreSQL database."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from collab.storage.base import StorageError
+
+if TYPE_CHECKING:
+    from collab.storage.postgres import PostgresStorage
+    from collab.storage.sqlite import SqliteStorage
+
+_SCHEMES = ("postgresql", "postgres")
+_SECRETS = ("password", "sslpassword")  # parameters that asyncpg takes from a URL
+
+
+def is_postgres(location: str) -> bool:
+    """Whether it is a URL of PostgreSQL. Raises :class:`ValueError` for any other URL."""
+    scheme, separator, _ = location.partition("://")
+    if not separator:
+        return False
+    if scheme not in _SCHEMES:
+        raise ValueError("must be like postgresql://user@host:5432/name")
+    urlsplit(location)  # raises ValueError, for example for half of an IPv6 address
+    return True
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL contains a password."""
+    parts = urlsplit(url)
+    return parts.password is not None or any(name in _SECRETS for name, _ in parse_qsl(parts.query))
+
+
+def shown(location: str) -> str:
+    """The location for people: an absolute path, or a URL without user, password and parameters."""
+    if not is_postgres(location):
+        return str(Path(location).absolute())
+    parts = urlsplit(location)
+    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def storage_at(
+    location: str, *, history_seconds: float | None = None, loads: int = 4, queries: int = 4, takes_over: bool = True
+) -> SqliteStorage | PostgresStorage:
+    """A storage, not open yet. Unless it ``takes_over``, it refuses to open what a server uses.
+
+    ``history_seconds``, ``loads`` and ``queries`` are those of the two classes. Raises :class:`StorageError` if the
+    driver of PostgreSQL is not installed.
+    """
+    if is_postgres(location):
+        check_driver()
+        from collab.storage.postgres import PostgresStorage  # most servers have no asyncpg
+
+        return PostgresStorage(
+            location,
+            history_seconds=history_seconds,
+            loads=loads,
+            queries=queries,
+            opens="take over" if takes_over else "if free",
+        )
+    from collab.storage.sqlite import SqliteStorage
+
+    return SqliteStorage(Path(location), history_seconds=history_seconds, lock_seconds=5.0 if takes_over else 1.0)
+
+
+def check_driver() -> None:
+    """Raise :class:`StorageError` if the driver of PostgreSQL is not installed."""
+    if find_spec("asyncpg") is None:
+        raise StorageError("PostgreSQL needs asyncpg: pip install 'lumenize-collab[postgres]'")
