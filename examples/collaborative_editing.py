@@ -2,8 +2,8 @@
 
     python -m examples.collaborative_editing [URL of a server]
 
-The text is a CRDT: both write at once, and nothing is lost. The title is a field: the later write counts, and who
-made it is told what it met. Every step is printed.
+The text is a CRDT: both write at once, and nothing is lost. The title is a field: the later write wins, and its author
+learns which value it replaced. The program prints each step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def text_of(document: Document) -> Text:
 
 
 async def edit_together(url: str, show: Callable[[str], None] = print) -> str:
-    """Play it through; returns the text in the end."""
+    """Run all steps; return the final text."""
     async with LumenizeClient(url=url, user_id="ada") as ada, LumenizeClient(url=url, user_id="bob") as bob:
 
         def on_people(people: Crowd) -> None:
@@ -39,7 +39,7 @@ async def edit_together(url: str, show: Callable[[str], None] = print) -> str:
 
         def on_conflict(met: Met) -> None:
             for conflict in met.conflicts:
-                show(f"ada's {conflict.yours!r} met {conflict.user_id}'s {conflict.theirs!r}")
+                show(f"ada's {conflict.yours!r} conflicts with {conflict.user_id}'s {conflict.theirs!r}")
 
         await ada.presence.subscribe(DOCUMENT, on_people).ready()
         await ada.documents.subscribe(DOCUMENT, on_event).ready()
@@ -58,7 +58,7 @@ async def edit_together(url: str, show: Callable[[str], None] = print) -> str:
 
         seen = await ada.documents.update(DOCUMENT, {"title": "Draft"})
         await bob.documents.update(DOCUMENT, {"title": "Bob's title"})
-        # she has not seen his title: hers counts, and she is told
+        # she has not seen his title: hers wins, and on_conflict is called
         await ada.documents.update(DOCUMENT, {"title": "Ada's title"}, version=seen.version)
         try:
             await bob.documents.update(DOCUMENT, {"title": "No, mine"}, version=seen.version, on_conflict="reject")

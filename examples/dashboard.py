@@ -1,7 +1,7 @@
-"""A live dashboard in the terminal: who is here, today's orders, and how the server does.
+"""A live dashboard in the terminal: active users, today's orders, and the server's health.
 
-python -m examples.dashboard                            # starts a server, and sells things on it
-python -m examples.dashboard http://127.0.0.1:8000      # watches one
+python -m examples.dashboard                            # starts a server and creates orders on it
+python -m examples.dashboard http://127.0.0.1:8000      # watches a running server
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from examples.own_server import server
 
 @dataclass
 class Dashboard:
-    """What is shown. ``show`` is called with a line whenever something changes."""
+    """The current figures. Calls ``show`` with a line whenever one changes."""
 
     show: Callable[[str], None] = print
     active_users: float = 0
@@ -28,11 +28,11 @@ class Dashboard:
 
     @property
     def revenue(self) -> float:
-        """What was sold today."""
+        """The sum of today's orders."""
         return float(sum(order["total"] for order in self.orders))
 
     async def watch(self, client: LumenizeClient) -> Callable[[], None]:
-        """Begin; returns what ends it."""
+        """Subscribe; return a function that ends the subscriptions."""
         today = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         subscriptions = [
             client.analytics.subscribe("active_users", self.on_users),
@@ -51,29 +51,29 @@ class Dashboard:
         return cleanup
 
     def on_users(self, count: float) -> None:
-        """How many people are here."""
+        """The number of active users has changed."""
         self.active_users = count
         self.draw()
 
     def on_orders(self, orders: Rows) -> None:
-        """Today's orders."""
+        """Today's orders have changed."""
         self.orders = orders
         self.draw()
 
     def on_health(self, health: dict[str, Any]) -> None:
-        """How the server does."""
+        """The server's health has changed."""
         self.health = health["state"]
         self.draw()
 
     def draw(self) -> None:
-        """Show it all."""
+        """Show all figures as one line."""
         self.show(
             f"{self.active_users:4} here | {len(self.orders):5} orders | {self.revenue:10.2f} | server {self.health}"
         )
 
 
 async def sell(url: str, count: int | None = None, seconds: float = 1.0) -> None:
-    """Some orders, or one after the other for ever."""
+    """Create ``count`` orders, one every ``seconds``; endlessly without ``count``."""
     async with LumenizeClient(url=url, user_id="shop") as client:
         made = 0
         while count is None or made < count:

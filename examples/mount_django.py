@@ -22,7 +22,7 @@ collab = Collab(Settings.from_env(data="data/django"))
 
 
 async def note(request: HttpRequest, note_id: str) -> HttpResponse:
-    """A Django view that reads a document people may be editing right now."""
+    """A Django view that reads a document, even while it is being edited."""
     return HttpResponse(await collab.room(f"notes/{note_id}").text("content"), content_type="text/plain")
 
 

@@ -2,8 +2,8 @@
 
     uvicorn examples.mount_fastapi:app          # or: hypercorn examples.mount_fastapi:app
 
-Editors connect to ws://127.0.0.1:8000/collab/rooms. ``POST /notes/{id}/sign`` edits a document that people may
-have open: they see the signature appear.
+Editors connect to ws://127.0.0.1:8000/collab/rooms. ``POST /notes/{id}/sign`` edits a document that may be
+open: its editors show the signature at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def sign(note_id: str, user: str) -> dict[str, str]:
 
 @app.post("/notes/{note_id}/close")
 async def close(note_id: str) -> Written:
-    """Write a field of the note; whoever has subscribed is told."""
+    """Write a field of the note; its subscribers receive an event."""
     return await collab.collection("notes").update(note_id, {"open": False})
 
 

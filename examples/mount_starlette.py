@@ -1,4 +1,4 @@
-"""Collaboration inside a Starlette application, with a hook that says who may do what.
+"""Collaboration inside a Starlette application, with hooks that decide who may do what.
 
 uvicorn examples.mount_starlette:app
 """
@@ -14,10 +14,10 @@ from collab import Access, Collab, Hooks, Identity, Request, RoomKey, Settings
 
 
 class Members(Hooks):
-    """Every visitor reads; whoever sends the header ``x-user`` writes the documents that bear their name."""
+    """Everybody may read. A user (header ``x-user``) may write the documents that begin with their name."""
 
     async def authenticate(self, request: Request) -> Identity | None:
-        """Believe the header: in production a proxy in front sets it, or check a session cookie here."""
+        """Trust the header. In production, let a proxy set it, or check a session cookie here."""
         return Identity("default", user_id=request.headers.get("x-user"))
 
     async def authorize(self, identity: Identity, key: RoomKey) -> Access:

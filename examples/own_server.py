@@ -1,8 +1,8 @@
-"""A server in the same program, for as long as a block runs.
+"""A server in the same program, for the duration of a block.
 
     python -m examples.own_server
 
-The other examples use it when they are not told the address of a server.
+The other examples use it if you give them no server's address.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collab.transport.launcher import serve
 
 @asynccontextmanager
 async def server(url: str | None = None) -> AsyncIterator[str]:
-    """The address of a server: ``url`` if there is one, else of one that lives as long as the block."""
+    """Yield ``url`` if given, else the URL of a new server that stops after the block."""
     if url is not None:
         yield url
         return

@@ -1,8 +1,8 @@
-"""A Python program as one more person in a document: pycrdt's own Provider over a WebSocket.
+"""A Python program as another client of a document: pycrdt's own Provider over a WebSocket.
 
     python examples/python_peer.py ws://127.0.0.1:8000/rooms documents/hello "Hello from Python. "
 
-It joins the document, writes into its text ``codemirror``, prints what the text is then, and leaves.
+It joins the document, appends to its text ``codemirror``, prints the text, and leaves.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ async def test_two_people_edit_one_document() -> None:
         lines: list[str] = []
         text = await edit_together(url, lines.append)
         assert sorted(text.split(". ")) == ["", "Ada writes", "Bob writes"]
-        assert "ada's \"Ada's title\" met bob's \"Bob's title\"" in lines
+        assert "ada's \"Ada's title\" conflicts with bob's \"Bob's title\"" in lines
         assert any(line.startswith("bob asked for an error") for line in lines)
         assert any("bob at" in line for line in lines)
 
