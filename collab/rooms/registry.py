@@ -18,7 +18,6 @@ from typing import Any
 
 import anyio
 
-from collab.access.price import METER
 from collab.entities.bridge import Bridge
 from collab.entities.entity import EntityOp, Intent
 from collab.entities.recorder import Recorder
@@ -31,8 +30,8 @@ from collab.rooms.allocator import Leftovers, give_memory_back
 from collab.rooms.authorization import Authorization
 from collab.rooms.blackbox import BlackBox
 from collab.rooms.changes_told import ChangesTold
+from collab.rooms.compactor import Compactor
 from collab.rooms.large import take_apart
-from collab.rooms.live.compaction import LogSize, should_compact
 from collab.rooms.live.pacing import SendCost
 from collab.rooms.live.quarantine import ENDED_A_WORKER, Quarantine
 from collab.rooms.live.ring import RoomOptions
@@ -41,16 +40,14 @@ from collab.rooms.live.session import Session
 from collab.rooms.loading import Loader
 from collab.rooms.row_edits import RowEdits
 from collab.rooms.seeding import Seeding
-from collab.sandbox.client import Child, Sandbox, SandboxError
-from collab.storage.base import Append, EntityRow, Record, SetAside, Snapshot, Storage
+from collab.sandbox.client import Sandbox
+from collab.storage.base import Append, EntityRow, Record, SetAside, Storage
 from collab.tasks import BackgroundTasks
-from collab.turns import TurnOwner
 
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 4.0
 _LAST_WORK_SECONDS = 0.5  # to quarantine and notify; a compaction may be cancelled, its log stays whole
-_RETRY_SECONDS = 30.0  # after a failed compaction
 _IDLE_ROOMS = 1000  # above this number, rooms are evicted early
 
 
@@ -80,7 +77,6 @@ class Registry:
         self.send_cost = SendCost()
         self._storage = storage
         self._recorder = recorder
-        self._sandbox = sandbox
         self._hooks = hooks
         self._seeding = Seeding(hooks, storage)
         self.edits = RowEdits(rights, sandbox, self.release, self.spawn)
@@ -94,14 +90,22 @@ class Registry:
         self._closed = closed
         self._mapped = mapped
         self._content_changed = content_changed
-        self._cuts_covered = cuts_covered  # snapshots delete the rows that they replace: not before their events
         self._lives_inside = lives_inside
         self._boot = token_hex(8)
         self._opening: dict[RoomKey, asyncio.Task[Any]] = {}
         self._idle_since: dict[RoomKey, float] = {}  # of rooms that may be idle, the oldest first
-        self._compacting: set[RoomKey] = set()
         self._told = ChangesTold(hooks, self.spawn)
         self._tasks = BackgroundTasks(lambda error: log.error("background work failed", exc_info=error))
+        self.compactor = Compactor(
+            storage,
+            sandbox,
+            self.rooms,
+            options=options,
+            metrics=metrics,
+            mapped=mapped,
+            cuts_covered=cuts_covered,
+            spawn=self.spawn,
+        )
         self._leftovers = Leftovers()
         self._draining = False
 
@@ -195,7 +199,7 @@ class Registry:
         self.rooms[key] = room
         self._idle_since[key] = monotonic()
         self._let_go_of_some()
-        self._compact_if_due(room)
+        self.compactor.start_if_due(room)
         return room
 
     async def _build(
@@ -276,7 +280,7 @@ class Registry:
         if content:
             self._content_changed(room.key)
         self._told.note(room.key, seq, user_id)
-        self._compact_if_due(room)
+        self.compactor.start_if_due(room)
 
     def take_apart(self, room: Room, session: Session, update: bytes, *, live: bool, counted: bool) -> None:
         """Apply a large edit piece by piece, in the background."""
@@ -312,64 +316,6 @@ class Registry:
             raise reason from error
         successor.succeed(room, monotonic())
         return successor
-
-    # after a commit
-
-    def _compact_if_due(self, room: Room) -> None:
-        if room.key in self._compacting or not should_compact(room.log):
-            return
-        # rows without events stay, so it is not worthwhile while they are most of the log
-        if not self._cuts_covered or 2 * (room.commits.seq - room.bridge.covered) <= room.log.rows:
-            self.spawn(self.compact(room.key))
-
-    async def compact(self, key: RoomKey) -> None:
-        """Replace a document's log by a verified snapshot. On failure the log stays unchanged."""
-        if key in self._compacting:
-            return
-        self._compacting.add(key)
-        METER.set(None)  # no caller pays for this
-        try:
-            async with self._sandbox.background(TurnOwner(key.project, "compaction")) as child:
-                await self._compact(key, child)
-        except (SandboxError, CollabError) as error:
-            log.error("could not compact %s: %s", key, error)
-            self._metrics.error("COMPACTION_FAILED")
-            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._compacting.discard, key)
-        except BaseException:
-            self._compacting.discard(key)
-            raise
-        else:
-            self._compacting.discard(key)
-
-    async def _compact(self, key: RoomKey, child: Child) -> None:
-        room = self.rooms.get(key)
-        spent, parts = (room.log.seconds, room.log.parts) if room is not None else (0.0, 0)
-        record = await self._storage.load(key)
-        if record is None or not record.rows:
-            return
-        before, index = None, None
-        if record.snapshot is not None:
-            before, index = record.snapshot.update, record.snapshot.index
-        last = room.bridge.covered if self._cuts_covered and room is not None else record.rows[-1].seq
-        kept = [row for row in record.rows if row.seq <= last]
-        if not kept:
-            return
-        rows = [row.update for row in kept]
-        seconds = 10.0 + sum(map(len, rows)) / (256 * 1024)
-        if room is not None:
-            seconds += 4 * (room.log.snapshot_seconds + spent)
-        mapped = self._mapped(key.collection).keys()
-        keep = self._options.keeps_deleted(key.collection)
-        compacted = await child.compact(before, rows, seconds, index, mapped, keep_deleted=keep)
-        seq = kept[-1].seq
-        await self._storage.replace_snapshot(key, Snapshot(seq, compacted.update, compacted.index))
-        self._metrics.compactions += 1
-        room = self.rooms.get(key)
-        if room is not None:
-            share = len(kept) / len(record.rows)
-            size = LogSize(len(compacted.update), len(rows), sum(map(len, rows)), compacted.load_seconds)
-            size.seconds, size.parts = spent * share, round(parts * share)
-            room.log.compacted(size)
 
     # leaving
 
@@ -416,8 +362,7 @@ class Registry:
         self._idle_since.pop(room.key, None)
         self._metrics.evictions += 1
         self._leftovers.add()
-        if should_compact(room.log, leaving=True):
-            self.spawn(self.compact(room.key))
+        self.compactor.start_if_due(room, leaving=True)
 
     async def drain(self) -> None:
         """Open no more rooms, relay and commit everything, and wait for running work."""

@@ -44,7 +44,7 @@ async def write(collab: Collab, key: RoomKey, secret: str) -> None:
             content = doc.get("content", type=Text)
             content += f"{secret} {number} " * 50
         await tasks.update(key.id, {"title": f"{secret} {number}", "note": None})
-        await collab._registry.compact(key)
+        await collab._registry.compactor.compact(key)
     storage = collab._storage
     await storage.set_aside(SetAside(key, None, secret.encode(), secret, 1.0))
     (event, *_) = await tasks.history(key.id)

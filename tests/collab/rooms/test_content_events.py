@@ -138,7 +138,7 @@ async def test_changes_that_cannot_be_computed_become_events_without_details(
         )
         assert inserted.startswith("abcd")
         assert inserted.endswith("fgh")
-        await collab._registry.compact(KEY)
+        await collab._registry.compactor.compact(KEY)
         record = await storage.load(KEY)
         assert record is not None
         assert not record.rows
@@ -163,7 +163,7 @@ async def test_xml_in_maps_and_arrays_becomes_events_and_the_log_is_compacted() 
         assert await collab.room("d").json() == {"cards": [{"body": "<p>hello!</p>", "icon": "AQ=="}]}
         while await storage.uncovered():
             await asyncio.sleep(0.01)
-        await collab._registry.compact(KEY)
+        await collab._registry.compactor.compact(KEY)
         record = await storage.load(KEY)
         assert record is not None
         assert not record.rows

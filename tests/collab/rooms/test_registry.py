@@ -166,7 +166,7 @@ async def test_a_long_log_is_replaced_by_a_snapshot_with_the_same_content(tmp_pa
         for n in range(200):
             client.type(f"{n} ", now=monotonic())
         await registry._recorder.flush()
-        await registry.compact(KEY)
+        await registry.compactor.compact(KEY)
         record = await storage.load(KEY)
         assert record is not None
         assert record.snapshot is not None
