@@ -1,90 +1,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import anyio
 import pycrdt
 import pytest
 
-from collab.entities.recorder import Recorder
 from collab.errors import CollabError, InvalidRequest, Quarantined, Restarting, Unavailable
 from collab.hooks import Hooks
-from collab.metrics import Metrics
 from collab.names import RoomKey
-from collab.rooms.authorization import Authorization
-from collab.rooms.blackbox import NoBlackBox
 from collab.rooms.live.quarantine import ENDED_A_WORKER
-from collab.rooms.live.ring import RoomOptions
-from collab.rooms.live.room import Room
-from collab.rooms.registry import Registry
-from collab.sandbox.client import Sandbox
 from collab.storage.base import Append, SetAside, Snapshot
-from collab.storage.sqlite import SqliteStorage
 from collab.wire import yjs
 from tests.attack.attacks import siblings
 from tests.collab.rooms.live.simulation import KEY, Client
-
-LIMIT = 1 << 20
-
-
-class PanicError(BaseException):
-    """Like pyo3's PanicException: not an Exception."""
-
-
-class Panicking:
-    """A document that panics at an update with a magic word."""
-
-    def __init__(self, doc: pycrdt.Doc[Any]) -> None:
-        self._doc = doc
-
-    def apply_update(self, update: bytes) -> None:
-        if b"boom" in update:
-            raise PanicError("index out of bounds")
-        self._doc.apply_update(update)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._doc, name)
-
-
-@asynccontextmanager
-async def opened(
-    data: Path, hooks: Hooks | None = None, **options: Any
-) -> AsyncIterator[tuple[Registry, SqliteStorage]]:
-    storage = SqliteStorage(data)
-    await storage.open()
-    recorder = Recorder(storage, max_pending_bytes=LIMIT)
-    run = asyncio.create_task(recorder.run())
-    sandbox = Sandbox()
-    asked = hooks or Hooks()
-    registry = Registry(
-        storage,
-        recorder,
-        sandbox,
-        asked,
-        Authorization(asked, lambda collection: {}, storage.children),
-        options=RoomOptions(),
-        metrics=Metrics(),
-        blackbox=NoBlackBox(),
-        pending_bytes=LIMIT,
-        **options,
-    )
-    yield registry, storage
-    await registry.drain()
-    run.cancel()
-    await asyncio.gather(run, return_exceptions=True)
-    await sandbox.close()
-    await storage.close()
-
-
-def text_of(room: Room) -> str:
-    doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
-    doc.apply_update(room.doc.get_update())
-    return str(doc.get("t", type=pycrdt.Text))
+from tests.collab.rooms.registry_world import Panicking, opened, text_of
 
 
 async def test_a_panic_costs_the_sender_its_session_and_the_others_nothing(tmp_path: Path) -> None:
@@ -156,69 +88,6 @@ async def test_a_row_that_does_not_apply_is_set_aside_and_the_room_opens_with_th
                 await anyio.sleep(0.01)
     async with opened(tmp_path) as (registry, _):
         assert text_of(await registry.open(KEY)) == "one two three"
-
-
-async def test_a_long_log_is_replaced_by_a_snapshot_with_the_same_content(tmp_path: Path) -> None:
-    async with opened(tmp_path) as (registry, storage):
-        room = await registry.open(KEY)
-        client = Client(room, "a")
-        client.sync()
-        for n in range(200):
-            client.type(f"{n} ", now=monotonic())
-        await registry._recorder.flush()
-        await registry.compactor.compact(KEY)
-        record = await storage.load(KEY)
-        assert record is not None
-        assert record.snapshot is not None
-        assert len(record.rows) == 0
-        assert room.log.rows == 0
-        client.type("after", now=monotonic())
-    async with opened(tmp_path) as (registry, _):
-        room = await registry.open(KEY)
-        assert text_of(room) == str(client)
-        more = Client(room, "b")
-        more.sync()
-        more.type(" and more", now=monotonic())
-        assert text_of(room).endswith("after and more")
-
-
-async def test_a_small_log_that_loads_slowly_is_compacted(tmp_path: Path) -> None:
-    async with opened(tmp_path) as (registry, storage):
-        room = await registry.open(KEY)
-        writer = Client(room, "a")
-        writer.sync()
-        clients = 0
-        while room.log.seconds < 0.5:  # each sees none of the others, and what it says comes behind theirs
-            clients += 1
-            writer.say(yjs.Update(siblings(clients, 1)), monotonic())
-            if clients % 500 == 0:
-                await registry._recorder.flush()
-        await registry._recorder.flush()
-        with anyio.fail_after(120):
-            while room.log.seconds >= 0.5 or not room.log.snapshot_bytes:
-                await anyio.sleep(0.05)
-        record = await storage.load(KEY)
-        assert record is not None
-        assert record.snapshot is not None
-        assert clients < 15_000
-        assert len(record.rows) < clients
-        assert room.doc.get("m", type=pycrdt.Map).to_py() == {"k": None}
-
-
-@pytest.mark.slow
-async def test_an_old_log_that_loads_slowly_is_compacted_when_it_is_loaded(tmp_path: Path) -> None:
-    async with opened(tmp_path) as (_, storage):
-        for first in range(1, 4_001, 10):
-            rows = [Append(KEY, siblings(client, 1), None, 0.0) for client in range(first, first + 10)]
-            await storage.commit(rows)
-    async with opened(tmp_path) as (registry, _):
-        room = await registry.open(KEY)
-        assert room.log.seconds > 10 * room.log.snapshot_seconds
-        with anyio.fail_after(120):
-            while not room.log.snapshot_bytes:
-                await anyio.sleep(0.05)
-        assert room.log.rows == 0
-        assert room.log.excess < 2
 
 
 async def test_others_are_served_while_a_document_is_loaded(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from collab.wire import yjs
 from collab.wire.realtime.messages import People, encode
 from tests.collab.realtime.virtual_time import VirtualTime
 from tests.collab.rooms.live.simulation import Client
-from tests.collab.rooms.test_registry import Panicking, opened
+from tests.collab.rooms.registry_world import Panicking, opened
 from tests.collab.serving import Editor, editor, serving
 from tests.presence.room import Peer, states
 

@@ -22,7 +22,7 @@ from collab.rooms.registry import Registry
 from collab.storage.sqlite import SqliteStorage
 from collab.wire import hocuspocus, yjs
 from tests.collab.rooms.live.simulation import KEY, Client, Ring, room_of
-from tests.collab.rooms.test_registry import PanicError, opened, text_of
+from tests.collab.rooms.registry_world import PanicError, opened, text_of
 
 Break = Callable[[Registry, Room], None]
 

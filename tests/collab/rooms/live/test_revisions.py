@@ -16,7 +16,7 @@ from collab.rooms.live.ring import RoomOptions
 from collab.rooms.live.room import Room
 from collab.wire import hocuspocus, yjs
 from tests.collab.rooms.live.simulation import KEY, Client, Ring, room_of
-from tests.collab.rooms.test_registry import opened
+from tests.collab.rooms.registry_world import opened
 from tests.fuzz import encode
 from tests.fuzz.encode import STRING, block, frame, item, string
 
