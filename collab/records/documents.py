@@ -13,7 +13,7 @@ from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
 from collab.storage.base import DocumentStorage
 from collab.turns import TurnOwner, Turns
-from collab.wire.realtime.messages import Format
+from collab.wire.realtime.encoding import Format
 
 _SECONDS = 10.0
 _BYTES_A_SECOND = 256 * 1024

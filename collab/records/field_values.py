@@ -8,7 +8,7 @@ from typing import Any
 from collab.errors import TooLarge, ValidationFailed
 from collab.event import RECORD_MEMBERS
 from collab.json_values import SAFE_INTEGER, is_unicode, same, scalar_fault
-from collab.wire.realtime.messages import MAX_DEPTH
+from collab.wire.realtime.encoding import MAX_DEPTH
 from collab.wire.realtime.values import PROTO
 
 MAX_NAME_BYTES = 1024

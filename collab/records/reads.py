@@ -24,7 +24,8 @@ from collab.records.schema import Schemas
 from collab.rooms.authorization import Authorization
 from collab.storage.base import EntityRow, EntityStorage
 from collab.turns import TurnOwner, Turns
-from collab.wire.realtime.messages import Count, FindById, FindMany, Format, History
+from collab.wire.realtime.encoding import Format
+from collab.wire.realtime.messages import Count, FindById, FindMany, History
 from collab.wire.realtime.values import Found, FoundMany
 
 MAX_ROWS = 10_000

@@ -16,7 +16,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from collab.wire.realtime.messages import Failure, Reply, decode_server
+from collab.wire.realtime.encoding import decode_server
+from collab.wire.realtime.messages import Failure, Reply
 from presence.lib0 import encode_string
 from tests.e2e.application import until
 from tests.e2e.server import Server

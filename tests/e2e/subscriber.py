@@ -12,17 +12,8 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
 from collab.query.steps import apply_steps
-from collab.wire.realtime.messages import (
-    Event,
-    Failure,
-    Format,
-    Reply,
-    RowsAre,
-    RowsChanged,
-    ServerMessage,
-    Welcome,
-    decode_server,
-)
+from collab.wire.realtime.encoding import Format, decode_server
+from collab.wire.realtime.messages import Event, Failure, Reply, RowsAre, RowsChanged, ServerMessage, Welcome
 from tests.e2e.application import until
 from tests.e2e.server import Server
 

@@ -23,7 +23,7 @@ from collab.errors import CollabError, InvalidRequest
 from collab.query.match import select
 from collab.query.parse import parse_query
 from collab.query.steps import apply_steps
-from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import encoding
 from collab.wire.realtime import values as wire
 from collab.wire.realtime.values import Step
 from tests.vectors.messages import CLIENT, SERVER
@@ -35,7 +35,7 @@ def messages() -> Iterator[dict[str, Any]]:
     """Each message in both forms."""
     for side, group in (("client", CLIENT), ("server", SERVER)):
         for message in group:
-            text, packed = realtime.encode(message, "json"), realtime.encode(message, "msgpack")
+            text, packed = encoding.encode(message, "json"), encoding.encode(message, "msgpack")
             assert isinstance(text, str)
             assert isinstance(packed, bytes)
             yield {"from": side, "json": text, "msgpack": packed.hex()}

@@ -11,6 +11,7 @@ import pytest
 from collab.client.core.failures import closed, rebuild
 from collab.query.match import select
 from collab.query.parse import parse_query
+from collab.wire.realtime import encoding
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
 from tests.vectors.generate import FILES, FOLDER, text_of
@@ -27,7 +28,7 @@ def test_the_vectors_are_what_the_code_says(name: str) -> None:
 
 @pytest.mark.parametrize("case", read("messages.json"), ids=lambda case: case["json"][:40])
 def test_both_forms_of_a_message_are_the_same_message(case: dict[str, Any]) -> None:
-    decode: Any = realtime.decode_client if case["from"] == "client" else realtime.decode_server
+    decode: Any = encoding.decode_client if case["from"] == "client" else encoding.decode_server
     packed = bytes.fromhex(case["msgpack"])
     assert decode(case["json"]) == decode(packed)
     assert json.loads(case["json"]) == msgspec.msgpack.decode(packed[1:])

@@ -28,6 +28,7 @@ from collab.errors import (
     TooLarge,
     Unavailable,
 )
+from collab.wire.realtime import encoding
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import Asked, Hello, Message, ServerMessage, Welcome
@@ -49,7 +50,7 @@ class ClientState:
         self.session: Welcome | None = None
         self.reason: CollabError | None = None  # why the server ends the session, if it said so
         self.dead = False
-        self._form: realtime.Format = "msgpack" if options.binary_protocol else "json"
+        self._form: encoding.Format = "msgpack" if options.binary_protocol else "json"
         self._writes = Writes(options.max_queued_writes)
         self._tickets = 0
         self._waiting: OrderedDict[int, tuple[Asked, float]] = OrderedDict()  # with their deadlines
@@ -109,12 +110,12 @@ class ClientState:
     def received(self, frame: str | bytes, now: float) -> list[Effect]:
         """Process a frame. Raises :class:`Unreadable` if it cannot be read, because no message may be skipped."""
         self._heard, self._asked_life = now, False
-        if isinstance(frame, bytes) and not frame.startswith(realtime.MESSAGE_PACK):
+        if isinstance(frame, bytes) and not frame.startswith(encoding.MESSAGE_PACK):
             return [DocumentFrame(frame)]
         try:
-            return list(self._hear(realtime.decode_server(frame), now))
+            return list(self._hear(encoding.decode_server(frame), now))
         except InvalidRequest as error:
-            if realtime.is_of_a_later_server(frame):
+            if encoding.is_of_a_later_server(frame):
                 return []
             raise Unreadable(f"unreadable message from the server: {error.message}") from error
         except (KeyError, TypeError, ValueError) as error:  # msgspec.ValidationError among them
@@ -134,7 +135,7 @@ class ClientState:
         told: list[Effect] = []
         while self._out:
             message = self._out.popleft()
-            frame = realtime.encode(message, self._form)
+            frame = encoding.encode(message, self._form)
             size = len(frame) if isinstance(frame, bytes) else len(frame.encode())
             if limit and size > limit and isinstance(message, Asked):
                 # the server would close the connection, on every attempt

@@ -9,7 +9,7 @@ from typing import Any
 
 from collab.errors import InvalidRequest
 from collab.json_values import scalar_fault
-from collab.wire.realtime.messages import MAX_DEPTH
+from collab.wire.realtime.encoding import MAX_DEPTH
 
 _QUERY_DEPTH = MAX_DEPTH - 4  # nesting of a query within a subscribe message
 

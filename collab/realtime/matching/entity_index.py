@@ -11,7 +11,8 @@ import msgspec
 from collab.entities.feed import Feed
 from collab.event import EntityEvent
 from collab.records.entity_view import EntityView
-from collab.wire.realtime.messages import Event, Format, Frame, ServerMessage
+from collab.wire.realtime.encoding import Format, Frame
+from collab.wire.realtime.messages import Event, ServerMessage
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from collab.access.limits import TokenBucket
 from collab.errors import RateLimitExceeded
 from collab.realtime.listeners import Later, Timer
-from collab.wire.realtime.messages import Frame
+from collab.wire.realtime.encoding import Frame
 
 SLOT = 0.05
 """Seconds between attempts to send rate-limited events; events in between are merged."""

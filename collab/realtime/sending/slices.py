@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from collab.rooms.stint import Stint
-from collab.wire.realtime.messages import Format
+from collab.wire.realtime.encoding import Format
 from collab.wire.realtime.values import FoundMany
 
 

@@ -13,7 +13,8 @@ import msgspec
 
 from collab.event import EntityEvent
 from collab.records.entity_view import conflate
-from collab.wire.realtime.messages import Event, Frame, People
+from collab.wire.realtime.encoding import Frame
+from collab.wire.realtime.messages import Event, People
 from collab.wire.realtime.values import Person, Step
 
 MOST_WHOLE = 2000

@@ -29,22 +29,11 @@ from collab.realtime.session.jobs import Jobs
 from collab.realtime.session.requests import SUBSCRIPTIONS, WRITES, answer, lane_of
 from collab.realtime.session.subscriber import Subscriber
 from collab.records.reads import Caller
+from collab.wire.realtime import encoding
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
-from collab.wire.realtime.messages import (
-    Asked,
-    ClientMessage,
-    Failure,
-    Format,
-    Frame,
-    Hello,
-    Misunderstood,
-    Reply,
-    Subscription,
-    Welcome,
-    encode_json,
-    encode_msgpack,
-)
+from collab.wire.realtime.encoding import Format, Frame, Misunderstood, encode_json, encode_msgpack
+from collab.wire.realtime.messages import Asked, ClientMessage, Failure, Hello, Reply, Subscription, Welcome
 from collab.wire.realtime.values import Error, Subscribed
 
 log = logging.getLogger(__name__)
@@ -362,7 +351,7 @@ class RealtimeSession:
         self._outbox.say(self._encode(Failure(error=Error.of(error), sub=sub)))
 
     def _encode(self, message: realtime.ServerMessage) -> Frame:
-        return realtime.encode(message, self.form)
+        return encoding.encode(message, self.form)
 
 
 def _least(ours: int, theirs: int | None) -> int:

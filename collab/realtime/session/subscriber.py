@@ -17,7 +17,8 @@ from collab.realtime.subscriptions.base import Context
 from collab.realtime.subscriptions.table import SessionSubscriptions
 from collab.realtime.topics.channels import Channels
 from collab.records.reads import Caller
-from collab.wire.realtime.messages import Format, Subscription
+from collab.wire.realtime.encoding import Format
+from collab.wire.realtime.messages import Subscription
 from collab.wire.realtime.values import Subscribed
 
 log = logging.getLogger(__name__)

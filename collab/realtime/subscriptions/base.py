@@ -13,7 +13,7 @@ from collab.realtime.matching.entity_index import Encode, EncodeOnce, Follower
 from collab.realtime.sending.outbox import SessionOutbox, Stream
 from collab.realtime.topics.channels import Channels
 from collab.records.reads import Caller
-from collab.wire.realtime.messages import Format, Frame
+from collab.wire.realtime.encoding import Format, Frame
 from collab.wire.realtime.values import Subscribed
 
 MOST_FIELDS = 200

@@ -17,7 +17,8 @@ from collab.query.query import Condition, Query
 from collab.realtime.sending.slices import encoded_in_slices
 from collab.realtime.sending.streams import RowsStream
 from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription, check_fields
-from collab.wire.realtime.messages import Frame, RowsAre, RowsChanged
+from collab.wire.realtime.encoding import Frame
+from collab.wire.realtime.messages import RowsAre, RowsChanged
 from collab.wire.realtime.values import Rows, Step, Subscribed
 
 

@@ -23,7 +23,7 @@ from collab.realtime.topics import channels
 from collab.realtime.topics.emitted import Emitted, EmittedEvent
 from collab.realtime.topics.system import SYSTEM_EVENTS
 from collab.records.idempotency import digest_of
-from collab.wire.realtime.messages import MAX_DEPTH
+from collab.wire.realtime.encoding import MAX_DEPTH
 from collab.wire.realtime.values import PROTO
 
 COLLECTION = "events"

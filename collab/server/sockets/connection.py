@@ -31,7 +31,7 @@ from collab.rooms.live.pacing import SendCost
 from collab.rooms.live.session import Session
 from collab.transport.frames import Oversized
 from collab.transport.websocket import DIRECT, ASGIEvent
-from collab.wire.realtime.messages import Frame
+from collab.wire.realtime.encoding import Frame
 from presence.lib0 import DecodeError
 
 _TOO_MUCH = 60.0  # seconds of CPU debt after which the connection is closed

@@ -23,7 +23,8 @@ from collab.server.admission import Admission, Admitted
 from collab.server.config.settings import Settings
 from collab.server.sockets.connection import Connection, SocketProtocol
 from collab.server.sockets.hocuspocus import DocumentGatekeeper, HocuspocusSocket, SocketLimits
-from collab.wire.realtime.messages import MESSAGE_PACK, Frame, Hello, Misunderstood, decode_client
+from collab.wire.realtime.encoding import MESSAGE_PACK, Frame, Misunderstood, decode_client
+from collab.wire.realtime.messages import Hello
 
 
 def session_limits(settings: Settings) -> SessionLimits:

@@ -1,37 +1,15 @@
-"""The application protocol: messages of ``/realtime``, as JSON or MessagePack. Its rules are in docs/protocol.md.
-
-JSON travels in text frames. MessagePack travels in binary frames after one zero byte. All other binary frames belong to
-the Hocuspocus protocol (:mod:`collab.wire.hocuspocus`): they begin with the length of a document's name, which is never
-zero. So one socket carries document edits and everything else.
-"""
+"""The application protocol: messages of ``/realtime``. Its rules are in docs/protocol.md."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from collab.errors import InvalidRequest
-from collab.nearest import did_you_mean
-from collab.wire.realtime.values import AnyTarget, Error, Limits, Number, Person, Step, wrong_value
-
-Frame: TypeAlias = bytes | str
-"""The content of a binary or a text message."""
+from collab.wire.realtime.values import AnyTarget, Error, Limits, Number, Person, Step
 
 VERSION = 1
-MESSAGE_PACK = b"\x00"
-"""First byte of a binary frame with a message."""
-MAX_DEPTH = 32
-"""Maximum nesting of arrays and objects in anything a client sends, including the message itself."""
-
-
-class Misunderstood(InvalidRequest):
-    """A well-formed message of unknown type or members. ``id`` is the request's, ``None`` if it has none."""
-
-    def __init__(self, message: str, id: int | None) -> None:  # noqa: A002 - the protocol's word
-        super().__init__(message)
-        self.id = id
+"""The version of the protocol."""
 
 
 class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -353,107 +331,3 @@ class People(Message, tag="presence", frozen=True, kw_only=True):
 ServerMessage: TypeAlias = (
     Welcome | Pong | Reply | Failure | Event | RowsAre | RowsChanged | CustomEvent | SystemEvent | Metric | People
 )
-
-Format = Literal["json", "msgpack"]
-
-_client_json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ClientMessage)
-_client_msgpack: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ClientMessage)
-_server_json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(ServerMessage)
-_server_msgpack: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ServerMessage)
-_json = msgspec.json.Encoder()
-_msgpack = msgspec.msgpack.Encoder()
-
-
-def encode_json(message: Message) -> str:
-    """A message as the content of a text frame."""
-    return _json.encode(message).decode()
-
-
-def encode_msgpack(message: Message) -> bytes:
-    """A message as the content of a binary frame."""
-    return MESSAGE_PACK + _msgpack.encode(message)
-
-
-def encode(message: Message, form: Format) -> str | bytes:
-    """A message as the content of a frame: ``str`` for a text frame, ``bytes`` for a binary one."""
-    return encode_json(message) if form == "json" else encode_msgpack(message)
-
-
-def decode_client(data: str | bytes) -> ClientMessage:
-    """Decode a client's message.
-
-    Raises :class:`Misunderstood` for well-formed input that is not a known message or holds values that JSON lacks, and
-    :class:`collab.errors.InvalidRequest` for all other errors, including nesting deeper than ``MAX_DEPTH``.
-    """
-    text = isinstance(data, str)
-    body: Any = data if isinstance(data, str) else memoryview(data)[len(MESSAGE_PACK) :]
-    try:
-        message: ClientMessage = (_client_json if text else _client_msgpack).decode(body)
-    except msgspec.ValidationError as error:
-        said = str(error)[:200]
-        unknown = _UNKNOWN.search(said)
-        meant = did_you_mean(unknown["name"], _MEMBERS) if unknown is not None else ""
-        raise Misunderstood(f"not a message: {said}{meant}", _request_id(body, text=text)) from None
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise InvalidRequest(f"not a message: {str(error)[:200]}") from None
-    wrong = wrong_value(message, MAX_DEPTH)
-    if wrong is not None:
-        raise Misunderstood(f"not a message: {wrong}", getattr(message, "id", None))
-    return message
-
-
-def decode_server(data: str | bytes) -> ServerMessage:
-    """Decode a server's message. Raises :class:`collab.errors.InvalidRequest`."""
-    message: ServerMessage
-    try:
-        if isinstance(data, str):
-            message = _server_json.decode(data)
-        else:
-            message = _server_msgpack.decode(memoryview(data)[len(MESSAGE_PACK) :])
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise InvalidRequest(f"not a message: {str(error)[:200]}") from None
-    return message
-
-
-class _Typed(msgspec.Struct):
-    type: str
-
-
-_SERVER_TYPES = {kind.__struct_config__.tag for kind in ServerMessage.__args__}
-
-
-def is_of_a_later_server(data: str | bytes) -> bool:
-    """Whether a message that :func:`decode_server` refuses has a type that this version does not know."""
-    try:
-        if isinstance(data, str):
-            typed = msgspec.json.decode(data, type=_Typed)
-        else:
-            typed = msgspec.msgpack.decode(memoryview(data)[len(MESSAGE_PACK) :], type=_Typed)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return False
-    return typed.type not in _SERVER_TYPES
-
-
-_UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
-_MEMBERS = sorted(
-    {
-        field.encode_name
-        for kind in (*ClientMessage.__args__, *AnyTarget.__args__)
-        for field in msgspec.structs.fields(kind)
-    }
-)
-
-
-class _Request(msgspec.Struct):
-    id: Number
-
-
-_request_json = msgspec.json.Decoder(_Request)
-_request_msgpack = msgspec.msgpack.Decoder(_Request)
-
-
-def _request_id(body: Any, *, text: bool) -> int | None:
-    try:
-        return (_request_json if text else _request_msgpack).decode(body).id
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return None

@@ -1,16 +1,14 @@
-"""The values in messages of the application protocol, and which values are forbidden."""
+"""The values in messages of the application protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from collab.errors import CollabError, InvalidRequest
+from collab.errors import CollabError
 from collab.event import FieldConflict
-from collab.json_values import scalar_fault
 from collab.jsonable import Jsonable
 
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -188,61 +186,3 @@ def without_proto(value: Any) -> Any:
     if isinstance(value, list):
         return [without_proto(item) for item in value]
     return value
-
-
-def wrong_value(message: msgspec.Struct, max_depth: int) -> str | None:
-    """A description of a value in the message that JSON does not have, or ``None``.
-
-    Raises :class:`InvalidRequest` if it is nested too deeply. It walks level by level: recursion could overflow.
-    """
-    wrong = None
-    level: list[Any] = [message]
-    depth = 0
-    while level:
-        depth += 1
-        if depth > max_depth:
-            raise InvalidRequest(f"not a message: arrays and objects nested more than {max_depth} deep")
-        below: list[Any] = []
-        for node in level:
-            if isinstance(node, dict):
-                values: Iterable[Any] = node.values()
-                if not all(type(name) is str for name in node):
-                    wrong = "a member whose name is not a string"
-                elif PROTO in node:
-                    wrong = f"a member called {PROTO} ({_place_of(message, node)})"
-            elif isinstance(node, msgspec.Struct):
-                values = [getattr(node, name) for name in node.__struct_fields__]
-            else:
-                values = node
-            for value in values:
-                kind = type(value)
-                if kind is str or kind is bool or value is None:
-                    continue
-                if kind is dict or kind is list or kind is tuple or isinstance(value, msgspec.Struct):
-                    below.append(value)
-                elif kind is int:
-                    if not -(2**63) <= value < 2**64:
-                        wrong = "an integer of more than 64 bits"
-                elif (fault := scalar_fault(value)) is not None:
-                    wrong = f"a value that {fault}"
-        level = below
-    return wrong
-
-
-def _place_of(message: msgspec.Struct, wanted: dict[str, Any]) -> str:
-    """The path of an object in a message: ``data.profile.tags[2]``."""
-    waiting: list[tuple[str, Any]] = [("", message)]
-    while waiting:
-        place, node = waiting.pop()
-        if node is wanted:
-            return f"{place}.{PROTO}".lstrip(".")[-200:]
-        if isinstance(node, msgspec.Struct):
-            waiting += [
-                (f"{place}.{field.encode_name}".lstrip("."), getattr(node, field.name))
-                for field in msgspec.structs.fields(node)
-            ]
-        elif isinstance(node, dict):
-            waiting += [(f"{place}.{name}".lstrip("."), value) for name, value in node.items()]
-        elif isinstance(node, list | tuple):
-            waiting += [(f"{place}[{at}]", value) for at, value in enumerate(node)]
-    return PROTO

@@ -12,6 +12,7 @@ import pytest
 
 from collab.client import LumenizeClient
 from collab.errors import AuthenticationFailed, CollabError, ConnectionLost, InternalError
+from collab.wire.realtime import encoding
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
 from tests.collab.client.world import cable, client, until, world
@@ -164,7 +165,7 @@ class Scripted:
         welcome = realtime.Welcome(
             protocol=1, project_id="p", user_id=None, session="s", cursor="0", heartbeat_seconds=30, limits=limits
         )
-        await self.says.send(realtime.encode(welcome, "json"))
+        await self.says.send(encoding.encode(welcome, "json"))
         with self.says, self._heard:
             yield self
 

@@ -38,17 +38,8 @@ from collab.sandbox.client import Sandbox
 from collab.storage.base import EntityRow, Fact
 from collab.storage.memory import MemoryStorage
 from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import (
-    ClientMessage,
-    Failure,
-    Format,
-    Hello,
-    People,
-    Reply,
-    ServerMessage,
-    Welcome,
-    decode_server,
-)
+from collab.wire.realtime.encoding import Format, decode_server
+from collab.wire.realtime.messages import ClientMessage, Failure, Hello, People, Reply, ServerMessage, Welcome
 from collab.wire.realtime.values import AnyTarget, Found, FoundMany, Person, Subscribed, Written
 from tests.collab.realtime.virtual_time import VirtualTime
 

@@ -10,8 +10,7 @@ import msgspec
 from collab.errors import InvalidRequest
 from collab.event import EntityEvent
 from collab.nearest import did_you_mean
-from collab.wire.realtime.messages import MAX_DEPTH
-from collab.wire.realtime.values import wrong_value
+from collab.wire.realtime.encoding import MAX_DEPTH, wrong_value
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 

@@ -37,6 +37,7 @@ from collab.errors import (
     Unavailable,
 )
 from collab.event import FieldConflict
+from collab.wire.realtime import encoding
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import ClientMessage, Hello, Message
@@ -68,13 +69,13 @@ class Talk:
         )
 
     def say(self, message: Message) -> list[Effect]:
-        form: realtime.Format = "msgpack" if self.state.options.binary_protocol else "json"
-        return self.state.received(realtime.encode(message, form), self.now)
+        form: encoding.Format = "msgpack" if self.state.options.binary_protocol else "json"
+        return self.state.received(encoding.encode(message, form), self.now)
 
     def heard(self) -> list[ClientMessage]:
         frames, refused = self.state.take()
         assert refused == []
-        return [realtime.decode_client(frame) for frame in frames]
+        return [encoding.decode_client(frame) for frame in frames]
 
     def ask(self, kind: type[realtime.Asked], **members: Any) -> int:
         ticket = self.state.ticket()
@@ -169,7 +170,7 @@ def test_what_a_later_server_says_is_skipped() -> None:
     talk = Talk()
     talk.connect()
     assert talk.state.received('{"type":"novel"}', 0) == []
-    assert talk.state.received(realtime.MESSAGE_PACK + msgspec.msgpack.encode({"type": "novel"}), 0) == []
+    assert talk.state.received(encoding.MESSAGE_PACK + msgspec.msgpack.encode({"type": "novel"}), 0) == []
 
 
 SAID = st.fixed_dictionaries(
@@ -574,7 +575,7 @@ def test_a_subscription_resumes_behind_the_last_event_and_is_told_whether_that_w
     talk.state.lost()
     talk.connect()
     frames, _ = talk.state.take()
-    [message] = [realtime.decode_client(frame) for frame in frames]
+    [message] = [encoding.decode_client(frame) for frame in frames]
     assert isinstance(message, realtime.Subscribe)
     [again] = message.subscriptions
     assert again.target == wire.Entities(collection="tasks", cursor="e:5")

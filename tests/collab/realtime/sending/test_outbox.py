@@ -4,7 +4,7 @@ import pytest
 
 from collab.errors import RateLimitExceeded
 from collab.realtime.sending.outbox import SessionOutbox
-from collab.wire.realtime.messages import Frame
+from collab.wire.realtime.encoding import Frame
 from tests.collab.realtime.virtual_time import VirtualTime
 
 

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from collab.realtime.sending.slices import encoded_in_slices, rows_in_slices
-from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import Format, Reply
+from collab.wire.realtime import encoding
+from collab.wire.realtime.encoding import Format
+from collab.wire.realtime.messages import Reply
 from collab.wire.realtime.values import FoundMany
 
 
@@ -31,7 +32,7 @@ async def test_many_rows_are_encoded_as_few_are_and_others_are_served_meanwhile(
     sliced = await rows_in_slices(found, form)
     task.cancel()
     assert served > 1 or count <= 100
-    assert realtime.encode(Reply(id=1, result=sliced), form) == realtime.encode(Reply(id=1, result=found), form)
+    assert encoding.encode(Reply(id=1, result=sliced), form) == encoding.encode(Reply(id=1, result=found), form)
     if form == "json":
         assert msgspec.json.encode(sliced) == msgspec.json.encode(found)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from collab.event import EntityEvent
 from collab.query.steps import apply_steps
 from collab.realtime.sending.streams import EntityStream, LatestStream, PeopleStream, QueueStream, RowsStream
-from collab.wire.realtime.messages import Event, Frame, People
+from collab.wire.realtime.encoding import Frame
+from collab.wire.realtime.messages import Event, People
 from collab.wire.realtime.values import Person, Step
 
 

@@ -12,7 +12,8 @@ from collab.errors import AuthenticationFailed, InvalidRequest, RateLimitExceede
 from collab.realtime.session.session import SessionLimits
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
-from collab.wire.realtime.messages import Failure, Format, Hello, Misunderstood, Pong, Reply, Welcome
+from collab.wire.realtime.encoding import Format, Misunderstood
+from collab.wire.realtime.messages import Failure, Hello, Pong, Reply, Welcome
 from collab.wire.realtime.values import AnyTarget
 from tests.collab.realtime.session_world import UNLIMITED, World, identity
 

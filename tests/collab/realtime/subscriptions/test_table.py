@@ -16,11 +16,11 @@ from collab.query.query import Query
 from collab.query.steps import apply_steps
 from collab.realtime.session.session import SessionLimits
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime.encoding import Format
 from collab.wire.realtime.messages import (
     CustomEvent,
     Event,
     Failure,
-    Format,
     Metric,
     People,
     Reply,

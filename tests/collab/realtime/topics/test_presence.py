@@ -22,7 +22,8 @@ from collab.realtime.topics.presence import PresenceRooms
 from collab.records.reads import Caller
 from collab.rooms.registry import Registry
 from collab.wire import yjs
-from collab.wire.realtime.messages import People, encode
+from collab.wire.realtime.encoding import encode
+from collab.wire.realtime.messages import People
 from tests.collab.realtime.virtual_time import VirtualTime
 from tests.collab.rooms.live.simulation import Client
 from tests.collab.rooms.registry_world import Panicking, opened

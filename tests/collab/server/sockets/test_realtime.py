@@ -25,18 +25,8 @@ from collab.query.query import EVERYTHING, Condition
 from collab.wire import hocuspocus
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
-from collab.wire.realtime.messages import (
-    Event,
-    Failure,
-    Format,
-    Hello,
-    Reply,
-    ServerMessage,
-    Subscribe,
-    Subscription,
-    Welcome,
-    decode_server,
-)
+from collab.wire.realtime.encoding import Format, decode_server
+from collab.wire.realtime.messages import Event, Failure, Hello, Reply, ServerMessage, Subscribe, Subscription, Welcome
 from collab.wire.realtime.values import Entities
 from presence.lib0 import encode_string, encode_uint
 from tests.collab.serving import Runner, serving

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from collab.errors import InvalidRequest
 from collab.wire.realtime import messages as realtime
-from collab.wire.realtime.messages import MAX_DEPTH, Format, Misunderstood, decode_client, decode_server, encode
+from collab.wire.realtime.encoding import MAX_DEPTH, Format, Misunderstood, decode_client, decode_server, encode
 
 FORMS: tuple[Format, ...] = ("json", "msgpack")
 
