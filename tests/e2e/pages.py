@@ -24,7 +24,7 @@ PATIENCE = 40.0  # timeout for conditions, in seconds
 # the network is away on purpose.
 _UNREACHABLE = re.compile(
     r"WebSocket connection to .* failed|Lumenize: (CONNECTION_LOST|UNAVAILABLE): "
-    r"|net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY)"
+    r"|net::ERR_(CONNECTION_|EMPTY|SOCKET_NOT_CONNECTED)"
 )
 
 
