@@ -29,25 +29,22 @@ from collab.client.core.effects import (
     Opened,
     Trouble,
 )
-from collab.client.core.failures import Unreadable
 from collab.client.core.options import WebSocketOptions
 from collab.client.core.state import ClientState
 from collab.client.credentials import Credentials, renew_in
 from collab.client.documents import Document
 from collab.client.link import Link, open_link
+from collab.client.open_documents import OpenDocuments
 from collab.client.subscription import Subscription
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
     ConnectionLost,
-    InvalidRequest,
     RateLimitExceeded,
     SubscriptionFailed,
 )
-from collab.wire import hocuspocus
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
-from presence.lib0 import DecodeError, read_string
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +77,10 @@ class Engine:
         self._open_link = open_link
         self._calls: dict[int, Call[Any]] = {}
         self._subscriptions: dict[int, Subscription] = {}
-        self._documents: dict[str, Document] = {}
-        self._addresses: set[str] = set()  # of documents opened on this connection
+        self._documents = OpenDocuments()
         self._callbacks: dict[Occasion, dict[object, Callable[..., object]]] = {}
         self._wake = Signal()  # wakes the sender
         self._time = Signal()  # wakes the timer
-        self._frames: list[bytes] = []
         self._running: Event | None = None  # set when the client has stopped
         self._scope: CancelScope | None = None
         self._link_scope: CancelScope | None = None
@@ -177,30 +172,16 @@ class Engine:
 
     def address(self, name: str) -> str:
         """Return the wire address for a document that is being opened. Raises :class:`InvalidRequest` if it is open."""
-        if any(document.name == name for document in self._documents.values()):
-            raise InvalidRequest(f"{name} is already open")
-        if name not in self._addresses:
-            return name
-        # the server may still send messages to the previous opening on this connection
-        return f"{name}\0{self.state.ticket()}"
+        return self._documents.address(name, self.state.ticket)
 
     def open_document(self, document: Document) -> None:
         """Start syncing a document."""
-        self._documents[document.sync.address] = document
-        self._addresses.add(document.sync.address)
-        if self.is_connected():
-            document.sync.opened()
+        self._documents.add(document, connected=self.is_connected())
         self.wake()
 
     def close_document(self, document: Document) -> None:
         """Stop syncing a document."""
-        if self._documents.get(document.sync.address) is document:
-            del self._documents[document.sync.address]
-            if document.sync.state != "ended":
-                goodbye = document.sync.close()
-                if self.is_connected():
-                    self._frames.append(goodbye)
-            document.changed.set()
+        if self._documents.remove(document, connected=self.is_connected()):
             self.wake()
 
     def wake(self) -> None:
@@ -249,28 +230,12 @@ class Engine:
             case Trouble(error):
                 self.trouble(error)
             case DocumentFrame(data):
-                self._document_frame(data)
+                if (wrong := self._documents.received(data)) is not None:
+                    self.trouble(wrong)
             case Opened(again):
                 self._renew_later(0.0)
-                for document in self._documents.values():
-                    document.sync.opened()
+                self._documents.opened()
                 self._fire("reconnect" if again else "connect")
-
-    def _document_frame(self, data: bytes) -> None:
-        try:
-            address, pos = read_string(data, 0)
-            document = self._documents.get(address)
-            if document is None:
-                if data[pos : pos + 1] == bytes([hocuspocus.CLOSE]):
-                    self._addresses.discard(address)  # the server's final message about this address
-                return
-            before = document.error
-            document.sync.received(data)
-        except DecodeError as error:
-            raise Unreadable(f"a document's frame cannot be read: {error}") from error
-        if document.error is not None and document.error is not before:
-            self.trouble(document.error)
-        document.changed.set()
 
     # connecting
 
@@ -378,12 +343,8 @@ class Engine:
     def _lost(self) -> None:
         opened = self.is_connected()
         self._renew_at = None
-        self._frames.clear()
-        self._addresses = set(self._documents)
         self.handle(self.state.lost())
-        for document in self._documents.values():
-            document.sync.lost()
-            document.changed.set()
+        self._documents.lost()
         if opened:
             self._fire("disconnect")
 
@@ -412,13 +373,7 @@ class Engine:
         if refused:
             self.handle(refused)
         if self.is_connected():
-            now = monotonic()
-            frames += self._frames
-            self._frames.clear()
-            for document in self._documents.values():
-                frames += document.sync.take(now, self.state.limit)
-                if document.sync.state == "ended":
-                    document.changed.set()
+            frames += self._documents.take(monotonic(), self.state.limit)
         return frames
 
     async def _keep_time(self) -> None:
@@ -439,11 +394,7 @@ class Engine:
             self._cut = ConnectionLost("the server does not respond")
             self._link_scope.cancel()
             times.clear()
-        for document in self._documents.values():
-            if (at := document.sync.renew_at()) is not None and at <= now:
-                document.sync.renew()
-            else:
-                times.append(at)
+        times.append(self._documents.renew(now))
         if self._renew_at is not None and self._renew_at <= now:
             self._renew_at = None
             self.background.spawn(self._renew)
