@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from collab.contents.replica import ROOT, TEXT, XML_TEXT, ItemRun, Replica, Type
+from collab.contents.items import ROOT, TEXT, XML_TEXT, ItemRun, Type
+from collab.contents.replica import Replica
 from collab.contents.tree import ContentValue, Node, as_json, mark, value_of, values_of
 from collab.contents.values import equal, text_of
 from collab.gate.struct_content import EMBED, FORMAT, STRING

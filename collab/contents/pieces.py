@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from collab.contents.replica import ItemRun, Type
+from collab.contents.items import ItemRun, Type
 from collab.gate.struct_content import ANY, STRING
 from collab.gate.structs import Id
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from collab.contents.items import ROOT, ItemRun, Type
 from collab.contents.pieces import ItemPiece, alike, alive, apart, cut, equal_units, joined, last_of, shrunk, size_of
-from collab.contents.replica import ROOT, ItemRun, Replica, Type
+from collab.contents.replica import Replica
 from collab.contents.tree import ContentValue, Embed, Node, Run, format_of, node_of, value_of
 from collab.contents.values import encode_units, equal
 from collab.gate.encode import encode_update

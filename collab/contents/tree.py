@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from collab.contents.replica import ARRAY, ELEMENT, FRAGMENT, HOOK, MAP, TEXT, XML_TEXT, ItemRun, Type
+from collab.contents.items import ARRAY, ELEMENT, FRAGMENT, HOOK, MAP, TEXT, XML_TEXT, ItemRun, Type
 from collab.contents.values import (
     UNDEFINED,
     decode_binary,
