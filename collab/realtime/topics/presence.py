@@ -5,11 +5,7 @@ Each session that joins is one more awareness client of the room. Subscribers re
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
-from math import isfinite
+from collections.abc import Awaitable, Callable, Mapping
 from secrets import randbits
 from time import monotonic
 from typing import Any
@@ -20,21 +16,18 @@ from collab.access.identity import Identity
 from collab.access.rules import Access
 from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded, TooLarge
 from collab.names import RoomKey, parse_name
-from collab.realtime.listeners import Gathered, Later, Listeners, Timer, call_later
+from collab.realtime.listeners import Later, Timer, call_later
+from collab.realtime.topics.crowd import RoomCrowd
 from collab.records.reads import Caller
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.wire.realtime.messages import People
-from collab.wire.realtime.values import PROTO, Person, without_proto
-from presence import roster
 from presence.lib0 import DecodeError, encode_bytes, encode_uint
 from presence.state import MAX_DEPTH, User, read_state
 
 MOST_JOINED = 100
 """Maximum number of rooms that one session may join."""
 
-_GATHER_SECONDS = 0.1
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _encoder = msgspec.json.Encoder()
 
 
@@ -68,7 +61,7 @@ class PresenceRooms:
         self._clock = clock
         self._later = later
         self._new_client = new_client
-        self._crowds: dict[RoomKey, _Crowd] = {}
+        self._crowds: dict[RoomKey, RoomCrowd] = {}
         self._guests: dict[str, dict[RoomKey, _Guest]] = {}
         self._members: dict[RoomKey, dict[_Member, None]] = {}
         self._timer: Timer | None = None
@@ -108,18 +101,18 @@ class PresenceRooms:
         hearer.close = close
         return close
 
-    async def _crowd(self, key: RoomKey) -> _Crowd:
+    async def _crowd(self, key: RoomKey) -> RoomCrowd:
         crowd = self._crowds.get(key)
         if crowd is None:
             opened = await self._open(key)
             crowd = self._crowds.get(key)
             if crowd is None:
-                crowd = self._crowds[key] = _Crowd(opened, self._sample, self._later)
+                crowd = self._crowds[key] = RoomCrowd(opened, self._sample, self._later)
             else:
                 self._registry.release(opened)
         return crowd
 
-    def _leave_if_empty(self, crowd: _Crowd) -> None:
+    def _leave_if_empty(self, crowd: RoomCrowd) -> None:
         if not crowd.listeners and self._crowds.get(crowd.room.key) is crowd:
             del self._crowds[crowd.room.key]
             crowd.close()
@@ -347,61 +340,5 @@ class _Guest(_Member):
         return room
 
 
-class _Crowd:
-    """The people of one room, as all listeners received them last."""
-
-    def __init__(self, room: Room, sample: int, later: Later) -> None:
-        self.room = room
-        self.listeners: Listeners[People] = Listeners()
-        self._sample = sample
-        self._gathered = Gathered(_GATHER_SECONDS, self._tell, later)
-        self._watchers = room.watchers  # a successor of this room keeps the same set
-        self._watchers.add(self._gathered.happened)
-        self._told = self._look(roster.EMPTY)
-
-    def all(self) -> People:
-        """Everybody, as of the last change that was sent."""
-        return People(subs=(), count=self._told.count, people=_people(self._told.people), complete=True)
-
-    def close(self) -> None:
-        """The last listener is gone."""
-        self._watchers.discard(self._gathered.happened)
-        self._gathered.cancel()
-
-    def _look(self, before: roster.Roster) -> roster.Roster:
-        self.room = self.room.latest
-        return roster.roster(self.room.awareness.states, self._sample, [person.key for person in before.people])
-
-    def _tell(self) -> None:
-        before, self._told = self._told, self._look(self._told)
-        change = roster.difference(before, self._told)
-        if change is not None:
-            self.listeners.tell(People(subs=(), count=change.count, people=_people(change.people), left=change.left))
-
-
 def _denied(room: RoomKey) -> PermissionDenied:
     return PermissionDenied("this identity may not read this room", room=room.name)
-
-
-def _people(people: Iterable[roster.Person]) -> list[Person]:
-    told = []
-    for person in people:
-        states = [_value(state) for state in person.states]
-        told.append(Person(key=person.key, user_id=person.id, name=person.name, state=states[0], states=states))
-    return told
-
-
-def _value(state: bytes) -> dict[str, Any]:
-    read = partial(json.loads, parse_int=_number) if _LONG_NUMBER.search(state) else msgspec.json.decode
-    value: dict[str, Any] = read(state)
-    # __proto__ in states of editors is legal between them, but applications could not read it
-    return without_proto(value) if PROTO.encode() in state or b"\\" in state else value
-
-
-def _number(digits: str) -> int | float | None:
-    """Parse an integer into the common range: MessagePack has 64 bits, JavaScript rounds larger ones as this does."""
-    number = int(digits)
-    if -(2**63) <= number < 2**64:
-        return number
-    rounded = float(digits)
-    return rounded if isfinite(rounded) else None
