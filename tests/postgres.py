@@ -48,6 +48,7 @@ DO $$
 DECLARE
     tables text;
     indexes text;
+    statistics text;
 BEGIN
     SELECT string_agg(format('collab.%I', tablename), ', ') INTO tables FROM pg_tables
         WHERE schemaname = 'collab' AND tablename <> 'record';
@@ -60,6 +61,11 @@ BEGIN
         WHERE schemaname = 'collab' AND starts_with(indexname, 'query_');
     IF indexes IS NOT NULL THEN
         EXECUTE 'DROP INDEX ' || indexes;
+    END IF;
+    SELECT string_agg(format('collab.%I', stxname), ', ') INTO statistics FROM pg_statistic_ext
+        WHERE starts_with(stxname, 'query_');
+    IF statistics IS NOT NULL THEN
+        EXECUTE 'DROP STATISTICS ' || statistics;
     END IF;
 END $$
 """

@@ -16,9 +16,14 @@ MAX_OFFSET = 1_000_000
 MAX_ORDERS = 8
 MAX_NAME = 256
 """Maximum length of a member name, in characters."""
+MAX_INDEX_MEMBERS = 5
+"""Maximum number of members of one index."""
 
 Path: TypeAlias = tuple[str, ...]
 """Member names, outermost first: ``("profile", "city")``."""
+
+IndexPaths: TypeAlias = tuple[Path, ...]
+"""The members of an index, in its order: ``(("status",), ("createdAt",))``."""
 
 Scalar: TypeAlias = bool | int | float | str | None
 """A value to compare a field with. Timestamps are strings in the form of :func:`collab.dates.canonical`."""

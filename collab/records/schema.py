@@ -24,19 +24,22 @@ from collab.dates import canonical, iso
 from collab.errors import NotFound, ValidationFailed
 from collab.event import RECORD_MEMBERS
 from collab.names import is_part
-from collab.query.query import Path
+from collab.nearest import did_you_mean
+from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path
 from collab.storage.base import EntityStorage
-
-"""Metadata in ``data``: not validated by schemas, not writable."""
+from collab.storage.rules import is_simple
 
 EVERY_PROJECT = "*"
 """The project under which declarations are saved: they apply to all projects. No real project has this name."""
 
+MAX_INDEXES = 32
+"""Maximum number of indexes of a collection."""
 MOST_ERRORS = 20
 LONGEST_MESSAGE = 300
 
 ContentKind = Literal["text", "array", "map", "xml"]
 _Root = Annotated[str, Meta(min_length=1, max_length=128)]
+_Member = Annotated[str, Meta(min_length=1, max_length=512)]
 
 _FIELDS = "fields"
 
@@ -53,12 +56,13 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 
     ``fields`` is a JSON Schema (2020-12 unless ``$schema`` says otherwise; references must stay within it) of the
     fields, which means ``data`` without ``id``, ``createdAt`` and ``updatedAt``. ``content`` maps further shared roots
-    to their kinds. ``indexes`` are paths, as in a query, that queries use often.
+    to their kinds. ``indexes`` are what queries use often: a path, or a list of paths for an index over several members
+    in this order.
     """
 
     fields: dict[str, Any] | None = None
     content: dict[_Root, ContentKind] = {}
-    indexes: list[Annotated[str, Meta(min_length=1, max_length=512)]] = []
+    indexes: list[_Member | Annotated[list[_Member], Meta(min_length=1)]] = []
     mapped: Mapped | None = None
 
     def __post_init__(self) -> None:
@@ -66,10 +70,10 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
             compile_schema(self.fields)
         if _FIELDS in self.content:
             raise ValueError(f"the root {_FIELDS} holds the fields and cannot be content")
-        if any("" in path for path in self.index_paths()):
-            raise ValueError("an index must be a field name, or names separated by dots")
-        if len(self.indexes) > 32:
-            raise ValueError("a collection may have at most 32 indexes")
+        if len(self.indexes) > MAX_INDEXES:
+            raise ValueError(f"a collection may have at most {MAX_INDEXES} indexes")
+        for paths in self.index_paths():
+            _check_index(paths, self.fields or {})
         if self.mapped is not None:
             if self.content:
                 raise ValueError("a mapped collection cannot have content: its entities have no document of their own")
@@ -78,8 +82,10 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
             if self.mapped.root == _FIELDS:
                 raise ValueError(f"the root {_FIELDS} holds the document's fields and cannot hold other entities")
 
-    def index_paths(self) -> tuple[Path, ...]:
-        return tuple(dict.fromkeys(tuple(name.split(".")) for name in self.indexes))
+    def index_paths(self) -> tuple[IndexPaths, ...]:
+        """The different indexes, each as the paths of its members."""
+        lists = ([index] if isinstance(index, str) else index for index in self.indexes)
+        return tuple(dict.fromkeys(tuple(tuple(name.split(".")) for name in names) for names in lists))
 
     def fingerprint(self) -> bytes:
         """Equal for declarations that look the same to applications (they may differ in indexes)."""
@@ -92,16 +98,18 @@ def declaration(
     fields: type | Mapping[str, Any] | None = None,
     *,
     content: Mapping[str, ContentKind] | None = None,
-    indexes: Sequence[str] = (),
+    indexes: Sequence[str | Sequence[str]] = (),
     mapped: Mapping[str, str] | None = None,
 ) -> CollectionDeclaration:
     """Build a declaration in Python.
 
     ``fields`` is a JSON Schema, a :class:`msgspec.Struct` or a pydantic model; metadata members of a model (``id``,
-    ``createdAt``, ``updatedAt``) are ignored. ``mapped`` is ``{"in": …, "root": …}``. Raises :class:`ValueError`.
+    ``createdAt``, ``updatedAt``) are ignored. Each of ``indexes`` is a path or a list of paths. ``mapped`` is
+    ``{"in": …, "root": …}``. Raises :class:`ValueError`.
     """
     schema = None if fields is None else schema_of(fields)
-    said = {"fields": schema, "content": dict(content or {}), "indexes": list(indexes), "mapped": mapped}
+    listed = [index if isinstance(index, str) else list(index) for index in indexes]
+    said = {"fields": schema, "content": dict(content or {}), "indexes": listed, "mapped": mapped}
     return msgspec.convert(said, CollectionDeclaration)
 
 
@@ -252,6 +260,37 @@ class Schemas:
                 events.append({"type": "schema_updated", "entityName": name, "version": version, "at": iso(now)})
             self._versions[name] = version
         return events
+
+
+def _check_index(paths: IndexPaths, schema: Mapping[str, Any]) -> None:
+    """Raise :class:`ValueError` if there can be no such index."""
+    names = [".".join(path) for path in paths]
+    if any("" in path for path in paths):
+        raise ValueError("an index must be a field name, or names separated by dots, or a list of these")
+    if len(paths) > MAX_INDEX_MEMBERS:
+        raise ValueError(f"an index may have at most {MAX_INDEX_MEMBERS} members, not {len(paths)}: {', '.join(names)}")
+    for at, (path, name) in enumerate(zip(paths, names, strict=True)):
+        if path in paths[:at]:
+            raise ValueError(f"the index {', '.join(names)} has the member {name} twice")
+        if not all(map(is_simple, path)):
+            raise ValueError(f"the member {name!r} cannot be indexed: quotation mark, backslash or control character")
+        if path[0] not in RECORD_MEMBERS:
+            _check_declared(path, schema)
+
+
+def _check_declared(path: Path, schema: Any) -> None:
+    """Raise :class:`ValueError` for a member that a JSON Schema forbids."""
+    for depth, name in enumerate(path):
+        if not isinstance(schema, Mapping):
+            return
+        properties = schema.get("properties", {})
+        if name not in properties:
+            closed = schema.get("additionalProperties") is False
+            if closed and not any(re.search(pattern, name) for pattern in schema.get("patternProperties", {})):
+                known = [*properties, *(sorted(RECORD_MEMBERS) if depth == 0 else ())]
+                raise ValueError(f"the index {'.'.join(path)} names no declared field{did_you_mean(name, known)}")
+            return
+        schema = properties[name]
 
 
 def _formats() -> FormatChecker:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from collab.errors import Unavailable
 from collab.event import EntityEvent
 from collab.names import RoomKey
-from collab.query.query import Path, Query
+from collab.query.query import IndexPaths, Query
 
 
 class StorageError(Unavailable):
@@ -262,8 +262,8 @@ class EntityStorage(Protocol):
     async def count(self, project: str, collection: str, query: Query) -> int:
         """The number of rows that :meth:`find` would return without ``limit`` and ``offset``."""
 
-    async def index(self, collection: str, paths: Sequence[Path]) -> None:
-        """Index exactly these members of a collection for :meth:`find`."""
+    async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None:
+        """Have exactly these indexes of a collection for :meth:`find` and :meth:`count`."""
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
         """The result of a caller's named write of the last day."""

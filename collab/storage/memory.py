@@ -14,7 +14,7 @@ from collab.errors import NotFound
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.match import select
-from collab.query.query import Path, Query
+from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
     Append,
     CommitId,
@@ -314,7 +314,7 @@ class MemoryStorage:
 
     # declarations and webhooks
 
-    async def index(self, collection: str, paths: Sequence[Path]) -> None: ...
+    async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None: ...
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
         return {key[1]: schema for key, schema in sorted(self._schemas.items()) if key[0] == project}

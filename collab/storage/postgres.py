@@ -15,7 +15,7 @@ from time import time
 
 from collab.event import EntityEvent
 from collab.names import RoomKey
-from collab.query.query import Path, Query
+from collab.query.query import IndexPaths, Query
 from collab.storage import postgres_archive as archive
 from collab.storage import postgres_documents as documents
 from collab.storage import postgres_entities as entities
@@ -202,10 +202,10 @@ class PostgresStorage:
         async with self._database.query() as connection:
             return await count_rows(connection, project, collection, query)
 
-    async def index(self, collection: str, paths: Sequence[Path]) -> None:
-        """Index exactly these members of a collection for :meth:`find`; writes continue meanwhile."""
+    async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None:
+        """Have exactly these indexes of a collection for :meth:`find`; writes continue while they are built."""
         async with self._database.alone() as connection:
-            await create_indexes(connection, collection, paths)
+            await create_indexes(connection, collection, indexes)
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
         async with self._database.load() as connection:

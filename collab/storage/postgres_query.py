@@ -2,7 +2,8 @@
 
 Each member becomes three expressions, which are never NULL: its *kind*, its *number* (0 if it is none) and its *text*
 (empty if it is none, compared by code point). Their order is the order of values. One index on (kind, number, beginning
-of the text) serves equality, ``in``, ranges and order; only the beginning, because an index takes no long rows.
+of the text) of one or more members serves equality, ``in``, ranges and order; only the beginning, because rows of an
+index must be short.
 
 Members are reached by name, which never reaches into arrays. Values are parameters; names are literals, so that the
 planner recognises the expressions of an index.
@@ -12,7 +13,7 @@ planner recognises the expressions of an index.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -29,17 +30,17 @@ from collab.query.match import (
     TRUE,
     as_written,
     behind,
-    conjoin,
     form,
     kind_of,
 )
-from collab.query.query import And, Compare, Condition, Not, Or, Order, Path, Query, Scalar, SortKey
+from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
 from collab.storage.postgres_entities import COLUMNS, entity_row
 from collab.storage.postgres_values import exact, plain
+from collab.storage.rules import deciding_orders, indexes_to_build
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-_INDEXED = 500  # characters of a string
+_INDEXED = 100  # characters of a string: five members with four bytes in each fit into a row of an index (2.7 KB)
 
 
 async def find_rows(connection: asyncpg.Connection, project: str, collection: str, query: Query) -> list[EntityRow]:
@@ -52,8 +53,8 @@ def find_statement(project: str, collection: str, query: Query) -> tuple[str, li
     """The statement of :func:`find_rows`, and the values of its parameters."""
     values = _Values()
     where = _selection(project, collection, query, values)
-    order = [part for one in query.order_by for part in _order_of(one)]
-    sql = f"SELECT {COLUMNS} FROM collab.entities WHERE {where} ORDER BY {', '.join((*order, 'id'))}"
+    order = [part for one in deciding_orders(query.order_by) for part in _order_of(one)]
+    sql = f"SELECT {COLUMNS} FROM collab.entities WHERE {where} ORDER BY {', '.join(order)}"
     if query.limit is not None:
         sql += f" LIMIT {values.add(query.limit, 'bigint')}"
     if query.offset:
@@ -63,27 +64,39 @@ def find_statement(project: str, collection: str, query: Query) -> tuple[str, li
 
 async def count_rows(connection: asyncpg.Connection, project: str, collection: str, query: Query) -> int:
     """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
+    sql, values = count_statement(project, collection, query)
+    return int(await connection.fetchval(sql, *values))
+
+
+def count_statement(project: str, collection: str, query: Query) -> tuple[str, list[Any]]:
+    """The statement of :func:`count_rows`, and the values of its parameters."""
     values = _Values()
     where = _selection(project, collection, query, values)
-    return int(await connection.fetchval(f"SELECT count(*) FROM collab.entities WHERE {where}", *values.given))
+    return f"SELECT count(*) FROM collab.entities WHERE {where}", values.given
 
 
-async def create_indexes(connection: asyncpg.Connection, collection: str, paths: Iterable[Path]) -> None:
-    """Have these members of a collection, and only these, indexed; writes go on meanwhile. What is there stays.
+async def create_indexes(connection: asyncpg.Connection, collection: str, indexes: Sequence[IndexPaths]) -> None:
+    """Have exactly these indexes of a collection; writes go on meanwhile. Those that are there already stay.
 
     ``connection`` must be in no transaction. Raises :class:`InvalidRequest` for a name that no index can hold, the same
     ones as in SQLite. ``id`` is indexed anyway.
     """
     prefix = f"query_{_digest(collection)}_"
     wanted: dict[str, str] = {}
-    for path in paths:
-        if path == ID:
-            continue
-        if not all(map(_is_simple, path)):
-            raise InvalidRequest(f"{collection}: the member {'.'.join(path)!r} cannot be indexed, for its name")
-        keys = ", ".join(f"({part})" for part in (_kind(path), _number(path), _beginning(path)))
-        on = f"ON collab.entities (project, {keys}, id) WHERE collection = {_literal(collection)} AND NOT deleted"
+    measured: dict[str, str] = {}
+    for paths in indexes_to_build(collection, indexes):
+        members = [", ".join(f"({part})" for part in _indexed_parts(path)) for path in paths]
+        on = f"ON collab.entities (project, {', '.join(members)}, id)"
+        on += f" WHERE collection = {_literal(collection)} AND NOT deleted"
         wanted[prefix + _digest(on)] = on
+        measured |= {prefix + _digest(member): member for member in members}
+    indexed = await _replace_indexes(connection, prefix, wanted)
+    if await _replace_statistics(connection, prefix, measured) or indexed:
+        await connection.execute("ANALYZE collab.entities")
+
+
+async def _replace_indexes(connection: asyncpg.Connection, prefix: str, wanted: dict[str, str]) -> bool:
+    """Have exactly these indexes whose names begin with ``prefix``. Returns whether one is new."""
     found = await connection.fetch(
         "SELECT c.relname, i.indisvalid FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid"
         " WHERE i.indrelid = 'collab.entities'::regclass AND starts_with(c.relname, $1)",
@@ -95,8 +108,28 @@ async def create_indexes(connection: asyncpg.Connection, collection: str, paths:
         await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS collab.{name}")
     for name in wanted.keys() - known:
         await connection.execute(f"CREATE INDEX CONCURRENTLY {name} {wanted[name]}")
-    if wanted.keys() - known:
-        await connection.execute("ANALYZE collab.entities")  # measures the expressions, too
+    return bool(wanted.keys() - known)
+
+
+async def _replace_statistics(connection: asyncpg.Connection, prefix: str, measured: dict[str, str]) -> bool:
+    """Have PostgreSQL measure which values are common in these members. Returns whether one is new.
+
+    It measures the expressions of an index too, but plans without these measurements if the index is partial: it would
+    expect one row, whatever a query asks for.
+    """
+    found = await connection.fetch(
+        "SELECT stxname FROM pg_statistic_ext"
+        " WHERE stxrelid = 'collab.entities'::regclass AND starts_with(stxname, $1)",
+        prefix,
+    )
+    known = {name for (name,) in found}
+    for name in known - measured.keys():
+        await connection.execute(f"DROP STATISTICS IF EXISTS collab.{name}")
+    for name in measured.keys() - known:
+        await connection.execute(
+            f"CREATE STATISTICS collab.{name} (mcv) ON collection, {measured[name]} FROM collab.entities"
+        )
+    return bool(measured.keys() - known)
 
 
 class _Values:
@@ -121,10 +154,6 @@ class _Values:
 
 def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
-
-
-def _is_simple(name: str) -> bool:
-    return '"' not in name and "\\" not in name and min(name, default=" ") >= " "
 
 
 def _literal(text: str) -> str:
@@ -165,8 +194,13 @@ def _beginning(path: Path) -> str:
     return f'left({_text(path)}, {_INDEXED}) COLLATE "C"'
 
 
+def _indexed_parts(path: Path) -> list[str]:
+    """The columns of an index that are for one member."""
+    return ["id"] if path == ID else [_kind(path), _number(path), _beginning(path)]
+
+
 def _order_of(one: Order) -> list[str]:
-    parts = ["id"] if one.path == ID else [f(one.path) for f in (_kind, _number, _beginning, _text)]
+    parts = _indexed_parts(one.path) if one.path == ID else [*_indexed_parts(one.path), _text(one.path)]
     return [f"{part} DESC" for part in parts] if one.descending else parts
 
 
@@ -174,9 +208,47 @@ def _order_of(one: Order) -> list[str]:
 
 
 def _selection(project: str, collection: str, query: Query, values: _Values) -> str:
-    where = query.where if query.after is None else conjoin(query.where, behind(query.after, query.order_by))
-    known = f"project = {values.text(project)} AND collection = {_literal(collection)} AND NOT deleted"
-    return f"{known} AND {_condition(where, values)}"
+    parts = [f"project = {values.text(project)}", f"collection = {_literal(collection)}", "NOT deleted"]
+    if query.after is not None:
+        parts += _behind(query.after, query.order_by, values)
+    return " AND ".join((*parts, _condition(query.where, values)))
+
+
+def _behind(after: tuple[str, Sequence[SortKey]], order_by: Sequence[Order], values: _Values) -> list[str]:
+    """Conditions for the rows after a position in an order; an index is searched for the first one.
+
+    Rows are compared as a whole as far as that is their order: up to a member in the other direction, or a long text.
+    ``IS TRUE`` hides the rest from the planner, which would search an index for each part of an ``OR``, and sort.
+    """
+    name, places = after
+    last = Order(ID)
+    falling = bool(order_by) and order_by[0].descending
+    beyond = "<" if falling else ">"
+    members: list[str] = []
+    ends: list[str] = []
+    for order, place in (*zip(order_by, places, strict=True), (last, name)):
+        if order.descending != falling or (order.path == ID and not isinstance(place, str)):
+            break
+        members += _indexed_parts(order.path)
+        ends += _ends(order.path, place, values)
+        if order.path == ID:
+            return [f"({', '.join(members)}) {beyond} ({', '.join(ends)})"]
+        if isinstance(place, str) and len(place) >= _INDEXED:
+            break
+    row, end = f"({', '.join(members)})", f"({', '.join(ends)})"
+    first = [f"{row} {beyond}= {end}"] if members else []
+    if order is last:
+        return [*first, f"({row} = {end} AND id <= {values.text(name)}) IS NOT TRUE"]
+    return [*first, f"({_condition(behind(after, order_by), values)}) IS TRUE"]
+
+
+def _ends(path: Path, place: SortKey, values: _Values) -> list[str]:
+    """Values to compare :func:`_indexed_parts` with."""
+    text = values.text(place if path == ID else place[:_INDEXED]) if isinstance(place, str) else "''"
+    if path == ID:
+        return [text]
+    number = values.number(place) if isinstance(place, int | float) and not isinstance(place, bool) else "0"
+    return [str(kind_of(place)), number, text]
 
 
 def _condition(condition: Condition, values: _Values) -> str:
@@ -212,9 +284,9 @@ def _equal(path: Path, value: SortKey, values: _Values) -> str:
         begins = f"{_kind(path)} = {TEXT} AND {_number(path)} = 0 AND {_beginning(path)} = "
         begins += values.text(value[:_INDEXED])
         return f"({begins} AND {_text(path)} = {values.text(value)})" if len(value) >= _INDEXED else f"({begins})"
-    if kind == NUMBER and isinstance(value, int | float):
-        return f"({_kind(path)} = {NUMBER} AND {_number(path)} = {values.number(value)})"
-    return f"{_kind(path)} = {kind}"
+    # what follows from the kind is said too: the next member of an index is sorted only below equal numbers and texts
+    number = values.number(value) if kind == NUMBER and isinstance(value, int | float) else "0"
+    return f"({_kind(path)} = {kind} AND {_number(path)} = {number} AND {_beginning(path)} = '')"
 
 
 def _one_of(path: Path, listed: Sequence[Scalar], values: _Values) -> str:
@@ -231,9 +303,11 @@ def _one_of(path: Path, listed: Sequence[Scalar], values: _Values) -> str:
         parts.append(f"({_kind(path)} = {TEXT} AND {_number(path)} = 0 AND {beginning})")
     if numbers:
         decimals = values.add([repr(exact(number)) for number in numbers], "text[]")
-        parts.append(f"({_kind(path)} = {NUMBER} AND {_number(path)} = ANY ({decimals}::numeric[]))")
+        number = f"{_number(path)} = ANY ({decimals}::numeric[])"
+        parts.append(f"({_kind(path)} = {NUMBER} AND {number} AND {_beginning(path)} = '')")
     if kinds:
-        parts.append(f"{_kind(path)} IN ({', '.join(map(str, kinds))})")
+        kind = f"{_kind(path)} IN ({', '.join(map(str, kinds))})"
+        parts.append(f"({kind} AND {_number(path)} = 0 AND {_beginning(path)} = '')")
     return _joined(parts, "OR", "false")
 
 

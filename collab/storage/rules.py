@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
+from collab.errors import InvalidRequest
+from collab.query.match import ID
+from collab.query.query import IndexPaths, Order
 from collab.storage.base import CommitId, Committed, Fact
 
 DEAD_LETTERS: Final = 10_000
@@ -16,6 +20,29 @@ REQUEST_SECONDS: Final = 24 * 3600.0
 
 WRITERS: Final = 100
 """Whose newest receipts are kept: a process that commits is one."""
+
+
+def is_simple(name: str) -> bool:
+    """Whether JSON has a member's name unescaped. Only members with such names can be indexed."""
+    return '"' not in name and "\\" not in name and min(name, default=" ") >= " "
+
+
+def indexes_to_build(collection: str, indexes: Sequence[IndexPaths]) -> list[IndexPaths]:
+    """The indexes without duplicates and without what ``id`` makes superfluous: each index ends with the id anyway.
+
+    Raises :class:`InvalidRequest` for a member that no index can hold.
+    """
+    for path in (path for paths in indexes for path in paths):
+        if not all(map(is_simple, path)):
+            raise InvalidRequest(f"{collection}: the member {'.'.join(path)!r} cannot be indexed because of its name")
+    cut = (tuple(takewhile(lambda path: path != ID, paths)) for paths in indexes)
+    return [paths for paths in dict.fromkeys(cut) if paths]
+
+
+def deciding_orders(order_by: Sequence[Order]) -> list[Order]:
+    """The orders up to that of ``id``, which no two rows share; it is the last one unless it comes earlier."""
+    orders = list(takewhile(lambda order: order.path != ID, order_by))
+    return [*orders, next((order for order in order_by if order.path == ID), Order(ID))]
 
 
 def check_repeat(commit_id: CommitId, number: int, answer: Committed) -> Committed:

@@ -18,8 +18,7 @@ from time import time
 
 from collab.event import EntityEvent
 from collab.names import RoomKey
-from collab.query.query import Path as Member
-from collab.query.query import Query
+from collab.query.query import IndexPaths, Query
 from collab.storage import sqlite_archive as archive
 from collab.storage import sqlite_documents as documents
 from collab.storage import sqlite_entities as entities
@@ -260,8 +259,8 @@ class SqliteStorage:
 
     # declarations and webhooks
 
-    async def index(self, collection: str, paths: Sequence[Member]) -> None:
-        await self._change(lambda connection: create_indexes(connection, collection, paths))
+    async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None:
+        await self._change(lambda connection: create_indexes(connection, collection, indexes))
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
         return await self._load(lambda connection: entities.read_schemas(connection, project))

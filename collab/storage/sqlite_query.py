@@ -2,8 +2,9 @@
 
 Each member becomes two expressions, its *key* and its *rank*, which are never NULL. Keys sort as SQLite sorts them:
 null, missing, false and true are ``-Infinity`` (and the rank distinguishes them), then come numbers, then strings by
-code point, then arrays and objects, which are all the empty blob. So one index on (key, rank) serves equality, ``in``,
-ranges and order. SQLite's specifics are in :class:`_Member` and :func:`_bound`; the rest would suit other databases.
+code point, then arrays and objects, which are all the empty blob. So one index on (key, rank) of one or more members
+serves equality, ``in``, ranges and order. SQLite's specifics are in :class:`_Member` and :func:`_bound`; the rest would
+suit other databases.
 
 JSON texts come from msgspec, which escapes only quotation marks, backslashes and control characters in names.
 """
@@ -13,16 +14,17 @@ JSON texts come from msgspec, which escapes only quotation marks, backslashes an
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from collab.errors import InvalidRequest
 from collab.query.match import FALSE, ID, NULL, NUMBER, TEXT, TRUE, as_written, form, kind_of
-from collab.query.query import And, Compare, Condition, Not, Or, Order, Path, Query, Scalar, SortKey
+from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
 from collab.storage.codec import to_json
+from collab.storage.rules import deciding_orders, indexes_to_build, is_simple
 from collab.storage.sqlite_entities import COLUMNS, entity_row
 
 _LOW = "-9e999"  # below all JSON numbers
@@ -35,9 +37,13 @@ _LISTED = 50
 def find_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> list[EntityRow]:
     """The entities that a query selects, in its order, without deleted ones."""
     where = _selection(project, collection, query)
-    order = [f"{part}{' DESC' if one.descending else ''}" for one in query.order_by for part in _order_of(one.path)]
+    order = [
+        f"{part}{' DESC' if one.descending else ''}"
+        for one in deciding_orders(query.order_by)
+        for part in _parts_of(one.path)
+    ]
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM entities WHERE {where.sql} ORDER BY {', '.join((*order, 'id'))} LIMIT ? OFFSET ?",
+        f"SELECT {COLUMNS} FROM entities WHERE {where.sql} ORDER BY {', '.join(order)} LIMIT ? OFFSET ?",
         (*where.values, -1 if query.limit is None else query.limit, query.offset),
     )
     return [entity_row(*row) for row in rows]
@@ -50,27 +56,24 @@ def count_rows(connection: sqlite3.Connection, project: str, collection: str, qu
     return int(connection.execute(sql, where.values).fetchone()[0])
 
 
-def create_indexes(connection: sqlite3.Connection, collection: str, paths: Iterable[Path]) -> None:
-    """Index exactly these members of a collection. Existing indexes stay.
+def create_indexes(connection: sqlite3.Connection, collection: str, indexes: Sequence[IndexPaths]) -> None:
+    """Have exactly these indexes of a collection. Those that are there already stay.
 
     Raises :class:`InvalidRequest` for a name that no index can hold (with a quotation mark, a backslash or a control
     character). ``id`` is always indexed.
     """
-    wanted: dict[str, str] = {}
-    for path in paths:
-        if path == ID:
-            continue
-        if not all(map(_is_simple, path)):
-            raise InvalidRequest(f"{collection}: the member {'.'.join(path)!r} cannot be indexed because of its name")
-        keys = ", ".join(_order_of(path))
+    wanted: dict[str, tuple[str, IndexPaths]] = {}
+    for paths in indexes_to_build(collection, indexes):
+        keys = ", ".join(part for path in paths for part in _parts_of(path))
         on = f"ON entities (project, {keys}, id) WHERE collection = {_literal(collection)} AND deleted = 0"
-        wanted[f"{_PREFIX}{sha256(on.encode()).hexdigest()[:16]}:{collection}"] = on
+        wanted[f"{_PREFIX}{sha256(on.encode()).hexdigest()[:16]}:{collection}"] = on, paths
     known = _index_names(connection, collection)
     for name in known - wanted.keys():
         connection.execute(f'DROP INDEX "{name}"')
     for name in wanted.keys() - known:
-        connection.execute(f'CREATE INDEX "{name}" {wanted[name]}')
-        _tell_planner(connection, name)
+        on, paths = wanted[name]
+        connection.execute(f'CREATE INDEX "{name}" {on}')
+        _tell_planner(connection, name, len(paths))
     if wanted.keys() - known:
         connection.execute("ANALYZE sqlite_master")  # load the statistics
 
@@ -80,18 +83,21 @@ def _index_names(connection: sqlite3.Connection, collection: str) -> set[str]:
     return {name for (name,) in names if name.startswith(_PREFIX) and name.partition(":")[2] == collection}
 
 
-def _tell_planner(connection: sqlite3.Connection, name: str) -> None:
-    """Set the selectivity of indexes. By default SQLite assumes ten rows for two equal columns, and scans collections.
+def _tell_planner(connection: sqlite3.Connection, name: str, members: int) -> None:
+    """Set the selectivity of an index. By default SQLite assumes ten rows for two equal columns, and scans collections.
 
-    Nothing is measured: there may be no rows yet, and plans should not depend on when an index was created.
+    Nothing is measured: there may be no rows yet, and plans should not depend on when an index was created. Each
+    further member selects fewer rows, so that the index with most of a query's members is used.
     """
+    rows = [str(max(2, 50 // 4**member)) for member in range(members) for _ in ("key", "rank")]
+    stat = f"100000 50000 {' '.join(rows)} 1 noskipscan"
     connection.execute("ANALYZE sqlite_master")  # creates the table sqlite_stat1
     connection.execute(
         "DELETE FROM sqlite_stat1 WHERE tbl = 'entities' AND (idx = ? OR idx LIKE 'sqlite_autoindex%')", (name,)
     )
     connection.executemany(
         "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('entities', ?, ?)",
-        [(name, "100000 50000 50 50 1"), ("sqlite_autoindex_entities_1", "1000000 500000 100000 1")],
+        [(name, stat), ("sqlite_autoindex_entities_1", "1000000 500000 100000 1")],
     )
 
 
@@ -140,7 +146,7 @@ class _Member:
         conditions: list[str] = []
         path = "$"
         for name in self.path:
-            if _is_simple(name):
+            if is_simple(name):
                 path += f'."{name}"'
                 continue
             table = f"m{len(tables)}"
@@ -185,11 +191,6 @@ class _Member:
         return _Sql(f"substr({written}, {f'1, {len(part)}' if operator == 'startsWith' else -len(part)}) = ?", (part,))
 
 
-def _is_simple(name: str) -> bool:
-    """Whether ``name`` appears in JSON unescaped, and can be quoted in a path."""
-    return '"' not in name and "\\" not in name and min(name, default=" ") >= " "
-
-
 def _literal(text: str) -> str:
     if "\0" in text:
         raise InvalidRequest("a name must not contain U+0000")
@@ -205,7 +206,7 @@ def _bound(value: int | float | str) -> _Sql:
     return _Sql("?", (value,))
 
 
-def _order_of(path: Path) -> tuple[str, ...]:
+def _parts_of(path: Path) -> tuple[str, ...]:
     member = _Member(path)
     return ("id",) if path == ID else (member.key(""), member.rank)
 
@@ -219,12 +220,13 @@ def _selection(project: str, collection: str, query: Query) -> _Sql:
     return _joined(parts, "AND", _TRUE)
 
 
-def _condition(condition: Condition) -> _Sql:
+def _condition(condition: Condition, enclosed: Set[tuple[Path, int]] = frozenset()) -> _Sql:
     match condition:
         case And(parts):
-            return _joined(list(map(_condition, parts)), "AND", _TRUE)
+            enclosed = _enclosed(parts)
+            return _joined([_condition(part, enclosed) for part in parts], "AND", _TRUE)
         case Or(parts):
-            return _joined(list(map(_condition, parts)), "OR", _FALSE)
+            return _joined([_condition(part) for part in parts], "OR", _FALSE)
         case Not(part):
             sql, values = _condition(part)
             return _Sql(f"({sql}) IS NOT TRUE", values)
@@ -238,7 +240,17 @@ def _condition(condition: Condition) -> _Sql:
                     return _text_test(_Member(path), operator, value)
                 case _:
                     assert isinstance(value, int | float | str)
-                    return _range(_Member(path), operator, value)
+                    return _range(_Member(path), operator, value, enclosed=(path, kind_of(value)) in enclosed)
+
+
+def _enclosed(parts: Sequence[Condition]) -> Set[tuple[Path, int]]:
+    """Members with a lower and an upper limit of one kind, and that kind: no values of other kinds are in between."""
+    limits = {
+        (part.path, kind_of(part.value), part.operator in ("gt", "gte"))
+        for part in parts
+        if isinstance(part, Compare) and part.operator in _OPERATORS
+    }
+    return {(path, kind) for path, kind, lower in limits if lower and (path, kind, False) in limits}
 
 
 def _joined(parts: Sequence[_Sql], word: str, none: _Sql) -> _Sql:
@@ -259,7 +271,9 @@ def _equal(member: _Member, value: SortKey) -> _Sql:
     if kind < NUMBER:
         return _Sql(f"({key} = {_LOW} AND {member.rank} = {kind})")
     sql, values = _key_of(value)
-    return _Sql(f"{key} = {sql}", values)
+    # the rank follows from the key, but the next member of an index is sorted only below equal ranks
+    rank = "" if member.path == ID else f" AND {member.rank} = {NUMBER}"
+    return _Sql(f"({key} = {sql}{rank})", values)
 
 
 def _one_of(member: _Member, values: Sequence[Scalar]) -> _Sql:
@@ -267,23 +281,25 @@ def _one_of(member: _Member, values: Sequence[Scalar]) -> _Sql:
     kinds = sorted({kind_of(value) for value in values if kind_of(value) < NUMBER})
     if member.path == ID:
         others, kinds = [value for value in others if isinstance(value, str) and "\0" not in value], []
-    listed: list[_Sql] = []
-    if others:
-        listed.append(_Sql("SELECT value FROM json_each(?)", (to_json(others),)))  # one parameter, however many values
-    if kinds:
-        listed.append(_Sql(f"SELECT {_LOW}"))
-    if not listed:
+    if not others and not kinds:
         return _FALSE
-    sql = f"{member.key('')} IN ({' UNION ALL '.join(part.sql for part in listed)})"
+    key, rank, ranks = member.key(""), member.rank, ", ".join(map(str, kinds))
+    if not others:
+        return _Sql(f"({key} = {_LOW} AND {rank} IN ({ranks}))")
+    listed = "SELECT value FROM json_each(?)"  # one parameter, however many values
     if kinds:
-        sql = f"({sql} AND ({member.key(None)} > {_LOW} OR {member.rank} IN ({', '.join(map(str, kinds))})))"
-    return _Sql(sql, tuple(value for part in listed for value in part.values))
+        sql = f"({key} IN ({listed} UNION ALL SELECT {_LOW}) AND ({key} > {_LOW} OR {rank} IN ({ranks})))"
+    else:
+        sql = f"{key} IN ({listed})" if member.path == ID else f"({key} IN ({listed}) AND {rank} = {NUMBER})"
+    return _Sql(sql, (to_json(others),))
 
 
-def _range(member: _Member, operator: str, value: int | float | str) -> _Sql:
+def _range(member: _Member, operator: str, value: int | float | str, *, enclosed: bool) -> _Sql:
     sql, values = _bound(value)
     key = member.key(value)
     within = f"{key} {_OPERATORS[operator]} {sql}"
+    if enclosed:  # a second limit on the same side might be the one that SQLite searches the index for
+        return _Sql(within, values)
     if operator in ("gt", "gte"):
         end = "x''" if isinstance(value, str) else "''"
         return _Sql(f"({within} AND {key} < {end})", values)

@@ -13,6 +13,7 @@ import pytest
 from collab.errors import NotFound
 from collab.event import EntityEvent, FieldConflict
 from collab.names import RoomKey
+from collab.query.cursor import place_of
 from collab.query.query import Compare, Order, Query
 from collab.storage.base import Fact, IdempotencyKey, Requested, SetAside, Snapshot, Storage, Version
 from collab.testing.storage_case import KEY, OTHER, StorageCase, entry, fact, updates
@@ -180,7 +181,33 @@ class EntitiesContract(StorageCase):
                 assert found.rows[0].data["n"] == 2
                 assert found.position == 11
                 assert await storage.count("acme", "tasks", query) == 6
-                await storage.index("tasks", [("n",), ("profile", "city")])
+                await storage.index("tasks", [(("n",),), (("profile", "city"),)])
+
+    async def test_indexes_over_several_members_change_no_result(self, tmp_path: Path) -> None:
+        """A page begins where the last one ended, in both directions, whatever the values are."""
+        values = (None, False, True, 1, 1.5, "B", "a", [1])
+        keys = [RoomKey("acme", "tasks", f"t{number:02}") for number in range(48)]
+        facts = [
+            fact(1, {"team": ("red", "blue", None)[number % 3], "size": values[number // 6]}, key)
+            for number, key in enumerate(keys)
+        ]
+        team, size = ("team",), ("size",)
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([], facts)
+            for indexes in ([], [(team, size)], [(team,), (size, team), (team, size, ("createdAt",))], []):
+                await storage.index("tasks", indexes)
+                for wanted, first in (("red", 0), (None, 2)):
+                    for falling in (False, True):
+                        where, order = Compare(team, "eq", wanted), (Order(size, falling),)
+                        ids: list[str] = []
+                        query = Query(where, order, limit=3)
+                        while rows := (await storage.find("acme", "tasks", query)).rows:
+                            ids += [row.key.id for row in rows]
+                            query = Query(where, order, limit=3, after=place_of(rows[-1].data, order))
+                        sign = -1 if falling else 1
+                        numbers = sorted(range(first, 48, 3), key=lambda number: (sign * (number // 6), number))
+                        assert ids == [keys[number].id for number in numbers]
+                        assert await storage.count("acme", "tasks", Query(where)) == 16
 
     async def test_the_entities_of_one_document_are_found_by_their_prefix(self, tmp_path: Path) -> None:
         """Including deleted ones, but not those of neighbours."""

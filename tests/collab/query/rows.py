@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from collab.query.match import lookup
+
 NAMES = [
     "a",
     "b",
@@ -171,6 +173,42 @@ queries = st.fixed_dictionaries(
         "offset": st.integers(0, 4),
     },
 )
+
+
+INDEXES = [
+    *((path,) for path in (("a",), ("b",), ("a", "b"), ("a.b",), ("",), ("it's",), ("createdAt",))),
+    (("a",), ("b",)),
+    (("b",), ("a",), ("createdAt",)),
+    (("createdAt",), ("a",)),
+    (("a",), ("createdAt",), ("b",), ("é",), ("a", "b")),
+    (("b",), ("id",), ("a",)),
+]
+"""Indexes over one and over several members."""
+
+
+@st.composite
+def pages(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any] | None]:
+    """Rows, a query for those that equal one of them, in the order of other members, and the row before a page."""
+    pool = draw(st.lists(values, min_size=1, max_size=3))
+    rows = [
+        {**row, **draw(st.fixed_dictionaries({}, optional={name: st.sampled_from(pool) for name in NAMES[:2]}))}
+        for row in draw(row_lists().filter(bool))
+    ]
+    like = draw(st.sampled_from(rows))
+    members = draw(st.permutations(["a", "b", "createdAt", "id"]))
+    equal = draw(st.integers(0, 2))
+    alike = {name: lookup(like, (name,)) for name in members[:equal]}
+    where: dict[str, Any] = {
+        name: draw(st.sampled_from([value, {"in": [value, None, "a"]}]))
+        for name, value in alike.items()
+        if not isinstance(value, list | dict)
+    }
+    if draw(st.booleans()):
+        where[members[equal]] = draw(operators)
+    ways = st.sampled_from(["asc", "desc"])
+    order_by = [{name: draw(ways)} for name in members[equal : equal + draw(st.integers(0, 2))]]
+    raw = {"where": where, "orderBy": order_by, "limit": draw(st.integers(1, 6))}
+    return rows, raw, draw(st.none() | st.sampled_from(rows))
 
 
 def _beside(path: tuple[str, ...], other: tuple[str, ...]) -> bool:

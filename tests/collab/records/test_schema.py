@@ -196,6 +196,13 @@ def test_a_schema_that_makes_no_sense_or_reaches_outside_is_an_error(schema: dic
         ({"content": {"body": "video"}}, "video"),
         ({"indexes": ["a..b"]}, "index"),
         ({"indexes": [str(number) for number in range(33)]}, "32"),
+        ({"indexes": [["a", "b..c"]]}, "index must be"),
+        ({"indexes": [[]]}, "length >= 1"),
+        ({"indexes": [["a", ["b"]]]}, "indexes"),
+        ({"indexes": [["a", "b.c", "a"]]}, "the index a, b.c, a has the member a twice"),
+        ({"indexes": [["a", "b", "c", "d", "e", "f"]]}, "at most 5 members, not 6: a, b, c, d, e, f"),
+        ({"indexes": [["a", 'b"c']]}, "cannot be indexed"),
+        ({"indexes": ["back\\slash"]}, "cannot be indexed"),
         ({"mapped": {"in": "boards"}}, "root"),
         ({"mapped": {"in": "bo ards", "root": "tasks"}}, "mapped.in"),
         ({"mapped": {"in": "boards", "root": "fields"}}, "cannot hold other entities"),
@@ -208,8 +215,24 @@ def test_a_declaration_that_makes_no_sense_is_an_error(said: dict[str, Any], rea
         msgspec.convert(said, CollectionDeclaration)
 
 
-def test_indexes_are_paths() -> None:
-    assert declaration(indexes=["status", "profile.city", "status"]).index_paths() == (("status",), ("profile", "city"))
+def test_an_index_is_a_path_or_a_list_of_paths() -> None:
+    said = declaration(indexes=["status", ["team", "profile.city"], ("status",), ["profile.city", "team"]])
+    team, city = ("team",), ("profile", "city")
+    assert said.index_paths() == ((("status",),), (team, city), (city, team))
+
+
+def test_an_index_names_members_that_the_schema_allows() -> None:
+    for known in ("title", "owner.name", "owner.age", "createdAt", "id"):
+        assert len(declaration(Task, indexes=["title", [known, "updatedAt"]]).index_paths()) == 2
+    with pytest.raises(ValueError, match=r"the index titel names no declared field; did you mean title\?"):
+        declaration(Task, indexes=[["owner.name", "titel"]])
+    with pytest.raises(ValueError, match=r"the index createdat names no declared field; did you mean createdAt\?"):
+        declaration(Task, indexes=["createdat"])
+    closed = {"properties": {"name": {}, "id": {}}, "patternProperties": {"^x-": {}}, "additionalProperties": False}
+    with pytest.raises(ValueError, match=r"the index at\.nmae names no declared field; did you mean name\?"):
+        declaration({"properties": {"at": closed}}, indexes=["at.nmae"])
+    others = ["at.x-size", "at.name.deeper", "to.nmae"]
+    assert declaration({"properties": {"at": closed}}, indexes=others).indexes == others
 
 
 def test_a_root_holds_one_collection_and_no_collection_is_mapped_twice_over() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +16,12 @@ from collab.errors import InvalidRequest
 from collab.query.cursor import page_after, place_of, write_after
 from collab.query.match import ID, form, form_of, select
 from collab.query.parse import parse_query
-from collab.query.query import Compare, Not, Order, Query
+from collab.query.query import MAX_INDEX_MEMBERS, Compare, IndexPaths, Not, Order, Query
 from collab.storage.codec import to_json
-from collab.storage.postgres_query import count_rows, create_indexes, find_rows, find_statement
+from collab.storage.postgres_query import count_rows, count_statement, create_indexes, find_rows, find_statement
 from collab.storage.postgres_schema import prepare
 from collab.storage.postgres_values import keys_and_texts
-from tests.collab.query.rows import SCALARS, VALUES, queries, row_lists
+from tests.collab.query.rows import INDEXES, SCALARS, VALUES, pages, queries, row_lists
 from tests.postgres import PostgresServer
 
 PROJECT, TASKS = "acme", "tasks"
@@ -62,18 +63,22 @@ class Entities:
         everything = Query(query.where, query.order_by, None, 0, query.after)
         assert self.run(count_rows(self.connection, PROJECT, TASKS, query)) == len(select(rows, everything))
 
-    def index(self, *paths: tuple[str, ...], collection: str = TASKS) -> None:
-        """Have these indexed, and no others."""
-        self.run(create_indexes(self.connection, collection, paths))
+    def index(self, *indexes: IndexPaths, collection: str = TASKS) -> None:
+        """Have these indexes, and no others."""
+        self.run(create_indexes(self.connection, collection, indexes))
 
     def index_names(self) -> set[str]:
         """Those made for queries."""
         names = self.run(self.connection.fetch("SELECT indexname FROM pg_indexes WHERE indexname LIKE 'query%'"))
         return {row[0] for row in names}
 
-    def plan(self, query: Query, collection: str = TASKS) -> str:
+    def rows(self, query: Query) -> list[dict[str, Any]]:
+        """What is found."""
+        return [row.data for row in self.run(find_rows(self.connection, PROJECT, TASKS, query))]
+
+    def plan(self, query: Query, collection: str = TASKS, *, count: bool = False) -> str:
         """How PostgreSQL goes about it if it can choose between an index and many rows."""
-        sql, values = find_statement(PROJECT, collection, query)
+        sql, values = (count_statement if count else find_statement)(PROJECT, collection, query)
         return "\n".join(row[0] for row in self.run(self.connection.fetch("EXPLAIN " + sql, *values)))
 
 
@@ -89,7 +94,7 @@ def database(postgres: PostgresServer) -> Iterator[Entities]:
 @pytest.fixture
 def entities(database: Entities) -> Iterator[Entities]:
     yield database
-    database.run(database.connection.execute("RESET enable_seqscan"))
+    database.run(database.connection.execute("RESET ALL"))
     database.clear()
     for collection in (TASKS, "tasks:old"):
         database.index(collection=collection)
@@ -185,25 +190,66 @@ def test_an_index_changes_nothing_but_the_road(
     entities: Entities, rows: list[dict[str, Any]], raw: dict[str, Any]
 ) -> None:
     if not entities.index_names():
-        entities.index(("a",), ("b",), ("a", "b"), ("a.b",), ("",), ("it's",), ("createdAt",))
+        entities.index(*INDEXES)
         entities.run(entities.connection.execute("SET enable_seqscan = off"))
     entities.clear()
     entities.put(rows)
     entities.agree(rows, parse_query(raw))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("indexes", [INDEXES, [paths for paths in INDEXES if len(paths) > 1]], ids=["all", "several"])
+@settings(quietly, max_examples=200)
+@given(page=pages())
+def test_indexes_over_several_members_change_nothing_but_the_road(
+    entities: Entities,
+    indexes: list[IndexPaths],
+    page: tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any] | None],
+) -> None:
+    if not entities.index_names():
+        entities.index(*indexes)
+        for way in ("seqscan", "bitmapscan", "sort"):  # what is left: the order of an index
+            entities.run(entities.connection.execute(f"SET enable_{way} = off"))
+    rows, raw, before = page
+    if before is not None:
+        raw = {**raw, "after": page_after(before, parse_query(raw).order_by)}
+    entities.clear()
+    entities.put(rows)
+    entities.agree(rows, parse_query(raw))
+
+
 def test_a_long_text_is_indexed_by_its_beginning(entities: Entities) -> None:
-    entities.index(("a",))
-    begin = "x" * 500
-    rows = [{"id": "1", "a": begin}, {"id": "2", "a": begin + "b"}, {"id": "3", "a": begin + "a" * 100_000}]
+    entities.index((("a",),), (("a",), ("b",)))
+    begin = "x" * 100
+    rows = [
+        {"id": "1", "a": begin, "b": 3},
+        {"id": "2", "a": begin + "b", "b": 1},
+        {"id": "3", "a": begin + "a" * 100_000, "b": 2},
+        {"id": "4", "a": begin[1:], "b": 2},
+    ]
     entities.put(rows)
     for operator in ("eq", "lt", "lte", "gt", "gte", "startsWith"):
         for text in (begin[1:], begin, begin + "a", begin + "b"):
             entities.agree(rows, Query(Compare(("a",), operator, text)))
     entities.agree(rows, Query(Compare(("a",), "in", (begin, begin + "b"))))
-    for orders in ((Order(("a",)),), (Order(("a",), descending=True),)):
-        for row in rows:
-            entities.agree(rows, Query(order_by=orders, after=place_of(row, orders)))
+    for way in (False, True):
+        for orders in (
+            (Order(("a",), way),),
+            (Order(("a",), way), Order(("b",), way)),
+            (Order(("b",), way), Order(("a",), way)),
+        ):
+            for row in rows:
+                entities.agree(rows, Query(order_by=orders, after=place_of(row, orders)))
+
+
+def test_the_largest_rows_fit_into_the_largest_index(entities: Entities) -> None:
+    paths = tuple((f"m{number}",) for number in range(MAX_INDEX_MEMBERS))
+    entities.index(paths)
+    shuffled = random.Random(1)
+    row = {name: "".join(chr(shuffled.randrange(0x10000, 0x110000)) for _ in range(1000)) for (name,) in paths}
+    entities.put([{"id": "i" * 128, **row}])
+    entities.put([{"id": "n" * 128, **{name: -1.2345678901234567e-300 for (name,) in paths}}])
+    entities.run(entities.connection.execute("UPDATE collab.entities SET project = repeat('p', 128)"))
 
 
 def test_equality_in_ranges_and_orders_use_the_index(entities: Entities) -> None:
@@ -211,7 +257,7 @@ def test_equality_in_ranges_and_orders_use_the_index(entities: Entities) -> None
         {"id": f"{number}", "status": ("pending", "done", None)[number % 3], "total": number} for number in range(3000)
     ]
     entities.put(rows)
-    entities.index(("status",), ("total",))
+    entities.index((("status",),), (("total",),))
     for where in ({"total": 7}, {"total": {"gt": 2990}}, {"total": {"in": [1, 2]}}, {"total": {"gte": 3, "lt": 4}}):
         assert "Index Cond" in (plan := entities.plan(parse_query({"where": where}))), plan
         assert "query_" in plan, plan
@@ -220,16 +266,89 @@ def test_equality_in_ranges_and_orders_use_the_index(entities: Entities) -> None
     assert "query_" not in entities.plan(parse_query({"where": {"total": 7}}), "other")
 
 
+@pytest.fixture
+def paged(entities: Entities) -> Entities:
+    """Rows with indexes over one and over several members."""
+    rows: list[dict[str, Any]] = [
+        {
+            "id": f"{number}",
+            "team": ("red", "blue", 7, 7.5, True, False, None, [])[number % 8],
+            "status": ("open", "done")[number // 8 % 2],
+            "total": number % 997,
+        }
+        for number in range(4000)
+    ]
+    entities.put(rows)
+    team, status, total = ("team",), ("status",), ("total",)
+    entities.index((team,), (status,), (total,), (team, total), (team, status, total))
+    return entities
+
+
+@pytest.mark.parametrize("way", ["asc", "desc"])
+@pytest.mark.parametrize("team", ["red", 7, 7.5, True, False, None], ids=repr)
+def test_a_page_of_equal_rows_is_read_from_an_index_over_both_members(paged: Entities, team: Any, way: str) -> None:
+    raw = {"where": {"team": team}, "orderBy": {"total": way}, "limit": 10}
+    last = paged.rows(parse_query(raw))[-1]
+    second = {**raw, "after": page_after(last, parse_query(raw).order_by)}
+    for query in (parse_query(raw), parse_query(second)):
+        plan = paged.plan(query)
+        direction = "Index Scan Backward" if way == "desc" else "Index Scan"
+        assert f"{direction} using query_" in plan, plan
+        assert "Incremental Sort" in plan, plan  # of equal beginnings of texts
+        assert "->  Sort" not in plan, plan
+
+
+def test_a_page_begins_where_the_last_one_ended(paged: Entities) -> None:
+    for where, way in (({}, "asc"), ({}, "desc"), ({"team": "red"}, "asc"), ({"team": "red"}, "desc")):
+        raw = {"where": where, "orderBy": {"total": way}, "limit": 10}
+        last = paged.rows(parse_query({**raw, "limit": 300}))[-1]
+        plan = paged.plan(parse_query({**raw, "after": page_after(last, parse_query(raw).order_by)}))
+        (searched,) = (line for line in plan.splitlines() if "Index Cond" in line)
+        assert (") <= ROW(" if way == "desc" else ") > ROW(") in searched, plan
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"team": "red", "total": 7},
+        {"team": "red", "total": {"gte": 7, "lt": 9}},
+        {"team": {"in": ["red", "blue"]}, "total": 7},
+        {"team": None, "status": "open", "total": {"lt": 3}},
+    ],
+)
+def test_further_members_narrow_the_search(paged: Entities, where: dict[str, Any]) -> None:
+    for count in (False, True):
+        plan = paged.plan(parse_query({"where": where}), count=count)
+        assert "query_" in plan, plan
+        assert all(name in "".join(line for line in plan.splitlines() if "Index Cond" in line) for name in where), plan
+
+
+def test_an_interrupted_build_is_repeated(paged: Entities) -> None:
+    before = paged.index_names()
+    paged.run(
+        paged.connection.execute(
+            "UPDATE pg_index SET indisvalid = false"
+            " WHERE indexrelid IN (SELECT oid FROM pg_class WHERE starts_with(relname, 'query_'))"
+        )
+    )
+    team, status, total = ("team",), ("status",), ("total",)
+    paged.index((team,), (status,), (total,), (team, total), (team, status, total))
+    valid = "SELECT bool_and(indisvalid) FROM pg_index WHERE indrelid = 'collab.entities'::regclass"
+    assert paged.run(paged.connection.fetchval(valid))
+    assert paged.index_names() == before
+
+
 def test_indexes_that_are_not_wanted_any_more_are_dropped_and_others_stay(entities: Entities) -> None:
-    entities.index(("a",), ("b", "c"), ("id",))
-    entities.index(("a",), collection="tasks:old")
+    d = ("d",)
+    entities.index((("a",),), (("b", "c"), d), (ID,))
+    entities.index((("a",),), collection="tasks:old")
     before = entities.index_names()
     assert len(before) == 3
-    entities.index(("b", "c"), ("d",))
+    entities.index((("b", "c"), d), (d,))
     after = entities.index_names()
     assert len(after) == 3
     assert len(after & before) == 2
-    entities.index(("b", "c"), ("d",), ("d",))
+    entities.index((("b", "c"), d), (d,), (d, ID, ("e",)))
     assert entities.index_names() == after
     entities.index()
     assert len(entities.index_names()) == 1
@@ -238,7 +357,7 @@ def test_indexes_that_are_not_wanted_any_more_are_dropped_and_others_stay(entiti
 @pytest.mark.parametrize("name", ['q"q', "back\\slash", "new\nline", "nul\0"])
 def test_names_that_no_index_can_hold_are_refused(entities: Entities, name: str) -> None:
     with pytest.raises(InvalidRequest):
-        entities.index(("a",), ("b", name))
+        entities.index((("b",),), (("a",), ("b", name)))
     assert not entities.index_names()
 
 

@@ -16,13 +16,14 @@ from collab.errors import InvalidRequest
 from collab.query.cursor import page_after, place_of, write_after
 from collab.query.match import ID, form, form_of, select
 from collab.query.parse import parse_query
-from collab.query.query import And, Compare, Not, Or, Order, Query
+from collab.query.query import And, Compare, IndexPaths, Not, Or, Order, Query
 from collab.storage.codec import keys_of, to_json
 from collab.storage.schema import prepare
 from collab.storage.sqlite_query import count_rows, create_indexes, find_rows
-from tests.collab.query.rows import SCALARS, VALUES, queries, row_lists
+from tests.collab.query.rows import INDEXES, SCALARS, VALUES, pages, queries, row_lists
 
 PROJECT, TASKS = "acme", "tasks"
+A: IndexPaths = (("a",),)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_q_the_law_for_each_operator_between_each_two_values(
     database: sqlite3.Connection, path: tuple[str, ...], *, indexed: bool
 ) -> None:
     if indexed and path in (("a",), ("a", "b")):
-        create_indexes(database, TASKS, [path])
+        create_indexes(database, TASKS, [(path,), (path, ("c",)), (("c",), path)])
     rows: list[dict[str, Any]] = [{"id": "missing"}, {"id": "text", path[0]: '{"b":1}'}, {"id": "list", path[0]: ["b"]}]
     for index, value in enumerate(VALUES):
         for name in reversed(path):
@@ -155,9 +156,24 @@ def test_q16_made_up_cursors_are_valid_positions(
 def test_an_index_changes_only_the_query_plan(rows: list[dict[str, Any]], raw: dict[str, Any]) -> None:
     query = parse_query(raw)
     with closing(empty()) as connection:
-        create_indexes(connection, TASKS, [("a",), ("b",), ("a", "b"), ("a.b",), ("",), ("it's",), ("createdAt",)])
+        create_indexes(connection, TASKS, INDEXES)
         put(connection, rows)
         agree(connection, rows, query)
+
+
+@settings(max_examples=400, deadline=None)
+@given(pages())
+@pytest.mark.slow
+def test_indexes_over_several_members_change_only_the_query_plan(
+    page: tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any] | None],
+) -> None:
+    rows, raw, before = page
+    if before is not None:
+        raw = {**raw, "after": page_after(before, parse_query(raw).order_by)}
+    with closing(empty()) as connection:
+        create_indexes(connection, TASKS, INDEXES)
+        put(connection, rows)
+        agree(connection, rows, parse_query(raw))
 
 
 @settings(max_examples=150, deadline=None)
@@ -198,12 +214,12 @@ def test_a_row_has_what_the_table_says_of_it(database: sqlite3.Connection) -> No
 # indexes
 
 
-def plan(connection: sqlite3.Connection, query: Query, collection: str = TASKS) -> str:
+def plan(connection: sqlite3.Connection, query: Query, collection: str = TASKS, *, count: bool = False) -> str:
     """SQLite's plan for exactly the statement of a query."""
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     try:
-        find_rows(connection, PROJECT, collection, query)
+        (count_rows if count else find_rows)(connection, PROJECT, collection, query)
     finally:
         connection.set_trace_callback(None)
     (statement,) = (text for text in seen if not text.startswith("--"))
@@ -222,7 +238,8 @@ def indexed(database: sqlite3.Connection) -> sqlite3.Connection:
         }
         for number in range(600)
     ]
-    create_indexes(database, TASKS, [("status",), ("total",), ("profile", "city"), ("profile", "a.b"), ("createdAt",)])
+    paths = [("status",), ("total",), ("profile", "city"), ("profile", "a.b"), ("createdAt",)]
+    create_indexes(database, TASKS, [(path,) for path in paths])
     put(database, rows)
     return database
 
@@ -273,6 +290,78 @@ def test_a_page_begins_where_the_last_one_ended(indexed: sqlite3.Connection, way
     assert f"(project=? AND <expr>{'<' if way == 'desc' else '>'}?" in steps, steps
 
 
+@pytest.fixture
+def paged(database: sqlite3.Connection) -> sqlite3.Connection:
+    """Rows with indexes over one and over several members."""
+    rows: list[dict[str, Any]] = [
+        {
+            "id": f"{number}",
+            "team": ("red", "blue", 7, 7.5, True, False, None, [])[number % 8],
+            "status": ("open", "done")[number % 2],
+            "total": number % 50,
+            "size": number % 10,
+        }
+        for number in range(600)
+    ]
+    team, status, total = ("team",), ("status",), ("total",)
+    create_indexes(
+        database,
+        TASKS,
+        [(team,), (status,), (total,), (team, total), (team, ("size",)), (team, status, total), (("x",), status)],
+    )
+    put(database, rows)
+    return database
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+@pytest.mark.parametrize("way", ["asc", "desc"])
+@pytest.mark.parametrize("team", ["red", 7, 7.5, True, False, None], ids=repr)
+def test_a_page_of_equal_rows_is_read_from_an_index_over_both_members(
+    paged: sqlite3.Connection, team: Any, way: str, *, analyzed: bool
+) -> None:
+    if analyzed:
+        paged.execute("ANALYZE")
+    raw = {"where": {"team": team}, "orderBy": {"total": way}, "limit": 10}
+    first = plan(paged, parse_query(raw))
+    last = find_rows(paged, PROJECT, TASKS, parse_query(raw))[-1]
+    second = plan(paged, parse_query({**raw, "after": page_after(last.data, parse_query(raw).order_by)}))
+    assert "(project=? AND <expr>=? AND <expr>=?)" in first, first
+    assert f"(project=? AND <expr>=? AND <expr>=? AND <expr>{'<' if way == 'desc' else '>'}?)" in second, second
+    for steps in (first, second):
+        # falling orders end with ids that rise: only rows of one value are sorted
+        assert ("TEMP B-TREE" in steps) == (way == "desc"), steps
+        assert "USE TEMP B-TREE FOR ORDER BY" not in steps, steps
+
+
+def test_nothing_is_sorted_if_ids_fall_too(paged: sqlite3.Connection) -> None:
+    orders = [{"total": "desc"}, {"id": "desc"}]
+    steps = plan(paged, parse_query({"where": {"team": "red"}, "orderBy": orders, "limit": 10}))
+    assert "USING INDEX query_" in steps, steps
+    assert "TEMP B-TREE" not in steps, steps
+
+
+@pytest.mark.parametrize(
+    ("where", "searched"),
+    [
+        ({"team": "red", "total": 7}, "<expr>=? AND <expr>=? AND <expr>=? AND <expr>=?)"),
+        ({"team": "red", "total": {"gte": 7}}, "<expr>=? AND <expr>=? AND <expr>>? AND <expr><?)"),
+        ({"team": "red", "total": {"gt": 7, "lt": 9}}, "<expr>=? AND <expr>=? AND <expr>>? AND <expr><?)"),
+        ({"team": {"in": ["red", "blue"]}, "size": 7}, "<expr>=? AND <expr>=? AND <expr>=? AND <expr>=?)"),
+        ({"team": {"in": [None, True]}, "size": 7}, "<expr>=? AND <expr>=? AND <expr>=? AND <expr>=?)"),
+        ({"team": None, "status": "open", "total": {"lt": 7}}, "<expr>=?" + " AND <expr>=?" * 3 + " AND <expr>>?"),
+    ],
+)
+def test_further_members_narrow_the_search(paged: sqlite3.Connection, where: dict[str, Any], searched: str) -> None:
+    query = parse_query({"where": where})
+    for steps in (plan(paged, query), plan(paged, query, count=True)):
+        assert f"(project=? AND {searched}" in steps, steps
+
+
+def test_an_index_is_not_searched_for_a_member_behind_its_first_one(paged: sqlite3.Connection) -> None:
+    steps = plan(paged, parse_query({"where": {"status": "open"}, "orderBy": {"x": "asc"}}))
+    assert "ANY" not in steps, steps
+
+
 def test_a_connection_that_was_open_before_plans_with_new_indexes(tmp_path: Path) -> None:
     with (
         closing(sqlite3.connect(tmp_path / "one.db", isolation_level=None)) as writer,
@@ -284,7 +373,7 @@ def test_a_connection_that_was_open_before_plans_with_new_indexes(tmp_path: Path
         query = parse_query({"where": {"a": {"in": [1, 2]}}})
         assert "query_" not in plan(reader, query)
         writer.execute("BEGIN IMMEDIATE")
-        create_indexes(writer, TASKS, [("a",)])
+        create_indexes(writer, TASKS, [A])
         writer.execute("COMMIT")
         for connection in (reader, writer):
             assert "SEARCH entities USING INDEX query_" in plan(connection, query)
@@ -306,15 +395,15 @@ def index_names(connection: sqlite3.Connection) -> set[str]:
 
 
 def test_indexes_that_are_not_wanted_any_more_are_dropped_and_others_stay(database: sqlite3.Connection) -> None:
-    create_indexes(database, TASKS, [("a",), ("b", "c"), ("id",)])
-    create_indexes(database, "tasks:old", [("a",)])
+    create_indexes(database, TASKS, [A, (("b", "c"), ("d",)), (ID,)])
+    create_indexes(database, "tasks:old", [A])
     before = index_names(database)
     assert len(before) == 3
-    create_indexes(database, TASKS, [("b", "c"), ("d",)])
+    create_indexes(database, TASKS, [(("b", "c"), ("d",)), (("d",),)])
     after = index_names(database)
     assert len(after) == 3
     assert len(after & before) == 2
-    create_indexes(database, TASKS, [("b", "c"), ("d",), ("d",)])
+    create_indexes(database, TASKS, [(("b", "c"), ("d",)), (("d",),), (("d",), ID, ("e",))])
     assert index_names(database) == after
     create_indexes(database, TASKS, [])
     assert len(index_names(database)) == 1
@@ -324,11 +413,19 @@ def test_indexes_that_are_not_wanted_any_more_are_dropped_and_others_stay(databa
 def test_a_name_that_no_index_can_hold_is_refused_before_anything_changes(
     database: sqlite3.Connection, name: str
 ) -> None:
-    create_indexes(database, TASKS, [("a",)])
+    create_indexes(database, TASKS, [A])
     before = index_names(database)
     with pytest.raises(InvalidRequest, match="cannot be indexed"):
-        create_indexes(database, TASKS, [("b",), ("c", name)])
+        create_indexes(database, TASKS, [(("b",),), (("a",), ("c", name))])
     assert index_names(database) == before
+
+
+def test_each_order_of_members_and_each_depth_is_an_index_of_its_own(database: sqlite3.Connection) -> None:
+    b = ("b",)
+    create_indexes(
+        database, TASKS, [A, (b,), (("a",), b), (b, ("a",)), (("a", "b"),), (("a.b",),), (("a",), b, ("c",))]
+    )
+    assert len(index_names(database)) == 7
 
 
 def test_names_and_values_are_never_read_as_sql(database: sqlite3.Connection) -> None:
@@ -336,8 +433,8 @@ def test_names_and_values_are_never_read_as_sql(database: sqlite3.Connection) ->
     rows = [{"id": "1", evil: evil}, {"id": "2"}]
     put(database, rows)
     put(database, [{"id": "3"}], collection=evil)
-    create_indexes(database, evil, [(evil,)])
-    create_indexes(database, TASKS, [(evil,)])
+    create_indexes(database, evil, [((evil,),)])
+    create_indexes(database, TASKS, [((evil,), ("a", evil))])
     for operator in ("eq", "gte", "contains", "startsWith", "endsWith"):
         where = Compare((evil,), operator, evil)
         agree(database, rows, Query(where, (Order((evil,)),)))

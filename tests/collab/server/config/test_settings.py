@@ -338,7 +338,7 @@ COLLECTIONS = """
 strict_collections = true
 
 [collections.tasks]
-indexes = ["status", "profile.city"]
+indexes = ["status", ["team", "profile.city"]]
 content = { body = "text" }
 [collections.tasks.fields]
 required = ["title"]
@@ -354,15 +354,15 @@ def test_collections_are_read_from_tables(tmp_path: Path) -> None:
     tasks = settings.collections["tasks"]
     assert settings.strict_collections
     assert tasks.fields == {"required": ["title"], "properties": {"title": {"type": "string"}}}
-    assert tasks.index_paths() == (("status",), ("profile", "city"))
+    assert tasks.index_paths() == ((("status",),), (("team",), ("profile", "city")))
     assert tasks.content == {"body": "text"}
     assert settings.collections["cards"].mapped is not None
     assert Settings.from_json(settings.to_json()) == settings
 
 
 def test_collections_are_read_from_the_environment_too(tmp_path: Path) -> None:
-    environ = {"COLLAB_COLLECTIONS": '{"tasks": {"indexes": ["status"]}}'}
-    assert read(tmp_path, environ=environ).collections["tasks"].indexes == ["status"]
+    environ = {"COLLAB_COLLECTIONS": '{"tasks": {"indexes": ["status", ["team", "createdAt"]]}}'}
+    assert read(tmp_path, environ=environ).collections["tasks"].indexes == ["status", ["team", "createdAt"]]
 
 
 @pytest.mark.parametrize(
@@ -372,6 +372,8 @@ def test_collections_are_read_from_the_environment_too(tmp_path: Path) -> None:
         ("[collections.tasks]\nfields = { type = 'objekt' }", "not a JSON Schema"),
         ("[collections.tasks]\ncontent = { body = 'video' }", "collections"),
         ("[collections.'a/b']\nindexes = []", "name must be"),
+        ("[collections.tasks]\nindexes = [['team', 'total', 'team']]", "has the member team twice"),
+        ("[collections.tasks]\nindexes = [[]]", "collections"),
         ("[collections.a]\nmapped = { in = 'a', root = 'r' }", "mapped itself"),
         ("collections = 'tasks'", "collections"),
     ],
