@@ -305,7 +305,10 @@ class ConsumerStorage(Protocol):
         """The position up to which a webhook has processed a project's events; ``None`` if it has processed none."""
 
     async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
-        """Save a webhook's position in a project, and the events that it did not accept."""
+        """Save a webhook's position in a project, and the events that it did not accept; each of them once.
+
+        So a save whose answer was lost can be repeated.
+        """
 
     async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
         """Events that a webhook did not accept, oldest first."""

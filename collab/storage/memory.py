@@ -328,9 +328,10 @@ class MemoryStorage:
     async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
         self._webhooks[webhook, project] = position
         for letter in dead:
-            kept = self._dead.setdefault(letter.webhook, [])
-            kept.append(letter)
-            del kept[:-DEAD_LETTERS]
+            kept = self._dead.setdefault(webhook, [])
+            if not any((old.project, old.event) == (letter.project, letter.event) for old in kept):
+                kept.append(letter)
+                del kept[:-DEAD_LETTERS]
 
     async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
         return list(self._dead.get(webhook, ()))

@@ -110,7 +110,7 @@ async def read_webhook(connection: asyncpg.Connection, webhook: str, project: st
 async def write_webhook(
     connection: asyncpg.Connection, webhook: str, project: str, position: int, dead: Sequence[DeadLetter], keep: int
 ) -> None:
-    """Save a webhook's position in a project, and the newest ``keep`` of its dead letters."""
+    """Save a webhook's position in a project, and the newest ``keep`` of its dead letters, each event once."""
     await connection.execute(
         "INSERT INTO collab.webhooks VALUES ($1, $2, $3) ON CONFLICT (name, project)"
         " DO UPDATE SET position = excluded.position",
@@ -120,21 +120,20 @@ async def write_webhook(
     )
     if not dead:
         return
-    await connection.executemany(
+    await connection.execute(
         "INSERT INTO collab.dead_letters (webhook, project, collection, id, event, reason, at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        [
-            (
-                letter.webhook,
-                letter.project,
-                letter.event.collection,
-                letter.event.id,
-                to_json(letter.event),
-                plain(letter.reason),
-                letter.at,
-            )
-            for letter in dead
-        ],
+        " SELECT $1, n.project, n.collection, n.id, n.event, n.reason, n.at"
+        " FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[])"
+        " WITH ORDINALITY AS n(project, collection, id, event, reason, at, i)"
+        " WHERE NOT EXISTS (SELECT 1 FROM collab.dead_letters AS d"
+        " WHERE d.webhook = $1 AND d.project = n.project AND d.event = n.event) ORDER BY n.i",
+        webhook,
+        [letter.project for letter in dead],
+        [letter.event.collection for letter in dead],
+        [letter.event.id for letter in dead],
+        [to_json(letter.event) for letter in dead],
+        [plain(letter.reason) for letter in dead],
+        [letter.at for letter in dead],
     )
     await connection.execute(
         "DELETE FROM collab.dead_letters WHERE webhook = $1 AND number <= (SELECT number FROM collab.dead_letters"

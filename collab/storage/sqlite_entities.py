@@ -97,13 +97,20 @@ def read_webhook(connection: sqlite3.Connection, webhook: str, project: str) -> 
 def write_webhook(
     connection: sqlite3.Connection, webhook: str, project: str, position: int, dead: Sequence[DeadLetter], keep: int
 ) -> None:
-    """Save a webhook's position in a project, and the newest ``keep`` of its dead letters."""
+    """Save a webhook's position in a project, and the newest ``keep`` of its dead letters, each event once."""
     connection.execute("INSERT OR REPLACE INTO webhooks VALUES (?, ?, ?)", (webhook, project, position))
     if not dead:
         return
     rows: list[tuple[Any, ...]] = [
-        (letter.webhook, letter.project, to_json(letter.event), letter.reason, letter.at) for letter in dead
+        (webhook, letter.project, to_json(letter.event), letter.reason, letter.at) for letter in dead
     ]
+    known = set(
+        connection.execute(
+            "SELECT project, event FROM dead_letters WHERE webhook = ? AND event IN (SELECT value FROM json_each(?))",
+            (webhook, to_json([row[2] for row in rows])),
+        )
+    )
+    rows = [row for row in rows if row[1:3] not in known]
     insert(connection, "INSERT INTO dead_letters (webhook, project, event, reason, at)", rows)
     connection.execute(
         "DELETE FROM dead_letters WHERE webhook = ?1 AND number <="

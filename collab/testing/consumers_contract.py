@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from collab.storage.base import DeadLetter
@@ -31,3 +32,22 @@ class ConsumersContract(StorageCase):
             assert await storage.webhook_position("other", "other") is None
             assert list(await storage.dead_letters("hook")) == letters
             assert list(await storage.dead_letters("other")) == []
+
+    async def test_an_event_that_a_webhook_did_not_accept_is_kept_once(self, tmp_path: Path) -> None:
+        """The save is repeated if its answer was lost, perhaps with later events and at a later time."""
+
+        def letter(number: int, project: str = "acme", *, at: float = 1.0) -> DeadLetter:
+            event = fact(number, {"text": '\0\u2028"😀', "n": [number]}).event
+            return DeadLetter("hook", event, project, "no answer", at)
+
+        async with self.opened(tmp_path) as storage:
+            for _ in range(2):
+                await storage.save_webhook("hook", "acme", 7, [letter(1), letter(2)])
+            await storage.save_webhook("hook", "acme", 9, [letter(number, at=2.0) for number in (1, 2, 3)])
+            await storage.save_webhook("hook", "other", 2, [letter(1, "other")])
+            kept = [letter(1), letter(2), letter(3, at=2.0), letter(1, "other")]
+            assert list(await storage.dead_letters("hook")) == kept
+            seconds = [replace(letter(1), webhook="second")]
+            await storage.save_webhook("second", "acme", 9, seconds)
+            assert list(await storage.dead_letters("second")) == seconds
+            assert list(await storage.dead_letters("hook")) == kept
