@@ -308,13 +308,14 @@ class PostgresStorage:
     async def erase(self, keys: Sequence[RoomKey]) -> None:
         """Forget entities and their documents for good, and have the tables vacuumed.
 
-        Nothing of them can be read by SQL when this returns. The server overwrites their bytes in its files, and in its
-        WAL, as it uses them again.
+        Nothing of them can be read by SQL when this returns, nor from the planner's statistics, which are taken anew
+        (PostgreSQL keeps those of a table that is empty now). The server overwrites their bytes in its files, and in
+        its WAL, as it uses them again.
         """
         await self._database.call(
             "erase_1", *(list(part) for part in zip(*keys, strict=True)) if keys else ([], [], [])
         )
-        await self._vacuum("VACUUM")
+        await self._vacuum("VACUUM (ANALYZE)")
 
     async def compact(self) -> None:
         """Rewrite the tables (VACUUM FULL), so that their files hold no old data. Takes long; everything else waits."""

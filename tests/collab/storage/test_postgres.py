@@ -267,3 +267,30 @@ async def test_a_server_that_is_killed_and_frozen_under_writes_loses_and_doubles
             assert [event.position for event in events] == list(range(1, sum(numbers.values()) + 1))
     finally:
         await asyncio.to_thread(process.remove)
+
+
+async def test_what_is_erased_is_in_no_statistics_of_the_planner(url: str) -> None:
+    async with opened(url) as storage:
+        facts = [fact(1, {"team": team}, RoomKey("acme", "tasks", team)) for team in ("kept", "erased-7f3a")]
+        await storage.commit([], facts)
+        await storage.index("tasks", [(("team",),)])
+        await execute(url, "ANALYZE")
+        assert await is_measured(url, "erased-7f3a")
+        await storage.erase([RoomKey("acme", "tasks", "erased-7f3a")])
+        assert not await is_measured(url, "erased-7f3a")
+        assert await is_measured(url, "kept")
+
+
+async def is_measured(url: str, text: str) -> bool:
+    """Whether a text is in the statistics of the planner."""
+    connection = await asyncpg.connect(url)
+    try:
+        views = ("pg_stats", "pg_stats_ext", "pg_stats_ext_exprs")
+        return any(
+            [
+                await connection.fetchval(f"SELECT bool_or(strpos(s::text, $1) > 0) FROM {view} AS s", text)
+                for view in views
+            ]
+        )
+    finally:
+        await connection.close()
