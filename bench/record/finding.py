@@ -1,13 +1,14 @@
-"""findMany and count on 100,000 entities, with and without an index, compared with plain SQLite.
+"""findMany and count on 100,000 entities, without and with indexes, compared with plain SQLite and PostgreSQL.
 
-SQL inserts the record, instead of 100,000 writes. The same queries are then timed on a plain connection, and so are
-hand-written queries on a table with columns.
+SQL inserts the record, instead of 100,000 writes. The same queries are then timed on plain connections to SQLite and
+PostgreSQL, and so are hand-written queries on a table with columns in SQLite.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import signal
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -16,24 +17,34 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from bench.measure import Stopwatch, percentile
 from bench.record.clients.collab import Collab
+from bench.record.peers.postgres import start as start_postgres
 from bench.record.servers import CLIENTS, OURS, SERVERS
 from bench.result import Options, Result
 from bench.servers import Running, start
 from collab.dates import iso
 from collab.query.parse import parse_query
 from collab.storage.codec import keys_of, to_json
+from collab.storage.postgres_query import count_statement, create_indexes, find_statement
+from collab.storage.postgres_schema import prepare as prepare_postgres
+from collab.storage.postgres_values import keys_and_texts
 from collab.storage.schema import prepare
 from collab.storage.sqlite_query import count_rows, find_rows
 
 ENTITIES = 100_000
-COLLECTIONS = ("plain", "indexed")
+PATHS = ("customer", "status", "total")
+COLLECTIONS: dict[str, list[list[str]]] = {
+    "plain": [],
+    "indexed": [[path] for path in PATHS],
+    "paired": [[path] for path in PATHS] + [["status", "total"]],
+}
+"""Collections of the same entities, and their indexes."""
 MOST = 400
 STATUSES = ("open", "pending", "done", "cancelled")
-INDEXES = ["customer", "status", "total"]
 NOW = 1_700_000_000.0
 QUERIES: dict[str, tuple[str, Callable[[int], dict[str, Any]], str]] = {
     # name: (operation, query, SQL by hand)
@@ -74,7 +85,7 @@ def entities(count: int) -> list[dict[str, Any]]:
 
 
 def fill(file: Path, rows: list[dict[str, Any]]) -> None:
-    """Insert these rows into two collections; one of them will get indexes."""
+    """Insert these rows into each collection, without indexes."""
     file.parent.mkdir(parents=True)
     base = sqlite3.connect(file, isolation_level=None)
     prepare(base)
@@ -90,19 +101,19 @@ def fill(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def by_hand(file: Path, rows: list[dict[str, Any]]) -> sqlite3.Connection:
-    """Make a table with columns, and one with indexes."""
+    """Make a table with columns for each collection, with its indexes."""
     base = sqlite3.connect(file, isolation_level=None)
     base.execute("BEGIN")
-    for name in COLLECTIONS:
+    for name, indexes in COLLECTIONS.items():
         base.execute(f"CREATE TABLE {name} (id TEXT PRIMARY KEY, customer TEXT, status TEXT, total REAL, data TEXT)")
         base.executemany(
             f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?)",
             ((row["id"], row["customer"], row["status"], row["total"], to_json(row)) for row in rows),
         )
-    for column in ("customer", "total"):
-        base.execute(f"CREATE INDEX by_{column} ON indexed ({column})")
-    base.execute("CREATE INDEX by_status ON indexed (status, total)")
+        for columns in indexes:
+            base.execute(f"CREATE INDEX {name}_by_{'_'.join(columns)} ON {name} ({', '.join(columns)})")
     base.execute("COMMIT")
+    base.execute("ANALYZE")
     return base
 
 
@@ -159,9 +170,9 @@ async def asked(
 
 
 async def finding(options: Options) -> list[Result]:
-    """Run all queries over JSON and MessagePack, and on SQLite."""
+    """Run all queries over JSON and MessagePack, on SQLite, and on PostgreSQL."""
     rows = entities(2_000 if options.quick else ENTITIES)
-    declared = msgspec.json.encode({"plain": {}, "indexed": {"indexes": INDEXES}}).decode()
+    declared = msgspec.json.encode({name: {"indexes": indexes} for name, indexes in COLLECTIONS.items()}).decode()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         data = Path(folder)
         fill(data / "collab" / "collab.db", rows)
@@ -174,7 +185,7 @@ async def finding(options: Options) -> list[Result]:
             await server.stop()
         if options.core is not None:
             os.sched_setaffinity(0, {options.core})
-        return results + on_sqlite(data, rows, options)
+        return results + on_sqlite(data, rows, options) + await on_postgres(data, rows, options)
 
 
 async def over_the_socket(server: Running, form: str, options: Options) -> list[Result]:
@@ -220,3 +231,57 @@ def on_sqlite(data: Path, rows: list[dict[str, Any]], options: Options) -> list[
     base.close()
     hand.close()
     return results
+
+
+async def on_postgres(data: Path, rows: list[dict[str, Any]], options: Options) -> list[Result]:
+    """Measure the queries of our storage in PostgreSQL, on one connection."""
+    process, uri = start_postgres(data)
+    try:
+        base = await asyncpg.connect(uri)
+        await fill_postgres(base, rows)
+        results = []
+        for name, (operation, query, _) in QUERIES.items():
+            result = Result(f"find {name}", "PostgreSQL")
+            results.append(result)
+            for collection in COLLECTIONS:
+                for most in (5, MOST):
+                    took = await timed_postgres(base, operation, collection, query, most, options.seconds / 2)
+                result.numbers |= {f"{collection}_p{p}_ms": round(percentile(took, p), 3) for p in (50, 99)}
+        await base.close()
+        return results
+    finally:
+        process.send_signal(signal.SIGINT)  # ends its sessions, then itself
+        process.wait()
+
+
+async def fill_postgres(base: asyncpg.Connection, rows: list[dict[str, Any]]) -> None:
+    """Insert these rows into each collection, with its indexes."""
+    await prepare_postgres(base)
+    columns = ["project", "collection", "id", "version", "deleted", "data", "keys", "texts", "heads", "content_seq"]
+    for collection, indexes in COLLECTIONS.items():
+        await base.copy_records_to_table(
+            "entities",
+            schema_name="collab",
+            columns=[*columns, "created_at", "updated_at"],
+            records=(
+                ("default", collection, row["id"], 1, False, to_json(row), *keys_and_texts(row), b"", 0, NOW, NOW)
+                for row in rows
+            ),
+        )
+        await create_indexes(base, collection, [tuple((path,) for path in paths) for paths in indexes])
+    await base.execute("VACUUM ANALYZE")
+
+
+async def timed_postgres(
+    base: asyncpg.Connection, operation: str, collection: str, query: Callable[[int], dict[str, Any]], most: int,
+    seconds: float,
+) -> list[float]:  # fmt: skip
+    """Measure a repeated query, in milliseconds, sorted."""
+    statement = count_statement if operation == "count" else find_statement
+    took: list[float] = []
+    began = perf_counter()
+    while len(took) < most and (now := perf_counter()) - began < seconds:
+        sql, values = statement("default", collection, parse_query(query(len(took))))
+        await base.fetch(sql, *values)
+        took.append((perf_counter() - now) * 1000)
+    return sorted(took)

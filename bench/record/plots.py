@@ -34,7 +34,8 @@ LINES = (
     ("matched_us", "CPU of a write that one query holds, µs"),
     ("unmatched_us", "CPU of a write that none holds, µs"),
 )
-WITHOUT, WITH, LIMIT = "#f59e0b", "#2563eb", "#dc2626"
+INDEXES = {"plain": "#f59e0b", "indexed": "#60a5fa", "paired": "#2563eb"}
+WITH, LIMIT = "#2563eb", "#dc2626"
 
 
 def draw(results: Sequence[Result], folder: Path, name: str) -> list[str]:
@@ -89,7 +90,7 @@ def _writers(results: Sequence[Result], folder: Path, file: str) -> str | None:
 
 
 def _find(results: Sequence[Result], folder: Path, file: str) -> str | None:
-    """Queries without and with an index."""
+    """Queries without and with indexes."""
     if not any(r.scenario.startswith("find ") for r in results):
         return None
     figure, grid = pyplot.subplots(1, len(QUERIES), figsize=(4.2 * len(QUERIES), 2.7))
@@ -97,8 +98,9 @@ def _find(results: Sequence[Result], folder: Path, file: str) -> str | None:
         shown: list[Bar] = []
         for result in results:
             if result.scenario == f"find {query}":
-                shown.append((f"{result.server}, no index", result.numbers["plain_p50_ms"], WITHOUT))
-                shown.append((f"{result.server}, index", result.numbers["indexed_p50_ms"], WITH))
+                for indexes, colour in INDEXES.items():
+                    if (key := f"{indexes}_p50_ms") in result.numbers:
+                        shown.append((f"{result.server}, {indexes}", result.numbers[key], colour))
         if shown:
             bars(axes, shown, f"{query}: p50, ms", log=True)
     return save(figure, folder, file)

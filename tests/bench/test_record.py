@@ -38,7 +38,7 @@ def made_up() -> list[Result]:
             numbers = {"updates_per_s": 900.0 * writers / place, "fsyncs_per_s": 4000.0}
             results.append(Result(f"writers {writers}", server, numbers))
     for query in ("few", "page", "counted"):
-        found = {"plain_p50_ms": 50.0, "indexed_p50_ms": 0.5}
+        found = {"plain_p50_ms": 50.0, "indexed_p50_ms": 5.0, "paired_p50_ms": 0.5}
         results += [Result(f"find {query}", who, found) for who in ("collab-json", "SQL by hand")]
     results += [Result("gate", "field", {"update_us": 7.5}), Result("gate", "keystroke", {"update_us": 2.5})]
     results += [Result("gate", "field, written by two at once", {"update_us": 16.0})]
@@ -60,7 +60,7 @@ def test_a_whole_run_is_told_with_goals_tables_and_plots(tmp_path: Path) -> None
     report = render(META, results, plots)
     assert "| live 100 " not in report  # the section says what it is
     assert "| 100 | parse | 3 | 9 |" in report
-    assert "| few | SQL by hand | 50 | 0.5 |" in report
+    assert "| few | SQL by hand | 50 | 5 | 0.5 |" in report
     assert "![live](today-live.svg)" in report
     assert "* parse: theirs." in report
 
@@ -104,6 +104,7 @@ async def test_a_quick_run_of_our_own_server_tells_every_event(tmp_path: Path) -
     assert not [note for note in live["notes"] if "never arrived" in note]
     assert found["writers 3", "collab-json"]["numbers"]["updates_per_s"] > 0
     assert found["find few", "collab-msgpack"]["numbers"]["indexed_rows"] > 0
+    assert found["find page", "PostgreSQL"]["numbers"]["paired_p50_ms"] > 0
     assert "## live" in (tmp_path / "smoke.md").read_text()
     assert (tmp_path / "smoke-live.svg").exists()
 

@@ -41,7 +41,7 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         folder.chmod(0o755)
         who |= {"user": "nobody", "group": "nogroup", "extra_groups": []}
     initdb = [str(programs() / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "-E", "utf8"]
-    subprocess.run(initdb, check=True, **who)
+    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **who)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
