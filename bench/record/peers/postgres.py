@@ -47,11 +47,16 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         port = str(listener.getsockname()[1])
     serve = [str(programs() / "postgres"), "-D", str(data), "-p", port, "-k", str(data)]
     server = subprocess.Popen([*serve, "-c", "listen_addresses=127.0.0.1"], **who)
-    while not (data / f".s.PGSQL.{port}").exists():
+    while not is_ready(data / "postmaster.pid"):
         if server.poll() is not None:
             raise SystemExit("PostgreSQL did not start")
         time.sleep(0.05)
     return server, f"postgres://postgres@127.0.0.1:{port}/postgres"
+
+
+def is_ready(state: Path) -> bool:
+    """Whether a server takes connections, by the last line of its file, as ``pg_ctl`` reads it."""
+    return state.exists() and state.read_text().rstrip().endswith("\nready")
 
 
 def end_with_parent() -> None:
