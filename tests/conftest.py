@@ -1,4 +1,4 @@
-"""What holds for every test: their order, how they run side by side, and how failures are shown."""
+"""Rules for all tests: their order, how they run side by side, and how failures are shown."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tools.coverage_summary import coverage_summary
 
 
 def run(code: str, path: str) -> str:
-    """What `tools.machine` answers in a process of its own, where PATH is `path`."""
+    """The answer of `tools.machine` in a process of its own, whose PATH is `path`."""
     environment = {**os.environ, "PATH": path}
     done = subprocess.run(
         [sys.executable, "-c", f"from tools import machine; print({code})"],

@@ -1,4 +1,4 @@
-"""What a user can set, override or meet is in the documentation."""
+"""The documentation has every setting, hook and error."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""What a process loads: a small process does not pay for the whole server."""
+"""Each process loads only the modules that it needs."""
 
 import ast
 import inspect

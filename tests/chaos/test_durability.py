@@ -1,4 +1,4 @@
-"""What was acknowledged is there, whatever happens to the server."""
+"""Acknowledged edits survive, whatever happens to the server."""
 
 import asyncio
 import signal
@@ -65,7 +65,7 @@ async def test_sigterm_under_load_loses_nothing_that_was_accepted(server: Server
 
 
 def two_updates() -> tuple[bytes, bytes]:
-    """What a client wrote, where the second continues the first."""
+    """The text of a client, whose second part continues the first."""
     doc: Doc[Any] = Doc()
     entries = doc.get(ROOT, type=Array)
     updates: list[bytes] = []

@@ -73,7 +73,7 @@ UNTAKEN = {
         ]
     ),
 }
-"""What is well-formed, and deleted instead of taken in."""
+"""Well-formed content that is replaced by deleted elements."""
 
 GAPS = [frame([block(n, 1, [item(STRING, string("x"), origin=(n, 0))])]) for n in range(1000, 3000)]
 

@@ -158,7 +158,7 @@ async def neighbour(server: Server) -> AsyncIterator[Subscriber]:
 
 
 async def heard(socket: ClientConnection) -> tuple[list[Any], int | None]:
-    """What the server says until it answers the last question, or ends the connection with a code."""
+    """The server's messages until it answers the last request, or ends the connection with a code."""
     messages: list[Any] = []
     try:
         with anyio.fail_after(40):

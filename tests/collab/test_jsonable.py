@@ -1,4 +1,4 @@
-"""What an application's own routes may return."""
+"""Values that an application's own routes may return."""
 
 from __future__ import annotations
 

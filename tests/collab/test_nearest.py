@@ -1,4 +1,4 @@
-"""What was probably meant by a name that nobody knows."""
+"""The known name that an unknown one probably means."""
 
 import pytest
 

@@ -541,7 +541,7 @@ async def test_without_a_client_the_error_says_what_to_do(scene: Open) -> None:
 
 
 def in_node(program: str) -> Any:
-    """What a program says, as JSON, that ends by itself: no timer and no socket is left."""
+    """The output, as JSON, of a program that ends by itself: it leaves no timer and no socket."""
     command = [str(machine.node()), "--input-type=module", "--eval", program]
     environment = {**os.environ, "NODE_ENV": "development"}
     done = subprocess.run(
@@ -553,7 +553,7 @@ def in_node(program: str) -> Any:
 
 
 async def render(rendering: Path, framework: str, scene: list[dict[str, Any]]) -> Any:
-    """What a server makes of a scene, and how many subscriptions are left there."""
+    """A scene rendered on a server, and how many subscriptions remain there."""
     program = f"""
         import {{ LumenizeClient }} from "@lumenize/client"
         import {{ render }} from {json.dumps(str(rendering / framework) + ".js")}
@@ -570,7 +570,7 @@ def on_a_page(widgets: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def texts(rendered: str) -> list[Any]:
-    """What the widgets of a page that a server rendered say."""
+    """The texts of the widgets on a page that a server rendered."""
     found = re.findall(r"<pre[^>]*>(.*?)</pre>", rendered, re.DOTALL)
     return [json.loads(html.unescape(re.sub(r"<!--.*?-->", "", text))) for text in found]
 

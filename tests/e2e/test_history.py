@@ -1,4 +1,4 @@
-"""What entities and documents were: listed, read, compared and brought back, while editors are connected."""
+"""Past versions of entities and documents: listed, read, compared and restored, while editors are connected."""
 
 from __future__ import annotations
 

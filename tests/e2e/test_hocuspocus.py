@@ -1,4 +1,4 @@
-"""What only Hocuspocus has: several documents on one socket, tokens, read-only, messages of the application."""
+"""Features of Hocuspocus alone: several documents on one socket, tokens, read-only, stateless messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one caller can take from others, on a real server: before its token, and with it."""
+"""Limits on how much one caller can take from others, on a real server, before its token and with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stock clients can write never ends their session, and what they write beside it is never lost."""
+"""Whatever stock clients can write, their session continues and their other edits are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is here, as stock clients see it."""
+"""Presence, as stock clients see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what, on a real server: every message of both protocols and HTTP, for every right."""
+"""Rights on a real server: every message of both protocols and of HTTP, with every right."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def project(folder: Path, *packages: str) -> Path:
 
 
 def bundle(bundler: str, folder: Path) -> tuple[list[str], str]:
-    """What the bundler warns of, and what the page prints."""
+    """The bundler's warnings, and the output of the page."""
     file = folder / "dist" / "page.mjs"
     command: list[Any] = [machine.node(), JS / "tests" / "bundle.mjs", bundler, folder, file]
     built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

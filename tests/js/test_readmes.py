@@ -40,7 +40,7 @@ def exports() -> dict[str, Any]:
 
 
 def exported(package: str) -> dict[str, Any]:
-    """What a package exports: ``parameters`` of functions, ``members`` of interfaces."""
+    """The exports of a package: ``parameters`` of functions, ``members`` of interfaces."""
     found: dict[str, Any] = exports()[f"{package}/src/index.ts"]
     return found
 

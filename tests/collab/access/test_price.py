@@ -1,4 +1,4 @@
-"""What callers cost, and for how long they wait for it."""
+"""The cost of callers, and how long they wait for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What conditions and orders mean, on rows in memory. SQLite is held to the same in tests/collab/storage."""
+"""The meaning of conditions and orders, on rows in memory. tests/collab/storage holds SQLite to the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What applications may write, what it is read as, and what is refused. Rules Q1 and following of docs/protocol.md."""
+"""Queries that applications may write, how they are read, and which are refused: rules Q of docs/protocol.md."""
 
 from __future__ import annotations
 

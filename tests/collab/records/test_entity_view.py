@@ -1,4 +1,4 @@
-"""What of an event is seen through a filter and a selection, and two events as one."""
+"""The part of an event that a filter and a selection show, and two events merged into one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is erased is nowhere any more: not in the answers, not in the files."""
+"""Erased data is gone from all answers and from the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be written into the fields of an entity."""
+"""Values that an application may write into the fields of an entity."""
 
 from __future__ import annotations
 

@@ -508,7 +508,7 @@ class Slow(Hooks):
 
 
 async def outcomes(*writes: Any) -> list[str]:
-    """What became of writes that are made at the same time, sorted."""
+    """The outcomes of concurrent writes, sorted."""
     async with asyncio.timeout(40):
         done = await asyncio.gather(*writes, return_exceptions=True)
     assert all(isinstance(one, Written | CollabError) for one in done), done

@@ -1,4 +1,4 @@
-"""What is declared of a collection is checked once; writes to it are checked against it, and told field by field."""
+"""A collection's declaration is checked once; writes are checked against it, with an error for each field."""
 
 from __future__ import annotations
 

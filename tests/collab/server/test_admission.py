@@ -1,4 +1,4 @@
-"""Who is let in, decided from the head of a request: on scopes as any ASGI server makes them."""
+"""Admission, decided from the head of a request, on the scopes of any ASGI server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator is told fits a log, however many are refused."""
+"""The log of refusals stays short, however many there are."""
 
 from __future__ import annotations
 

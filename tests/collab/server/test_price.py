@@ -1,4 +1,4 @@
-"""Who makes the server work waits; who does not, does not."""
+"""Callers that cost much CPU wait; others do not."""
 
 from __future__ import annotations
 

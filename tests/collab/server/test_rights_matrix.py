@@ -65,7 +65,7 @@ class Cell(NamedTuple):
     mapped: bool = True
 
     def allows(self, axis: Axis, rights: Rights, entity: str, row: Row) -> bool:
-        """What the model says."""
+        """The answer that the model expects."""
         if not axis.mapped or not self.whole:
             return self.expected(rights, entity, row)
         # who is in a document can read all that is in it: rules must allow whatever could be there, hooks what is
@@ -87,10 +87,10 @@ class Axis(NamedTuple):
 
 Entry: TypeAlias = Mapping[str, Cell]
 FREE: Entry = {}
-"""What takes no right: it tells nothing of anybody's data, and changes none."""
+"""Requests that need no right, because they neither show nor change data."""
 
 
-# what the model says
+# the model
 
 
 def may(wanted: int, collection: str = "tasks") -> Expected:

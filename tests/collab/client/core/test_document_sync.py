@@ -29,7 +29,7 @@ class Server:
         self.awareness.set_local_state(None)
 
     def hear(self, frame: bytes) -> list[bytes]:
-        """What the server answers."""
+        """The server's answers."""
         address, message = hocuspocus.decode(frame)
         assert address == NAME
         match message:

@@ -1,5 +1,7 @@
-"""What live queries show while own writes wait, are lost and late, and others write: at every moment what a simple
-model says of the facts that the client was told last and the own writes; in the end what is true.
+"""Live queries while own writes wait, get lost or come late, and others write.
+
+They always show the rows of a simple model: the facts that the client received last, with its own writes. In the end
+they show the true rows.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class Own:
 
 @dataclass
 class Facts:
-    """What one list was told, and what it is to show."""
+    """The messages that one list has received, and the rows that it should show."""
 
     which: List
     rows: list[Data] | None = None

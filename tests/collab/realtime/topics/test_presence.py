@@ -474,7 +474,7 @@ async def test_p17_presence_outlives_the_rebuilding_of_a_document(tmp_path: Path
 
 
 class Row:
-    """What somebody may do with rooms, which changes, and takes its time to be found out."""
+    """Somebody's rights on rooms: they change, and looking them up takes time."""
 
     def __init__(self) -> None:
         self.readers = {"ada", "bob"}

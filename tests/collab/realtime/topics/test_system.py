@@ -12,7 +12,7 @@ Told = list[dict[str, Any]]
 
 
 class Server:
-    """What is asked how the server does."""
+    """The source of the server's health."""
 
     def __init__(self) -> None:
         self.time = VirtualTime()

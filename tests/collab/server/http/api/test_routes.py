@@ -1,4 +1,4 @@
-"""What is no operation, or no request, is answered as the protocol answers; bodies are bounded in every way."""
+"""Unknown paths and malformed requests get the protocol's error format; request bodies are bounded in every way."""
 
 from __future__ import annotations
 
