@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collab.access.identity import Identity
+from collab.access.rules import Access, Rule
 from collab.event import EntityEvent, EventType, FieldConflict
 from collab.query.match import compile_where
 from collab.query.parse import parse_where
@@ -212,3 +214,29 @@ def test_conflicts_tell_nothing_of_rows_that_may_not_have_been_in_view() -> None
     assert [(conflict.base, conflict.theirs) for conflict in told.conflicts] == [(None, 2), (None, None), (None, "ada")]
     for everything in EVERYTHING, parse_where({"id": {"startsWith": "t"}}):
         assert EntityView(everything).see(whole) is whole
+
+
+def test_permissions_after_an_event_are_those_of_the_row_then_and_only_if_requested() -> None:
+    own = Rule("tasks/*", Access.WRITE, where=MINE)
+    ada = Identity("p", "ada", rules=(own, Rule("tasks/*", Access.READ)))
+    view = EntityView(EVERYTHING, identity=ada)
+    assert view.permissions("p", event(owner="ada")) == {"read": True, "write": True}
+    assert view.permissions("p", event(owner="bob")) == {"read": True, "write": False}
+    assert EntityView(EVERYTHING).permissions("p", event(owner="ada")) is None
+
+
+@pytest.mark.parametrize(
+    ("where", "base"),
+    [
+        ({"NOT": {"id": "u"}}, "a"),
+        ({"OR": [{"id": "t"}, {"NOT": {"id": "u"}}]}, "a"),
+        ({"NOT": {"owner": "ada"}}, None),
+        ({"OR": [{"id": "t"}, {"NOT": {"owner": "ada"}}]}, None),
+    ],
+)
+def test_a_conflict_keeps_its_base_only_if_the_row_was_always_visible(where: dict[str, Any], base: str | None) -> None:
+    met = FieldConflict("title", "a", "b", "c", "yours", "bob", None)
+    updated = msgspec.structs.replace(event(owner="bob", title="c"), conflicts=(met,))
+    seen = EntityView(parse_where(where)).see(updated)
+    assert seen is not None
+    assert [conflict.base for conflict in seen.conflicts] == [base]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from collab import Access, Collab, Hooks, Identity, RoomKey, Rule, Settings
-from collab.errors import IdempotencyKeyReused, NotFound, PermissionDenied
+from collab.errors import IdempotencyKeyReused, InvalidRequest, NotFound, PermissionDenied
+from collab.records.idempotency import digest_of
 from collab.records.reads import Caller
-from collab.storage.base import Storage
+from collab.storage.base import Storage, Version
 from collab.storage.memory import MemoryStorage
 from collab.storage.sqlite import SqliteStorage
 from tests.collab.records.operations import Operations
@@ -165,3 +166,32 @@ async def test_who_comes_while_it_is_under_way_is_asked_for_rights_too_and_may_t
             assert isinstance(done[less], PermissionDenied)
             assert not isinstance(done[ANN], BaseException)
             assert (await tasks.find_by_id(ANN, "tasks", "t1")).version == 1
+
+
+class Trimmed(MemoryStorage):
+    """A storage at the moment when old versions are gone, but not yet the names of their writes."""
+
+    async def seq_at(self, key: RoomKey, *, version: int | None = None, at: float | None = None) -> tuple[int, Version]:
+        raise NotFound(f"version {version} of {key} is no longer stored")
+
+
+async def test_a_repeated_write_whose_version_is_no_longer_kept_is_answered_with_the_newest() -> None:
+    async with running(Trimmed()) as collab:
+        tasks = Operations(collab.hub.records)
+        made = await tasks.create(ANN, "tasks", {"n": 1}, request="r")
+        newest = await tasks.update(ANN, "tasks", made.data["id"], {"n": 2})
+        again = await tasks.create(ANN, "tasks", {"n": 1}, request="r")
+        assert (again.data, again.version) == (newest.data, newest.version)
+        assert await tasks.count(ANN, "tasks", {}) == 1
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "é"])
+async def test_a_name_is_a_short_ascii_string(collab: Collab, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="ASCII"):
+        await Operations(collab.hub.records).create(ANN, "tasks", {}, request=name)
+
+
+@pytest.mark.parametrize("value", ["\ud800", {(1, 2): 3}], ids=["a lone surrogate", "a tuple as a name"])
+def test_a_request_that_json_cannot_express_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidRequest, match="JSON"):
+        digest_of(["create", value])
