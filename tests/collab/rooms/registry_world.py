@@ -45,9 +45,9 @@ class Panicking:
 
 @asynccontextmanager
 async def opened(
-    data: Path, hooks: Hooks | None = None, **options: Any
+    data: Path, hooks: Hooks | None = None, kind: type[SqliteStorage] = SqliteStorage, **options: Any
 ) -> AsyncIterator[tuple[Registry, SqliteStorage]]:
-    storage = SqliteStorage(data)
+    storage = kind(data)
     await storage.open()
     recorder = Recorder(storage, max_pending_bytes=LIMIT)
     run = asyncio.create_task(recorder.run())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from time import monotonic
 
@@ -7,7 +8,11 @@ import anyio
 import pycrdt
 import pytest
 
-from collab.storage.base import Append
+from collab.errors import Unavailable
+from collab.names import RoomKey
+from collab.rooms.registry import Registry
+from collab.storage.base import Append, Snapshot
+from collab.storage.sqlite import SqliteStorage
 from collab.wire import yjs
 from tests.attack.attacks import siblings
 from tests.collab.rooms.live.simulation import KEY, Client
@@ -75,3 +80,77 @@ async def test_an_old_log_that_loads_slowly_is_compacted_when_it_is_loaded(tmp_p
                 await anyio.sleep(0.05)
         assert room.log.rows == 0
         assert room.log.excess < 2
+
+
+class Stubborn(SqliteStorage):
+    """Takes no snapshots: refuses them, or lets them wait."""
+
+    refuses = True
+
+    async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
+        if self.refuses:
+            raise Unavailable("no room for a snapshot")
+        await asyncio.Event().wait()
+
+
+async def typed(registry: Registry, text: str) -> None:
+    client = Client(await registry.open(KEY), "a")
+    client.sync()
+    client.type(text, now=monotonic())
+    await registry._recorder.flush()
+
+
+async def test_a_compaction_that_fails_leaves_the_log_and_is_not_retried_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path, kind=Stubborn) as (registry, storage):
+        await typed(registry, "kept")
+        for _ in range(2):
+            await registry.compactor.compact(KEY)
+        assert caplog.text.count("could not compact") == 1
+        record = await storage.load(KEY)
+        assert record is not None
+        assert record.snapshot is None
+        assert record.rows
+    async with opened(tmp_path) as (registry, _):
+        assert text_of(await registry.open(KEY)) == "kept"
+
+
+async def test_a_compaction_that_is_cancelled_may_begin_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Stubborn, "refuses", False)
+    async with opened(tmp_path, kind=Stubborn) as (registry, _):
+        await typed(registry, "a")
+        compacting = asyncio.create_task(registry.compactor.compact(KEY))
+        await asyncio.sleep(0)
+        compacting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await compacting
+        monkeypatch.setattr(Stubborn, "refuses", True)
+        await registry.compactor.compact(KEY)
+        assert "could not compact" in caplog.text
+
+
+async def test_a_document_that_nobody_has_open_is_compacted(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, _):
+        await typed(registry, "hello")
+    async with opened(tmp_path) as (registry, storage):
+        for _ in range(2):  # the second time there is nothing to do
+            await registry.compactor.compact(KEY)
+            record = await storage.load(KEY)
+            assert record is not None
+            assert record.snapshot is not None
+            assert not record.rows
+        await registry.compactor.compact(RoomKey("default", "documents", "unknown"))
+        assert text_of(await registry.open(KEY)) == "hello"
+
+
+async def test_rows_whose_content_has_not_become_events_yet_stay_in_the_log(tmp_path: Path) -> None:
+    async with opened(tmp_path, cuts_covered=True) as (registry, storage):
+        await typed(registry, "hello")
+        await registry.compactor.compact(KEY)
+        record = await storage.load(KEY)
+        assert record is not None
+        assert record.snapshot is None
+        assert len(record.rows) == 1

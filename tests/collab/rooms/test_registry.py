@@ -3,16 +3,19 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import anyio
 import pycrdt
 import pytest
 
-from collab.errors import CollabError, InvalidRequest, Quarantined, Restarting, Unavailable
+from collab.entities.entity import EntityOp
+from collab.errors import CollabError, InternalError, InvalidRequest, Quarantined, Restarting, Unavailable
 from collab.hooks import Hooks
 from collab.names import RoomKey
 from collab.rooms.live.quarantine import ENDED_A_WORKER
-from collab.storage.base import Append, SetAside, Snapshot
+from collab.storage.base import Append, Record, SetAside, Snapshot
+from collab.storage.sqlite import SqliteStorage
 from collab.wire import yjs
 from tests.attack.attacks import siblings
 from tests.collab.rooms.live.simulation import KEY, Client
@@ -198,3 +201,128 @@ async def test_above_a_limit_idle_rooms_are_evicted_early(tmp_path: Path) -> Non
         assert registry.rooms[key] is held
         assert RoomKey("default", "tasks", "t1099") in registry.rooms
         assert RoomKey("default", "tasks", "t0") not in registry.rooms
+
+
+class Unreadable(SqliteStorage):
+    """Fails to load a document the first time."""
+
+    failed = False
+
+    async def load(self, key: RoomKey) -> Record | None:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("the disk is on fire")
+        return await super().load(key)
+
+
+async def test_a_document_that_could_not_be_loaded_is_loaded_for_the_next_caller(tmp_path: Path) -> None:
+    async with opened(tmp_path, kind=Unreadable) as (registry, _):
+        with pytest.raises(InternalError, match="could not be loaded"):
+            await registry.open(KEY)
+        assert text_of(await registry.open(KEY)) == ""
+
+
+async def test_a_document_at_which_the_library_panics_is_quarantined_row_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path) as (registry, _):
+        client = Client(await registry.open(KEY), "a")
+        client.sync()
+        for text in ("kept", "boom", "lost with it"):
+            client.type(text, now=monotonic())
+            await registry._recorder.flush()
+    whole = pycrdt.Doc
+
+    def doc(*args: Any, **options: Any) -> Any:
+        return Panicking(whole(*args, **options))
+
+    async with opened(tmp_path) as (registry, storage):
+        monkeypatch.setattr("collab.rooms.loading.pycrdt.Doc", doc)
+        with pytest.raises(Unavailable, match="retry"):
+            await registry.open(KEY)
+        with anyio.fail_after(40):
+            while not await storage.list_set_aside():
+                await anyio.sleep(0.01)
+        await registry.open(KEY)
+        monkeypatch.undo()
+    async with opened(tmp_path) as (registry, storage):
+        assert text_of(await registry.open(KEY)) == "kept"
+        assert [entry.seq for entry in await storage.list_set_aside()] == [2, 3]
+
+
+async def test_who_opens_a_document_that_somebody_may_create_waits_for_the_decision(tmp_path: Path) -> None:
+    class Seeds(Hooks):
+        async def load(self, key: RoomKey) -> bytes | None:
+            doc: pycrdt.Doc[Any] = pycrdt.Doc()
+            doc["t"] = pycrdt.Text("seeded")
+            return doc.get_update()
+
+    async with opened(tmp_path, Seeds()) as (registry, _):
+        async with registry.hold(KEY, seeds=False) as room:
+            waiting = asyncio.create_task(registry.open(KEY))
+            await anyio.wait_all_tasks_blocked()
+            assert not waiting.done()
+            assert text_of(room) == ""
+        assert text_of(await waiting) == "seeded"
+
+
+async def test_a_writer_whose_callback_fails_costs_others_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("the writer is gone")
+
+    async with opened(tmp_path) as (registry, _):
+        room = await registry.open(KEY)
+        client = Client(room, "a")
+        told = asyncio.Event()
+        room.edit(client.type("a", send=False), "ann", monotonic(), fail)
+        room.edit(client.type("b", send=False), "ann", monotonic(), told.set)
+        await asyncio.wait_for(told.wait(), 60)
+        assert room.uncommitted == 0
+
+
+async def test_changes_of_entities_in_a_broken_or_closed_room_are_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path, idle_seconds=0.0) as (registry, _):
+        room = await registry.open(KEY)
+        op = EntityOp("write", room.bridge.main, "ann", 0.0)
+        room.broken = True
+        with pytest.raises(Unavailable):
+            registry.note(room, op)
+        room.broken = False
+        registry._evict_if_idle(room, float("inf"))
+        with pytest.raises(Unavailable):
+            registry.note(room, op)
+
+
+async def test_a_room_whose_maintenance_fails_does_not_keep_the_others_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path, idle_seconds=0.0) as (registry, _):
+        bad = await registry.open(KEY)
+        other = RoomKey("default", "documents", "e")
+        await registry.open(other)
+
+        def fail(now: float) -> None:
+            raise RuntimeError("a fault")
+
+        monkeypatch.setattr(bad, "expire", fail)
+        maintaining = asyncio.create_task(registry.maintain())
+        with anyio.fail_after(60):
+            while other in registry.rooms:
+                await anyio.sleep(0.01)
+        assert KEY in registry.rooms
+        maintaining.cancel()
+        await asyncio.gather(maintaining, return_exceptions=True)
+
+
+async def test_a_document_is_vacated_after_it_was_opened(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, _):
+        opening = asyncio.create_task(registry.open(KEY))
+        await asyncio.sleep(0)
+        held: list[bool] = []
+
+        async def work() -> None:
+            held.append(KEY in registry.rooms)
+
+        await registry.vacate(KEY, work)
+        assert held == [False]
+        assert (await opening).broken
