@@ -127,8 +127,7 @@ class Joining:
         session.synced = True
         session.unanswered = False
         # Send our SyncStep1 first, as stock servers do: after merging our state a client can no longer report which of
-        # its
-        # values lost against it.
+        # its values lost against it.
         self.ask(session, counted=True, known=known)
         session.outbox.reply(answer)
 

@@ -34,3 +34,9 @@ def test_it_covers_itself_and_nothing_of_another_client() -> None:
     assert DeleteSet(update).covers(decode(update)[1])
     assert not DeleteSet(update).covers([(8, 3, 1)])
     assert DeleteSet(b"\x00\x00").covers([])
+
+
+def test_ranges_that_touch_or_overlap_are_one() -> None:
+    deletes = DeleteSet(b"\x00\x01\x07\x03" + bytes((0, 5, 3, 4, 7, 1)))  # client 7: 0-4, 3-6, 7
+    assert deletes.covers([(7, 0, 8)])
+    assert not deletes.covers([(7, 0, 9)])

@@ -10,14 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collab.access.rules import Access
-from collab.errors import InvalidRequest, Quarantined, RateLimitExceeded, TooLarge, Unavailable
+from collab.entities.entity import Intent, WriteOutcome
+from collab.errors import (
+    CollabError,
+    EntityDeleted,
+    InternalError,
+    InvalidRequest,
+    Quarantined,
+    RateLimitExceeded,
+    TooLarge,
+    Unavailable,
+)
 from collab.gate.checked import Checked
+from collab.rooms.live.faults import closing
 from collab.rooms.live.framing import HocuspocusFraming
 from collab.rooms.live.quarantine import Quarantine
 from collab.rooms.live.ring import RoomOptions
 from collab.rooms.live.room import Room
 from collab.wire import hocuspocus, yjs
-from presence.lib0 import encode_bytes
+from presence.lib0 import DecodeError, encode_bytes, encode_uint
 from tests.collab.rooms.live.simulation import Client, Ring, room_of
 
 
@@ -626,3 +637,136 @@ def test_whatever_is_lost_delayed_or_disconnected_all_replicas_become_equal(data
     assert texts == {text_of(room)}
     replay = room_of(Ring(), [update for update, _ in ring.log])
     assert text_of(replay) in texts
+
+
+def test_who_asks_for_presence_gets_the_states_of_everybody() -> None:
+    room = room_of(Ring())
+    a, b = synced(room, "a", "b")
+    a.say(yjs.AwarenessUpdate(b"\x01\x07\x01" + encode_bytes(b'{"x":1}')))
+    room.wake(1.0)
+    b.listen()
+    b.say(yjs.QueryAwareness())
+    assert b.listen() == [yjs.AwarenessUpdate(room.awareness.snapshot())]
+
+
+def test_presence_reaches_a_provider_of_either_protocol() -> None:
+    room = room_of(Ring())
+    (a,) = synced(room, "a")
+    a.say(yjs.AwarenessUpdate(b"\x01\x07\x01" + encode_bytes(b'{"x":1}')))
+    late = Client(room, "b", framing=HocuspocusFraming("d"))
+    assert room.drain(late.session) == [hocuspocus.awareness("d", room.awareness.snapshot())]
+
+
+def test_an_application_message_goes_to_the_providers_whose_protocol_has_one() -> None:
+    room = room_of(Ring())
+    sender, other = (Client(room, user, framing=HocuspocusFraming("d")) for user in "ab")
+    stock = Client(room, "c")
+    room.broadcast("hello", sender.session)
+    assert room.drain(other.session) == [hocuspocus.stateless("d", "hello")]
+    assert room.drain(sender.session) == room.drain(stock.session) == []
+
+
+def test_a_session_leaves_once_and_gets_nothing_afterwards() -> None:
+    room = room_of(Ring())
+    a, b = synced(room, "a", "b")
+    for _ in range(2):
+        room.leave(a.session, 0.0)
+        a.session.detach()
+    b.type("hello")
+    room.wake(1.0)
+    assert a.session not in room.sessions
+    assert a.session.drain() == []
+    a.session.close(Unavailable("to nobody"))
+    assert a.closed is None
+
+
+def test_a_deleted_document_sends_its_sessions_away_and_takes_edits_again_once_it_is_restored() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    (a,) = synced(room, "a")
+    update = a.type("kept", send=False)
+    room.delete()
+    assert isinstance(a.closed, EntityDeleted)
+    with pytest.raises(EntityDeleted):  # a frame that was under way
+        a.say(yjs.Update(update))
+    with pytest.raises(EntityDeleted):
+        room.edit(update, "a", 0.0, lambda: None)
+    assert not ring.log
+    room.restore()
+    a.say(yjs.Update(update))
+    assert text_of(room) == "kept"
+
+
+def test_an_edit_of_the_server_waits_until_a_broken_room_is_rebuilt() -> None:
+    room = room_of(Ring())
+    (a,) = synced(room, "a")
+    room.broken = True
+    with pytest.raises(Unavailable, match="rebuilt"):
+        room.edit(a.type("a", send=False), "a", 0.0, lambda: None)
+
+
+def test_a_write_of_the_server_that_holds_nothing_new_learns_what_is_there() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    (a,) = synced(room, "a")
+    update = a.type("a")
+    told: list[WriteOutcome] = []
+    done: list[bool] = []
+    room.edit(update, "a", 0.0, lambda: done.append(True), Intent("session of ann", told.append))
+    assert not done, "the same edit is not committed yet"
+    ring.commit()
+    assert done
+    assert told == [WriteOutcome(room.bridge.main.data, room.bridge.main.version, ())]
+    assert len(ring.log) == 1
+
+
+def test_a_user_who_has_lost_the_right_to_write_is_not_served_the_rest_of_a_large_edit() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    (a,) = synced(room, "a")
+    checked = room.gate.check(a.type("a", send=False))
+    a.session.access = Access.READ
+    room.take_in(a.session, checked, 0.0, live=True, counted=None)
+    assert not ring.log
+    assert text_of(room) == ""
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"), [(DecodeError("cut off"), InvalidRequest), (RuntimeError("a fault"), InternalError)]
+)
+def test_a_failure_with_a_message_ends_only_its_session(failure: Exception, reason: type[CollabError]) -> None:
+    room = room_of(Ring())
+    a, b = synced(room, "a", "b")
+    with closing(a.session):
+        raise failure
+    assert isinstance(a.closed, reason)
+    assert b.closed is None
+
+
+def test_a_state_vector_that_lists_a_client_twice_counts_as_unknown() -> None:
+    """Yrs reads it; to ask a returning client for less, every entry would have to be right."""
+    room = room_of(Ring())
+    (a,) = synced(room, "a")
+    a.type("hello")
+    back = Client(room, "a")
+    back.session.returns = True
+    entry = encode_uint(a.doc.client_id) + encode_uint(1)
+    back.say(yjs.SyncStep1(b"\x02" + entry + entry))
+    back.introduce()
+    assert any(isinstance(message, yjs.SyncStep1) for message in back.listen())
+
+
+def test_a_quarantined_deletion_is_recognised_and_malformed_bytes_are_skipped() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    (a,) = synced(room, "a")
+    a.type("hello")
+    before = a.doc.get_state()
+    del a.text[0:2]
+    update = a.doc.get_update(before)
+    quarantine = Quarantine([b"\xff", update])
+    assert quarantine
+    assert quarantine.holds(room.gate.check(update))
+    del a.text[0:1]
+    assert not quarantine.holds(room.gate.check(a.doc.get_update(before)))
+    assert not Quarantine([b"\xff"])
