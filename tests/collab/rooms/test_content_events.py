@@ -9,10 +9,12 @@ import pytest
 from pycrdt import Array, Map, Text, XmlElement, XmlFragment, XmlText
 
 from collab import Collab, RoomHandle, Settings
+from collab.errors import Unavailable
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.rooms import content_events as content
 from collab.sandbox.client import Child, SandboxError
+from collab.storage.base import LogRow
 from collab.storage.memory import MemoryStorage
 
 
@@ -167,3 +169,67 @@ async def test_xml_in_maps_and_arrays_becomes_events_and_the_log_is_compacted() 
         record = await storage.load(KEY)
         assert record is not None
         assert not record.rows
+
+
+async def test_large_rows_become_events_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "_BYTES", 1)
+    storage = MemoryStorage()
+    collab = Collab(Settings(content_event_seconds=0), storage=storage)
+    async with collab.lifespan():
+        await write(collab.room("d"), list("ab"))
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        assert await listener.told(2) == [
+            {"text": {"delta": [{"insert": "a"}]}},
+            {"text": {"delta": [{"retain": 1}, {"insert": "b"}]}},
+        ]
+
+
+class Broken(MemoryStorage):
+    """Cannot read the log of one document."""
+
+    broken: RoomKey | None = None
+
+    async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
+        if key == self.broken:
+            raise Unavailable("the log cannot be read")
+        return await super().log_after(key, seq)
+
+
+async def test_a_document_whose_changes_cannot_be_read_does_not_hold_up_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    storage = Broken()
+    collab = Collab(Settings(content_event_seconds=0), storage=storage)
+    async with collab.lifespan():
+        for name in ("d", "e"):
+            await write(collab.room(name), ["a"])
+    storage.broken = KEY
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        assert await listener.told(1) == [{"text": {"delta": [{"insert": "a"}]}}]
+        await write(collab.room("d"), ["b"])  # while the server runs, too
+        while caplog.text.count("the content changes of default/documents/d could not be computed") < 2:
+            await asyncio.sleep(0.01)
+    storage.broken = None
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        assert await listener.told(1) == [{"text": {"delta": [{"insert": "ab"}]}}]
+
+
+async def test_content_whose_log_is_gone_already_needs_no_event() -> None:
+    storage = MemoryStorage(history_seconds=0)
+    collab = Collab(Settings(content_event_seconds=0, history_days=0), storage=storage)
+    async with collab.lifespan():
+        await write(collab.room("d"), ["a"])
+        await collab._registry.compactor.compact(KEY)
+        assert await storage.uncovered() == [KEY]
+    collab = Collab(Settings(content_event_seconds=0.05, history_days=0), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        while await storage.uncovered():
+            await asyncio.sleep(0.01)
+        assert not listener.changes
