@@ -193,6 +193,8 @@ class Guard:
                     if isinstance(message, yjs.Update | yjs.SyncStep2):
                         with suppress(TooManyParts):  # as above
                             await self._edits.allow(room, session.identity, message.update)
+                        if held.latest is not room:
+                            continue  # it was rebuilt meanwhile, and the old room passes nothing on any more
                         self._size -= len(message.update)
                     self._waiting.popleft()
                     self._pass_on(room, message)

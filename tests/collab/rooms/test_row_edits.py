@@ -14,12 +14,13 @@ from pycrdt import Array, Doc, Map, Text
 
 from collab import Access, Collab, Hooks, Identity, RoomKey
 from collab.access.rules import parse_rules
-from collab.errors import CollabError, PermissionDenied, RateLimitExceeded
+from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded, Unavailable
 from collab.records.schema import CollectionDeclaration, Mapped
 from collab.rooms.live.framing import YjsFraming
 from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.rooms.row_edits import MOST_WAITING, Guard, RowEdits
+from collab.sandbox.client import Child, SandboxError
 from collab.wire import yjs
 from tests.collab.records.operations import Operations
 from tests.collab.records.test_records import caller, listen, running
@@ -487,3 +488,109 @@ async def test_edits_after_a_large_edit_are_checked_against_its_result() -> None
         assert [type(error) for error in alice.errors] == [PermissionDenied]
         held = (await collab.room("tasks/t1").json())["fields"]
         assert (held["a"], held["b"], held["f2999"]) == (1, 0, 2999)
+
+
+class Restless(Hooks):
+    """Whenever it is asked about somebody else, an administrator changes the row."""
+
+    def __init__(self) -> None:
+        self.room: Room | None = None
+        self.n = 0
+
+    async def authorize_row(self, identity: Identity, key: RoomKey, data: Mapping[str, Any] | None) -> Access:
+        if self.room is not None and identity.user_id != "admin":
+            doc: Doc[Any] = Doc()
+            doc.apply_update(self.room.diff())
+            before = doc.get_state()
+            self.n += 1
+            fields(doc)["changed"] = self.n
+            self.room.edit(doc.get_update(before), "admin", monotonic(), lambda: None)
+        return Access.WRITE
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+async def test_rows_that_change_faster_than_they_are_checked_refuse_the_edit_for_now(size: str) -> None:
+    hooks = Restless()
+    async with running(hooks=hooks) as collab:
+        await Operations(collab.hub.records).create(ADMIN, "tasks", {"n": 0}, entity="t1")
+        alice = await editor(collab)
+        hooks.room = alice.room
+        alice.edit(put(n=1) if size == "small" else put(**MANY))
+        with anyio.fail_after(40):
+            while not alice.errors:
+                await asyncio.sleep(0.005)
+        hooks.room = None
+        assert [type(error) for error in alice.errors] == [Unavailable]
+        assert (await collab.room("tasks/t1").json())["fields"] == {"n": 0, "changed": hooks.n}
+
+
+async def test_an_edit_whose_effect_cannot_be_computed_is_refused_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Child):
+        async def read(self, *args: Any, **options: Any) -> Any:
+            raise SandboxError("the child has ended")
+
+    monkeypatch.setattr("collab.sandbox.client.Child", Failing)
+    async with running() as collab:
+        await Operations(collab.hub.records).create(ADMIN, "tasks", {"owner": "alice", "approved": False}, entity="t1")
+        alice = await editor(collab)
+        alice.edit(put(n=1))
+        await alice.settled()
+        assert [type(error) for error in alice.errors] == [Unavailable]
+        assert fields(alice.room.doc).to_py() == {"owner": "alice", "approved": False}
+
+
+async def test_a_malformed_edit_is_refused_by_the_room_without_a_check() -> None:
+    async with running() as collab:
+        alice = await editor(collab)
+        with pytest.raises(InvalidRequest):
+            alice.say(yjs.Update(b"\xff"))
+        assert not is_asked_about(alice.session)
+
+
+async def test_edits_of_a_user_who_only_reads_by_now_are_not_checked_but_refused() -> None:
+    async with running() as collab:
+        await Operations(collab.hub.records).create(ADMIN, "tasks", {"owner": "alice", "approved": False}, entity="t1")
+        alice = await editor(collab)
+        alice.session.access = Access.READ
+        alice.edit(put(n=1), step=0)
+        assert not is_asked_about(alice.session)
+        assert (await collab.room("tasks/t1").json())["fields"] == {"owner": "alice", "approved": False}
+
+
+async def test_messages_behind_a_large_edit_that_waited_for_a_check_keep_their_order() -> None:
+    async with running() as collab:
+        await Operations(collab.hub.records).create(ADMIN, "tasks", {"owner": "alice", "approved": False}, entity="t1")
+        alice = await editor(collab)
+        alice.edit(put(n=1), step=0)
+        assert is_asked_about(alice.session)
+        alice.edit(put(**MANY), step=0)
+        alice.edit(put(n=2), step=0)
+        await alice.settled()
+        await taken_in(alice)
+        await alice.settled()
+        assert not alice.errors
+        expected = {"owner": "alice", "approved": False, **MANY, "n": 2}
+        assert (await collab.room("tasks/t1").json())["fields"] == expected
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+async def test_a_message_whose_room_breaks_while_it_is_checked_reaches_the_next_room(rebuilt: bool) -> None:
+    hooks = Asked()
+    async with running(hooks=hooks) as collab:
+        await Operations(collab.hub.records).create(ADMIN, "tasks", {"n": 0}, entity="t1")
+        alice = await editor(collab)
+        alice.edit(put(n=1), step=0)
+        while not hooks.asked:
+            await asyncio.sleep(0.005)
+        alice.room.broken = True
+        if not rebuilt:
+            hooks.go_on.set()
+            await alice.settled()
+        collab._registry.broken(alice.room, RuntimeError("a fault"), None)
+        with anyio.fail_after(40):
+            while alice.room.successor is None:
+                await asyncio.sleep(0.005)
+            hooks.go_on.set()
+            while (await collab.room("tasks/t1").json())["fields"] != {"n": 1}:
+                await asyncio.sleep(0.005)
+        assert not alice.errors
