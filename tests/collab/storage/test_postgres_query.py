@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -70,6 +71,11 @@ class Entities:
     def index_names(self) -> set[str]:
         """Those made for queries."""
         names = self.run(self.connection.fetch("SELECT indexname FROM pg_indexes WHERE indexname LIKE 'query%'"))
+        return {row[0] for row in names}
+
+    def measured(self) -> set[str]:
+        """The names of the statistics made for queries."""
+        names = self.run(self.connection.fetch("SELECT stxname FROM pg_statistic_ext WHERE stxname LIKE 'query%'"))
         return {row[0] for row in names}
 
     def rows(self, query: Query) -> list[dict[str, Any]]:
@@ -323,6 +329,15 @@ def test_further_members_narrow_the_search(paged: Entities, where: dict[str, Any
         assert all(name in "".join(line for line in plan.splitlines() if "Index Cond" in line) for name in where), plan
 
 
+def test_the_planner_knows_how_common_values_are_in_an_indexed_member(paged: Entities) -> None:
+    paged.put([{"id": f"{number}", "team": "red"} for number in range(2000)], "other")
+    paged.run(paged.connection.execute("ANALYZE collab.entities"))
+    for team in ("red", 7, None, True):
+        plan = paged.plan(parse_query({"where": {"team": team}}), count=True)
+        rows = [int(found) for found in re.findall(r"Scan .* rows=(\d+)", plan)]
+        assert 400 < min(rows) < 600, plan  # of the 500
+
+
 def test_an_interrupted_build_is_repeated(paged: Entities) -> None:
     before = paged.index_names()
     paged.run(
@@ -342,16 +357,21 @@ def test_indexes_that_are_not_wanted_any_more_are_dropped_and_others_stay(entiti
     d = ("d",)
     entities.index((("a",),), (("b", "c"), d), (ID,))
     entities.index((("a",),), collection="tasks:old")
-    before = entities.index_names()
-    assert len(before) == 3
+    before, measured = entities.index_names(), entities.measured()
+    assert (len(before), len(measured)) == (3, 4)
     entities.index((("b", "c"), d), (d,))
     after = entities.index_names()
     assert len(after) == 3
     assert len(after & before) == 2
+    assert entities.measured() < measured
     entities.index((("b", "c"), d), (d,), (d, ID, ("e",)))
     assert entities.index_names() == after
+    entities.run(entities.connection.execute(f"DROP STATISTICS collab.{', collab.'.join(entities.measured())}"))
+    entities.index(collection="tasks:old")
+    entities.index((("b", "c"), d), (d,))
+    assert (len(entities.index_names()), len(entities.measured())) == (2, 2)
     entities.index()
-    assert len(entities.index_names()) == 1
+    assert (len(entities.index_names()), len(entities.measured())) == (0, 0)
 
 
 @pytest.mark.parametrize("name", ['q"q', "back\\slash", "new\nline", "nul\0"])
