@@ -224,14 +224,14 @@ def test_an_index_is_a_path_or_a_list_of_paths() -> None:
 def test_an_index_names_members_that_the_schema_allows() -> None:
     for known in ("title", "owner.name", "owner.age", "createdAt", "id"):
         assert len(declaration(Task, indexes=["title", [known, "updatedAt"]]).index_paths()) == 2
-    with pytest.raises(ValueError, match=r"the index titel names no declared field; did you mean title\?"):
-        declaration(Task, indexes=[["owner.name", "titel"]])
+    with pytest.raises(ValueError, match=r"the index titl names no declared field; did you mean title\?"):
+        declaration(Task, indexes=[["owner.name", "titl"]])
     with pytest.raises(ValueError, match=r"the index createdat names no declared field; did you mean createdAt\?"):
         declaration(Task, indexes=["createdat"])
     closed = {"properties": {"name": {}, "id": {}}, "patternProperties": {"^x-": {}}, "additionalProperties": False}
-    with pytest.raises(ValueError, match=r"the index at\.nmae names no declared field; did you mean name\?"):
-        declaration({"properties": {"at": closed}}, indexes=["at.nmae"])
-    others = ["at.x-size", "at.name.deeper", "to.nmae"]
+    with pytest.raises(ValueError, match=r"the index at\.nme names no declared field; did you mean name\?"):
+        declaration({"properties": {"at": closed}}, indexes=["at.nme"])
+    others = ["at.x-size", "at.name.deeper", "to.nme"]
     assert declaration({"properties": {"at": closed}}, indexes=others).indexes == others
 
 
