@@ -15,13 +15,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
 import asyncpg
+import psutil
 
 T = TypeVar("T")
 
@@ -114,14 +115,18 @@ class PostgresServer:
             finally:
                 await connection.close()
 
-        _run(execute)
+        run_to_end(execute)
 
 
 class PostgresProcess:
-    """A server of our own in a folder of its own, which can be killed and started again, until it is removed."""
+    """A server of our own in a folder of its own, which can be killed and started again, until it is removed.
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="collab-postgres-"))  # pytest's are closed to others than root
+    The folder is made inside ``parent``, or where temporary files are.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        # not in pytest's folders, which are closed to others than root
+        self._folder = Path(tempfile.mkdtemp(prefix="collab-postgres-", dir=parent))
         self._data = self._folder / "data"
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -164,7 +169,7 @@ class PostgresProcess:
                 self.process = subprocess.Popen(
                     command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._who
                 )
-            if _run(self._answers):
+            if run_to_end(self._answers):
                 return
             if time.monotonic() > deadline:
                 raise RuntimeError("PostgreSQL did not start")
@@ -176,6 +181,22 @@ class PostgresProcess:
             self.process.send_signal(how)
             self.process.wait(60)
             self.process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its processes do not run inside the block."""
+        assert self.process is not None
+        main = psutil.Process(self.process.pid)
+        main.suspend()  # first, so that it starts no others
+        processes = [main, *main.children(recursive=True)]
+        try:
+            for process in processes:
+                process.suspend()
+            yield
+        finally:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def remove(self) -> None:
         """End it at once, and delete its files."""
@@ -220,7 +241,7 @@ def _programs() -> Path:
     return Path(found).parent
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run_to_end(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine to its end, whether or not this thread has a loop that runs."""
     results: list[T] = []
     errors: list[BaseException] = []

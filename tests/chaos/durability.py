@@ -1,6 +1,6 @@
 """Kill the server again and again under load, and compare what it acknowledged with what it has afterwards.
 
-    python -m tests.chaos.durability --rounds 200
+    python -m tests.chaos.durability --rounds 200 --database postgres
 
 Each round twenty writers write until a random number of entries was acknowledged; then the whole server, or only
 its worker, is killed with SIGKILL. Before any writer, who could bring lost entries back, may connect again, the
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +27,7 @@ import httpx
 import psutil
 import pycrdt
 
+from tests.chaos.databases import add_option, chosen, count
 from tests.chaos.writer import ROOT, Writer, audit
 from tests.e2e.server import Server
 
@@ -59,9 +59,9 @@ def crowd() -> list[Writer]:
     return [Writer(f"w{number}", f"documents/room-{number % ROOMS}") for number in range(WRITERS)]
 
 
-def chaotic(folder: Path) -> Server:
+def chaotic(folder: Path, database: str | None = None) -> Server:
     """A server that evicts and compacts rooms as soon as they are empty."""
-    return Server(folder, room_idle_seconds=0.1)
+    return Server(folder, room_idle_seconds=0.1, **({} if database is None else {"database": database}))
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -165,15 +165,8 @@ async def kill_rounds(
             server.kill()
             await start(server)
     tally.complaints += await heal(server, writers)
-    tally.snapshots = snapshots(server)
+    tally.snapshots = count(server, "count(*) FROM snapshots")
     return tally
-
-
-def snapshots(server: Server) -> int:
-    """Number of compacted documents of a stopped server."""
-    with contextlib.closing(sqlite3.connect(server.folder / "data" / "collab.db")) as database:
-        (count,) = database.execute("SELECT count(*) FROM snapshots").fetchone()
-    return int(count)
 
 
 async def heal(server: Server, writers: list[Writer]) -> list[str]:
@@ -201,6 +194,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    add_option(parser)
     options = parser.parse_args()
 
     def report(tally: Tally) -> None:
@@ -208,8 +202,8 @@ def main() -> int:
             print(tally, flush=True)
 
     async def scenario() -> Tally:
-        with tempfile.TemporaryDirectory() as folder:
-            server = chaotic(Path(folder))
+        with tempfile.TemporaryDirectory() as folder, chosen(options.database) as database:
+            server = chaotic(Path(folder), database)
             await start(server)
             try:
                 return await kill_rounds(server, options.rounds, options.seed, report)

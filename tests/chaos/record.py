@@ -1,6 +1,6 @@
 """Kill the server again and again while applications and editors write the same entities; then read its record.
 
-    python -m tests.chaos.record --rounds 100
+    python -m tests.chaos.record --rounds 100 --database postgres
 
 Before any writer, who could bring lost writes back, may connect again: every acknowledged write is there; none was
 made twice, though applications say those again that they had no answer to; versions of every entity have no holes, and
@@ -14,11 +14,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -30,6 +29,7 @@ import pycrdt
 
 from collab.client import Event, LumenizeClient
 from tests.chaos.applications import MADE, OWN, SHARED, Application, FieldEditor
+from tests.chaos.databases import add_option, chosen, count, database_of
 from tests.chaos.deliveries import Deliveries, deliveries
 from tests.chaos.durability import PATIENCE, kill_worker, start, until
 from tests.e2e.server import Server
@@ -111,24 +111,23 @@ class Crowd:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def chaotic(folder: Path, hook: Deliveries) -> Server:
+def chaotic(folder: Path, hook: Deliveries, database: str | None = None) -> Server:
     """A server that evicts, compacts and emits content events as soon as possible, and sends events to ``hook``."""
-    return Server(folder, room_idle_seconds=0.1, content_event_seconds=0.1, webhooks=hook.setting)
+    settings = {} if database is None else {"database": database}
+    return Server(folder, room_idle_seconds=0.1, content_event_seconds=0.1, webhooks=hook.setting, **settings)
 
 
 def known(server: Server) -> list[Known]:
     """All entities, read directly from the database."""
-    path = server.folder / "data" / "collab.db"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        database.execute("BEGIN")  # one consistent snapshot
-        entities = database.execute("SELECT eid, collection, id, version, deleted, data FROM entities").fetchall()
-        events: dict[int, list[Any]] = {}
-        authors: dict[int, dict[int, str | None]] = {}
-        for eid, position, version, kind, data, changes, user in database.execute(
-            "SELECT eid, position, version, type, data, changes, user_id FROM events ORDER BY position"
-        ):
-            events.setdefault(eid, []).append((position, version, kind, json.loads(data), json.loads(changes)))
-            authors.setdefault(eid, {})[version] = user
+    entities, rows = database_of(server).rows(
+        "SELECT eid, collection, id, version, deleted, data FROM entities",
+        "SELECT eid, position, version, type, data, changes, user_id FROM events ORDER BY position",
+    )
+    events: dict[int, list[Any]] = {}
+    authors: dict[int, dict[int, str | None]] = {}
+    for eid, position, version, kind, data, changes, user in rows:
+        events.setdefault(eid, []).append((position, version, kind, json.loads(data), json.loads(changes)))
+        authors.setdefault(eid, {})[version] = user
     return [
         Known(collection, name, version, bool(deleted), json.loads(data), events.get(eid, []), authors.get(eid, {}))
         for eid, collection, name, version, deleted, data in entities
@@ -184,10 +183,10 @@ def content_of(entity: Known) -> str:
     return compose([changes["content"] for *_, changes in entity.events if "content" in changes])
 
 
-async def content_told(server: Server) -> dict[str, pycrdt.Doc[Any]]:
-    """Wait until events cover all changes of texts. Returns the documents."""
+async def content_told(server: Server, seconds: float = PATIENCE) -> dict[str, pycrdt.Doc[Any]]:
+    """Wait until events cover all changes of texts, or for so many seconds. Returns the documents."""
     docs = await documents(server)
-    deadline = monotonic() + PATIENCE
+    deadline = monotonic() + seconds
     while True:
         texts = {one.id: content_of(one) for one in known(server) if one.collection == SHARED}
         if all(texts[name] == str(doc.get("content", type=pycrdt.Text)) for name, doc in docs.items()):
@@ -369,8 +368,7 @@ async def kill_rounds(
             _count(tally, crowd, entities)
             await witness.disconnect()
             server.stop()
-    with closing(sqlite3.connect(server.folder / "data" / "collab.db")) as database:
-        (tally.snapshots,) = database.execute("SELECT count(*) FROM snapshots").fetchone()
+    tally.snapshots = count(server, "count(*) FROM snapshots")
     return tally
 
 
@@ -403,6 +401,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    add_option(parser)
     options = parser.parse_args()
 
     def report(tally: Tally) -> None:
@@ -410,9 +409,9 @@ def main() -> int:
             print(tally, flush=True)
 
     async def scenario() -> Tally:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, chosen(options.database) as database:
             async with deliveries() as hook:
-                server = chaotic(Path(folder), hook)
+                server = chaotic(Path(folder), hook, database)
                 await start(server)
                 try:
                     return await kill_rounds(server, hook, options.rounds, options.seed, report)

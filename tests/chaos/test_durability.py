@@ -2,9 +2,7 @@
 
 import asyncio
 import signal
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,13 @@ from collab.storage.base import Append, CommitId, Committed, Fact
 from collab.storage.sqlite import SqliteStorage
 from collab.wire import yjs
 from presence.lib0 import encode_bytes
+from tests.chaos.databases import count, database_of
 from tests.chaos.durability import acknowledged, at_work, chaotic, crowd, heal, kill_rounds, start, stored, until
 from tests.chaos.writer import ROOT, Writer, audit, entry
 from tests.collab.serving import editor, serving
 from tests.e2e.peer import ASK, STATUS, SYNC, Peer, peer
 from tests.e2e.server import Server
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.chaos
 
@@ -36,6 +36,16 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     server.stop()
 
 
+@pytest_asyncio.fixture
+async def on_postgres(tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Server]:
+    """A server whose database is in PostgreSQL."""
+    with postgres.records() as lend:
+        server = chaotic(tmp_path, lend())
+        await start(server)
+        yield server
+        server.stop()
+
+
 async def test_s1_twenty_kills_under_load_lose_nothing_that_was_acknowledged(server: Server) -> None:
     tally = await kill_rounds(server, rounds=20, seed=20)
     assert tally.complaints == []
@@ -43,6 +53,13 @@ async def test_s1_twenty_kills_under_load_lose_nothing_that_was_acknowledged(ser
     assert tally.acknowledged > 500
     assert tally.in_flight > 0, "the kills came while there was something to lose"
     assert tally.snapshots > 0, "some came while documents were compacted"
+
+
+async def test_s1_kills_of_a_server_on_postgresql_lose_nothing_that_was_acknowledged(on_postgres: Server) -> None:
+    tally = await kill_rounds(on_postgres, rounds=4, seed=5)
+    assert tally.complaints == []
+    assert tally.acknowledged > 100
+    assert tally.in_flight > 0, "the kills came while there was something to lose"
 
 
 async def test_sigterm_under_load_loses_nothing_that_was_accepted(server: Server) -> None:
@@ -120,8 +137,7 @@ async def test_a_corrupt_row_does_not_close_its_room(server: Server) -> None:
         await until(lambda: _last_row(server) >= 10, "ten rows in the log")
         server.kill()
     middle = _last_row(server) // 2
-    with closing(sqlite3.connect(server.folder / "data" / "collab.db")) as database, database:
-        database.execute("UPDATE log SET content = x'000102' WHERE seq = ?", (middle,))
+    database_of(server).damage(middle)
     await start(server)
     found = (await stored(server))["documents/room-0"]
     assert 0 < len(found) < sum(writer.made for writer in writers)
@@ -179,9 +195,7 @@ async def test_a_restart_with_live_clients_doubles_nothing(server: Server, how: 
 
 
 def _last_row(server: Server) -> int:
-    with closing(sqlite3.connect(server.folder / "data" / "collab.db")) as database:
-        (row,) = database.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()
-    return int(row)
+    return count(server, "coalesce(max(seq), 0) FROM log")
 
 
 def test_the_audit_finds_what_is_wrong() -> None:

@@ -13,6 +13,7 @@ from tests.chaos.deliveries import Deliveries, deliveries
 from tests.chaos.durability import start
 from tests.chaos.record import chaotic, compose, kill_rounds
 from tests.e2e.server import Server
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.chaos
 
@@ -42,6 +43,22 @@ async def test_h6_ten_kills_under_writes_lose_nothing_double_nothing_and_leave_n
     assert tally.said_again > 20, "the kills came while writes had no answer"
     assert tally.delivered >= tally.events, "each was sent to the webhook"
     assert tally.snapshots > 0, "some came while documents were compacted"
+
+
+async def test_h6_kills_of_a_server_on_postgresql_lose_nothing_double_nothing_and_leave_no_hole(
+    tmp_path: Path, hook: Deliveries, postgres: PostgresServer
+) -> None:
+    with postgres.records() as lend:
+        server = chaotic(tmp_path, hook, lend())
+        await start(server)
+        try:
+            tally = await kill_rounds(server, hook, rounds=3, seed=4)
+        finally:
+            server.stop()
+    assert tally.complaints == []
+    assert tally.acknowledged > 50
+    assert tally.said_again > 5, "the kills came while writes had no answer"
+    assert tally.delivered >= tally.events, "each was sent to the webhook"
 
 
 def test_deltas_compose_in_units_of_utf_16() -> None:
