@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,7 +21,8 @@ from collab.entities.entity import EntityOp, Intent, WriteOutcome, derive
 from collab.entities.stamps import Stamps
 from collab.errors import CollabError, Unavailable
 from collab.event import EntityEvent
-from collab.storage.base import Append, CommitId, Committed, Fact, Storage
+from collab.names import DEFAULT_PROJECT
+from collab.storage.base import Append, CommitId, Committed, Fact, IdempotencyKey, Storage
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,13 @@ class _Waiting(NamedTuple):
     awaited: bool
 
 
+_Name: TypeAlias = tuple[str, str, str]
+
+
+def _name(project: str, request: IdempotencyKey) -> _Name:
+    return project, request.caller, request.name
+
+
 def pause_after(seconds: float, *, awaited: bool = False) -> float:
     """Seconds to gather after a commit that took ``seconds``; ``awaited``: an application waits for its answer.
 
@@ -67,7 +75,7 @@ class Recorder:
 
     ``max_pending_bytes`` limits the pending changes. ``observe(rows, seconds)`` is called for each commit,
     ``publish(project, event)`` for each committed event. ``stop_seconds`` is how long a cancelled :meth:`run` tries to
-    commit the rest.
+    commit the rest; a storage that does not answer for ``stall_seconds`` counts as failing.
     """
 
     def __init__(
@@ -78,14 +86,16 @@ class Recorder:
         observe: Callable[[int, float], None] | None = None,
         publish: Callable[[str, EntityEvent], None] | None = None,
         stop_seconds: float = 3.0,
+        stall_seconds: float = 5.0,
     ) -> None:
-        self.healthy = True  # whether the last commit succeeded
+        self.healthy = True  # whether the storage answered last time, and in time
         self.pending_bytes = 0  # accepted and not committed, including overhead
         self._storage = storage
         self._max_pending_bytes = max_pending_bytes
         self._observe = observe
         self._publish = publish
         self._stop_seconds = stop_seconds
+        self._stall_seconds = stall_seconds
         self._writer = token_hex(8)
         self._commits = 0
         self._stamps = Stamps()
@@ -94,6 +104,7 @@ class Recorder:
         self._committed = 0
         self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._wake = asyncio.Event()
+        self._named: set[_Name] = set()  # the named writes that are not committed
         self._awaited = 0  # how many pending changes an application waits for
         self._writers = 0  # how many of them the last commit had
         self._alarm: asyncio.TimerHandle | None = None
@@ -113,13 +124,20 @@ class Recorder:
             raise Unavailable("storage is too far behind; nothing was lost, retry")
         awaited = False
         for op in ops:
-            awaited = awaited or op.intent is not None
+            if op.intent is not None:
+                awaited = True
+                if op.intent.request is not None:
+                    self._named.add(_name(op.entity.key.project, op.intent.request))
         self.pending_bytes = pending + _OVERHEAD
         self._waiting.append(_Waiting(entry, ops, done, size, awaited))
         self._appended += 1
         self._awaited += awaited
         if not self._wake.is_set() and (self._alarm is None or self._awaited == 1):
             self._arm()
+
+    def holds(self, project: str, request: IdempotencyKey) -> bool:
+        """Whether a write with this name was accepted and is not committed yet."""
+        return _name(project, request) in self._named
 
     async def flush(self) -> None:
         """Return once everything appended so far is committed, however long storage takes."""
@@ -138,13 +156,38 @@ class Recorder:
         """Commit until cancelled, then commit the pending rest."""
         self._stop_at = None
         work = asyncio.create_task(self._work())
+        watch = asyncio.create_task(self._watch())
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
             self._stop_at = asyncio.get_running_loop().time() + self._stop_seconds
             self._wake.set()
-            await work
+            await asyncio.wait((work,), timeout=self._stop_seconds)
+            if not work.cancel():
+                work.result()
+            else:
+                self._give_up()
             raise
+        finally:
+            watch.cancel()
+            await asyncio.wait((work, watch))
+
+    async def _watch(self) -> None:
+        """While nothing is to be committed, see whether the storage answers."""
+        while True:
+            await asyncio.sleep(self._stall_seconds if self.healthy else self._stall_seconds / 5)
+            if self._waiting:
+                continue
+            try:
+                async with asyncio.timeout(self._stall_seconds):
+                    await self._storage.span(DEFAULT_PROJECT)
+            except TimeoutError:
+                self._stalled()
+            except Exception as error:
+                self._failed(error)
+            else:
+                if not self._waiting:
+                    self._answered()
 
     def _arm(self) -> None:
         """Wake up when the next commit is due."""
@@ -200,6 +243,7 @@ class Recorder:
         commit_id = CommitId(self._writer, self._commits)  # a commit whose answer was lost is not made twice
         while True:
             started = perf_counter()
+            alarm = asyncio.get_running_loop().call_later(self._stall_seconds, self._stalled)
             try:
                 committed = await self._storage.commit(rows, facts, commit_id=commit_id)
                 break
@@ -210,19 +254,24 @@ class Recorder:
                     facts = []
                     continue
                 self._failed(error)
+            finally:
+                alarm.cancel()
             if self._stop_at is not None and asyncio.get_running_loop().time() + delay > self._stop_at:
-                log.critical("%d updates could not be committed before the shutdown", len(self._waiting))
+                self._give_up()
                 return False
             await asyncio.sleep(delay)
             delay = min(2 * delay, _RETRY_LONGEST)
         if self._observe is not None:
             self._observe(len(rows), perf_counter() - started)
-        if not self.healthy:
-            log.warning("storage accepts commits again")
-            self.healthy = True
+        self._answered()
         self._tell(facts, told, committed)
         self._settle(batch, committed.seqs)
         return True
+
+    def _forget_names(self, ops: Sequence[EntityOp]) -> None:
+        for op in ops:
+            if op.intent is not None and op.intent.request is not None:
+                self._named.discard(_name(op.entity.key.project, op.intent.request))
 
     def _derive(self, batch: Sequence[_Waiting]) -> tuple[list[Fact], list[tuple[Intent, WriteOutcome]]]:
         ops: list[tuple[int, Sequence[EntityOp]]] = []
@@ -237,10 +286,23 @@ class Recorder:
     def _failed(self, error: Exception) -> None:
         if isinstance(error, CollabError):
             if self.healthy:
-                log.error("a commit failed, %d updates are pending: %s", len(self._waiting), error)
+                log.error("storage is away, %d updates are pending: %s", len(self._waiting), error)
         else:
-            log.error("a commit failed unexpectedly, %d updates are pending", len(self._waiting), exc_info=error)
+            log.error("storage failed unexpectedly, %d updates are pending", len(self._waiting), exc_info=error)
         self.healthy = False
+
+    def _stalled(self) -> None:
+        if self.healthy:
+            log.error("storage does not answer, %d updates are pending", len(self._waiting))
+        self.healthy = False
+
+    def _answered(self) -> None:
+        if not self.healthy:
+            log.warning("storage answers again")
+        self.healthy = True
+
+    def _give_up(self) -> None:
+        log.critical("%d updates could not be committed before the shutdown", len(self._waiting))
 
     def _tell(self, facts: Sequence[Fact], told: Sequence[tuple[Intent, WriteOutcome]], committed: Committed) -> None:
         """Publish events first: a writer that learns of its commit has already received its event."""
@@ -261,7 +323,9 @@ class Recorder:
         for waiting in batch:
             self._waiting.popleft()
             self.pending_bytes -= waiting.size + _OVERHEAD
-            self._awaited -= waiting.awaited
+            if waiting.awaited:
+                self._awaited -= 1
+                self._forget_names(waiting.ops)
             try:
                 waiting.done(next(numbers) if waiting.append is not None else None)
             except Exception:

@@ -6,14 +6,14 @@ only one who may write: :meth:`PostgresDatabase.open` names the process in the d
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from secrets import token_hex
 from typing import Any, Literal, NoReturn
 
-import anyio
 import asyncpg
 import msgspec
 
@@ -26,8 +26,12 @@ log = logging.getLogger(__name__)
 _TAKEN_OVER = "LC001"
 _REFUSED = ("LC002", "LC003", "LC004")  # the request contradicts the record
 _CONNECT_SECONDS = 5.0
-_WRITE_SECONDS = 30.0  # per statement: after that its answer counts as lost, and it is repeated
+_WAIT_SECONDS = 30.0  # for a connection that nobody uses
+_ANSWER_SECONDS = {"write": 30.0, "load": 30.0, "query": 120.0}  # per statement: after that its answer counts as lost
+_CLOSE_SECONDS = 1.0  # for the server to end what runs
 _IDLE_SECONDS = 300.0
+_BROKEN = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# the last one is asyncpg's error if a connection breaks while it looks up types
 _READER = "reader"  # no writer has this name, so the database refuses its writes
 
 
@@ -70,16 +74,18 @@ class PostgresDatabase:
                         max_size=size,
                         connection_class=_Connection,
                         timeout=_CONNECT_SECONDS,
-                        command_timeout=_WRITE_SECONDS if name == "write" else None,
+                        command_timeout=_ANSWER_SECONDS[name],
                         max_inactive_connection_lifetime=_IDLE_SECONDS,
                     )
-                async with self._pools["write"].acquire(timeout=_CONNECT_SECONDS) as connection:
+                async with self._lent("write") as connection:
                     if self._opens == "to read":
                         await check(connection)
                         self._me = _READER
                     else:
                         await prepare(connection)
                         await self._become_writer(connection)
+                        for warning in await durability_warnings(connection):
+                            log.warning("%s", warning)
         except BaseException:
             await self.close()
             raise
@@ -87,6 +93,7 @@ class PostgresDatabase:
     async def _become_writer(self, connection: asyncpg.Connection) -> None:
         async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1, 1)", LOCK)
+            await connection.execute("SET LOCAL synchronous_commit = on")  # else a crash could bring the last one back
             if self._opens == "if free" and await connection.fetchval("SELECT writer FROM collab.record"):
                 raise StorageError(
                     "a server uses this database: stop it first. If it was killed, start and stop it, or take over"
@@ -96,66 +103,87 @@ class PostgresDatabase:
         self._me = me
 
     async def close(self) -> None:
-        """Close all connections once their work is done. Then others see that nobody writes."""
-        if self._me not in ("", _READER) and "write" in self._pools:
+        """Close all connections. Then others see that nobody writes. Takes seconds at most."""
+        if self._me not in ("", _READER):
             try:
-                async with self._pools["write"].acquire(timeout=_CONNECT_SECONDS) as connection:
+                async with asyncio.timeout(_CLOSE_SECONDS), self._lent("write") as connection:
                     await connection.execute("UPDATE collab.record SET writer = '' WHERE writer = $1", self._me)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("the database does not know that this process has ended: %s", error or type(error).__name__)
+            except (StorageError, TimeoutError) as error:
+                log.warning("the database does not know that this process has ended: %s", str(error) or "no answer")
         self._me = ""
         pools = list(self._pools.values())
         self._pools.clear()
-        for pool in pools:
-            with anyio.move_on_after(_WRITE_SECONDS) as scope:
-                await pool.close()
-            if scope.cancelled_caught:
-                pool.terminate()
+        await asyncio.gather(*(_end(pool) for pool in pools))
 
     async def call(self, function: str, *values: Any) -> asyncpg.Record:
         """Call a writing function: one statement, durable on return."""
         places = ", ".join(f"${number}" for number in range(1, len(values) + 2))
-        with translated():
-            async with self._pool("write").acquire() as connection:
-                row = await connection.fetchrow(f"SELECT * FROM collab.{function}({places})", self._me, *values)  # noqa: S608
+        async with self._lent("write") as connection:
+            row = await connection.fetchrow(f"SELECT * FROM collab.{function}({places})", self._me, *values)  # noqa: S608
         assert row is not None
         return row
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[asyncpg.Connection]:
         """A writing transaction of a few short statements; durable when the block ends."""
-        with translated():
-            async with self._pool("write").acquire() as connection, connection.transaction(isolation="read_committed"):
-                await connection.execute("SELECT collab.write_1($1)", self._me)
-                yield connection
+        async with self._transaction("write", "READ COMMITTED") as connection:
+            await connection.execute("SELECT collab.write_1($1)", self._me)
+            yield connection
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for statements outside of transactions, however long they take."""
+        """A connection of its own, for statements outside of transactions, however long they take."""
+        self._pool("query")
         with translated():
-            async with self._pool("query").acquire() as connection:
+            connection = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS)
+            try:
                 yield connection
+            finally:
+                await asyncio.shield(_close(connection))
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[asyncpg.Connection]:
         """Run a quick read, for example while somebody waits for a room. The block sees one consistent state."""
-        async with self._moment("load") as connection:
+        async with self._transaction("load", "REPEATABLE READ READ ONLY") as connection:
             yield connection
 
     @asynccontextmanager
     async def query(self) -> AsyncIterator[asyncpg.Connection]:
         """Run a read that may take a while. The block sees one consistent state; cancelling the caller ends it."""
-        async with self._moment("query") as connection:
+        async with self._transaction("query", "REPEATABLE READ READ ONLY") as connection:
             yield connection
 
     @asynccontextmanager
-    async def _moment(self, pool: str) -> AsyncIterator[asyncpg.Connection]:
-        with translated():
-            async with (
-                self._pool(pool).acquire() as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
+    async def _transaction(self, pool: str, mode: str) -> AsyncIterator[asyncpg.Connection]:
+        async with self._lent(pool) as connection:
+            await connection.execute(f"BEGIN ISOLATION LEVEL {mode}")
+            try:
                 yield connection
+            except CollabError:
+                await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+
+    @asynccontextmanager
+    async def _lent(self, name: str) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of a pool. Whatever fails on it ends it, and the next one is new.
+
+        It may be broken, or its server be one that only reads by now, or it may have begun under a limit that was
+        lifted since. asyncpg would wait for the server instead, for example to roll back what a frozen one still runs.
+        """
+        pool = self._pool(name)
+        with translated():
+            connection = await pool.acquire(timeout=_WAIT_SECONDS)
+            try:
+                yield connection
+            except CollabError:
+                raise
+            except BaseException as error:
+                if not _is_refusal(error):
+                    await asyncio.shield(_close(connection))
+                raise
+            finally:
+                await pool.release(connection, timeout=_CLOSE_SECONDS)
 
     def _pool(self, name: str) -> asyncpg.Pool:
         pool = self._pools.get(name)
@@ -173,15 +201,42 @@ def translated() -> Iterator[None]:
         raise
     except asyncpg.PostgresError as error:
         _raise(error)
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        # the last one is asyncpg's error if a connection breaks while it looks up types
-        raise StorageError(f"the database cannot be reached: {error or type(error).__name__}") from error
+    except _BROKEN as error:
+        raise StorageError(f"the database cannot be reached: {str(error) or 'no answer'}") from error
     except (msgspec.DecodeError, zlib.error) as error:
         raise DocumentDamaged("what is stored is damaged and was not touched") from error
 
 
+async def durability_warnings(connection: asyncpg.Connection) -> list[str]:
+    """Return warnings about settings of the server with which a crash may take what was saved."""
+    rows = await connection.fetch(
+        "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name"
+    )
+    return [
+        f"PostgreSQL runs with {row[0]} = off: when its machine crashes, what was saved may be lost" for row in rows
+    ]
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+    """End a connection, and what runs on it."""
+    with suppress(*_BROKEN, asyncpg.PostgresError):
+        await connection.close(timeout=_CLOSE_SECONDS)
+
+
+async def _end(pool: asyncpg.Pool) -> None:
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await pool.close()
+    except (*_BROKEN, asyncpg.PostgresError):
+        pool.terminate()
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in _REFUSED
+
+
 def _raise(error: asyncpg.PostgresError) -> NoReturn:
-    if error.sqlstate in _REFUSED:
+    if _is_refusal(error):
         raise ValueError(str(error)) from error
     if error.sqlstate == _TAKEN_OVER:
         raise StorageError(f"{error}: this one writes no more") from error

@@ -186,10 +186,7 @@ async def prepare(connection: asyncpg.Connection, steps: Sequence[Sequence[str]]
     Raises :class:`StorageCorrupt` if the server or the schema is too old or too new, or the schema is not ours; it is
     untouched then.
     """
-    if connection.get_server_version().major < OLDEST_SERVER:
-        raise StorageCorrupt(
-            f"this is PostgreSQL {connection.get_server_version().major}, {OLDEST_SERVER} or newer is needed"
-        )
+    check_server(connection.get_server_version().major)
     done = False
     while not done:
         async with connection.transaction(isolation="read_committed"):
@@ -206,6 +203,12 @@ async def prepare(connection: asyncpg.Connection, steps: Sequence[Sequence[str]]
                 for statements in steps[version]:
                     await connection.execute(statements)
                 await connection.execute("UPDATE collab.record SET version = $1", version + 1)
+
+
+def check_server(major: int) -> None:
+    """Raise :class:`StorageCorrupt` if a server of this version is too old."""
+    if major < OLDEST_SERVER:
+        raise StorageCorrupt(f"this is PostgreSQL {major}, {OLDEST_SERVER} or newer is needed")
 
 
 async def check(connection: asyncpg.Connection) -> None:

@@ -14,7 +14,7 @@ from collab.entities.entity import EntityOp, EntityState, Intent
 from collab.entities.recorder import Recorder, pause_after
 from collab.errors import Unavailable
 from collab.names import RoomKey
-from collab.storage.base import Append, CommitId, Committed, Fact, StorageError
+from collab.storage.base import Append, CommitId, Committed, Fact, Span, StorageError
 from collab.storage.memory import MemoryStorage
 from collab.storage.sqlite import SqliteStorage
 from collab.testing.storage_case import KEY, OTHER, entry, updates
@@ -141,6 +141,65 @@ async def test_a_refused_commit_is_tried_again_in_order_and_shows() -> None:
         assert recorder.healthy
     assert seqs == list(range(1, 21))
     assert updates(await storage.load(KEY)) == [bytes([number]) for number in range(20)]
+
+
+async def test_a_commit_without_an_answer_shows_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000, stall_seconds=0.01)
+    async with running(recorder):
+        storage.gate.clear()
+        recorder.append(entry(b"1"), ignore)
+        await until(lambda: not recorder.healthy)
+        storage.errors = [StorageError("cut"), StorageError("cut")]
+        storage.gate.set()
+        await recorder.flush()
+        assert recorder.healthy
+    assert [record.message for record in caplog.records if "storage" in record.message] == [
+        "storage does not answer, 1 updates are pending",
+        "storage answers again",
+    ]
+
+
+async def test_a_storage_that_is_away_shows_though_nothing_is_to_be_committed(caplog: pytest.LogCaptureFixture) -> None:
+    class Away(MemoryStorage):
+        away = False
+        asked = 0
+
+        async def span(self, project: str) -> Span:
+            self.asked += 1
+            if self.away:
+                raise StorageError("no route")
+            return await super().span(project)
+
+    storage = Away()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000, stall_seconds=0.01)
+    async with running(recorder):
+        storage.away = True
+        await until(lambda: not recorder.healthy)
+        seen = storage.asked
+        await until(lambda: storage.asked > seen + 3)
+        storage.away = False
+        await until(lambda: recorder.healthy)
+    assert [record.message for record in caplog.records if "storage" in record.message] == [
+        "storage is away, 0 updates are pending: no route",
+        "storage answers again",
+    ]
+
+
+async def test_a_cancelled_recorder_does_not_wait_for_a_storage_that_never_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    storage = Gated()
+    storage.gate.clear()
+    recorder = Recorder(storage, max_pending_bytes=1_000_000, stop_seconds=0.01)
+    task = asyncio.create_task(recorder.run())
+    recorder.append(entry(b"1"), ignore)
+    await until(lambda: storage.running == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert storage.running == 0
+    assert "1 updates could not be committed" in caplog.text
 
 
 async def test_a_stalled_storage_refuses_loudly_and_loses_nothing_that_was_taken() -> None:

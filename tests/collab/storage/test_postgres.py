@@ -14,7 +14,7 @@ from collab.errors import DocumentDamaged
 from collab.names import RoomKey
 from collab.storage.base import Append, CommitId, Committed, Fact, SetAside, Snapshot, StorageCorrupt, StorageError
 from collab.storage.postgres import PostgresStorage
-from collab.storage.postgres_schema import STEPS
+from collab.storage.postgres_schema import STEPS, check_server
 from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
 from tests.postgres import PostgresProcess, PostgresServer
 
@@ -149,8 +149,65 @@ async def test_who_opens_to_read_reads_beside_a_writer_and_writes_nothing(url: s
 
 
 async def test_a_server_that_cannot_be_reached_is_named() -> None:
-    with pytest.raises(StorageError, match="cannot be reached"):
+    with pytest.raises(StorageError, match=r"cannot be reached: .*Connect call failed"):
         await PostgresStorage("postgresql://nobody@127.0.0.1:1/nothing").open()
+
+
+def test_a_server_that_is_too_old_is_refused() -> None:
+    check_server(14)
+    with pytest.raises(StorageCorrupt, match="this is PostgreSQL 13, 14 or newer is needed"):
+        check_server(13)
+
+
+async def test_settings_of_the_server_that_make_saving_uncertain_are_warned_of(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = await asyncpg.connect(url)
+    off = [name for name in ("fsync", "full_page_writes") if await connection.fetchval(f"SHOW {name}") == "off"]
+    await connection.close()
+    async with opened(url):
+        pass
+    warnings = [record.message for record in caplog.records]
+    assert [text.split()[3] for text in warnings] == off
+
+
+async def test_a_limit_that_is_lifted_holds_no_longer_for_connections_that_began_under_it(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.database()
+    name = url.rpartition("/")[2]
+    async with opened(url) as storage:
+        await storage.commit([entry(b"1")])
+        await execute(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await execute(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        for _ in range(3):
+            with pytest.raises(StorageError):
+                await storage.commit([entry(b"2")], commit_id=CommitId("w", 1))
+        await execute(postgres.url, f"ALTER DATABASE {name} RESET ALL")
+        assert list((await commit_surely(storage, [entry(b"2")], [], CommitId("w", 1))).seqs) == [2]
+
+
+async def test_a_frozen_server_holds_nobody_for_long_who_gives_up() -> None:
+    process = PostgresProcess()
+    try:
+        await asyncio.to_thread(process.start)
+        async with opened(process.url) as storage:
+            await storage.commit([entry(b"1")])
+            assert updates(await storage.load(KEY)) == [b"1"]
+            with process.frozen():
+                for _ in range(2):
+                    with pytest.raises(TimeoutError):
+                        async with asyncio.timeout(0.2):
+                            await storage.list_set_aside()
+            assert updates(await storage.load(KEY)) == [b"1"]
+            with process.frozen():
+                await storage.close()
+    finally:
+        process.remove()
 
 
 async def test_an_isolation_that_would_miss_what_others_committed_is_refused(url: str) -> None:
