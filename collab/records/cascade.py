@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from time import time
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,7 +22,7 @@ from collab.errors import CollabError, PermissionDenied, Unavailable
 from collab.names import RoomKey
 from collab.records.schema import Schemas
 from collab.rooms.authorization import Authorization
-from collab.rooms.commitment import committed
+from collab.rooms.commitment import all_committed, committed
 from collab.rooms.handle import Locks
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
@@ -114,11 +115,11 @@ class Cascade:
         room.delete()
         try:
             for children in others:
-                await self._flush()
+                await all_committed(self._flush)
                 self._note_deleted(room, children, user_id)
             what = await committed(told)
             if others:
-                await self._flush()
+                await all_committed(self._flush)
             return what
         except BaseException:
             self._registry.spawn(self.finish(room.key))
@@ -132,7 +133,7 @@ class Cascade:
         try:
             for places in others:
                 self._note_restored(room, places, user_id)
-                await self._flush()
+                await all_committed(self._flush)
             self._note_restored(
                 room, last, user_id, EntityOp("restore", room.bridge.main, user_id, time(), intent=intent)
             )
@@ -147,16 +148,19 @@ class Cascade:
         try:
             async with self.turn(key), self._registry.hold(key, even_deleted=True) as room:
                 if room.deleted:
-                    await self.empty(room)
+                    await self._empty(room, self._flush)  # nobody waits: however long it takes
         except CollabError as error:
             log.error("could not delete the inner entities of %s yet: %s", key, error)
 
     async def empty(self, room: Room) -> None:
         """As :meth:`finish`, while the caller holds the lock. Raises :class:`Unavailable`."""
+        await self._empty(room, partial(all_committed, self._flush))
+
+    async def _empty(self, room: Room, flush: Callable[[], Awaitable[None]]) -> None:
         inside = room.bridge.inside()
         for start in range(0, len(inside), _AT_ONCE):
             self._note_deleted(room, inside[start : start + _AT_ONCE], None)
-            await self._flush()
+            await flush()
 
     async def sweep(self) -> None:
         """Finish deletions that a crash interrupted."""

@@ -9,6 +9,7 @@ from collab.errors import CollabError, InvalidRequest, NotFound
 from collab.names import RoomKey
 from collab.records.places import Places
 from collab.records.schema import Schemas
+from collab.rooms.commitment import all_committed
 from collab.rooms.registry import Registry
 from collab.storage.base import Storage
 
@@ -42,7 +43,7 @@ class Erasing:
         await self._registry.vacate(key, lambda: self._erase(key))
 
     async def _erase(self, key: RoomKey) -> None:
-        await self._flush()
+        await all_committed(self._flush)
         await self._storage.erase(await erased_with(self._storage, self._schemas, key))
 
     async def expire(self, before: float) -> None:

@@ -40,16 +40,26 @@ class _Running(NamedTuple):
 class Once:
     """Tracks keyed writes in progress, and looks up earlier ones in the storage.
 
-    ``ready`` raises if the server cannot write now.
+    ``ready`` raises if the server cannot write now. ``pending`` says whether a write with this name in a project was
+    accepted and is not committed yet; ``flush`` returns once everything accepted is committed, or raises.
     """
 
     def __init__(
-        self, storage: EntityStorage, rights: Authorization, as_seen: AsSeen, ready: Callable[[], None]
+        self,
+        storage: EntityStorage,
+        rights: Authorization,
+        as_seen: AsSeen,
+        *,
+        ready: Callable[[], None],
+        pending: Callable[[str, IdempotencyKey], bool],
+        flush: Callable[[], Awaitable[None]],
     ) -> None:
         self._storage = storage
         self._rights = rights
         self._as_seen = as_seen
         self._ready = ready
+        self._pending = pending
+        self._flush = flush
         self._running: dict[tuple[str, str, str], _Running] = {}
 
     async def do(
@@ -76,6 +86,8 @@ class Once:
         running = self._running[place] = _Running(key.digest, asyncio.get_running_loop().create_future())
         written = None
         try:
+            if self._pending(identity.project, key):  # its first caller has left, or got no answer in time
+                await self._flush()
             known = await self._storage.request(identity.project, key.caller, name)
             if known is not None:
                 written = await self._answer(caller, collection, key, known)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from secrets import token_urlsafe
 from time import monotonic, time
 from typing import Any
@@ -37,7 +38,7 @@ from collab.records.places import Place, Places
 from collab.records.reads import Caller, Reads
 from collab.records.schema import Schemas
 from collab.rooms.authorization import Authorization
-from collab.rooms.commitment import committed
+from collab.rooms.commitment import all_committed, committed
 from collab.rooms.live.merge import merge
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
@@ -74,8 +75,15 @@ class Collections(Reads):
         self._cascade = cascade
         self._erasing = erasing
         self._max_entity_bytes = max_entity_bytes
-        self._flush = flush
-        self._once = Once(storage, rights, self._as_seen, lambda: registry.admit(0, awaited=True))
+        self._flush = partial(all_committed, flush)
+        self._once = Once(
+            storage,
+            rights,
+            self._as_seen,
+            ready=lambda: registry.admit(0, awaited=True),
+            pending=registry.pending,
+            flush=self._flush,
+        )
 
     async def create(self, caller: Caller, message: Create) -> Written:
         """Create an entity. Its id is ``entity``, else ``data["id"]``, else chosen by the server.

@@ -41,7 +41,7 @@ from collab.rooms.loading import Loader
 from collab.rooms.row_edits import RowEdits
 from collab.rooms.seeding import Seeding
 from collab.sandbox.client import Sandbox
-from collab.storage.base import Append, EntityRow, Record, SetAside, Storage
+from collab.storage.base import Append, EntityRow, IdempotencyKey, Record, SetAside, Storage
 from collab.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -230,6 +230,10 @@ class Registry:
         """Raise :class:`Unavailable` if the log is too far behind for ``size`` bytes more, or for any awaited write."""
         if self._recorder.pending_bytes + size > self._pending_limit or (awaited and not self._recorder.healthy):
             raise Unavailable("storage is too far behind; nothing was lost, retry")
+
+    def pending(self, project: str, request: IdempotencyKey) -> bool:
+        """Whether a write with this name was accepted and is not committed yet."""
+        return self._recorder.holds(project, request)
 
     def _client_id(self, key: RoomKey) -> int:
         """The Yjs client id of edits from Python.

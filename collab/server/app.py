@@ -497,5 +497,5 @@ class Collab:
             "collab_subscriptions": ("Open subscriptions to entities.", len(self.hub.entities)),
             "collab_live_queries": ("Distinct live queries.", len(self.hub.live_queries)),
             "collab_pending_bytes": ("Bytes accepted and not yet committed.", self._recorder.pending_bytes),
-            "collab_storage_healthy": ("1 if the last commit succeeded.", float(self._recorder.healthy)),
+            "collab_storage_healthy": ("1 if the storage answers.", float(self._recorder.healthy)),
         }

@@ -1,7 +1,7 @@
 """Named writes: they have effect once, for whoever named them and what they asked for."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from collab import Access, Collab, Hooks, Identity, RoomKey, Rule, Settings
 from collab.errors import IdempotencyKeyReused, InvalidRequest, NotFound, PermissionDenied
 from collab.records.idempotency import digest_of
 from collab.records.reads import Caller
-from collab.storage.base import Storage, Version
+from collab.storage.base import Append, CommitId, Committed, Fact, Storage, Version
 from collab.storage.memory import MemoryStorage
 from collab.storage.sqlite import SqliteStorage
 from tests.collab.records.operations import Operations
@@ -118,6 +118,35 @@ async def test_names_outlive_the_process(tmp_path: Path) -> None:
             with pytest.raises(IdempotencyKeyReused):
                 await tasks.create(ANN, "tasks", {"n": 2}, request="r")
     assert answers[0].data == answers[1].data
+
+
+async def test_a_write_that_its_caller_left_uncommitted_is_not_made_again() -> None:
+    class Gated(MemoryStorage):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = asyncio.Event()
+
+        async def commit(
+            self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
+        ) -> Committed:
+            await self.gate.wait()
+            return await super().commit(batch, facts, commit_id=commit_id)
+
+    storage = Gated()
+    collab = Collab(Settings(), storage=storage)
+    async with collab.lifespan():
+        tasks = Operations(collab.hub.records)
+        events = listen(collab)
+        left = asyncio.ensure_future(tasks.create(ANN, "tasks", {"n": 1}, request="r"))
+        while not any(room.uncommitted for room in collab._registry.rooms.values()):
+            await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.wait((left,))
+        again = asyncio.ensure_future(tasks.create(ANN, "tasks", {"n": 1}, request="r"))
+        await asyncio.sleep(0.05)
+        storage.gate.set()
+        made = await again
+        assert [event.id for event in events] == [made.data["id"]]
 
 
 async def test_credentials_that_speak_for_no_user_have_names_of_their_own(collab: Collab) -> None:
