@@ -33,12 +33,13 @@ from collab.records.schema import CollectionDeclaration, Schemas
 from collab.rooms.authorization import Authorization
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
-from collab.storage.base import Storage
+from collab.storage.base import Storage, StorageError
 from collab.turns import Turns
 
 log = logging.getLogger(__name__)
 
 _TRIM_SECONDS = 3600.0
+_TRIM_AGAIN_SECONDS = 60.0  # after the storage failed
 _DAY = 86_400.0
 QUERIES = 3
 """Maximum number of concurrent storage queries of callers."""
@@ -162,6 +163,10 @@ class Hub:
                 before = time() - self._history_days * _DAY
                 await self._storage.trim(before)
                 await self._erasing.expire(before)
+            except StorageError as error:
+                log.error("could not delete old events: %s", error)
+                await asyncio.sleep(_TRIM_AGAIN_SECONDS)
+                continue
             except Exception:
                 log.exception("could not delete old events")
             await asyncio.sleep(_TRIM_SECONDS)

@@ -25,7 +25,7 @@ from collab.names import RoomKey
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Child, Sandbox, SandboxError
-from collab.storage.base import DocumentStorage, LogRow
+from collab.storage.base import DocumentStorage, LogRow, StorageError
 from collab.turns import TurnOwner
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ _UNCOVERED = 100
 _ROWS = 4096  # processed at once
 _BYTES = 4 * 1024 * 1024  # of these rows
 _FEW_ROWS = 64  # if so few rows fail, they are not retried
+_STORAGE_SECONDS = 2.0  # until a storage that failed is asked again
 
 
 class ContentEvents:
@@ -49,6 +50,7 @@ class ContentEvents:
         self._busy: set[RoomKey] = set()
         self._rest: dict[RoomKey, float] = {}  # until when a document rests
         self._wake = asyncio.Event()
+        self._away = False  # whether the storage failed last time
         self._names: WeakKeyDictionary[Room, tuple[int, str]] = WeakKeyDictionary()  # the sandbox's cached state of it
 
     def changed(self, key: RoomKey) -> None:
@@ -80,22 +82,36 @@ class ContentEvents:
         """Process rows from before the last restart, a few documents at a time."""
         done: set[RoomKey] = set()
         while True:
-            left = [key for key in await self._storage.uncovered(len(done) + _UNCOVERED) if key not in done]
+            try:
+                left = [key for key in await self._storage.uncovered(len(done) + _UNCOVERED) if key not in done]
+            except StorageError as error:
+                self._failed(error)
+                await asyncio.sleep(_STORAGE_SECONDS)
+                continue
             if not left:
                 return
             for key in left:
                 done.add(key)
-                try:
-                    await self.flush(key)
-                except (SandboxError, CollabError) as error:
-                    log.error("the content changes of %s could not be computed: %s", key, error)
+                if key not in self._busy:
+                    self._busy.add(key)
+                    await self._work(key)
+                    self._rest.pop(key, None)
+
+    def _failed(self, error: StorageError) -> None:
+        if not self._away:
+            log.error("content changes wait for the storage: %s", error)
+        self._away = True
 
     async def _work(self, key: RoomKey) -> None:
         try:
             cost = await self._flush(key)
+            self._away = False
             self._rest[key] = monotonic() + _SHARE * cost
             if len(self._rest) > 10_000:
                 self._rest.clear()
+        except StorageError as error:
+            self._failed(error)
+            self._due.setdefault(key, monotonic() + _STORAGE_SECONDS)
         except (SandboxError, CollabError) as error:
             log.error("the content changes of %s could not be computed: %s", key, error)
             self._rest[key] = monotonic() + 60.0

@@ -14,7 +14,7 @@ from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.rooms import content_events as content
 from collab.sandbox.client import Child, SandboxError
-from collab.storage.base import LogRow
+from collab.storage.base import LogRow, StorageError
 from collab.storage.memory import MemoryStorage
 
 
@@ -116,6 +116,44 @@ async def test_many_rows_of_one_author_become_events_piece_by_piece(monkeypatch:
         ]
         while await storage.uncovered():
             await asyncio.sleep(0.01)
+
+
+async def test_a_storage_that_fails_for_a_while_delays_content_events_and_loses_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Away(MemoryStorage):
+        failures = 3
+
+        def fail(self) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise StorageError("away")
+
+        async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
+            self.fail()
+            return await super().log_after(key, seq)
+
+        async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
+            self.fail()
+            return await super().uncovered(limit)
+
+    monkeypatch.setattr(content, "_STORAGE_SECONDS", 0.01)
+    storage = Away()
+    collab = Collab(Settings(content_event_seconds=0), storage=storage)
+    async with collab.lifespan():
+        await write(collab.room("d"), ["a"])
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        await listener.told(1)
+        assert not storage.failures
+        storage.failures = 3
+        await write(collab.room("d"), ["b"])
+        assert await listener.told(2) == [
+            {"text": {"delta": [{"insert": "a"}]}},
+            {"text": {"delta": [{"retain": 1}, {"insert": "b"}]}},
+        ]
+        assert not storage.failures
 
 
 @pytest.mark.parametrize("most", [10_000, 2])
