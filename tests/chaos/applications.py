@@ -28,7 +28,8 @@ class Application:
     """One client that uses idempotency keys, and repeats unanswered writes.
 
     ``made`` and ``acknowledged`` count by kind: ``update``, ``life`` (creation, then deletions and restorations in
-    turn) and ``create``. Up to ``at_once`` writes are in flight.
+    turn) and ``create``. Up to ``at_once`` writes are in flight. Writes that were refused for the moment are said
+    again, before new ones, once all in flight have an answer.
     """
 
     def __init__(self, name: str, entity: str, *, pause: float = 0.01, at_once: int = 6) -> None:
@@ -46,6 +47,7 @@ class Application:
         self._ids = 0
         self._waiting: dict[int, Write] = {}  # by request id, in order
         self._again: set[int] = set()
+        self._refused: set[int] = set()
 
     @property
     def saved(self) -> int:
@@ -62,10 +64,7 @@ class Application:
         try:
             async with connect(url, max_size=None, ping_interval=None, close_timeout=1) as socket:
                 await socket.send(json.dumps({"type": "hello", "userId": self.name}))
-                for number, (_, _, message) in self._waiting.items():
-                    self.said_again += 1
-                    self._again.add(number)
-                    await socket.send(json.dumps(message))
+                await self._say_again(socket)
                 writing = asyncio.create_task(self._write(socket))
                 try:
                     async for text in socket:
@@ -76,9 +75,20 @@ class Application:
         except (ConnectionClosed, OSError, InvalidHandshake, TimeoutError):
             pass  # the server is down
 
+    async def _say_again(self, socket: ClientConnection) -> None:
+        self._refused.clear()
+        for number, (_, _, message) in list(self._waiting.items()):
+            self.said_again += 1
+            self._again.add(number)
+            await socket.send(json.dumps(message))
+
     async def _write(self, socket: ClientConnection) -> None:
         while True:
-            if self.writing and len(self._waiting) < self._at_once:
+            if self._refused:
+                if len(self._refused) == len(self._waiting):
+                    await asyncio.sleep(0.2)
+                    await self._say_again(socket)
+            elif self.writing and len(self._waiting) < self._at_once:
                 await socket.send(json.dumps(self._next()))
             await asyncio.sleep(self._pause)
 
@@ -108,6 +118,8 @@ class Application:
             if not message["error"].get("retryable"):
                 self.complaints.append(f"{write} was refused: {message['error']}")
                 del self._waiting[message["id"]]
+            else:
+                self._refused.add(message["id"])
             return
         del self._waiting[message["id"]]
         if number != self.acknowledged[kind] and kind != "create":

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 from click.testing import CliRunner, Result
@@ -357,6 +358,43 @@ def test_serve_says_in_one_line_why_a_database_cannot_be_used(tmp_path: Path) ->
         assert ended.returncode in (1, 2)
         assert len([line for line in ended.stderr.splitlines() if said in line]) == 1
         assert "Traceback" not in ended.stderr
+
+
+def refused(folder: Path, url: str) -> str:
+    """Why ``collab serve`` cannot use a database, which it says in one line."""
+    command = [sys.executable, "-m", "collab", "serve", "--port", "0"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "COLLAB_DATABASE": url}
+    ended = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if "could not start: " in line]
+    return line.partition("could not start: ")[2]
+
+
+def test_serve_does_not_wait_for_a_database_that_never_answers(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/db"
+        assert refused(tmp_path, url) == "the database cannot be reached: no answer"
+
+
+def test_serve_refuses_a_database_of_others_and_one_of_a_newer_version(
+    tmp_path: Path, postgres: PostgresServer, database: str
+) -> None:
+    async def execute(url: str, statement: str) -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute(statement)
+        await connection.close()
+
+    taken = postgres.database()
+    asyncio.run(execute(taken, "CREATE SCHEMA collab; CREATE TABLE collab.things (n int)"))
+    assert "belongs to another application" in refused(tmp_path, taken)
+    with serving(tmp_path, "serve", COLLAB_DATABASE=database):
+        pass
+    asyncio.run(execute(database, "UPDATE collab.record SET version = version + 1"))
+    try:
+        assert "written by a newer version" in refused(tmp_path, database)
+    finally:
+        asyncio.run(execute(database, "UPDATE collab.record SET version = version - 1"))
 
 
 # dead letters
