@@ -53,10 +53,14 @@ async def take_apart(
         wait = session.throttle.charge(seconds)
         edit = LargeEdit(edits, room, session.identity, update, pieces.clients)
         sizes = room.portion.sizes(busy=session.throttle.is_busy())
-        while not room.broken:  # if it is rebuilt, the session is asked for what the new room lacks
+        while True:
             await asyncio.sleep(wait)
             if session.access >= Access.WRITE:  # otherwise the room refuses it
                 await edit.allow(room)
+            if room.broken:  # the session is asked for what the new room lacks: its answer is acknowledged instead
+                acks = session.acks_for(live=live, counted=counted, leaves=True)
+                session.missed += acks
+                break
             began = thread_time()
             piece = pieces.take(next(sizes))
             last = None if pieces else counted
@@ -70,7 +74,7 @@ async def take_apart(
             if not pieces:
                 break
     except NotRecorded:
-        pass  # as above
+        pass  # the session is asked again
     except CollabError as error:
         session.close(error)
     finally:

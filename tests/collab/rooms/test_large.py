@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
+import anyio
 import pycrdt
 import pytest
 
@@ -13,7 +17,8 @@ from collab.rooms.live.compaction import LogSize
 from collab.rooms.live.framing import HocuspocusFraming
 from collab.rooms.live.pacing import Portion
 from collab.wire import hocuspocus, yjs
-from tests.collab.rooms.live.simulation import Client, Ring, room_of
+from tests.collab.rooms.live.simulation import KEY, Client, Ring, room_of
+from tests.collab.rooms.registry_world import opened
 
 
 def prepends(count: int) -> bytes:
@@ -161,3 +166,48 @@ def test_a_malformed_large_edit_changes_nothing() -> None:
     with pytest.raises(CollabError):
         client.say(yjs.Update(prepends(3000)[:-1] + b"\1"))
     assert ring.log == []
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_a_large_edit_stops_where_its_room_breaks_and_is_acknowledged_with_the_rest(
+    tmp_path: Path, live: bool
+) -> None:
+    async with opened(tmp_path) as (registry, storage):
+        room = await registry.open(KEY)
+        client = Client(room, "a", framing=HocuspocusFraming("d"))
+        client.doc.apply_update(prepends(3000))
+        whole = client.doc.get_update()
+        client.say(yjs.SyncStep1(b"\0"), monotonic())
+        if live:
+            client.say(yjs.SyncStep2(b"\0\0"), monotonic())
+        await registry._recorder.flush()
+        room.drain(client.session)
+        client.say(yjs.Update(whole) if live else yjs.SyncStep2(whole), monotonic())
+        assert client.session.waiting is not None
+        while not room.log.rows:
+            await asyncio.sleep(0)
+        rows = room.log.rows
+        room.broken = True
+        registry.broken(room, RuntimeError("a fault"), None)
+        with anyio.fail_after(60):
+            while room.successor is None or client.session.waiting is not None:
+                await asyncio.sleep(0.005)
+        assert room.log.rows == rows
+        client.room = room.successor
+        saved = 0
+        with anyio.fail_after(60):
+            while not saved:
+                await asyncio.sleep(0.005)
+                for frame in client.room.drain(client.session):
+                    _, message = hocuspocus.decode(frame)
+                    saved += frame == hocuspocus.sync_status("d", True)
+                    if isinstance(message, yjs.SyncStep1):
+                        missing = client.doc.get_update(message.state_vector)
+                        client.say(yjs.SyncStep2(missing), monotonic())
+        assert saved == 1
+        record = await storage.load(KEY)
+        assert record is not None
+        logged: pycrdt.Doc[Any] = pycrdt.Doc()
+        for row in record.rows:
+            logged.apply_update(row.update)
+        assert str(logged.get("t", type=pycrdt.Text)) == str(client)
