@@ -15,6 +15,7 @@ from collab.gate.edit import encode_fields
 from collab.gate.gate import Gate
 from collab.gate.limits import MAX_VALUE_DEPTH
 from collab.json_values import SAFE_INTEGER
+from presence.lib0 import DecodeError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
@@ -95,3 +96,8 @@ def test_nesting_is_bounded() -> None:
     assert read_any(write_any(value), 0)[0] == value
     with pytest.raises(InvalidRequest, match="nested too deeply"):
         write_any([value])
+
+
+def test_a_value_of_unknown_kind_is_malformed() -> None:
+    with pytest.raises(DecodeError, match="unknown kind"):
+        read_any(b"\x73", 0)

@@ -595,3 +595,16 @@ def test_values_that_are_not_json_are_not_written(bad: dict[str, Any]) -> None:
         encode_fields(A, 0, "fields", bad, [], {})
     with pytest.raises(InvalidRequest):
         encode_child(A, 0, "tasks", "x", bad)
+
+
+def test_a_plain_value_in_a_mapped_root_is_replaced_on_the_fast_path() -> None:
+    made = gate(frame([block(A, 0, [number(1, parent="tasks", key="x")])]))
+    (write,) = take(made, frame([block(B, 0, [number(2, origin=(A, 0))])], [(A, 0, 1)]), live=True)
+    assert (write.root, write.child, write.key, write.kind, write.value) == ("tasks", "x", None, "set", 2)
+
+
+def test_a_writer_that_replaces_its_own_new_value_at_once_writes_the_last() -> None:
+    made = gate(frame([block(A, 0, [number(1, parent="fields", key="k")])]))
+    twice = frame([block(B, 0, [number(2, origin=(A, 0)), number(3, origin=(B, 0))])], [(A, 0, 1), (B, 0, 1)])
+    (write,) = take(made, twice)
+    assert (write.key, write.kind, write.value, write.head) == ("k", "set", 3, True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
+import msgspec
 import pytest
 from pycrdt import Array, Doc, Map, Text, XmlFragment
 
@@ -436,3 +438,15 @@ def test_the_index_of_a_long_text_is_small() -> None:
     words = [text("some words", origin=(A, n * 10 - 1) if n else None) for n in range(10_000)]
     room = gate(frame([block(A, 0, words)]), *(frame([], [(A, n, 1)]) for n in range(0, 100_000, 1000)))
     assert len(room.index()) < 200
+
+
+def test_a_gate_of_a_snapshot_is_the_same_from_its_index_and_without() -> None:
+    room = gate(HELLO, frame([block(B, 0, [value(parent="m", key="k")])]))
+    snapshot = frame([block(B, 0, [value(parent="m", key="k")]), block(A, 0, [text("hello")])])
+    content = msgspec.msgpack.decode(zlib.decompress(room.index()))
+    newer = zlib.compress(msgspec.msgpack.encode([content[0] + 1, *content[1:]]))
+    with pytest.raises(ValueError, match="another version"):
+        Gate.from_index(newer)
+    for index in (room.index(), None, newer, b"no index"):
+        made = Gate.of_snapshot(snapshot, index, ())
+        assert (made.state, made.roots) == (room.state, room.roots)

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from collab.gate import keystroke
+from collab.gate import document_index, keystroke
 from collab.gate.checked import Checked
 from collab.gate.document_index import DocumentIndex
 from collab.gate.gate import Gap, Gate
@@ -81,3 +81,37 @@ def test_the_fast_path_never_refuses() -> None:
     assert keystroke.check(DocumentIndex(), b"") is None
     assert keystroke.check(DocumentIndex(), b"\x01\x01") is None
     assert keystroke.check(DocumentIndex(), HELLO) is None
+
+
+def test_bytes_behind_a_keystroke_are_malformed_on_either_path() -> None:
+    typed = frame([block(A, 5, [item(STRING, string("!"), origin=(A, 4))])])
+    for gate in (Gate(), Slow()):
+        gate.commit(gate.check(HELLO))
+        with pytest.raises(Malformed):
+            gate.check(typed + b"\0")
+        gate.commit(gate.check(typed))
+
+
+def test_a_keystroke_far_into_a_document_passes() -> None:
+    """The fast path reads clocks of up to three bytes."""
+    length = 2**21
+    fast, slow = Gate(), Slow()
+    whole = frame([block(A, 0, [item(STRING, string("x" * length), parent="t")])])
+    for number, update in enumerate(
+        (
+            whole,
+            *(frame([block(A, length + n, [item(STRING, string("!"), origin=(A, length + n - 1))])]) for n in range(2)),
+        )
+    ):
+        assert verdict(fast, update) == verdict(slow, update), number
+    assert fast.state == {A: length + 2}
+
+
+def test_the_gate_remembers_the_ids_of_so_many_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document_index, "_MANY_CLIENTS", 2)
+    gate = Gate()
+    for client in (A, A + 1, A + 2):
+        for clock in range(3):
+            where: dict[str, object] = {"origin": (client, clock - 1)} if clock else {"parent": "t"}
+            gate.commit(gate.check(frame([block(client, clock, [item(STRING, string("a"), **where)])])))  # type: ignore[arg-type]
+    assert gate.state == {A: 3, A + 1: 3, A + 2: 3}

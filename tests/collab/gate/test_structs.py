@@ -198,6 +198,7 @@ FAR_TOO_DEEP = b"\x76\x01\x01k" * 50_000 + b"\x7e"
         (item(encode.EMBED, string("[" * 101 + "]" * 101), origin=(2, 0), right=(2, 1)), "more than 100 levels"),
         (item(encode.EMBED, string("1" * 400), origin=(2, 0)), "beyond JavaScript's range"),
         (item(encode.JSON, b"\x01" + string("{"), parent="a"), "not JSON"),
+        (item(encode.JSON, b"\x01" + string("1" * 400), parent="a"), "not JSON"),
         (item(encode.JSON, b"\x02" + string("1") + string("[" * 101 + "]" * 101), parent="a"), "not JSON"),
         (item(ANY, b"\x01" + DEEP, parent="a"), "more than 100 levels"),
         (item(ANY, b"\x01" + FAR_TOO_DEEP, parent="a"), "more than 100 levels"),

@@ -19,6 +19,7 @@ from collab.rooms.live.pacing import Portion
 from collab.wire import hocuspocus, yjs
 from tests.collab.rooms.live.simulation import KEY, Client, Ring, room_of
 from tests.collab.rooms.registry_world import opened
+from tests.fuzz.encode import STRING, block, frame, item, string
 
 
 def prepends(count: int) -> bytes:
@@ -211,3 +212,27 @@ async def test_a_large_edit_stops_where_its_room_breaks_and_is_acknowledged_with
         for row in record.rows:
             logged.apply_update(row.update)
         assert str(logged.get("t", type=pycrdt.Text)) == str(client)
+
+
+def test_the_author_of_a_large_edit_is_asked_once_for_what_all_its_pieces_leave_out() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    author = Client(room, "a", framing=HocuspocusFraming("d"))
+    author.say(yjs.SyncStep1(b"\0"))
+    author.say(yjs.SyncStep2(b"\0\0"))
+    room.drain(author.session)
+    other: pycrdt.Doc[Any] = pycrdt.Doc(client_id=5)
+    missing = other.get("t", type=pycrdt.Text)
+    missing += "xy"
+    early = frame(
+        [block(client, 0, [item(STRING, string("early "), origin=(5, client - 7))]) for client in (8, 7)],
+    )
+    author.say(yjs.Update(pycrdt.merge_updates(prepends(3000), early)))
+    frames = room.drain(author.session)
+    asked = [hocuspocus.decode(sent)[1] for sent in frames]
+    assert sum(isinstance(message, yjs.SyncStep1) for message in asked) == 1
+    assert hocuspocus.sync_status("d", True) not in frames
+    author.say(yjs.SyncStep2(pycrdt.merge_updates(other.get_update(), early)))
+    ring.commit()
+    assert room.drain(author.session).count(hocuspocus.sync_status("d", True)) == 1
+    assert str(room.doc.get("t", type=pycrdt.Text)).count("early ") == 2
