@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from collab.storage.base import DeadLetter
-from collab.testing.storage_case import StorageCase, fact
+from collab.testing.storage_case import KEY, OTHER, StorageCase, entry, fact
 
 
 class ConsumersContract(StorageCase):
@@ -51,3 +53,15 @@ class ConsumersContract(StorageCase):
             await storage.save_webhook("second", "acme", 9, seconds)
             assert list(await storage.dead_letters("second")) == seconds
             assert list(await storage.dead_letters("hook")) == kept
+
+    async def test_dead_letters_of_an_erased_entity_are_erased(self, tmp_path: Path) -> None:
+        """Those of other entities stay."""
+        erased = DeadLetter("hook", fact(1).event, "acme", "no answer", 1.0)
+        kept = DeadLetter(
+            "hook", msgspec.structs.replace(fact(1, key=OTHER).event, position=2), "acme", "no answer", 1.0
+        )
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([entry(b"1"), entry(b"1", OTHER)], [fact(1, row=0), fact(1, key=OTHER, row=1)])
+            await storage.save_webhook("hook", "acme", 2, [erased, kept])
+            await storage.erase([KEY])
+            assert list(await storage.dead_letters("hook")) == [kept]

@@ -17,7 +17,7 @@ import pytest
 from collab.access.price import METER, Ledger, Meter, Payer, Share
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
-from collab.storage import sqlite_commit
+from collab.storage import sqlite_commit, sqlite_database
 from collab.storage.base import Snapshot, StorageCorrupt, StorageError
 from collab.storage.schema import STEPS, prepare
 from collab.storage.sqlite import SqliteStorage
@@ -406,3 +406,23 @@ async def test_a_query_is_charged_to_its_caller_even_if_cancelled(tmp_path: Path
     await database.close()
     await asyncio.sleep(0)
     assert book.used["p", "user"] > second
+
+
+def holding(folder: Path, text: bytes) -> list[str]:
+    return [path.name for path in folder.iterdir() if text in path.read_bytes()]
+
+
+async def test_erased_data_stays_in_the_wal_only_while_somebody_reads_and_that_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_database, "_SCRUBS", 2)
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"secret-7f3a")])
+        with raw(tmp_path) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM log").fetchone()
+            with pytest.raises(StorageError, match="permanent readers"):
+                await storage.erase([KEY])
+        assert holding(tmp_path, b"secret-7f3a")
+        await storage.erase([KEY])
+        assert not holding(tmp_path, b"secret-7f3a")
