@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import pytest
-from pycrdt import Map, Text
+from pycrdt import Doc, Map, Text
 
 from collab import Access, Collab, Hooks, Identity, RoomKey, Rule, Settings
-from collab.errors import EntityDeleted, NotFound, PermissionDenied
+from collab.errors import EntityDeleted, NotFound, PermissionDenied, Unavailable
 from collab.event import EntityEvent
 from collab.query.parse import parse_where
 from collab.records.reads import Caller
 from collab.records.schema import declaration
+from collab.rooms.live.room import Room
 from collab.storage.memory import MemoryStorage
 from collab.testing.storage_case import fact
 from tests.collab.records.operations import Operations
@@ -270,3 +271,34 @@ async def test_a36_text_that_is_worked_out_after_the_deletion_brings_nothing_bac
             await documents.find_by_id("d")
         await documents.restore("d")
         assert await collab.room("documents/d").text("body") == "written a moment before"
+
+
+class Restless(Hooks):
+    """Whenever somebody else is asked about, an administrator adds a card to the board."""
+
+    def __init__(self) -> None:
+        self.board: Room | None = None
+        self.cards = 0
+
+    async def authorize_row(self, identity: Identity, key: RoomKey, data: Mapping[str, Any] | None) -> Access:
+        if self.board is not None and key.collection == "cards":
+            doc: Doc[Any] = Doc()
+            doc.apply_update(self.board.diff())
+            before = doc.get_state()
+            self.cards += 1
+            doc.get("cards", type=Map)[f"new{self.cards}"] = Map({"n": self.cards})
+            self.board.edit(doc.get_update(before), "admin", monotonic(), lambda: None)
+        return Access.WRITE
+
+
+async def test_a_board_that_changes_faster_than_it_is_checked_is_not_deleted_for_now() -> None:
+    hooks = Restless()
+    async with running(hooks=hooks) as collab:
+        await fill(collab)
+        async with collab._registry.hold(BOARD) as room:
+            hooks.board = room
+            with pytest.raises(Unavailable, match="changes too fast"):
+                await Operations(collab.hub.records).delete(caller(Rule("*/*", Access.WRITE)), "boards", "b")
+            hooks.board = None
+        assert (await collab.collection("boards").find_by_id("b")).version == 1
+        assert len(await living(collab)) == 2 + hooks.cards

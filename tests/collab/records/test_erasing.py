@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from pycrdt import Map, Text
 
 from collab import Access, Collab, Identity, RoomKey, Rule, Settings
-from collab.errors import EntityDeleted, InvalidRequest, NotFound, PermissionDenied
+from collab.errors import EntityDeleted, InvalidRequest, NotFound, PermissionDenied, Unavailable
 from collab.event import EntityEvent
 from collab.records.reads import Caller
 from collab.records.schema import declaration
@@ -148,3 +148,31 @@ async def test_a_database_that_no_server_uses_is_erased_from_and_written_anew(tm
     await storage.open()
     assert await storage.entity(key) is None
     await storage.close()
+
+
+async def test_what_cannot_be_erased_yet_does_not_keep_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A deleted entity inside a living document stays with it; a failure is logged."""
+    collab = Collab(Settings(data=str(tmp_path), history_days=1, collections=BOARDS))
+    async with collab.lifespan():
+        await collab.collection("boards").create({}, id="b")
+        cards, tasks = collab.collection("cards"), collab.collection("tasks")
+        await cards.create({"n": 1}, id="b:c1")
+        await cards.delete("b:c1")
+        for name in ("t1", "t2"):
+            await tasks.create({"n": 1}, id=name)
+            await tasks.delete(name)
+        erase = collab._storage.erase
+
+        async def refuse(keys: Sequence[RoomKey]) -> None:
+            if any(key.id == "t1" for key in keys):
+                raise Unavailable("not now")
+            await erase(keys)
+
+        monkeypatch.setattr(collab._storage, "erase", refuse)
+        await collab.hub._erasing.expire(await collab._storage.newest_at() + 1.0)
+        assert "t1 could not be erased: not now" in caplog.text
+        assert await collab._storage.entity(RoomKey("default", "tasks", "t1")) is not None
+        assert await collab._storage.entity(RoomKey("default", "tasks", "t2")) is None
+        assert (await cards.restore("b:c1")).data["n"] == 1
