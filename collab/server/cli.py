@@ -149,7 +149,9 @@ def demo(config: Path | None, **flags: Any) -> None:
 )
 @click.option("--expires", default="8h", show_default=True, metavar="TIME", help="Lifetime, e.g. 90s, 15m, 8h, 7d.")
 @click.option("--issuer", help="The HS256 issuer that signs, if several are configured.")
-@click.option("--secret", help="Sign with this secret instead of COLLAB_JWT_SECRET. Other users can see it.")
+@click.option(
+    "--secret", help="Sign with this secret instead of COLLAB_JWT_SECRET. Other users of the machine can see it."
+)
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with settings.")
 def token(
     user: str,
@@ -198,7 +200,7 @@ def _record_options(command: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 @click.argument("name", metavar="COLLECTION/ID")
 @click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="Project (tenant) of the entity.")
-@click.option("--take-over", is_flag=True, help="Even if a server that was killed has left its mark in PostgreSQL.")
+@click.option("--take-over", is_flag=True, help="Erase even if a killed server has left its mark in PostgreSQL.")
 @_record_options
 def erase(name: str, project: str, take_over: bool, config: Path | None, **where: str | None) -> None:
     """Erase an entity and its document permanently. The server must be stopped.
@@ -221,7 +223,7 @@ def erase(name: str, project: str, take_over: bool, config: Path | None, **where
 @click.argument("webhook")
 @_record_options
 def dead_letters(webhook: str, config: Path | None, **where: str | None) -> None:
-    """List the events not delivered to WEBHOOK, oldest first, one JSON object per line. The server may run."""
+    """List the events not delivered to WEBHOOK, oldest first, one JSON object per line. The server may be running."""
     from collab.server.offline import read_dead_letters
 
     settings = _load(config, where)

@@ -67,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     issuers: Annotated[list[Issuer], _option("Who (secrets)", "Issuers of JSON web tokens.")] = []
     webhooks: Annotated[list[Webhook], _option("Who (secrets)", "Receivers of events over HTTP.")] = []
 
-    open: Annotated[bool, _option("Who", "Whether a server without credentials serves other machines too.")] = False
+    open: Annotated[bool, _option("Who", "Serve other machines even without credentials.")] = False
     allowed_origins: Annotated[
         list[str],
         _option("Who", "Origins of pages that may connect, besides our own host. * allows all, :* any port."),
@@ -81,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = []
     public_scheme: Annotated[
         Literal["unknown", "http", "https"],
-        _option("Who", "Scheme by which browsers reach us: with https, pages loaded over http are refused."),
+        _option("Who", "Scheme that browsers use. With https, our own pages loaded over http are refused."),
     ] = "unknown"
     token_cookie: Annotated[str, _option("Who", "Cookie that may contain a token.", min_length=1)] = COOKIE
 
@@ -133,12 +133,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float,
         _option(
             "Limits",
-            "The same for one IP address without a verified user; not while the server is open.",
+            "The same for one IP address without a verified user. 0, or `open`: no limit.",
             ge=0,
         ),
     ] = 0.5
     cpu_per_project: Annotated[float, _option("Limits", "The same for one project. 0: no limit.", ge=0)] = 0.0
-    cpu_burst: Annotated[float, _option("Limits", "Seconds of CPU that may be saved up and used at once.", gt=0)] = 2.0
+    cpu_burst: Annotated[
+        float, _option("Limits", "Seconds of CPU that a caller may save up and use at once.", gt=0)
+    ] = 2.0
     max_sockets_per_user: Annotated[int, _option("Limits", "Sessions of one verified user. 0: no limit.", ge=0)] = 500
     max_connections_per_address: Annotated[
         int, _option("Limits", "Open connections from one IP address, WebSockets not counted. 0: no limit.", ge=0)
@@ -153,7 +155,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _option("Limits", "Memory for all unauthenticated WebSockets. 0: no limit.", ge=0)
     ] = 96 * MIB
     pre_auth_seconds: Annotated[
-        float, _option("Limits", "Seconds within which a Hocuspocus socket must send a valid token.", gt=0)
+        float,
+        _option(
+            "Limits",
+            "Seconds in which a Hocuspocus socket must send a valid token, a /realtime session its hello.",
+            gt=0,
+        ),
     ] = 10.0
     pre_auth_bytes: Annotated[int, _option("Limits", "Bytes queued while a token is being checked.", ge=0)] = 5 * MIB
     pre_auth_messages: Annotated[int, _option("Limits", "Messages queued while a token is being checked.", ge=0)] = 1000
