@@ -19,7 +19,8 @@ import msgspec
 
 from collab.errors import CollabError, DocumentDamaged
 from collab.storage.base import StorageError
-from collab.storage.postgres_schema import LOCK, check, prepare
+from collab.storage.postgres_schema import LOCK, STEPS, WRITING, check, check_free, prepare, read_version
+from collab.storage.versions import check_found
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ class PostgresDatabase:
         """Create or migrate the schema, and become the only process that may write; or only check it, to read.
 
         Raises :class:`collab.storage.base.StorageCorrupt` if the schema must not be touched, and :class:`StorageError`
-        if the server cannot be reached or refuses, or another process writes and is not to be replaced.
+        if the server cannot be reached or refuses, or another process writes and is not to be replaced. Its schema
+        stays as it is then.
         """
         try:
             with translated():
@@ -82,6 +84,8 @@ class PostgresDatabase:
                         await check(connection)
                         self._me = _READER
                     else:
+                        if self._opens == "if free":
+                            await check_free(connection)
                         await prepare(connection)
                         await self._become_writer(connection)
                         for warning in await durability_warnings(connection):
@@ -92,12 +96,10 @@ class PostgresDatabase:
 
     async def _become_writer(self, connection: asyncpg.Connection) -> None:
         async with connection.transaction(isolation="read_committed"):
-            await connection.execute("SELECT pg_advisory_xact_lock($1, 1)", LOCK)
+            await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, WRITING)
             await connection.execute("SET LOCAL synchronous_commit = on")  # else a crash could bring the last one back
-            if self._opens == "if free" and await connection.fetchval("SELECT writer FROM collab.record"):
-                raise StorageError(
-                    "a server uses this database: stop it first. If it was killed, start and stop it, or take over"
-                )
+            if self._opens == "if free":
+                await check_free(connection)
             me = token_hex(8)
             await connection.execute("UPDATE collab.record SET writer = $1", me)
         self._me = me
@@ -190,6 +192,18 @@ class PostgresDatabase:
         if pool is None:
             raise StorageError("the storage is not open")
         return pool
+
+
+async def read_postgres_version(url: str) -> tuple[int, int]:
+    """The version of the schema in a database, and the newest one: see :func:`collab.storage.versions.check_found`."""
+    with translated():
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        try:
+            version = await read_version(connection)
+        finally:
+            await connection.close()
+    check_found(version, len(STEPS))
+    return version, len(STEPS)
 
 
 @contextmanager

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from collab.storage.base import StorageCorrupt
+from collab.storage.base import StorageCorrupt, StorageError
 from collab.storage.postgres_functions import FUNCTIONS_1
+from collab.storage.versions import check_known, check_newest
 
 OLDEST_SERVER = 14
 LOCK = 1279487852  # "LCol": the class of our advisory locks
-_MIGRATING, _WRITING = 0, 1
+_MIGRATING = 0
+WRITING = 1  # held by each transaction that writes
 
 STEPS: Sequence[Sequence[str]] = (
     # 1: as the fifth version of the schema of SQLite, but: ``record`` is one row, ``writer`` who may write; ``keys`` is
@@ -191,12 +193,8 @@ async def prepare(connection: asyncpg.Connection, steps: Sequence[Sequence[str]]
     while not done:
         async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, _MIGRATING)
-            version = await _version(connection)
-            if version > len(steps):
-                raise StorageCorrupt(
-                    f"the database has schema version {version}, this program knows {len(steps)}: "
-                    "it was written by a newer version and was not touched"
-                )
+            version = await read_version(connection)
+            check_known(version, len(steps))
             done = version >= len(steps)
             if not done:
                 await connection.execute("CREATE SCHEMA IF NOT EXISTS collab")
@@ -212,13 +210,23 @@ def check_server(major: int) -> None:
 
 
 async def check(connection: asyncpg.Connection) -> None:
-    """Raise :class:`StorageCorrupt` unless the schema has the newest version."""
-    version = await _version(connection)
-    if version != len(STEPS):
-        raise StorageCorrupt(f"the database has schema version {version}, this program reads {len(STEPS)}")
+    """Raise unless the schema has the newest version: see :func:`collab.storage.versions.check_newest`."""
+    check_newest(await read_version(connection), len(STEPS))
 
 
-async def _version(connection: asyncpg.Connection) -> int:
+async def check_free(connection: asyncpg.Connection) -> None:
+    """Raise :class:`StorageError` if a process uses the record, or was killed while it did."""
+    if await read_version(connection) and await connection.fetchval("SELECT writer FROM collab.record"):
+        raise StorageError(
+            "a server uses this database: stop it first. If it was killed, start and stop it, or take over"
+        )
+
+
+async def read_version(connection: asyncpg.Connection) -> int:
+    """The version of the schema, 0 if there is none.
+
+    Raises :class:`StorageCorrupt` if it belongs to another application.
+    """
     if await connection.fetchval("SELECT to_regclass('collab.record') IS NOT NULL"):
         columns = await connection.fetchval(
             "SELECT count(*) FROM pg_attribute WHERE attrelid = 'collab.record'::regclass"

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from collab.storage.base import StorageCorrupt
+from collab.storage.versions import check_known, check_newest
 
 APPLICATION_ID = 0x4C436F6C  # "LCol"
 
@@ -230,15 +231,8 @@ def prepare(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> Non
     application; it stays untouched. Raises :class:`sqlite3.Error` if a step fails; the database then has the version
     before that step.
     """
-    version = _scalar(connection, "PRAGMA user_version")
-    owner = _scalar(connection, "PRAGMA application_id")
-    if owner != APPLICATION_ID and (owner or version or _scalar(connection, "SELECT count(*) FROM sqlite_master")):
-        raise StorageCorrupt("the database file belongs to another application; it was not touched")
-    if version > len(steps):
-        raise StorageCorrupt(
-            f"the database has schema version {version}, this program knows {len(steps)}: "
-            "a newer version wrote it; it was not touched"
-        )
+    version = read_version(connection)
+    check_known(version, len(steps))
     if not version:
         # both take effect only while the file is empty
         connection.execute("PRAGMA page_size = 4096")
@@ -256,6 +250,23 @@ def prepare(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> Non
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Raise unless the schema has the newest version: see :func:`collab.storage.versions.check_newest`."""
+    check_newest(read_version(connection), len(STEPS))
+
+
+def read_version(connection: sqlite3.Connection) -> int:
+    """The version of the schema, 0 if the file is empty.
+
+    Raises :class:`StorageCorrupt` if it belongs to another application.
+    """
+    version = _scalar(connection, "PRAGMA user_version")
+    owner = _scalar(connection, "PRAGMA application_id")
+    if owner != APPLICATION_ID and (owner or version or _scalar(connection, "SELECT count(*) FROM sqlite_master")):
+        raise StorageCorrupt("the database file belongs to another application; it was not touched")
+    return version
 
 
 def _scalar(connection: sqlite3.Connection, sql: str) -> int:

@@ -11,28 +11,25 @@ import logging
 import os
 import sqlite3
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
 from time import thread_time
 from typing import TypeVar
 
-import msgspec
-
 from collab.access.price import METER
-from collab.errors import CollabError, DocumentDamaged
-from collab.storage.base import StorageCorrupt, StorageError
-from collab.storage.schema import prepare
+from collab.errors import CollabError
+from collab.storage.base import StorageError
+from collab.storage.schema import STEPS, prepare, read_version
+from collab.storage.sqlite_files import FILE_NAME, connect, keep_private, take_folder, translate
+from collab.storage.versions import check_found
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FILE_NAME = "collab.db"
-LOCK_NAME = "lock"
 _WAL_BYTES = 4 * 1024 * 1024  # size of the WAL at which it is copied into the database
 _WAL_LEFT_BYTES = 64 * 1024  # maximum size of the WAL after a log was cut
 _SCRUBS = 200  # attempts to empty the WAL
@@ -40,7 +37,6 @@ _SLICE_PAGES = 512  # returned per transaction, so that commits go in between
 _FINDERS = 4  # threads for queries: those of concurrent callers, and one for the server's own
 _STEPS = 20_000  # SQLite VM instructions between two checks for cancellation: less than a millisecond
 _NOT_STARTED = "Collab was not started: pass its lifespan to the application that mounts it (lifespan=collab.lifespan)"
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class Database:
@@ -141,7 +137,7 @@ class Database:
     async def _run(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         if self._closed:
             raise StorageError("the storage is closed")
-        return await asyncio.get_running_loop().run_in_executor(thread, _translate, work)
+        return await asyncio.get_running_loop().run_in_executor(thread, translate, work)
 
     async def _measured(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         """Run work and charge its CPU time to the meter of the current task, even if the caller is cancelled."""
@@ -171,32 +167,17 @@ class Database:
                 meter.add(spent)
 
     def _open(self) -> None:
-        try:
-            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", LOCK_NAME):
-                _keep_private(self._data / name, create=name in (FILE_NAME, LOCK_NAME))
-        except OSError as error:
-            raise StorageError(f"cannot use {self._data}: {error}") from error
-        # SQLite's own locks: they work everywhere and vanish with their process
-        self._lock = _connect(self._data / LOCK_NAME, self._lock_seconds)
-        try:
-            self._lock.execute("PRAGMA journal_mode = OFF")
-            self._lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise
-            raise StorageError(
-                f"another process is using {self._data}: one process serves one data folder (no --workers 2)"
-            ) from error
+        self._lock = take_folder(self._data, self._lock_seconds)
+        keep_private(self.path, create=True)
         # another process that briefly locks the database (a backup) must not block this thread: fail and retry
-        self.writer = _connect(self.path, 0.05)
+        self.writer = connect(self.path, 0.05)
         prepare(self.writer)
         self._page_size = int(self.writer.execute("PRAGMA page_size").fetchone()[0])
         self.writer.execute("PRAGMA synchronous = FULL")
         self.writer.execute("PRAGMA secure_delete = ON")  # overwrite deleted data
         self.writer.execute(f"PRAGMA wal_autocheckpoint = {_WAL_BYTES // self._page_size}")
         self.writer.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        self._loader, *self._finders = (_connect(self.path, 5.0) for _ in range(1 + _FINDERS))
+        self._loader, *self._finders = (connect(self.path, 5.0) for _ in range(1 + _FINDERS))
         for reader in (self._loader, *self._finders):
             reader.execute("PRAGMA query_only = ON")
 
@@ -268,6 +249,21 @@ class Database:
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
+def read_sqlite_version(data: Path) -> tuple[int, int]:
+    """The version of the schema in a folder, and the newest one: see :func:`collab.storage.versions.check_found`."""
+    path = data / FILE_NAME
+    if not path.is_file():
+        raise StorageError(f"there is no {path}")
+
+    def read() -> int:
+        with closing(connect(path, 5.0)) as connection:
+            return read_version(connection)
+
+    version = translate(read)
+    check_found(version, len(STEPS))
+    return version, len(STEPS)
+
+
 def _open_one(connection: sqlite3.Connection | None) -> sqlite3.Connection:
     if connection is None:
         raise StorageError(_NOT_STARTED)
@@ -278,43 +274,3 @@ def _yield_to_others() -> None:
     """Lower the priority of query threads: on Linux each thread has its own, and the serving one goes first."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, 0, 5)
-
-
-def _keep_private(path: Path, *, create: bool) -> None:
-    """Restrict a file to its owner; SQLite gives the files beside the database the same permissions.
-
-    Raises :class:`OSError` if it cannot be created or opened.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
-    except FileNotFoundError:
-        return
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-    except PermissionError:
-        log.warning("%s belongs to another user: others may be able to read it", path)
-    finally:
-        os.close(descriptor)
-
-
-def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-    connection.text_factory = _decode
-    return connection
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "replace")  # a damaged name or user id must not make a document unreadable
-
-
-def _translate(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _DAMAGED:
-            raise StorageCorrupt(f"the database file is damaged: {error}") from error
-        raise StorageError(f"the database failed: {error}") from error
-    except (msgspec.DecodeError, zlib.error) as error:
-        raise DocumentDamaged("the stored data is damaged and was not touched") from error

@@ -5,6 +5,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -12,9 +13,10 @@ import pytest
 
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
+from collab.storage import postgres_database
 from collab.storage.base import Append, CommitId, Committed, Fact, SetAside, Snapshot, StorageCorrupt, StorageError
 from collab.storage.postgres import PostgresStorage
-from collab.storage.postgres_schema import STEPS, check_server
+from collab.storage.postgres_schema import STEPS, check_server, prepare
 from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
 from tests.postgres import PostgresProcess, PostgresServer
 
@@ -122,6 +124,17 @@ async def test_who_does_not_take_over_waits_until_the_writer_has_closed(url: str
             pass  # its end is not the end of the one that it replaced
 
 
+async def test_who_does_not_take_over_leaves_the_schema_of_a_running_server_alone(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(url):
+        later = [*STEPS, ["CREATE TABLE collab.later (a int)"]]
+        monkeypatch.setattr(postgres_database, "prepare", partial(prepare, steps=later))
+        with pytest.raises(StorageError, match="a server uses this database"):
+            await PostgresStorage(url, opens="if free").open()
+        await execute(url, "CREATE TABLE collab.later (a int); DROP TABLE collab.later")  # it was not there
+
+
 async def test_a_writer_that_was_replaced_does_not_free_the_record_of_its_successor(url: str) -> None:
     async with opened(url) as first, opened(url) as second:
         await first.close()
@@ -131,7 +144,7 @@ async def test_a_writer_that_was_replaced_does_not_free_the_record_of_its_succes
 
 
 async def test_who_opens_to_read_makes_no_schema(postgres: PostgresServer) -> None:
-    with pytest.raises(StorageCorrupt, match="schema version 0"):
+    with pytest.raises(StorageError, match="holds no record"):
         await PostgresStorage(postgres.database(), opens="to read").open()
 
 
