@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from collab.storage.base import StorageError
 
 if TYPE_CHECKING:
+    from collab.storage.copying import RecordSource, RecordTarget
     from collab.storage.postgres import PostgresStorage
     from collab.storage.sqlite import SqliteStorage
 
@@ -64,6 +66,53 @@ def storage_at(
     from collab.storage.sqlite import SqliteStorage
 
     return SqliteStorage(Path(location), history_seconds=history_seconds, lock_seconds=5.0 if takes_over else 1.0)
+
+
+def source_at(location: str, *, takes_over: bool = False) -> AbstractAsyncContextManager[RecordSource]:
+    """What a copy reads: see :func:`collab.storage.sqlite_copy.sqlite_source` and its twin for PostgreSQL."""
+    if is_postgres(location):
+        check_driver()
+        from collab.storage.postgres_copy import postgres_source
+
+        return postgres_source(location, takes_over=takes_over)
+    from collab.storage.sqlite_copy import sqlite_source
+
+    return sqlite_source(Path(location))
+
+
+def target_at(location: str, *, takes_over: bool = False) -> AbstractAsyncContextManager[RecordTarget]:
+    """What a copy writes: see :func:`collab.storage.sqlite_copy.sqlite_target` and its twin for PostgreSQL."""
+    if is_postgres(location):
+        check_driver()
+        from collab.storage.postgres_copy import postgres_target
+
+        return postgres_target(location, takes_over=takes_over)
+    from collab.storage.sqlite_copy import sqlite_target
+
+    return sqlite_target(Path(location))
+
+
+def is_same(location: str, other: str) -> bool:
+    """Whether two locations are one. URLs of one database that are written differently are not recognised."""
+    if is_postgres(location) or is_postgres(other):
+        return location == other
+    return Path(location).resolve() == Path(other).resolve()
+
+
+async def read_schema_version(location: str) -> tuple[int, int]:
+    """The version of a record's schema, and the newest one. A server may use the record meanwhile.
+
+    Raises :class:`StorageError` if there is no record, and :class:`collab.storage.base.StorageCorrupt` if it is of
+    another application or a newer version.
+    """
+    if is_postgres(location):
+        check_driver()
+        from collab.storage.postgres_database import read_postgres_version
+
+        return await read_postgres_version(location)
+    from collab.storage.sqlite_database import read_sqlite_version
+
+    return read_sqlite_version(Path(location))
 
 
 def check_driver() -> None:

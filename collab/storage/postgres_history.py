@@ -13,9 +13,9 @@ from collab.names import RoomKey
 from collab.storage.base import Positions, Span, Version
 from collab.storage.codec import conflicts_from, from_json
 
-_NEWEST = (
-    "greatest(p.newest, coalesce((SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project), 0))"
-)
+NEWEST = "greatest(p.newest, coalesce((SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project), 0))"
+"""The newest assigned position of a project, for the table ``collab.projects AS p``."""
+
 _COLUMNS = (
     "v.seq, v.position, v.type, e.collection, e.id, v.version, v.data, v.changes, v.user_id, v.at, v.conflicts"
     " FROM collab.events AS v JOIN collab.entities AS e USING (eid)"
@@ -25,14 +25,14 @@ _COLUMNS = (
 async def read_positions(connection: asyncpg.Connection) -> Positions:
     """The newest position of every project."""
     epoch, base = await connection.fetchrow("SELECT epoch, base FROM collab.record")
-    newest = await connection.fetch(f"SELECT p.project, {_NEWEST} FROM collab.projects AS p")  # noqa: S608
+    newest = await connection.fetch(f"SELECT p.project, {NEWEST} FROM collab.projects AS p")  # noqa: S608
     return Positions(epoch, base, dict(map(tuple, newest)))
 
 
 async def read_span(connection: asyncpg.Connection, project: str) -> Span:
     """The range of a project's stored events."""
     row = await connection.fetchrow(
-        f"SELECT p.oldest, {_NEWEST} FROM collab.projects AS p WHERE p.project = $1",  # noqa: S608
+        f"SELECT p.oldest, {NEWEST} FROM collab.projects AS p WHERE p.project = $1",  # noqa: S608
         project,
     )
     if row is None:
@@ -130,7 +130,7 @@ async def read_cuts(connection: asyncpg.Connection, before: float) -> list[tuple
     """For each project: the newest position such that it and everything before it is older than ``before``."""
     rows = await connection.fetch(
         "SELECT p.project, coalesce((SELECT v.position FROM collab.events AS v WHERE v.project = p.project"  # noqa: S608
-        f" AND v.position > p.oldest AND v.at >= $1 ORDER BY v.position LIMIT 1) - 1, {_NEWEST})"
+        f" AND v.position > p.oldest AND v.at >= $1 ORDER BY v.position LIMIT 1) - 1, {NEWEST})"
         " FROM collab.projects AS p",
         before,
     )

@@ -33,8 +33,12 @@ def checksum(content: bytes) -> int:
 
 def is_intact(content: bytes, rid: int, seq: int, crc: int) -> bool:
     """Whether stored bytes are those written at this place."""
-    place = ((rid & 0x7FFFFFFF) * 0x9E3779B1 ^ seq) & 0xFFFFFFFF
-    return zlib.crc32(content) ^ place == crc
+    return sealed(content, rid, seq) == crc
+
+
+def sealed(content: bytes, rid: int, seq: int) -> int:
+    """The checksum of bytes at their place."""
+    return checksum(content) ^ ((rid & 0x7FFFFFFF) * 0x9E3779B1 ^ seq) & 0xFFFFFFFF
 
 
 def exact(value: int | float) -> int | float:

@@ -1,0 +1,342 @@
+"""Both ends of a copy in SQLite: everything of a record is read, or written into a new file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from collab.names import RoomKey
+from collab.storage.base import StorageError
+from collab.storage.codec import event_from, keys_of, seed
+from collab.storage.copying import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    Batch,
+    Copied,
+    CopiedAside,
+    CopiedBase,
+    CopiedDeadLetter,
+    CopiedDocument,
+    CopiedEntity,
+    CopiedEvent,
+    CopiedHead,
+    CopiedPiece,
+    CopiedProject,
+    CopiedRequest,
+    CopiedSchema,
+    CopiedSnapshot,
+    CopiedUncovered,
+    CopiedUpdate,
+    CopiedWebhook,
+    CopyCounts,
+    TargetNotEmpty,
+    data_of,
+)
+from collab.storage.schema import check, prepare
+from collab.storage.sqlite_files import FILE_NAME, connect, files_of, keep_private, take_folder, translate
+from collab.storage.sqlite_positions import NEWEST, read_newest_at, read_positions
+
+T = TypeVar("T")
+
+_LOCK_SECONDS = 1.0
+_UNFINISHED = f"{FILE_NAME}.unfinished"  # no server opens it
+_CACHE_KIB = 65536  # of indexes that are filled in another order than their own
+
+
+# reading
+
+
+@asynccontextmanager
+async def sqlite_source(data: Path) -> AsyncIterator[SqliteSource]:
+    """The record in a folder, which no other process can use inside the block.
+
+    Raises :class:`StorageError` if there is none or another process uses it, and
+    :class:`collab.storage.base.StorageCorrupt` if its schema is not the newest.
+    """
+    path = data / FILE_NAME
+    if not path.is_file():
+        raise StorageError(f"there is no {path}")
+    with ThreadPoolExecutor(1, "collab-read") as thread:
+        lock = await _run(thread, partial(take_folder, data, _LOCK_SECONDS))
+        connection = connect(path, 5.0)
+        try:
+            await _run(thread, partial(check, connection))
+            yield SqliteSource(connection, thread)
+        finally:
+            await _run(thread, connection.close)
+            lock.close()
+
+
+class SqliteSource:
+    """A :class:`collab.storage.copying.RecordSource`. ``connection`` is used in ``thread``."""
+
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._connection = connection
+        self._thread = thread
+
+    async def counts(self) -> CopyCounts:
+        return CopyCounts(*await _run(self._thread, lambda: self._connection.execute(_COUNTS).fetchone()))
+
+    async def batches(self) -> AsyncGenerator[Batch, None]:
+        batches = _read_all(self._connection)
+        try:
+            while (batch := await _run(self._thread, lambda: next(batches, None))) is not None:
+                yield batch
+        finally:
+            await _run(self._thread, batches.close)
+
+    async def name_of(self, document: int) -> RoomKey:
+        return RoomKey(*await _run(self._thread, lambda: self._connection.execute(_NAME, (document,)).fetchone()))
+
+
+def _read_all(connection: sqlite3.Connection) -> Generator[Batch, None, None]:
+    positions = read_positions(connection)
+    yield Batch([CopiedHead(positions.epoch, positions.base, read_newest_at(connection))], 0)
+    for query, make in _TABLES.items():
+        yield from _read(connection, query, make)
+    for documents in _read(connection, _DOCUMENTS, CopiedDocument):
+        for query, make in _CONTENT.items():
+            yield from _read(connection, query, make, documents.rows[0][0], documents.rows[-1][0])
+        yield documents
+
+
+def _read(connection: sqlite3.Connection, query: str, make: Callable[..., Copied], *values: Any) -> Iterator[Batch]:
+    rows: list[Copied] = []
+    size = 0
+    for columns in connection.execute(query, values):
+        row = make(*columns)
+        own = sum(len(column) for column in row if isinstance(column, str | bytes))
+        if rows and (len(rows) == BATCH_ROWS or size + own > BATCH_BYTES):
+            yield Batch(rows, size)
+            rows, size = [], 0
+        rows.append(row)
+        size += own
+    if rows:
+        yield Batch(rows, size)
+
+
+def _entity(number: int, project: str, collection: str, name: str, version: int, deleted: int, *rest: Any) -> Copied:
+    return CopiedEntity(number, project, collection, name, version, bool(deleted), *rest)
+
+
+def _update(rid: int, seq: int, content: object, user_id: str | None, at: float, crc: int) -> Copied:
+    stored, intact = _verified(content, seed(rid, seq), crc)
+    return CopiedUpdate(rid, seq, stored, user_id, at, intact)
+
+
+def _snapshot(rid: int, seq: int, content: object, gate: object, crc: int) -> Copied:
+    state, index = _bytes_of(content), _bytes_of(gate)
+    _, intact = _verified(gate, zlib.crc32(state, seed(rid, seq)), crc)
+    return CopiedSnapshot(rid, seq, state, index, intact and type(content) is bytes)
+
+
+def _piece(rid: int, from_seq: int, to_seq: int, from_at: float, to_at: float, content: object, crc: int) -> Copied:
+    stored, intact = _verified(content, seed(rid, to_seq), crc)
+    return CopiedPiece(rid, from_seq, to_seq, from_at, to_at, stored, intact)
+
+
+def _base(rid: int, seq: int, content: object, crc: int) -> Copied:
+    stored, intact = _verified(content, seed(rid, seq), crc)
+    return CopiedBase(rid, seq, stored, intact)
+
+
+def _verified(content: object, start: int, crc: int) -> tuple[bytes, bool]:
+    stored = _bytes_of(content)
+    return stored, type(content) is bytes and zlib.crc32(stored, start) == crc
+
+
+def _bytes_of(content: object) -> bytes:
+    return content if type(content) is bytes else str(content).encode()
+
+
+def _dead_letter(webhook: str, project: str, event: str, reason: str, at: float) -> Copied:
+    told = event_from(event)
+    return CopiedDeadLetter(webhook, project, told.collection, told.id, event, reason, at)
+
+
+_COUNTS = "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM entities), (SELECT count(*) FROM events)"
+_NAME = "SELECT project, collection, id FROM documents WHERE rid = ?"
+_DOCUMENTS = "SELECT rid, project, collection, id, lineage, created_at FROM documents ORDER BY rid"
+_TABLES: Mapping[str, Callable[..., Copied]] = {
+    f"SELECT p.project, p.oldest, {NEWEST} FROM projects AS p": CopiedProject,  # noqa: S608 - an expression
+    "SELECT eid, project, collection, id, version, deleted, data, heads, content_seq, created_at, updated_at"
+    " FROM entities ORDER BY eid": _entity,
+    "SELECT project, position, eid, version, type, seq, user_id, at, data, changes, conflicts"
+    " FROM events ORDER BY project, position": CopiedEvent,
+    "SELECT project, caller, request, digest, eid, version, at FROM requests ORDER BY number": CopiedRequest,
+    "SELECT project, collection, version, content FROM schemas": CopiedSchema,
+    "SELECT name, project, position FROM webhooks": CopiedWebhook,
+    "SELECT webhook, project, event, reason, at FROM dead_letters ORDER BY number": _dead_letter,
+    "SELECT project, collection, id, seq, content, reason, at FROM set_aside ORDER BY number": CopiedAside,
+    "SELECT rid FROM uncovered ORDER BY number": CopiedUncovered,
+}
+
+# of the documents with these numbers
+_CONTENT: Mapping[str, Callable[..., Copied]] = {
+    "SELECT rid, seq, content, user_id, at, crc FROM log WHERE rid BETWEEN ? AND ? ORDER BY rid, seq": _update,
+    "SELECT rid, seq, content, gate, crc FROM snapshots WHERE rid BETWEEN ? AND ? ORDER BY rid": _snapshot,
+    "SELECT rid, from_seq, to_seq, from_at, to_at, content, crc FROM archive"
+    " WHERE rid BETWEEN ? AND ? ORDER BY rid, to_seq": _piece,
+    "SELECT rid, seq, content, crc FROM bases WHERE rid BETWEEN ? AND ? ORDER BY rid, seq": _base,
+}
+
+
+# writing
+
+
+@asynccontextmanager
+async def sqlite_target(data: Path) -> AsyncIterator[SqliteTarget]:
+    """A new record in a folder, which no other process can use inside the block.
+
+    It is written to a file of another name, which is renamed when the block ends without an error: before that, the
+    folder has no record. Raises :class:`TargetNotEmpty` if it has one already, and :class:`StorageError` if it cannot
+    be used.
+    """
+    _check_empty(data)
+    with ThreadPoolExecutor(1, "collab-write") as thread:
+        lock = await _run(thread, partial(take_folder, data, _LOCK_SECONDS))
+        target = SqliteTarget(data, thread)
+        try:
+            _check_empty(data)  # another process may have used the folder just before
+            await _run(thread, target.open)
+            yield target
+            await _run(thread, target.finish)
+        finally:
+            await _run(thread, target.discard)
+            lock.close()
+
+
+class SqliteTarget:
+    """A :class:`collab.storage.copying.RecordTarget`. Its connection is used in ``thread``."""
+
+    def __init__(self, data: Path, thread: ThreadPoolExecutor) -> None:
+        self._path = data / _UNFINISHED
+        self._thread = thread
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Create the file, instead of what an interrupted copy has left."""
+        self.discard()
+        keep_private(self._path, create=True)
+        self._connection = connection = connect(self._path, 5.0)
+        prepare(connection)
+        # an unfinished file is thrown away, so nothing protects it; it is synced once, at the end
+        connection.execute("PRAGMA journal_mode = OFF").fetchall()
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute("BEGIN IMMEDIATE")
+
+    async def write(self, rows: Sequence[Copied]) -> None:
+        await _run(self._thread, partial(self._write, rows))
+
+    def finish(self) -> None:
+        """Make the file the record, durably."""
+        assert self._connection is not None
+        self._connection.execute("COMMIT")
+        self._connection.close()
+        self._connection = None
+        _sync(self._path)
+        self._path.rename(self._path.with_name(FILE_NAME))
+        _sync(self._path.parent)
+
+    def discard(self) -> None:
+        """Delete what is not finished."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        for path in files_of(self._path):
+            path.unlink(missing_ok=True)
+
+    def _write(self, rows: Sequence[Copied]) -> None:
+        assert self._connection is not None
+        if isinstance(rows[0], CopiedHead):
+            head = rows[0]
+            values = [("epoch", head.epoch), ("base", head.base), ("newest_at", head.newest_at)]
+            self._connection.executemany("INSERT OR REPLACE INTO record VALUES (?, ?)", values)
+            return
+        into, columns_of = _INTO[type(rows[0])]
+        places = into.count(",") + 1
+        statement = f"INSERT INTO {into} VALUES ({', '.join('?' * places)})"  # noqa: S608 - names of columns
+        self._connection.executemany(statement, map(columns_of, rows))
+
+
+def _check_empty(data: Path) -> None:
+    for path in files_of(data / FILE_NAME):
+        if path.exists():
+            raise TargetNotEmpty(f"the target is not empty: there is {path}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _entity_columns(row: CopiedEntity) -> Sequence[Any]:
+    *state, heads, content_seq, created_at, updated_at = row
+    return *state, keys_of(data_of(row)), heads, content_seq, created_at, updated_at
+
+
+def _update_columns(row: CopiedUpdate) -> Sequence[Any]:
+    return (*row[:-1], _crc(row.content, seed(row.document, row.seq), row.intact))
+
+
+def _snapshot_columns(row: CopiedSnapshot) -> Sequence[Any]:
+    start = zlib.crc32(row.content, seed(row.document, row.seq))
+    return (*row[:-1], _crc(row.gate, start, row.intact))
+
+
+def _piece_columns(row: CopiedPiece) -> Sequence[Any]:
+    return (*row[:-1], _crc(row.content, seed(row.document, row.to_seq), row.intact))
+
+
+def _base_columns(row: CopiedBase) -> Sequence[Any]:
+    return (*row[:-1], _crc(row.content, seed(row.document, row.seq), row.intact))
+
+
+def _crc(content: bytes, start: int, intact: bool) -> int:
+    """The checksum of bytes, or another one."""
+    return zlib.crc32(content, start) ^ (not intact)
+
+
+def _dead_letter_columns(row: CopiedDeadLetter) -> Sequence[Any]:
+    return row.webhook, row.project, row.event, row.reason, row.at
+
+
+_INTO: Mapping[type[Copied], tuple[str, Callable[[Any], Sequence[Any]]]] = {
+    CopiedProject: ("projects (project, oldest, newest)", tuple),
+    CopiedEntity: (
+        "entities (eid, project, collection, id, version, deleted, data, keys, heads, content_seq, created_at,"
+        " updated_at)",
+        _entity_columns,
+    ),
+    CopiedEvent: (
+        "events (project, position, eid, version, type, seq, user_id, at, data, changes, conflicts)",
+        tuple,
+    ),
+    CopiedRequest: ("requests (project, caller, request, digest, eid, version, at)", tuple),
+    CopiedDocument: ("documents (rid, project, collection, id, lineage, created_at)", tuple),
+    CopiedUpdate: ("log (rid, seq, content, user_id, at, crc)", _update_columns),
+    CopiedSnapshot: ("snapshots (rid, seq, content, gate, crc)", _snapshot_columns),
+    CopiedPiece: ("archive (rid, from_seq, to_seq, from_at, to_at, content, crc)", _piece_columns),
+    CopiedBase: ("bases (rid, seq, content, crc)", _base_columns),
+    CopiedAside: ("set_aside (project, collection, id, seq, content, reason, at)", tuple),
+    CopiedUncovered: ("uncovered (rid)", tuple),
+    CopiedSchema: ("schemas (project, collection, version, content)", tuple),
+    CopiedWebhook: ("webhooks (name, project, position)", tuple),
+    CopiedDeadLetter: ("dead_letters (webhook, project, event, reason, at)", _dead_letter_columns),
+}
+
+
+async def _run(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(thread, translate, work)
