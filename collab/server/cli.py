@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -21,13 +20,13 @@ from collab.access.configuration import Issuer
 from collab.access.credentials import Authenticator
 from collab.access.handshake import is_loopback
 from collab.access.rules import parse_rules
-from collab.dates import iso
-from collab.errors import AuthenticationFailed, CollabError
-from collab.names import DEFAULT_PROJECT, parse_name
-from collab.server.config.load import Option, SettingsError, options
-from collab.server.config.settings import MIB, Settings, secret_issuer
+from collab.errors import AuthenticationFailed
+from collab.server.config.load import SettingsError
+from collab.server.config.settings import Settings, secret_issuer
 from collab.server.logs import log_to_stderr
-from collab.storage.location import has_password, shown
+from collab.server.options import SettingsCommand, load_settings, warn
+from collab.server.record_commands import copy, dead_letters, erase, migrate
+from collab.storage.location import shown
 
 DEMO_PAGE = Path(__file__).parent / "demo"
 
@@ -51,75 +50,26 @@ There are no flags for tables either:
 """
 
 
-class _SettingOption(click.Option):
-    """A flag that sets an option of :class:`Settings`; its value is parsed as in the environment."""
-
-    def __init__(self, setting: Option) -> None:
-        self.group = setting.group
-        name = setting.name.replace("_", "-")
-        kinds = {int: "INTEGER", float: "NUMBER", str: "TEXT", list: "LIST"}
-        flag = setting.kind is bool
-        super().__init__(
-            [f"--{name}/--no-{name}" if flag else f"--{name}", setting.name],
-            default=None,
-            is_flag=flag,
-            type=bool if flag else str,
-            metavar=None if flag else "|".join(setting.choices) or kinds[setting.kind],
-            help=f"{setting.description}  [{setting.variable}{_shown(setting.default)}]",
-        )
-
-
-def _shown(default: Any) -> str:
-    if default in (None, []):
-        return ""
-    if isinstance(default, bool):
-        return f"; {'on' if default else 'off'}"
-    if isinstance(default, int | float) and default >= MIB:
-        return f"; {default:.0f} = {default / MIB:g} MiB"
-    return f"; {default:g}" if isinstance(default, float) else f"; {default}"
-
-
-class _SettingsCommand(click.Command):
-    """A command with all settings as flags, grouped in its help."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        config = click.Option(
-            ["--config"],
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="TOML file with settings; paths in it are relative to it.  [COLLAB_CONFIG]",
-        )
-        self.params += [config, *(_SettingOption(option) for option in options(Settings) if option.flag)]
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the flags, one section per group."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(param, "group", "Options"), []).append(record)
-        for group, records in sections.items():
-            with formatter.section(group):
-                formatter.write_dl(records)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(version("lumenize-collab"), message="%(version)s")
 def main() -> None:
     """Lumenize Collab: a server for collaborative editing on Yjs."""
 
 
-@main.command(cls=_SettingsCommand, epilog=_CREDENTIALS)
+for command in (erase, dead_letters, copy, migrate):
+    main.add_command(command)
+
+
+@main.command(cls=SettingsCommand, epilog=_CREDENTIALS)
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve documents until SIGTERM or SIGINT.
 
     Exit status: 0 after a clean stop, 1 if serving failed, 2 if the settings forbid it.
     """
-    sys.exit(_serve(_load(config, flags)))
+    sys.exit(_serve(load_settings(config, flags)))
 
 
-@main.command(cls=_SettingsCommand, epilog=_CREDENTIALS)
+@main.command(cls=SettingsCommand, epilog=_CREDENTIALS)
 def demo(config: Path | None, **flags: Any) -> None:
     """Serve documents, and a demo page at /.
 
@@ -129,7 +79,7 @@ def demo(config: Path | None, **flags: Any) -> None:
         raise click.ClickException(
             "the demo page is not built. In a checkout, `python3 dev.py demo` builds and serves it."
         )
-    settings = _load(config, flags)
+    settings = load_settings(config, flags)
     if settings.data == Settings().data:
         settings = msgspec.structs.replace(settings, data=str(Path(settings.data) / "demo"))
     sys.exit(_serve(msgspec.structs.replace(settings, pages=str(DEMO_PAGE))))
@@ -186,73 +136,6 @@ def token(
     click.echo(minted)
 
 
-def _record_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that say where the record is."""
-    for option in (
-        click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="TOML file with settings."),
-        click.option("--database", metavar="URL", help="URL of the PostgreSQL database.  [COLLAB_DATABASE]"),
-        click.option("--data", metavar="FOLDER", help="Folder of the SQLite database.  [COLLAB_DATA]"),
-    ):
-        command = option(command)
-    return command
-
-
-@main.command()
-@click.argument("name", metavar="COLLECTION/ID")
-@click.option("--project", default=DEFAULT_PROJECT, show_default=True, help="Project (tenant) of the entity.")
-@click.option("--take-over", is_flag=True, help="Erase even if a killed server has left its mark in PostgreSQL.")
-@_record_options
-def erase(name: str, project: str, take_over: bool, config: Path | None, **where: str | None) -> None:
-    """Erase an entity and its document permanently. The server must be stopped.
-
-    Deletes log, snapshots, history, events and dead letters, and rewrites the database. For a running server, send
-    DELETE /api/v1/collections/COLLECTION/ID?erase=true instead.
-    """
-    from collab.server.offline import erase_offline  # the other commands do not need it
-
-    settings = _load(config, where)
-    try:
-        key = parse_name(project, name)
-        count = asyncio.run(erase_offline(settings, key, takes_over=take_over))
-    except CollabError as error:
-        raise click.ClickException(error.message) from None
-    click.echo(f"erased {key.name}" + (f" and {count - 1} entities inside it" if count > 1 else ""))
-
-
-@main.command("dead-letters")
-@click.argument("webhook")
-@_record_options
-def dead_letters(webhook: str, config: Path | None, **where: str | None) -> None:
-    """List the events not delivered to WEBHOOK, oldest first, one JSON object per line. The server may be running."""
-    from collab.server.offline import read_dead_letters
-
-    settings = _load(config, where)
-    try:
-        letters = asyncio.run(read_dead_letters(settings, webhook))
-    except CollabError as error:
-        raise click.ClickException(error.message) from None
-    for letter in letters:
-        row = {"at": iso(letter.at), "project": letter.project, "reason": letter.reason, "event": letter.event}
-        click.echo(msgspec.json.encode(row))
-
-
-def _load(config: Path | None, flags: dict[str, Any]) -> Settings:
-    if has_password(flags.get("database") or ""):
-        raise click.UsageError(
-            "--database must not contain a password, because other users can read command lines: set COLLAB_DATABASE, "
-            "or COLLAB_DATABASE_FILE (a file that holds it), or use a password file (PGPASSFILE)"
-        )
-    texts = {name: str(value) if isinstance(value, bool) else value for name, value in flags.items()}
-    try:
-        return Settings.load(flags=texts, environ=os.environ, config=config, warn=_warn)
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _warn(complaint: str) -> None:
-    click.echo(f"Warning: {complaint}", err=True)
-
-
 def _serve(settings: Settings) -> int:
     if settings.is_open and not settings.open and not is_loopback(settings.host):
         click.echo(
@@ -301,7 +184,7 @@ def _signer(config: Path | None, name: str | None, secret: str | None) -> Issuer
     try:
         if secret is not None:
             return secret_issuer(secret)
-        issuers = Settings.load(environ=os.environ, config=config, warn=_warn).all_issuers
+        issuers = Settings.load(environ=os.environ, config=config, warn=warn).all_issuers
     except (SettingsError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     signers = [issuer for issuer in issuers if issuer.secret is not None and name in (None, issuer.issuer)]

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from collab.errors import InvalidRequest
 from collab.names import RoomKey
 from collab.records.erasing import erased_with
 from collab.records.schema import Schemas
 from collab.server.config.settings import Settings
 from collab.storage import sqlite_entities
 from collab.storage.base import DeadLetter, StorageError
-from collab.storage.location import check_driver, is_postgres, storage_at
-from collab.storage.sqlite_database import FILE_NAME
+from collab.storage.copying import CopyProgress, Damage, copy_record
+from collab.storage.location import (
+    check_driver,
+    is_postgres,
+    is_same,
+    read_schema_version,
+    source_at,
+    storage_at,
+    target_at,
+)
+from collab.storage.sqlite_files import FILE_NAME
 
 
 async def read_dead_letters(settings: Settings, webhook: str) -> Sequence[DeadLetter]:
@@ -42,6 +52,40 @@ def _read_file(data: Path, webhook: str) -> list[DeadLetter]:
             return sqlite_entities.read_dead_letters(connection, webhook)
     except sqlite3.Error as error:
         raise StorageError(f"{path} cannot be read: {error}") from None
+
+
+async def copy_offline(
+    source: str,
+    target: str,
+    *,
+    takes_over: bool = False,
+    moved: Callable[[CopyProgress], object],
+    damaged: Callable[[Damage], object],
+) -> CopyProgress:
+    """Copy the record at one location to another one, which must be empty: see :func:`copy_record`.
+
+    If this fails or ends early, the target has no record. Raises :class:`InvalidRequest` if both are the same,
+    :class:`collab.storage.copying.TargetNotEmpty`, and :class:`collab.storage.base.StorageError` if there is no source,
+    or a server uses one of both (in PostgreSQL: unless this ``takes_over``).
+    """
+    if is_same(source, target):
+        raise InvalidRequest("a record cannot be copied to where it is")
+    async with source_at(source, takes_over=takes_over) as reads, target_at(target, takes_over=takes_over) as writes:
+        return await copy_record(reads, writes, moved=moved, damaged=damaged)
+
+
+async def migrate_offline(settings: Settings, *, takes_over: bool = False) -> tuple[int, int]:
+    """Bring the schema of a record to the newest version. Returns the version that it had, and the newest.
+
+    Raises :class:`collab.storage.base.StorageError` if there is no record, or a server uses it (unless this
+    ``takes_over``), and :class:`collab.storage.base.StorageCorrupt` if it is of another application or a newer version.
+    """
+    version, newest = await read_schema_version(settings.location)
+    if version < newest:
+        storage = storage_at(settings.location, takes_over=takes_over)
+        await storage.open()
+        await storage.close()
+    return version, newest
 
 
 async def erase_offline(settings: Settings, key: RoomKey, *, takes_over: bool = False) -> int:
