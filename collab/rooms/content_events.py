@@ -166,19 +166,18 @@ class ContentEvents:
     async def _told(self, room: Room, rows: Sequence[LogRow], child: Child) -> list[dict[str, dict[str, Any]]]:
         """The changes of each turn in ``rows``."""
         seq = rows[0].seq - 1
-        base: Sequence[bytes] = await self._storage.document_at(room.key, seq) if seq else ()
-        size = sum(map(len, base)) + sum(len(row.update) for row in rows)
+        size = sum(len(row.update) for row in rows)
         updates = [turn.updates for turn in turns(rows)]
-        known, before = self._names.get(room, (0, ""))
+        roots = room.content_roots()
+        known, before = self._names.pop(room, (0, ""))
         after = token_hex(8)
-        changes = await child.changes(
-            base,
-            updates,
-            room.content_roots(),
-            10.0 + size / (256 * 1024),
-            before if known == seq else "",
-            after,
-        )
+        changes = None
+        if before and known == seq:  # reading the whole document would cost more than the changes
+            changes = await child.changes(None, updates, roots, _seconds(size), before=before, after=after)
+        if changes is None:
+            base: Sequence[bytes] = await self._storage.document_at(room.key, seq) if seq else ()
+            changes = await child.changes(base, updates, roots, _seconds(size + sum(map(len, base))), after=after)
+            assert changes is not None
         self._names[room] = rows[-1].seq, after
         return changes
 
@@ -210,6 +209,11 @@ class ContentEvents:
         else:
             await self._storage.cover(room.key, seq)
         room.bridge.cover(seq)
+
+
+def _seconds(size: int) -> float:
+    """How long a child may work on so many bytes."""
+    return 10.0 + size / (256 * 1024)
 
 
 def _first(rows: Sequence[LogRow], limit: int) -> Sequence[LogRow]:

@@ -20,19 +20,23 @@ class Historian:
 
     def changes(
         self,
-        base: Sequence[bytes],
+        base: Sequence[bytes] | None,
         turns: Sequence[Sequence[bytes]],
         roots: Mapping[str, str],
         before: str = "",
         after: str = "",
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, Any]] | None:
         """For each turn, by changed root: its changes to the document of ``base`` and the earlier turns.
 
         ``roots`` are the roots to look at, and their kinds (``map``, ``array``, ``text``, ``xml``); see
         :func:`collab.contents.events.changes`. ``before`` names the document of ``base``, ``after`` the one after all
-        turns; without a name it is not cached.
+        turns; without a name it is not cached. ``None`` if the document is not cached and there is no ``base``.
         """
-        replica = self._kept.pop(before, None) or Replica.of(base)
+        replica = self._kept.pop(before, None)
+        if replica is None:
+            if base is None:
+                return None
+            replica = Replica.of(base)
         found = []
         for turn in turns:
             replica.begin()

@@ -192,27 +192,26 @@ class Child:
 
     async def changes(
         self,
-        base: Sequence[bytes],
+        base: Sequence[bytes] | None,
         turns: Sequence[Sequence[bytes]],
         roots: Mapping[str, str],
         seconds: float,
         before: str = "",
         after: str = "",
-    ) -> list[dict[str, dict[str, Any]]]:
+    ) -> list[dict[str, dict[str, Any]]] | None:
         """Compute what each turn, one or more updates, changed in the content of the document of ``base``.
 
         ``roots`` are the kinds of the roots to look at, as the gate knows them after the last turn. For each turn the
         answer maps each changed root to ``{"delta": [...]}`` (a text; lengths in UTF-16 code units), to ``{"paths":
         [{"path": [...], "delta": [...], "keys": {...}}, ...]}`` (all others, outermost first), or to ``{"truncated":
         True}`` if that would be too large. The document after the turns can be named ``after``: a call soon after with
-        that name as ``before`` need not read it again. Raises :class:`SandboxError` if it fails or takes longer than
-        ``seconds``.
+        that name as ``before`` needs no ``base``, unless the child has forgotten the document: then the answer is
+        ``None``. Raises :class:`SandboxError` if it fails or takes longer than ``seconds``.
         """
-        reply = await self._ask(
-            Changes(list(base), [list(turn) for turn in turns], dict(roots), seconds, before, after)
-        )
+        known = None if base is None else list(base)
+        reply = await self._ask(Changes(known, [list(turn) for turn in turns], dict(roots), seconds, before, after))
         assert isinstance(reply, Value)
-        told: list[dict[str, dict[str, Any]]] = reply.value
+        told: list[dict[str, dict[str, Any]]] | None = reply.value
         return told
 
     async def read_past(

@@ -44,10 +44,11 @@ class Read(msgspec.Struct, frozen=True, tag=True):
 class Changes(msgspec.Struct, frozen=True, tag=True):
     """Compute what each turn (its updates) changed in ``roots`` (name -> kind) of the document of ``base``.
 
-    ``before`` names that document, if it was named already, and ``after`` the one after the turns.
+    ``before`` names that document, if it was named already, and ``after`` the one after the turns. Without ``base`` the
+    reply is ``None`` if the document is not cached.
     """
 
-    base: list[bytes]
+    base: list[bytes] | None
     turns: list[list[bytes]]
     roots: dict[str, str]
     seconds: float

@@ -84,13 +84,19 @@ class Picky(Child):
     asked: ClassVar[list[int]] = []
 
     async def changes(
-        self, base: Sequence[bytes], turns: Sequence[Sequence[bytes]], roots: Any, seconds: float, *names: str
-    ) -> list[dict[str, dict[str, Any]]]:
+        self,
+        base: Sequence[bytes] | None,
+        turns: Sequence[Sequence[bytes]],
+        roots: Any,
+        seconds: float,
+        before: str = "",
+        after: str = "",
+    ) -> list[dict[str, dict[str, Any]]] | None:
         updates = [update for turn in turns for update in turn]
         self.asked.append(len(updates))
         if len(updates) > self.most or any(self.word in update for update in updates):
             raise SandboxError("too much")
-        return await super().changes(base, turns, roots, seconds, *names)
+        return await super().changes(base, turns, roots, seconds, before, after)
 
 
 async def write(room: RoomHandle, words: Sequence[str]) -> None:
@@ -154,6 +160,29 @@ async def test_a_storage_that_fails_for_a_while_delays_content_events_and_loses_
             {"text": {"delta": [{"retain": 1}, {"insert": "b"}]}},
         ]
         assert not storage.failures
+
+
+async def test_a_document_that_changes_again_and_again_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, read = MemoryStorage(), []
+    document_at = storage.document_at
+
+    async def noted(key: RoomKey, seq: int) -> Sequence[bytes]:
+        read.append(seq)
+        return await document_at(key, seq)
+
+    monkeypatch.setattr(storage, "document_at", noted)
+    collab = Collab(Settings(content_event_seconds=0), storage=storage)
+    async with collab.lifespan():
+        await write(collab.room("d"), ["a"])
+    collab = Collab(Settings(content_event_seconds=0.01), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        await listener.told(1)
+        for number, word in enumerate("bcdef", 2):
+            await write(collab.room("d"), [word])
+            told = await listener.told(number)
+            assert told[-1] == {"text": {"delta": [{"retain": number - 1}, {"insert": word}]}}
+    assert len(read) <= 1, "only what another child has to read"
 
 
 @pytest.mark.parametrize("most", [10_000, 2])

@@ -16,7 +16,7 @@ class Asking(Sandbox):
         async with self.turn(READER) as child:
             return await child.read(*asked)
 
-    async def changes(self, *asked: Any) -> list[dict[str, dict[str, Any]]]:
+    async def changes(self, *asked: Any) -> Any:
         async with self.background(WORKER) as child:
             return await child.changes(*asked)
 
