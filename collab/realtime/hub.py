@@ -34,6 +34,7 @@ from collab.rooms.authorization import Authorization
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
 from collab.storage.base import Storage, StorageError
+from collab.tasks import BackgroundTasks
 from collab.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Hub:
         presence_sample: int = 50,
         query_seconds: float = 10.0,
         presence_bytes: int = 64 * 1024,
+        failed: Callable[[BaseException], object],
     ) -> None:
         self.feed = feed
         self.schemas = schemas
@@ -106,7 +108,7 @@ class Hub:
         self.past = MissedEvents(storage, turns)
         self._storage = storage
         self._history_days = history_days
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = BackgroundTasks(failed)
         self._started = False
 
     async def start(self) -> None:
@@ -114,14 +116,14 @@ class Hub:
         self.feed.begin(await self._storage.positions())
         await self._save_schemas()
         self._started = True
-        self._tasks = [asyncio.create_task(self._trim()), asyncio.create_task(self._webhooks.run())]
+        self._tasks.spawn(self._trim())
+        self._tasks.spawn(self._webhooks.run())
 
     async def stop(self) -> None:
         """Stop background tasks."""
         self._started = False
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.cancel()
+        await self._tasks.wait()
         await self.handlers.stop()
         await self.live_queries.close()
         self.entities.close()

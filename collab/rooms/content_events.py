@@ -115,6 +115,9 @@ class ContentEvents:
         except (SandboxError, CollabError) as error:
             log.error("the content changes of %s could not be computed: %s", key, error)
             self._rest[key] = monotonic() + 60.0
+        except Exception:  # one document must not end the work for all others
+            log.exception("the content changes of %s could not be computed", key)
+            self._rest[key] = monotonic() + 60.0
         finally:
             self._busy.discard(key)
             self._wake.set()

@@ -53,6 +53,7 @@ from collab.server.sockets.realtime import RealtimeSocket
 from collab.server.sockets.yjs import YjsSocket
 from collab.storage.base import SetAside, Storage
 from collab.storage.location import storage_at
+from collab.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +165,7 @@ class Collab:
             presence_sample=self.settings.presence_sample,
             query_seconds=self.settings.query_seconds,
             presence_bytes=self.settings.presence_bytes,
+            failed=self._task_failed,
         )
         self.rights = Rights(
             self._registry, self.admission, rights, self.hub.places.document_of, self.hub.presence, self.hub.system
@@ -171,7 +173,9 @@ class Collab:
         feed.subscribe(self.rights.happened)
         self._locks = Locks()
         self._connections: dict[Connection, None] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = BackgroundTasks(self._task_failed)
+        self.failed = False
+        """Whether a task that must always run has ended: only a restart helps. ``/readyz`` says so."""
         self._empty = asyncio.Event()  # set when the last connection closes
         self._draining = False
         self._started = False
@@ -243,12 +247,13 @@ class Collab:
             log.error("an update of %s crashed the worker and is quarantined: %s", entry.key, entry.reason)
             await self._storage.set_aside(entry)
         await self._recorder.resume()
-        self._tasks = [
-            asyncio.create_task(self._recorder.run()),
-            asyncio.create_task(self._registry.maintain()),
-            asyncio.create_task(self._content.run(self._registry)),
-            asyncio.create_task(self._beat()),
-        ]
+        for work in (
+            self._recorder.run(),
+            self._registry.maintain(),
+            self._content.run(self._registry),
+            self._beat(),
+        ):
+            self._tasks.spawn(work)
         await self.hub.start()
         self._started = True
 
@@ -270,9 +275,8 @@ class Collab:
         """Stop all tasks and close the storage."""
         self._started = False
         await self.hub.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.cancel()
+        await self._tasks.wait()
         await self._sandbox.close()
         await self._storage.close()
 
@@ -282,9 +286,15 @@ class Collab:
             return "starting"
         if self._draining:
             return "draining"
+        if self.failed:
+            return "a background task has failed"
         if not self._recorder.healthy:
             return "storage does not accept writes"
         return None
+
+    def _task_failed(self, error: BaseException) -> None:
+        log.critical("a background task has failed, the server must be restarted", exc_info=error)
+        self.failed = True
 
     def _health(self, project: str) -> ProjectHealth:
         reason = self.unready()

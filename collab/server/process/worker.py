@@ -47,7 +47,10 @@ everybody, and rooms, the most frequent garbage, contain no cycles."""
 
 
 class WorkerApplication(Protocol):
-    """What a worker serves: an ASGI application that can be drained."""
+    """What a worker serves: an ASGI application that can be drained. Once it has ``failed``, the worker ends."""
+
+    @property
+    def failed(self) -> bool: ...
 
     async def __call__(
         self,
@@ -120,9 +123,10 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
         os.close(orders.ready)
 
     async def beat() -> None:
-        while True:
+        while not app.failed:
             blackbox.beat()
             await asyncio.sleep(1.0)
+        stop.set()  # the supervisor starts another worker
 
     beating = asyncio.create_task(beat())
     await serve(

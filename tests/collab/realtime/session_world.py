@@ -170,6 +170,7 @@ class WorldHub(Hub):
             probe=lambda project: ProjectHealth(1, 0, 0),
             max_entity_bytes=1024 * 1024,
             history_days=30,
+            failed=lambda error: None,
         )
         self.records = world.records
         self.presence = world.presence

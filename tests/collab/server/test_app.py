@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,22 @@ async def test_health_readiness_and_metrics(settings: Settings) -> None:
             assert name in metrics
         assert collab.unready() is None
     assert collab.unready() == "starting"
+
+
+@pytest.mark.parametrize("broken", ["_recorder.run", "_registry.maintain", "_content.run", "hub._webhooks.run"])
+async def test_a_background_task_that_ends_is_noticed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    async def fail(*arguments: object) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    collab = Collab(settings)
+    monkeypatch.setattr(attrgetter(broken.rpartition(".")[0])(collab), broken.rpartition(".")[2], fail)
+    async with serving(collab) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.text) == (503, "a background task has failed\n")
+    assert collab.failed
+    assert "a background task has failed" in caplog.text
 
 
 # hooks

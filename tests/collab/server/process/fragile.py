@@ -42,6 +42,7 @@ class Fragile:
         if (self.folder / "broken").exists():
             self.log(f"broken:{monotonic()}")
             raise RuntimeError("broken")
+        self.failed = False
         self.log("start")
 
     def log(self, line: str) -> None:
@@ -56,6 +57,8 @@ class Fragile:
             raise RuntimeError("only http here")
         body = (await receive())["body"]
         match scope["path"]:
+            case "/fail":
+                self.failed = True
             case "/segv":
                 self.blackbox.begin(KEY, body, 5.0, seq=4)
                 ctypes.string_at(0)

@@ -123,6 +123,15 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> Non
         ]
 
 
+async def test_a_worker_whose_application_has_failed_drains_and_is_replaced(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as server:
+        before = await server.do("state")
+        assert (await server.do("fail"))["pid"] == before["pid"]
+        await until(lambda: len(server.journal()) == 3)
+        assert server.journal() == ["start", "drain", "start"]
+        assert (await server.do("state"))["pid"] != before["pid"]
+
+
 async def test_a_worker_that_is_killed_from_outside_leaves_its_bytes_innocent(tmp_path: Path) -> None:
     async with supervised(tmp_path) as server:
         await server.do("killed", b"harmless")
