@@ -1,4 +1,13 @@
-from collab.rooms.allocator import Leftovers
+from __future__ import annotations
+
+import gc
+import weakref
+
+from collab.rooms.allocator import Leftovers, give_memory_back
+
+
+class Node:
+    itself: Node
 
 
 def closed(count: int) -> Leftovers:
@@ -23,3 +32,17 @@ def test_collecting_takes_a_hundredth_of_the_time_however_many_rooms_are_closed(
         leftovers.add()
     assert not leftovers.worth_it(open_rooms=0, now=60.0)
     assert leftovers.worth_it(open_rooms=0, now=60.5)
+
+
+def test_giving_memory_back_collects_garbage_in_cycles() -> None:
+    node = Node()
+    node.itself = node
+    gone = weakref.ref(node)
+    gc.disable()
+    try:
+        del node
+        assert gone() is not None
+        give_memory_back()
+        assert gone() is None
+    finally:
+        gc.enable()

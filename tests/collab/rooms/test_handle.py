@@ -12,6 +12,7 @@ from pycrdt import Doc, Map, Text, get_state
 from collab import Collab, Settings
 from collab.errors import InvalidRequest
 from collab.storage.memory import MemoryStorage
+from tests.fuzz.encode import STRING, TYPE, block, frame, item, string
 
 
 @pytest.fixture
@@ -88,3 +89,12 @@ async def test_an_edit_that_changes_nothing_is_no_update(collab: Collab) -> None
     async with collab.room("d").edit() as doc:
         assert str(doc.get("t", type=Text)) == "a"
     assert await collab.room("d").state_vector() == before
+
+
+async def test_a_large_update_with_an_element_that_cannot_be_kept_is_refused_whole(collab: Collab) -> None:
+    letters = [item(STRING, string("a"), parent="t")]
+    letters += [item(STRING, string("a"), right=(8, n)) for n in range(3000)]
+    hook = item(TYPE, b"\x05" + string("hook"), parent="x")
+    with pytest.raises(InvalidRequest, match="an XML hook"):
+        await collab.room("d").apply(frame([block(8, 0, letters), block(7, 0, [hook])]))
+    assert await collab.room("d").json() == {}
