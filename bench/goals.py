@@ -56,6 +56,7 @@ LOADS = {
             "typists200",
             "200 people type 5 characters a second each in one document",
             partial(typing.steady, "typists200", typing.TYPISTS_200),
+            (OURS, "collab-postgres", YARDSTICK, "hocuspocus", "pycrdt-websocket"),
         ),
         Load(
             "typists1000",
@@ -66,7 +67,15 @@ LOADS = {
             "rooms100",
             "100 documents, two people type 10 characters a second each in each of them",
             partial(typing.steady, "rooms100", typing.ROOMS_100),
-            (OURS, "collab-hocuspocus", YARDSTICK, "hocuspocus", "hocuspocus-sqlite", "pycrdt-websocket"),
+            (
+                OURS,
+                "collab-hocuspocus",
+                "collab-postgres",
+                YARDSTICK,
+                "hocuspocus",
+                "hocuspocus-sqlite",
+                "pycrdt-websocket",
+            ),
         ),
         Load(
             "cursors",

@@ -14,6 +14,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 SCHED = 2
 """Combined with a process id: Linux' clock id of its CPU time, in nanoseconds. /proc has hundredths of a second."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
+DATABASE = "postgres"
+"""The name of PostgreSQL's processes."""
 
 
 class ProcessTree:
@@ -25,11 +27,13 @@ class ProcessTree:
     def _alive(self) -> list[int]:
         return [self._root.pid, *(child.pid for child in self._root.children(recursive=True))]
 
-    def cpu(self) -> float:
-        """CPU seconds used so far, user and system, including ended children."""
+    def cpu(self, *, apart_from: str = "") -> float:
+        """CPU seconds used so far, user and system, including ended children, of all except processes of this name."""
         total = 0.0
         for pid in self._alive():
             try:
+                if apart_from and Path(f"/proc/{pid}/comm").read_text().strip() == apart_from:
+                    continue
                 stat = Path(f"/proc/{pid}/stat").read_text()
                 total += time.clock_gettime(~pid << 3 | SCHED)
             except OSError:
@@ -74,11 +78,12 @@ def busy(core: int | None) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Costs of a time window: seconds of wall time, and CPU seconds of the server, of the generator, and of
-    all other processes on the server's core."""
+    """Costs of a time window: seconds of wall time, and CPU seconds of the server (with its database; ``own``:
+    without), of the generator, and of all other processes on the server's core."""
 
     seconds: float
     server: float
+    own: float
     generator: float
     others: float
 
@@ -114,17 +119,19 @@ class Stopwatch:
     def start(self) -> None:
         """Begin."""
         self._server = self._tree.cpu()
+        self._apart = self._tree.cpu(apart_from=DATABASE)
         self._busy = busy(self._core)
-        self._own = time.process_time()
+        self._generator = time.process_time()
         self._began = time.perf_counter()
 
     def stop(self) -> Window:
         """End."""
         seconds = time.perf_counter() - self._began
-        own = time.process_time() - self._own
+        generator = time.process_time() - self._generator
         server = self._tree.cpu() - self._server
+        apart = self._tree.cpu(apart_from=DATABASE) - self._apart
         others = busy(self._core) - self._busy - server
-        return Window(seconds, server, own, max(0.0, others) if self._core is not None else 0.0)
+        return Window(seconds, server, apart, generator, max(0.0, others) if self._core is not None else 0.0)
 
 
 def percentile(values: Sequence[float], p: float) -> float:

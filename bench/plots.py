@@ -19,6 +19,7 @@ from bench.result import Result
 COLOURS = {
     "collab": "#2563eb",
     "collab-hocuspocus": "#60a5fa",
+    "collab-postgres": "#1e3a8a",
     "y-websocket": "#f59e0b",
     "hocuspocus": "#84cc16",
     "hocuspocus-sqlite": "#4d7c0f",

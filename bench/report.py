@@ -11,10 +11,11 @@ from bench.result import Result
 COLUMNS: dict[str, tuple[str, ...]] = {
     "typists200": (
         "p50_ms", "p95_ms", "p99_ms", "cpu_percent", "cpu_per_delivery_us", "cpu_per_edit_us",
-        "deliveries_per_s", "messages_per_s", "undelivered_percent", "memory_end_mb", "generator_percent",
+        "own_per_edit_us", "deliveries_per_s", "messages_per_s", "undelivered_percent", "memory_end_mb",
+        "generator_percent",
     ),
     "rooms100": (
-        "p50_ms", "p95_ms", "p99_ms", "cpu_percent", "cpu_per_edit_us", "deliveries_per_s",
+        "p50_ms", "p95_ms", "p99_ms", "cpu_percent", "cpu_per_edit_us", "own_per_edit_us", "deliveries_per_s",
         "undelivered_percent", "memory_end_mb", "generator_percent",
     ),
     "cursors": (

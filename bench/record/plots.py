@@ -23,6 +23,7 @@ from bench.result import Result
 COLOURS = {
     "collab-json": "#2563eb",
     "collab-msgpack": "#60a5fa",
+    "collab-postgres": "#1e3a8a",
     "parse": "#f59e0b",
     "triplit": "#84cc16",
     "deepstream": "#a855f7",

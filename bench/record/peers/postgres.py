@@ -1,6 +1,7 @@
 """Run a command with its own PostgreSQL server: python postgres.py FOLDER COMMAND…
 
-The command reads its address from ``DATABASE_URI``. Its settings are the defaults: commits are durable.
+The command reads its address from ``DATABASE_URI`` or ``COLLAB_DATABASE``. Its settings are the defaults: commits are
+durable.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def main() -> None:
     """Run until the command ends or a signal arrives; then stop both."""
     folder, *command = sys.argv[1:]
     database, uri = start(Path(folder))
-    user = subprocess.Popen(command, env=os.environ | {"DATABASE_URI": uri}, preexec_fn=end_with_parent)
+    user = subprocess.Popen(
+        command, env=os.environ | {"DATABASE_URI": uri, "COLLAB_DATABASE": uri}, preexec_fn=end_with_parent
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: user.terminate())
     code = user.wait()
