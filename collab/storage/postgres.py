@@ -178,11 +178,11 @@ class PostgresStorage:
     # entities and events
 
     async def entity(self, key: RoomKey) -> EntityRow | None:
-        async with self._database.load() as connection:
+        async with self._database.glance() as connection:
             return await entities.read_entity(connection, key)
 
     async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
-        async with self._database.load() as connection:
+        async with self._database.glance() as connection:
             return await entities.read_children(connection, project, collection, prefix)
 
     async def half_deleted(self, collection: str, inside: str, limit: int) -> Sequence[RoomKey]:
@@ -208,11 +208,11 @@ class PostgresStorage:
             await create_indexes(connection, collection, indexes)
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
-        async with self._database.load() as connection:
+        async with self._database.glance() as connection:
             return await entities.read_request(connection, project, caller, name)
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
-        async with self._database.load() as connection:
+        async with self._database.glance() as connection:
             return await entities.read_schemas(connection, project)
 
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
@@ -228,7 +228,7 @@ class PostgresStorage:
             return await history.read_span(connection, project)
 
     async def newest_at(self) -> float:
-        async with self._database.load() as connection:
+        async with self._database.glance() as connection:
             return await history.read_newest_at(connection)
 
     async def events(
@@ -256,7 +256,7 @@ class PostgresStorage:
     # consumers
 
     async def webhook_position(self, webhook: str, project: str) -> int | None:
-        async with self._database.load() as connection:
+        async with self._database.glance() as connection:
             return await entities.read_webhook(connection, webhook, project)
 
     async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _TAKEN_OVER = "LC001"
 _REFUSED = ("LC002", "LC003", "LC004")  # the request contradicts the record
+_NOT_PREPARED = ("26000", "42P05")
 _CONNECT_SECONDS = 5.0
 _WAIT_SECONDS = 30.0  # for a connection that nobody uses
 _ANSWER_SECONDS = {"write": 30.0, "load": 30.0, "query": 120.0}  # per statement: after that its answer counts as lost
@@ -150,6 +151,12 @@ class PostgresDatabase:
             yield connection
 
     @asynccontextmanager
+    async def glance(self) -> AsyncIterator[asyncpg.Connection]:
+        """Run one quick statement that reads, without a transaction around it."""
+        async with self._lent("load") as connection:
+            yield connection
+
+    @asynccontextmanager
     async def query(self) -> AsyncIterator[asyncpg.Connection]:
         """Run a read that may take a while. The block sees one consistent state; cancelling the caller ends it."""
         async with self._transaction("query", "REPEATABLE READ READ ONLY") as connection:
@@ -254,4 +261,8 @@ def _raise(error: asyncpg.PostgresError) -> NoReturn:
         raise ValueError(str(error)) from error
     if error.sqlstate == _TAKEN_OVER:
         raise StorageError(f"{error}: this one writes no more") from error
-    raise StorageError(f"the database refused: {error}") from error
+    if error.sqlstate in _NOT_PREPARED:
+        raise StorageError(
+            "a pooler loses prepared statements: PgBouncer needs version 1.21 or newer, and max_prepared_statements"
+        ) from error
+    raise StorageError(f"the database refused: {str(error).splitlines()[0]}") from error

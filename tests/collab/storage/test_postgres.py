@@ -16,6 +16,7 @@ from collab.names import RoomKey
 from collab.storage import postgres_database
 from collab.storage.base import Append, CommitId, Committed, Fact, SetAside, Snapshot, StorageCorrupt, StorageError
 from collab.storage.postgres import PostgresStorage
+from collab.storage.postgres_database import translated
 from collab.storage.postgres_schema import STEPS, check_server, prepare
 from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
 from tests.postgres import PostgresProcess, PostgresServer
@@ -164,6 +165,17 @@ async def test_who_opens_to_read_reads_beside_a_writer_and_writes_nothing(url: s
 async def test_a_server_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(StorageError, match=r"cannot be reached: .*Connect call failed"):
         await PostgresStorage("postgresql://nobody@127.0.0.1:1/nothing").open()
+
+
+def test_errors_of_the_server_are_one_line_and_a_pooler_that_is_too_old_is_named() -> None:
+    lost = asyncpg.InvalidSQLStatementNameError('prepared statement "x" does not exist')
+    hinted = asyncpg.UndefinedTableError("there is no table")
+    hinted.hint = "make one"
+    with pytest.raises(StorageError, match=r"PgBouncer needs version 1\.21"), translated():
+        raise lost
+    with pytest.raises(StorageError) as refused, translated():
+        raise hinted
+    assert refused.value.message == "the database refused: there is no table"
 
 
 def test_a_server_that_is_too_old_is_refused() -> None:
