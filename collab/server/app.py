@@ -5,24 +5,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from time import monotonic, time
+from time import monotonic
 
-import anyio
 from starlette.types import Receive, Scope, Send
 
 from collab.access.credentials import Authenticator
-from collab.access.limits import TokenBucket
-from collab.access.price import METER, Ledger, Meter, Payer, Share
+from collab.access.price import Ledger, Meter, Payer, Share
 from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
-from collab.errors import CollabError, InvalidName, Restarting
-from collab.hooks import Hooks, Request
+from collab.errors import CollabError
+from collab.hooks import Hooks
 from collab.metrics import Metrics
 from collab.names import DEFAULT_PROJECT, RoomKey, parse_name
 from collab.realtime.hub import Hub
@@ -38,29 +35,19 @@ from collab.rooms.live.ring import RoomOptions
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
 from collab.sandbox.metered import metered
-from collab.server.admission import Admission, Admitted, own_path
+from collab.server.admission import Admission
 from collab.server.config.settings import Settings
 from collab.server.http import app as http
 from collab.server.http.api import routes
 from collab.server.http.api.serving import Api
 from collab.server.notices import startup_warnings
 from collab.server.rights import Rights
-from collab.server.sockets.connection import Connection
-from collab.server.sockets.gatekeeper import CollabGatekeeper
-from collab.server.sockets.handshake import accept, deny
-from collab.server.sockets.hocuspocus import HocuspocusSocket, SocketLimits
-from collab.server.sockets.realtime import RealtimeSocket
-from collab.server.sockets.yjs import YjsSocket
+from collab.server.sockets.sockets import Sockets
 from collab.storage.base import SetAside, Storage
 from collab.storage.location import storage_at
 from collab.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
-
-_ROOMS = "/rooms/"
-_HOCUSPOCUS = "/hocuspocus"
-_REALTIME = "/realtime"
-_GOODBYE_SECONDS = 3.0
 
 
 class Collab:
@@ -172,11 +159,12 @@ class Collab:
         )
         feed.subscribe(self.rights.happened)
         self._locks = Locks()
-        self._connections: dict[Connection, None] = {}
+        self.sockets = Sockets(
+            self.settings, self._registry, self.hub, self.rights, self.admission, self.hooks, self.metrics, self.ledger
+        )
         self._tasks = BackgroundTasks(self._task_failed)
         self.failed = False
         """Whether a task that must always run has ended: only a restart helps. ``/readyz`` says so."""
-        self._empty = asyncio.Event()  # set when the last connection closes
         self._draining = False
         self._started = False
         self.api = Api(self.hub, self.admission, self.rights, self.settings, self.unready)
@@ -251,7 +239,7 @@ class Collab:
             self._recorder.run(),
             self._registry.maintain(),
             self._content.run(self._registry),
-            self._beat(),
+            self.sockets.beat(),
         ):
             self._tasks.spawn(work)
         await self.hub.start()
@@ -262,14 +250,10 @@ class Collab:
         if self._draining:
             return
         self._draining = True
+        self.sockets.refuse_new()
         await self._registry.drain()
-        self._empty.clear()
-        for connection in list(self._connections):
-            connection.close(Restarting("the server is restarting"))
         self.api.drain()
-        if self._connections:
-            with anyio.move_on_after(_GOODBYE_SECONDS):
-                await self._empty.wait()
+        await self.sockets.close()
 
     async def shutdown(self) -> None:
         """Stop all tasks and close the storage."""
@@ -299,7 +283,7 @@ class Collab:
     def _health(self, project: str) -> ProjectHealth:
         reason = self.unready()
         return ProjectHealth(
-            len(self._connections),
+            len(self.sockets),
             len(self._registry.rooms),
             self._recorder.pending_bytes,
             () if reason is None else (reason,),
@@ -313,7 +297,7 @@ class Collab:
             self.admission.tell("Collab was not started: pass lifespan=collab.lifespan to the app that mounts it")
         match scope["type"]:
             case "websocket":
-                await self._websocket(scope, receive, send)
+                await self.sockets.serve(scope, receive, send)
             case "http":
                 peer = scope.get("client")
                 payer = Payer(None, "address", peer[0] if peer else None)
@@ -339,169 +323,10 @@ class Collab:
         await self.shutdown()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()  # websocket.connect
-        try:
-            if self._draining:
-                raise Restarting("the server is restarting")
-            path = own_path(scope)
-            if path not in {_HOCUSPOCUS, _REALTIME} and not path.startswith(_ROOMS):
-                raise InvalidName("no such endpoint")
-            request = self.admission.read(scope)
-            self.admission.connect(request)
-        except CollabError as error:
-            self.metrics.error(error.code)
-            await deny(scope, send, error)
-            return
-        try:
-            if path == _HOCUSPOCUS:
-                await self._serve_hocuspocus(request, scope, receive, send)
-            elif path == _REALTIME:
-                await self._serve_realtime(request, scope, receive, send)
-            else:
-                await self._serve_yjs(path.removeprefix(_ROOMS), request, scope, receive, send)
-        finally:
-            self.admission.disconnect(request)
-
-    async def _serve_yjs(self, name: str, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            admitted = await self.admission.admit(request, name)
-            self.admission.check_strikes(request, admitted)
-            self.enter(admitted)
-        except CollabError as error:
-            self.metrics.error(error.code)
-            await deny(scope, send, error)
-            return
-        self.hub.analytics.entered(admitted.identity)
-        connection = self._connect(request, scope, receive, send, bucket=self._bucket())
-        connection.meter.payer = self.admission.payer(request, admitted.identity)
-        try:
-            await accept(scope, send)
-            connection.trust()
-            try:
-                room, admitted = await self.rights.open(admitted)
-            except CollabError as error:
-                # y-websocket 2 reconnects immediately after an accepted connection: delay it here instead
-                await asyncio.sleep(1.0)
-                await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
-                return
-            socket = YjsSocket(
-                connection, self._registry, room, admitted.identity, admitted.access, self.settings.outbox_bytes
-            )
-            closed = await connection.run(socket)
-            if closed is not None and not closed.retryable:
-                self.admission.strike(request, admitted)
-        finally:
-            self._disconnect(connection)
-            self.hub.analytics.left(admitted.identity)
-            self.leave(admitted)
-
-    async def _serve_hocuspocus(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        settings = self.settings
-        connection = self._connect(request, scope, receive, send, bucket=self._bucket())
-        try:
-            await accept(scope, send)
-            socket = HocuspocusSocket(
-                connection,
-                self._registry,
-                self._gatekeeper(request, connection, counts=True),
-                limits=SocketLimits(
-                    documents=settings.max_documents_per_socket,
-                    queued_bytes=settings.pre_auth_bytes,
-                    queued_messages=settings.pre_auth_messages,
-                    token_seconds=settings.pre_auth_seconds,
-                ),
-                outbox_bytes=settings.outbox_bytes,
-                now=monotonic(),
-            )
-            await connection.run(socket)
-        finally:
-            self._disconnect(connection)
-
-    async def _serve_realtime(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = self._connect(request, scope, receive, send, bucket=None)
-        try:
-            await accept(scope, send)
-            socket = RealtimeSocket(
-                connection,
-                request,
-                hub=self.hub,
-                admission=self.admission,
-                registry=self._registry,
-                documents=self._gatekeeper(request, connection, counts=False),
-                settings=self.settings,
-            )
-            await connection.run(socket)
-        finally:
-            self._disconnect(connection)
-
-    def _connect(
-        self, request: Request, scope: Scope, receive: Receive, send: Send, *, bucket: TokenBucket | None
-    ) -> Connection:
-        settings = self.settings
-        meter = Meter(self.ledger, self.admission.payer(request))
-        METER.set(meter)  # for this socket's task, and the tasks it starts
-        connection = Connection(
-            scope,
-            receive,
-            send,
-            metrics=self.metrics,
-            send_cost=self._registry.send_cost,
-            meter=meter,
-            bucket=bucket,
-            max_message_bytes=settings.max_message_bytes,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            stall_seconds=settings.stall_seconds,
-        )
-        self._connections[connection] = None
-        return connection
-
-    def _gatekeeper(self, request: Request, connection: Connection, *, counts: bool) -> CollabGatekeeper:
-        return CollabGatekeeper(
-            request,
-            connection.meter,
-            counts=counts,
-            admission=self.admission,
-            rights=self.rights,
-            hooks=self.hooks,
-            analytics=self.hub.analytics,
-            enter=self.enter,
-            leave=self.leave,
-        )
-
-    def _bucket(self) -> TokenBucket:
-        return TokenBucket(self.settings.messages_per_second, self.settings.bytes_per_second)
-
-    def _disconnect(self, connection: Connection) -> None:
-        del self._connections[connection]
-        if not self._connections:
-            self._empty.set()
-
-    # sessions and housekeeping
-
-    def enter(self, admitted: Admitted) -> None:
-        """A client is about to join. Raises :class:`collab.errors.RateLimitExceeded`; else call :meth:`leave` later."""
-        self.admission.enter(admitted.identity)
-        if type(self.hooks).session_opened is not Hooks.session_opened:
-            self._registry.spawn(self.hooks.session_opened(admitted.identity, admitted.key))
-
-    def leave(self, admitted: Admitted) -> None:
-        """A client has left."""
-        self.admission.leave(admitted.identity)
-        if type(self.hooks).session_closed is not Hooks.session_closed:
-            self._registry.spawn(self.hooks.session_closed(admitted.identity, admitted.key))
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(1.0)
-            now, wall = monotonic(), time()
-            for connection in list(self._connections):
-                connection.beat(now, wall)
-
     def _gauges(self) -> dict[str, tuple[str, float]]:
         rooms = self._registry.rooms.values()
         return {
-            "collab_connections": ("Open WebSockets.", len(self._connections)),
+            "collab_connections": ("Open WebSockets.", len(self.sockets)),
             "collab_sessions": ("Clients in rooms.", sum(len(room.sessions) for room in rooms)),
             "collab_rooms": ("Open rooms.", len(rooms)),
             "collab_subscriptions": ("Open subscriptions to entities.", len(self.hub.entities)),

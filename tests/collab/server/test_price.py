@@ -123,8 +123,8 @@ async def test_a_socket_of_a_busy_caller_rests_in_between_and_all_it_says_is_tak
         with anyio.fail_after(60):
             while collab.metrics.bytes_in < all_of_it:
                 # a socket rests after a message that kept the loop, too: where others take the cores, any message may
-                rested |= any(connection._resting for connection in collab._connections)
-                busy |= any(connection.meter.is_busy() for connection in collab._connections)
+                rested |= any(connection._resting for connection in collab.sockets)
+                busy |= any(connection.meter.is_busy() for connection in collab.sockets)
                 await asyncio.sleep(0)
         assert (rested, busy) == (True, True) if share else not busy, "without a share to pay for nobody is busy"
 
