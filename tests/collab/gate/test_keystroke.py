@@ -97,11 +97,11 @@ def test_a_keystroke_far_into_a_document_passes() -> None:
     length = 2**21
     fast, slow = Gate(), Slow()
     whole = frame([block(A, 0, [item(STRING, string("x" * length), parent="t")])])
-    typed = frame([block(A, length, [item(STRING, string("!"), origin=(A, length - 1))])])
-    by_another = frame([block(A + 1, 0, [item(STRING, string("?"), origin=(A, length))])])
-    for update in (whole, typed, by_another):
+    typed = [frame([block(A, n, [item(STRING, string("!"), origin=(A, n - 1))])]) for n in range(length, length + 2)]
+    deleted = frame([], [(A, length, 1)])
+    for update in (whole, *typed, deleted):
         assert verdict(fast, update) == verdict(slow, update)
-    assert fast.state == {A: length + 1, A + 1: 1}
+    assert fast.state == {A: length + 2}
 
 
 def test_the_gate_remembers_the_ids_of_so_many_clients(monkeypatch: pytest.MonkeyPatch) -> None:
