@@ -161,7 +161,8 @@ class _Server:
                 return
             self._tasks[task] = writer
             whole.callback(self._tasks.pop, task)
-            await _Connection(self, reader, writer, upgraded=plain.close)
+            with suppress(asyncio.CancelledError):  # only stop() cancels, and Python 3.11 would log it as an error
+                await _Connection(self, reader, writer, upgraded=plain.close)
 
     def _enter(self, address: str | None, whole: ExitStack, plain: ExitStack) -> bool:
         """Count a connection: its whole lifetime, and the time before a WebSocket. Returns whether there is room for

@@ -791,6 +791,27 @@ async def test_an_application_that_does_not_end_is_cancelled() -> None:
     assert cancelled.is_set()
 
 
+async def test_a_request_that_does_not_end_is_cancelled_and_no_error_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun = asyncio.Event()
+
+    async def http(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError("no lifespan here")
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with serving(http=http, rest={"stop_timeout": 0.2}) as server:
+        client = await RawClient.dial(server.port)
+        await client.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await begun.wait()
+        server.stop.set()
+        async with asyncio.timeout(40):
+            await server.task
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 async def test_a_failed_startup_is_raised() -> None:
     async def lifespan(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
