@@ -48,6 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
         if measured and item.get_closest_marker("slow"):
             item.add_marker("no_cover")
+        if "postgres" in getattr(item, "fixturenames", ()):  # the server is slow to start, but costs no coverage
+            item.add_marker("slow")
 
 
 @pytest.hookimpl(optionalhook=True)
