@@ -4,33 +4,58 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import time
+from typing import NamedTuple
 
 import asyncpg
 
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
-from collab.storage.base import LogRow, Record, SetAside, Snapshot
-from collab.storage.postgres_entities import read_entity
+from collab.storage.base import EntityRow, LogRow, Record, SetAside, Snapshot
+from collab.storage.postgres_entities import COLUMNS, entity_row
 from collab.storage.postgres_values import is_intact
 
 log = logging.getLogger(__name__)
 
 
+class DocumentHead(NamedTuple):
+    """What there is of a document: its row id and lineage, whether anything of it was set aside, and its entity."""
+
+    rid: int | None
+    lineage: str | None
+    aside: bool
+    entity: EntityRow | None
+
+
+async def read_head(connection: asyncpg.Connection, key: RoomKey) -> DocumentHead:
+    """The head of a document."""
+    rid, lineage, aside, *entity = await connection.fetchrow(
+        "SELECT d.rid, d.lineage, EXISTS (SELECT 1 FROM collab.set_aside AS a"  # noqa: S608
+        " WHERE a.project = $1 AND a.collection = $2 AND a.id = $3),"
+        f" {', '.join(f'e.{column}' for column in COLUMNS.split(', '))}"
+        " FROM (SELECT $1 AS project, $2 AS collection, $3 AS id) AS k"
+        " LEFT JOIN collab.documents AS d ON d.project = $1 AND d.collection = $2 AND d.id = $3"
+        " LEFT JOIN collab.entities AS e ON e.project = $1 AND e.collection = $2 AND e.id = $3",
+        *key,
+    )
+    return DocumentHead(rid, lineage, aside, None if entity[0] is None else entity_row(entity))
+
+
 async def load(connection: asyncpg.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]]:
     """The record of a document, and its damaged rows that are still in the log."""
-    entity = await read_entity(connection, key)
-    document = await connection.fetchrow(
-        "SELECT rid, lineage FROM collab.documents WHERE project = $1 AND collection = $2 AND id = $3", *key
-    )
-    aside = await read_set_aside(connection, key)
-    if document is None:
-        return (Record(None, None, (), aside, entity), []) if aside or entity is not None else (None, [])
-    rid, lineage = document
-    snapshot = await read_snapshot(connection, key, rid)
-    good, damaged = check_rows(key, rid, await read_log(connection, rid))
-    return Record(lineage, snapshot, good, [*aside, *damaged], entity), damaged
+    head = await read_head(connection, key)
+    aside = await read_set_aside(connection, key) if head.aside else []
+    if head.rid is None:
+        return record_without_log(head, aside), []
+    snapshot = await read_snapshot(connection, key, head.rid)
+    good, damaged = check_rows(key, head.rid, await read_log(connection, head.rid))
+    return Record(head.lineage, snapshot, good, [*aside, *damaged], head.entity), damaged
+
+
+def record_without_log(head: DocumentHead, aside: Sequence[SetAside]) -> Record | None:
+    """The record of a document that has no log yet; ``None`` if nothing is known under its name."""
+    return Record(None, None, (), aside, head.entity) if aside or head.entity is not None else None
 
 
 async def find_rid(connection: asyncpg.Connection, key: RoomKey) -> int | None:

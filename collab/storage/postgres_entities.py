@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 
@@ -15,7 +16,7 @@ COLUMNS = "project, collection, id, version, data, deleted, heads, content_seq"
 """Columns of ``entities``, in the order of :func:`entity_row`."""
 
 
-def entity_row(row: asyncpg.Record) -> EntityRow:
+def entity_row(row: asyncpg.Record | Sequence[Any]) -> EntityRow:
     """An entity from its columns. Raises :class:`msgspec.DecodeError` if they are damaged."""
     project, collection, entity, version, data, deleted, heads, content_seq = row
     return EntityRow(RoomKey(project, collection, entity), version, from_json(data), deleted, heads, content_seq)
