@@ -381,23 +381,25 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
         try:
             yield connection
-        finally:
             await connection.close(timeout=_CONNECT_SECONDS)
+        finally:
+            connection.terminate()  # after an error: the server rolls back, and nobody waits for it
 
 
 @asynccontextmanager
 async def _alone(connection: asyncpg.Connection, *, takes_over: bool) -> AsyncIterator[None]:
     """A transaction that keeps others from writing; afterwards nobody is the writer, unless it fails."""
-    async with connection.transaction(isolation="read_committed"):
-        deadline = monotonic() + _LOCK_SECONDS
-        while not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, $2)", LOCK, WRITING):
-            if monotonic() > deadline:
-                raise StorageError("another process holds this database, for example another copy")
-            await asyncio.sleep(0.05)
-        if not takes_over:
-            await check_free(connection)
-        # as a writer would: its function looks after isolation and durability
-        await connection.execute("UPDATE collab.record SET writer = $1", _ME)
-        await connection.execute("SELECT collab.write_1($1)", _ME)
-        yield
-        await connection.execute("UPDATE collab.record SET writer = ''")
+    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    deadline = monotonic() + _LOCK_SECONDS
+    while not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, $2)", LOCK, WRITING):
+        if monotonic() > deadline:
+            raise StorageError("another process holds this database, for example another copy")
+        await asyncio.sleep(0.05)
+    if not takes_over:
+        await check_free(connection)
+    # as a writer would: its function sees to durability
+    await connection.execute("UPDATE collab.record SET writer = $1", _ME)
+    await connection.execute("SELECT collab.write_1($1)", _ME)
+    yield
+    await connection.execute("UPDATE collab.record SET writer = ''")
+    await connection.execute("COMMIT")

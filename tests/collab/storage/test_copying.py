@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,7 +48,7 @@ from collab.testing.storage_case import KEY, OTHER, entry, fact
 from tests.collab.storage.database import raw
 from tests.collab.storage.test_postgres import execute
 from tests.collab.storage.test_record_model import ACTS, KEYS, Act, Truth, compare, do
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresProcess, PostgresServer
 
 ROOT = Path(__file__).parents[3]
 
@@ -432,6 +433,35 @@ async def test_a_copy_that_fails_leaves_no_record(tmp_path: Path, url: str, to: 
         async with source_at(source) as reads, target_at(target) as writes:
             await copy_record(reads, writes, moved=fail, damaged=print)
     assert (await copied(source, target))[0].documents == 1
+
+
+async def test_a_copy_that_is_cancelled_does_not_wait_for_a_frozen_server(tmp_path: Path) -> None:
+    await fill(str(tmp_path))
+    process = PostgresProcess()
+    freezing = ExitStack()
+    frozen = asyncio.Event()
+
+    def freeze(progress: CopyProgress) -> None:
+        if progress.entities and not frozen.is_set():
+            freezing.enter_context(process.frozen())
+            frozen.set()
+
+    async def copy() -> None:
+        async with source_at(str(tmp_path)) as reads, target_at(process.url) as writes:
+            await copy_record(reads, writes, moved=freeze, damaged=print)
+
+    try:
+        await asyncio.to_thread(process.start)
+        copying = asyncio.create_task(copy())
+        await frozen.wait()
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+    finally:
+        freezing.close()
+        await asyncio.to_thread(process.remove)
+    async with source_at(str(tmp_path)) as reads:
+        assert (await reads.counts()).documents == 1, "nobody holds the source"
 
 
 async def test_nobody_becomes_the_writer_of_a_database_while_it_is_copied(tmp_path: Path, url: str) -> None:
