@@ -57,6 +57,7 @@ class Handlers:
     async def _run(
         self, project: str, collection: str | None, handler: EventHandler, position: int, wake: asyncio.Event
     ) -> None:
+        away = False  # whether the storage failed last time
         while True:
             await wake.wait()
             wake.clear()
@@ -64,9 +65,12 @@ class Handlers:
                 try:
                     events = await self._storage.events(project, position, limit=_BATCH, collection=collection)
                 except CollabError as error:
-                    log.error("events could not be read: %s", error)
+                    if not away:
+                        log.error("events could not be read: %s", error)
+                    away = True
                     await asyncio.sleep(_RETRY_SECONDS)
                     continue
+                away = False
                 for event in events:
                     await _call(handler, event)
                     position = event.position

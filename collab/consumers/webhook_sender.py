@@ -87,6 +87,7 @@ class _Sender:
         self._client = client
         self._count = count
         self._failing = False
+        self._away = False  # whether the storage failed last time
         self._random = random
         self._wake = asyncio.Event()
         self._under_way = BackgroundTasks(self._unsettled)
@@ -126,11 +127,17 @@ class _Sender:
                 if position != saved:
                     await self._storage.save_webhook(name, project, position)
             except CollabError as error:
-                log.error("webhook %s waits for the storage: %s", name, error)
+                self._wait_for_storage(error)
                 await asyncio.sleep(_STORAGE_SECONDS)
             else:
+                self._away = False
                 self._saved = position
                 return position
+
+    def _wait_for_storage(self, error: CollabError) -> None:
+        if not self._away:
+            log.error("webhook %s waits for the storage: %s", self._webhook.name, error)
+        self._away = True
 
     def _first(self, saved: int | None, oldest: int) -> int:
         """Position after which to begin."""
@@ -153,9 +160,10 @@ class _Sender:
             try:
                 found = await self._storage.events(project, deliveries.read_to, limit=limit)
             except CollabError as error:
-                log.error("webhook %s waits for the storage: %s", self._webhook.name, error)
+                self._wait_for_storage(error)
                 asyncio.get_running_loop().call_later(_STORAGE_SECONDS, self._wake.set)
                 return
+            self._away = False
             wanted = [(project, event) for event in found if self._webhook.wants(project, event)]
             last = found[-1].position if found else 0
             # fewer than requested means there are no more, up to the position known before the read
@@ -246,8 +254,9 @@ class _Sender:
             await self._storage.save_webhook(self._webhook.name, self._webhook.project, position, dead)
         except CollabError as error:
             self._news = True
-            log.error("webhook %s could not save its position: %s", self._webhook.name, error)
+            self._wait_for_storage(error)
         else:
+            self._away = False
             self._saved = position
             deliveries.saved(position)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import anyio
 import pytest
 
-from collab.consumers import delivery
+from collab.consumers import delivery, webhook_sender
 from collab.consumers.webhook import Webhook, signed
 from collab.consumers.webhook_sender import Webhooks
 from collab.entities.feed import Feed
 from collab.event import EntityEvent, EventType
 from collab.names import RoomKey
-from collab.storage.base import EntityRow, Fact
+from collab.storage.base import EntityRow, Fact, StorageError
 from collab.storage.sqlite import SqliteStorage
 from tests.collab.consumers.receiver import ERROR, OK, Delivery, Receiver
 
@@ -265,6 +265,27 @@ async def test_a_webhook_that_fails_is_counted_and_told_when_it_begins_and_ends(
     assert len(told) == 2
     assert told[0].startswith(f"webhook {name} fails and will be retried: HTTP status 500")
     assert told[1] == f"webhook {name} works again"
+
+
+async def test_h6_a_storage_that_is_away_is_told_once_and_delays_events(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_sender, "_STORAGE_SECONDS", 0.01)
+    failures = [StorageError("no route") for _ in range(3)]
+    read = SqliteStorage.events
+
+    async def events(storage: SqliteStorage, project: str, after: int, *, limit: int) -> Sequence[EntityEvent]:
+        if failures:
+            raise failures.pop()
+        return await read(storage, project, after, limit=limit)
+
+    monkeypatch.setattr(SqliteStorage, "events", events)
+    async with recorded(tmp_path) as record, receiving() as receiver, sending(record, hook(receiver)):
+        await record.happens("t1")
+        await receiver.until("t1/1")
+    assert not failures
+    told = [record.getMessage() for record in caplog.records if record.name == "collab.consumers.webhook_sender"]
+    assert told == ["webhook crm waits for the storage: no route"]
 
 
 async def test_h4_a_receiver_that_restarts_misses_nothing(tmp_path: Path) -> None:
