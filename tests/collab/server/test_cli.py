@@ -395,7 +395,7 @@ def test_serve_refuses_a_database_of_others_and_one_of_a_newer_version(
         pass
     asyncio.run(execute(database, "UPDATE collab.record SET version = version + 1"))
     try:
-        assert "written by a newer version" in refused(tmp_path, database)
+        assert "a newer version wrote it" in refused(tmp_path, database)
     finally:
         asyncio.run(execute(database, "UPDATE collab.record SET version = version - 1"))
 
