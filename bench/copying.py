@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.record.peers.postgres import programs, start
 from collab.names import RoomKey
 from collab.storage.base import Append, Snapshot
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.testing.storage_case import fact
 
 MIB = 1024 * 1024

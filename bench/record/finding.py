@@ -29,11 +29,11 @@ from bench.servers import Running, start
 from collab.dates import iso
 from collab.query.parse import parse_query
 from collab.storage.codec import keys_of, to_json
-from collab.storage.postgres_query import count_statement, create_indexes, find_statement
-from collab.storage.postgres_schema import prepare as prepare_postgres
-from collab.storage.postgres_values import keys_and_texts
-from collab.storage.schema import prepare
-from collab.storage.sqlite_query import count_rows, find_rows
+from collab.storage.postgres.query import count_statement, create_indexes, find_statement
+from collab.storage.postgres.schema import prepare as prepare_postgres
+from collab.storage.postgres.values import keys_and_texts
+from collab.storage.sqlite.query import count_rows, find_rows
+from collab.storage.sqlite.schema import prepare
 
 ENTITIES = 100_000
 PATHS = ("customer", "status", "total")

@@ -1,4 +1,4 @@
-"""Evaluate conditions and orders on rows in memory. :mod:`collab.storage.sqlite_query` does the same in SQL.
+"""Evaluate conditions and orders on rows in memory. :mod:`collab.storage.sqlite.query` does the same in SQL.
 
 A row is an entity's ``data``: JSON as Python values. Values are compared in the form that :func:`form` returns.
 """

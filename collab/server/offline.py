@@ -12,7 +12,6 @@ from collab.names import RoomKey
 from collab.records.erasing import erased_with
 from collab.records.schema import Schemas
 from collab.server.config.settings import Settings
-from collab.storage import sqlite_entities
 from collab.storage.base import DeadLetter, StorageError
 from collab.storage.copying import CopyProgress, Damage, copy_record
 from collab.storage.location import (
@@ -24,7 +23,8 @@ from collab.storage.location import (
     storage_at,
     target_at,
 )
-from collab.storage.sqlite_files import FILE_NAME
+from collab.storage.sqlite import entities as sqlite_entities
+from collab.storage.sqlite.files import FILE_NAME
 
 
 async def read_dead_letters(settings: Settings, webhook: str) -> Sequence[DeadLetter]:
@@ -35,7 +35,7 @@ async def read_dead_letters(settings: Settings, webhook: str) -> Sequence[DeadLe
     if not is_postgres(settings.location):
         return _read_file(Path(settings.location), webhook)
     check_driver()
-    from collab.storage.postgres import PostgresStorage
+    from collab.storage.postgres.storage import PostgresStorage
 
     storage = PostgresStorage(settings.location, opens="to read")
     await storage.open()

@@ -12,8 +12,8 @@ from collab.storage.base import StorageError
 
 if TYPE_CHECKING:
     from collab.storage.copying import RecordSource, RecordTarget
-    from collab.storage.postgres import PostgresStorage
-    from collab.storage.sqlite import SqliteStorage
+    from collab.storage.postgres.storage import PostgresStorage
+    from collab.storage.sqlite.storage import SqliteStorage
 
 _SCHEMES = ("postgresql", "postgres")
 _SECRETS = ("password", "sslpassword")  # parameters that asyncpg takes from a URL
@@ -54,7 +54,7 @@ def storage_at(
     """
     if is_postgres(location):
         check_driver()
-        from collab.storage.postgres import PostgresStorage  # most servers have no asyncpg
+        from collab.storage.postgres.storage import PostgresStorage  # most servers have no asyncpg
 
         return PostgresStorage(
             location,
@@ -63,31 +63,31 @@ def storage_at(
             queries=queries,
             opens="take over" if takes_over else "if free",
         )
-    from collab.storage.sqlite import SqliteStorage
+    from collab.storage.sqlite.storage import SqliteStorage
 
     return SqliteStorage(Path(location), history_seconds=history_seconds, lock_seconds=5.0 if takes_over else 1.0)
 
 
 def source_at(location: str, *, takes_over: bool = False) -> AbstractAsyncContextManager[RecordSource]:
-    """What a copy reads: see :func:`collab.storage.sqlite_copy.sqlite_source` and its twin for PostgreSQL."""
+    """What a copy reads: see :func:`collab.storage.sqlite.copy.sqlite_source` and its twin for PostgreSQL."""
     if is_postgres(location):
         check_driver()
-        from collab.storage.postgres_copy import postgres_source
+        from collab.storage.postgres.copy import postgres_source
 
         return postgres_source(location, takes_over=takes_over)
-    from collab.storage.sqlite_copy import sqlite_source
+    from collab.storage.sqlite.copy import sqlite_source
 
     return sqlite_source(Path(location))
 
 
 def target_at(location: str, *, takes_over: bool = False) -> AbstractAsyncContextManager[RecordTarget]:
-    """What a copy writes: see :func:`collab.storage.sqlite_copy.sqlite_target` and its twin for PostgreSQL."""
+    """What a copy writes: see :func:`collab.storage.sqlite.copy.sqlite_target` and its twin for PostgreSQL."""
     if is_postgres(location):
         check_driver()
-        from collab.storage.postgres_copy import postgres_target
+        from collab.storage.postgres.copy import postgres_target
 
         return postgres_target(location, takes_over=takes_over)
-    from collab.storage.sqlite_copy import sqlite_target
+    from collab.storage.sqlite.copy import sqlite_target
 
     return sqlite_target(Path(location))
 
@@ -107,10 +107,10 @@ async def read_schema_version(location: str) -> tuple[int, int]:
     """
     if is_postgres(location):
         check_driver()
-        from collab.storage.postgres_database import read_postgres_version
+        from collab.storage.postgres.database import read_postgres_version
 
         return await read_postgres_version(location)
-    from collab.storage.sqlite_database import read_sqlite_version
+    from collab.storage.sqlite.database import read_sqlite_version
 
     return read_sqlite_version(Path(location))
 

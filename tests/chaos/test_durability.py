@@ -14,7 +14,7 @@ from pycrdt import Array, Doc
 from collab import Collab
 from collab.server.config.settings import Settings
 from collab.storage.base import Append, CommitId, Committed, Fact
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.wire import yjs
 from presence.lib0 import encode_bytes
 from tests.chaos.databases import count, database_of

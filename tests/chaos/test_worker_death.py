@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from tests.chaos.doomed import ENDLESS, LATE, SEGFAULT
 from tests.collab.serving import Editor
 

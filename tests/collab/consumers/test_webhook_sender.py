@@ -17,7 +17,7 @@ from collab.entities.feed import Feed
 from collab.event import EntityEvent, EventType
 from collab.names import RoomKey
 from collab.storage.base import EntityRow, Fact, StorageError
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from tests.collab.consumers.receiver import ERROR, OK, Delivery, Receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -16,7 +16,7 @@ from collab.errors import Unavailable
 from collab.names import RoomKey
 from collab.storage.base import Append, CommitId, Committed, Fact, Span, StorageError
 from collab.storage.memory import MemoryStorage
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.testing.storage_case import KEY, OTHER, entry, updates
 
 

@@ -16,7 +16,7 @@ from collab.records.reads import Caller
 from collab.records.schema import declaration
 from collab.server.offline import erase_offline
 from collab.storage.base import DeadLetter, SetAside
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 
 SECRET = "the-erased-text-7f3a"
 KEPT = "the-kept-text-55c1"

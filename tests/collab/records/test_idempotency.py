@@ -13,7 +13,7 @@ from collab.records.idempotency import digest_of
 from collab.records.reads import Caller
 from collab.storage.base import Append, CommitId, Committed, Fact, Storage, Version
 from collab.storage.memory import MemoryStorage
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from tests.collab.records.operations import Operations
 from tests.collab.records.test_records import caller, listen, running
 

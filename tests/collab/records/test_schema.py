@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from collab.errors import NotFound, ValidationFailed
 from collab.records.schema import CollectionDeclaration, Schemas, declaration, schema_of
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 
 TASK = {
     "type": "object",

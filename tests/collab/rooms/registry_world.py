@@ -19,7 +19,7 @@ from collab.rooms.live.ring import RoomOptions
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 
 LIMIT = 1 << 20
 

@@ -12,7 +12,7 @@ from collab.errors import Unavailable
 from collab.names import RoomKey
 from collab.rooms.registry import Registry
 from collab.storage.base import Append, Snapshot
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.wire import yjs
 from tests.attack.attacks import siblings
 from tests.collab.rooms.live.simulation import KEY, Client

@@ -15,7 +15,7 @@ from collab.hooks import Hooks
 from collab.names import RoomKey
 from collab.rooms.live.quarantine import ENDED_A_WORKER
 from collab.storage.base import Append, Record, SetAside, Snapshot
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.wire import yjs
 from tests.attack.attacks import siblings
 from tests.collab.rooms.live.simulation import KEY, Client

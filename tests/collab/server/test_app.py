@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 
 from collab import Access, Changed, Collab, Hooks, Identity, InvalidRequest, PermissionDenied, RoomKey, Settings
 from collab.storage.base import StorageError
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.wire import yjs
 from presence.lib0 import encode_bytes
 from tests.collab.serving import Runner, editor, serving

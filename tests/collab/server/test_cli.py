@@ -33,8 +33,8 @@ from collab.server.config.load import options
 from collab.server.config.settings import Settings, secret_issuer
 from collab.storage.base import Append, DeadLetter
 from collab.storage.location import shown
-from collab.storage.postgres import PostgresStorage
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.postgres.storage import PostgresStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from tests.collab.storage.database import VERSION_1
 from tests.postgres import PostgresServer, programs
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 
 # A database as version 1 writes it. Never to be changed: what was once written must always open.
 VERSION_1 = """

@@ -7,8 +7,8 @@ import pytest
 
 from collab.storage.base import Storage
 from collab.storage.memory import MemoryStorage
-from collab.storage.postgres import PostgresStorage
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.postgres.storage import PostgresStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.testing.storage_contract import StorageContract
 from tests.postgres import PostgresServer
 

@@ -42,11 +42,11 @@ from collab.storage.copying import (
 )
 from collab.storage.location import is_postgres, is_same, source_at, storage_at, target_at
 from collab.storage.memory import MemoryStorage
-from collab.storage.postgres import PostgresStorage
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.postgres.storage import PostgresStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.testing.storage_case import KEY, OTHER, entry, fact
 from tests.collab.storage.database import raw
-from tests.collab.storage.test_postgres import execute
+from tests.collab.storage.postgres.test_storage import execute
 from tests.collab.storage.test_record_model import ACTS, KEYS, Act, Truth, compare, do
 from tests.postgres import PostgresProcess, PostgresServer
 

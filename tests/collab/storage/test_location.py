@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from collab.storage.location import has_password, is_postgres, shown, storage_at
-from collab.storage.postgres import PostgresStorage
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.postgres.storage import PostgresStorage
+from collab.storage.sqlite.storage import SqliteStorage
 
 
 @pytest.mark.parametrize("url", ["postgresql://h/db", "postgres://u@[::1]:5432/db?sslmode=verify-full"])

@@ -14,8 +14,8 @@ from collab.errors import NotFound
 from collab.names import RoomKey
 from collab.storage.base import Append, Fact, IdempotencyKey, SetAside, Snapshot, Storage
 from collab.storage.memory import MemoryStorage
-from collab.storage.postgres import PostgresStorage
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.postgres.storage import PostgresStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.testing.storage_case import fact
 from tests.postgres import PostgresServer
 

@@ -19,7 +19,7 @@ from collab.rooms.live.faults import Deferred, NotApplied, NotRecorded
 from collab.rooms.live.framing import HocuspocusFraming, YjsFraming
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.wire import hocuspocus, yjs
 from tests.collab.rooms.live.simulation import KEY, Client, Ring, room_of
 from tests.collab.rooms.registry_world import PanicError, opened, text_of

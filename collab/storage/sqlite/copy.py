@@ -40,9 +40,9 @@ from collab.storage.copying import (
     TargetNotEmpty,
     data_of,
 )
-from collab.storage.schema import check, prepare
-from collab.storage.sqlite_files import FILE_NAME, connect, files_of, keep_private, take_folder, translate
-from collab.storage.sqlite_positions import NEWEST, read_newest_at, read_positions
+from collab.storage.sqlite.files import FILE_NAME, connect, files_of, keep_private, take_folder, translate
+from collab.storage.sqlite.positions import NEWEST, read_newest_at, read_positions
+from collab.storage.sqlite.schema import check, prepare
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Ord
 from collab.storage.base import EntityRow
 from collab.storage.codec import to_json
 from collab.storage.rules import deciding_orders, indexes_to_build, is_simple
-from collab.storage.sqlite_entities import COLUMNS, entity_row
+from collab.storage.sqlite.entities import COLUMNS, entity_row
 
 _LOW = "-9e999"  # below all JSON numbers
 _KEYS = "coalesce(keys, data)"

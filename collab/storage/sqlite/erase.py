@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 
 from collab.names import RoomKey
-from collab.storage.sqlite_documents import find_rid
-from collab.storage.sqlite_entities import find_eid
-from collab.storage.sqlite_positions import read_newest_at
+from collab.storage.sqlite.documents import find_rid
+from collab.storage.sqlite.entities import find_eid
+from collab.storage.sqlite.positions import read_newest_at
 
 
 def erase(connection: sqlite3.Connection, keys: Sequence[RoomKey]) -> None:

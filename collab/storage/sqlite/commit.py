@@ -14,8 +14,8 @@ from collab.names import RoomKey
 from collab.storage.base import Append, CommitId, Committed, Fact
 from collab.storage.codec import keys_of, pack_answer, seed, to_json, unpack_answer
 from collab.storage.rules import WRITERS, check_repeat, reach_of
-from collab.storage.sqlite_positions import next_position
-from collab.storage.sqlite_statements import SIZES, insert
+from collab.storage.sqlite.positions import next_position
+from collab.storage.sqlite.statements import SIZES, insert
 
 TAILS = 20_000  # documents and entities whose tail is cached in memory
 

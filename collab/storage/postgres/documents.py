@@ -13,8 +13,8 @@ import asyncpg
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
 from collab.storage.base import EntityRow, LogRow, Record, SetAside, Snapshot
-from collab.storage.postgres_entities import COLUMNS, entity_row
-from collab.storage.postgres_values import is_intact
+from collab.storage.postgres.entities import COLUMNS, entity_row
+from collab.storage.postgres.values import is_intact
 
 log = logging.getLogger(__name__)
 

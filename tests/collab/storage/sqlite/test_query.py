@@ -18,8 +18,8 @@ from collab.query.match import ID, form, form_of, select
 from collab.query.parse import parse_query
 from collab.query.query import And, Compare, IndexPaths, Not, Or, Order, Query
 from collab.storage.codec import keys_of, to_json
-from collab.storage.schema import prepare
-from collab.storage.sqlite_query import count_rows, create_indexes, find_rows
+from collab.storage.sqlite.query import count_rows, create_indexes, find_rows
+from collab.storage.sqlite.schema import prepare
 from tests.collab.query.rows import INDEXES, SCALARS, VALUES, pages, queries, row_lists
 
 PROJECT, TASKS = "acme", "tasks"

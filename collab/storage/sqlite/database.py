@@ -22,8 +22,8 @@ from typing import TypeVar
 from collab.access.price import METER
 from collab.errors import CollabError
 from collab.storage.base import StorageError
-from collab.storage.schema import STEPS, prepare, read_version
-from collab.storage.sqlite_files import FILE_NAME, connect, keep_private, take_folder, translate
+from collab.storage.sqlite.files import FILE_NAME, connect, keep_private, take_folder, translate
+from collab.storage.sqlite.schema import STEPS, prepare, read_version
 from collab.storage.versions import check_found
 
 log = logging.getLogger(__name__)

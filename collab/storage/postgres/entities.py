@@ -10,7 +10,7 @@ import asyncpg
 from collab.names import RoomKey
 from collab.storage.base import DeadLetter, EntityRow, Requested
 from collab.storage.codec import event_from, from_json, to_json
-from collab.storage.postgres_values import plain
+from collab.storage.postgres.values import plain
 
 COLUMNS = "project, collection, id, version, data, deleted, heads, content_seq"
 """Columns of ``entities``, in the order of :func:`entity_row`."""

@@ -9,7 +9,7 @@ from typing import Any
 from collab.names import RoomKey
 from collab.storage.base import DeadLetter, EntityRow, Requested
 from collab.storage.codec import encodable, event_from, from_json, to_json
-from collab.storage.sqlite_statements import insert
+from collab.storage.sqlite.statements import insert
 
 COLUMNS = "project, collection, id, version, data, deleted, heads, content_seq"
 """Columns of ``entities``, in the order of :func:`entity_row`."""

@@ -9,7 +9,7 @@ from typing import Any
 from collab.names import RoomKey
 from collab.storage.base import Append, CommitId, Fact
 from collab.storage.codec import to_json
-from collab.storage.postgres_values import checksum, keys_and_texts, plain, plain_or_none
+from collab.storage.postgres.values import checksum, keys_and_texts, plain, plain_or_none
 
 
 def commit_values(

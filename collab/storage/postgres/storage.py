@@ -16,10 +16,6 @@ from time import time
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.query import IndexPaths, Query
-from collab.storage import postgres_archive as archive
-from collab.storage import postgres_documents as documents
-from collab.storage import postgres_entities as entities
-from collab.storage import postgres_history as history
 from collab.storage.base import (
     Append,
     CommitId,
@@ -37,10 +33,11 @@ from collab.storage.base import (
     Span,
     Version,
 )
-from collab.storage.postgres_commit import commit_values
-from collab.storage.postgres_database import Opens, PostgresDatabase
-from collab.storage.postgres_query import count_rows, create_indexes, find_rows
-from collab.storage.postgres_values import checksum, plain
+from collab.storage.postgres import archive, documents, entities, history
+from collab.storage.postgres.commit import commit_values
+from collab.storage.postgres.database import Opens, PostgresDatabase
+from collab.storage.postgres.query import count_rows, create_indexes, find_rows
+from collab.storage.postgres.values import checksum, plain
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
 
 log = logging.getLogger(__name__)
@@ -94,7 +91,7 @@ class PostgresStorage:
         async with self._database.glance() as connection:
             head = await documents.read_head(connection, key)
         if head.rid is None and not head.aside:  # it is about to be created: that takes one round trip, not five
-            return documents.record_without_log(head, ())
+            return documents.record_without_log(head, [])
         async with self._database.load() as connection:
             record, damaged = await documents.load(connection, key)
         for entry in damaged:

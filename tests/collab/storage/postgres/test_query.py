@@ -19,9 +19,9 @@ from collab.query.match import ID, form, form_of, select
 from collab.query.parse import parse_query
 from collab.query.query import MAX_INDEX_MEMBERS, Compare, IndexPaths, Not, Order, Query
 from collab.storage.codec import to_json
-from collab.storage.postgres_query import count_rows, count_statement, create_indexes, find_rows, find_statement
-from collab.storage.postgres_schema import prepare
-from collab.storage.postgres_values import keys_and_texts
+from collab.storage.postgres.query import count_rows, count_statement, create_indexes, find_rows, find_statement
+from collab.storage.postgres.schema import prepare
+from collab.storage.postgres.values import keys_and_texts
 from tests.collab.query.rows import INDEXES, SCALARS, VALUES, pages, queries, row_lists
 from tests.postgres import PostgresServer
 

@@ -13,11 +13,11 @@ import pytest
 
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
-from collab.storage import postgres_database
 from collab.storage.base import Append, CommitId, Committed, Fact, SetAside, Snapshot, StorageCorrupt, StorageError
-from collab.storage.postgres import PostgresStorage
-from collab.storage.postgres_database import translated
-from collab.storage.postgres_schema import STEPS, check_server, prepare
+from collab.storage.postgres import database as postgres_database
+from collab.storage.postgres.database import translated
+from collab.storage.postgres.schema import STEPS, check_server, prepare
+from collab.storage.postgres.storage import PostgresStorage
 from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
 from tests.postgres import PostgresProcess, PostgresServer
 

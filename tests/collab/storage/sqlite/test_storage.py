@@ -17,12 +17,13 @@ import pytest
 from collab.access.price import METER, Ledger, Meter, Payer, Share
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
-from collab.storage import sqlite_commit, sqlite_database
 from collab.storage.base import Snapshot, StorageCorrupt, StorageError
-from collab.storage.schema import STEPS, prepare
-from collab.storage.sqlite import SqliteStorage
-from collab.storage.sqlite_database import Database
-from collab.storage.sqlite_statements import moment
+from collab.storage.sqlite import commit as sqlite_commit
+from collab.storage.sqlite import database as sqlite_database
+from collab.storage.sqlite.database import Database
+from collab.storage.sqlite.schema import STEPS, prepare
+from collab.storage.sqlite.statements import moment
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.testing.storage_case import KEY, OTHER, entry, updates
 from tests.collab.storage.database import VERSION_1, bytes_on_disk, opened, raw
 
@@ -195,7 +196,7 @@ async def test_a_killed_process_lets_go_of_the_folder(tmp_path: Path) -> None:
     script = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from collab.storage.sqlite import SqliteStorage\n"
+        "from collab.storage.sqlite.storage import SqliteStorage\n"
         "async def main():\n"
         "    await SqliteStorage(Path(sys.argv[1])).open()\n"
         "    print('open', flush=True)\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from collab.storage.base import Positions, Span
-from collab.storage.sqlite_statements import moment
+from collab.storage.sqlite.statements import moment
 
 NEWEST = "max(p.newest, coalesce((SELECT max(position) FROM events AS v WHERE v.project = p.project), 0))"
 """The newest assigned position of a project, for the table ``projects AS p``."""

@@ -35,8 +35,8 @@ from collab.query.match import (
 )
 from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
-from collab.storage.postgres_entities import COLUMNS, entity_row
-from collab.storage.postgres_values import exact, plain
+from collab.storage.postgres.entities import COLUMNS, entity_row
+from collab.storage.postgres.values import exact, plain
 from collab.storage.rules import deciding_orders, indexes_to_build
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}

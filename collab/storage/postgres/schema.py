@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from collab.storage.base import StorageCorrupt, StorageError
-from collab.storage.postgres_functions import FUNCTIONS_1
+from collab.storage.postgres.functions import FUNCTIONS_1
 from collab.storage.versions import check_known, check_newest
 
 OLDEST_SERVER = 14

@@ -17,8 +17,8 @@ from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
 from collab.storage.base import LogRow, SetAside
 from collab.storage.codec import Piece, pack_pieces, unpack_rows
-from collab.storage.postgres_documents import check_rows, find_rid, read_log, read_set_aside, read_snapshot
-from collab.storage.postgres_values import is_intact
+from collab.storage.postgres.documents import check_rows, find_rid, read_log, read_set_aside, read_snapshot
+from collab.storage.postgres.values import is_intact
 
 log = logging.getLogger(__name__)
 

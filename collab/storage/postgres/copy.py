@@ -36,10 +36,10 @@ from collab.storage.copying import (
     data_of,
     portions,
 )
-from collab.storage.postgres_database import translated
-from collab.storage.postgres_history import NEWEST, read_newest_at, read_positions
-from collab.storage.postgres_schema import LOCK, WRITING, check, check_free, prepare
-from collab.storage.postgres_values import is_intact, keys_and_texts, plain, plain_or_none, sealed
+from collab.storage.postgres.database import translated
+from collab.storage.postgres.history import NEWEST, read_newest_at, read_positions
+from collab.storage.postgres.schema import LOCK, WRITING, check, check_free, prepare
+from collab.storage.postgres.values import is_intact, keys_and_texts, plain, plain_or_none, sealed
 
 _CONNECT_SECONDS = 5.0
 _LOCK_SECONDS = 5.0  # as long as another process may take for one transaction

@@ -13,8 +13,8 @@ from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
 from collab.query.query import Compare, Query
 from collab.storage.base import Positions, Requested, Snapshot, StorageError
-from collab.storage.schema import STEPS, prepare
-from collab.storage.sqlite import SqliteStorage
+from collab.storage.sqlite.schema import STEPS, prepare
+from collab.storage.sqlite.storage import SqliteStorage
 from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
 from tests.collab.storage.database import VERSION_1, bytes_on_disk, opened, raw
 

@@ -19,7 +19,7 @@ import msgspec
 
 from collab.errors import CollabError, DocumentDamaged
 from collab.storage.base import StorageError
-from collab.storage.postgres_schema import LOCK, STEPS, WRITING, check, check_free, prepare, read_version
+from collab.storage.postgres.schema import LOCK, STEPS, WRITING, check, check_free, prepare, read_version
 from collab.storage.versions import check_found
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.storage.base import Version
 from collab.storage.codec import conflicts_from, from_json
-from collab.storage.sqlite_entities import find_eid
-from collab.storage.sqlite_positions import NEWEST
+from collab.storage.sqlite.entities import find_eid
+from collab.storage.sqlite.positions import NEWEST
 
 _COLUMNS = "v.seq, v.position, v.type, e.collection, e.id, v.version, v.data, v.changes, v.user_id, v.at"
 _STREAM = f"SELECT {_COLUMNS}, v.conflicts FROM events AS v CROSS JOIN entities AS e USING (eid)"  # noqa: S608

@@ -19,11 +19,6 @@ from time import time
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.query import IndexPaths, Query
-from collab.storage import sqlite_archive as archive
-from collab.storage import sqlite_documents as documents
-from collab.storage import sqlite_entities as entities
-from collab.storage import sqlite_history as history
-from collab.storage import sqlite_positions as positions
 from collab.storage.base import (
     Append,
     CommitId,
@@ -43,11 +38,12 @@ from collab.storage.base import (
 )
 from collab.storage.codec import seed
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
-from collab.storage.sqlite_commit import Appender
-from collab.storage.sqlite_database import Database
-from collab.storage.sqlite_erase import erase, list_expired
-from collab.storage.sqlite_query import count_rows, create_indexes, find_rows
-from collab.storage.sqlite_statements import moment
+from collab.storage.sqlite import archive, documents, entities, history, positions
+from collab.storage.sqlite.commit import Appender
+from collab.storage.sqlite.database import Database
+from collab.storage.sqlite.erase import erase, list_expired
+from collab.storage.sqlite.query import count_rows, create_indexes, find_rows
+from collab.storage.sqlite.statements import moment
 
 log = logging.getLogger(__name__)
 

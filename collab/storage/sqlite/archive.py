@@ -18,8 +18,8 @@ from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
 from collab.storage.base import LogRow, SetAside
 from collab.storage.codec import Piece, pack_pieces, seed, unpack_rows
-from collab.storage.sqlite_documents import check_rows, find_rid, open_snapshot, read_log, read_set_aside
-from collab.storage.sqlite_statements import moment
+from collab.storage.sqlite.documents import check_rows, find_rid, open_snapshot, read_log, read_set_aside
+from collab.storage.sqlite.statements import moment
 
 log = logging.getLogger(__name__)
 

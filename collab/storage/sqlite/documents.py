@@ -13,8 +13,8 @@ from collab.errors import DocumentDamaged
 from collab.names import RoomKey
 from collab.storage.base import LogRow, Record, SetAside, Snapshot
 from collab.storage.codec import seed
-from collab.storage.sqlite_entities import read_entity
-from collab.storage.sqlite_statements import moment
+from collab.storage.sqlite.entities import read_entity
+from collab.storage.sqlite.statements import moment
 
 log = logging.getLogger(__name__)
 
