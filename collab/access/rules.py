@@ -141,7 +141,7 @@ def _parse_rule(pattern: str, rule: Any, user_id: str | None, claims: Mapping[st
     if not isinstance(where, Mapping):
         raise ValueError("the where of a rule must be an object")
     try:
-        return Rule(pattern, Access[word.upper()], parse_where(_fill_in(where, "", user_id, claims)))
+        return Rule(pattern, Access[word.upper()], parse_where(_fill_in(where, "", user_id, claims), dotted=True))
     except InvalidRequest as error:
         raise ValueError(f"the where of a rule: {error.message}") from None
     except RecursionError:

@@ -28,9 +28,13 @@ _XML_HOOK = "an XML hook"  # Yrs misreads it
 _LONG_KEY = f"a key of more than {MAX_KEY_BYTES} bytes"
 _LONG_NAME = f"a name of more than {MAX_NAME_BYTES} bytes"
 _DEEP_VALUE = f"a value of more than {MAX_VALUE_DEPTH} levels"
-_PROTOTYPE = "an object with a key named __proto__"  # lib0 assigns it, which changes the prototype of the object
+_PROTOTYPE = "a key named __proto__"
 _LARGE_NUMBER = "a number beyond JavaScript's range"
 _OLD_JSON = "a value that is not JSON"
+
+PROTO = "__proto__"
+"""No key and no root has this name: JavaScript would change the prototype of the object, and readers of MessagePack
+refuse the whole message."""
 
 
 class Malformed(InvalidRequest):
@@ -71,17 +75,19 @@ def skip_content(b: bytes, i: int, end: int, ref: int) -> tuple[int, int]:
         return 1, i
     if ref == FORMAT:
         behind_key = _skip_string(b, i, end)
-        is_long = _is_long(b, i, behind_key, MAX_KEY_BYTES)
+        why = _PROTOTYPE if _is_proto(b, i, behind_key) else ""
+        if _is_long(b, i, behind_key, MAX_KEY_BYTES):
+            why = _LONG_KEY
         try:
             after = _skip_json(b, behind_key, end)
         except Untaken as untaken:
             if untaken.ref is not None:
                 untaken.ref, untaken.content = FORMAT, b[i:behind_key] + untaken.content
-            if not is_long:
+            if not why:
                 raise
             after = untaken.end
-        if is_long:
-            raise Untaken(_LONG_KEY, 1, after)
+        if why:
+            raise Untaken(why, 1, after)
         return 1, after
     if ref == EMBED:
         return 1, _skip_json(b, i, end)
@@ -126,7 +132,7 @@ def skip_any(b: bytes, i: int, end: int, depth: int) -> int:
                 i = _skip_string(b, i, end)
                 if _is_long(b, start, i, MAX_KEY_BYTES):
                     raise Untaken(_LONG_KEY)
-                if b[start:i] == b"\x09__proto__":
+                if _is_proto(b, start, i):
                     raise Untaken(_PROTOTYPE)
             i = skip_any(b, i, end, depth + 1)
     elif kind == 116:  # bytes
@@ -198,6 +204,11 @@ def _is_long(b: bytes, start: int, end: int, limit: int) -> bool:
     return end - start > limit and read_uint(b, start)[0] > limit
 
 
+def _is_proto(b: bytes, start: int, end: int) -> bool:
+    """Whether the string at ``start`` is ``__proto__``."""
+    return end - start > 9 and b[end - 9 : end] == b"__proto__" and read_uint(b, start)[0] == 9
+
+
 def _skip_int(b: bytes, i: int) -> int:
     byte = b[i]
     value = byte & 63
@@ -231,6 +242,8 @@ def _skip_json(b: bytes, i: int, end: int) -> int:
         why, value, is_same = _mend_numbers(value, is_same)
         if why:
             raise Untaken(why, 1, i)
+    if (b"__proto__" in text or b"\\u" in text) and _has_proto(value):
+        raise Untaken(_PROTOTYPE, 1, i)
     if not is_same:
         raise Untaken("", 1, i, EMBED, encode_bytes(msgspec.json.encode(value)))
     return i
@@ -250,6 +263,13 @@ def _read_json(text: bytes) -> tuple[Any, bool]:
         return _parse_json(_ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], text)), False
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise Malformed("a format or an embed is not strict JSON") from None
+
+
+def _has_proto(value: Any) -> bool:
+    """Whether any object in a JSON value, of at most :data:`MAX_VALUE_DEPTH` levels, has the key ``__proto__``."""
+    if isinstance(value, dict):
+        return PROTO in value or any(map(_has_proto, value.values()))
+    return isinstance(value, list) and any(map(_has_proto, value))
 
 
 def _mend_numbers(value: Any, is_same: bool) -> tuple[str, Any, bool]:

@@ -23,6 +23,7 @@ from collab.gate.struct_content import (
     ANY,
     DELETED,
     GC,
+    PROTO,
     SKIP,
     STRING,
     Malformed,
@@ -214,7 +215,7 @@ def _read(b: bytes, limit: int) -> Parts:
                     right, i = _id(b, i, names)
                 if not info & 192:
                     parent, key, i = _read_parent(b, i, end, info, names)
-                    nowhere = parent is None  # the name is too long
+                    nowhere = parent is None  # a name that is not accepted
                 start = i
                 if ref == STRING:
                     length = b[i]
@@ -266,7 +267,7 @@ def _read(b: bytes, limit: int) -> Parts:
                 if nowhere:
                     nowhere = False
                     other = other or _OtherWords(end)
-                    other.refused.append(Refused(client, clock, length, _LONG))
+                    other.refused.append(Refused(client, clock, length, _NAME))
                     structs.append((client, clock, length, GC, None, None, None, None, i, i))
                 else:
                     structs.append((client, clock, length, ref, origin, right, parent, key, start, i))
@@ -324,7 +325,7 @@ class _OtherWords:
 def _read_parent(
     b: bytes, i: int, end: int, info: int, names: dict[bytes, int]
 ) -> tuple[Id | str | None, str | None, int]:
-    """Read the parent, the key, and the position behind them; the parent is ``None`` if a name is too long."""
+    """Read the parent, the key, and the position behind them; the parent is ``None`` if a name is not accepted."""
     kind, i = read_uint(b, i)
     parent: Id | str | None
     key = None
@@ -381,10 +382,10 @@ def _string(b: bytes, i: int, end: int, limit: int) -> tuple[str | None, int]:
     if size > end - i:
         raise IndexError
     text = b[i : i + size].decode()
-    return (text if size <= limit else None), i + size
+    return (text if size <= limit and text != PROTO else None), i + size
 
 
 _CONTINUED = bytes(range(128, 256))  # bytes of a varUint that are not its last
 _LONG_UINT = re.compile(rb"[\x80-\xff]{8}")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
-_LONG = f"the name of a root of more than {MAX_NAME_BYTES} bytes, or a key of more than {MAX_KEY_BYTES}"
+_NAME = f"a root of more than {MAX_NAME_BYTES} bytes, a key of more than {MAX_KEY_BYTES}, or the name {PROTO}"

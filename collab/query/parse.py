@@ -60,9 +60,13 @@ def parse_query(raw: Mapping[str, Any]) -> Query:
     )
 
 
-def parse_where(raw: Mapping[str, Any]) -> Condition:
-    """Read the ``where`` of a query. Raises :class:`InvalidRequest` with the path of the error."""
-    condition = _Reader().conditions(raw, (), "where", 1)
+def parse_where(raw: Mapping[str, Any], *, dotted: bool = False) -> Condition:
+    """Read the ``where`` of a query. Raises :class:`InvalidRequest` with the path of the error.
+
+    ``dotted``: a member of a member must be written with a dot (``{"profile.city": …}``). Then no misspelt operator can
+    be taken for one.
+    """
+    condition = _Reader(dotted).conditions(raw, (), "where", 1)
     if depth(condition) > MAX_DEPTH:
         raise _invalid("where", f"AND, OR and NOT are nested deeper than {MAX_DEPTH}")
     return condition
@@ -82,6 +86,7 @@ def depth(condition: Condition) -> int:
 class _Reader:
     """State while reading one ``where``."""
 
+    dotted: bool
     comparisons: int = 0
 
     def conditions(self, raw: Any, path: Path, place: str, level: int) -> Condition:
@@ -99,6 +104,10 @@ class _Reader:
                 parts.append(self._logic(name, value, path, here, level))
             else:
                 _check_meant(name, path, here)
+                if path and self.dotted:
+                    written = _shown(_dotted((*path, *_names(name, here))))
+                    meant = did_you_mean(str(name), OPERATORS) or "."
+                    raise _invalid(here, f"is not an operator{meant} A member of this name is written '{written}'")
                 parts.append(self._member(value, (*path, *_names(name, here)), here, level))
         return conjoin(*parts)
 

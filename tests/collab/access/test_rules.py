@@ -124,6 +124,14 @@ def test_a_condition_that_is_too_deep_is_an_error() -> None:
         parse_rules({"tasks/*": {"access": "read", "where": where}})
 
 
+@pytest.mark.parametrize("name", ["eqauls", "is_not", "same", "city"])
+def test_a_misspelt_operator_is_never_taken_for_a_member_inside_a_member(name: str) -> None:
+    where = {"secret": {name: True}}
+    with pytest.raises(ValueError, match=rf"{name}: is not an operator.*written 'secret\.{name}'"):
+        parse_rules({"tasks/*": {"access": "none", "where": where}})
+    parse_rules({"tasks/*": {"access": "none", "where": {f"secret.{name}": True}}})
+
+
 def test_rules_can_be_checked_before_any_user_is_known() -> None:
     check_rules({"tasks/*": {"access": "read", "where": {"a": "$userId", "b": {"in": "$claims.b"}, "c": "$claims.c"}}})
     with pytest.raises(ValueError, match="where"):

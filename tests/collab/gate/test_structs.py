@@ -203,6 +203,12 @@ FAR_TOO_DEEP = b"\x76\x01\x01k" * 50_000 + b"\x7e"
         (item(ANY, b"\x01" + DEEP, parent="a"), "more than 100 levels"),
         (item(ANY, b"\x01" + FAR_TOO_DEEP, parent="a"), "more than 100 levels"),
         (item(ANY, b"\x01\x76\x01" + string("__proto__") + b"\x76\x00", parent="a"), "__proto__"),
+        (item(ANY, b"\x01\x76\x01" + b"\x89\x00__proto__" + b"\x76\x00", parent="a"), "__proto__"),
+        (item(encode.FORMAT, string("__proto__") + string("true"), origin=(2, 0)), "__proto__"),
+        (item(encode.FORMAT, b"\x89\x00__proto__" + string("true"), origin=(2, 0)), "__proto__"),
+        (item(encode.FORMAT, string("b") + string('{"a": [{"__proto__": 1}]}'), origin=(2, 0)), "__proto__"),
+        (item(encode.EMBED, string('{"\\u005f_proto__": 1}'), origin=(2, 0)), "__proto__"),
+        (item(encode.JSON, b"\x01" + string('{"__proto__": 1}'), parent="a"), "not JSON"),
         (item(ANY, b"\x01\x76\x01" + string("k" * 5000) + b"\x7e", parent="a"), "more than 4096 bytes"),
     ],
 )
@@ -217,12 +223,27 @@ def test_content_that_is_not_taken_in_is_read_as_deleted(struct: bytes, why: str
     assert not parts.as_sent
 
 
-@pytest.mark.parametrize("where", [{"parent": "r" * 2000}, {"parent": "m", "key": "k" * 5000}])
-def test_an_element_whose_parent_name_is_too_long_is_read_as_garbage(where: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"parent": "r" * 2000},
+        {"parent": "m", "key": "k" * 5000},
+        {"parent": "__proto__"},
+        {"parent": "m", "key": "__proto__"},
+    ],
+)
+def test_an_element_whose_root_or_key_is_not_accepted_is_read_as_garbage(where: dict[str, str]) -> None:
     parts = read(frame([block(1, 7, [text("ab", **where), text("b", parent="t")])]), 9)
     assert parts.structs[0][:8] == (1, 7, 2, encode.GC, None, None, None, None)
     assert parts.structs[1][:4] == (1, 9, 1, STRING)
     assert [one[:3] for one in parts.refused] == [(1, 7, 2)]
+
+
+@pytest.mark.parametrize("text_", ['"__proto__"', '["__proto__"]', '{"a": "__proto__"}', '{"__proto": "\\u005f"}'])
+def test_the_name_of_the_prototype_may_be_a_value(text_: str) -> None:
+    parts = read(one(item(encode.EMBED, string(text_), origin=(2, 0))), 9)
+    assert not parts.refused
+    assert parts.as_sent
 
 
 def test_of_several_values_only_those_that_are_not_taken_in_are_read_as_deleted() -> None:

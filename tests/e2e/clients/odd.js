@@ -42,6 +42,14 @@ export const odd = {
     list.insert(0, [1, JSON.parse('{"__proto__": {"a": 1}}'), 'two'])
     fields.set('after', true)
   },
+  'an entry, a mark and an embed named __proto__': ({ fields, content }) => {
+    fields.set('before', 1)
+    fields.set('__proto__', { a: 1 })
+    content.insert(0, 'marked')
+    content.format(0, 3, JSON.parse('{"__proto__": true}'))
+    content.insertEmbed(3, JSON.parse('{"image": {"__proto__": 1}}'))
+    fields.set('after', true)
+  },
   'types nested deeply': ({ list }) => { list.insert(0, [nest(120)]) },
   'values nested too deeply': ({ fields }) => {
     fields.set('tree', JSON.parse('['.repeat(150) + ']'.repeat(150)))
