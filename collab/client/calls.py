@@ -35,6 +35,7 @@ class Call(Generic[T_co]):
         self._result: T_co | None = None
         self._error: CollabError | None = None
         self._awaited = False
+        self._waiting = 0
 
     @property
     def done(self) -> bool:
@@ -58,10 +59,12 @@ class Call(Generic[T_co]):
         return self._wait().__await__()
 
     async def _wait(self) -> T_co:
+        self._waiting += 1
         try:
             await self._done.wait()
         finally:
-            if not self._done.is_set():
+            self._waiting -= 1
+            if not self._done.is_set() and not self._waiting:
                 self._abandoned()
         if self._error is not None:
             raise self._error

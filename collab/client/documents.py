@@ -82,11 +82,13 @@ class Document:
 
     async def close(self) -> None:
         """Close the document. Waits briefly for unsaved edits, if there is a connection."""
-        with anyio.move_on_after(_CLOSE_SECONDS):
-            await self.changed.until(
-                lambda: self.saved or self.error is not None or self.sync.state == "ended" or not self._connected()
-            )
-        self._close(self)
+        try:
+            with anyio.move_on_after(_CLOSE_SECONDS):
+                await self.changed.until(
+                    lambda: self.saved or self.error is not None or self.sync.state == "ended" or not self._connected()
+                )
+        finally:
+            self._close(self)
 
     def __await__(self) -> Generator[Any, None, Document]:
         return self._ready().__await__()

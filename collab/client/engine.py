@@ -134,9 +134,11 @@ class Engine:
             raise
 
     def forget(self, ticket: int) -> None:
-        """Drop a request that nobody awaits."""
-        if self._calls.pop(ticket, None) is not None:
+        """Drop a request that nobody awaits any more; who asks for its result later is told so."""
+        call = self._calls.pop(ticket, None)
+        if call is not None:
             self.state.forget(ticket)
+            call.resolve(None, ConnectionLost("the request was cancelled"))
 
     def subscribe(self, subscription: Subscription, target: wire.AnyTarget) -> None:
         """Start a subscription, now or once connected."""
@@ -323,6 +325,7 @@ class Engine:
                 self.url, within=self.options.connect_timeout / 1000, compression=self.options.compression
             ) as link:
                 self.state.opened(self.credentials.hello(token, self.options), monotonic())
+                self._time.set()  # the server may never answer
                 self._token = token
                 async with create_task_group() as tasks:
                     self._link_scope = tasks.cancel_scope

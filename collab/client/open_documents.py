@@ -27,8 +27,10 @@ class OpenDocuments:
         The server may still send messages to its previous opening on this connection: then ``number`` makes the address
         unique.
         """
-        if any(document.name == name for document in self._documents.values()):
-            raise InvalidRequest(f"{name} is already open")
+        for document in [document for document in self._documents.values() if document.name == name]:
+            if document.sync.state != "ended":
+                raise InvalidRequest(f"{name} is already open")
+            del self._documents[document.sync.address]
         return name if name not in self._addresses else f"{name}\0{number()}"
 
     def add(self, document: Document, *, connected: bool) -> None:

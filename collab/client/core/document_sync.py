@@ -6,7 +6,10 @@ The server confirms each update, and the SyncStep2 that answers its first SyncSt
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import pycrdt
@@ -15,6 +18,7 @@ from collab.client.core.failures import denied
 from collab.errors import CollabError, PermissionDenied, TooLarge
 from collab.wire import hocuspocus, yjs
 from presence.lib0 import DecodeError, encode_string, read_string, read_uint
+from presence.state import read_entries
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ class DocumentSync:
     def opened(self) -> None:
         """A connection has opened."""
         if self.state != "ended":
+            self.error = None  # of the last connection: what was refused is sent again
             self._reset("asking")
             self._replies.append(self._token())
 
@@ -79,7 +84,8 @@ class DocumentSync:
         for client in others:
             # accept any clock that the others have after the reconnect
             self.awareness.meta.pop(client, None)
-        self.awareness.remove_awareness_states(others, "lost")
+        with self._observed_by_others():
+            self.awareness.remove_awareness_states(others, "lost")
 
     def take(self, now: float, limit: int = 0) -> list[bytes]:
         """Return the frames to send now. ``limit`` is the server's maximum message size in bytes, 0 if unknown.
@@ -125,7 +131,8 @@ class DocumentSync:
 
     def renew(self) -> None:
         """Send the own awareness state again."""
-        self.awareness.set_local_state(self.awareness.get_local_state())
+        with self._observed_by_others():
+            self.awareness.set_local_state(self.awareness.get_local_state())
 
     def close(self) -> bytes:
         """Stop syncing. Returns the frame that tells the server."""
@@ -210,14 +217,27 @@ class DocumentSync:
             self.doc.apply_update(update)
         except (ValueError, RuntimeError) as error:
             raise DecodeError(f"not an update: {error}") from None
+        except ExceptionGroup as failed:  # pycrdt raises it after it has applied the update
+            log.error("%s: an observer of the document failed", self.name, exc_info=failed)
         finally:
             self._applying = False
 
     def _meet(self, states: bytes) -> None:
         try:
-            self.awareness.apply_awareness_update(states, "server")
-        except Exception as error:  # pycrdt raises many types here
+            for _, _, state in read_entries(states):
+                json.loads(state)
+        except (ValueError, RecursionError) as error:
             raise DecodeError(f"not an awareness update: {error}") from None
+        with self._observed_by_others():
+            self.awareness.apply_awareness_update(states, "server")
+
+    @contextmanager
+    def _observed_by_others(self) -> Iterator[None]:
+        """Change the awareness inside the block. An observer of the application that fails harms nothing else."""
+        try:
+            yield
+        except Exception:
+            log.exception("%s: an observer of the awareness failed", self.name)
 
     def _confirmed(self, saved: bool) -> None:
         if not saved:

@@ -324,7 +324,8 @@ export class Connection {
     this.settle(reason)
     if (was) this.events.closed(error)
     if (error !== null) this.events.failed(error)
-    this.events.gaveUp(error, exhausted)
+    // a listener may have called connect()
+    if (!this.wanted) this.events.gaveUp(error, exhausted)
   }
 
   private settle(error: LumenizeError | null): void {

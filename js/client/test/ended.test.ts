@@ -65,6 +65,23 @@ it("is told to who subscribes afterwards, and subscriptions are in force once so
   expect(before.getSnapshot()).toEqual({ data: [{ id: "a" }], loading: false, error: null })
 })
 
+it("is no end for a listener that connects again at once", async () => {
+  const client = made()
+  const tasks = client.collection("tasks")
+  client.onError(({ code }) => void (code === "AUTHENTICATION_FAILED" && client.connect({ token: "right" })))
+  client.connect().catch(() => {})
+  const heard: unknown[] = []
+  tasks.subscribe({}, (rows) => heard.push(rows))
+  await refuse()
+  ScriptedSocket.last.welcome()
+  await settle()
+  const read = tasks.findMany()
+  await settle()
+  expect(client.isConnected()).toBe(true)
+  await client.disconnect()
+  await expect(read).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+})
+
 it("is told when the attempts are used up, too", async () => {
   const client = made({ websocket: { maxAttempts: 0 } })
   client.onError(() => {})

@@ -153,6 +153,51 @@ async def test_what_may_not_be_opened_says_why(tmp_path: Path) -> None:
         assert made.is_connected()
 
 
+async def test_a_document_that_was_refused_may_be_asked_for_again(tmp_path: Path) -> None:
+    token = mint(access={"documents/*": "read"})
+    async with world(tmp_path, jwt_secret=SECRET) as (link, _), client(link.address, token=token) as made:
+        for _ in range(3):
+            with pytest.raises(PermissionDenied):
+                await made.secrets.open("d")
+
+
+async def test_an_observer_that_fails_harms_neither_the_document_nor_the_client(
+    link: Cable, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a fault of the application")
+
+    async with client(link.address) as made, client(link.address) as other:
+        document, theirs = await made.documents.open("d"), await other.documents.open("d")
+        mine, written = text(document), text(theirs)
+        subscriptions = [document.doc.observe(fail), mine.observe(fail)]
+        document.awareness.observe(fail)
+        written += "one "
+        theirs.awareness.set_local_state({"name": "ada"})
+        me = theirs.awareness.client_id
+        await until(lambda: str(mine) == "one " and me in document.awareness.states)
+        link.cut()
+        await until(lambda: made.is_connected() and document.synced and theirs.synced)
+        written += "two "
+        await until(lambda: str(mine) == "one two " and me in document.awareness.states)
+        assert await made.documents.count() == 1
+        assert len(subscriptions) == 2
+    assert "an observer of the document failed" in caplog.text
+    assert "an observer of the awareness failed" in caplog.text
+
+
+async def test_a_document_whose_closing_is_cancelled_is_closed(link: Cable) -> None:
+    async with client(link.address) as made:
+        document = await made.documents.open("d")
+        mine = text(document)
+        mine += "x"
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await document.close()
+        assert scope.cancelled_caught
+        await (await made.documents.open("d")).close()
+
+
 async def test_a_deleted_entity_cannot_be_open(link: Cable) -> None:
     async with client(link.address) as made:
         document = await made.documents.open("d")

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from collab.client import LumenizeClient
 from collab.errors import AuthenticationFailed, CollabError, ConnectionLost, InternalError
@@ -17,6 +18,42 @@ from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
 from tests.collab.client.world import cable, client, until, world
 from tests.e2e.guarded import SECRET, mint
+
+
+async def test_a_server_that_accepts_and_never_answers_is_given_up() -> None:
+    async def silent(socket: ServerConnection) -> None:
+        await socket.wait_closed()
+
+    async with serve(silent, "127.0.0.1", 0) as server:
+        host, port = next(iter(server.sockets)).getsockname()
+        with anyio.fail_after(60), pytest.raises(ConnectionLost):
+            await LumenizeClient(url=f"http://{host}:{port}", websocket={"connect_timeout": 100}).connect()
+
+
+async def test_a_read_that_one_of_two_stops_waiting_for_is_answered_to_the_other(tmp_path: Path) -> None:
+    async with world(tmp_path) as (link, _), client(link.address) as made:
+        read = made.tasks.count()
+        found: list[int] = []
+
+        async def wait() -> None:
+            found.append(await read)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await read
+        assert found == [0]
+
+
+async def test_a_read_that_nobody_waits_for_any_more_does_not_hang_who_asks_later(tmp_path: Path) -> None:
+    async with world(tmp_path) as (link, _), client(link.address) as made:
+        read = made.tasks.count()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await read
+        with anyio.fail_after(60), pytest.raises(ConnectionLost, match="cancelled"):
+            await read
 
 
 class Waiting:
