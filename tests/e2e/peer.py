@@ -96,6 +96,17 @@ class Peer:
         await self.send(ASK)
         return (await self.until(lambda heard: heard.step == yjs.STEP2)).update
 
+    async def is_open(self) -> bool:
+        """Whether the document is still open once everything sent before has been handled."""
+        try:
+            await self.send(ASK)
+            heard = await self.until(
+                lambda heard: heard.step == yjs.STEP2 or (heard.kind == AUTH and heard.body[0] == DENIED)
+            )
+        except ConnectionClosed:
+            return False
+        return heard.step == yjs.STEP2
+
     async def handled(self) -> None:
         """Wait until everything sent before was handled; requires no rights."""
         if self.protocol == "hocuspocus":
