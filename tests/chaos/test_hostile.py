@@ -242,7 +242,9 @@ async def test_a_writer_who_means_harm_is_thrown_out_each_time_and_nobody_else_i
                 if doubtful:
                     # Documents forget deleted elements at different times, and with them what is wrong: the server
                     # decides, and what it has then is what counts.
-                    expelled = not await attacker.is_open()
+                    refusal = await attacker.refusal()
+                    assert refusal in (None, "INVALID_REQUEST", 4400)
+                    expelled = refusal is not None
                     refused += expelled
                     if not expelled:
                         gate, doc = of(await attacker.content())

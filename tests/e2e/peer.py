@@ -96,16 +96,16 @@ class Peer:
         await self.send(ASK)
         return (await self.until(lambda heard: heard.step == yjs.STEP2)).update
 
-    async def is_open(self) -> bool:
-        """Whether the document is still open once everything sent before has been handled."""
+    async def refusal(self) -> int | str | None:
+        """What :meth:`ended` would return; ``None`` if the document is open once everything sent was handled."""
         try:
             await self.send(ASK)
             heard = await self.until(
                 lambda heard: heard.step == yjs.STEP2 or (heard.kind == AUTH and heard.body[0] == DENIED)
             )
         except ConnectionClosed:
-            return False
-        return heard.step == yjs.STEP2
+            return self.socket.close_code
+        return None if heard.step == yjs.STEP2 else read_string(heard.body, 1)[0].partition(":")[0]
 
     async def handled(self) -> None:
         """Wait until everything sent before was handled; requires no rights."""

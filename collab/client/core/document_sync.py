@@ -84,7 +84,7 @@ class DocumentSync:
         for client in others:
             # accept any clock that the others have after the reconnect
             self.awareness.meta.pop(client, None)
-        with self._observed_by_others():
+        with self._isolated_observers():
             self.awareness.remove_awareness_states(others, "lost")
 
     def take(self, now: float, limit: int = 0) -> list[bytes]:
@@ -131,7 +131,7 @@ class DocumentSync:
 
     def renew(self) -> None:
         """Send the own awareness state again."""
-        with self._observed_by_others():
+        with self._isolated_observers():
             self.awareness.set_local_state(self.awareness.get_local_state())
 
     def close(self) -> bytes:
@@ -228,11 +228,11 @@ class DocumentSync:
                 json.loads(state)
         except (ValueError, RecursionError) as error:
             raise DecodeError(f"not an awareness update: {error}") from None
-        with self._observed_by_others():
+        with self._isolated_observers():
             self.awareness.apply_awareness_update(states, "server")
 
     @contextmanager
-    def _observed_by_others(self) -> Iterator[None]:
+    def _isolated_observers(self) -> Iterator[None]:
         """Change the awareness inside the block. An observer of the application that fails harms nothing else."""
         try:
             yield
