@@ -25,7 +25,8 @@ def commit_values(
         first.setdefault(fact.entity.key, fact.at)
     entities = [facts[number - 1].entity for number in last.values()]
     compared = [keys_and_texts(entity.data) for entity in entities]
-    requests = [fact.request for fact in facts]
+    projects = {project: place for place, project in enumerate(dict.fromkeys(key.project for key in last), 1)}
+    requests = [(place, fact.request) for place, fact in enumerate(facts, 1) if fact.request is not None]
     return (
         None if commit_id is None else commit_id.writer,
         None if commit_id is None else commit_id.number,
@@ -34,11 +35,13 @@ def commit_values(
         [key.collection for key in places],
         [key.id for key in places],
         [token_hex(8) for _ in places],
+        [projects.get(key.project, 0) for key in places],
         [places[entry.key] for entry in batch],
         [entry.update for entry in batch],
         [plain_or_none(entry.user_id) for entry in batch],
         [entry.at for entry in batch],
         [checksum(entry.update) for entry in batch],
+        list(projects),
         [places[fact.entity.key] for fact in facts],
         [fact.row + 1 for fact in facts],
         [fact.entity.version for fact in facts],
@@ -49,9 +52,10 @@ def commit_values(
         [to_json(fact.event.changes) for fact in facts],
         [to_json(fact.event.conflicts) if fact.event.conflicts else None for fact in facts],
         [fact.entity.content_seq for fact in facts],
-        [None if request is None else plain(request.caller) for request in requests],
-        [None if request is None else plain(request.name) for request in requests],
-        [None if request is None else request.digest for request in requests],
+        [place for place, _ in requests],
+        [plain(request.caller) for _, request in requests],
+        [plain(request.name) for _, request in requests],
+        [request.digest for _, request in requests],
         list(last.values()),
         [entity.deleted for entity in entities],
         [to_json(entity.data) for entity in entities],

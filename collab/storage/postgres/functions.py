@@ -55,26 +55,40 @@ BEGIN
         AND collab.live_1(d.rid) <= greatest(coalesce(e.content_seq, 0), 0);
 END $$;
 
--- k: names of documents and entities, r: log rows, f: events, e: what entities are after their last event.
--- r_key and f_key are places in k from 1 on, f_row is one in r or 0, e_fact one in f.
+-- Plans are made once, and by index, also while tables are empty.
+-- k: names of documents and entities, r: log rows, p: projects with events, f: events, q: the requests among them,
+-- e: what entities are after their last event. r_key and f_key are places in k from 1 on, k_place is one in p or 0,
+-- f_row one in r or 0, q_fact and e_fact one in f.
 CREATE FUNCTION collab.commit_1(
     me text, p_writer text, p_number bigint, p_new boolean,
-    k_project text[], k_collection text[], k_id text[], k_lineage text[],
-    r_key int[], r_content bytea[], r_user text[], r_at float8[], r_crc bigint[],
+    k_project text[], k_collection text[], k_id text[], k_lineage text[], k_place int[],
+    r_key int[], r_content bytea[], r_user text[], r_at float8[], r_crc bigint[], p_project text[],
     f_key int[], f_row int[], f_version bigint[], f_type text[], f_user text[], f_at float8[],
     f_data text[], f_changes text[], f_conflicts text[], f_covered bigint[],
-    f_caller text[], f_name text[], f_digest bytea[],
+    q_fact int[], q_caller text[], q_name text[], q_digest bytea[],
     e_fact int[], e_deleted boolean[], e_data text[], e_keys text[], e_texts text[], e_heads bytea[], e_at float8[],
     OUT o_seqs bigint[], OUT o_positions bigint[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off AS $$
 DECLARE
     known bigint;
     rids bigint[];
+    lives bigint[];
     lasts bigint[];
+    listed boolean[];
     eids bigint[];
     versions bigint[];
+    covered bigint[];
     reaches bigint[];
-    wrong record;
+    newest bigint[];
+    reached bigint[] := '{}';
+    first_rows int[] := '{}';
+    first_facts int[] := '{}';
+    came bigint[] := '{}';
+    went bigint[] := '{}';
+    facts int := cardinality(f_key);
+    k int;
 BEGIN
     PERFORM collab.write_1(me);
     IF p_writer IS NOT NULL THEN
@@ -87,96 +101,124 @@ BEGIN
                 USING ERRCODE = 'LC002';
         END IF;
     END IF;
-    IF p_new AND EXISTS (SELECT 1 FROM collab.documents AS d
-            WHERE d.project = k_project[1] AND d.collection = k_collection[1] AND d.id = k_id[1]) THEN
+    SELECT array_agg(t.rid), array_agg(t.live), array_agg(greatest(t.live, t.aside)), array_agg(t.listed),
+            array_agg(t.eid), array_agg(t.version), array_agg(t.covered), array_agg(t.reach)
+        INTO rids, lives, lasts, listed, eids, versions, covered, reaches
+        FROM (SELECT coalesce(d.rid, 0) AS rid,
+                greatest((SELECT max(l.seq) FROM collab.log AS l WHERE l.rid = d.rid),
+                    (SELECT s.seq FROM collab.snapshots AS s WHERE s.rid = d.rid), 0) AS live,
+                (SELECT max(a.seq) FROM collab.set_aside AS a WHERE a.project = k.project
+                    AND a.collection = k.collection AND a.id = k.id) AS aside,
+                coalesce((SELECT true FROM collab.uncovered AS o WHERE o.rid = d.rid), false) AS listed,
+                coalesce(e.eid, 0) AS eid, coalesce(e.version, 0) AS version,
+                coalesce(e.content_seq, 0) AS covered,
+                CASE WHEN facts = 0 THEN 0 ELSE coalesce((SELECT v.seq FROM collab.events AS v
+                    WHERE v.eid = e.eid AND v.version = e.version), 0) END AS reach
+            FROM unnest(k_project, k_collection, k_id) WITH ORDINALITY AS k(project, collection, id, i)
+            LEFT JOIN collab.documents AS d ON d.project = k.project AND d.collection = k.collection AND d.id = k.id
+            LEFT JOIN collab.entities AS e ON e.project = k.project AND e.collection = k.collection AND e.id = k.id
+            ORDER BY k.i) AS t;
+    IF p_new AND rids[1] > 0 THEN
         o_seqs := NULL;
         RETURN;
     END IF;
     o_seqs := '{}';
     o_positions := '{}';
-    INSERT INTO collab.documents (project, collection, id, lineage, created_at)
-        SELECT k.project, k.collection, k.id, k.lineage, r.at
-        FROM (SELECT DISTINCT ON (u.key) u.key, u.at
-            FROM unnest(r_key, r_at) WITH ORDINALITY AS u(key, at, i) ORDER BY u.key, u.i) AS r
-        JOIN unnest(k_project, k_collection, k_id, k_lineage)
-            WITH ORDINALITY AS k(project, collection, id, lineage, i) ON k.i = r.key
-        WHERE NOT EXISTS (SELECT 1 FROM collab.documents AS d
-            WHERE d.project = k.project AND d.collection = k.collection AND d.id = k.id)
-        ORDER BY k.i;
-    SELECT array_agg(coalesce(d.rid, 0) ORDER BY k.i),
-        array_agg(CASE WHEN d.rid IS NULL THEN 0 ELSE collab.last_1(d.rid) END ORDER BY k.i),
-        array_agg(coalesce(e.eid, 0) ORDER BY k.i),
-        array_agg(coalesce(e.version, 0) ORDER BY k.i),
-        array_agg(coalesce(
-            (SELECT v.seq FROM collab.events AS v WHERE v.eid = e.eid AND v.version = e.version), 0) ORDER BY k.i)
-        INTO rids, lasts, eids, versions, reaches
-        FROM unnest(k_project, k_collection, k_id) WITH ORDINALITY AS k(project, collection, id, i)
-        LEFT JOIN collab.documents AS d ON d.project = k.project AND d.collection = k.collection AND d.id = k.id
-        LEFT JOIN collab.entities AS e ON e.project = k.project AND e.collection = k.collection AND e.id = k.id;
     IF cardinality(r_key) > 0 THEN
-        SELECT array_agg(lasts[n.key] + n.turn ORDER BY n.i) INTO o_seqs FROM (
-            SELECT u.key, u.i, row_number() OVER (PARTITION BY u.key ORDER BY u.i) AS turn
-            FROM unnest(r_key) WITH ORDINALITY AS u(key, i)) AS n;
+        FOR i IN 1..cardinality(r_key) LOOP
+            k := r_key[i];
+            IF rids[k] = 0 THEN
+                rids[k] := nextval('collab.documents_rid_seq');
+                first_rows := first_rows || i;
+            END IF;
+            lasts[k] := lasts[k] + 1;
+            lives[k] := lasts[k];
+            o_seqs[i] := lasts[k];
+        END LOOP;
+        IF cardinality(first_rows) > 0 THEN
+            INSERT INTO collab.documents (rid, project, collection, id, lineage, created_at) OVERRIDING SYSTEM VALUE
+                SELECT rids[r_key[n.i]], k_project[r_key[n.i]], k_collection[r_key[n.i]], k_id[r_key[n.i]],
+                    k_lineage[r_key[n.i]], r_at[n.i] FROM unnest(first_rows) AS n(i);
+        END IF;
         INSERT INTO collab.log (rid, seq, content, user_id, at, crc)
             SELECT rids[r.key], r.seq, r.content, r.user_id, r.at, collab.sealed_1(r.crc, rids[r.key], r.seq)
             FROM unnest(r_key, o_seqs, r_content, r_user, r_at, r_crc) AS r(key, seq, content, user_id, at, crc);
-        SELECT array_agg(lasts[k.i] + coalesce(c.n, 0) ORDER BY k.i) INTO lasts
-            FROM generate_subscripts(k_id, 1) AS k(i)
-            LEFT JOIN (SELECT u.key, count(*) AS n FROM unnest(r_key) AS u(key) GROUP BY u.key) AS c ON c.key = k.i;
     END IF;
-    IF cardinality(f_key) > 0 THEN
-        SELECT f.key, f.version, versions[f.key] + f.turn - 1 AS before INTO wrong FROM (
-            SELECT u.key, u.version, u.i, row_number() OVER (PARTITION BY u.key ORDER BY u.i) AS turn
-            FROM unnest(f_key, f_version) WITH ORDINALITY AS u(key, version, i)) AS f
-            WHERE f.version <> versions[f.key] + f.turn ORDER BY f.i LIMIT 1;
-        IF FOUND THEN
-            RAISE EXCEPTION 'version % of %/%/% does not follow version %', wrong.version,
-                k_project[wrong.key], k_collection[wrong.key], k_id[wrong.key], wrong.before USING ERRCODE = 'LC003';
+    IF facts > 0 THEN
+        SELECT array_agg(n.newest) INTO newest FROM (
+            SELECT greatest(p.newest, (SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project))
+                AS newest FROM unnest(p_project) WITH ORDINALITY AS n(project, i)
+            LEFT JOIN collab.projects AS p ON p.project = n.project ORDER BY n.i) AS n;
+        IF array_position(newest, NULL) IS NOT NULL THEN
+            INSERT INTO collab.projects (project, oldest, newest)
+                SELECT n.project, r.base, r.base FROM unnest(p_project, newest) AS n(project, newest), collab.record AS r
+                WHERE n.newest IS NULL;
+            newest := ARRAY(SELECT coalesce(n.newest, r.base) FROM unnest(newest) WITH ORDINALITY AS n(newest, i),
+                collab.record AS r ORDER BY n.i);
         END IF;
-        INSERT INTO collab.entities AS t (project, collection, id, version, deleted, data, keys, texts, heads,
-                content_seq, created_at, updated_at)
-            SELECT k_project[f_key[e.fact]], k_collection[f_key[e.fact]], k_id[f_key[e.fact]], f_version[e.fact],
-                e.deleted, e.data, e.keys::jsonb, e.texts::jsonb, e.heads, f_covered[e.fact], e.at, f_at[e.fact]
-            FROM unnest(e_fact, e_deleted, e_data, e_keys, e_texts, e_heads, e_at)
-                AS e(fact, deleted, data, keys, texts, heads, at)
-            ON CONFLICT (project, collection, id) DO UPDATE SET version = excluded.version,
-                deleted = excluded.deleted, data = excluded.data, keys = excluded.keys, texts = excluded.texts,
-                heads = excluded.heads, content_seq = excluded.content_seq, updated_at = excluded.updated_at;
-        IF 0 = ANY (eids) THEN
-            SELECT array_agg(coalesce(e.eid, 0) ORDER BY k.i) INTO eids
-                FROM unnest(k_project, k_collection, k_id) WITH ORDINALITY AS k(project, collection, id, i)
-                LEFT JOIN collab.entities AS e
-                ON e.project = k.project AND e.collection = k.collection AND e.id = k.id;
+        FOR i IN 1..facts LOOP
+            k := f_key[i];
+            IF f_version[i] <> versions[k] + 1 THEN
+                RAISE EXCEPTION 'version % of %/%/% does not follow version %', f_version[i],
+                    k_project[k], k_collection[k], k_id[k], versions[k] USING ERRCODE = 'LC003';
+            END IF;
+            versions[k] := f_version[i];
+            IF eids[k] = 0 THEN
+                eids[k] := nextval('collab.entities_eid_seq');
+                first_facts := first_facts || i;
+            END IF;
+            reaches[k] := greatest(reaches[k], CASE WHEN f_row[i] > 0 THEN o_seqs[f_row[i]]
+                WHEN f_type[i] IN ('deleted', 'restored') THEN lasts[k] ELSE f_covered[i] END);
+            reached[i] := reaches[k];
+            covered[k] := f_covered[i];
+            newest[k_place[k]] := newest[k_place[k]] + 1;
+            o_positions[i] := newest[k_place[k]];
+        END LOOP;
+        IF cardinality(first_facts) < cardinality(e_fact) THEN
+            UPDATE collab.entities AS t SET version = f_version[e.fact], deleted = e.deleted, data = e.data,
+                    keys = e.keys::jsonb, texts = e.texts::jsonb, heads = e.heads, content_seq = f_covered[e.fact],
+                    updated_at = f_at[e.fact]
+                FROM unnest(e_fact, e_deleted, e_data, e_keys, e_texts, e_heads)
+                    AS e(fact, deleted, data, keys, texts, heads) WHERE t.eid = eids[f_key[e.fact]];
         END IF;
-        INSERT INTO collab.projects (project, oldest, newest)
-            SELECT DISTINCT k_project[u.key], r.base, r.base FROM unnest(f_key) AS u(key), collab.record AS r
-            ON CONFLICT DO NOTHING;
-        SELECT array_agg(b.newest + f.turn ORDER BY f.i) INTO o_positions FROM (
-            SELECT k_project[u.key] AS project, u.i,
-                row_number() OVER (PARTITION BY k_project[u.key] ORDER BY u.i) AS turn
-            FROM unnest(f_key) WITH ORDINALITY AS u(key, i)) AS f
-            JOIN (SELECT p.project, greatest(p.newest, coalesce(
-                    (SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project), 0)) AS newest
-                FROM collab.projects AS p
-                WHERE p.project = ANY (ARRAY(SELECT DISTINCT k_project[u.key] FROM unnest(f_key) AS u(key)))) AS b
-            ON b.project = f.project;
+        IF cardinality(first_facts) > 0 THEN
+            INSERT INTO collab.entities (eid, project, collection, id, version, deleted, data, keys, texts, heads,
+                    content_seq, created_at, updated_at) OVERRIDING SYSTEM VALUE
+                SELECT eids[f_key[e.fact]], k_project[f_key[e.fact]], k_collection[f_key[e.fact]], k_id[f_key[e.fact]],
+                    f_version[e.fact], e.deleted, e.data, e.keys::jsonb, e.texts::jsonb, e.heads, f_covered[e.fact],
+                    e.at, f_at[e.fact]
+                FROM unnest(e_fact, e_deleted, e_data, e_keys, e_texts, e_heads, e_at)
+                    AS e(fact, deleted, data, keys, texts, heads, at)
+                WHERE f_key[e.fact] IN (SELECT f_key[n.i] FROM unnest(first_facts) AS n(i));
+        END IF;
         INSERT INTO collab.events (project, position, eid, version, type, seq, user_id, at, data, changes, conflicts)
-            SELECT k_project[f.key], f.position, eids[f.key], f.version, f.type,
-                max(greatest(reaches[f.key], CASE WHEN f.row > 0 THEN o_seqs[f.row]
-                    WHEN f.type IN ('deleted', 'restored') THEN lasts[f.key] ELSE f.covered END))
-                    OVER (PARTITION BY f.key ORDER BY f.i),
-                f.user_id, f.at, f.data, f.changes, f.conflicts
-            FROM unnest(f_key, o_positions, f_version, f_type, f_row, f_covered, f_user, f_at, f_data, f_changes,
-                f_conflicts) WITH ORDINALITY
-                AS f(key, position, version, type, row, covered, user_id, at, data, changes, conflicts, i);
+            SELECT k_project[f.key], f.position, eids[f.key], f.version, f.type, f.seq, f.user_id, f.at, f.data,
+                f.changes, f.conflicts
+            FROM unnest(f_key, o_positions, f_version, f_type, reached, f_user, f_at, f_data, f_changes, f_conflicts)
+                AS f(key, position, version, type, seq, user_id, at, data, changes, conflicts);
+    END IF;
+    IF cardinality(q_fact) > 0 THEN
         INSERT INTO collab.requests (project, caller, request, digest, eid, version, at)
-            SELECT k_project[f.key], f.caller, f.name, f.digest, eids[f.key], f.version, f.at
-            FROM unnest(f_key, f_caller, f_name, f_digest, f_version, f_at) WITH ORDINALITY
-                AS f(key, caller, name, digest, version, at, i)
-            WHERE f.name IS NOT NULL ORDER BY f.i
+            SELECT k_project[f_key[q.fact]], q.caller, q.name, q.digest, eids[f_key[q.fact]], f_version[q.fact],
+                f_at[q.fact]
+            FROM unnest(q_fact, q_caller, q_name, q_digest) AS q(fact, caller, name, digest)
             ON CONFLICT DO NOTHING;
     END IF;
-    PERFORM collab.list_uncovered_1(rids);
+    FOR k IN 1..cardinality(k_id) LOOP
+        IF (lives[k] > greatest(covered[k], 0)) <> listed[k] AND rids[k] > 0 THEN
+            IF listed[k] THEN
+                went := went || rids[k];
+            ELSE
+                came := came || rids[k];
+            END IF;
+        END IF;
+    END LOOP;
+    IF cardinality(came) > 0 THEN
+        INSERT INTO collab.uncovered (rid) SELECT u.rid FROM unnest(came) AS u(rid);
+    END IF;
+    IF cardinality(went) > 0 THEN
+        DELETE FROM collab.uncovered AS o WHERE o.rid = ANY (went);
+    END IF;
     IF p_writer IS NOT NULL THEN
         UPDATE collab.receipts AS r SET number = p_number, seqs = o_seqs, positions = o_positions
             WHERE r.writer = p_writer;
