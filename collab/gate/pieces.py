@@ -8,10 +8,11 @@ by piece, with others served in between.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import merge
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from collab.gate.document_index import Dying
 from collab.gate.encode import encode_update
@@ -22,6 +23,11 @@ from collab.gate.structs import DeletedRange, Id, Refused, Struct, read
 
 if TYPE_CHECKING:
     from collab.gate.checked import Checked
+
+T = TypeVar("T")
+_ELEMENT = itemgetter(0, 1)
+_AT_ONCE = 1000
+"""Objects that one call sorts or frees. Such a call keeps every other thread waiting, the event loop too."""
 
 
 class UpdatePiece(NamedTuple):
@@ -36,8 +42,10 @@ class Pieces:
     """The pieces of an update: first the new structs, each after those that it depends on, then the deletions.
 
     Deletions are sorted by client and clock, and joined. Deletions of elements that the update itself brings stay with
-    these. ``refused`` lists everything in it that was not accepted, ``clients`` are the clients whose structs it
-    brings.
+    these, as many as fit in the piece. ``refused`` lists everything in it that was not accepted, ``clients`` are the
+    clients whose structs it brings.
+
+    Made in a thread, and freed in one (:meth:`discard`): its objects may be a million.
 
     Raises :class:`collab.gate.structs.Malformed`.
     """
@@ -47,8 +55,7 @@ class Pieces:
         self._source = whole.source
         self._structs = in_order(whole.structs)
         self._deletes = joined(whole.deletes)
-        self._starts = [delete[:2] for delete in self._deletes]
-        self._old = _of_others(self._deletes, whole.structs)
+        self._others = _of_others(self._deletes, whole.structs)
         self.refused = whole.refused
         self.clients = list(dict.fromkeys(map(itemgetter(0), whole.structs)))
         self._refused: dict[Id, Refused] = {(one.client, one.clock): one for one in whole.refused}
@@ -60,7 +67,7 @@ class Pieces:
 
     def __bool__(self) -> bool:
         """Whether any pieces are left."""
-        return self._at < len(self._structs) or self._deleted < len(self._old)
+        return self._at < len(self._structs) or self._deleted < len(self._others)
 
     def take(self, parts: int) -> UpdatePiece:
         """The next piece, an update of about ``parts`` structs or deletions."""
@@ -68,10 +75,14 @@ class Pieces:
             structs = self._structs[self._at : self._at + parts]
             self._at += len(structs)
             structs.sort(key=itemgetter(0))  # stable: by client, otherwise in the same order
-            update = encode_update(self._source, structs, joined([d for s in structs for d in self._deletes_in(s)]))
+            deletes = [delete for struct in structs for delete in self._deletes_in(struct)]
+            if len(deletes) > parts:  # one struct may be a long text with every second character deleted
+                self._others += deletes[parts:]
+                del deletes[parts:]
+            update = encode_update(self._source, structs, joined(deletes))
             refused = [self._refused[s[:2]] for s in structs if s[:2] in self._refused] if self._refused else []
             return UpdatePiece(update, refused, self._dying)
-        deletes = self._old[self._deleted : self._deleted + parts]
+        deletes = self._others[self._deleted : self._deleted + parts]
         self._deleted += len(deletes)
         return UpdatePiece(encode_update(self._source, (), deletes), [], self._dying)
 
@@ -85,10 +96,17 @@ class Pieces:
         if self._leaves and not self:
             checked.revision = (checked.revision or Revision())._replace(leaves=True, awaited=self._awaited)
 
+    def discard(self) -> None:
+        """Free what is left, in small steps; nothing can be taken afterwards."""
+        for items in (self._structs, self._others, self._deletes, self.refused):
+            free(items)
+        while self._refused:
+            self._refused.popitem()
+
     def _deletes_in(self, struct: Struct) -> list[DeletedRange]:
         client, start, end = struct[0], struct[1], struct[1] + struct[2]
-        first = max(0, bisect_right(self._starts, (client, start)) - 1)
-        last = bisect_left(self._starts, (client, end))
+        first = max(0, bisect_right(self._deletes, (client, start), key=_ELEMENT) - 1)
+        last = bisect_left(self._deletes, (client, end), key=_ELEMENT)
         found = []
         for other, clock, length in self._deletes[first:last]:
             low, high = max(clock, start), min(clock + length, end)
@@ -97,10 +115,10 @@ class Pieces:
         return found
 
 
-def joined(deletes: Sequence[DeletedRange]) -> list[DeletedRange]:
-    """Deletions sorted by client and clock; overlapping and adjacent ones are joined."""
+def joined(deletes: list[DeletedRange]) -> list[DeletedRange]:
+    """Deletions sorted by client and clock; overlapping and adjacent ones are joined. ``deletes`` is empty then."""
     result: list[DeletedRange] = []
-    for client, clock, length in sorted(deletes):
+    for client, clock, length in sort_in_steps(deletes):
         if result and result[-1][0] == client and clock <= result[-1][1] + result[-1][2]:
             before = result[-1]
             result[-1] = (client, before[1], max(before[2], clock + length - before[1]))
@@ -117,7 +135,7 @@ def in_order(structs: Sequence[Struct]) -> list[Struct]:
     s in the reverse order.
     """
     blocks = [list(block) for _, block in groupby(structs, itemgetter(0))]
-    blocks.sort(key=lambda block: block[0][0], reverse=True)
+    blocks = [blocks[i] for _, i in sort_in_steps([(-block[0][0], i) for i, block in enumerate(blocks)])]
     spans = {block[0][0]: (block[0][1], block[-1][1] + block[-1][2]) for block in blocks}
     done = {client: span[0] for client, span in spans.items()}
     result: list[Struct] = []
@@ -132,6 +150,28 @@ def in_order(structs: Sequence[Struct]) -> list[Struct]:
     for waiting in add_in_order(list(chain.from_iterable(blocks)), add, done.__getitem__):
         result += waiting.structs
     return result
+
+
+def sort_in_steps(items: list[T]) -> Iterator[T]:
+    """Sort ``items``, and empty the list. No step takes long; while ``list.sort`` runs, no other thread can."""
+    runs = []
+    while items:
+        run = items[-_AT_ONCE:]
+        del items[-_AT_ONCE:]
+        run.sort(reverse=True)
+        runs.append(_popped(run))
+    return merge(*runs)  # type: ignore[type-var]
+
+
+def free(items: list[Any]) -> None:
+    """Free the elements of a list, some at a time."""
+    while items:
+        del items[-_AT_ONCE:]
+
+
+def _popped(items: list[T]) -> Iterator[T]:
+    while items:
+        yield items.pop()
 
 
 def _missing(struct: Struct, spans: dict[int, tuple[int, int]], done: dict[int, int]) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from collab.errors import InvalidRequest
 from collab.gate.structs import TooManyParts, decode_state_vector, encode_state_vector
 from collab.names import RoomKey
 from collab.rooms.commitment import committed
-from collab.rooms.large import read_pieces
+from collab.rooms.large import reading
 from collab.rooms.live.merge import merge
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
@@ -121,23 +121,25 @@ class RoomHandle:
 
         If it ends early, the applied pieces stay: applying them again is harmless.
         """
-        pieces, seconds = await read_pieces(update)
-        charge(seconds)
-        if pieces.refused:
-            raise InvalidRequest(f"the update contains {pieces.refused[0].why}")
-        large = (
-            LargeEdit(self._registry.edits, room, identity, update, pieces.clients) if identity is not None else None
-        )
-        sizes = room.portion.sizes(busy=is_busy())
-        while pieces:
-            if large is not None:
-                await large.allow(room)
-            began = thread_time()
-            piece = pieces.take(next(sizes))
-            room.edit(piece, user, monotonic(), done if not pieces else _ignore)
-            if large is not None:
-                large.taken(room)
-            await asyncio.sleep(rest_after(thread_time() - began, busy=is_busy()))
+        async with reading(update) as (pieces, seconds):
+            charge(seconds)
+            if pieces.refused:
+                raise InvalidRequest(f"the update contains {pieces.refused[0].why}")
+            large = (
+                LargeEdit(self._registry.edits, room, identity, update, pieces.clients)
+                if identity is not None
+                else None
+            )
+            sizes = room.portion.sizes(busy=is_busy())
+            while pieces:
+                if large is not None:
+                    await large.allow(room)
+                began = thread_time()
+                piece = pieces.take(next(sizes))
+                room.edit(piece, user, monotonic(), done if not pieces else _ignore)
+                if large is not None:
+                    large.taken(room)
+                await asyncio.sleep(rest_after(thread_time() - began, busy=is_busy()))
 
     async def update(self, state_vector: bytes | None = None) -> bytes:
         """The update that a replica at ``state_vector`` lacks; without one, the whole state. Yjs encoding v1."""

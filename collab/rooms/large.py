@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import monotonic, thread_time
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,23 @@ if TYPE_CHECKING:
     from collab.rooms.live.room import Room
 
 
-async def read_pieces(update: bytes) -> tuple[Pieces, float]:
-    """Read a large update in a thread. Returns its pieces and the CPU seconds it took.
+@asynccontextmanager
+async def reading(update: bytes) -> AsyncIterator[tuple[Pieces, float]]:
+    """Read a large update: its pieces, and the CPU seconds it took.
 
-    Raises :class:`collab.gate.gate.Malformed`.
+    A thread reads them and frees what is left of them: freeing a million objects here would stop everybody. Raises
+    :class:`collab.gate.gate.Malformed`.
     """
 
     def read() -> tuple[Pieces, float]:
         began = thread_time()
         return Pieces(update), thread_time() - began
 
-    return await asyncio.to_thread(read)
+    pieces, seconds = await asyncio.to_thread(read)
+    try:
+        yield pieces, seconds
+    finally:
+        asyncio.get_running_loop().run_in_executor(None, pieces.discard)
 
 
 async def take_apart(
@@ -49,30 +56,31 @@ async def take_apart(
     """
     room.hold()
     try:
-        pieces, seconds = await read_pieces(update)
-        wait = session.throttle.charge(seconds)
-        edit = LargeEdit(edits, room, session.identity, update, pieces.clients)
-        sizes = room.portion.sizes(busy=session.throttle.is_busy())
-        while True:
-            await asyncio.sleep(wait)
-            if session.access >= Access.WRITE:  # otherwise the room refuses it
-                await edit.allow(room)
-            if room.broken:  # the session is asked for what the new room lacks: its answer is acknowledged instead
-                acks = session.acks_for(live=live, counted=counted, leaves=True)
-                session.missed += acks
-                break
-            began = thread_time()
-            piece = pieces.take(next(sizes))
-            last = None if pieces else counted
-            checked = room.gate.check(piece)
-            pieces.sum_up(checked)
-            room.take_in(session, checked, monotonic(), live=live, counted=last)
-            edit.taken(room)
-            seconds = thread_time() - began
+        async with reading(update) as (pieces, seconds):
             wait = session.throttle.charge(seconds)
-            wait = max(wait, rest_after(seconds, busy=session.throttle.is_busy()))
-            if not pieces:
-                break
+            edit = LargeEdit(edits, room, session.identity, update, pieces.clients)
+            sizes = room.portion.sizes(busy=session.throttle.is_busy())
+            while True:
+                await asyncio.sleep(wait)
+                if session.access >= Access.WRITE:  # otherwise the room refuses it
+                    await edit.allow(room)
+                if room.broken:  # the session is asked for what the new room lacks: its answer is acknowledged instead
+                    acks = session.acks_for(live=live, counted=counted, leaves=True)
+                    session.missed += acks
+                    break
+                began = thread_time()
+                piece = pieces.take(next(sizes))
+                last = None if pieces else counted
+                checked = room.gate.check(piece)
+                pieces.sum_up(checked)
+                room.take_in(session, checked, monotonic(), live=live, counted=last)
+                edit.taken(room)
+                seconds = thread_time() - began
+                room.portion.took(seconds, checked.parts)
+                wait = session.throttle.charge(seconds)
+                wait = max(wait, rest_after(seconds, busy=session.throttle.is_busy()))
+                if not pieces:
+                    break
     except NotRecorded:
         pass  # the session is asked again
     except CollabError as error:

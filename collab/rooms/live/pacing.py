@@ -50,7 +50,7 @@ class Portion:
 
     __slots__ = ("parts", "seconds")
 
-    def __init__(self, parts: int = 128, seconds: float = 0.003) -> None:
+    def __init__(self, parts: int = 128, seconds: float = 0.002) -> None:
         self.parts = parts
         self.seconds = seconds
 
@@ -71,7 +71,7 @@ class Portion:
             most *= _GROWTH
 
     def took(self, seconds: float, parts: int) -> None:
-        """Learn from applying ``parts`` structs and deletions in ``seconds``."""
+        """Learn from checking and applying ``parts`` structs and deletions in ``seconds``."""
         if seconds > 2 * self.seconds:
             self.parts = max(1, min(self.parts // 2, int(parts * self.seconds / seconds)))
         elif parts >= self.parts and seconds < self.seconds / 2:

@@ -141,9 +141,7 @@ class Room:
             self.take(session, message, now)
 
     def take(self, session: Session, message: yjs.Message, now: float) -> None:
-        """Handle a message that need not wait, or has waited. Unknown messages are skipped: they may be of a newer
-        protocol.
-        """
+        """Handle a message that need not wait, or has waited; unknown ones, of a newer protocol, are skipped."""
         if session.waiting is not None:
             session.waiting.append(message)
             return
@@ -152,15 +150,12 @@ class Room:
         elif isinstance(message, yjs.AwarenessUpdate):
             self._meet(session, message.payload, now)
         elif isinstance(message, yjs.SyncStep1):
-            self._hear(session, message.state_vector, now)
+            self._joining.hear(session, message.state_vector, now)
+            self._answer_when_due(now)
         elif isinstance(message, yjs.SyncStep2):
             self._edit(session, message.update, now, live=False)
         elif isinstance(message, yjs.QueryAwareness):
             session.outbox.reply(session.framing.awareness(self.awareness.snapshot()))
-
-    def _hear(self, session: Session, state_vector: bytes, now: float) -> None:
-        self._joining.hear(session, state_vector, now)
-        self._answer_when_due(now)
 
     def _answer_when_due(self, now: float) -> None:
         due = self._joining.due(now)
@@ -217,6 +212,7 @@ class Room:
             raise Unavailable("the document is being rebuilt")
         if self.deleted:
             raise EntityDeleted("the entity was deleted")
+        began = thread_time()
         try:
             checked = self.gate.check_all(update, limit)
         except Gap as gap:
@@ -228,6 +224,8 @@ class Room:
         self._check_neighbours(checked)
         if self._is_news(checked, live=False):
             self._accept(None, checked, user_id, now, done, live=False, intent=intent)
+            if checked.parts > _FEW_PARTS:
+                self.portion.took(thread_time() - began, checked.parts)
             return
         self.commits.after(done)
         if intent is not None:
@@ -258,6 +256,7 @@ class Room:
         if session.access < Access.WRITE and not is_worth_a_look(update, solicited, self._options.reader_bytes):
             session.refuse_edit()
             return
+        began = thread_time() if len(update) > _FEW_BYTES else 0.0
         try:
             most = MAX_PARTS
             if session.access >= Access.WRITE:
@@ -268,6 +267,8 @@ class Room:
             self._ring.take_apart(self, session, update, live=live, counted=counted)
             return
         self.take_in(session, checked, now, live=live, counted=counted)
+        if checked.parts > _FEW_PARTS:
+            self.portion.took(thread_time() - began, checked.parts)
 
     def take_in(self, session: Session, checked: Checked, now: float, *, live: bool, counted: bool | None) -> None:
         """Apply a checked update of a session that may be gone. Raises :class:`CollabError`.
@@ -372,9 +373,8 @@ class Room:
             self.doc = doc
             self.shared.follow(doc.get_update, doc.get_state)
         self.shared.changed(deletes=checked.has_deletes)
-        if parts <= _FEW_PARTS and spent > _AT_MOST:
-            spent = _AT_MOST
-        self.portion.took(spent, parts)
+        if parts <= _FEW_PARTS:
+            self.portion.took(spent := min(spent, _AT_MOST), parts)
         self.log.add(size, spent, parts)
         for listener in list(self.listeners):
             tell(partial(listener, update, user_id))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from collab.gate.encode import encode_update
 from collab.gate.gate import Gate
-from collab.gate.pieces import Pieces, joined
+from collab.gate.pieces import Pieces, joined, sort_in_steps
 from collab.gate.struct_content import Malformed
 from collab.gate.structs import decode
 from tests.attack.attacks import siblings
@@ -91,3 +91,35 @@ def test_the_highest_client_comes_first_however_they_are_written() -> None:
         structs, _ = decode(pieces.take(100).update)
         clients.append({struct[0] for struct in structs})
     assert [min(some) for some in clients] == list(range(901, 0, -100))
+
+
+def test_a_long_text_that_is_half_deleted_brings_no_piece_with_all_its_deletions() -> None:
+    source: pycrdt.Doc[Any] = pycrdt.Doc(client_id=7)
+    text = source.get("t", type=pycrdt.Text)
+    text += "ab" * 2_000
+    deletes = [(7, n, 1) for n in range(0, 4_000, 2)]
+    update = encode_update(source.get_update(), decode(source.get_update())[0], deletes)
+    pieces = pieces_of(update, 300)
+    assert max(len(decode(piece)[1]) for piece in pieces) == 300
+    doc: pycrdt.Doc[Any] = pycrdt.Doc()
+    gate = Gate()
+    for piece in pieces:
+        gate.commit(gate.check(piece))
+        doc.apply_update(piece)
+    assert str(doc.get("t", type=pycrdt.Text)) == "b" * 2_000
+
+
+def test_discarded_pieces_hold_nothing() -> None:
+    pieces = Pieces(siblings(1, 3_000))
+    pieces.take(100)
+    pieces.discard()
+    assert not pieces
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(), max_size=5), st.sampled_from([1, 700]))
+def test_sorting_in_steps_is_sorting(items: list[int], times: int) -> None:
+    items = items * times
+    expected = sorted(items)
+    assert list(sort_in_steps(items)) == expected
+    assert not items

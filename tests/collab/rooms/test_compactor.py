@@ -69,7 +69,7 @@ async def test_a_small_log_that_loads_slowly_is_compacted(tmp_path: Path) -> Non
 @pytest.mark.slow
 async def test_an_old_log_that_loads_slowly_is_compacted_when_it_is_loaded(tmp_path: Path) -> None:
     async with opened(tmp_path) as (_, storage):
-        for first in range(1, 4_001, 10):
+        for first in range(1, 8_001, 10):
             rows = [Append(KEY, siblings(client, 1), None, 0.0) for client in range(first, first + 10)]
             await storage.commit(rows)
     async with opened(tmp_path) as (registry, _):
