@@ -5,6 +5,7 @@
     python3 dev.py test                 set up everything, run all checks and all tests
     python3 dev.py test --quick         the same with the fast tests alone: about two minutes
     python3 dev.py test -- ARGS         only pytest, with these arguments
+    python3 dev.py test --postgres 14 -- ARGS    the same with this version of PostgreSQL
     python3 dev.py check                formatting, lint, types and spelling
     python3 dev.py bench [-- OPTIONS]   set up and run the benchmarks (`python -m bench`)
     python3 dev.py setup                everything the tests need, and nothing more
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from tools.coverage_summary import coverage_summary
 from tools.machine import CACHE, PYTHON, ROOT, VENV, node_environment, npm_command, numbers
+from tools.postgres import postgres_programs
 from tools.progress import Progress, StepError
 from tools.setup import Setup
 
@@ -69,7 +71,7 @@ def test(progress: Progress, arguments: Sequence[str]) -> list[str]:
     elif list(arguments) == ["--quick"]:
         options = [side_by_side, "-m", "not slow"]
     else:
-        return _pytest(arguments)
+        return _pytest(_with_postgres(progress, arguments))
     failed = check(progress)
     for name in failed:
         print(f"✗ {name} failed, see above; the tests run anyway", flush=True)
@@ -82,6 +84,15 @@ def test(progress: Progress, arguments: Sequence[str]) -> list[str]:
 def _pytest(options: Sequence[str]) -> list[str]:
     done = subprocess.run([PYTHON, "-m", "pytest", *options], cwd=ROOT, env=node_environment(), check=False)
     return ["tests (pytest)"] if done.returncode else []
+
+
+def _with_postgres(progress: Progress, arguments: Sequence[str]) -> Sequence[str]:
+    """Have the tests use the PostgreSQL that the first argument asks for; returns the arguments for pytest."""
+    if arguments[0] != "--postgres":
+        return arguments
+    major, rest = "".join(arguments[1:2]), arguments[2:]
+    os.environ["TEST_POSTGRES_PROGRAMS"] = str(postgres_programs(progress, major))
+    return [part for index, part in enumerate(rest) if (index, part) != (0, "--")]
 
 
 def _workers() -> int:

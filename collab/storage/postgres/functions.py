@@ -151,8 +151,8 @@ BEGIN
             LEFT JOIN collab.projects AS p ON p.project = n.project ORDER BY n.i) AS n;
         IF array_position(newest, NULL) IS NOT NULL THEN
             INSERT INTO collab.projects (project, oldest, newest)
-                SELECT n.project, r.base, r.base FROM unnest(p_project, newest) AS n(project, newest), collab.record AS r
-                WHERE n.newest IS NULL;
+                SELECT n.project, r.base, r.base
+                FROM unnest(p_project, newest) AS n(project, newest), collab.record AS r WHERE n.newest IS NULL;
             newest := ARRAY(SELECT coalesce(n.newest, r.base) FROM unnest(newest) WITH ORDINALITY AS n(newest, i),
                 collab.record AS r ORDER BY n.i);
         END IF;
