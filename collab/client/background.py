@@ -1,4 +1,4 @@
-"""Background tasks on asyncio and trio."""
+"""Callbacks of the application, and background tasks, on asyncio and trio."""
 
 from __future__ import annotations
 
@@ -10,14 +10,33 @@ from typing import Any
 
 from anyio import Event
 
+from collab.client.core.notices import NoticeQueue
+
 log = logging.getLogger(__name__)
 
 
+class Started:
+    """What proceeds by itself, although it can be awaited. The client does not await it when a callback returns it."""
+
+
 class Background:
-    """Starts tasks. The client may connect in one task and disconnect in another, so no task group can own them."""
+    """Calls callbacks in order, and starts tasks.
+
+    The client may connect in one task and disconnect in another, so no task group can own the tasks.
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self.tell = NoticeQueue().tell
+
+    def call(self, callback: Callable[..., object], *values: Any) -> None:
+        """Call an application's callback. If it is async, it runs in the background. Its exceptions are logged."""
+        if (work := called(callback, *values)) is not None:
+
+            async def wait() -> None:
+                await work
+
+            self.spawn(wait)
 
     def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         """Start ``work``. Its exceptions are logged."""
@@ -39,20 +58,24 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def call(self, callback: Callable[..., object], *values: Any) -> None:
-        """Call an application's callback. If it is async, it runs in the background. Its exceptions are logged."""
-        try:
-            result = callback(*values)
-        except Exception:
-            log.exception("a callback failed")
-            return
-        if inspect.isawaitable(result):
-            awaited = result
 
-            async def wait() -> None:
-                await awaited
+def called(callback: Callable[..., object], *values: Any) -> Awaitable[Any] | None:
+    """Call an application's callback; returns what has to be awaited. Its exceptions are logged."""
+    try:
+        result = callback(*values)
+    except (Exception, asyncio.CancelledError):  # nothing is awaited here: the application raised it
+        log.exception("a callback failed")
+        return None
+    return result if inspect.isawaitable(result) and not isinstance(result, Started) else None
 
-            self.spawn(wait)
+
+def is_cancelled() -> bool:
+    """Whether somebody cancels the current task, rather than something that it waits for."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return True  # trio raises Cancelled for nothing else
+    return task is not None and task.cancelling() > 0
 
 
 class Signal:

@@ -8,14 +8,16 @@ from typing import Any
 import anyio
 import pycrdt
 
-from collab.client.background import Signal
+from collab.client.background import Signal, Started
+from collab.client.core.awareness import DocumentAwareness
+from collab.client.core.copies import own
 from collab.client.core.document_sync import DocumentSync
 from collab.errors import CollabError, ConnectionLost
 
 _CLOSE_SECONDS = 5.0
 
 
-class Document:
+class Document(Started):
     """An entity's live Yjs document: ``doc`` (a :class:`pycrdt.Doc`) and ``awareness``.
 
     ``await`` it, or enter it with ``async with``, to wait for the server's state. Leaving the block waits until all
@@ -34,7 +36,7 @@ class Document:
         over: Callable[[], CollabError | None],
     ) -> None:
         self.doc: pycrdt.Doc[Any] = doc if doc is not None else pycrdt.Doc()
-        self.awareness = pycrdt.Awareness(self.doc)
+        self.awareness = DocumentAwareness(self.doc)
         self.sync = DocumentSync(address, self.doc, self.awareness)
         self.changed = Signal()
         self._wake = wake
@@ -61,31 +63,36 @@ class Document:
     @property
     def error(self) -> CollabError | None:
         """Why the document closed, or why an edit was refused."""
-        return self.sync.error
+        return own(self.sync.error)
 
     async def until_synced(self) -> None:
         """Wait until it is synced. Raises the server's refusal, or why the client stopped connecting."""
         await self._until(lambda: self.synced)
+        if not self.synced:
+            raise self._end()
 
     async def until_saved(self) -> None:
         """Wait until all edits are committed. Raises the refusal of an edit, and as :meth:`until_synced`."""
         await self._until(lambda: self.saved)
+        if self.sync.error is not None or not self.saved:
+            raise self._end()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         await self.changed.until(
-            lambda: condition() or self.error is not None or self.sync.state == "ended" or self._over()
+            lambda: condition() or self.sync.error is not None or self.sync.state == "ended" or self._over()
         )
-        if self.error is not None:
-            raise self.error
-        if not condition():
-            raise self._over() or ConnectionLost(f"{self.name} was closed")
+
+    def _end(self) -> CollabError:
+        return self.error or own(self._over()) or ConnectionLost(f"{self.name} was closed")
 
     async def close(self) -> None:
         """Close the document. Waits briefly for unsaved edits, if there is a connection."""
         try:
             with anyio.move_on_after(_CLOSE_SECONDS):
                 await self.changed.until(
-                    lambda: self.saved or self.error is not None or self.sync.state == "ended" or not self._connected()
+                    lambda: (
+                        self.saved or self.sync.error is not None or self.sync.state == "ended" or not self._connected()
+                    )
                 )
         finally:
             self._close(self)

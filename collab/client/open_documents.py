@@ -74,12 +74,12 @@ class OpenDocuments:
                 if data[pos : pos + 1] == bytes([hocuspocus.CLOSE]):
                     self._addresses.discard(address)  # the server's final message about this address
                 return None
-            before = document.error
+            before = document.sync.error
             document.sync.received(data)
         except DecodeError as error:
             raise Unreadable(f"a document's frame cannot be read: {error}") from error
         document.changed.set()
-        return document.error if document.error is not before else None
+        return document.sync.error if document.sync.error is not before else None
 
     def take(self, now: float, limit: int) -> list[bytes]:
         """Return the frames to send now. ``limit`` is the server's maximum message size in bytes, 0 if unknown."""

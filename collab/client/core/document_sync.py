@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import pycrdt
 
+from collab.client.core.awareness import AwarenessChange, DocumentAwareness
 from collab.client.core.failures import denied
 from collab.errors import CollabError, PermissionDenied, TooLarge
 from collab.wire import hocuspocus, yjs
@@ -37,7 +36,7 @@ class DocumentSync:
     ``address`` is the document's name, optionally followed by a NUL and a suffix that makes this opening unique.
     """
 
-    def __init__(self, address: str, doc: pycrdt.Doc[Any], awareness: pycrdt.Awareness) -> None:
+    def __init__(self, address: str, doc: pycrdt.Doc[Any], awareness: DocumentAwareness) -> None:
         self.address = address
         self.doc = doc
         self.awareness = awareness
@@ -84,8 +83,7 @@ class DocumentSync:
         for client in others:
             # accept any clock that the others have after the reconnect
             self.awareness.meta.pop(client, None)
-        with self._isolated_observers():
-            self.awareness.remove_awareness_states(others, "lost")
+        self.awareness.remove_awareness_states(others, "lost")
 
     def take(self, now: float, limit: int = 0) -> list[bytes]:
         """Return the frames to send now. ``limit`` is the server's maximum message size in bytes, 0 if unknown.
@@ -131,8 +129,7 @@ class DocumentSync:
 
     def renew(self) -> None:
         """Send the own awareness state again."""
-        with self._isolated_observers():
-            self.awareness.set_local_state(self.awareness.get_local_state())
+        self.awareness.set_local_state(self.awareness.get_local_state())
 
     def close(self) -> bytes:
         """Stop syncing. Returns the frame that tells the server."""
@@ -202,7 +199,7 @@ class DocumentSync:
                     self._edits.clear()
                     self._answered = True
                     self._unconfirmed += 1
-                self._replies.append(hocuspocus.sync_step2(self.address, self.doc.get_update(state_vector)))
+                self._replies.append(hocuspocus.sync_step2(self.address, self._missing(state_vector)))
             case yjs.SyncStep2(update=update):
                 self._apply(update)
                 self.synced = True
@@ -215,12 +212,20 @@ class DocumentSync:
         self._applying = True
         try:
             self.doc.apply_update(update)
-        except (ValueError, RuntimeError) as error:
-            raise DecodeError(f"not an update: {error}") from None
         except ExceptionGroup as failed:  # pycrdt raises it after it has applied the update
             log.error("%s: an observer of the document failed", self.name, exc_info=failed)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # yrs panics arrive as PanicException, which is no Exception
+            raise DecodeError(f"not an update: {error}") from None
         finally:
             self._applying = False
+
+    def _missing(self, state_vector: bytes) -> bytes:
+        try:
+            return self.doc.get_update(state_vector)
+        except (ValueError, RuntimeError) as error:
+            raise DecodeError(f"not a state vector: {error}") from None
 
     def _meet(self, states: bytes) -> None:
         try:
@@ -228,16 +233,7 @@ class DocumentSync:
                 json.loads(state)
         except (ValueError, RecursionError) as error:
             raise DecodeError(f"not an awareness update: {error}") from None
-        with self._isolated_observers():
-            self.awareness.apply_awareness_update(states, "server")
-
-    @contextmanager
-    def _isolated_observers(self) -> Iterator[None]:
-        """Change the awareness inside the block. An observer of the application that fails harms nothing else."""
-        try:
-            yield
-        except Exception:
-            log.exception("%s: an observer of the awareness failed", self.name)
+        self.awareness.apply_awareness_update(states, "server")
 
     def _confirmed(self, saved: bool) -> None:
         if not saved:
@@ -256,7 +252,7 @@ class DocumentSync:
             if len(self._edits) >= _MERGE_AT:
                 self._edits = [pycrdt.merge_updates(*self._edits)]
 
-    def _moved(self, topic: str, change: tuple[dict[str, list[int]], object]) -> None:
+    def _moved(self, topic: str, change: AwarenessChange) -> None:
         clients, origin = change
         mine = self.awareness.client_id
         if topic != "update" or not any(mine in each for each in clients.values()):

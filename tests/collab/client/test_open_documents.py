@@ -89,7 +89,7 @@ def test_an_error_of_a_document_is_reported_once() -> None:
     it = Opened()
     document = it.open()
     error = it.documents.received(hocuspocus.permission_denied(NAME, "PERMISSION_DENIED: no"))
-    assert error is document.error
+    assert error is document.sync.error
     assert error is not None
     assert it.documents.received(hocuspocus.permission_denied(NAME, "PERMISSION_DENIED: no")) is None
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collab.client.core.awareness import DocumentAwareness
 from collab.client.core.document_sync import RENEW_SECONDS, DocumentSync
 from collab.errors import AuthenticationFailed, CollabError, InvalidRequest, NotFound, PermissionDenied
 from collab.wire import hocuspocus, yjs
@@ -50,7 +51,7 @@ class Client:
     def __init__(self) -> None:
         self.doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
         self.text = self.doc.get("t", type=pycrdt.Text)
-        self.awareness = pycrdt.Awareness(self.doc)
+        self.awareness = DocumentAwareness(self.doc)
         self.sync = DocumentSync(NAME, self.doc, self.awareness)
 
     def talk(self, server: Server, answers: Callable[[bytes], bool] = lambda frame: True) -> None:

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from collab.client.core.notices import NoticeQueue
+
+
+def test_what_a_notice_causes_comes_after_what_was_told_with_it() -> None:
+    notices = NoticeQueue()
+    seen: list[str] = []
+
+    def first() -> None:
+        seen.append("first")
+        notices.tell(lambda: seen.append("caused"))
+        notices.tell()
+
+    notices.tell(first, lambda: seen.append("second"))
+    assert seen == ["first", "second", "caused"]
+
+
+def test_an_exit_of_the_application_leaves_the_rest_to_the_next_notice() -> None:
+    notices = NoticeQueue()
+    seen: list[str] = []
+
+    def leave() -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        notices.tell(leave, lambda: seen.append("rest"))
+    notices.tell(lambda: seen.append("next"))
+    assert seen == ["rest", "next"]
