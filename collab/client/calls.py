@@ -7,16 +7,19 @@ from typing import Any, Generic, TypeVar
 
 from anyio import Event
 
+from collab.client.background import Started
+from collab.client.core.copies import own
 from collab.errors import CollabError
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Call(Generic[T_co]):
-    """A request that has already been sent or queued. ``await`` it for its result; it continues if nobody does.
+class Call(Started, Generic[T_co]):
+    """An operation that is already under way. ``await`` it for its result; it proceeds if nobody does.
 
-    ``await`` raises its error. If nobody awaits it, the error goes to ``on_error``, or else to the client's error
-    callbacks. ``entity`` is the id of the entity that a write is about.
+    Each ``await`` returns its own copy of the result, or raises its own copy of the error. If nobody awaits it, the
+    error goes to ``on_error``, or else to the client's error callbacks. ``entity`` is the id of the entity that a write
+    is about.
     """
 
     def __init__(
@@ -67,5 +70,5 @@ class Call(Generic[T_co]):
             if not self._done.is_set() and not self._waiting:
                 self._abandoned()
         if self._error is not None:
-            raise self._error
-        return self._result  # type: ignore[return-value]  # the result itself may be None
+            raise own(self._error)
+        return own(self._result)  # type: ignore[return-value]  # the result itself may be None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from collab.client.collection import Collection
+from collab.client.core.copies import own
 from collab.client.core.effects import Met
 from collab.client.core.options import WebSocketOptions, read_options
 from collab.client.credentials import Credentials, Token
 from collab.client.engine import Engine
 from collab.client.requests import ErrorCallback, OnConflict, Requests
+from collab.client.subscription import Subscription
 from collab.client.topics import Analytics, Events, Presence, System
 from collab.errors import CollabError, InvalidRequest
 from collab.wire.realtime import messages as realtime
@@ -48,7 +51,7 @@ class LumenizeClient:
         )
         self._requests = Requests(self._engine, conflicts)
         self._collections: dict[str, Collection] = {}
-        self.schema: dict[str, Any] | None = None
+        self._schema: dict[str, Any] | None = None
         self.events = Events(self._requests)
         self.system = System(self._requests)
         self.analytics = Analytics(self._requests)
@@ -65,12 +68,13 @@ class LumenizeClient:
         credentials = self._engine.credentials
         credentials.user_id = user_id if user_id is not None else credentials.user_id
         credentials.token = token if token is not None else credentials.token
-        await self._engine.start()
+        started = await self._engine.start()
         if wait:
             try:
                 await self._engine.connected()
-            except BaseException:
-                await self._engine.stop()
+            except BaseException as error:
+                if started:  # otherwise, others connected
+                    await self._engine.stop(error if isinstance(error, CollabError) else None)
                 raise
 
     async def disconnect(self) -> None:
@@ -102,24 +106,25 @@ class LumenizeClient:
     def on_connect(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call when the first session opens; immediately, if one is open."""
         if self.is_connected():
-            self._engine.background.call(callback)
-        return self._engine.on("connect", callback)
+            background = self._engine.background
+            background.tell(partial(background.call, callback))
+        return self._engine.callbacks.add("connect", callback)
 
     def on_disconnect(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call when a session ends."""
-        return self._engine.on("disconnect", callback)
+        return self._engine.callbacks.add("disconnect", callback)
 
     def on_reconnect(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call when a session opens after a reconnect."""
-        return self._engine.on("reconnect", callback)
+        return self._engine.callbacks.add("reconnect", callback)
 
     def on_error(self, callback: ErrorCallback) -> Callable[[], None]:
         """Call with every error that nothing else handles: of the connection, of subscriptions, of writes."""
-        return self._engine.on("error", callback)
+        return self._engine.callbacks.add("error", callback)
 
     def on_conflict(self, callback: Callable[[Met], object]) -> Callable[[], None]:
         """Call when one of this client's writes met writes that the client had not seen."""
-        return self._engine.on("conflict", callback)
+        return self._engine.callbacks.add("conflict", callback)
 
     # entities
 
@@ -134,6 +139,11 @@ class LumenizeClient:
         if name.startswith("_"):
             raise AttributeError(name)
         return self.collection(name)
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """A copy of what :meth:`refresh_schema` fetched last."""
+        return own(self._schema)
 
     @property
     def pending(self) -> int:
@@ -152,7 +162,7 @@ class LumenizeClient:
         """Fetch the declared collections into ``schema``: ``{collection: {"schema", "content", "version"}}``."""
         message = realtime.Schema(id=self._requests.ticket())
         got: dict[str, Any] = await self._requests.ask(message, lambda result: result, None)
-        self.schema = got
+        self._schema = own(got)
         return got
 
 
@@ -161,7 +171,7 @@ class SubscriptionBatch:
 
     def __init__(self, client: LumenizeClient) -> None:
         self._client = client
-        self._wanted: list[tuple[str, str | Mapping[str, Any], Callable[[Any], object], dict[str, Any]]] = []
+        self._added: list[Callable[[], Subscription]] = []
 
     def add(
         self,
@@ -174,25 +184,25 @@ class SubscriptionBatch:
         condition: Callable[[], object] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> None:
-        """Add one; arguments as for :meth:`Collection.subscribe`."""
-        options = {
-            "fields": fields,
-            "include_permissions": include_permissions,
-            "condition": condition,
-            "on_error": on_error,
-        }
-        self._wanted.append((collection, target, callback, options))
+        """Add one; arguments as for :meth:`Collection.subscribe`. Raises :class:`InvalidRequest`."""
+        start = self._client.collection(collection).subscription(
+            target,
+            callback,
+            fields=fields,
+            include_permissions=include_permissions,
+            condition=condition,
+            on_error=on_error,
+            on_resync=None,
+        )
+        self._added.append(start)
 
     async def execute(self) -> Callable[[], None]:
         """Start them and wait for each answer. Returns a function that ends them all.
 
         A refused one calls its ``on_error``; the others stay active.
         """
-        wanted, self._wanted = self._wanted, []
-        begun = [
-            self._client.collection(collection).subscribe(target, callback, **options)
-            for collection, target, callback, options in wanted
-        ]
+        added, self._added = self._added, []
+        begun = [start() for start in added]
 
         def end() -> None:
             for subscription in begun:
@@ -202,8 +212,8 @@ class SubscriptionBatch:
             for subscription in begun:
                 try:
                     await subscription.ready()
-                except CollabError as error:
-                    if subscription.error is not error:
+                except CollabError:
+                    if subscription.error is None:  # it was not refused: the connection is over
                         raise
         except BaseException:
             end()
@@ -212,7 +222,10 @@ class SubscriptionBatch:
 
 
 def _socket_url(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidRequest(f"not a server URL: {url!r}: {error}") from None
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
     if scheme is None or not parts.netloc:
         raise InvalidRequest(f"not a server URL: {url!r}")

@@ -35,8 +35,13 @@ class Collection:
     """
 
     def __init__(self, requests: Requests, name: str) -> None:
-        self.name = name
+        self._name = name
         self._requests = requests
+
+    @property
+    def name(self) -> str:
+        """The name of the collection."""
+        return self._name
 
     # writing
 
@@ -80,7 +85,7 @@ class Collection:
                 collection=self.name,
                 entity=id,
                 changes=plain_object(changes),
-                unset=tuple(unset),
+                unset=_names("unset", unset) or (),
                 version=version,
                 on_conflict=on_conflict or self._requests.conflicts,
                 request=uuid.uuid4().hex,
@@ -139,7 +144,7 @@ class Collection:
             id=self._requests.ticket(),
             collection=self.name,
             query=_unconditional(query),
-            fields=_names(fields),
+            fields=_names("fields", fields),
             include_permissions=include_permissions,
         )
         return self._requests.ask(message, _found_many, None)
@@ -176,29 +181,50 @@ class Collection:
         query) returns false, values are dropped. ``on_resync`` is called when events were missed. Call the result to
         unsubscribe.
         """
-        about, newest, own = self.target(target, fields, include_permissions)
-        return self._requests.subscribe(
+        return self.subscription(
+            target,
+            callback,
+            fields=fields,
+            include_permissions=include_permissions,
+            condition=condition,
+            on_error=on_error,
+            on_resync=on_resync,
+        )()
+
+    def subscription(
+        self,
+        target: str | Mapping[str, Any],
+        callback: Callable[[Any], object] | None,
+        *,
+        fields: Sequence[str] | None,
+        include_permissions: bool,
+        condition: Callable[[], object] | None,
+        on_error: ErrorCallback | None,
+        on_resync: Callable[[], object] | None,
+    ) -> Callable[[], Subscription]:
+        """Return a function that starts a subscription; as :meth:`subscribe`. Raises :class:`InvalidRequest`."""
+        about, newest, from_query = self._target(target, fields, include_permissions)
+        return self._requests.subscription(
             about,
             callback,
             newest=newest,
-            condition=both(condition, own),
+            condition=both(condition, from_query),
             on_error=on_error,
             on_resync=on_resync,
         )
 
-    def target(
-        self, target: str | Mapping[str, Any], fields: Sequence[str] | None = None, include_permissions: bool = False
+    def _target(
+        self, target: str | Mapping[str, Any], fields: Sequence[str] | None, include_permissions: bool
     ) -> tuple[wire.AnyTarget, bool, Callable[[], object] | None]:
         """Return the target, whether only the newest value matters, and the query's own condition."""
+        names = _names("fields", fields)
         if isinstance(target, str):
             events = wire.Entities(
-                collection=self.name, entity=target, fields=_names(fields), include_permissions=include_permissions
+                collection=self.name, entity=target, fields=names, include_permissions=include_permissions
             )
             return events, False, None
         query, condition = read_query(target)
-        rows = wire.Rows(
-            collection=self.name, query=query, fields=_names(fields), include_permissions=include_permissions
-        )
+        rows = wire.Rows(collection=self.name, query=query, fields=names, include_permissions=include_permissions)
         return rows, True, condition
 
     def open(self, id: str, doc: pycrdt.Doc[Any] | None = None) -> Document:
@@ -223,10 +249,10 @@ def _unconditional(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return read_query(query or {})[0]
 
 
-def _names(fields: Sequence[str] | None) -> tuple[str, ...] | None:
-    if isinstance(fields, str):
-        raise InvalidRequest("fields must be a list of names")
-    return None if fields is None else tuple(fields)
+def _names(argument: str, names: Iterable[str] | None) -> tuple[str, ...] | None:
+    if isinstance(names, str):
+        raise InvalidRequest(f"{argument} must be a list of names")
+    return None if names is None else tuple(names)
 
 
 def _convert(result: Any, kind: Any) -> Any:

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import anyio
 import msgspec
 
+from collab.client.background import is_cancelled
 from collab.client.core.options import WebSocketOptions
 from collab.errors import CollabError, ConnectionLost
 from collab.wire.realtime.messages import Hello
@@ -35,17 +37,25 @@ class Credentials:
         """Whether ``token`` is a function."""
         return callable(self.token)
 
-    async def present(self) -> str | None:
-        """Return the current token. Raises :class:`ConnectionLost` if the function fails."""
-        if self.token is None or isinstance(self.token, str):
+    async def present(self, within: float) -> str | None:
+        """Return the current token.
+
+        Raises the function's :class:`CollabError`, or :class:`ConnectionLost` if it fails otherwise or takes longer
+        than ``within`` seconds.
+        """
+        if not callable(self.token):
             return self.token
         try:
-            got = self.token()
-            return await got if inspect.isawaitable(got) else got
+            with anyio.move_on_after(within):
+                got = self.token()
+                return await got if inspect.isawaitable(got) else got
         except CollabError:
             raise
-        except Exception as error:
-            raise ConnectionLost(f"no token: {error}") from error
+        except (Exception, anyio.get_cancelled_exc_class()) as error:
+            if not isinstance(error, Exception) and is_cancelled():
+                raise
+            raise ConnectionLost(f"no token: {error!r}") from error
+        raise ConnectionLost(f"no token: the function did not return within {within:g} s")
 
     def hello(self, token: str | None, options: WebSocketOptions) -> Hello:
         """Build the hello message."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from copy import deepcopy
 from functools import partial
 from time import monotonic, time
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import anyio
 from anyio import CancelScope, Event, create_task_group
 
 from collab.client.background import Background, Signal
+from collab.client.callbacks import Callbacks
 from collab.client.calls import Call
 from collab.client.core.backoff import delay
+from collab.client.core.copies import own
 from collab.client.core.effects import (
     Answered,
     Confirmed,
@@ -29,8 +29,10 @@ from collab.client.core.effects import (
     Opened,
     Trouble,
 )
+from collab.client.core.failures import Fault
 from collab.client.core.options import WebSocketOptions
 from collab.client.core.state import ClientState
+from collab.client.core.values import checked
 from collab.client.credentials import Credentials, renew_in
 from collab.client.documents import Document
 from collab.client.link import Link, open_link
@@ -47,9 +49,6 @@ from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
 
 log = logging.getLogger(__name__)
-
-Occasion = Literal["connect", "disconnect", "reconnect", "error", "conflict"]
-
 
 MOST_REFUSALS = 4
 """A token function may return the same expired token for a while: retry this often, with growing delays."""
@@ -73,15 +72,16 @@ class Engine:
         self.credentials = credentials
         self.state = ClientState(options)
         self.background = Background()
+        self.callbacks = Callbacks(self.background)
         self.changed = Signal()
         self._open_link = open_link
         self._calls: dict[int, Call[Any]] = {}
         self._subscriptions: dict[int, Subscription] = {}
         self._documents = OpenDocuments()
-        self._callbacks: dict[Occasion, dict[object, Callable[..., object]]] = {}
         self._wake = Signal()  # wakes the sender
         self._time = Signal()  # wakes the timer
         self._running: Event | None = None  # set when the client has stopped
+        self._ending = False  # it will stop, or has
         self._scope: CancelScope | None = None
         self._link_scope: CancelScope | None = None
         self._cut: CollabError | None = None
@@ -103,35 +103,32 @@ class Engine:
         """Whether a session is open or being opened."""
         return self._running is not None
 
-    def on(self, occasion: Occasion, callback: Callable[..., object]) -> Callable[[], None]:
-        """Register a callback; returns a function that unregisters it."""
-        key = object()
-        self._callbacks.setdefault(occasion, {})[key] = callback
-
-        def remove() -> None:
-            self._callbacks[occasion].pop(key, None)
-
-        return remove
-
     def call(self, call: Call[Any], message: realtime.Asked) -> None:
         """Send a read. Raises the error that ended the session, :class:`ConnectionLost`, :class:`RateLimitExceeded`."""
         self._check_running()
         self._calls[message.id] = call
         try:
-            self.handle(self.state.ask(message, monotonic()))
+            told = self.state.ask(message, monotonic())
         except CollabError:
             del self._calls[message.id]
             raise
+        self.wake()
+        if told:
+            self.background.spawn(partial(self._answer, told))  # the caller awaits the call by then
+
+    async def _answer(self, told: list[Effect]) -> None:
+        self.handle(told)
 
     def write(self, call: Call[Any], message: Any, at: str) -> None:
         """Send a write; errors as for :meth:`call`."""
         self._check_running()
         self._calls[message.id] = call
         try:
-            self.handle(self.state.write(message, at))
+            told = self.state.write(message, at)
         except CollabError:
             del self._calls[message.id]
             raise
+        self.handle(told)
 
     def forget(self, ticket: int) -> None:
         """Drop a request that nobody awaits any more; who asks for its result later is told so."""
@@ -164,13 +161,7 @@ class Engine:
             wrapped = SubscriptionFailed(error.message)
             wrapped.details = {**error.details, "cause": error.code}
             error = wrapped
-        self.trouble(error)
-
-    def trouble(self, error: CollabError) -> None:
-        """Report an error that no caller awaits."""
-        if not self._callbacks.get("error"):
-            log.warning("%s: %s", error.code, error.message)
-        self._fire("error", error)
+        self.callbacks.trouble(error)
 
     def address(self, name: str) -> str:
         """Return the wire address for a document that is being opened. Raises :class:`InvalidRequest` if it is open."""
@@ -193,18 +184,13 @@ class Engine:
 
     def _check_running(self) -> None:
         if not self.running:
-            raise self.over or ConnectionLost("the client is not connected: call connect() first")
-
-    def _fire(self, occasion: Occasion, *values: Any) -> None:
-        for callback in list(self._callbacks.get(occasion, {}).values()):
-            self.background.call(callback, *values)
+            raise own(self.over) or ConnectionLost("the client is not connected: call connect() first")
 
     # effects of the state
 
     def handle(self, told: list[Effect]) -> None:
-        """Dispatch effects. Values are copied: applications may modify what they receive."""
-        for each in told:
-            self._hand(each)
+        """Dispatch effects, now or after those that are being dispatched."""
+        self.background.tell(*(partial(self._hand, each) for each in told))
         self.changed.set()
         self.wake()
 
@@ -213,11 +199,10 @@ class Engine:
             case Answered(ticket, result, error):
                 call = self._calls.pop(ticket, None)
                 if call is not None:
-                    # pages of rows have only one owner
-                    call.resolve(result if isinstance(result, wire.FoundMany) else deepcopy(result), error)
+                    call.resolve(result, error)
             case Delivery(sub, value):
                 if (subscription := self._subscriptions.get(sub)) is not None:
-                    subscription.tell(deepcopy(value))
+                    subscription.tell(value)
             case Confirmed(sub, recovered):
                 if (subscription := self._subscriptions.get(sub)) is not None:
                     subscription.confirmed(recovered)
@@ -228,53 +213,60 @@ class Engine:
                 if (subscription := self._subscriptions.pop(sub, None)) is not None:
                     subscription.ended(error)
             case Met():
-                self._fire("conflict", deepcopy(told))
+                self.callbacks.tell("conflict", told)
             case Trouble(error):
-                self.trouble(error)
+                self.callbacks.trouble(error)
             case DocumentFrame(data):
                 if (wrong := self._documents.received(data)) is not None:
-                    self.trouble(wrong)
+                    self.callbacks.trouble(wrong)
             case Opened(again):
                 self._renew_later(0.0)
                 self._documents.opened()
-                self._fire("reconnect" if again else "connect")
+                self.callbacks.tell("reconnect" if again else "connect")
 
     # connecting
 
-    async def start(self) -> None:
-        """Start connecting in the background."""
-        if self._running is None:
-            self._running = Event()
-            self._given_up = self.over = self._stopping = None
-            self.background.spawn(self._run)
+    async def start(self) -> bool:
+        """Start connecting in the background. Returns whether nobody had started it before."""
+        while self._running is not None and self._ending:
+            await self._running.wait()
+        if self._running is not None:
+            return False
+        self._running = Event()
+        self._scope = CancelScope()
+        self._ending = False
+        self._given_up = self.over = self._stopping = None
+        self.background.spawn(partial(self._run, self._scope))
+        return True
 
     async def connected(self) -> None:
         """Wait for a session. Raises the error of the first attempt."""
         await self.changed.until(lambda: self.is_connected() or self._given_up is not None or not self.running)
-        if self.is_connected():
-            return
-        error = self._given_up or ConnectionLost("the client was disconnected")
-        await self.stop(error)
-        raise error
+        if not self.is_connected():
+            raise own(self._given_up) or ConnectionLost("the client was disconnected")
 
     async def stop(self, error: CollabError | None = None) -> None:
         """Close the session. Its dependants receive ``error``, or that the application disconnected."""
         if self._running is not None:
             running = self._running
+            self._ending = True
             self._stopping = self._stopping or error
             if self._scope is not None:
                 self._scope.cancel()
             with CancelScope(shield=True):
                 await running.wait()
 
-    async def _run(self) -> None:
+    async def _run(self, scope: CancelScope) -> None:
         ended: CollabError | None = None
         try:
-            async with create_task_group() as tasks:
-                self._scope = tasks.cancel_scope
-                tasks.start_soon(self._keep_time)
-                ended = await self._stay_connected()
-                tasks.cancel_scope.cancel()
+            with scope:
+                async with create_task_group() as tasks:
+                    tasks.start_soon(self._keep_time)
+                    ended = await self._stay_connected()
+                    tasks.cancel_scope.cancel()
+        except Exception as fault:
+            log.exception("the client ended by a fault")
+            ended = Fault(f"the client ended by a fault: {fault!r}")
         finally:
             running, self._running, self._scope = self._running, None, None
             exhausted = ended is not None and ended.retryable
@@ -282,8 +274,8 @@ class Engine:
             self.over = ended or ConnectionLost("the client was disconnected")
             self._lost()
             self.handle(self.state.stopped(self.over))
-            for subscription in list(self._subscriptions.values()):
-                subscription.stopped(self.over, wanted=ended is None)
+            stopped = [partial(each.stopped, self.over, ended is None) for each in self._subscriptions.values()]
+            self.background.tell(*stopped)
             if running is not None:
                 running.set()
             self.changed.set()
@@ -303,11 +295,11 @@ class Engine:
             attempt += 1
             wait = delay(self.options, attempt, random.random())  # noqa: S311  # jitter, not a secret
             if not worthwhile or wait is None:
-                self._given_up = error
-                self.trouble(error)
+                self._given_up, self._ending = error, True
+                self.callbacks.trouble(error)
                 return error
             if first:
-                self.trouble(error)
+                self.callbacks.trouble(error)
             if not opened and error.retryable:
                 self._given_up = error
                 self.changed.set()
@@ -319,12 +311,11 @@ class Engine:
         self._cut = None
         opened = False
         try:
-            with anyio.fail_after(self.options.connect_timeout / 1000):
-                token = await self.credentials.present()
-            async with self._open_link(
-                self.url, within=self.options.connect_timeout / 1000, compression=self.options.compression
-            ) as link:
-                self.state.opened(self.credentials.hello(token, self.options), monotonic())
+            within = self.options.connect_timeout / 1000
+            token = await self.credentials.present(within)
+            hello = checked(self.credentials.hello(token, self.options))
+            async with self._open_link(self.url, within=within, compression=self.options.compression) as link:
+                self.state.opened(hello, monotonic())
                 self._time.set()  # the server may never answer
                 self._token = token
                 async with create_task_group() as tasks:
@@ -334,8 +325,9 @@ class Engine:
                     tasks.cancel_scope.cancel()
         except CollabError as error:
             self._cut = self._cut or error
-        except TimeoutError:
-            self._cut = ConnectionLost("the token function timed out")
+        except Exception as fault:  # everybody is told this too, and nobody waits forever
+            log.exception("the connection ended by a fault")
+            self._cut = Fault(f"the connection ended by a fault: {fault!r}")
         finally:
             self._link_scope = None
             opened = self.is_connected()
@@ -349,7 +341,7 @@ class Engine:
         self.handle(self.state.lost())
         self._documents.lost()
         if opened:
-            self._fire("disconnect")
+            self.callbacks.tell("disconnect")
 
     async def _reading(self, link: Link) -> None:
         try:
@@ -405,16 +397,17 @@ class Engine:
         return min((at for at in times if at is not None), default=None)
 
     async def _renew(self) -> None:
-        """Send the next token."""
+        """Send the next token. After a failure, this is tried again as long as the last token is valid."""
         try:
-            token = await self.credentials.present()
+            token = await self.credentials.present(self.options.connect_timeout / 1000)
             if token is not None:
                 await self.authenticate(token)
                 self._token = token
-                self._renew_later(1.0)
-                self.wake()
         except CollabError as error:
-            self.trouble(error)
+            self.callbacks.trouble(error)
+        if self.is_connected():
+            self._renew_later(1.0)
+            self.wake()
 
     def _renew_later(self, least: float) -> None:
         renew = renew_in(self._token, time()) if self.credentials.renewable else None
@@ -422,8 +415,10 @@ class Engine:
 
     async def authenticate(self, token: str) -> None:
         """Send a token of the same user. Raises the server's refusal."""
-        message = realtime.Authenticate(id=self.state.ticket(), token=token, user_id=self.credentials.user_id)
-        call: Call[Any] = Call(lambda result: result, failed=self.trouble, abandoned=lambda: self.forget(message.id))
+        message = checked(realtime.Authenticate(id=self.state.ticket(), token=token, user_id=self.credentials.user_id))
+        call: Call[Any] = Call(
+            lambda result: result, failed=self.callbacks.trouble, abandoned=lambda: self.forget(message.id)
+        )
         self.call(call, message)
         await call
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from collab.client.background import Background
 from collab.client.calls import Call
+from collab.client.core.copies import own
+from collab.client.core.values import checked
 from collab.client.core.writes import WriteMessage
 from collab.client.documents import Document
 from collab.client.engine import Engine
 from collab.client.subscription import Subscription
-from collab.errors import CollabError
+from collab.errors import CollabError, InvalidRequest
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 ErrorCallback = Callable[[CollabError], object]
 OnConflict = Literal["merge", "reject"]
+_READS = realtime.FindById | realtime.FindMany | realtime.Count | realtime.History | realtime.Schema
 
 
 class Requests:
@@ -35,8 +40,9 @@ class Requests:
         return self._engine.state.ticket()
 
     def ask(self, message: realtime.Asked, read: Callable[[Any], Any], on_error: ErrorCallback | None) -> Call[Any]:
-        """Send a read. ``read`` converts its result."""
-        call = self._call(message.id, read, on_error, None)
+        """Send a request that is no write to an entity. ``read`` converts its result."""
+        message = checked(message)
+        call = self._call(message, read, on_error)
         self._engine.call(call, message)
         return call
 
@@ -44,24 +50,29 @@ class Requests:
         self, message: WriteMessage, read: Callable[[Any], Any], on_error: ErrorCallback | None, at: str
     ) -> Call[Any]:
         """Write to an entity. ``at`` is the time of the write (RFC 3339)."""
-        call = self._call(message.id, read, on_error, message.entity)
+        message = checked(message)
+        call = self._call(message, read, on_error)
         self._engine.write(call, message, at)
         return call
 
-    def _call(
-        self, ticket: int, read: Callable[[Any], Any], on_error: ErrorCallback | None, entity: str | None
-    ) -> Call[Any]:
+    def _call(self, message: realtime.Asked, read: Callable[[Any], Any], on_error: ErrorCallback | None) -> Call[Any]:
+        _check_function("on_error", on_error)
+
         def failed(error: CollabError) -> None:
             if on_error is not None:
-                self.background.call(on_error, error)
+                self.background.tell(partial(self.background.call, on_error, own(error)))
             else:
-                self._engine.trouble(error)
+                self._engine.callbacks.trouble(error)
 
-        # nobody awaits it: cancel a read, but complete a write
-        abandoned = (lambda: self._engine.forget(ticket)) if entity is None else (lambda: None)
+        entity = message.entity if isinstance(message, WriteMessage) else None
+
+        def abandoned() -> None:
+            if isinstance(message, _READS):  # anything else has an effect
+                self._engine.forget(message.id)
+
         return Call(read, failed=failed, abandoned=abandoned, entity=entity)
 
-    def subscribe(
+    def subscription(
         self,
         target: wire.AnyTarget,
         callback: Callable[[Any], object] | None,
@@ -70,24 +81,39 @@ class Requests:
         condition: Callable[[], object] | None,
         on_error: ErrorCallback | None,
         on_resync: Callable[[], object] | None,
-    ) -> Subscription:
-        """Start a subscription. ``newest``: a new value replaces one that was not read yet."""
+    ) -> Callable[[], Subscription]:
+        """Return a function that starts a subscription. ``newest``: a new value replaces one that was not read yet.
+
+        Raises :class:`InvalidRequest`.
+        """
+        [wanted] = checked(
+            realtime.Subscribe(id=0, subscriptions=(realtime.Subscription(sub=0, target=target),))
+        ).subscriptions
+        functions = {"callback": callback, "condition": condition, "on_error": on_error, "on_resync": on_resync}
+        for name, function in functions.items():
+            _check_function(name, function)
+        if inspect.iscoroutinefunction(condition):
+            raise InvalidRequest("condition must not be async")
         engine = self._engine
-        subscription = Subscription(
-            self.ticket(),
-            callback,
-            background=engine.background,
-            unsubscribe=engine.unsubscribe,
-            failed=engine.subscription_failed,
-            over=lambda: engine.over,
-            newest=newest,
-            buffered=engine.options.max_buffered,
-            condition=condition,
-            on_error=on_error,
-            on_resync=on_resync,
-        )
-        engine.subscribe(subscription, target)
-        return subscription
+
+        def start() -> Subscription:
+            subscription = Subscription(
+                self.ticket(),
+                callback,
+                background=engine.background,
+                unsubscribe=engine.unsubscribe,
+                failed=engine.subscription_failed,
+                over=lambda: engine.over,
+                newest=newest,
+                buffered=engine.options.max_buffered,
+                condition=condition,
+                on_error=on_error,
+                on_resync=on_resync,
+            )
+            engine.subscribe(subscription, wanted.target)
+            return subscription
+
+        return start
 
     def open_document(self, name: str, doc: pycrdt.Doc[Any] | None) -> Document:
         """Open an entity's document."""
@@ -102,3 +128,8 @@ class Requests:
         )
         engine.open_document(document)
         return document
+
+
+def _check_function(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise InvalidRequest(f"{name} is not a function")

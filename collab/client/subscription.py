@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from collab.client.background import Background, Signal
-from collab.errors import CollabError, SubscriptionFailed
+from collab.client.background import Background, Signal, called
+from collab.client.core.copies import own
+from collab.errors import CollabError, InvalidRequest, SubscriptionFailed
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ class Subscription:
     Without a callback, iterate it with ``async for``. If a new value replaces the previous one (rows, presence,
     metrics), the iterator yields only the newest; otherwise (events) it yields all. ``async with`` unsubscribes at the
     end of the block. ``recovered`` is false once events were missed during a disconnect.
+
+    The callback gets one value at a time: while it is async and still runs, values wait, as for a slow iterator.
 
     When the client gives up connecting or disconnects, ``ready`` and iterators raise the reason; ``on_error`` receives
     the error of the last attempt. The subscription resumes with the next ``connect``.
@@ -43,7 +46,7 @@ class Subscription:
         self.sub = sub
         self.active = True
         self.recovered = True
-        self.error: CollabError | None = None
+        self._error: CollabError | None = None
         self._background = background
         self._unsubscribe = unsubscribe
         self._failed = failed
@@ -67,19 +70,28 @@ class Subscription:
             self._unsubscribe(self.sub)
             self._signal.set()
 
+    @property
+    def error(self) -> CollabError | None:
+        """Why the server ended or refused it."""
+        return own(self._error)
+
     async def ready(self) -> None:
         """Wait until it is active: no event after that is missed.
 
         Raises the server's refusal, or why the client stopped connecting.
         """
         await self._signal.until(lambda: self._confirmed or not self.active or self._over())
-        if self.error is not None:
-            raise self.error
+        if self._error is not None:
+            raise own(self._error)
         if self.active and (over := self._over()) is not None:
-            raise over
+            raise own(over)
 
     async def __aenter__(self) -> Subscription:
-        await self.ready()
+        try:
+            await self.ready()
+        except BaseException:
+            self()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -89,14 +101,19 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Any:
-        """Return the next value. Raises the error that ended the subscription or the connection."""
+        """Return the next value. Raises the error that ended the subscription or the connection.
+
+        Raises :class:`InvalidRequest` if the subscription has a callback, which gets the values.
+        """
+        if self._callback is not None:
+            raise InvalidRequest("this subscription has a callback, so it cannot be iterated")
         await self._signal.until(lambda: self._values or not self.active or self._over())
         if self._values:
-            return self._values.popleft()
-        if self.error is not None:
-            raise self.error
+            return own(self._values.popleft())
+        if self._error is not None:
+            raise own(self._error)
         if self.active and (over := self._over()) is not None:
-            raise over
+            raise own(over)
         raise StopAsyncIteration
 
     # called by the client
@@ -113,14 +130,14 @@ class Subscription:
     def ended(self, error: CollabError) -> None:
         """The server has ended or refused it."""
         self.active = False
-        self.error = error
+        self._error = error
         self._signal.set()
         self.delayed(error)
 
     def delayed(self, error: CollabError) -> None:
         """It is not active now and will be retried."""
         if self._on_error is not None:
-            self._background.call(self._on_error, error)
+            self._background.call(self._on_error, own(error))
         else:
             self._failed(error)
 
@@ -129,14 +146,14 @@ class Subscription:
         self._confirmed = False
         self._signal.set()
         if not wanted and self._on_error is not None:
-            self._background.call(self._on_error, error)
+            self._background.call(self._on_error, own(error))
 
     def tell(self, value: Any) -> None:
         """Deliver a value."""
         if not self.active or not self._wanted():
             return
         if self._callback is not None and not self._busy:
-            self._call(value)
+            self._call(self._callback, value)
             return
         if self._newest:
             self._values.clear()
@@ -150,30 +167,24 @@ class Subscription:
         if self._condition is None:
             return True
         try:
-            return bool(self._condition())
-        except Exception:
+            return bool(self._condition()) and self.active  # the condition may unsubscribe
+        except (Exception, asyncio.CancelledError):  # nothing is awaited here: the application raised it
             log.exception("the condition of a subscription failed")
             return False
 
-    def _call(self, value: Any) -> None:
-        assert self._callback is not None
-        try:
-            result = self._callback(value)
-        except Exception:
-            log.exception("the callback of a subscription failed")
-            return
-        if inspect.isawaitable(result):
+    def _call(self, callback: Callable[[Any], object], value: Any) -> None:
+        work = called(callback, own(value))
+        if work is not None:
             self._busy = True  # one callback at a time, in order
-            awaited = result
+            self._background.spawn(lambda: self._finish(callback, work))
 
-            async def finish() -> None:
-                try:
-                    await awaited
-                except Exception:
-                    log.exception("the callback of a subscription failed")
-                finally:
-                    self._busy = False
-                    while self._values and self.active and not self._busy:
-                        self._call(self._values.popleft())
+    async def _finish(self, callback: Callable[[Any], object], work: Awaitable[Any]) -> None:
+        try:
+            await work
+        finally:
+            self._busy = False
+            self._background.tell(lambda: self._call_waiting(callback))
 
-            self._background.spawn(finish)
+    def _call_waiting(self, callback: Callable[[Any], object]) -> None:
+        while self._values and not self._busy:
+            self._call(callback, self._values.popleft())

@@ -34,9 +34,10 @@ class _Topic:
         newest: bool,
         on_resync: Callable[[], object] | None = None,
     ) -> Subscription:
-        return self._requests.subscribe(
+        start = self._requests.subscription(
             target, callback, newest=newest, condition=condition, on_error=on_error, on_resync=on_resync
         )
+        return start()
 
 
 class Events(_Topic):

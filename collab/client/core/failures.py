@@ -53,13 +53,17 @@ _BY_STATUS: Mapping[int, type[CollabError]] = {
 }
 
 
-class Unreadable(errors.InternalError):
-    """The server sent something unreadable. Resending would not help, so this ends the connection permanently."""
+class Fault(errors.InternalError):
+    """Another connection would not help, so this ends the client permanently."""
 
     @property
     def retryable(self) -> bool:
         """Always false."""
         return False
+
+
+class Unreadable(Fault):
+    """The server sent something unreadable. Resending would not help."""
 
 
 def rebuild(told: wire.Error) -> CollabError:

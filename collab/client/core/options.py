@@ -57,7 +57,7 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 def read_options(given: WebSocketOptions | Mapping[str, Any] | None) -> WebSocketOptions:
     """Validate an application's options. Raises :class:`InvalidRequest` that names the problem."""
     if isinstance(given, WebSocketOptions):
-        return given
+        given = msgspec.structs.asdict(given)
     raw = dict(given or {})
     failed = raw.pop("on_reconnect_failed", None)
     if failed is not None and not callable(failed):

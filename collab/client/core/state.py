@@ -149,7 +149,8 @@ class ClientState:
         """Run due timers. Sets ``dead`` if the peer no longer responds."""
         told: list[Effect] = []
         while self._waiting and next(iter(self._waiting.values()))[1] <= now:  # all have the same timeout
-            ticket, _ = self._waiting.popitem(last=False)
+            ticket, (message, _) = self._waiting.popitem(last=False)
+            self._remember(message)
             told.append(Answered(ticket, None, ConnectionLost("no answer came in time")))
         for collection in self._writes.late(now):
             told += self._shown(collection)
@@ -199,7 +200,8 @@ class ClientState:
         """Queue a read; :class:`Answered` with the message's ``id`` follows. Raises :class:`RateLimitExceeded`."""
         if len(self._waiting) >= MOST_REQUESTS:
             raise RateLimitExceeded(f"{MOST_REQUESTS} requests wait for an answer", limit=MOST_REQUESTS)
-        self._remember(message)
+        if isinstance(message, realtime.LeavePresence | realtime.LeaveChannel):
+            self._remember(message)  # now, because a new connection may come before the answer
         if self.status != "open" and isinstance(message, realtime.FindById):
             known = self._known(message)
             if known is not None:
@@ -222,7 +224,7 @@ class ClientState:
     # details
 
     def _remember(self, message: Asked) -> None:
-        """Record what must be restored on a new connection."""
+        """Record what must be restored on a new connection: what the server has not refused."""
         match message:
             case realtime.JoinPresence():
                 self._joined[message.room] = dict(message.state)
@@ -344,6 +346,7 @@ class ClientState:
         else:
             message, _ = self._waiting.pop(ticket, (None, 0.0))
             if message is not None:
+                self._remember(message)
                 yield Answered(ticket, self._read(message, result))
                 if isinstance(message, realtime.FindById):
                     self._told(message.collection)

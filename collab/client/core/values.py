@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from collab.errors import InvalidRequest
 from collab.json_values import scalar_fault
+from collab.wire.realtime import encoding
 from collab.wire.realtime.encoding import MAX_DEPTH
+from collab.wire.realtime.messages import Message
+
+M = TypeVar("M", bound=Message)
 
 _QUERY_DEPTH = MAX_DEPTH - 4  # nesting of a query within a subscribe message
 
@@ -107,3 +111,18 @@ def read_query(given: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], o
     if "order_by" in raw:
         raw["orderBy"] = raw.pop("order_by")
     return plain_object(raw, _QUERY_DEPTH), condition
+
+
+def checked(message: M) -> M:
+    """Return a message as the server will read it. Raises :class:`InvalidRequest` if the server would refuse it.
+
+    Other messages would suffer too: the server refuses what it cannot read as a whole.
+    """
+    try:
+        read = encoding.decode_client(encoding.encode_json(message))
+    except InvalidRequest as error:
+        raise InvalidRequest(error.message) from None
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"not a message: {error}") from None
+    assert isinstance(read, type(message))
+    return read

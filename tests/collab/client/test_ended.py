@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from collab.client import LumenizeClient
 from collab.errors import AuthenticationFailed, CollabError, ConnectionLost, InternalError
-from collab.wire.realtime import encoding
-from collab.wire.realtime import messages as realtime
-from collab.wire.realtime import values as wire
+from tests.collab.client.scripted import Scripted
 from tests.collab.client.world import cable, client, until, world
 from tests.e2e.guarded import SECRET, mint
 
@@ -102,6 +99,13 @@ class Waiting:
         self.errors[name] = raised.value
 
 
+def assert_same_for_each(told: dict[str, CollabError]) -> None:
+    """Each was told the same, in an error of its own: what one does to it, others do not see."""
+    assert len({(type(error), error.message, repr(error.details)) for error in told.values()}) == 1, told
+    assert len(set(map(id, told.values()))) == len(told), told
+    assert len({id(error.details) for error in told.values()}) == len(told), told
+
+
 async def _awaited(what: Awaitable[Any]) -> Any:
     return await what
 
@@ -111,7 +115,7 @@ async def test_a_wrong_credential_is_told_to_whoever_waits_for_the_connection(tm
         made = client(link.address, token="wrong")
         await made.connect(wait=False)
         told = await Waiting(made).told()
-        assert len(set(map(id, told.values()))) == 1, told
+        assert_same_for_each(told)
         assert isinstance(told["ready"], AuthenticationFailed)
         with pytest.raises(AuthenticationFailed):
             await made.connect()
@@ -123,7 +127,7 @@ async def test_attempts_that_are_used_up_are_told_as_well() -> None:
         await made.connect(wait=False)
         told = await Waiting(made).told()
         others = {name: error for name, error in told.items() if name != "client"}  # told of the first attempt too
-        assert len(set(map(id, others.values()))) == 1, told
+        assert_same_for_each(others)
         assert isinstance(told["ready"], ConnectionLost)
 
 
@@ -134,7 +138,7 @@ async def test_a_first_attempt_that_fails_is_told_to_others_than_its_caller() ->
         with pytest.raises(ConnectionLost) as raised:
             await made.connect()
         told = await waiting.told()
-        assert all(error is raised.value for error in told.values()), told
+        assert_same_for_each({**told, "connect": raised.value})
 
 
 async def test_who_subscribes_afterwards_is_told_at_once(tmp_path: Path) -> None:
@@ -147,7 +151,7 @@ async def test_who_subscribes_afterwards_is_told_at_once(tmp_path: Path) -> None
         with pytest.raises(AuthenticationFailed):
             await late.ready()
         await until(lambda: errors)
-        assert errors == [raised.value]
+        assert_same_for_each({"connect": raised.value, "subscription": errors[0]})
 
 
 async def test_subscriptions_and_documents_wait_for_the_next_connect(tmp_path: Path) -> None:
@@ -188,41 +192,15 @@ async def test_disconnect_is_told_to_who_waits_and_is_no_error_of_a_subscription
             assert (await anext(events)).data["name"] == "x"
 
 
-class Scripted:
-    """A server that says what a test wants, over a link without a socket."""
-
-    def __init__(self) -> None:
-        self.opened = 0
-        self.says, self._heard = anyio.create_memory_object_stream[str | bytes](100)
-
-    @asynccontextmanager
-    async def open(self, url: str, *, within: float, compression: bool) -> AsyncIterator[Any]:
-        self.opened += 1
-        limits = wire.Limits(max_subscriptions=0, max_events_per_second=0, max_message_bytes=0)
-        welcome = realtime.Welcome(
-            protocol=1, project_id="p", user_id=None, session="s", cursor="0", heartbeat_seconds=30, limits=limits
-        )
-        await self.says.send(encoding.encode(welcome, "json"))
-        with self.says, self._heard:
-            yield self
-
-    async def send(self, frame: str | bytes) -> None:
-        """Nothing is answered."""
-
-    async def receive(self) -> str | bytes:
-        return await self._heard.receive()
-
-
 @pytest.mark.parametrize("frame", ["{", '{"type":"rows","sub":1}', b"\xff\xff\xff"])
 async def test_a_message_that_cannot_be_read_ends_the_connection_and_is_told(frame: str | bytes) -> None:
     server = Scripted()
-    made = client("scripted")
-    made._engine._open_link = server.open
+    made = server.client()
     await made.connect()
     waiting = Waiting(made)
-    await server.says.send(frame)
+    server.send_frame(frame)
     told = await waiting.told()
-    assert len(set(map(id, told.values()))) == 1, told
+    assert_same_for_each(told)
     assert isinstance(told["client"], InternalError)
     assert not made.is_connected()
     assert server.opened == 1

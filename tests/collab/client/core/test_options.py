@@ -11,7 +11,7 @@ from collab.errors import InvalidRequest
 
 def test_options_are_a_mapping_or_typed() -> None:
     typed = WebSocketOptions(reconnect_strategy="linear", subscription_rate_limit=RateLimit(max_subscriptions=5))
-    assert read_options(typed) is typed
+    assert read_options(typed) == typed
     raw = {"reconnect_strategy": "linear", "subscription_rate_limit": {"max_subscriptions": 5}}
     assert read_options(raw) == typed
     assert read_options({**raw, "subscription_rate_limit": RateLimit(max_subscriptions=5)}) == typed
@@ -38,6 +38,13 @@ def test_a_callback_is_kept() -> None:
 def test_what_makes_no_sense_is_named(raw: dict[str, object], word: str) -> None:
     with pytest.raises(InvalidRequest, match=word):
         read_options(raw)
+
+
+def test_options_that_an_application_has_built_are_read_as_well() -> None:
+    options = WebSocketOptions(max_delay=5, subscription_rate_limit=RateLimit(max_subscriptions=3))
+    assert read_options(options) == options
+    with pytest.raises(InvalidRequest, match="max_delay"):
+        read_options(WebSocketOptions(max_delay="long"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [field.name for field in msgspec.structs.fields(WebSocketOptions)])
