@@ -47,8 +47,8 @@ async def read_children(connection: asyncpg.Connection, project: str, collection
 async def list_half_deleted(connection: asyncpg.Connection, collection: str, inside: str, limit: int) -> list[RoomKey]:
     """Deleted entities of ``collection`` with living entities of ``inside`` in them."""
     rows = await connection.fetch(
-        "SELECT e.project, e.id FROM collab.entities AS e WHERE e.collection = $1 AND e.deleted AND EXISTS ("
-        "SELECT 1 FROM collab.entities AS i WHERE i.project = e.project AND i.collection = $2"
+        "SELECT e.project, e.id FROM collab.entities AS e WHERE e.collection = $1 AND e.deleted_at IS NOT NULL"
+        " AND EXISTS (SELECT 1 FROM collab.entities AS i WHERE i.project = e.project AND i.collection = $2"
         " AND i.id >= e.id || ':' AND i.id < e.id || ';' AND NOT i.deleted) LIMIT $3",
         collection,
         inside,
@@ -60,7 +60,7 @@ async def list_half_deleted(connection: asyncpg.Connection, collection: str, ins
 async def list_expired(connection: asyncpg.Connection, before: float, limit: int) -> list[RoomKey]:
     """Entities that were deleted before this time."""
     rows = await connection.fetch(
-        "SELECT project, collection, id FROM collab.entities WHERE deleted AND updated_at < $1 LIMIT $2", before, limit
+        "SELECT project, collection, id FROM collab.entities WHERE deleted_at < $1 LIMIT $2", before, limit
     )
     return [RoomKey(*row) for row in rows]
 

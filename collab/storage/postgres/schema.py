@@ -114,9 +114,11 @@ STEPS: Sequence[Sequence[str]] = (
             content_seq bigint NOT NULL,
             created_at float8 NOT NULL,
             updated_at float8 NOT NULL,
+            deleted_at float8 GENERATED ALWAYS AS (CASE WHEN deleted THEN updated_at END) STORED,
             UNIQUE (project, collection, id)
         ) WITH (fillfactor = 70);
-        CREATE INDEX ON collab.entities (updated_at) WHERE deleted;
+        -- not over updated_at: an update that changes a column of an index writes to all indexes
+        CREATE INDEX ON collab.entities (deleted_at) WHERE deleted_at IS NOT NULL;
         CREATE TABLE collab.events (
             project text COLLATE "C" NOT NULL,
             position bigint NOT NULL,

@@ -257,6 +257,37 @@ async def test_bytes_that_were_damaged_are_seen(url: str) -> None:
             await storage.document_at(KEY, 1)
 
 
+async def test_commits_read_no_table_as_a_whole_and_updates_of_entities_write_to_no_index(url: str) -> None:
+    connection = await asyncpg.connect(url)
+
+    async def counts() -> tuple[int, int, int]:
+        """How often a table was read as a whole, an entity updated, and only in its page."""
+        reads, updated, in_page = await connection.fetchrow(
+            "SELECT sum(pg_stat_get_numscans(oid)),"
+            " sum(pg_stat_get_tuples_updated(oid)) FILTER (WHERE relname = 'entities'),"
+            " sum(pg_stat_get_tuples_hot_updated(oid)) FILTER (WHERE relname = 'entities') FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'collab'::regnamespace AND relname <> 'record'"
+        )
+        return int(reads), int(updated), int(in_page)
+
+    async with opened(url) as storage:
+        version = 0
+        first = last = await counts()
+        while last[1] < first[1] + 10 or first[1] == 0:  # the server counts from time to time, for whole sessions
+            if first[1] == 0:
+                first = last
+            version += 1
+            await storage.commit(
+                [entry(b"1"), entry(b"2", OTHER)],
+                [fact(version, {"n": version}, at=float(version), row=0)],
+                commit_id=CommitId("w", version),
+            )
+            last = await counts()
+        assert last[0] == first[0]
+        assert last[2] > first[2]
+    await connection.close()
+
+
 async def test_texts_that_no_database_can_hold_harm_nobody(url: str) -> None:
     async with opened(url) as storage:
         await storage.commit(
