@@ -23,7 +23,8 @@ class Checked:
     ``before`` and ``after`` are the clocks of the clients with *new* structs: the writers. ``structs`` and ``deletes``
     are all parts of the update, including known ones. ``content``: after the commit, whether anything but entity fields
     was written or deleted (possibly a false positive). ``repeats`` are the structs that the room already knows,
-    ``None`` if there are none. ``neighbours`` are the pairs of origins whose order the gate does not know.
+    ``None`` if there are none. ``neighbours`` are the pairs of origins whose order the gate does not know. ``seconds``:
+    how long the check took, if somebody has noted it.
     """
 
     before: dict[int, int]
@@ -37,6 +38,7 @@ class Checked:
     revision: Revision | None = None
     repeats: Repeats | None = None
     neighbours: Sequence[Neighbours] = ()
+    seconds: float = 0.0
 
     @property
     def cuts(self) -> Cuts:

@@ -134,12 +134,13 @@ class RoomHandle:
             while pieces:
                 if large is not None:
                     await large.allow(room)
-                began = thread_time()
-                piece = pieces.take(next(sizes))
-                room.edit(piece, user, monotonic(), done if not pieces else _ignore)
+                began, size = thread_time(), next(sizes)
+                room.edit(pieces.take(size), user, monotonic(), done if not pieces else _ignore)
                 if large is not None:
                     large.taken(room)
-                await asyncio.sleep(rest_after(thread_time() - began, busy=is_busy()))
+                seconds = thread_time() - began
+                room.portion.took(seconds, size)
+                await asyncio.sleep(rest_after(seconds, busy=is_busy()))
 
     async def update(self, state_vector: bytes | None = None) -> bytes:
         """The update that a replica at ``state_vector`` lacks; without one, the whole state. Yjs encoding v1."""

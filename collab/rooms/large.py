@@ -72,11 +72,11 @@ async def take_apart(
                 piece = pieces.take(next(sizes))
                 last = None if pieces else counted
                 checked = room.gate.check(piece)
+                checked.seconds = thread_time() - began
                 pieces.sum_up(checked)
                 room.take_in(session, checked, monotonic(), live=live, counted=last)
                 edit.taken(room)
                 seconds = thread_time() - began
-                room.portion.took(seconds, checked.parts)
                 wait = session.throttle.charge(seconds)
                 wait = max(wait, rest_after(seconds, busy=session.throttle.is_busy()))
                 if not pieces:

@@ -46,7 +46,8 @@ from presence.state import User
 EMPTY_AWARENESS = b"\x00"
 EMPTY_STATE_VECTOR = b"\x00"
 # Reading the CPU clock takes a system call: some hundredths of the cost of a keystroke. The other clock also counts
-# the machine's other work: little during short edits, and at most ``_AT_MOST`` seconds are believed.
+# the machine's other work: little during short edits, and at most ``_AT_MOST`` seconds are believed; of the time that a
+# check took, at most twice the time of applying.
 _FEW_PARTS, _AT_MOST = 8, 0.002
 _FEW_BYTES = 64  # bytes; such an update has few parts, whoever sends it
 _SETBACKS = 3  # edits of a session that could not be recorded before the next one is quarantined
@@ -212,7 +213,6 @@ class Room:
             raise Unavailable("the document is being rebuilt")
         if self.deleted:
             raise EntityDeleted("the entity was deleted")
-        began = thread_time()
         try:
             checked = self.gate.check_all(update, limit)
         except Gap as gap:
@@ -224,8 +224,6 @@ class Room:
         self._check_neighbours(checked)
         if self._is_news(checked, live=False):
             self._accept(None, checked, user_id, now, done, live=False, intent=intent)
-            if checked.parts > _FEW_PARTS:
-                self.portion.took(thread_time() - began, checked.parts)
             return
         self.commits.after(done)
         if intent is not None:
@@ -256,19 +254,20 @@ class Room:
         if session.access < Access.WRITE and not is_worth_a_look(update, solicited, self._options.reader_bytes):
             session.refuse_edit()
             return
-        began = thread_time() if len(update) > _FEW_BYTES else 0.0
+        many = len(update) > _FEW_BYTES
+        began = perf_counter() if many else 0.0
         try:
             most = MAX_PARTS
             if session.access >= Access.WRITE:
-                most = self.portion.of(busy=len(update) > _FEW_BYTES and session.throttle.is_busy())
+                most = self.portion.of(busy=many and session.throttle.is_busy())
             checked = self.gate.check(update, most)
         except TooManyParts:
             session.hold()
             self._ring.take_apart(self, session, update, live=live, counted=counted)
             return
+        if many:
+            checked.seconds = perf_counter() - began
         self.take_in(session, checked, now, live=live, counted=counted)
-        if checked.parts > _FEW_PARTS:
-            self.portion.took(thread_time() - began, checked.parts)
 
     def take_in(self, session: Session, checked: Checked, now: float, *, live: bool, counted: bool | None) -> None:
         """Apply a checked update of a session that may be gone. Raises :class:`CollabError`.
@@ -373,8 +372,9 @@ class Room:
             self.doc = doc
             self.shared.follow(doc.get_update, doc.get_state)
         self.shared.changed(deletes=checked.has_deletes)
-        if parts <= _FEW_PARTS:
-            self.portion.took(spent := min(spent, _AT_MOST), parts)
+        if parts <= _FEW_PARTS and spent > _AT_MOST:
+            spent = _AT_MOST
+        self.portion.took(spent + min(checked.seconds, 2 * spent), parts)
         self.log.add(size, spent, parts)
         for listener in list(self.listeners):
             tell(partial(listener, update, user_id))
