@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
 import time
 import traceback
@@ -155,6 +156,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends its servers then, as after Ctrl+C
     try:
         sys.exit(main())
     except KeyboardInterrupt:

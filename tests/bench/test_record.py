@@ -109,7 +109,8 @@ async def test_a_quick_run_of_our_own_server_tells_every_event(tmp_path: Path) -
     assert (tmp_path / "smoke-live.svg").exists()
 
 
-async def test_a_run_that_is_interrupted_leaves_no_process_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+async def test_a_run_that_is_interrupted_leaves_no_process_behind(tmp_path: Path, by: signal.Signals) -> None:
     command = [sys.executable, "-m", "bench.record", "run", "live", "--servers", "collab-json", "--out", str(tmp_path)]
     run = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
@@ -119,7 +120,7 @@ async def test_a_run_that_is_interrupted_leaves_no_process_behind(tmp_path: Path
         while not any("serve" in process.cmdline() for process in started):
             await asyncio.sleep(0.1)
             started = psutil.Process(run.pid).children(recursive=True)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(by)
         assert await run.wait() == 130
         while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started):
             await asyncio.sleep(0.1)
