@@ -28,23 +28,36 @@ class DocumentHead(NamedTuple):
     entity: EntityRow | None
 
 
-async def read_head(connection: asyncpg.Connection, key: RoomKey) -> DocumentHead:
-    """The head of a document."""
-    rid, lineage, aside, *entity = await connection.fetchrow(
-        "SELECT d.rid, d.lineage, EXISTS (SELECT 1 FROM collab.set_aside AS a"  # noqa: S608
-        " WHERE a.project = $1 AND a.collection = $2 AND a.id = $3),"
-        f" {', '.join(f'e.{column}' for column in COLUMNS.split(', '))}"
-        " FROM (SELECT $1 AS project, $2 AS collection, $3 AS id) AS k"
-        " LEFT JOIN collab.documents AS d ON d.project = $1 AND d.collection = $2 AND d.id = $3"
-        " LEFT JOIN collab.entities AS e ON e.project = $1 AND e.collection = $2 AND e.id = $3",
-        *key,
+_HEADS = (
+    "SELECT d.rid, d.lineage, EXISTS (SELECT 1 FROM collab.set_aside AS a"  # noqa: S608
+    " WHERE a.project = k.project AND a.collection = k.collection AND a.id = k.id),"
+    f" {', '.join(f'e.{column}' for column in COLUMNS.split(', '))} FROM %s"
+    " LEFT JOIN collab.documents AS d ON d.project = k.project AND d.collection = k.collection AND d.id = k.id"
+    " LEFT JOIN collab.entities AS e ON e.project = k.project AND e.collection = k.collection AND e.id = k.id"
+)
+_HEAD = _HEADS % "(SELECT $1::text AS project, $2::text AS collection, $3::text AS id) AS k"
+_HEADS_OF = _HEADS % "unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS k(project, collection, id, i)"
+
+
+async def read_heads(connection: asyncpg.Connection, keys: Sequence[RoomKey]) -> list[asyncpg.Record]:
+    """What :func:`head_of` takes, for each key."""
+    if len(keys) == 1:  # a plan for arrays would be made anew each time
+        return [await connection.fetchrow(_HEAD, *keys[0])]
+    rows: list[asyncpg.Record] = await connection.fetch(
+        f"{_HEADS_OF} ORDER BY k.i", *(list(part) for part in zip(*keys, strict=True))
     )
+    return rows
+
+
+def head_of(row: asyncpg.Record) -> DocumentHead:
+    """The head of a document. Raises :class:`msgspec.DecodeError` if its entity is damaged."""
+    rid, lineage, aside, *entity = row
     return DocumentHead(rid, lineage, aside, None if entity[0] is None else entity_row(entity))
 
 
 async def load(connection: asyncpg.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]]:
     """The record of a document, and its damaged rows that are still in the log."""
-    head = await read_head(connection, key)
+    head = head_of((await read_heads(connection, [key]))[0])
     aside = await read_set_aside(connection, key) if head.aside else []
     if head.rid is None:
         return record_without_log(head, aside), []

@@ -65,17 +65,30 @@ async def list_expired(connection: asyncpg.Connection, before: float, limit: int
     return [RoomKey(*row) for row in rows]
 
 
-async def read_request(connection: asyncpg.Connection, project: str, caller: str, name: str) -> Requested | None:
-    """The result of a caller's named write."""
-    row = await connection.fetchrow(
-        "SELECT e.project, e.collection, e.id, r.version, r.digest"
-        " FROM collab.requests AS r JOIN collab.entities AS e USING (eid)"
-        " WHERE r.project = $1 AND r.caller = $2 AND r.request = $3",
-        project,
-        plain(caller),
-        plain(name),
-    )
-    return None if row is None else Requested(RoomKey(row[0], row[1], row[2]), row[3], row[4])
+_REQUESTS = (
+    "SELECT e.project, e.collection, e.id, r.version, r.digest FROM %s"
+    " LEFT JOIN collab.requests AS r ON r.project = k.project AND r.caller = k.caller AND r.request = k.name"
+    " LEFT JOIN collab.entities AS e ON e.eid = r.eid"
+)
+_REQUEST = _REQUESTS % "(SELECT $1::text AS project, $2::text AS caller, $3::text AS name) AS k"
+_REQUESTS_OF = _REQUESTS % "unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS k(project, caller, name, i)"
+
+
+async def read_requests(
+    connection: asyncpg.Connection, requests: Sequence[tuple[str, str, str]]
+) -> list[Requested | None]:
+    """The results of named writes: (project, caller, name) each."""
+    texts = [(project, plain(caller), plain(name)) for project, caller, name in requests]
+    if len(texts) == 1:  # a plan for arrays would be made anew each time
+        rows = [await connection.fetchrow(_REQUEST, *texts[0])]
+    else:
+        rows = await connection.fetch(
+            f"{_REQUESTS_OF} ORDER BY k.i", *(list(part) for part in zip(*texts, strict=True))
+        )
+    return [
+        None if entity is None else Requested(RoomKey(project, collection, entity), version, digest)
+        for project, collection, entity, version, digest in rows
+    ]
 
 
 async def read_schemas(connection: asyncpg.Connection, project: str) -> dict[str, tuple[int, bytes]]:

@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from time import time
 
+import asyncpg
+
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.query import IndexPaths, Query
@@ -35,8 +37,9 @@ from collab.storage.base import (
 )
 from collab.storage.postgres import archive, documents, entities, history
 from collab.storage.postgres.commit import commit_values
-from collab.storage.postgres.database import Opens, PostgresDatabase
+from collab.storage.postgres.database import Opens, PostgresDatabase, translated
 from collab.storage.postgres.query import count_rows, create_indexes, find_rows
+from collab.storage.postgres.together import Together
 from collab.storage.postgres.values import checksum, plain
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
 
@@ -68,6 +71,8 @@ class PostgresStorage:
         self._history_seconds = history_seconds
         self._clock = clock
         self._database = PostgresDatabase(url, loads=loads, queries=queries, opens=opens)
+        self._heads = Together(self._read_heads)
+        self._requests = Together(self._read_requests)
 
     async def open(self) -> None:
         """Create or migrate the schema, and become the only process that may write; or neither, to read.
@@ -88,8 +93,9 @@ class PostgresStorage:
 
         Raises :class:`collab.errors.DocumentDamaged` if its snapshot does not match its checksum.
         """
-        async with self._database.glance() as connection:
-            head = await documents.read_head(connection, key)
+        row = await self._heads.find(key)
+        with translated():
+            head = documents.head_of(row)
         if head.rid is None and not head.aside:  # it is about to be created: that takes one round trip, not five
             return documents.record_without_log(head, [])
         async with self._database.load() as connection:
@@ -98,6 +104,10 @@ class PostgresStorage:
             log.error("row %d of %s does not match its checksum and is set aside", entry.seq, key)
             await self.set_aside(entry)
         return record
+
+    async def _read_heads(self, keys: Sequence[RoomKey]) -> Sequence[asyncpg.Record]:
+        async with self._database.glance() as connection:
+            return await documents.read_heads(connection, keys)
 
     async def commit(
         self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
@@ -209,8 +219,11 @@ class PostgresStorage:
             await create_indexes(connection, collection, indexes)
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
+        return await self._requests.find((project, caller, name))
+
+    async def _read_requests(self, requests: Sequence[tuple[str, str, str]]) -> Sequence[Requested | None]:
         async with self._database.glance() as connection:
-            return await entities.read_request(connection, project, caller, name)
+            return await entities.read_requests(connection, requests)
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
         async with self._database.glance() as connection:

@@ -13,7 +13,19 @@ import pytest
 
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
-from collab.storage.base import Append, CommitId, Committed, Fact, SetAside, Snapshot, StorageCorrupt, StorageError
+from collab.storage.base import (
+    Append,
+    CommitId,
+    Committed,
+    Fact,
+    IdempotencyKey,
+    Record,
+    Requested,
+    SetAside,
+    Snapshot,
+    StorageCorrupt,
+    StorageError,
+)
 from collab.storage.postgres import database as postgres_database
 from collab.storage.postgres.database import translated
 from collab.storage.postgres.schema import STEPS, check_server, prepare
@@ -255,6 +267,29 @@ async def test_bytes_that_were_damaged_are_seen(url: str) -> None:
         await execute(url, "UPDATE collab.archive SET content = content || 'x'")
         with pytest.raises(DocumentDamaged):
             await storage.document_at(KEY, 1)
+
+
+async def test_documents_and_named_writes_that_are_asked_for_at_once_are_each_found(url: str) -> None:
+    keys = [RoomKey("acme", "documents", f"d{number}") for number in range(150)]
+    async with opened(url) as storage:
+        await storage.commit(
+            [entry(b"%d" % number, key) for number, key in enumerate(keys)],
+            [
+                fact(1, {"n": number}, key, row=number, request=IdempotencyKey("ada", f"w{number}", b"digest"))
+                for number, key in enumerate(keys)
+            ],
+        )
+        await execute(url, "UPDATE collab.entities SET data = '{' WHERE id = 'd7'")
+        missing = [RoomKey("acme", "documents", f"m{number}") for number in range(3)]
+        loaded = await asyncio.gather(*map(storage.load, [*keys, *missing]), return_exceptions=True)
+        assert isinstance(loaded.pop(7), DocumentDamaged)
+        assert loaded[-3:] == [None] * 3
+        for key, record in zip([*keys[:7], *keys[8:]], loaded, strict=False):
+            assert isinstance(record, Record)
+            assert record.entity is not None
+            assert (record.entity.key, updates(record)) == (key, [b"%d" % keys.index(key)])
+        found = await asyncio.gather(*(storage.request("acme", "ada", f"w{number}") for number in range(151)))
+        assert found == [*(Requested(key, 1, b"digest") for key in keys), None]
 
 
 async def test_commits_read_no_table_as_a_whole_and_updates_of_entities_write_to_no_index(url: str) -> None:
