@@ -11,7 +11,8 @@ connection is handed to :class:`collab.transport.websocket.AsgiSocket`. Differen
 * on shutdown: no new connections, then the application drains, then all remaining connections are closed with 1012, so
   that no version of Python waits for an open WebSocket;
 * no HTTP/2, because WebSockets inside it would use hypercorn's own code again. A proxy in front may speak it;
-* a client that sends its request or reads its response too slowly is dropped.
+* a client that sends its request or reads its response too slowly is dropped;
+* connections without a credential take bounded memory.
 
 Nothing of hypercorn is patched: the classes below extend it where it is open, and :func:`serve` combines them.
 """
@@ -24,6 +25,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import time
 from typing import Any
 from urllib.parse import unquote
@@ -40,8 +42,10 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from collab.transport import unproven
 from collab.transport.addresses import client_address, is_within
 from collab.transport.slots import Budget, Slots
+from collab.transport.unproven import Unproven
 from collab.transport.upgrade import Upgrade, handshake_error
 from collab.transport.websocket import COST, ASGIApplication, AsgiSocket, WebSocketLimits
 
@@ -49,6 +53,8 @@ log = logging.getLogger(__name__)
 
 _SERVICE_RESTART = 1012
 _READ = 64 * 1024
+_READ_UNPROVEN = 8 * 1024
+_LOOK = 0.5  # seconds between two looks at connections without a credential
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 _BACKLOG = 4096  # hypercorn uses 100: of 150 clients that connect at once, the rest would retry only after a second
 
@@ -63,8 +69,8 @@ class PeerLimits:
 
     ``connections`` may be open at once, and half of them from one address; ``connections_per_address`` limits those of
     one address without a WebSocket. 0 means no limit, and neither limit applies to ``proxies``, whose
-    ``X-Forwarded-For`` names a WebSocket's address. ``unproven`` bytes are held for WebSockets that the application
-    does not trust yet, ``unproven_per_address`` of these for one address.
+    ``X-Forwarded-For`` names a WebSocket's address. ``unproven`` bytes are held for peers that the application does not
+    trust yet, ``unproven_per_address`` of these for the WebSockets of one address.
     """
 
     websocket: WebSocketLimits = field(default_factory=WebSocketLimits)
@@ -147,6 +153,8 @@ class _Server:
         self._plain = Slots(limits.connections_per_address)
         self._open = Slots(max(1, limits.connections // 2) if limits.connections else 0)
         self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._unproven = Unproven()
+        self._looking: asyncio.TimerHandle | None = None
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection from its first byte to its end."""
@@ -161,8 +169,26 @@ class _Server:
                 return
             self._tasks[task] = writer
             whole.callback(self._tasks.pop, task)
+            drop = writer.transport.abort
+            trusted = partial(self._unproven.discard, drop)
+            plain.callback(trusted)
+            if address is not None and not is_within(address, self.limits.proxies):
+                self._unproven.add(drop, asyncio.get_running_loop().time())
+                self._look_later()
             with suppress(asyncio.CancelledError):  # only stop() cancels, and Python 3.11 would log it as an error
-                await _Connection(self, reader, writer, upgraded=plain.close)
+                await _Connection(self, reader, writer, upgraded=plain.close, trusted=trusted)
+
+    def _look_later(self) -> None:
+        if self._looking is None and self.limits.unproven:
+            self._looking = asyncio.get_running_loop().call_later(_LOOK, self._look)
+
+    def _look(self) -> None:
+        """Drop connections beyond the budget."""
+        self._looking = None
+        most = (self.limits.unproven - self.budget.held) // unproven.COST
+        self._unproven.drop_beyond(most, asyncio.get_running_loop().time())
+        if len(self._unproven) > most:
+            self._look_later()
 
     def _enter(self, address: str | None, whole: ExitStack, plain: ExitStack) -> bool:
         """Count a connection: its whole lifetime, and the time before a WebSocket. Returns whether there is room for
@@ -224,11 +250,18 @@ class _Connection(TCPServer):
         writer: asyncio.StreamWriter,
         *,
         upgraded: Callable[[], object],
+        trusted: Callable[[], object],
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(server.wrapped, loop, server.config, server.context, server.state, reader, writer)
         self._server = server
         self._upgraded = upgraded
+        self._trusted = trusted
+        self._read_size = _READ_UNPROVEN
+
+    def _trust(self) -> None:
+        self._read_size = _READ
+        self._trusted()
 
     async def run(self) -> None:
         try:
@@ -243,7 +276,7 @@ class _Connection(TCPServer):
                     self.config,
                     self.context,
                     tasks,
-                    ConnectionState(self.state),
+                    ConnectionState(unproven.trusting(self._trust, self.state)),
                     ssl,
                     client,
                     address,
@@ -284,24 +317,28 @@ class _Connection(TCPServer):
     async def _read_http(self, http: _Http) -> h11.Request | None:
         """Read requests until the client leaves (``None``) or asks for a WebSocket."""
         limits = self._server.limits
-        began, size, data = 0.0, 0, b""  # of the current body
+        began, size, last = 0.0, 0, 0  # of the current body
         while not self.reader.at_eof():
             patience = None
             if getattr(http.connection, "their_state", None) is h11.SEND_BODY:
                 now = self.loop.time()
-                began, size = (began, size + len(data)) if began else (now, 0)
+                began, size = (began, size + last) if began else (now, 0)
                 patience = min(limits.stall_timeout, began + limits.stall_timeout + size / limits.body_rate - now)
             else:
                 began = 0.0
             try:
                 async with asyncio.timeout(patience):
-                    data = await self.reader.read(_READ)
+                    data = await self.reader.read(self._read_size)
             except (OSError, TimeoutError):
                 break
+            last = len(data)
+            event = RawData(data)
+            del data  # while a slow body pauses, none of it is kept
             try:
-                await http.handle(RawData(data))
+                await http.handle(event)
             except _Asked as asked:
                 return asked.request
+            del event
         await http.handle(Closed())
         return None
 

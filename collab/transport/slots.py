@@ -25,6 +25,11 @@ class Budget:
         self._sum += size
         return True
 
+    @property
+    def held(self) -> int:
+        """What all hold together."""
+        return self._sum
+
     def give_back(self, who: Hashable, size: int) -> None:
         """Release some of it."""
         if size:

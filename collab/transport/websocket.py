@@ -30,7 +30,7 @@ ASGIApplication = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], A
 
 _UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
 _INBOX = 64  # messages that wait for the application, or are passed to it before others have a turn
-COST = 24 * 1024
+COST = 28 * 1024
 """Bytes of memory that a silent socket takes."""
 DIRECT = "collab.direct"  # the ASGI extension that passes messages without a task in between
 

@@ -152,8 +152,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _option("Limits", "Memory for unauthenticated WebSockets of one IP address. 0: no limit.", ge=0)
     ] = 64 * MIB
     anonymous_bytes: Annotated[
-        int, _option("Limits", "Memory for all unauthenticated WebSockets. 0: no limit.", ge=0)
-    ] = 96 * MIB
+        int, _option("Limits", "Memory for all unauthenticated connections. 0: no limit.", ge=0)
+    ] = 84 * MIB
     pre_auth_seconds: Annotated[
         float,
         _option(

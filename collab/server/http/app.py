@@ -25,6 +25,7 @@ from collab.server.http.api.routes import PREFIX
 from collab.server.http.cors import CrossOrigin
 from collab.server.http.pages import Guarded, Pages
 from collab.server.http.responses import announced_size, answers, read_body, while_connected
+from collab.transport.unproven import trust
 
 UPDATE_TYPE = "application/octet-stream"
 
@@ -95,6 +96,7 @@ async def _admit(admission: Admission, request: HttpRequest, wanted: Access) -> 
     sender = admission.read(request.scope)
     own_path(request.scope)
     admitted = await admission.admit(sender, request.path_params["name"])
+    trust(request.scope)
     if admitted.access < wanted:
         raise PermissionDenied("this identity may not do that")
     return sender, admitted

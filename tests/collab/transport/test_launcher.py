@@ -20,6 +20,7 @@ import websockets
 
 from collab.transport.deflate import deflate
 from collab.transport.launcher import PeerLimits, serve
+from collab.transport.unproven import COST, trust
 from collab.transport.websocket import DIRECT, PeerGoneError, WebSocketLimits
 from tests.collab.transport.raw import BINARY, CLOSE, PING, PONG, TEXT, RawClient, encode, head
 
@@ -973,7 +974,7 @@ async def test_clients_that_are_not_trusted_share_a_budget_and_those_that_are_do
         client = await RawClient.open(server.port)
         await client.send(BINARY, b"password")
         await until(lambda: app.taken)
-        strangers = [await RawClient.open(server.port) for _ in range(6)]
+        strangers = [await RawClient.open(server.port) for _ in range(5)]
         refused = await RawClient.dial(server.port)
         assert (await refused.handshake()).startswith(b"HTTP/1.1 503 ")
         await strangers[0].send(BINARY, b"z" * 60_000)
@@ -987,3 +988,27 @@ async def test_clients_that_are_not_trusted_share_a_budget_and_those_that_are_do
         async with asyncio.timeout(40):
             while not (await (await RawClient.dial(server.port)).handshake()).startswith(b"HTTP/1.1 101 "):
                 await asyncio.sleep(0.05)
+
+
+async def test_silent_connections_and_slow_bodies_of_strangers_end_and_a_trusted_one_stays() -> None:
+    async def http(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/known":
+            trust(scope)
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    async with serving(http=http, rest={"unproven": 2 * COST}) as server:
+        known = await RawClient.dial(server.port)
+        await known.write(b"GET /known HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await known.head()).startswith(b"HTTP/1.1 200 ")
+        strangers = [await RawClient.dial(server.port) for _ in range(5)]
+        for stranger in strangers[:2]:
+            await stranger.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100_000)
+        for stranger in strangers[:3]:
+            await stranger.ended()
+        await strangers[4].write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await strangers[4].head()).startswith(b"HTTP/1.1 200 ")
+        await known.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await known.head()).startswith(b"HTTP/1.1 200 ")

@@ -15,6 +15,7 @@ from collab.server.http.api.stream import EventStream
 from collab.server.http.responses import announced_size
 from collab.server.rights import Rights
 from collab.server.sockets.realtime import session_limits
+from collab.transport.unproven import trust
 from collab.wire.realtime.values import AnyTarget
 
 
@@ -45,7 +46,9 @@ class Api:
     async def identify(self, request: Request) -> tuple[Identity, str | None]:
         """Return the sender of a request, and its address. Raises :class:`collab.errors.CollabError`."""
         sender = self._admission.read(request.scope)
-        return await self._admission.identify(sender), sender.client
+        identity = await self._admission.identify(sender)
+        trust(request.scope)
+        return identity, sender.client
 
     def count_write(self, request: Request, identity: Identity) -> None:
         """Count a write. Raises :class:`collab.errors.RateLimitExceeded`."""
