@@ -479,7 +479,7 @@ async def test_nobody_becomes_the_writer_of_a_database_while_it_is_copied(tmp_pa
 async def test_a_copy_of_which_somebody_may_have_written_the_source_meanwhile_is_none(tmp_path: Path, url: str) -> None:
     await fill(url)
     holders = (
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
     with pytest.raises(StorageError, match="cannot be reached"):
