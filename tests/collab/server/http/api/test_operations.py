@@ -282,7 +282,7 @@ async def test_a_query_may_come_as_a_body(api: httpx.AsyncClient) -> None:
         ({"where": "status"}, "where"),
         ({"where": "[]"}, "where"),
         ({"where": '{"a": NaN}'}, "where"),
-        ({"where": "[" * 20_000}, "where"),
+        ({"where": "[" * 5_000}, "where"),
         ({"where": '{"a": {"lt": true}}'}, "lt"),
         ({"limit": "-1"}, "limit"),
         ({"limit": "ten"}, "limit"),
