@@ -69,15 +69,6 @@ def called(callback: Callable[..., object], *values: Any) -> Awaitable[Any] | No
     return result if inspect.isawaitable(result) and not isinstance(result, Started) else None
 
 
-def is_cancelled() -> bool:
-    """Whether somebody cancels the current task, rather than something that it waits for."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return True  # trio raises Cancelled for nothing else
-    return task is not None and task.cancelling() > 0
-
-
 class Signal:
     """Wakes all waiters."""
 

@@ -17,9 +17,9 @@ T_co = TypeVar("T_co", covariant=True)
 class Call(Started, Generic[T_co]):
     """An operation that is already under way. ``await`` it for its result; it proceeds if nobody does.
 
-    Each ``await`` returns its own copy of the result, or raises its own copy of the error. If nobody awaits it, the
-    error goes to ``on_error``, or else to the client's error callbacks. ``entity`` is the id of the entity that a write
-    is about.
+    Each ``await`` returns its own copy of the result, or raises its own copy of the error. If nobody is waiting
+    when it fails, the error goes to ``on_error``, or else to the client's error callbacks. ``entity`` is the id of the
+    entity that a write is about.
     """
 
     def __init__(
@@ -37,7 +37,6 @@ class Call(Started, Generic[T_co]):
         self._done = Event()
         self._result: T_co | None = None
         self._error: CollabError | None = None
-        self._awaited = False
         self._waiting = 0
 
     @property
@@ -54,11 +53,15 @@ class Call(Started, Generic[T_co]):
                 error = unreadable
         self._error = error
         self._done.set()
-        if error is not None and not self._awaited:
+        if error is not None and not self._waiting:
             self._failed(error)
 
+    def cancel(self, error: CollabError) -> None:
+        """Set an error for whoever awaits it later. It is reported to nobody."""
+        self._error = error
+        self._done.set()
+
     def __await__(self) -> Generator[Any, None, T_co]:
-        self._awaited = True
         return self._wait().__await__()
 
     async def _wait(self) -> T_co:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import inspect
 from binascii import Error as Base64Error
@@ -12,7 +13,8 @@ from typing import TypeAlias
 import anyio
 import msgspec
 
-from collab.client.background import is_cancelled
+from collab.client.background import Background
+from collab.client.core.copies import own
 from collab.client.core.options import WebSocketOptions
 from collab.errors import CollabError, ConnectionLost
 from collab.wire.realtime.messages import Hello
@@ -37,7 +39,7 @@ class Credentials:
         """Whether ``token`` is a function."""
         return callable(self.token)
 
-    async def present(self, within: float) -> str | None:
+    async def present(self, background: Background, within: float) -> str | None:
         """Return the current token.
 
         Raises the function's :class:`CollabError`, or :class:`ConnectionLost` if it fails otherwise or takes longer
@@ -45,17 +47,18 @@ class Credentials:
         """
         if not callable(self.token):
             return self.token
+        asking = _Asking(self.token)
+        background.spawn(asking.run)
         try:
             with anyio.move_on_after(within):
-                got = self.token()
-                return await got if inspect.isawaitable(got) else got
-        except CollabError:
-            raise
-        except (Exception, anyio.get_cancelled_exc_class()) as error:
-            if not isinstance(error, Exception) and is_cancelled():
-                raise
-            raise ConnectionLost(f"no token: {error!r}") from error
-        raise ConnectionLost(f"no token: the function did not return within {within:g} s")
+                await asking.done.wait()
+        finally:
+            asking.scope.cancel()
+        if asking.error is not None:
+            raise own(asking.error)
+        if not asking.done.is_set():
+            raise ConnectionLost(f"no token: the function did not return within {within:g} s")
+        return asking.token
 
     def hello(self, token: str | None, options: WebSocketOptions) -> Hello:
         """Build the hello message."""
@@ -68,6 +71,30 @@ class Credentials:
             max_subscriptions=limits.max_subscriptions,
             max_events_per_second=limits.max_events_per_second,
         )
+
+
+class _Asking:
+    """A call of a token function, in a task of its own: the function may disconnect the client, and wait for that."""
+
+    def __init__(self, function: Callable[[], str | Awaitable[str]]) -> None:
+        self.done = anyio.Event()
+        self.scope = anyio.CancelScope()
+        self.token: str | None = None
+        self.error: CollabError | None = None
+        self._function = function
+
+    async def run(self) -> None:
+        try:
+            with self.scope:
+                got = self._function()
+                self.token = await got if inspect.isawaitable(got) else got
+        except CollabError as error:
+            self.error = error
+        except (Exception, asyncio.CancelledError) as error:  # of a task that the function waited for
+            self.error = ConnectionLost(f"no token: {error!r}")
+            self.error.__cause__ = error
+        finally:
+            self.done.set()
 
 
 class _Claims(msgspec.Struct):

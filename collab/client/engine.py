@@ -135,7 +135,7 @@ class Engine:
         call = self._calls.pop(ticket, None)
         if call is not None:
             self.state.forget(ticket)
-            call.resolve(None, ConnectionLost("the request was cancelled"))
+            call.cancel(ConnectionLost("the request was cancelled"))
 
     def subscribe(self, subscription: Subscription, target: wire.AnyTarget) -> None:
         """Start a subscription, now or once connected."""
@@ -312,7 +312,7 @@ class Engine:
         opened = False
         try:
             within = self.options.connect_timeout / 1000
-            token = await self.credentials.present(within)
+            token = await self.credentials.present(self.background, within)
             hello = checked(self.credentials.hello(token, self.options))
             async with self._open_link(self.url, within=within, compression=self.options.compression) as link:
                 self.state.opened(hello, monotonic())
@@ -399,12 +399,13 @@ class Engine:
     async def _renew(self) -> None:
         """Send the next token. After a failure, this is tried again as long as the last token is valid."""
         try:
-            token = await self.credentials.present(self.options.connect_timeout / 1000)
-            if token is not None:
+            token = await self.credentials.present(self.background, self.options.connect_timeout / 1000)
+            if token is not None and self.is_connected():
                 await self.authenticate(token)
                 self._token = token
         except CollabError as error:
-            self.callbacks.trouble(error)
+            if self.is_connected():  # the next connection gets a token of its own
+                self.callbacks.trouble(error)
         if self.is_connected():
             self._renew_later(1.0)
             self.wake()

@@ -61,7 +61,7 @@ class OpenDocuments:
         """The connection is lost."""
         self._goodbyes.clear()
         self._addresses = set(self._documents)
-        for document in self._documents.values():
+        for document in list(self._documents.values()):  # an observer may open others
             document.sync.lost()
             document.changed.set()
 
@@ -93,7 +93,7 @@ class OpenDocuments:
     def renew(self, now: float) -> float | None:
         """Renew awareness states that are due. Returns when the next one of another document is due."""
         times = []
-        for document in self._documents.values():
+        for document in list(self._documents.values()):  # an observer may open others
             at = document.sync.renew_at()
             if at is not None and at <= now:
                 document.sync.renew()

@@ -39,6 +39,17 @@ class DocumentAwareness(pycrdt.Awareness):
         """A copy of everybody's states."""
         return own(super().states)
 
+    @property
+    def meta(self) -> dict[int, dict[str, Any]]:
+        """A copy of everybody's clocks."""
+        return own(super().meta)
+
+    def forget(self, clients: list[int]) -> None:
+        """Remove the states of these clients, and accept any clock when they come back."""
+        for client in clients:
+            super().meta.pop(client, None)
+        self.remove_awareness_states(clients, "lost")
+
     def get_local_state(self) -> dict[str, Any] | None:
         """Return a copy of the own state."""
         return own(super().get_local_state())

@@ -79,11 +79,7 @@ class DocumentSync:
         if self.state == "ended":
             return
         self._reset("away")
-        others = [client for client in self.awareness.states if client != self.awareness.client_id]
-        for client in others:
-            # accept any clock that the others have after the reconnect
-            self.awareness.meta.pop(client, None)
-        self.awareness.remove_awareness_states(others, "lost")
+        self.awareness.forget([client for client in self.awareness.states if client != self.awareness.client_id])
 
     def take(self, now: float, limit: int = 0) -> list[bytes]:
         """Return the frames to send now. ``limit`` is the server's maximum message size in bytes, 0 if unknown.

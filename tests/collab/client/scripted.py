@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,6 +30,8 @@ class Scripted:
         self.welcomes = True
         self.confirms = True
         self.heard: list[ClientMessage] = []
+        self.answers: Iterator[Callable[[Scripted, realtime.Asked], None]] = iter(())
+        """What it does when it hears a request, once each."""
         self._says: MemoryObjectSendStream[str | bytes]
         self._hears: MemoryObjectReceiveStream[str | bytes]
 
@@ -66,7 +68,9 @@ class Scripted:
             return
         message = encoding.decode_client(frame)
         self.heard.append(message)
-        if isinstance(message, realtime.Subscribe) and self.confirms:
+        if isinstance(message, realtime.Asked) and (deed := next(self.answers, None)) is not None:
+            deed(self, message)
+        elif isinstance(message, realtime.Subscribe) and self.confirms:
             confirmed = [msgspec.to_builtins(wire.Subscribed(sub=each.sub)) for each in message.subscriptions]
             self.reply(message, confirmed)
 

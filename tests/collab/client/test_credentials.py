@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from collab.client.background import Background
 from collab.client.core.options import RateLimit, WebSocketOptions
 from collab.client.credentials import Credentials, renew_in
 from collab.errors import AuthenticationFailed, CollabError, ConnectionLost
@@ -34,10 +35,10 @@ async def _async_token() -> str:
 
 
 async def test_a_token_is_a_text_or_what_gives_it() -> None:
-    assert await Credentials(token="plain").present(60) == "plain"
-    assert await Credentials(token=lambda: "given").present(60) == "given"
-    assert await Credentials(token=_async_token).present(60) == "async"
-    assert await Credentials().present(60) is None
+    assert await Credentials(token="plain").present(Background(), 60) == "plain"
+    assert await Credentials(token=lambda: "given").present(Background(), 60) == "given"
+    assert await Credentials(token=_async_token).present(Background(), 60) == "async"
+    assert await Credentials().present(Background(), 60) is None
 
 
 @pytest.mark.parametrize(("raised", "seen"), [(OSError("down"), ConnectionLost), (AuthenticationFailed(), None)])
@@ -46,7 +47,7 @@ async def test_without_a_token_there_is_no_connection(raised: Exception, seen: t
         raise raised
 
     with pytest.raises(seen or type(raised)):
-        await Credentials(token=fails).present(60)
+        await Credentials(token=fails).present(Background(), 60)
 
 
 def test_limits_are_part_of_the_greeting() -> None:

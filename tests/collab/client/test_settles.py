@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from time import time
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import anyio
 import pycrdt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from collab.client import LumenizeClient
+from collab.client import Document, LumenizeClient
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
@@ -23,9 +26,11 @@ from collab.errors import (
     InvalidRequest,
     NotFound,
     PermissionDenied,
+    RateLimitExceeded,
 )
 from collab.wire import hocuspocus
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime import values as wire
 from presence.lib0 import encode_string
 from tests.collab.client.scripted import Scripted, event, written
 from tests.collab.client.test_ended import Waiting, assert_same_for_each
@@ -147,6 +152,19 @@ async def test_whoever_stops_waiting_ends_a_read_and_nothing_that_has_an_effect(
             await calls[-1]
 
 
+async def test_a_write_that_is_refused_after_its_caller_stopped_waiting_is_told_to_the_client() -> None:
+    server = Scripted()
+    async with server.client() as made:
+        errors: list[CollabError] = []
+        made.on_error(errors.append)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await made.tasks.update("t", {"n": 1})
+        server.refuse((await server.asked(realtime.Update))[0], NotFound("gone"))
+        await until(lambda: errors)
+        assert isinstance(errors[0], NotFound)
+
+
 async def test_a_read_that_is_known_to_fail_is_told_to_its_caller_alone() -> None:
     server = Scripted()
     server.welcomes = False
@@ -261,6 +279,77 @@ async def test_a_frame_of_a_document_that_cannot_be_read_is_told_to_everybody_wh
     assert isinstance(told["client"], InternalError)
 
 
+WAITS: dict[str, Callable[[LumenizeClient], Callable[[], Awaitable[Any]]]] = {
+    "create": lambda made: lambda: _of(made.tasks.create({"id": "t"})),
+    "update": lambda made: lambda: _of(made.tasks.update("t", {"n": 1}, on_conflict="reject")),
+    "find": lambda made: lambda: _of(made.tasks.find_by_id("t")),
+    "schema": lambda made: made.refresh_schema,
+    "join": lambda made: lambda: _of(made.presence.join("d")),
+    "move": lambda made: lambda: _of(made.presence.update("d", {"n": 1})),
+    "emit": lambda made: lambda: _of(made.events.emit({"type": "note"})),
+    "authenticate": lambda made: lambda: made.authenticate("token"),
+    "ready": lambda made: made.tasks.subscribe({}, print).ready,
+    "iterator": lambda made: made.tasks.subscribe("*").__anext__,
+    "synced": lambda made: made.tasks.open(f"t{made._engine.state.ticket()}").until_synced,
+    "saved": lambda made: made.saved,
+    "connect": lambda made: made.connect,
+}
+DEEDS: dict[str, Callable[[Scripted, Any], None]] = {
+    "answers": lambda server, asked: server.reply(asked, written(1, id="t")),
+    "answers nonsense": lambda server, asked: server.reply(asked, "nonsense"),
+    "refuses": lambda server, asked: server.refuse(asked, PermissionDenied("no")),
+    "is busy": lambda server, asked: server.refuse(asked, RateLimitExceeded("later", retryAfter=0.01)),
+    "cuts": lambda server, asked: server.cut(),
+    "is silent": lambda server, asked: None,
+    "ends the session": lambda server, asked: server.say(realtime.Failure(error=wire.Error.of(NotFound("over")))),
+    "says nonsense": lambda server, asked: server.send_frame("{"),
+}
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(st.sampled_from(sorted(WAITS)), min_size=1, max_size=6),
+    st.lists(st.sampled_from(sorted(DEEDS)), max_size=6),
+    st.sets(st.integers(0, 5)),
+)
+def test_whatever_the_server_does_whoever_waits_gets_an_answer(
+    waits: list[str], deeds: list[str], cancelled: set[int]
+) -> None:
+    async def main() -> None:
+        server = Scripted()
+        server.answers = iter([DEEDS[deed] for deed in deeds])
+        made = server.client({"request_timeout": 100})
+        await made.connect()
+        settled: list[str] = []
+
+        async def wait(number: int, name: str) -> None:
+            with anyio.CancelScope() as scope, suppress(CollabError):
+                if number in cancelled:
+                    scope.cancel()
+                await WAITS[name](made)()
+            settled.append(name)
+
+        with anyio.fail_after(40):
+            async with anyio.create_task_group() as tasks:
+                for number, name in enumerate(waits):
+                    tasks.start_soon(wait, number, name)
+                for _ in range(3):
+                    await anyio.wait_all_tasks_blocked()
+                await made.disconnect()
+                await made.saved()
+                if "connect" in waits:  # perhaps begun after the end
+                    await until(lambda: waits.count("connect") <= settled.count("connect"))
+                    await made.disconnect()
+        assert sorted(settled) == sorted(waits)
+        assert made.pending == 0
+
+    anyio.run(main)
+
+
+async def _of(call: Awaitable[Any]) -> Any:
+    return await call
+
+
 # tokens
 
 
@@ -319,6 +408,22 @@ async def test_a_token_function_whose_own_task_is_cancelled_fails_and_is_called_
     await made.disconnect()
 
 
+async def test_a_token_function_may_disconnect_the_client_and_wait_for_that() -> None:
+    server = Scripted()
+    ended: list[str] = []
+    made = server.client()
+
+    async def source() -> str:
+        await made.disconnect()
+        ended.append("disconnected")
+        return "late"
+
+    with anyio.fail_after(40), pytest.raises(ConnectionLost):
+        await made.connect(token=source)
+    await until(lambda: ended)
+    assert server.opened == 0
+
+
 # documents
 
 
@@ -355,6 +460,22 @@ async def test_each_waiter_of_a_document_gets_an_error_of_its_own() -> None:
             told[name] = raised.value
         assert document.error is not None
         assert_same_for_each({**told, "document": document.error})
+
+
+async def test_an_observer_of_a_lost_document_may_open_another() -> None:
+    server = Scripted()
+    async with server.client() as made:
+        other = pycrdt.Awareness(pycrdt.Doc())
+        other.set_local_state({"name": "bob"})
+        document = made.tasks.open("t")
+        server.send_frame(hocuspocus.authenticated("tasks/t", "read-write"))
+        server.send_frame(hocuspocus.awareness("tasks/t", other.encode_awareness_update([other.client_id])))
+        await until(lambda: other.client_id in document.awareness.states)
+        opened: list[Document] = []
+        document.awareness.observe(lambda topic, change: opened.append(made.tasks.open(f"other{len(opened)}")))
+        server.cut()
+        await until(lambda: opened and made.is_connected() and server.opened == 2)
+        assert [each.name for each in opened] == ["tasks/other0", "tasks/other1"]
 
 
 async def test_a_state_that_cannot_be_sent_is_refused_by_the_awareness() -> None:
