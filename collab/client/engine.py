@@ -274,6 +274,9 @@ class Engine:
             self.over = ended or ConnectionLost("the client was disconnected")
             self._lost()
             self.handle(self.state.stopped(self.over))
+            for call in list(self._calls.values()):  # whatever the state knows of it: nobody waits forever
+                call.resolve(None, self.over)
+            self._calls.clear()
             stopped = [partial(each.stopped, self.over, ended is None) for each in self._subscriptions.values()]
             self.background.tell(*stopped)
             if running is not None:

@@ -344,10 +344,12 @@ class ClientState:
         elif ticket in self._subscribing:
             yield from self.subscriptions.answered(self._subscribing.pop(ticket), result, now)
         else:
-            message, _ = self._waiting.pop(ticket, (None, 0.0))
+            message, _ = self._waiting.get(ticket, (None, 0.0))
             if message is not None:
+                answer = self._read(message, result)  # it waits until its answer has been read
+                del self._waiting[ticket]
                 self._remember(message)
-                yield Answered(ticket, self._read(message, result))
+                yield Answered(ticket, answer)
                 if isinstance(message, realtime.FindById):
                     self._told(message.collection)
 

@@ -306,14 +306,15 @@ DEEDS: dict[str, Callable[[Scripted, Any], None]] = {
 }
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     st.lists(st.sampled_from(sorted(WAITS)), min_size=1, max_size=6),
     st.lists(st.sampled_from(sorted(DEEDS)), max_size=6),
     st.sets(st.integers(0, 5)),
+    st.sampled_from(["asyncio", "trio"]),
 )
 def test_whatever_the_server_does_whoever_waits_gets_an_answer(
-    waits: list[str], deeds: list[str], cancelled: set[int]
+    waits: list[str], deeds: list[str], cancelled: set[int], backend: str
 ) -> None:
     async def main() -> None:
         server = Scripted()
@@ -343,7 +344,7 @@ def test_whatever_the_server_does_whoever_waits_gets_an_answer(
         assert sorted(settled) == sorted(waits)
         assert made.pending == 0
 
-    anyio.run(main)
+    anyio.run(main, backend=backend)
 
 
 async def _of(call: Awaitable[Any]) -> Any:

@@ -700,6 +700,34 @@ def test_whoever_joined_joins_again_after_a_reconnect_as_they_are_now() -> None:
     assert any(isinstance(message, realtime.JoinChannel) and message.channel == "team" for message in heard)
 
 
+def test_presence_that_was_refused_or_left_is_not_joined_again() -> None:
+    talk = Talk()
+    talk.connect()
+    joined = talk.ask(realtime.JoinPresence, room="documents/d", state={"n": 1})
+    refused = talk.ask(realtime.UpdatePresence, room="documents/d", state={"n": 2})
+    unanswered = talk.ask(realtime.JoinPresence, room="documents/e", state={})
+    talk.heard()
+    talk.say(realtime.Reply(id=joined))
+    talk.heard()
+    talk.say(failure(InvalidRequest("no"), id=refused))
+    talk.state.lost()
+    talk.connect()
+    joins = [message for message in talk.heard() if isinstance(message, realtime.JoinPresence)]
+    assert [(join.room, join.state) for join in joins] == [("documents/d", {"n": 1}), ("documents/e", {})]
+    assert joins[1].id == unanswered
+
+
+def test_a_request_waits_until_its_answer_has_been_read() -> None:
+    talk = Talk()
+    talk.connect()
+    find = talk.ask(realtime.FindById, collection="tasks", entity="t")
+    talk.heard()
+    with pytest.raises(InternalError):
+        talk.say(realtime.Reply(id=find, result="nonsense"))
+    error = ConnectionLost("over")
+    assert talk.state.stopped(error) == [Answered(find, None, error)]
+
+
 def test_a_room_is_told_one_thing_after_the_other() -> None:
     talk = Talk()
     talk.connect()
