@@ -111,7 +111,7 @@ describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
   it("tells what a write met that it had not seen, or makes an error of it", async () => {
     const name = fresh()
     const [ada, bob] = [await connected("ada"), await connected("bob")]
-    const met = log<Conflict[]>()
+    const met = log<readonly Conflict[]>()
     ada.onConflict(met.add)
     await ada.collection(name).create({ id: "t", title: "x" })
     await bob.collection(name).update("t", { title: "bob's" })
@@ -128,7 +128,7 @@ describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
   it("makes no conflict of own writes that follow each other", async () => {
     const client = await connected()
     const tasks = client.collection(fresh())
-    const met = log<Conflict[]>()
+    const met = log<readonly Conflict[]>()
     client.onConflict(met.add)
     void tasks.create({ id: "t", n: 0 })
     await Promise.all([1, 2, 3, 4].map((n) => tasks.update("t", { n }, { onConflict: "reject" })))

@@ -1,17 +1,18 @@
 /** The client: one WebSocket, and everything that uses it. */
 import { Collection, randomId, type QueryWithCondition } from "./collection.js"
-import { Core, CORE, type ConflictContext } from "./core.js"
+import { Core, CORE } from "./core.js"
 import type { OpenDocument } from "./documents.js"
 import { invalid, type LumenizeError } from "./errors.js"
+import { frozen } from "./frozen.js"
 import { quiet } from "./listeners.js"
-import { checkCallback, checkName, checkObject, checkOpen, checkSubscribe } from "./options.js"
+import { check, checkCallback, checkName, checkObject, OPEN, SUBSCRIBE } from "./options.js"
 import { NoticeSubscription, PresenceSubscription, type Subscription } from "./subscription.js"
 import type {
   ClientOptions,
   Conflict,
+  ConflictContext,
   Credentials,
   Data,
-  DocumentLink,
   Entity,
   EntityEvent,
   OpenOptions,
@@ -31,21 +32,13 @@ export class Documents<T extends Data = Data> extends Collection<T> {
   private readonly opened = new Map<string, Promise<OpenDocument>>()
   private times = 0
 
-  constructor(
-    core: Core,
-    name: string,
-    private readonly link: DocumentLink,
-  ) {
-    super(core, name)
-  }
-
   /**
    * Opens a Yjs document, also `collection/id` of another collection. Requires the packages `yjs` and `y-protocols`.
    * Opening an open document returns the same object. `doc` is an existing Yjs document with its content.
    */
   async open(id: string, options: OpenOptions = {}): Promise<OpenDocument> {
     checkName("the id of a document", id)
-    const { doc } = checkOpen(options)
+    const { doc } = check(options, OPEN)
     const name = id.includes("/") ? id : `${this.name}/${id}`
     const known = this.opened.get(name)
     if (known !== undefined) {
@@ -55,7 +48,7 @@ export class Documents<T extends Data = Data> extends Collection<T> {
     }
     const opening = import("./documents.js").then(({ openDocument }) =>
       // a new address, because the server may still send messages to an earlier opening
-      openDocument(name, `${name}${this.times++ === 0 ? "" : `\0${this.times}`}`, this.link, () => this.opened.delete(name), doc),
+      openDocument(name, `${name}${this.times++ === 0 ? "" : `\0${this.times}`}`, this.core, () => this.opened.delete(name), doc),
     )
     this.opened.set(name, opening)
     opening.catch(() => this.opened.delete(name))
@@ -97,15 +90,16 @@ export class Client {
 
   constructor(options: ClientOptions = {}) {
     const core = (this[CORE] = new Core(options))
-    const notice = (
-      target: ConstructorParameters<typeof NoticeSubscription>[0],
+    const begin = <T, C>(
+      Kind: new (target: T, options: SubscribeOptions, callback: C) => Subscription,
+      target: T,
       name: unknown,
-      callback: (what: never) => void,
+      callback: C,
       more: SubscribeOptions = {},
     ): Subscribed => {
       checkName("the target", name)
       checkCallback(callback)
-      return core.subscriptions.add(new NoticeSubscription(target, checkSubscribe(more), callback))
+      return core.subscriptions.add(new Kind(target, check(more, SUBSCRIBE), callback))
     }
     this.events = {
       emit: (event) =>
@@ -115,31 +109,19 @@ export class Client {
             await core.ask({ type: "emit", event, request: randomId() }, "now")
           })(),
         ),
-      subscribe: (event, callback, more) => notice({ kind: "custom", event }, event, callback, more),
+      subscribe: (event, callback, more) => begin(NoticeSubscription, { kind: "custom", event }, event, callback, more),
       join: (channel) => quiet(core.join(channel)),
       leave: (channel) => quiet(core.leave(channel)),
     }
-    this.system = { subscribe: (event, callback, more) => notice({ kind: "system", event }, event, callback, more) }
-    this.analytics = { subscribe: (metric, callback, more) => notice({ kind: "analytics", metric }, metric, callback, more) }
+    this.system = { subscribe: (event, callback, more) => begin(NoticeSubscription, { kind: "system", event }, event, callback, more) }
+    this.analytics = { subscribe: (metric, callback, more) => begin(NoticeSubscription, { kind: "analytics", metric }, metric, callback, more) }
     this.presence = {
-      subscribe: (room, callback, more = {}) => {
-        checkName("a room", room)
-        checkCallback(callback)
-        return core.subscriptions.add(new PresenceSubscription({ kind: "presence", room }, checkSubscribe(more), callback))
-      },
+      subscribe: (room, callback, more) => begin(PresenceSubscription, { kind: "presence", room }, room, callback, more),
       join: (room, state = {}) => quiet(core.presence.join(room, state)),
       update: (room, state) => quiet(core.presence.update(room, state)),
       leave: (room) => quiet(core.presence.leave(room)),
     }
-    this.documents = new Documents(core, "documents", {
-      isOpen: () => core.connection.isOpen,
-      send: (frame) => core.connection.sendFrame(frame),
-      onFrame: (listener) => core.frames.add(listener),
-      onOpen: (listener) => core.opened.add(listener),
-      onClose: (listener) => core.disconnected.add(listener),
-      onStop: (listener) => core.stopped.add(listener),
-      onUserChange: (listener) => core.userChanged.add(listener),
-    })
+    this.documents = new Documents(core, "documents")
     this.#collections.set("documents", this.documents)
   }
 
@@ -158,7 +140,7 @@ export class Client {
   }
 
   isConnected(): boolean {
-    return this[CORE].connection.isOpen
+    return this[CORE].isOpen()
   }
 
   /** Sends the next token of the same user before the last one expires. With a token function this happens by itself. */
@@ -185,7 +167,7 @@ export class Client {
   }
 
   /** A write of this client conflicted with one that it had not seen. It was made anyway; `winner` is the value in force. */
-  onConflict(callback: (conflicts: Conflict[], context: ConflictContext) => void): Unsubscribe {
+  onConflict(callback: (conflicts: readonly Shown<Conflict>[], context: Shown<ConflictContext>) => void): Unsubscribe {
     return this[CORE].conflicts.add(callback)
   }
 
@@ -198,16 +180,9 @@ export class Client {
     return this[CORE].pendingChanged.add(callback)
   }
 
-  /** Resolves once every write so far is confirmed (or refused). */
+  /** Resolves once every write so far is confirmed (or refused); rejects while the client has stopped connecting. */
   saved(): Promise<void> {
-    if (this.pending === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      const stop = this.onPending((count) => {
-        if (count > 0) return
-        stop()
-        resolve()
-      })
-    })
+    return this[CORE].saved()
   }
 
   /** Whether this client has unconfirmed writes to an entity. */
@@ -229,10 +204,10 @@ export class Client {
 
   /** Reads the declared collections: their JSON Schema, content and version. `schema` caches them. */
   async refreshSchema(): Promise<Data> {
-    return (this.#schema = await this[CORE].ask<Data>({ type: "schema" }, "read"))
+    return structuredClone((this.#schema = frozen(await this[CORE].ask<Data>({ type: "schema" }, "read"))))
   }
 
-  /** The last result of `refreshSchema`. */
+  /** The last result of `refreshSchema`, frozen. */
   get schema(): Data | null {
     return this.#schema
   }

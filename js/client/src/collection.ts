@@ -1,8 +1,9 @@
 /** One collection of entities: reads, writes, subscriptions. */
 import type { Core } from "./core.js"
+import { frozen } from "./frozen.js"
 import type { Op } from "./overlay.js"
 import type { Written } from "./protocol.js"
-import { checkCallback, checkData, checkFind, checkHistory, checkName, checkRead, checkSubscribe, checkWrite } from "./options.js"
+import { check, checkCallback, checkData, checkName, FIND, HISTORY, READ, SUBSCRIBE, WRITE } from "./options.js"
 import { EntitySubscription, RowsSubscription, type Subscription } from "./subscription.js"
 import type {
   Data,
@@ -19,6 +20,7 @@ import type {
   WriteOptions,
 } from "./types.js"
 import { plain, plainQuery } from "./values.js"
+import type { WriteRequest } from "./writes.js"
 
 export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolean }
 
@@ -35,17 +37,14 @@ export class Collection<T extends Data = Data> {
   async create(data: T & { id?: string }): Promise<Entity<T>> {
     checkData(data)
     const { id: entity = randomId(), ...fields } = plain(data, 2) as Data & { id?: string }
-    return this.write(
-      { type: "create", collection: this.name, data: fields, entity },
-      { kind: "create", collection: this.name, id: entity, values: { id: entity, ...fields } },
-    )
+    return this.write({ type: "create", collection: this.name, data: fields, entity }, { id: entity, ...fields })
   }
 
   /** Changes some fields. Resolves with the new entity once it is committed. */
   async update(id: string, changes: Partial<T>, options: WriteOptions = {}): Promise<Entity<T>> {
     checkName("an id", id)
     checkData(changes)
-    const { version = this.core.versions.get(this.name, id), onConflict = this.core.onConflict, unset = [] } = checkWrite(options)
+    const { version = this.core.versions.get(this.name, id), onConflict = this.core.settings.conflicts, unset = [] } = check(options, WRITE)
     const said = plain<Data>(changes, 2)
     return this.write(
       {
@@ -53,56 +52,41 @@ export class Collection<T extends Data = Data> {
         collection: this.name,
         entity: id,
         changes: said,
-        ...(version !== undefined && { version }),
+        version,
         ...(onConflict !== "merge" && { onConflict }),
-        ...(unset.length > 0 && { unset: [...unset] }),
+        unset: unset.length > 0 ? unset : undefined,
       },
-      { kind: "update", collection: this.name, id, values: said, unset },
+      said,
+      unset,
     )
   }
 
   /** Deletes an entity. Its history is kept. */
   async delete(id: string): Promise<void> {
     checkName("an id", id)
-    await this.write(
-      { type: "delete", collection: this.name, entity: id },
-      { kind: "delete", collection: this.name, id, values: {} },
-    )
+    await this.write({ type: "delete", collection: this.name, entity: id }, {})
   }
 
   /** Restores a deleted entity, or any entity to an earlier version. */
   async restore(id: string, version?: number): Promise<Entity<T>> {
     checkName("an id", id)
-    return this.write({
-      type: "restore",
-      collection: this.name,
-      entity: id,
-      ...(version !== undefined && { version }),
-    })
+    return this.write({ type: "restore", collection: this.name, entity: id, version })
   }
 
   /** Reads one entity. Rejects with `NOT_FOUND`. */
   async findById(id: string, options: FindOptions = {}): Promise<Entity<T> & { content?: Data; permissions?: Permissions }> {
     checkName("an id", id)
-    const { at, ...rest } = checkFind(options)
-    const found = await this.core.ask<{
+    const { data, version, ...more } = await this.core.ask<{
       data: Entity<T>
       version: number
       content?: Data
       permissions?: Permissions
     }>(
-      {
-        type: "findById",
-        collection: this.name,
-        entity: id,
-        ...rest,
-        ...(at !== undefined && { at: at instanceof Date ? at.toISOString() : at }),
-      },
+      { type: "findById", collection: this.name, entity: id, ...check(options, FIND) },
       "read",
     )
-    if (options.version === undefined && at === undefined) this.core.versions.see(this.name, id, found.version)
-    const { data, content, permissions } = found
-    return { ...data, ...(content !== undefined && { content }), ...(permissions !== undefined && { permissions }) }
+    if (options.version === undefined && options.at === undefined) this.core.versions.see(this.name, id, version)
+    return { ...data, ...more }
   }
 
   /** The rows of a query. */
@@ -110,17 +94,14 @@ export class Collection<T extends Data = Data> {
     query: Query<T> = {},
     options: ReadOptions<T> = {},
   ): Promise<Rows<T>> {
-    const found = await this.core.ask<{
+    const { rows, versions, ...more } = await this.core.ask<{
       rows: Entity<T>[]
       versions: number[]
       next?: string
       permissions?: Permissions[]
-    }>({ type: "findMany", collection: this.name, query: plainQuery(query, 2), ...checkRead(options) }, "read")
-    found.rows.forEach((row, index) => this.core.versions.see(this.name, row.id, found.versions[index] ?? 0))
-    return Object.assign(found.rows, {
-      ...(found.next !== undefined && { next: found.next }),
-      ...(found.permissions !== undefined && { permissions: found.permissions }),
-    })
+    }>({ type: "findMany", collection: this.name, query: plainQuery(query, 2), ...check(options as ReadOptions, READ) }, "read")
+    rows.forEach((row, index) => this.core.versions.see(this.name, row.id, versions[index] ?? 0))
+    return Object.assign(rows, more)
   }
 
   /**
@@ -138,7 +119,7 @@ export class Collection<T extends Data = Data> {
   /** Events of an entity, newest first. */
   async history(id: string, options: HistoryOptions = {}): Promise<EntityEvent<T>[]> {
     checkName("an id", id)
-    return this.core.ask({ type: "history", collection: this.name, entity: id, ...checkHistory(options) }, "read")
+    return this.core.ask({ type: "history", collection: this.name, entity: id, ...check(options, HISTORY) }, "read")
   }
 
   /** Every event of the collection (`*`) or of one entity; or the rows of a query, now and after each change. */
@@ -159,9 +140,8 @@ export class Collection<T extends Data = Data> {
     options: SubscribeOptions<T> = {},
   ): Subscription {
     checkCallback(callback)
-    const { fields, includePermissions, ...rest } = checkSubscribe(options)
-    const shared = { ...(fields && { fields: [...fields] }), ...(includePermissions && { includePermissions }) }
-    const settings: SubscribeOptions = { ...shared, ...rest }
+    const settings = check(options as SubscribeOptions, SUBSCRIBE)
+    const shared = { fields: settings.fields, includePermissions: settings.includePermissions || undefined }
     if (typeof target === "string") {
       return new EntitySubscription(
         { kind: "entities", collection: this.name, entity: target, ...shared },
@@ -186,25 +166,23 @@ export class Collection<T extends Data = Data> {
     )
   }
 
-  private async write(request: Parameters<Core["write"]>[0], op?: Parameters<Core["op"]>[0]): Promise<Entity<T>> {
-    const shown: Op | undefined = op && this.core.op(op)
-    const { data, version, conflicts }: Written = await this.core.write({ ...request, request: randomId() }, shown)
-    const id = request.entity
+  /** Lists show `values`, and omit `unset`, before the write is confirmed. */
+  private async write(request: WriteRequest, values?: Data, unset: readonly string[] = []): Promise<Entity<T>> {
+    const { type, entity: id } = request
+    const op: Op | undefined =
+      values && type !== "restore" && this.core.settings.optimistic
+        ? { kind: type, collection: this.name, id, values, unset, made: Date.now() }
+        : undefined
+    const { data, version, conflicts }: Written = await this.core.write({ ...request, request: randomId() }, op)
     this.core.versions.see(this.name, id, version)
-    if (conflicts.length > 0) this.core.conflicts.tell(conflicts, { collection: this.name, id })
+    if (conflicts.length > 0) this.core.conflicts.tell(frozen(conflicts), frozen({ collection: this.name, id }))
     return data as Entity<T>
   }
 }
 
-const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-/** A unique id: 20 characters, 119 random bits. */
+/** A unique id: 20 letters and digits, 119 random bits. */
 export function randomId(): string {
   let id = ""
-  while (id.length < 20) {
-    for (const byte of crypto.getRandomValues(new Uint8Array(32))) {
-      if (byte < 248 && id.length < 20) id += ALPHABET[byte % 62]
-    }
-  }
-  return id
+  while (id.length < 20) id += btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(24)))).replace(/[+/]/g, "")
+  return id.slice(0, 20)
 }

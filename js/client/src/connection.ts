@@ -4,7 +4,7 @@ import { present } from "./credentials.js"
 import { diagnose } from "./diagnosis.js"
 import { asEnd, closedWith, connectionLost, invalid, LumenizeError } from "./errors.js"
 import { isMessage, json, messagePack, VERSION, type ClientMessage, type Codec, type ServerMessage } from "./protocol.js"
-import type { Credentials } from "./types.js"
+import type { Credentials, Over } from "./types.js"
 
 export type Welcome = Extract<ServerMessage, { type: "welcome" }>
 
@@ -35,9 +35,9 @@ export interface ConnectionEvents {
   /** A session has ended (`error` is `null` after `disconnect`). */
   closed(error: LumenizeError | null): void
   /** There is no connection: after a session, after the first failed attempt in a row, and after the last. */
-  failed(error: LumenizeError): void
-  /** No more attempts (`error` is `null` after `disconnect`); `exhausted` if another might have succeeded. */
-  gaveUp(error: LumenizeError | null, exhausted: boolean): void
+  fail(error: LumenizeError): void
+  /** No more attempts; `exhausted` if another might have succeeded. */
+  gaveUp(over: Over, exhausted: boolean): void
 }
 
 /** A token function may return an expired token for a while: after a refusal, call it so many times more. */
@@ -82,16 +82,15 @@ export class Connection {
   connect(credentials?: Credentials): Promise<void> {
     const before = this.credentials
     this.credentials = { ...before, ...credentials }
-    if (this.wanted && !isSame(before, this.credentials)) this.restart()
-    if (this.isOpen) return Promise.resolve()
+    const changes = this.wanted && !isSame(before, this.credentials)
+    if (this.isOpen && !changes) return Promise.resolve()
     const promise = new Promise<void>((resolve, reject) => this.waiting.push({ resolve, reject }))
-    if (!this.wanted) {
+    if (changes) this.restart()
+    else if (!this.wanted) {
       this.wanted = true
       this.attempt = 0
       this.refusals = 0
-      globalThis.addEventListener?.("online", this.online)
-      globalThis.addEventListener?.("offline", this.offline)
-      globalThis.document?.addEventListener("visibilitychange", this.visible)
+      this.watch("addEventListener")
       void this.open()
     }
     return promise
@@ -99,22 +98,23 @@ export class Connection {
 
   /** Ends the connection and does not reconnect. */
   disconnect(): void {
+    if (this.wanted) this.stop(null, this.leave())
+  }
+
+  /** Closes the socket, if there is one. Returns whether there was a session. */
+  private leave(): boolean {
     const { socket, isOpen } = this
-    if (!this.wanted) return
     this.forget()
     socket?.close(1000)
-    this.stop(null, isOpen)
+    return isOpen
   }
 
   /** Starts over, because the current session has other credentials. */
   private restart(): void {
-    const { socket, isOpen } = this
-    this.forget()
-    socket?.close(1000)
     this.before = false
     this.attempt = 0
-    if (isOpen) this.events.closed(null)
-    void this.open()
+    if (this.leave()) this.events.closed(null)
+    if (this.wanted) void this.open() // a listener may have called disconnect()
   }
 
   /** Sends a message; returns an error if the server would refuse it. */
@@ -123,24 +123,23 @@ export class Connection {
     const frame = this.codec.encode(message)
     const limit = this.welcome.limits.maxMessageBytes
     const size = typeof frame !== "string" ? frame.length : frame.length * 3 > limit ? new TextEncoder().encode(frame).length : 0
-    const refusal = this.tooLarge(size)
-    if (refusal === null) this.socket?.send(frame)
-    return refusal
+    return this.sendFrame(frame, size)
   }
 
-  /** Sends a frame of a document; returns an error if the server would refuse it. */
-  sendFrame(frame: Uint8Array<ArrayBuffer>): LumenizeError | null {
-    if (this.welcome === null) return null
-    const refusal = this.tooLarge(frame.length)
-    if (refusal === null) this.socket?.send(frame)
-    return refusal
-  }
-
-  private tooLarge(size: number): LumenizeError | null {
+  /** Sends a frame of `size` bytes; returns an error if the server would refuse it. */
+  sendFrame(frame: string | Uint8Array<ArrayBuffer>, size: number): LumenizeError | null {
     const limit = this.welcome?.limits.maxMessageBytes ?? 0
     // sending it would end the connection, again after each reconnect
-    if (limit === 0 || size <= limit) return null
-    return invalid(`a message of ${size} bytes; the limit is ${limit}`, { limit })
+    if (limit > 0 && size > limit) return invalid(`a message of ${size} bytes; the limit is ${limit}`, { limit })
+    if (this.welcome !== null) this.socket?.send(frame)
+    return null
+  }
+
+  /** Begins or ends listening to what the browser knows of the network and the page. */
+  private watch(how: "addEventListener" | "removeEventListener"): void {
+    globalThis[how]?.("online", this.online)
+    globalThis[how]?.("offline", this.offline)
+    globalThis.document?.[how]("visibilitychange", this.visible)
   }
 
   /** The network is back: connect at once. */
@@ -165,12 +164,14 @@ export class Connection {
     const turn = ++this.turn
     this.failure = null
     this.reached = false
-    this.timer = setTimeout(() => this.break(`${plain(this.options.url)} did not answer in time`), this.options.connectTimeout)
+    const { connectTimeout } = this.options
+    const shown = present(this.credentials, connectTimeout) // its time ends first, with a clearer error
+    this.timer = setTimeout(() => this.break(`${plain(this.options.url)} did not answer in time`), connectTimeout)
     try {
       const [Socket, codec, token] = await Promise.all([
         (this.options.WebSocket as typeof WebSocket | undefined) ?? findWebSocket(),
         this.options.binaryProtocol ? messagePack() : json,
-        present(this.credentials),
+        shown,
       ])
       if (turn !== this.turn) return
       this.codec = codec
@@ -195,16 +196,15 @@ export class Connection {
 
   private hello(token: string | undefined): ClientMessage {
     const { projectId, apiKey, maxSubscriptions, maxEventsPerSecond } = this.options
-    const { userId } = this.credentials
     return {
       type: "hello",
       protocol: VERSION,
-      ...(projectId !== undefined && { projectId }),
-      ...(apiKey !== undefined && { apiKey }),
-      ...(userId !== undefined && { userId }),
-      ...(token !== undefined && { token }),
-      ...(maxSubscriptions !== undefined && { maxSubscriptions }),
-      ...(maxEventsPerSecond !== undefined && { maxEventsPerSecond }),
+      projectId,
+      apiKey,
+      userId: this.credentials.userId,
+      token,
+      maxSubscriptions,
+      maxEventsPerSecond,
     }
   }
 
@@ -299,7 +299,7 @@ export class Connection {
     this.delayed = true
     this.timer = setTimeout(() => void this.open(), delay)
     if (was) this.events.closed(error)
-    if (first) this.events.failed(error)
+    if (first) this.events.fail(error)
   }
 
   /** Drops the state of the attempt or session. */
@@ -317,15 +317,13 @@ export class Connection {
   private stop(error: LumenizeError | null, was: boolean, exhausted = false): void {
     this.wanted = false
     this.before = false
-    globalThis.removeEventListener?.("online", this.online)
-    globalThis.removeEventListener?.("offline", this.offline)
-    globalThis.document?.removeEventListener("visibilitychange", this.visible)
+    this.watch("removeEventListener")
     const reason = error ?? connectionLost("disconnected")
     this.settle(reason)
     if (was) this.events.closed(error)
-    if (error !== null) this.events.failed(error)
+    if (error !== null) this.events.fail(error)
     // a listener may have called connect()
-    if (!this.wanted) this.events.gaveUp(error, exhausted)
+    if (!this.wanted) this.events.gaveUp({ reason, wanted: error === null }, exhausted)
   }
 
   private settle(error: LumenizeError | null): void {

@@ -1,122 +1,154 @@
 /** The shared state of a client: the connection, and everything that outlives it. */
-import { Connection, type Welcome } from "./connection.js"
+import { Connection, type ConnectionEvents, type Welcome } from "./connection.js"
 import { present, renewIn } from "./credentials.js"
-import { LumenizeError } from "./errors.js"
-import { guarded, Listeners, quiet } from "./listeners.js"
+import { connectionLost, LumenizeError } from "./errors.js"
+import { inTurn, Listeners, quiet } from "./listeners.js"
 import type { Op } from "./overlay.js"
-import type { Request, ServerMessage, Written } from "./protocol.js"
-import { readOptions } from "./options.js"
+import type { ClientMessage, Request, ServerMessage, Written } from "./protocol.js"
+import { checkName, readOptions, type Settings } from "./options.js"
 import { PresenceRooms } from "./presence.js"
-import { Requests, type Kind } from "./requests.js"
-import { Subscriptions } from "./subscriptions.js"
-import type { ClientOptions, Conflict, Credentials } from "./types.js"
+import { Requests, type Kind, type RequestEvents } from "./requests.js"
+import { Subscriptions, type SubscriptionsHost } from "./subscriptions.js"
+import type { Attached, ClientOptions, Conflict, ConflictContext, Credentials, DocumentLink, Over, Shown, Unsubscribe } from "./types.js"
+import { Versions } from "./versions.js"
 import type { WriteRequest } from "./writes.js"
-
-export interface ConflictContext {
-  collection: string
-  id: string
-}
 
 /** The client's property for its core. A symbol cannot be the name of a collection. */
 export const CORE: unique symbol = Symbol("core")
 
-export class Core {
+export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost, DocumentLink {
+  readonly turn = inTurn()
+  readonly connected = new Listeners<[]>(this.turn)
+  readonly disconnected = new Listeners<[LumenizeError | null]>(this.turn)
+  readonly reconnected = new Listeners<[]>(this.turn)
+  readonly failed = new Listeners<[LumenizeError]>(this.turn)
+  readonly conflicts = new Listeners<[readonly Shown<Conflict>[], Shown<ConflictContext>]>(this.turn)
+  readonly pendingChanged = new Listeners<[number]>(this.turn)
+  /** The client has stopped connecting, or connects again. */
+  readonly overChanged = new Listeners<[]>(this.turn)
+  readonly versions = new Versions()
+  readonly settings: Settings
   readonly connection: Connection
   readonly requests: Requests
-  readonly subscriptions: Subscriptions
-  readonly versions = new Versions()
-  readonly connected = new Listeners<[]>()
-  readonly disconnected = new Listeners<[LumenizeError | null]>()
-  readonly reconnected = new Listeners<[]>()
-  readonly failed = new Listeners<[LumenizeError]>()
-  readonly conflicts = new Listeners<[Conflict[], ConflictContext]>()
-  readonly pendingChanged = new Listeners<[number]>()
-  /** Frames of documents. */
-  readonly frames = new Listeners<[Uint8Array]>()
-  readonly opened = new Listeners<[]>()
-  /** The client has stopped connecting, with the error, or `null` after `disconnect`. */
-  readonly stopped = new Listeners<[LumenizeError | null]>()
-  /** The new session belongs to another user than the one before. */
-  readonly userChanged = new Listeners<[LumenizeError]>()
-  welcome: Welcome | null = null
-  /** Whether the client has stopped connecting. */
-  isOver = false
-  readonly optimistic: boolean
-  readonly onConflict: "merge" | "reject"
-  private readonly channels = new Set<string>()
+  readonly subscriptions = new Subscriptions((request) => this.requests.ask(request, "session"), this)
   readonly presence = new PresenceRooms((request) => this.lasting(request))
+  private readonly documents = new Set<Attached>()
+  private readonly channels = new Set<string>()
+  welcome: Welcome | null = null
+  /** Why the client has stopped connecting; `null` while it connects, and before it first does. */
+  over: Over | null = null
   private renewal: ReturnType<typeof setTimeout> | undefined
 
   constructor(options: ClientOptions) {
-    const settings = readOptions(options)
-    const isOpen = (): boolean => this.connection.isOpen
-    const failed = (error: LumenizeError): void => this.fail(error)
-    this.optimistic = settings.optimistic
-    this.onConflict = settings.conflicts
-    this.requests = new Requests(
-      {
-        isOpen,
-        failed,
-        send: (message) => this.connection.send(message),
-        pending: () => this.pendingChanged.tell(this.requests.writes.size),
-        isTold: (op) => this.subscriptions.rowsOf(op.collection).every((rows) => rows.isTold(op)),
-        shown: (collection) => this.subscriptions.rowsOf(collection).forEach((rows) => rows.show()),
-      },
-      settings.maxPendingWrites,
-      settings.requestTimeout,
-    )
-    this.subscriptions = new Subscriptions((request) => this.requests.ask(request, "session"), isOpen, failed)
-    this.connection = new Connection(
-      settings,
-      {
-        failed,
-        opened: (welcome, again, token) => {
-          this.userIs(welcome)
-          this.renewLater(token)
-          // channels first: the server sends missed custom events by the channels joined at that time
-          for (const channel of this.channels) this.anew({ type: "joinChannel", channel })
-          this.subscriptions.flush()
-          for (const [room, state] of this.presence.states()) this.anew({ type: "joinPresence", room, state })
-          this.requests.flush()
-          this.opened.tell()
-          ;(again ? this.reconnected : this.connected).tell()
-        },
-        message: (message) => this.heard(message),
-        frame: (frame) => this.frames.tell(frame),
-        closed: (error) => {
-          clearTimeout(this.renewal)
-          this.subscriptions.interrupted()
-          this.requests.lost(error ?? new LumenizeError("CONNECTION_LOST", "disconnected", {}, true))
-          this.disconnected.tell(error)
-        },
-        gaveUp: (error, exhausted) => {
-          const reason = error ?? new LumenizeError("CONNECTION_LOST", "disconnected", {}, true)
-          this.isOver = true
-          this.requests.stopped(reason)
-          this.subscriptions.stopped(reason, error === null)
-          this.stopped.tell(error)
-          const { onReconnectFailed } = settings
-          if (exhausted && onReconnectFailed) guarded(onReconnectFailed)
-        },
-      },
-    )
-    const { userId, token, onConflict } = settings
-    this.connection.credentials = { ...(userId !== undefined && { userId }), ...(token !== undefined && { token }) }
+    const settings = (this.settings = readOptions(options))
+    const { maxPendingWrites, requestTimeout, userId, token, onConflict } = settings
+    this.requests = new Requests(this, maxPendingWrites, requestTimeout)
+    this.connection = new Connection(settings, this)
+    this.connection.credentials = { userId, token }
     if (onConflict) this.conflicts.add(onConflict)
   }
 
-  connect(credentials?: Credentials): Promise<void> {
-    this.isOver = false
-    this.requests.begin()
-    this.subscriptions.begin()
-    // `onError`, or else the console, gets the error too
-    return quiet(this.connection.connect(credentials))
+  // what the connection tells
+
+  opened(welcome: Welcome, again: boolean, token: string | undefined): void {
+    this.userIs(welcome)
+    this.renewLater(token)
+    // channels first: the server sends missed custom events by the channels joined at that time
+    for (const channel of this.channels) this.anew({ type: "joinChannel", channel })
+    this.subscriptions.flush()
+    for (const [room, state] of this.presence.states()) this.anew({ type: "joinPresence", room, state })
+    this.requests.flush()
+    this.documents.forEach((each) => each.opened())
+    if (this.isOpen()) (again ? this.reconnected : this.connected).tell() // a callback may have ended it
+  }
+
+  message(message: ServerMessage): void {
+    switch (message.type) {
+      case "reply":
+        return this.requests.answered(message.id, message.result)
+      case "failure": {
+        const error = LumenizeError.of(message.error)
+        if (message.id !== undefined) this.requests.refused(message.id, error)
+        else if (message.sub !== undefined) this.subscriptions.ended(message.sub, error)
+        return
+      }
+      case "event":
+      case "rows":
+      case "diff":
+      case "custom":
+      case "system":
+      case "metric":
+      case "presence":
+        this.subscriptions.tell(message)
+      // messages of a later server are ignored
+    }
+  }
+
+  frame(frame: Uint8Array): void {
+    this.documents.forEach((each) => each.frame(frame))
+  }
+
+  closed(error: LumenizeError | null): void {
+    this.renewLater(undefined)
+    this.subscriptions.interrupted()
+    this.requests.lost(error ?? connectionLost("disconnected"))
+    this.documents.forEach((each) => each.closed())
+    this.disconnected.tell(error)
+  }
+
+  gaveUp(over: Over, exhausted: boolean): void {
+    this.over = over
+    this.requests.stopped(over.reason)
+    this.subscriptions.stopped()
+    this.documents.forEach((each) => each.stopped(over))
+    this.overChanged.tell()
+    const { onReconnectFailed } = this.settings
+    if (exhausted && onReconnectFailed) this.turn(onReconnectFailed)
+  }
+
+  // what requests, subscriptions and documents use
+
+  isOpen(): boolean {
+    return this.connection.isOpen
+  }
+
+  send(message: ClientMessage): LumenizeError | null {
+    return this.connection.send(message)
+  }
+
+  sendFrame(frame: Uint8Array<ArrayBuffer>): LumenizeError | null {
+    return this.connection.sendFrame(frame, frame.length)
+  }
+
+  pending(): void {
+    this.pendingChanged.tell(this.requests.writes.size)
+  }
+
+  shown(collection: string): void {
+    for (const rows of this.subscriptions.rowsOf(collection)) rows.show()
+  }
+
+  isTold(op: Op): boolean {
+    return this.subscriptions.rowsOf(op.collection).every((rows) => rows.isTold(op))
+  }
+
+  attach(document: Attached): Unsubscribe {
+    this.documents.add(document)
+    return () => this.documents.delete(document)
   }
 
   /** Reports an error that belongs to no call. */
   fail(error: LumenizeError): void {
     if (this.failed.size > 0) this.failed.tell(error)
-    else console.warn(`Lumenize: ${error.code}: ${error.message} (client.onError has no listener)`)
+    else this.turn(() => console.warn(`Lumenize: ${error.code}: ${error.message} (client.onError has no listener)`))
+  }
+
+  connect(credentials?: Credentials): Promise<void> {
+    this.over = null
+    this.overChanged.tell()
+    this.requests.over = null
+    // `onError`, or else the console, gets the error too
+    return quiet(this.connection.connect(credentials))
   }
 
   /** Sends a request after earlier subscriptions. */
@@ -131,12 +163,24 @@ export class Core {
     return this.requests.write(request, op)
   }
 
-  /** The effect of an own write on rows, if they should show it before it is confirmed. */
-  op(op: Omit<Op, "unset" | "made"> & { unset?: readonly string[] }): Op | undefined {
-    return this.optimistic ? { unset: [], made: Date.now(), ...op } : undefined
+  /** Resolves once every write so far is answered; rejects while the client has stopped connecting. */
+  saved(): Promise<void> {
+    const { writes } = this.requests
+    const last = writes.ids().at(-1) ?? 0
+    return new Promise((resolve, reject) => {
+      const check = (): void => {
+        if (!writes.ids().some((id) => id <= last)) resolve()
+        else if (this.over !== null) reject(this.over.reason)
+        else return
+        for (const stop of stops) stop()
+      }
+      const stops = [this.pendingChanged.add(check), this.overChanged.add(check)]
+      check()
+    })
   }
 
-  join(channel: string): Promise<void> {
+  async join(channel: string): Promise<void> {
+    checkName("a channel", channel)
     this.channels.add(channel)
     return this.lasting({ type: "joinChannel", channel }, () => this.channels.delete(channel))
   }
@@ -161,18 +205,24 @@ export class Core {
 
   private async renew(): Promise<void> {
     const { credentials, isOpen } = this.connection
-    const token = await present(credentials)
+    const token = await present(credentials, this.settings.connectTimeout)
     if (token === undefined || !isOpen) return
-    const { userId } = credentials
-    await this.requests.ask({ type: "authenticate", token, ...(userId !== undefined && { userId }) }, "session")
+    await this.requests.ask({ type: "authenticate", token, userId: credentials.userId }, "session")
     this.renewLater(token)
   }
 
   private renewLater(token: string | undefined): void {
     clearTimeout(this.renewal)
+    this.renewal = undefined
     if (typeof this.connection.credentials.token !== "function") return
     const wait = renewIn(token, Date.now())
-    if (wait !== null) this.renewal = setTimeout(() => this.renew().catch((error) => this.fail(error as LumenizeError)), wait)
+    if (wait === null) return
+    const renewal = (this.renewal = setTimeout(() => {
+      this.renew().catch((error: LumenizeError) => {
+        this.fail(error)
+        if (this.renewal === renewal) this.renewLater(token) // sooner and sooner, until this one expires
+      })
+    }, wait))
   }
 
   /** Rejects pending writes if the session belongs to another user now. */
@@ -182,12 +232,12 @@ export class Core {
     if (before === null || before === welcome.userId) return
     const error = new LumenizeError("AUTHENTICATION_FAILED", `written by ${before}, whose session has ended`)
     this.requests.forgetWrites(error)
-    this.userChanged.tell(error)
+    this.documents.forEach((each) => each.userChanged(error))
   }
 
   /** Sends a request whose effect lasts across connections: without a connection, the next one begins with it. */
   private async lasting(request: Request, undo?: () => void): Promise<void> {
-    if (!this.connection.isOpen) return
+    if (!this.isOpen()) return
     try {
       await this.requests.ask(request, "session")
     } catch (error) {
@@ -199,46 +249,5 @@ export class Core {
 
   private anew(request: Request): void {
     this.lasting(request).catch((error: LumenizeError) => this.fail(error))
-  }
-
-  private heard(message: ServerMessage): void {
-    switch (message.type) {
-      case "reply":
-        return this.requests.answered(message.id, message.result)
-      case "failure": {
-        const error = LumenizeError.of(message.error)
-        if (message.id !== undefined) this.requests.refused(message.id, error)
-        else if (message.sub !== undefined) this.subscriptions.ended(message.sub, error)
-        return
-      }
-      case "event":
-      case "rows":
-      case "diff":
-      case "custom":
-      case "system":
-      case "metric":
-      case "presence":
-        this.subscriptions.tell(message)
-      // messages of a later server are ignored
-    }
-  }
-}
-
-const MOST = 10_000
-
-/** The newest version that this client has seen of each entity. */
-export class Versions {
-  private readonly seen = new Map<string, number>()
-
-  get(collection: string, id: string): number | undefined {
-    return this.seen.get(`${collection}/${id}`)
-  }
-
-  see(collection: string, id: string, version: number): void {
-    const name = `${collection}/${id}`
-    const known = this.seen.get(name) ?? 0
-    this.seen.delete(name)
-    this.seen.set(name, Math.max(known, version))
-    if (this.seen.size > MOST) this.seen.delete(this.seen.keys().next().value as string)
   }
 }

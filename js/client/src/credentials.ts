@@ -1,15 +1,28 @@
 /** The client's token, and when to send the next one. */
-import { connectionLost, LumenizeError } from "./errors.js"
+import { connectionLost, invalid, LumenizeError } from "./errors.js"
 import type { Credentials } from "./types.js"
 
-/** The current token, if any. Rejects with `CONNECTION_LOST` if the token function fails. */
-export async function present({ token }: Credentials): Promise<string | undefined> {
-  if (typeof token !== "function") return token
-  try {
-    return await token()
-  } catch (error) {
-    throw error instanceof LumenizeError ? error : connectionLost(`no token: ${String(error)}`)
+/**
+ * The current token, if any. Rejects with `CONNECTION_LOST` if the token function fails, or does not answer within
+ * `patience` milliseconds; with `INVALID_REQUEST` if the token is not a string.
+ */
+export async function present({ token }: Credentials, patience: number): Promise<string | undefined> {
+  let said: unknown = token
+  if (typeof token === "function") {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    try {
+      said = await new Promise<unknown>((resolve, reject) => {
+        timer = setTimeout(() => reject(connectionLost(`no token: the token function gave none within ${patience} ms`)), patience)
+        Promise.resolve(token()).then(resolve, reject)
+      })
+    } catch (error) {
+      throw error instanceof LumenizeError ? error : connectionLost(`no token: ${String(error)}`)
+    } finally {
+      clearTimeout(timer)
+    }
   }
+  if (said != null && typeof said !== "string") throw invalid("a token must be a string") // without it: it may be secret
+  return said ?? undefined
 }
 
 const EARLY = 30_000

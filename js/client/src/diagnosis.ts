@@ -11,11 +11,12 @@ type Fetch = (url: string, options: RequestInit) => Promise<Response>
  */
 export async function diagnose(url: string, fetch: Fetch, origin: string | undefined, patience: number): Promise<string> {
   const base = url.replace(/^ws/, "http").replace(/\/realtime$/, "")
-  const ask = async (path: string, mode: RequestMode): Promise<Response | null> => {
+  const ask = async (path: string, mode: RequestMode): Promise<{ status: number; text: string } | null> => {
     const ended = new AbortController()
     const timer = setTimeout(() => ended.abort(), patience)
     try {
-      return await fetch(base + path, { mode, credentials: "omit", cache: "no-store", signal: ended.signal })
+      const answer = await fetch(base + path, { mode, credentials: "omit", cache: "no-store", signal: ended.signal })
+      return { status: answer.status, text: await answer.text().catch(() => "") } // the body may never end
     } catch {
       return null
     } finally {
@@ -28,7 +29,7 @@ export async function diagnose(url: string, fetch: Fetch, origin: string | undef
     if (origin === undefined || (await ask("/healthz", "no-cors")) === null) return `nothing answers at ${base}`
     return `${base} is not a Lumenize Collab server: check host, port and path of url`
   }
-  if (!health.ok || (await health.text().catch(() => "")).trim() !== "ok") {
+  if (health.status !== 200 || health.text.trim() !== "ok") {
     return `${base} is not a Lumenize Collab server (${base}/healthz: ${health.status}): check host, port and path of url`
   }
   if (origin !== undefined && (await ask("/api/v1/", "cors")) === null) {

@@ -8,9 +8,9 @@ import type { Encoder } from "lib0/encoding"
 import type { Awareness } from "y-protocols/awareness"
 /** @ts-ignore where it is not installed */
 import type { Doc } from "yjs"
-import { LumenizeError, type ErrorCode } from "./errors.js"
-import { Listeners, quiet } from "./listeners.js"
-import type { DocumentLink, Unsubscribe } from "./types.js"
+import { connectionLost, invalid, LumenizeError, type ErrorCode } from "./errors.js"
+import { guarded, Listeners, quiet } from "./listeners.js"
+import type { DocumentLink, Over, Unsubscribe } from "./types.js"
 import { loadYjs, type Yjs } from "./yjs.js"
 
 const SYNC = 0
@@ -44,13 +44,17 @@ export class OpenDocument {
   private closed = false
   /** Why it was closed, unless by `destroy`. */
   private reason: LumenizeError | null = null
-  private known: SaveState = "saved"
-  private readonly changes = new Listeners<[SaveState]>()
-  private readonly failures = new Listeners<[LumenizeError]>()
-  /** Ends waiting without an error of the document. */
-  private readonly interruptions = new Listeners<[LumenizeError]>()
-  private readonly ends: Unsubscribe[] = []
-  private arrival = later()
+  /** An edit was refused on this connection, which confirms none any more. */
+  private refusal: LumenizeError | null = null
+  /** Others do not see the newest awareness state. */
+  private hidden: LumenizeError | null = null
+  /** Whether the server's state has arrived. */
+  private arrived = false
+  private known: { state: SaveState; error: LumenizeError | null } = { state: "saved", error: null }
+  private readonly changes: Listeners<[SaveState]>
+  private readonly failures: Listeners<[LumenizeError]>
+  private readonly waiting = new Set<Waiting>()
+  private readonly detach: Unsubscribe
 
   constructor(
     private readonly yjs: Yjs,
@@ -65,22 +69,28 @@ export class OpenDocument {
     this.awareness = new yjs.awareness.Awareness(this.doc)
     const { _checkInterval: timer } = this.awareness as { _checkInterval?: { unref?: () => void } }
     timer?.unref?.() // does not keep Node running; the connection does while there is one
+    isolate(this.awareness)
+    this.changes = new Listeners(link.turn)
+    this.failures = new Listeners(link.turn)
     this.doc.on("update", this.edited)
     this.awareness.on("update", this.moved)
-    this.ends.push(
-      link.onOpen(() => this.begin()),
-      link.onClose(() => this.lost()),
-      link.onStop((error) => this.stopped(error)),
-      link.onFrame((frame) => this.heard(frame)),
+    this.detach = link.attach({
+      opened: () => this.begin(),
+      closed: () => this.lost(),
+      stopped: (over) => this.stopped(over),
+      frame: (frame) => this.heard(frame),
       // one user's edits are not sent as another's
-      link.onUserChange((error) => this.dirty && this.fail(error)),
-    )
+      userChanged: (error) => this.dirty && this.fail(error),
+    })
     if (link.isOpen()) this.begin()
   }
 
-  /** Resolves once the document has arrived; rejects if opening it is refused, or the client has given up connecting. */
+  /**
+   * Resolves once the document has arrived; rejects if opening it is refused, the document is closed, or the client has
+   * stopped connecting.
+   */
   get synced(): Promise<void> {
-    return this.arrival.promise
+    return quiet(this.until(() => this.arrived, () => null))
   }
 
   /** Whether all edits are committed on the server. */
@@ -89,28 +99,41 @@ export class OpenDocument {
   }
 
   get state(): SaveState {
-    return this.known
+    return this.known.state
   }
 
-  /** Resolves once all edits are committed; rejects if the server refuses them, or the document is closed. */
-  readonly whenSaved = async (): Promise<void> => {
-    if (!this.dirty) return
-    if (this.closed) throw this.reason ?? this.gone()
-    await new Promise<void>((resolve, reject) => {
-      const finish = (error?: LumenizeError): void => {
-        for (const end of ends) end()
-        if (error === undefined) resolve()
-        else reject(error)
-      }
-      const ends = [
-        this.onState(() => !this.dirty && finish()),
-        this.onError(finish),
-        this.interruptions.add(finish),
-      ]
+  /** Why an edit or the awareness state is refused, or the document or the client has ended; `null` once that is over. */
+  get error(): LumenizeError | null {
+    const over = this.link.over
+    return this.reason ?? (this.readonly ? null : this.refusal) ?? (over?.wanted === false && !this.closed ? over.reason : this.hidden)
+  }
+
+  /**
+   * Resolves once all edits are committed; rejects if the server refuses them, the document is closed, or the client has
+   * stopped connecting.
+   */
+  readonly whenSaved = (): Promise<void> => this.until(() => !this.dirty, () => this.refusal)
+
+  /** Resolves once `isDone`; rejects with what makes that impossible, also if that is known already. */
+  private until(isDone: () => boolean, obstacle: () => LumenizeError | null): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.add({ isDone, obstacle, resolve, reject })
+      this.answer()
     })
   }
 
-  /** Calls `callback` after each change of the state. */
+  private answer(): void {
+    const end = this.reason ?? (this.closed ? connectionLost(`${this.name} was closed`) : (this.link.over?.reason ?? null))
+    for (const each of this.waiting) {
+      const error = end ?? each.obstacle()
+      if (each.isDone()) each.resolve()
+      else if (error !== null) each.reject(error)
+      else continue
+      this.waiting.delete(each)
+    }
+  }
+
+  /** Calls `callback` after each change of `state` or `error`. */
   readonly onState = (callback: (state: SaveState) => void): Unsubscribe => this.changes.add(callback)
 
   /** Calls `callback` if opening or an edit is refused, or the document ends. */
@@ -126,38 +149,31 @@ export class OpenDocument {
       this.send(CLOSE)
     }
     this.end()
-    const error = this.gone()
-    this.arrival.reject(error)
-    this.interruptions.tell(error)
     this.awareness.destroy()
-    if (this.given === undefined) this.doc.destroy()
-  }
-
-  private gone(): LumenizeError {
-    return new LumenizeError("CONNECTION_LOST", `${this.name} was closed`)
+    if (this.given === undefined) guarded(() => this.doc.destroy())
   }
 
   private end(): void {
     if (this.closed) return
     this.closed = true
-    for (const end of this.ends.splice(0)) end()
+    this.detach()
     this.doc.off("update", this.edited)
     this.awareness.off("update", this.moved)
     this.ended()
     this.settle()
   }
 
-  private send(type: number, write?: (encoder: Encoder) => void): void {
-    if (!this.link.isOpen()) return
+  private send(type: number, write?: (encoder: Encoder) => void): LumenizeError | null {
+    if (!this.link.isOpen()) return null
     const encoder = this.yjs.encoding.createEncoder()
     this.yjs.encoding.writeVarString(encoder, this.address)
     this.yjs.encoding.writeVarUint(encoder, type)
     write?.(encoder)
-    const refusal = this.link.send(this.yjs.encoding.toUint8Array(encoder) as Uint8Array<ArrayBuffer>)
-    if (refusal === null) return
-    // Not during the edit, so that observers of the document run first. If the awareness state is too large, others do
-    // not see it, and edits continue.
-    queueMicrotask(() => (type === AWARENESS ? this.failures.tell(refusal) : this.fail(refusal)))
+    const refusal = this.link.sendFrame(this.yjs.encoding.toUint8Array(encoder) as Uint8Array<ArrayBuffer>)
+    if (refusal === null) return null
+    // not during the edit, so that observers of the document run first
+    if (type !== AWARENESS) queueMicrotask(() => this.fail(refusal))
+    return refusal
   }
 
   private begin(): void {
@@ -177,6 +193,7 @@ export class OpenDocument {
   private lost(): void {
     this.unconfirmed = 0
     this.answered = false
+    this.refusal = null // the next connection may accept it
     const others = [...this.awareness.getStates().keys()].filter((client) => client !== this.doc.clientID)
     this.yjs.awareness.removeAwarenessStates(this.awareness, others, this)
     // so that their states after a reconnect are accepted with any clock
@@ -185,13 +202,9 @@ export class OpenDocument {
   }
 
   /** The client has given up connecting, or was disconnected. Edits wait for the next connection. */
-  private stopped(error: LumenizeError | null): void {
-    const reason = error ?? new LumenizeError("CONNECTION_LOST", "disconnected", {}, true)
-    const { arrival } = this
-    this.arrival = arrival.settled ? arrival : later()
-    arrival.reject(reason)
-    if (error === null) this.interruptions.tell(reason)
-    else this.failures.tell(error)
+  private stopped({ reason, wanted }: Over): void {
+    this.settle()
+    if (!wanted) this.failures.tell(reason)
   }
 
   private heard(frame: Uint8Array): void {
@@ -218,18 +231,43 @@ export class OpenDocument {
         return this.fail(this.denied(this.yjs.decoding.hasContent(decoder) ? this.yjs.decoding.readVarString(decoder) : "closed"))
       case SYNC_STATUS:
         if (this.yjs.decoding.readVarUint(decoder) === 1) this.unconfirmed -= 1
-        else if (!this.readonly) this.failures.tell(this.denied("an edit was refused"))
+        else {
+          this.refusal = this.denied("an edit was refused")
+          if (!this.readonly) this.failures.tell(this.refusal)
+        }
         if (this.unconfirmed <= 0 && this.answered) this.dirty = false
     }
     this.settle()
   }
 
   private synchronize(decoder: Decoder): void {
-    const reply = this.yjs.encoding.createEncoder()
-    if (this.yjs.sync.readSyncMessage(decoder, reply, this.doc, this) !== this.yjs.sync.messageYjsSyncStep1) return this.arrival.resolve()
+    const { decoding, sync } = this.yjs
+    const kind = decoding.readVarUint(decoder)
+    const body = decoding.readVarUint8Array(decoder)
+    if (kind !== sync.messageYjsSyncStep1) {
+      this.apply(body)
+      this.arrived = true
+      return
+    }
     if (!this.answered) this.unconfirmed += 1 // the server confirms only the first answer
     this.answered = true
-    this.send(SYNC, (encoder) => this.yjs.encoding.writeUint8Array(encoder, this.yjs.encoding.toUint8Array(reply)))
+    this.send(SYNC, (encoder) => sync.writeSyncStep2(encoder, this.doc, body))
+  }
+
+  /** Throws if the update cannot be read. What observers of the application throw is reported. */
+  private apply(update: Uint8Array): void {
+    const { Y } = this.yjs
+    let fault: { error: unknown } | undefined
+    const read = (): void => {
+      try {
+        Y.applyUpdate(this.doc, update, this)
+      } catch (error) {
+        fault = { error }
+      }
+    }
+    // the observers run at the end of the outer transaction
+    guarded(() => Y.transact(this.doc, read, this, false))
+    if (fault !== undefined) throw fault.error
   }
 
   /** A reason may begin with a code: `NOT_FOUND: it was deleted`. */
@@ -242,7 +280,6 @@ export class OpenDocument {
     if (this.closed) return
     this.reason = error
     this.end()
-    this.arrival.reject(error)
     this.failures.tell(error)
   }
 
@@ -262,9 +299,16 @@ export class OpenDocument {
     if ([...added, ...updated, ...removed].includes(this.doc.clientID)) this.tellAwareness()
   }
 
+  /** If the state is too large, or JSON cannot represent it, others do not see it, and edits continue. */
   private tellAwareness(): void {
-    const states = this.yjs.awareness.encodeAwarenessUpdate(this.awareness, [this.doc.clientID])
-    this.send(AWARENESS, (encoder) => this.yjs.encoding.writeVarUint8Array(encoder, states))
+    try {
+      const states = this.yjs.awareness.encodeAwarenessUpdate(this.awareness, [this.doc.clientID])
+      this.hidden = this.send(AWARENESS, (encoder) => this.yjs.encoding.writeVarUint8Array(encoder, states))
+    } catch (error) {
+      this.hidden = invalid(`${this.name}: the awareness state cannot be sent: ${String(error)}`)
+    }
+    if (this.hidden !== null) this.failures.tell(this.hidden)
+    this.settle()
   }
 
   private settle(): void {
@@ -272,27 +316,28 @@ export class OpenDocument {
     if (this.closed) state = "closed"
     else if (this.readonly) state = "readonly"
     else if (this.dirty) state = this.link.isOpen() ? "saving" : "offline"
-    if (state === this.known) return
-    this.known = state
-    this.changes.tell(state)
+    const { error, known } = this
+    this.known = { state, error }
+    this.answer()
+    if (state !== known.state || error !== known.error) this.changes.tell(state)
   }
 }
 
-interface Later {
-  promise: Promise<void>
-  settled: boolean
+/** A promise that waits for a condition of a document. */
+interface Waiting {
+  isDone(): boolean
+  /** Why it cannot become true, beside the end of the document or the client. */
+  obstacle(): LumenizeError | null
   resolve(): void
   reject(error: LumenizeError): void
 }
 
-function later(): Later {
-  const made = { settled: false } as Later
-  const settle = <A extends unknown[]>(call: (...args: A) => void) => (...args: A): void => {
-    made.settled = true
-    call(...args)
+/** Lets each listener of an awareness hear everything, whatever the others throw: ours, which sends it, is one of them. */
+function isolate(awareness: Awareness): void {
+  awareness.emit = (name: string, args: unknown[]) => {
+    const listeners = awareness._observers.get(name) as Set<(...args: unknown[]) => unknown> | undefined
+    for (const call of [...(listeners ?? [])]) guarded(() => call(...args))
   }
-  const promise = new Promise<void>((resolve, reject) => Object.assign(made, { resolve: settle(resolve), reject: settle(reject) }))
-  return Object.assign(made, { promise: quiet(promise) })
 }
 
 /**

@@ -1,3 +1,5 @@
+import { frozen } from "./frozen.js"
+
 /** Error codes. `CONNECTION_LOST` is the client's own; the others come from the server. */
 export type ErrorCode =
   | "CONNECTION_LOST"
@@ -20,7 +22,10 @@ export interface WireError {
   retryable?: boolean
 }
 
-/** Everything that this library rejects with or passes to an error callback. `type` and `code` are the same. */
+/**
+ * Everything that this library rejects with or passes to an error callback. `type` and `code` are the same. Callers share
+ * it, so its members are read-only, and `details` is frozen.
+ */
 export class LumenizeError extends Error {
   override readonly name = "LumenizeError"
   readonly code: ErrorCode
@@ -32,8 +37,10 @@ export class LumenizeError extends Error {
   constructor(code: ErrorCode, message: string, details: Record<string, unknown> = {}, retryable = false) {
     super(message)
     this.code = code
-    this.details = details
+    this.details = frozen(details)
     this.retryable = retryable
+    // callbacks share it; the rest is writable, because tools add members
+    for (const name of [...Object.keys(this), "message"]) Object.defineProperty(this, name, { writable: false })
   }
 
   get type(): ErrorCode {
@@ -71,6 +78,13 @@ export function closedWith(code: number, reason: string): LumenizeError {
   const permanent = code >= 4400 && code < 4500
   const said = BY_CLOSE[code] ?? (permanent ? "INVALID_REQUEST" : "CONNECTION_LOST")
   return new LumenizeError(said, reason || `the connection was closed (${code})`, {}, !permanent)
+}
+
+/** The refusal or the end of a subscription as the client's `onError` gets it. */
+export function subscriptionFailed(error: LumenizeError, more: Record<string, unknown> = {}): LumenizeError {
+  const { code, message, details } = error
+  if (code === "SUBSCRIPTION_FAILED" || code === "RATE_LIMIT_EXCEEDED") return error
+  return new LumenizeError("SUBSCRIPTION_FAILED", message, { ...details, ...more, cause: code })
 }
 
 /** The end of a connection as applications see it: temporary errors become `CONNECTION_LOST`. */

@@ -1,19 +1,41 @@
-/** Callbacks of applications, called in order. An exception in one does not affect the others. */
+/** Callbacks of applications. An exception in one does not affect the others. */
+
+/** Calls callbacks in order: at once or, inside another callback, after all that wait already. */
+export type Turn = (...calls: (() => unknown)[]) => void
+
+/**
+ * A {@link Turn} for all callbacks of a client. What a callback causes is told after everybody has been told what came
+ * before, so all hear the same in the same order.
+ */
+export function inTurn(): Turn {
+  const waiting: (() => unknown)[] = []
+  return (...calls) => {
+    const isFirst = waiting.length === 0
+    waiting.push(...calls)
+    if (!isFirst) return
+    for (const call of waiting) guarded(call) // callbacks append to it
+    waiting.length = 0
+  }
+}
+
 export class Listeners<A extends unknown[]> {
-  private readonly callbacks = new Set<{ call: (...args: A) => void }>()
+  private readonly callbacks = new Set<{ call: (...args: A) => unknown }>()
+
+  constructor(private readonly turn: Turn) {}
 
   get size(): number {
     return this.callbacks.size
   }
 
-  add(call: (...args: A) => void): () => void {
+  add(call: (...args: A) => unknown): () => void {
     const entry = { call }
     this.callbacks.add(entry)
     return () => void this.callbacks.delete(entry)
   }
 
+  /** Tells those who listen now, unless they end that before their turn. */
   tell(...args: A): void {
-    for (const { call } of [...this.callbacks]) guarded(() => call(...args))
+    this.turn(...[...this.callbacks].map((each) => () => this.callbacks.has(each) && each.call(...args)))
   }
 }
 

@@ -39,7 +39,7 @@ const is = (type: string): Kind => [`a ${type}`, (value) => typeof value === typ
 const BOOLEAN = is("boolean")
 const FUNCTION = is("function")
 const TEXT = is("string")
-const OBJECT: Kind = ["an object", (value) => typeof value === "object" && value !== null]
+const OBJECT: Kind = ["an object", (value) => typeof value === "object" && value !== null && !Array.isArray(value)]
 const TEXTS: Kind = ["a list of strings", (value) => Array.isArray(value) && value.every((each) => typeof each === "string")]
 const TOKEN: Kind = ["a string or a function", (value) => typeof value === "string" || typeof value === "function"]
 const from = (least: number): Kind => [`a number of at least ${least}`, (value) => typeof value === "number" && value >= least]
@@ -79,56 +79,47 @@ const WEBSOCKET: Table<WebSocketOptions> = {
   onReconnectFailed: FUNCTION,
 }
 const LIMITS: Table<RateLimit> = { maxSubscriptions: from(1), maxEventsPerSecond: from(1) }
-const READ: Table<ReadOptions> = { fields: TEXTS, includePermissions: BOOLEAN }
-const SUBSCRIBE: Table<SubscribeOptions> = {
+export const READ: Table<ReadOptions> = { fields: TEXTS, includePermissions: BOOLEAN }
+export const SUBSCRIBE: Table<SubscribeOptions> = {
   ...READ,
   condition: FUNCTION,
   onError: FUNCTION,
   onResume: FUNCTION,
 }
-const FIND: Table<FindOptions> = {
+export const FIND: Table<FindOptions> = {
   content: BOOLEAN,
   version: from(1),
   at: ["a Date or a string", (value) => value instanceof Date || typeof value === "string"],
   includePermissions: BOOLEAN,
 }
-const HISTORY: Table<HistoryOptions> = { limit: from(1), before: from(1) }
-const OPEN: Table<OpenOptions> = { doc: OBJECT }
-const WRITE: Table<WriteOptions> = { version: from(0), onConflict: oneOf("merge", "reject"), unset: TEXTS }
+export const HISTORY: Table<HistoryOptions> = { limit: from(1), before: from(1) }
+export const OPEN: Table<OpenOptions> = { doc: OBJECT }
+export const WRITE: Table<WriteOptions> = { version: from(0), onConflict: oneOf("merge", "reject"), unset: TEXTS }
 
-/** Returns the given options. Throws `INVALID_REQUEST` for unknown options and invalid values. */
-function check<O extends object>(given: O, table: Table<O>, place = ""): O {
-  if (!OBJECT[1](given)) throw invalid(`${place.slice(0, -1) || "options"}: must be an object, not ${text(given)}`)
+/** Returns a copy of the given options. Throws `INVALID_REQUEST` for unknown options and invalid values. */
+export function check<O extends object>(given: O, table: Table<O>, place = ""): O {
+  need(`${place.slice(0, -1) || "options"}:`, OBJECT, given)
   const said: [string, unknown][] = Object.entries(given).filter(([, value]) => value !== undefined)
   for (const [name, value] of said) {
     const kind = Object.hasOwn(table, name) ? (table as Record<string, Kind>)[name] : undefined
     if (kind === undefined) throw invalid(`unknown option ${place}${name}; options are ${Object.keys(table).join(", ")}`)
-    if (!kind[1](value)) throw invalid(`${place}${name}: must be ${kind[0]}, not ${text(value)}`)
+    need(`${place}${name}:`, kind, value)
   }
-  return Object.fromEntries(said) as O
+  return Object.fromEntries(said.map(([name, value]) => [name, Array.isArray(value) ? [...(value as unknown[])] : value])) as O
 }
 
-export const checkRead = <T>(given: ReadOptions<T>): ReadOptions => check(given as ReadOptions, READ)
-export const checkSubscribe = <T>(given: SubscribeOptions<T>): SubscribeOptions => check(given as SubscribeOptions, SUBSCRIBE)
-export const checkFind = (given: FindOptions): FindOptions => check(given, FIND)
-export const checkHistory = (given: HistoryOptions): HistoryOptions => check(given, HISTORY)
-export const checkOpen = (given: OpenOptions): OpenOptions => check(given, OPEN)
-export const checkWrite = (given: WriteOptions): WriteOptions => check(given, WRITE)
+function need(what: string, [kind, isValid]: Kind, value: unknown): void {
+  if (!isValid(value)) throw invalid(`${what} must be ${kind}, not ${text(value)}`)
+}
 
 /** Throws `INVALID_REQUEST` if a callback is not a function. */
-export function checkCallback(callback: unknown): void {
-  if (typeof callback !== "function") throw invalid(`a callback must be a function, not ${text(callback)}`)
-}
+export const checkCallback = (callback: unknown): void => need("a callback", FUNCTION, callback)
 
 /** Throws `INVALID_REQUEST` if a name or id is not a string. */
-export function checkName(what: string, name: unknown): void {
-  if (typeof name !== "string") throw invalid(`${what} must be a string, not ${text(name)}`)
-}
+export const checkName = (what: string, name: unknown): void => need(what, TEXT, name)
 
 /** Throws `INVALID_REQUEST` if a value is not an object with members. */
-export function checkObject(what: string, value: unknown): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(`${what} must be an object, not ${text(value)}`)
-}
+export const checkObject = (what: string, value: unknown): void => need(what, OBJECT, value)
 
 /** Throws `INVALID_REQUEST` for a value that is not an object, and for names that queries would read as paths. */
 export function checkData(data: unknown): void {

@@ -1,7 +1,8 @@
 /** The rooms in which this client is present, across all its connections. */
-import { plain } from "./values.js"
+import { checkName, checkObject } from "./options.js"
 import type { Request } from "./protocol.js"
 import type { Data } from "./types.js"
+import { plain } from "./values.js"
 
 /** The unanswered update of a room, and the next one. */
 interface Speech {
@@ -22,7 +23,7 @@ export class PresenceRooms {
   }
 
   async join(room: string, state: Data): Promise<void> {
-    const said = plain(state, 2)
+    const said = read(room, state)
     this.joined.set(room, said)
     this.speeches.delete(room)
     try {
@@ -37,8 +38,8 @@ export class PresenceRooms {
    * While an update of a room is unanswered, later ones are combined: a moving cursor is sent as often as the server
    * answers, and its last position always.
    */
-  update(room: string, state: Data): Promise<void> {
-    const said = plain(state, 2)
+  async update(room: string, state: Data): Promise<void> {
+    const said = read(room, state)
     const known = this.joined.get(room)
     if (known !== undefined) this.joined.set(room, { ...known, ...said })
     const speech = this.speeches.get(room)
@@ -48,7 +49,8 @@ export class PresenceRooms {
     return speech.next.told
   }
 
-  leave(room: string): Promise<void> {
+  async leave(room: string): Promise<void> {
+    checkName("a room", room)
     this.joined.delete(room)
     this.speeches.delete(room)
     return this.say({ type: "leavePresence", room })
@@ -68,4 +70,10 @@ export class PresenceRooms {
     // a join or leave in the meantime replaces the waiting update
     if (this.speeches.get(room) === speech && speech.next !== null) return this.tell(room, speech.next.state)
   }
+}
+
+function read(room: string, state: Data): Data {
+  checkName("a room", room)
+  checkObject("a presence state", state)
+  return plain(state, 2)
 }

@@ -4,37 +4,39 @@ import type { Conflict, Data, EntityEvent, Permissions, Query } from "./types.js
 
 export const VERSION = 1
 
+type Fields = readonly string[] | undefined
+
 export type Target =
-  | { kind: "entities"; collection: string; entity?: string; fields?: readonly string[]; includePermissions?: boolean; cursor?: string }
-  | { kind: "rows"; collection: string; query?: Query; fields?: readonly string[]; includePermissions?: boolean }
+  | { kind: "entities"; collection: string; entity?: string; fields?: Fields; includePermissions?: boolean | undefined; cursor?: string }
+  | { kind: "rows"; collection: string; query?: Query; fields?: Fields; includePermissions?: boolean | undefined }
   | { kind: "custom"; event: string; cursor?: string }
   | { kind: "system"; event: string; cursor?: string }
   | { kind: "analytics"; metric: string }
   | { kind: "presence"; room: string }
 
-/** Messages answered by one `reply` or `failure` with the same `id`. */
+/** Messages answered by one `reply` or `failure` with the same `id`. Members that are `undefined` are not sent. */
 export type Request =
-  | { type: "authenticate"; token: string; userId?: string }
+  | { type: "authenticate"; token: string; userId?: string | undefined }
   | { type: "create"; collection: string; data: Data; entity?: string; request?: string }
   | {
       type: "update"
       collection: string
       entity: string
       changes: Data
-      unset?: string[]
-      version?: number
+      unset?: string[] | undefined
+      version?: number | undefined
       onConflict?: "merge" | "reject"
       request?: string
     }
   | { type: "delete"; collection: string; entity: string; request?: string }
-  | { type: "restore"; collection: string; entity: string; version?: number; request?: string }
+  | { type: "restore"; collection: string; entity: string; version?: number | undefined; request?: string }
   | {
       type: "findById"
       collection: string
       entity: string
       content?: boolean
       version?: number
-      at?: string
+      at?: Date | string
       includePermissions?: boolean
     }
   | { type: "findMany"; collection: string; query?: Query; fields?: readonly string[]; includePermissions?: boolean }
@@ -52,12 +54,12 @@ export type ClientMessage =
   | {
       type: "hello"
       protocol: number
-      projectId?: string
-      apiKey?: string
-      userId?: string
-      token?: string
-      maxSubscriptions?: number
-      maxEventsPerSecond?: number
+      projectId?: string | undefined
+      apiKey?: string | undefined
+      userId?: string | undefined
+      token?: string | undefined
+      maxSubscriptions?: number | undefined
+      maxEventsPerSecond?: number | undefined
     }
   | { type: "ping" }
   | (Request & { id: number })

@@ -14,7 +14,7 @@ export type Kind = "read" | "now" | "session"
 interface Answer {
   resolve(result: unknown): void
   reject(error: LumenizeError): void
-  timer?: ReturnType<typeof setTimeout>
+  timer: ReturnType<typeof setTimeout> | undefined
 }
 
 export interface RequestEvents {
@@ -28,7 +28,7 @@ export interface RequestEvents {
   /** Whether all lists include a committed write. */
   isTold(op: Op): boolean
   /** An error that belongs to no request. */
-  failed(error: LumenizeError): void
+  fail(error: LumenizeError): void
 }
 
 const PAUSE = 1
@@ -43,7 +43,8 @@ export class Requests {
   private readonly answers = new Map<number, Answer>()
   private readonly asked = new Map<number, { request: Request; kind: Kind; sent: boolean }>()
   private pause: ReturnType<typeof setTimeout> | undefined
-  private over: LumenizeError | null = connectionLost("call connect() first")
+  /** Why there will be no connection, or `null`. */
+  over: LumenizeError | null = connectionLost("call connect() first")
 
   constructor(
     private readonly events: RequestEvents,
@@ -56,10 +57,9 @@ export class Requests {
     if (this.over !== null) throw this.over
     if (kind !== "read" && !this.events.isOpen()) throw connectionLost("there is no connection")
     const said = plain(request)
-    return this.answer<T>((id) => {
+    // subscriptions have no timeout
+    return this.answer<T>(said.type !== "subscribe", (id) => {
       this.asked.set(id, { request: said, kind, sent: kind === "session" })
-      // subscriptions have no timeout
-      if (said.type !== "subscribe") this.limit(id)
       // send it at once and alone: a session begins with its subscriptions
       if (kind === "session") this.send(id, said)
       else this.flush()
@@ -74,7 +74,7 @@ export class Requests {
         new LumenizeError("RATE_LIMIT_EXCEEDED", `${limit} writes are waiting already`, { limit }, true),
       )
     }
-    const answer = this.answer<Written>((id) => {
+    const answer = this.answer<Written>(false, (id) => {
       this.writes.add(id, request, op)
       this.flush()
     })
@@ -82,24 +82,22 @@ export class Requests {
     return answer
   }
 
-  private answer<T>(begin: (id: number) => void): Promise<T> {
+  private answer<T>(isTimed: boolean, begin: (id: number) => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const id = this.next++
-      this.answers.set(id, { resolve: resolve as (result: unknown) => void, reject })
+      const late = (): void => this.take(id)?.reject(connectionLost(`no answer within ${this.timeout} ms`))
+      this.answers.set(id, {
+        resolve: resolve as (result: unknown) => void,
+        reject,
+        timer: isTimed ? setTimeout(late, this.timeout) : undefined,
+      })
       begin(id)
     })
   }
 
-  private limit(id: number): void {
-    const answer = this.answers.get(id) as Answer
-    answer.timer = setTimeout(() => {
-      this.take(id)?.reject(connectionLost(`no answer within ${this.timeout} ms`))
-    }, this.timeout)
-  }
-
   answered(id: number, result: unknown): void {
+    this.take(id)?.resolve(result) // first: an unreadable result must not leave its promise open
     this.done(id, result as Written)
-    this.take(id)?.resolve(result)
     this.flush()
   }
 
@@ -107,7 +105,7 @@ export class Requests {
     if (this.writes.has(id) && (error.code === "RATE_LIMIT_EXCEEDED" || error.code === "UNAVAILABLE")) {
       this.writes.again(id)
       if (this.pause !== undefined) return
-      if (error.code === "RATE_LIMIT_EXCEEDED") this.events.failed(error)
+      if (error.code === "RATE_LIMIT_EXCEEDED") this.events.fail(error)
       const after = error.details["retryAfter"]
       const seconds = typeof after === "number" && after > 0 && after < MOST_PAUSE ? after : PAUSE
       this.pause = setTimeout(() => {
@@ -142,11 +140,6 @@ export class Requests {
   private send(id: number, request: Request): void {
     const refusal = this.events.send({ ...request, id })
     if (refusal !== null) queueMicrotask(() => this.refused(id, refusal))
-  }
-
-  /** The client connects (again). */
-  begin(): void {
-    this.over = null
   }
 
   /** The connection was lost. Reads and writes wait for the next one. */

@@ -2,11 +2,11 @@
 import { CORE } from "./core.js"
 import type { Client } from "./client.js"
 import type { QueryWithCondition } from "./collection.js"
-import { LumenizeError } from "./errors.js"
+import { LumenizeError, subscriptionFailed } from "./errors.js"
 import { keyOf } from "./key.js"
 import { guarded } from "./listeners.js"
 import type { Data, Entity, NameOf, RowOf, Shown, SubscribeOptions, Unsubscribe } from "./types.js"
-import { frozen } from "./values.js"
+import { frozen } from "./frozen.js"
 
 /** A value that changes: read it with `getSnapshot`, listen to changes with `subscribe`. */
 export interface Store<T> {
@@ -66,7 +66,7 @@ export function shared<T>(client: Client, key: unknown, first: T, start: (set: (
         all.set(key, it)
         it.stop = start((next) => {
           it.state = Object.freeze(next)
-          for (const each of [...it.listeners]) guarded(each)
+          for (const each of [...it.listeners]) if (it.listeners.has(each)) guarded(each)
         })
       }
       return () => {
@@ -96,18 +96,18 @@ export function lasting(
   begin: (onError: (error: LumenizeError) => void) => Unsubscribe,
 ): Unsubscribe {
   let over = false
+  let ended = false
   const failed = (error: LumenizeError): void => {
-    over ||= !error.retryable && !client[CORE].isOver // if the client has stopped connecting, the subscription waits for the next connect
-    if (onError) return onError(error)
-    const { code, message, details } = error
-    const plain = code === "SUBSCRIPTION_FAILED" || code === "RATE_LIMIT_EXCEEDED"
-    client[CORE].fail(plain ? error : new LumenizeError("SUBSCRIPTION_FAILED", message, { ...details, cause: code }))
+    over ||= !error.retryable && client[CORE].over === null // if the client has stopped connecting, the subscription waits for the next connect
+    if (ended) return
+    if (onError) return client[CORE].turn(() => !ended && onError(error))
+    client[CORE].fail(subscriptionFailed(error))
   }
   const attempt = (): Unsubscribe => {
     try {
       return begin(failed)
     } catch (error) {
-      failed(asError(error)) // an invalid argument throws
+      queueMicrotask(() => failed(asError(error))) // an invalid argument throws: told once the application can end it
       return () => {}
     }
   }
@@ -120,6 +120,7 @@ export function lasting(
   }
   const stops = [client.onConnect(again), client.onReconnect(again)]
   return () => {
+    ended = true
     for (const stop of stops) stop()
     end()
   }

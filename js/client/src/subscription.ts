@@ -1,10 +1,11 @@
 /** The kinds of subscriptions: each handles the server's messages about it. */
-import { guarded, watched } from "./listeners.js"
+import { frozen } from "./frozen.js"
+import { inTurn, watched } from "./listeners.js"
 import { isNews, lens, type Lens, type Op } from "./overlay.js"
 import type { ServerMessage, Target, WirePerson } from "./protocol.js"
 import { applySteps } from "./rows.js"
-import { frozen } from "./values.js"
 import type { Data, EntityEvent, Person, Query, SubscribeOptions } from "./types.js"
+import { Versions } from "./versions.js"
 
 export type Told = Extract<ServerMessage, { type: "event" | "rows" | "diff" | "custom" | "system" | "metric" | "presence" }>
 
@@ -12,6 +13,10 @@ export abstract class Subscription {
   sub = 0
   /** The cursor of the last event seen, to resume after it. */
   cursor: string | undefined
+  /** Whether the application has ended it: then its callbacks are not called, whatever waits. */
+  ended = false
+  /** Calls callbacks in the order of the client's others. */
+  turn = inTurn()
 
   constructor(
     readonly target: Target,
@@ -27,15 +32,23 @@ export abstract class Subscription {
   /** Events were missed: forget the versions seen. */
   restarted(): void {}
 
+  /** Calls a callback in turn, unless the subscription has ended. */
+  tellLater(call: () => unknown): void {
+    this.turn(() => !this.ended && call())
+  }
+
+  /** Calls the callback in turn, while the condition holds. */
   protected deliver(call: () => unknown): void {
-    guarded(() => (watched(this.options.condition?.() ?? true) ? call() : undefined))
+    this.tellLater(() => this.isWanted() && call())
+  }
+
+  protected isWanted(): boolean {
+    return watched(this.options.condition?.() ?? true)
   }
 }
 
-const MOST_SEEN = 10_000
-
 export class EntitySubscription extends Subscription {
-  private readonly seen = new Map<string, number>()
+  private seen = new Versions()
 
   constructor(
     target: Target & { kind: "entities" },
@@ -50,15 +63,12 @@ export class EntitySubscription extends Subscription {
     this.cursor = message.cursor
     const { permissions } = message
     const event = frozen(message.event)
-    if ((this.seen.get(event.id) ?? 0) >= event.version) return // after a reconnect events may arrive again
-    this.seen.delete(event.id)
-    this.seen.set(event.id, event.version)
-    if (this.seen.size > MOST_SEEN) this.seen.delete(this.seen.keys().next().value as string)
+    if (!this.seen.see(event.collection, event.id, event.version)) return // after a reconnect events may arrive again
     this.deliver(() => this.callback(permissions === undefined ? event : frozen({ ...event, permissions })))
   }
 
   override restarted(): void {
-    this.seen.clear()
+    this.seen = new Versions()
   }
 }
 
@@ -141,18 +151,18 @@ export class RowsSubscription extends Subscription {
     return this.writes.ops(this.collection).filter((op) => op.version === undefined || !this.isTold(op))
   }
 
-  /** Calls the callback with the rows, if they have changed. */
+  /** Calls the callback with the rows as they are in its turn, if they have changed. */
   show(): void {
     if (!this.known) return
-    const ops = this.ops()
-    const rows = this.lens(this.rows, this.versions, ops)
-    const timely = ops.filter((op) => !this.writes.isLate(op))
-    if (timely.length < ops.length && !this.renewing && !sameRows(rows, this.lens(this.rows, this.versions, timely))) {
-      this.renewing = true
-      queueMicrotask(() => this.renew())
-    }
-    if (this.shown !== null && sameRows(rows, this.shown)) return
-    this.deliver(() => {
+    this.tellLater(() => {
+      const ops = this.ops()
+      const rows = this.lens(this.rows, this.versions, ops)
+      const timely = ops.filter((op) => !this.writes.isLate(op))
+      if (timely.length < ops.length && !this.renewing && !sameRows(rows, this.lens(this.rows, this.versions, timely))) {
+        this.renewing = true
+        queueMicrotask(() => this.renew())
+      }
+      if ((this.shown !== null && sameRows(rows, this.shown)) || !this.isWanted()) return
       this.shown = rows
       for (const row of rows) frozen(row)
       return this.callback([...rows])

@@ -1,9 +1,9 @@
 /** All subscriptions of a client, across connections. */
-import { LumenizeError } from "./errors.js"
-import { guarded } from "./listeners.js"
+import { LumenizeError, subscriptionFailed } from "./errors.js"
+import { quiet, type Turn } from "./listeners.js"
 import type { Request, Subscribed } from "./protocol.js"
 import { RowsSubscription, type Subscription, type Told } from "./subscription.js"
-import type { Subscribed as Handle } from "./types.js"
+import type { Over, Subscribed as Handle } from "./types.js"
 
 const MOST_IN_ONE_MESSAGE = 256
 /** Milliseconds until a temporarily refused subscription is sent again. */
@@ -20,19 +20,26 @@ interface Active {
   settle: (error: LumenizeError | null) => void
 }
 
+/** The client, as its subscriptions see it. */
+export interface SubscriptionsHost {
+  readonly turn: Turn
+  /** Why the client has stopped connecting, or `null`. */
+  readonly over: Over | null
+  isOpen(): boolean
+  /** Reports an error that no subscription takes. */
+  fail(error: LumenizeError): void
+}
+
 export class Subscriptions {
   private next = 1
   private readonly active = new Map<number, Active>()
   private cancelled: number[] = []
   private flushing = false
   private retry: ReturnType<typeof setTimeout> | undefined
-  /** Why the client has stopped connecting, or `null`. */
-  private over: LumenizeError | null = null
 
   constructor(
     private readonly ask: (request: Request) => Promise<unknown>,
-    private readonly isOpen: () => boolean,
-    private readonly failed: (error: LumenizeError) => void,
+    private readonly host: SubscriptionsHost,
   ) {}
 
   get size(): number {
@@ -48,26 +55,26 @@ export class Subscriptions {
   /** Adds a subscription; those of one turn of the event loop are sent in one message. */
   add(subscription: Subscription): Handle {
     const sub = (subscription.sub = this.next++)
+    subscription.turn = this.host.turn
     const ready = new Promise<void>((resolve, reject) => {
       const settle = (error: LumenizeError | null): void => (error === null ? resolve() : reject(error))
-      this.active.set(sub, { subscription, asked: false, confirmed: false, delayed: false, settle })
+      const active = { subscription, asked: false, confirmed: false, delayed: false, settle }
+      this.active.set(sub, active)
+      if (this.host.over !== null) queueMicrotask(() => this.waitsInVain(active)) // once the application can end it
     })
-    ready.catch(() => {}) // onError gets it too
+    quiet(ready) // onError gets it too
     if (subscription instanceof RowsSubscription) subscription.renew = () => this.renew(subscription.sub)
-    if (this.over !== null) this.waitsInVain(this.active.get(sub) as Active, this.over)
     this.flushSoon()
     return Object.assign(() => this.remove(subscription.sub), { ready })
   }
 
   private remove(sub: number): void {
     const active = this.active.get(sub)
+    if (active === undefined) return
     this.active.delete(sub)
-    active?.settle(null)
-    if (active?.asked) this.cancel(sub)
-  }
-
-  /** Cancels a subscription; those of one turn of the event loop are sent in one message. */
-  private cancel(sub: number): void {
+    active.subscription.ended = true
+    active.settle(null)
+    if (!active.asked) return
     this.cancelled.push(sub)
     this.flushSoon()
   }
@@ -93,25 +100,17 @@ export class Subscriptions {
     for (const active of this.active.values()) active.asked = false
   }
 
-  /** The client connects (again). */
-  begin(): void {
-    this.over = null
+  /** The client has stopped connecting. Subscriptions wait for the next `connect`; their `onError` gets the error. */
+  stopped(): void {
+    for (const active of [...this.active.values()]) this.waitsInVain(active)
   }
 
-  /**
-   * The client has stopped connecting. Subscriptions wait for the next `connect`; their `onError` gets the error.
-   */
-  stopped(error: LumenizeError, wanted: boolean): void {
-    this.over = wanted ? null : error
-    for (const active of [...this.active.values()]) {
-      if (wanted) active.settle(error)
-      else this.waitsInVain(active, error)
-    }
-  }
-
-  private waitsInVain({ subscription: { options: { onError } }, settle }: Active, error: LumenizeError): void {
-    settle(error)
-    if (onError) guarded(() => onError(error)) // otherwise the client's onError has it already
+  private waitsInVain({ subscription, settle }: Active): void {
+    const { over } = this.host
+    if (over === null) return
+    settle(over.reason)
+    const { onError } = subscription.options // without one, the client's onError has it already
+    if (onError && !over.wanted) subscription.tellLater(() => onError(over.reason))
   }
 
   private flushSoon(): void {
@@ -125,7 +124,7 @@ export class Subscriptions {
 
   /** Sends all subscriptions that were not sent on this connection: after a reconnect, all of them. */
   flush(): void {
-    if (!this.isOpen()) return
+    if (!this.host.isOpen()) return
     const cancelled = this.cancelled.splice(0)
     if (cancelled.length > 0) this.ask({ type: "unsubscribe", subs: cancelled }).catch(() => {})
     const wanted = [...this.active.values()].filter(({ asked, delayed }) => !asked && !(delayed && this.retry))
@@ -151,7 +150,12 @@ export class Subscriptions {
     } catch (error) {
       const reason = error as LumenizeError
       if (reason.code === "CONNECTION_LOST") return // the next session subscribes again
-      for (const active of wanted) this.refused(active, reason)
+      // the fault of one, such as a target that is too large, is not that of all
+      const isOne = wanted.length === 1 || reason.retryable
+      for (const active of wanted) {
+        if (isOne) this.refused(active, reason)
+        else void this.subscribe([active])
+      }
       return
     }
     for (const result of results) {
@@ -169,7 +173,7 @@ export class Subscriptions {
     if (!recovered) subscription.restarted()
     active.confirmed = true
     active.delayed = false
-    if (confirmed) guarded(() => subscription.options.onResume?.(recovered))
+    if (confirmed) subscription.tellLater(() => subscription.options.onResume?.(recovered))
     active.settle(null)
   }
 
@@ -210,9 +214,7 @@ export class Subscriptions {
 
   private fail(subscription: Subscription, error: LumenizeError): void {
     const { onError } = subscription.options
-    if (onError) return guarded(() => onError(error))
-    if (error.code === "SUBSCRIPTION_FAILED" || error.code === "RATE_LIMIT_EXCEEDED") return this.failed(error)
-    const details = { ...error.details, cause: error.code, target: subscription.target }
-    this.failed(new LumenizeError("SUBSCRIPTION_FAILED", error.message, details))
+    if (onError) return subscription.tellLater(() => onError(error))
+    this.host.fail(subscriptionFailed(error, { target: subscription.target }))
   }
 }

@@ -2,6 +2,7 @@
 /** @ts-ignore where it is not installed */
 import type { Doc } from "yjs"
 import type { LumenizeError } from "./errors.js"
+import type { Turn } from "./listeners.js"
 
 /** A JSON object. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
@@ -28,6 +29,11 @@ export interface Conflict {
   winner: "yours" | "theirs"
   userId: string | null
   at: string | null
+}
+
+export interface ConflictContext {
+  collection: string
+  id: string
 }
 
 export interface Change {
@@ -228,7 +234,7 @@ export interface WebSocketOptions {
   heartbeatInterval?: number
   /** Time for the answer to that ping. Without one the connection counts as lost. */
   heartbeatTimeout?: number
-  /** Time for opening a connection and a session. */
+  /** Time for opening a connection and a session, and for each answer of the token function. */
   connectTimeout?: number
   /** Time for the answer to anything except a write, including time without a connection. Writes have no timeout. */
   requestTimeout?: number
@@ -243,9 +249,9 @@ export interface WebSocketOptions {
 
 export interface Credentials {
   /** Must match the token; a server that requires no credential accepts any. */
-  userId?: string
+  userId?: string | undefined
   /** A JSON web token, or a function that returns the current one. */
-  token?: string | (() => string | Promise<string>)
+  token?: string | (() => string | Promise<string>) | undefined
 }
 
 export interface ClientOptions extends Credentials {
@@ -262,22 +268,36 @@ export interface ClientOptions extends Credentials {
   optimistic?: boolean
   /** The default of `onConflict` in `WriteOptions`. */
   conflicts?: "merge" | "reject"
-  onConflict?: (conflicts: Conflict[], context: { collection: string; id: string }) => void
+  onConflict?: (conflicts: readonly Shown<Conflict>[], context: Shown<ConflictContext>) => void
   /** A WebSocket constructor, if there is no global one. */
   WebSocket?: unknown
 }
 
-/** The part of the client's socket that documents use. */
-export interface DocumentLink {
-  isOpen(): boolean
-  /** Returns an error if the server would refuse the frame. */
-  send(frame: Uint8Array<ArrayBuffer>): LumenizeError | null
-  /** Frames of all documents. */
-  onFrame(listener: (frame: Uint8Array) => void): Unsubscribe
-  onOpen(listener: () => void): Unsubscribe
-  onClose(listener: () => void): Unsubscribe
-  /** The client has stopped connecting, with the error, or `null` after `disconnect`. */
-  onStop(listener: (error: LumenizeError | null) => void): Unsubscribe
+/** Why the client has stopped connecting; `wanted` after `disconnect`. */
+export interface Over {
+  reason: LumenizeError
+  wanted: boolean
+}
+
+/** What a document is told by the client. */
+export interface Attached {
+  opened(): void
+  closed(): void
+  /** The client has stopped connecting. */
+  stopped(over: Over): void
   /** The new session belongs to another user. */
-  onUserChange(listener: (error: LumenizeError) => void): Unsubscribe
+  userChanged(error: LumenizeError): void
+  /** A frame of any document. Throws if it cannot be read. */
+  frame(frame: Uint8Array): void
+}
+
+/** The part of the client that documents use. */
+export interface DocumentLink {
+  readonly turn: Turn
+  isOpen(): boolean
+  /** `null` while the client connects, and before it first does. */
+  readonly over: Over | null
+  /** Returns an error if the server would refuse the frame. */
+  sendFrame(frame: Uint8Array<ArrayBuffer>): LumenizeError | null
+  attach(document: Attached): Unsubscribe
 }

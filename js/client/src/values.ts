@@ -1,5 +1,6 @@
 /** Values as they are sent: a copy in plain JSON, or an error that names the value that cannot be sent. */
 import { invalid } from "./errors.js"
+import { checkObject } from "./options.js"
 import type { Query } from "./types.js"
 
 /** Nested arrays and objects that the server accepts; the message counts. */
@@ -21,7 +22,7 @@ export function plain<T>(value: T, depth = 1): T {
  * The same for a query, which may not contain `undefined`: omitting a condition would match more rows than intended.
  */
 export function plainQuery<T>(query: Query<T>, depth: number): Query {
-  if (typeof query !== "object" || query === null || Array.isArray(query)) throw invalid("a query must be an object")
+  checkObject("a query", query)
   return copy(query, depth, "", true) as Query
 }
 
@@ -58,13 +59,6 @@ function copy(value: unknown, depth: number, at: string, complete: boolean): unk
     if (each !== undefined || complete) set(made, name, copy(each, depth + 1, inner, complete))
   }
   return made
-}
-
-/** Freezes a JSON value deeply. A frozen object is skipped, because this function has frozen it. */
-export function frozen<T>(value: T): T {
-  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
-  for (const name in value) frozen(value[name])
-  return Object.freeze(value)
 }
 
 function set(target: Record<string, unknown>, name: string, value: unknown): void {

@@ -20,7 +20,7 @@ function connection(options: Partial<ConnectionOptions> = {}, credentials: Crede
     message: (message) => log.push(message.type),
     frame: (frame) => log.push(`frame ${frame.join(" ")}`),
     closed: (error) => log.push(`closed ${error?.code ?? "by us"}`),
-    failed: (error) => {
+    fail: (error) => {
       errors.push(error)
       log.push(`failed ${error.code}`)
     },
@@ -196,7 +196,7 @@ it("does not wait for a server, or a token, that does not answer", async () => {
   const { connection: made, errors } = connection({}, { token: () => new Promise(() => {}) })
   made.connect().catch(() => {})
   await vi.advanceTimersByTimeAsync(10_000)
-  expect(errors).toHaveLength(1)
+  expect(errors).toMatchObject([{ code: "CONNECTION_LOST", message: "no token: the token function gave none within 10000 ms" }])
   made.credentials = {}
   await vi.advanceTimersByTimeAsync(1000)
   const silent = ScriptedSocket.last

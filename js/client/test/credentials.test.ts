@@ -1,4 +1,4 @@
-import { expect, it } from "vitest"
+import { expect, it, vi } from "vitest"
 import { present, renewIn } from "../src/credentials.js"
 
 function token(claims: unknown): string {
@@ -23,9 +23,9 @@ it.each([undefined, "", "key", "a.b.c", token({}), token({ exp: "soon" })])("nev
 })
 
 it("asks the application for the newest token", async () => {
-  expect(await present({ token: () => Promise.resolve("t") })).toBe("t")
-  expect(await present({ token: "t" })).toBe("t")
-  expect(await present({})).toBeUndefined()
+  expect(await present({ token: () => Promise.resolve("t") }, 1000)).toBe("t")
+  expect(await present({ token: "t" }, 1000)).toBe("t")
+  expect(await present({}, 1000)).toBeUndefined()
 })
 
 it("takes a token that cannot be had for a lost connection", async () => {
@@ -33,6 +33,28 @@ it("takes a token that cannot be had for a lost connection", async () => {
     token: () => {
       throw new Error("offline")
     },
-  })
+  }, 1000)
   await expect(failing).rejects.toMatchObject({ code: "CONNECTION_LOST", retryable: true })
+})
+
+it("waits for a token as long as it may, says so, and leaves no timer behind", async () => {
+  vi.useFakeTimers()
+  const late = expect(present({ token: () => new Promise(() => {}) }, 500)).rejects.toMatchObject({
+    code: "CONNECTION_LOST",
+    message: "no token: the token function gave none within 500 ms",
+    retryable: true,
+  })
+  await vi.advanceTimersByTimeAsync(500)
+  await late
+  await present({ token: async () => "t" }, 500)
+  expect(vi.getTimerCount()).toBe(0)
+  vi.useRealTimers()
+})
+
+it("takes no token for none, and refuses what is no token", async () => {
+  expect(await present({ token: () => null as never }, 500)).toBeUndefined()
+  for (const token of [5, {}, true]) {
+    await expect(present({ token: () => token as never }, 500)).rejects.toMatchObject({ code: "INVALID_REQUEST" })
+    await expect(present({ token: token as never }, 500)).rejects.toMatchObject({ code: "INVALID_REQUEST" })
+  }
 })

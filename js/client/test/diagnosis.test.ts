@@ -101,3 +101,10 @@ it("tells a page of an allowed origin that no WebSocket comes through", async ()
   const answers = { "/healthz": "ok\n", "/api/v1/": "{}" }
   expect(await diagnose("wss://collab.example.com/realtime", readable(answers), ORIGIN, 1000)).toContain("opens no WebSocket")
 })
+
+it("does not wait for the end of an answer that has none", async () => {
+  const host = await serve((_, response) => void response.writeHead(200).write("ok"))
+  const why = await diagnose(`ws://${host}/realtime`, fetch, undefined, 200)
+  expect(why).toContain(`http://${host} is not a Lumenize Collab server`)
+  servers.at(-1)?.closeAllConnections()
+})

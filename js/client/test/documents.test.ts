@@ -1,109 +1,10 @@
-import * as decoding from "lib0/decoding"
 import * as encoding from "lib0/encoding"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
-import { Awareness, encodeAwarenessUpdate } from "y-protocols/awareness"
-import { writeSyncStep1, writeSyncStep2, writeUpdate } from "y-protocols/sync"
+import { writeUpdate } from "y-protocols/sync"
 import * as Y from "yjs"
-import { OpenDocument } from "../src/documents.js"
 import { LumenizeError } from "../src/errors.js"
-import { Listeners } from "../src/listeners.js"
-import { loadYjs } from "../src/yjs.js"
+import { AUTH, AWARENESS, CLOSE, other, Server, SYNC } from "./document-server.js"
 import { settle } from "./scripted.js"
-
-const yjs = await loadYjs()
-
-const SYNC = 0
-const AWARENESS = 1
-const AUTH = 2
-const CLOSE = 7
-const STATUS = 8
-
-/** The other side of one document. */
-class Server {
-  open = true
-  readonly doc = new Y.Doc()
-  readonly sent: { type: number; decoder: decoding.Decoder }[] = []
-  readonly frames = new Listeners<[Uint8Array]>()
-  readonly opened = new Listeners<[]>()
-  readonly closed = new Listeners<[]>()
-  readonly stops = new Listeners<[LumenizeError | null]>()
-  readonly others = new Listeners<[LumenizeError]>()
-  refusal: LumenizeError | null = null
-  readonly client: OpenDocument
-  ended = 0
-
-  constructor(readonly address = "documents/d", given?: Y.Doc) {
-    this.client = new OpenDocument(
-      yjs,
-      "documents/d",
-      address,
-      {
-        isOpen: () => this.open,
-        send: (frame) => {
-          const decoder = decoding.createDecoder(frame)
-          expect(decoding.readVarString(decoder)).toBe(address)
-          this.sent.push({ type: decoding.readVarUint(decoder), decoder })
-          return this.refusal
-        },
-        onFrame: (listener) => this.frames.add(listener),
-        onOpen: (listener) => this.opened.add(listener),
-        onClose: (listener) => this.closed.add(listener),
-        onStop: (listener) => this.stops.add(listener),
-        onUserChange: (listener) => this.others.add(listener),
-      },
-      () => (this.ended += 1),
-      given,
-    )
-  }
-
-  say(type: number, write: (encoder: encoding.Encoder) => void, address = this.address): void {
-    const encoder = encoding.createEncoder()
-    encoding.writeVarString(encoder, address)
-    encoding.writeVarUint(encoder, type)
-    write(encoder)
-    this.frames.tell(encoding.toUint8Array(encoder))
-  }
-
-  let(scope: string): void {
-    this.say(AUTH, (encoder) => {
-      encoding.writeVarUint(encoder, 2)
-      encoding.writeVarString(encoder, scope)
-    })
-  }
-
-  ask(): void {
-    this.say(SYNC, (encoder) => writeSyncStep1(encoder, this.doc))
-  }
-
-  answer(): void {
-    this.say(SYNC, (encoder) => writeSyncStep2(encoder, this.doc))
-  }
-
-  confirm(saved = 1): void {
-    this.say(STATUS, (encoder) => encoding.writeVarUint(encoder, saved))
-  }
-
-  begin(): void {
-    this.let("read-write")
-    this.ask()
-    this.answer()
-    this.confirm()
-  }
-
-  cut(): void {
-    this.open = false
-    this.closed.tell()
-  }
-
-  back(): void {
-    this.open = true
-    this.opened.tell()
-  }
-
-  get types(): number[] {
-    return this.sent.splice(0).map(({ type }) => type)
-  }
-}
 
 let server: Server
 beforeEach(() => void (server = new Server()))
@@ -237,14 +138,6 @@ it("raises its clock when the server asks for that, and says nothing about other
   expect(server.types).toEqual([])
 })
 
-function other(to: Server, name: string): void {
-  const awareness = new Awareness(new Y.Doc({ guid: "x" }))
-  awareness.clientID = 7
-  for (const state of [{}, { name }]) awareness.setLocalState(state)
-  to.say(AWARENESS, (encoder) => encoding.writeVarUint8Array(encoder, encodeAwarenessUpdate(awareness, [7])))
-  awareness.destroy()
-}
-
 it("forgets the others with the connection, and sees them at once after it, whatever their clock", () => {
   server.begin()
   other(server, "ada")
@@ -315,11 +208,11 @@ it("ends with an edit that is larger than the server takes", async () => {
 it("does not send what one user has written as another's", () => {
   server.begin()
   const error = new LumenizeError("AUTHENTICATION_FAILED", "another user")
-  server.others.tell(error)
+  server.attached?.userChanged(error)
   expect(server.client.state).toBe("saved")
   server.cut()
   type("a")
-  server.others.tell(error)
+  server.attached?.userChanged(error)
   expect(server.client.state).toBe("closed")
   server.types
   server.back()
@@ -333,15 +226,12 @@ it("tells who waits for it when the client gives up, and goes on with the next c
   const first = client.synced
   client.doc.getText("content").insert(0, "kept")
   const saved = client.whenSaved()
-  server.open = false
-  server.closed.tell()
   const wrong = new LumenizeError("AUTHENTICATION_FAILED", "no")
-  server.stops.tell(wrong)
+  server.stop(wrong)
   await expect(first).rejects.toBe(wrong)
   await expect(saved).rejects.toBe(wrong)
   expect([told, client.state]).toEqual([[wrong], "offline"])
-  server.open = true
-  server.opened.tell()
+  server.back()
   server.answer()
   await client.synced
 })
@@ -350,7 +240,7 @@ it("settles what waits when the client is disconnected, or the document destroye
   const { client } = server
   client.doc.getText("content").insert(0, "x")
   const waiting = [client.synced, client.whenSaved()]
-  server.stops.tell(null)
+  server.stop(null)
   for (const each of waiting) await expect(each).rejects.toMatchObject({ code: "CONNECTION_LOST", message: "disconnected" })
   const again = [client.synced, client.whenSaved()]
   client.destroy()

@@ -1,12 +1,12 @@
 import { afterEach, expect, it, vi } from "vitest"
-import { guarded, Listeners } from "../src/listeners.js"
+import { guarded, inTurn, Listeners } from "../src/listeners.js"
 
 afterEach(() => vi.restoreAllMocks())
 
 it("calls the others when one throws, and reports what it threw", () => {
   const reported = vi.spyOn(console, "error").mockImplementation(() => {})
   const heard: number[] = []
-  const listeners = new Listeners<[number]>()
+  const listeners = new Listeners<[number]>(inTurn())
   listeners.add(() => {
     throw new Error("mine")
   })
@@ -26,11 +26,48 @@ it("reports what an asynchronous callback rejects with", async () => {
 
 it("counts one function that was added twice as two", () => {
   let calls = 0
-  const listeners = new Listeners<[]>()
+  const listeners = new Listeners<[]>(inTurn())
   const call = (): void => void (calls += 1)
   const remove = listeners.add(call)
   listeners.add(call)
   remove()
   listeners.tell()
   expect([calls, listeners.size]).toEqual([1, 1])
+})
+
+it("tells everybody what came first before what a listener causes", () => {
+  const listeners = new Listeners<[number]>(inTurn())
+  const heard: string[] = []
+  listeners.add((value) => {
+    heard.push(`a${value}`)
+    if (value === 1) listeners.tell(2)
+  })
+  listeners.add((value) => heard.push(`b${value}`))
+  listeners.tell(1)
+  expect(heard).toEqual(["a1", "b1", "a2", "b2"])
+})
+
+it("tells events of several kinds in the order in which they happened", () => {
+  const turn = inTurn()
+  const [come, gone] = [new Listeners<[]>(turn), new Listeners<[]>(turn)]
+  const heard: string[] = []
+  come.add(() => gone.tell())
+  come.add(() => heard.push("come"))
+  gone.add(() => heard.push("gone"))
+  come.tell()
+  expect(heard).toEqual(["come", "gone"])
+})
+
+it("calls neither a listener that another has just removed, nor one that another has just added", () => {
+  const listeners = new Listeners<[]>(inTurn())
+  const heard: string[] = []
+  listeners.add(() => {
+    heard.push("first")
+    remove()
+    listeners.add(() => heard.push("late"))
+  })
+  const remove = listeners.add(() => heard.push("removed"))
+  listeners.add(() => heard.push("last"))
+  listeners.tell()
+  expect(heard).toEqual(["first", "last"])
 })

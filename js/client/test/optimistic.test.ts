@@ -8,8 +8,14 @@ import type { ServerMessage, Step } from "../src/protocol.js"
 import type { Data, Query } from "../src/types.js"
 import { ScriptedSocket, settle } from "./scripted.js"
 
-beforeEach(() => void vi.useFakeTimers())
-afterEach(() => void vi.useRealTimers())
+beforeEach(() => {
+  vi.useFakeTimers()
+  vi.spyOn(console, "error").mockImplementation(() => {})
+})
+afterEach(() => {
+  vi.restoreAllMocks()
+  vi.useRealTimers()
+})
 
 /** Numbers in [0, 1), the same for the same seed. */
 function generator(seed: number): () => number {
@@ -263,7 +269,15 @@ async function run(seed: number): Promise<void> {
   /** By sub: of which list, and how many own writes were known to be committed when it was asked for. */
   const asked = new Map<number, { list: number; commits: number }>()
   let [commits, seen, made, open] = [0, 0, 0, false]
-  LISTS.forEach(({ query }, index) => client.tasks.subscribe(query, (rows) => (shown[index] = rows)))
+  LISTS.forEach(({ query }, index) =>
+    client.tasks.subscribe(query, (rows) => {
+      // callbacks that write, throw and reject change nothing for those behind them
+      if (random() < 0.04) write()
+      shown[index] = rows
+      if (random() < 0.05) throw new Error("mine")
+      return random() < 0.05 ? Promise.reject(new Error("mine")) : undefined
+    }),
+  )
 
   const look = (): void => {
     const sent = ScriptedSocket.all.at(-1)?.sent ?? []

@@ -25,12 +25,12 @@ class World {
         pending: () => this.pending.push(this.requests.writes.size),
         shown: () => {},
         isTold: () => false,
-        failed: (error) => this.failed.push(error),
+        fail: (error) => this.failed.push(error),
       },
       maxWrites,
       30_000,
     )
-    this.requests.begin()
+    this.requests.over = null
   }
 
   write(entity = "a"): Promise<unknown> {
@@ -119,7 +119,7 @@ it("refuses reads once nobody tries to connect any more, and keeps writes", asyn
   world.requests.stopped(connectionLost("disconnected"))
   await expect(read).rejects.toMatchObject({ message: "disconnected" })
   await expect(world.requests.ask({ type: "schema" }, "read")).rejects.toMatchObject({ code: "CONNECTION_LOST" })
-  world.requests.begin()
+  world.requests.over = null
   void world.requests.ask({ type: "schema" }, "read")
   world.open = true
   world.requests.flush()

@@ -222,7 +222,7 @@ it("asks for numbers and for what the system tells again in the next session, to
   const [metric, system] = subs() as [number, number]
   ScriptedSocket.last.say({ type: "metric", subs: [metric], value: 3 })
   ScriptedSocket.last.say({ type: "system", subs: [system], event: { type: "health" } })
-  expect(visitors.getSnapshot()).toBe(3)
+  expect(visitors.getSnapshot()).toEqual({ value: 3, loading: false, error: null })
   expect(told).toHaveBeenCalledOnce()
 })
 

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { connectionLost, LumenizeError } from "../src/errors.js"
+import { inTurn } from "../src/listeners.js"
 import type { Request, Subscribed } from "../src/protocol.js"
 import { EntitySubscription, NoticeSubscription, RowsSubscription } from "../src/subscription.js"
 import { Subscriptions } from "../src/subscriptions.js"
@@ -24,8 +25,7 @@ class World {
         if (!this.open) return refuse(connectionLost())
         this.asked.push({ request: request as Asked, answer, refuse })
       }),
-    () => this.open,
-    (error) => this.failed.push(error),
+    { turn: inTurn(), over: null, isOpen: () => this.open, fail: (error) => this.failed.push(error) },
   )
 
   events(options: SubscribeOptions = {}, heard: EntityEvent[] = []) {

@@ -2,7 +2,7 @@
 import type { Client } from "../client.js"
 import { CORE } from "../core.js"
 import type { Store } from "../shared-store.js"
-import { frozen } from "../values.js"
+import { frozen } from "../frozen.js"
 
 export interface ConnectionState {
   /** `connecting` until the server first accepts this client; `offline` while there is no connection after that. */
@@ -20,7 +20,7 @@ export function connectionStore(client: Client): Store<ConnectionState> {
   let last = CONNECTING
   return {
     getSnapshot() {
-      const state = client.isConnected() ? "connected" : client[CORE].welcome === null && !client[CORE].isOver ? "connecting" : "offline"
+      const state = client.isConnected() ? "connected" : client[CORE].welcome === null && client[CORE].over === null ? "connecting" : "offline"
       const { pending } = client
       if (state !== last.state || pending !== last.pending) last = frozen({ state, pending, saved: pending === 0 })
       return last
@@ -30,7 +30,7 @@ export function connectionStore(client: Client): Store<ConnectionState> {
         client.onConnect(changed),
         client.onReconnect(changed),
         client.onDisconnect(changed),
-        client[CORE].stopped.add(changed),
+        client[CORE].overChanged.add(changed),
         client.onPending(changed),
       ]
       return () => ends.forEach((end) => end())

@@ -1,14 +1,30 @@
 /** Custom events, system events, entity events and metrics, for components. */
 import type { Client, CustomEvent, SystemEventType } from "../client.js"
+import { CORE } from "../core.js"
 import type { LumenizeError } from "../errors.js"
+import { frozen } from "../frozen.js"
 import { lasting, perClient, shared, type Store } from "../shared-store.js"
 import type { Data, EntityEvent, Field, NameOf, RowOf, Shown, Unsubscribe } from "../types.js"
 
-/** A number that the server sends after each change; `null` before the first. */
-export function metricStore(client: Client, metric: "active_users"): Store<number | null> {
-  return shared<number | null>(client, `metric ${metric}`, null, (set) =>
-    lasting(client, undefined, (onError) => client.analytics.subscribe(metric, set, { onError })),
-  )
+export interface MetricState {
+  /** The number; `null` before the first answer. */
+  value: number | null
+  loading: boolean
+  /** Why there is no number, or no updates. */
+  error: LumenizeError | null
+}
+
+export const UNMEASURED: MetricState = frozen({ value: null, loading: true, error: null })
+
+/** A number that the server sends after each change. */
+export function metricStore(client: Client, metric: "active_users"): Store<MetricState> {
+  return shared(client, `metric ${metric}`, UNMEASURED, (set) => {
+    let state = UNMEASURED
+    const failed = (error: LumenizeError): void => set((state = { ...state, loading: false, error }))
+    return lasting(client, failed, (onError) =>
+      client.analytics.subscribe(metric, (value) => set((state = { value, loading: false, error: null })), { onError }),
+    )
+  })
 }
 
 /** Joined channels: the number of users of each, and the answer to the join. */
@@ -30,7 +46,7 @@ function inChannel(client: Client, channel: string, failed: (error: LumenizeErro
     queueMicrotask(() => {
       if (it.wanted > 0 || all.get(channel) !== it) return
       all.delete(channel)
-      if (it.joined !== null) client.events.leave(channel).catch((error: LumenizeError) => error.code === "CONNECTION_LOST" || failed(error))
+      if (it.joined !== null) client.events.leave(channel).catch((error: LumenizeError) => error.code === "CONNECTION_LOST" || client[CORE].fail(error))
     })
   }
 }

@@ -5,7 +5,7 @@ export { keyOf } from "../key.js"
 export { LOADING, queryStore, type QueryState, type Store } from "../shared-store.js"
 export { CONNECTING, connectionStore, type ConnectionState } from "./connection.js"
 export { documentStore, NO_DOCUMENT, UNOPENED, type DocumentState } from "./document.js"
-export { listen, listenEntities, listenSystem, metricStore, type EntityEventOptions } from "./events.js"
+export { listen, listenEntities, listenSystem, metricStore, UNMEASURED, type EntityEventOptions, type MetricState } from "./events.js"
 export { joinPresence, NO_ROOM, NOBODY, presenceStore, type PresenceState } from "./presence.js"
 
 /** A store without rows. */

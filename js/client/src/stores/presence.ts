@@ -2,10 +2,11 @@
 import type { Client } from "../client.js"
 import { CORE } from "../core.js"
 import type { LumenizeError } from "../errors.js"
+import { frozen } from "../frozen.js"
 import { keyOf } from "../key.js"
-import { constant, lasting, perClient, shared, type Store } from "../shared-store.js"
+import { asError, constant, lasting, perClient, shared, type Store } from "../shared-store.js"
 import type { Data, Person, Unsubscribe } from "../types.js"
-import { frozen } from "../values.js"
+import { plain } from "../values.js"
 import { nameOf } from "./document.js"
 
 export interface PresenceState {
@@ -84,8 +85,14 @@ export function joinPresence(
   stays(client).set(name, stay)
   const self = {}
   const update = (next: Data): void => {
+    let said = stay.states.get(self) ?? {}
+    try {
+      said = plain(next, 2)
+    } catch (error) {
+      client[CORE].fail(asError(error)) // sending it would keep those of others from being sent
+    }
     stay.states.delete(self)
-    stay.states.set(self, next)
+    stay.states.set(self, said)
     stay.settle()
   }
   update(state)
