@@ -405,11 +405,11 @@ async def test_what_happens_to_entities_is_heard(scene: Open, counter: Counter) 
 async def test_numbers_and_what_the_system_says_arrive(scene: Open, counter: Counter) -> None:
     page = await scene()
     await page.show({"kind": "metric"}, {"kind": "metric"}, {"kind": "system", "type": "health"})
-    await page.until("it === 1")
+    await page.until("it.value === 1")
     assert (await page.until("it.length > 0", "w2"))[0]["state"] == "ok"
     assert len(counter) == 2  # both numbers are one subscription
     await scene()
-    await page.until("it === 2", "w1")
+    await page.until("it.value === 2", "w1")
     await page.show()
     await until(lambda: len(counter) == 0)
 

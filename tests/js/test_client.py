@@ -1,4 +1,4 @@
-"""The JavaScript client's own tests: its parts, and the whole against real servers; and how snippets are read."""
+"""Tests of the JavaScript packages in Node: the client's parts, the whole against real servers, and what stores end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ JS = Path(__file__).parents[2] / "js"
 
 @pytest.mark.parametrize(
     ("package", "folder", "least"),
-    [("client", "test/", 20), ("client", "integration/", 20), ("tests/specification", "restore", 10)],
+    [
+        ("client", "test/", 20),
+        ("client", "integration/", 20),
+        ("tests/specification", "restore", 10),
+        ("tests/unit", "test", 10),
+    ],
 )
 def test_the_javascript_client(package: str, folder: str, least: int, tmp_path: Path) -> None:
     """All of vitest's tests in files whose path holds ``folder`` pass, and there are some."""

@@ -22,10 +22,14 @@ export function connect<C>({ userId }: Me): LumenizeClient<C> {
  * another's. `documents` resolves once the open documents are saved.
  */
 export async function reconnectAs(client: LumenizeClient, { userId }: Me, documents = () => Promise.resolve()): Promise<void> {
-  do {
-    await client.saved()
-    await documents()
-  } while (client.pending > 0)
+  try {
+    do {
+      await client.saved()
+      await documents()
+    } while (client.pending > 0)
+  } catch {
+    // the client has stopped connecting, or an edit was refused: the next session rejects what is left
+  }
   await client.disconnect()
   await client.connect({ userId }).catch(() => {})
 }

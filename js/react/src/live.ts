@@ -12,9 +12,11 @@ import {
   NO_ROOM,
   NOBODY,
   presenceStore,
+  UNMEASURED,
   UNOPENED,
   type ConnectionState,
   type DocumentState,
+  type MetricState,
   type PresenceState,
   type Store,
 } from "@lumenize/client/stores"
@@ -69,11 +71,11 @@ export function useDocument(id: string | null): DocumentState {
   )
 }
 
-/** A number that the server sends after each change; `null` before the first. */
-export function useMetric(metric: "active_users"): number | null {
+/** A number that the server sends after each change. */
+export function useMetric(metric: "active_users"): MetricState {
   const client = useLumenizeClient()
   return useStore(
     useMemo(() => metricStore(client, metric), [client, metric]),
-    null,
+    UNMEASURED,
   )
 }

@@ -10,9 +10,11 @@ import {
   NO_ROOM,
   NOBODY,
   presenceStore,
+  UNMEASURED,
   UNOPENED,
   type ConnectionState,
   type DocumentState,
+  type MetricState,
   type PresenceState,
 } from "@lumenize/client/stores"
 import type { Readable } from "svelte/store"
@@ -41,7 +43,6 @@ export function lumenizePresence(
     return {
       getSnapshot: people.getSnapshot,
       subscribe(changed) {
-        const end = people.subscribe(changed)
         let stay: ReturnType<typeof joinPresence> | undefined
         const stop = follow(state, (next) => {
           if (next === null) {
@@ -51,6 +52,7 @@ export function lumenizePresence(
           else stay.update(next)
           return () => {}
         })
+        const end = people.subscribe(changed)
         return () => {
           stop()
           stay?.leave()
@@ -69,8 +71,8 @@ export function lumenizeDocument(id: MaybeStore<string | null>): Readable<Docume
   )
 }
 
-/** A number that the server sends after each change; `null` before the first. */
-export function lumenizeMetric(metric: "active_users"): Readable<number | null> {
+/** A number that the server sends after each change. */
+export function lumenizeMetric(metric: "active_users"): Readable<MetricState> {
   const client = laterClient()
-  return readable<number | null, undefined>(null, undefined, () => metricStore(client(), metric))
+  return readable(UNMEASURED, undefined, () => metricStore(client(), metric))
 }

@@ -12,21 +12,36 @@ export function isStore<T>(value: MaybeStore<T>): value is Readable<T> {
   return typeof value === "object" && value !== null && "subscribe" in value && typeof value.subscribe === "function"
 }
 
-/** Calls `use` with a value, and again after each change. The function that `use` returns ends its work. */
+/**
+ * Calls `use` with a value, and again after each change. The function that `use` returns ends its work. Throws what `use`
+ * throws at first, and leaves nothing behind; reports what it throws later.
+ */
 export function follow<T>(value: MaybeStore<T>, use: (value: T) => () => void): () => void {
   if (!isStore(value)) return use(value)
   let end = (): void => {}
+  let begun = false
+  let failure: { error: unknown } | undefined
   const stop = value.subscribe((next) => {
     const before = end
     end = () => {}
-    // begin the next before ending the last, so that both can share a subscription
-    end = use(next)
+    try {
+      // begin the next before ending the last, so that both can share a subscription
+      end = use(next)
+    } catch (error) {
+      // thrown inside a store, it would keep that store from its other subscribers
+      if (begun) reportError(error)
+      else failure = { error }
+    }
     before()
   })
-  return () => {
+  begun = true
+  const finish = (): void => {
     stop()
     end()
   }
+  if (failure === undefined) return finish
+  finish()
+  throw failure.error
 }
 
 /** A Svelte store of the client's store that `open` returns. On servers it holds `first`. */
@@ -46,7 +61,12 @@ export function readable<T, A>(first: T, argument: MaybeStore<A>, open: (argumen
           if (told?.value !== value || told === undefined) run((told = { value }).value)
         }
         const end = store.subscribe(tell)
-        tell()
+        try {
+          tell()
+        } catch (error) {
+          end()
+          throw error
+        }
         return end
       })
     },

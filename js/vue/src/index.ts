@@ -3,4 +3,4 @@ export { lumenize, provideClient, setClient, useLumenizeClient } from "./client.
 export { useConnection, useDocument, useMetric, usePresence } from "./live.js"
 export { useEntityEvent, useLumenizeEvent, useSystemEvent, type EventOptions } from "./events.js"
 export { useLumenizeSubscription, type SubscriptionOptions } from "./subscription.js"
-export type { ConnectionState, DocumentState, EntityEventOptions, PresenceState, QueryState } from "@lumenize/client/stores"
+export type { ConnectionState, DocumentState, EntityEventOptions, MetricState, PresenceState, QueryState } from "@lumenize/client/stores"

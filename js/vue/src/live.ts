@@ -11,12 +11,14 @@ import {
   NO_ROOM,
   NOBODY,
   presenceStore,
+  UNMEASURED,
   UNOPENED,
   type ConnectionState,
   type DocumentState,
+  type MetricState,
   type PresenceState,
 } from "@lumenize/client/stores"
-import { toValue, watch, type MaybeRefOrGetter, type ShallowRef } from "vue"
+import { toValue, watch, type MaybeRefOrGetter } from "vue"
 import { useLumenizeClient } from "./client.js"
 import { follow, members, whileShown, type Refs } from "./refs.js"
 
@@ -79,12 +81,13 @@ export function useDocument(id: MaybeRefOrGetter<string | null>): Refs<DocumentS
   return members(state, "doc", "awareness", "state", "synced", "error")
 }
 
-/** A number that the server sends after each change; `null` before the first. */
-export function useMetric(metric: "active_users"): Readonly<ShallowRef<number | null>> {
+/** A number that the server sends after each change. */
+export function useMetric(metric: "active_users"): Refs<MetricState> {
   const client = useLumenizeClient()
-  return follow<number | null, null>(
-    null,
+  const state = follow(
+    UNMEASURED,
     () => null,
     () => metricStore(client, metric),
   )
+  return members(state, "value", "loading", "error")
 }

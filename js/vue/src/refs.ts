@@ -19,9 +19,12 @@ const onServer = typeof window === "undefined"
 
 /**
  * Calls `begin`, and its result when the component or the effect scope ends. In a `<KeepAlive>` it ends when the
- * component is hidden, and begins again when it is shown.
+ * component is hidden, and begins again when it is shown. Throws outside both, because nothing would end it.
  */
 export function whileShown(begin: () => () => void): void {
+  if (getCurrentScope() === undefined) {
+    throw new Error("there is no component or effect scope that would end this subscription: call it in setup, before any await, or in effectScope().run(…)")
+  }
   if (onServer) return
   let end: (() => void) | null = null
   const start = (): void => void (end ??= begin())
@@ -37,7 +40,7 @@ export function whileShown(begin: () => () => void): void {
   // hydration must match the server's rendering, even if more is known by now
   if (component?.vnode.el) onMounted(start)
   else start()
-  if (getCurrentScope()) onScopeDispose(stop)
+  onScopeDispose(stop)
 }
 
 /** Begins with the current value of `source`, and again after each change of it. */
@@ -48,8 +51,12 @@ export function whileShownWith<A>(source: () => A, begin: (value: A) => () => vo
       source,
       (value) => {
         const before = end
-        end = begin(value)
-        before() // after the next has begun, so that both can share a subscription
+        end = () => {}
+        try {
+          end = begin(value)
+        } finally {
+          before() // after the next has begun, so that both can share a subscription
+        }
       },
       { immediate: true },
     )
