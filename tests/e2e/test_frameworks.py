@@ -433,7 +433,7 @@ async def until_all_is_there(page: Scene) -> None:
     await page.until("!it.loading && it.error === null && it.data.length === 1")
     await page.until("it.count === 1 && it.error === null", "w1")
     await page.until("it.synced && it.error === null", "w2")
-    await page.until("it === 1", "w3")
+    await page.until("it.value === 1 && it.error === null", "w3")
     await page.until("it.state === 'connected'", "w7")
 
 
@@ -583,7 +583,7 @@ async def test_on_a_server_everything_is_loading_and_nothing_is_left_behind(fram
     assert rows == {"data": [], "loading": True, "error": None}
     assert people == {"people": [], "count": 0, "loading": True, "error": None}
     assert document == {"open": False, "state": "saving", "synced": False, "error": None}
-    assert number is None
+    assert number == {"value": None, "loading": True, "error": None}
     assert heard == [[], [], []]
     assert connection == {"state": "connecting", "pending": 0, "saved": True}
     assert disabled["data"] == []
