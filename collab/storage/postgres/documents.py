@@ -6,7 +6,7 @@ import logging
 import zlib
 from collections.abc import Iterable, Sequence
 from time import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -36,6 +36,17 @@ _HEADS = (
     " LEFT JOIN collab.entities AS e ON e.project = k.project AND e.collection = k.collection AND e.id = k.id"
 )
 _HEAD = _HEADS % "(SELECT $1::text AS project, $2::text AS collection, $3::text AS id) AS k"
+_EMPTY = ", ".join(["NULL"] * (3 + len(COLUMNS.split(", "))))
+_RECORD = (
+    f"WITH h AS MATERIALIZED ({_HEAD})"  # noqa: S608
+    " SELECT 's', s.seq, s.content, NULL::text, NULL::float8, s.crc, s.gate, s.gate_crc, h.*"
+    " FROM h LEFT JOIN collab.snapshots AS s ON s.rid = h.rid"
+    f" UNION ALL SELECT 'l', l.seq, l.content, l.user_id, l.at, l.crc, NULL, NULL, {_EMPTY}"
+    " FROM h JOIN collab.log AS l ON l.rid = h.rid"
+    f" UNION ALL SELECT 'a', a.seq, a.content, a.reason, a.at, a.number, NULL, NULL, {_EMPTY}"
+    " FROM collab.set_aside AS a WHERE a.project = $1 AND a.collection = $2 AND a.id = $3"
+)
+"""All of a document in one statement: its head with its snapshot, the rows of its log, and what was set aside."""
 _HEADS_OF = _HEADS % "unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS k(project, collection, id, i)"
 
 
@@ -49,20 +60,24 @@ async def read_heads(connection: asyncpg.Connection, keys: Sequence[RoomKey]) ->
     return rows
 
 
-def head_of(row: asyncpg.Record) -> DocumentHead:
+def head_of(row: asyncpg.Record | Sequence[Any]) -> DocumentHead:
     """The head of a document. Raises :class:`msgspec.DecodeError` if its entity is damaged."""
     rid, lineage, aside, *entity = row
     return DocumentHead(rid, lineage, aside, None if entity[0] is None else entity_row(entity))
 
 
 async def load(connection: asyncpg.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]]:
-    """The record of a document, and its damaged rows that are still in the log."""
-    head = head_of((await read_heads(connection, [key]))[0])
-    aside = await read_set_aside(connection, key) if head.aside else []
+    """The record of a document, and its damaged rows that are still in the log. Raises :class:`DocumentDamaged`."""
+    parts: dict[str, list[Sequence[Any]]] = {"s": [], "l": [], "a": []}
+    for part, *columns in await connection.fetch(_RECORD, *key):
+        parts[part].append(columns)
+    ((seq, content, _, _, crc, gate, gate_crc, *columns),) = parts["s"]
+    head = head_of(columns)
+    aside = [SetAside(key, *row[:4]) for row in sorted(parts["a"], key=lambda row: row[4])]
     if head.rid is None:
         return record_without_log(head, aside), []
-    snapshot = await read_snapshot(connection, key, head.rid)
-    good, damaged = check_rows(key, head.rid, await read_log(connection, head.rid))
+    snapshot = None if seq is None else _snapshot(key, head.rid, seq, content, crc, gate, gate_crc)
+    good, damaged = check_rows(key, head.rid, (row[:5] for row in sorted(parts["l"], key=lambda row: row[0])))
     return Record(head.lineage, snapshot, good, [*aside, *damaged], head.entity), damaged
 
 
@@ -92,7 +107,9 @@ async def read_log(
     return rows
 
 
-def check_rows(key: RoomKey, rid: int, rows: Iterable[asyncpg.Record]) -> tuple[list[LogRow], list[SetAside]]:
+def check_rows(
+    key: RoomKey, rid: int, rows: Iterable[asyncpg.Record | Sequence[Any]]
+) -> tuple[list[LogRow], list[SetAside]]:
     """Stored log rows: those that match their checksums, and the damaged ones."""
     good: list[LogRow] = []
     damaged: list[SetAside] = []
@@ -109,9 +126,10 @@ async def read_snapshot(connection: asyncpg.Connection, key: RoomKey, rid: int) 
     row = await connection.fetchrow(
         "SELECT seq, content, crc, gate, gate_crc FROM collab.snapshots WHERE rid = $1", rid
     )
-    if row is None:
-        return None
-    seq, content, crc, gate, gate_crc = row
+    return None if row is None else _snapshot(key, rid, *row)
+
+
+def _snapshot(key: RoomKey, rid: int, seq: int, content: bytes, crc: int, gate: bytes, gate_crc: int) -> Snapshot:
     try:
         if is_intact(content, rid, seq, crc) and is_intact(gate, rid, seq, gate_crc):
             return Snapshot(seq, zlib.decompress(content), zlib.decompress(gate))

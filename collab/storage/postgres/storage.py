@@ -96,9 +96,9 @@ class PostgresStorage:
         row = await self._heads.find(key)
         with translated():
             head = documents.head_of(row)
-        if head.rid is None and not head.aside:  # it is about to be created: that takes one round trip, not five
+        if head.rid is None and not head.aside:  # as of all that are about to be created
             return documents.record_without_log(head, [])
-        async with self._database.load() as connection:
+        async with self._database.glance() as connection:
             record, damaged = await documents.load(connection, key)
         for entry in damaged:
             log.error("row %d of %s does not match its checksum and is set aside", entry.seq, key)
