@@ -47,4 +47,4 @@ class Callbacks:
     def _call(self, registered: dict[object, Callable[..., object]], key: object, values: tuple[Any, ...]) -> None:
         callback = registered.get(key)
         if callback is not None:
-            self._background.call(callback, *own(values))
+            self._background.call(lambda: callback(*own(values)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -106,8 +105,7 @@ class LumenizeClient:
     def on_connect(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call when the first session opens; immediately, if one is open."""
         if self.is_connected():
-            background = self._engine.background
-            background.tell(partial(background.call, callback))
+            self._engine.background.call(callback)
         return self._engine.callbacks.add("connect", callback)
 
     def on_disconnect(self, callback: Callable[[], object]) -> Callable[[], None]:

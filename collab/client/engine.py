@@ -190,9 +190,9 @@ class Engine:
 
     def handle(self, told: list[Effect]) -> None:
         """Dispatch effects, now or after those that are being dispatched."""
-        self.background.tell(*(partial(self._hand, each) for each in told))
-        self.changed.set()
+        self.changed.set()  # it wakes nobody before this returns
         self.wake()
+        self.background.tell(*(partial(self._hand, each) for each in told))
 
     def _hand(self, told: Effect) -> None:
         match told:

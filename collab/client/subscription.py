@@ -173,7 +173,7 @@ class Subscription:
             return False
 
     def _call(self, callback: Callable[[Any], object], value: Any) -> None:
-        work = called(callback, own(value))
+        work = called(lambda: callback(own(value)))
         if work is not None:
             self._busy = True  # one callback at a time, in order
             self._background.spawn(lambda: self._finish(callback, work))

@@ -64,6 +64,18 @@ def test_what_an_observer_changes_is_told_to_each_in_the_same_order() -> None:
     assert len(told[0]) == 4
 
 
+def test_an_observer_that_always_changes_the_state_comes_to_an_end(caplog: pytest.LogCaptureFixture) -> None:
+    made = awareness()
+    told: list[str] = []
+    made.observe(lambda topic, change: made.set_local_state_field("n", len(told)))
+    made.observe(lambda topic, change: told.append(topic))
+    made.set_local_state({"n": 1})
+    assert len(told) > 100
+    assert "without end" in caplog.text
+    made.set_local_state(None)
+    assert made.get_local_state() is None
+
+
 def test_states_are_copies_and_what_is_not_json_is_refused() -> None:
     made = awareness()
     state: Any = {"cursor": {"at": 1}}

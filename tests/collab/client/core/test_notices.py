@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
-from collab.client.core.notices import NoticeQueue
+from collab.client.core.notices import MOST_CAUSED, NoticeQueue
 
 
 def test_what_a_notice_causes_comes_after_what_was_told_with_it() -> None:
@@ -29,3 +31,18 @@ def test_an_exit_of_the_application_leaves_the_rest_to_the_next_notice() -> None
         notices.tell(leave, lambda: seen.append("rest"))
     notices.tell(lambda: seen.append("next"))
     assert seen == ["rest", "next"]
+
+
+def test_a_callback_that_causes_itself_without_end_fails() -> None:
+    notices = NoticeQueue()
+    seen: list[int] = []
+
+    def again() -> None:
+        seen.append(len(seen))
+        with suppress(RecursionError):
+            notices.tell(again)
+
+    notices.tell(again)
+    assert len(seen) == MOST_CAUSED + 1
+    notices.tell(lambda: seen.clear())
+    assert seen == []
