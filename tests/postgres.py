@@ -58,7 +58,7 @@ BEGIN
         WHERE schemaname = 'collab' AND tablename <> 'record';
     IF tables IS NOT NULL THEN
         EXECUTE 'TRUNCATE ' || tables || ' RESTART IDENTITY';
-        UPDATE collab.record SET writer = '', newest_at = 0, base = 0,
+        UPDATE collab.record SET newest_at = 0, base = 0,
             epoch = left(replace(gen_random_uuid()::text, '-', ''), 16);
     END IF;
     SELECT string_agg(format('collab.%I', indexname), ', ') INTO indexes FROM pg_indexes

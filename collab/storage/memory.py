@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from secrets import token_hex
 from time import time
 
@@ -33,68 +33,74 @@ from collab.storage.base import (
     Version,
 )
 from collab.storage.codec import event_from, from_json, to_json
+from collab.storage.memory_nodes import NOBODY, MemoryNodes
+from collab.storage.memory_record import MemoryDocument, MemoryEntity, MemoryRecord, cut, rows_of
+from collab.storage.nodes import Node, Opens
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat, reach_of
 
 
-@dataclass(slots=True)
-class _Document:
-    """``rows`` are those after the snapshot, ``archive`` those up to it but after row ``floor``.
-
-    ``bases`` are the earlier snapshots from ``floor`` on.
-    """
-
-    lineage: str
-    seq: int = 0
-    snapshot: Snapshot | None = None
-    rows: list[LogRow] = field(default_factory=list)
-    archive: list[LogRow] = field(default_factory=list)
-    bases: list[Snapshot] = field(default_factory=list)
-    floor: int = 0
-
-    @property
-    def live(self) -> int:
-        return self.rows[-1].seq if self.rows else self.snapshot.seq if self.snapshot is not None else 0
-
-
-@dataclass(slots=True)
-class _Entity:
-    row: EntityRow
-    versions: list[tuple[float, Version]] = field(default_factory=list)  # those that are kept
-
-
 class MemoryStorage:
-    """A :class:`collab.storage.base.Storage` without a disk. Closing it loses nothing.
+    """A :class:`collab.storage.nodes.NodeStorage` without a disk. Closing it loses nothing.
 
+    ``record`` is what several nodes share; without it there is one, which is open from the beginning. ``opens``: see
+    :data:`collab.storage.nodes.Opens`.
     ``history_seconds``: how long past states of documents are kept; ``None``: until :meth:`trim`, 0: not at all.
     ``clock`` returns seconds since the epoch.
     """
 
-    def __init__(self, *, history_seconds: float | None = None, clock: Callable[[], float] = time) -> None:
+    def __init__(
+        self,
+        *,
+        history_seconds: float | None = None,
+        clock: Callable[[], float] = time,
+        opens: Opens = "take over",
+        record: MemoryRecord | None = None,
+    ) -> None:
         self._history_seconds = history_seconds
         self._clock = clock
-        self._documents: dict[RoomKey, _Document] = {}
-        self._set_aside: list[SetAside] = []
-        self._entities: dict[RoomKey, _Entity] = {}
-        self._events: dict[str, dict[int, tuple[float, RoomKey, EntityEvent]]] = {}  # by project and position
-        self._spans: dict[str, Span] = {}
-        self._epoch = token_hex(8)
-        self._newest_at = 0.0  # of erased events
-        self._receipts: dict[str, tuple[int, Committed]] = {}  # by writer
-        self._uncovered: dict[RoomKey, None] = {}
-        self._requests: dict[tuple[str, str, str], tuple[Requested, float]] = {}
-        self._schemas: dict[tuple[str, str], tuple[int, bytes]] = {}
-        self._webhooks: dict[tuple[str, str], int] = {}
-        self._dead: dict[str, list[DeadLetter]] = {}
+        self._opens = opens
+        self._record = record if record is not None else MemoryRecord()
+        self._nid = self._record.nodes.enter(opens, clock()) if record is None else NOBODY
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Become a node. Raises :class:`StorageError` if another one lives and is not to be replaced."""
+        if self._record.nodes.is_dead(self._nid):
+            self._nid = self._record.nodes.enter(self._opens, self._clock())
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        self._record.nodes.leave(self._nid)
+
+    # nodes
+
+    @property
+    def nid(self) -> int:
+        return self._nid
+
+    async def nodes(self) -> Sequence[Node]:
+        return self._record.nodes.all()
+
+    async def beat(self) -> None:
+        self._fence().beat(self._nid)
+
+    async def declare_dead(self, nid: int, beats: int) -> bool:
+        return self._fence().declare_dead(nid, beats)
+
+    async def acquire(self, key: RoomKey) -> int:
+        return self._fence().acquire(self._nid, key)
+
+    async def release(self, keys: Sequence[RoomKey]) -> None:
+        self._fence().release(self._nid, keys)
+
+    def _fence(self) -> MemoryNodes:
+        """Everything that writes begins with this. Raises :class:`collab.storage.nodes.Fenced`."""
+        self._record.nodes.fence(self._nid)
+        return self._record.nodes
 
     # documents
 
     async def load(self, key: RoomKey) -> Record | None:
         aside = self._asides(key)
-        document = self._documents.get(key)
+        document = self._record.documents.get(key)
         entity = await self.entity(key)
         if document is None:
             return Record(None, None, (), aside, entity) if aside or entity is not None else None
@@ -107,35 +113,38 @@ class MemoryStorage:
 
         Raises :class:`ValueError` if versions would have a gap, or the writer has made a later commit.
         """
-        if commit_id is not None and commit_id.writer in self._receipts:
-            number, answer = self._receipts[commit_id.writer]
+        self._fence()
+        if commit_id is not None and commit_id.writer in self._record.receipts:
+            number, answer = self._record.receipts[commit_id.writer]
             if number >= commit_id.number:
                 return check_repeat(commit_id, number, answer)
         versions: dict[RoomKey, int] = {}
         for fact in facts:
             key = fact.entity.key
-            known = self._entities.get(key)
+            known = self._record.entities.get(key)
             before = versions.get(key, known.row.version if known is not None else 0)
             if fact.entity.version != before + 1:
                 raise ValueError(f"version {fact.entity.version} of {key} does not follow version {before}")
             versions[key] = before + 1
         seqs = [self._append(entry) for entry in batch]
-        positions = [self._record(fact, seqs) for fact in facts]
+        positions = [self._store(fact, seqs) for fact in facts]
         for key in dict.fromkeys([*(entry.key for entry in batch), *versions]):
             self._list_uncovered(key)
         committed = Committed(seqs, positions)
         if commit_id is not None:
-            self._receipts[commit_id.writer] = (commit_id.number, committed)
+            self._record.receipts[commit_id.writer] = (commit_id.number, committed)
         return committed
 
     async def create(self, append: Append) -> bool:
-        if append.key in self._documents:
+        self._fence()
+        if append.key in self._record.documents:
             return False
         await MemoryStorage.commit(self, [append])
         return True
 
     async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
-        document = self._documents.get(key)
+        self._fence()
+        document = self._record.documents.get(key)
         if document is None or document.seq < snapshot.seq:
             raise ValueError(f"{key} has no row {snapshot.seq}")
         old = document.snapshot
@@ -151,38 +160,40 @@ class MemoryStorage:
                 document.bases.append(old)
             document.archive += moved
             if self._history_seconds and moved:
-                _cut(document, max(row.at for row in moved) - self._history_seconds, self._asides(key))
+                cut(document, max(row.at for row in moved) - self._history_seconds, self._asides(key))
         self._list_uncovered(key)
 
     def _asides(self, key: RoomKey) -> list[SetAside]:
-        return [entry for entry in self._set_aside if entry.key == key]
+        return [entry for entry in self._record.set_aside if entry.key == key]
 
     async def set_aside(self, entry: SetAside) -> None:
+        self._fence()
         same = (entry.key, entry.seq, entry.update)
-        if not any((kept.key, kept.seq, kept.update) == same for kept in self._set_aside):
-            self._set_aside.append(entry)
-        document = self._documents.get(entry.key)
+        if not any((kept.key, kept.seq, kept.update) == same for kept in self._record.set_aside):
+            self._record.set_aside.append(entry)
+        document = self._record.documents.get(entry.key)
         if document is not None:
             document.rows = [row for row in document.rows if row.seq != entry.seq]
             self._list_uncovered(entry.key)
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
-        return [entry for entry in self._set_aside if project is None or entry.key.project == project]
+        return [entry for entry in self._record.set_aside if project is None or entry.key.project == project]
 
     async def erase(self, keys: Sequence[RoomKey]) -> None:
+        self._fence()
         for key in keys:
-            self._documents.pop(key, None)
-            self._entities.pop(key, None)
-            self._uncovered.pop(key, None)
+            self._record.documents.pop(key, None)
+            self._record.entities.pop(key, None)
+            self._record.uncovered.pop(key, None)
         gone = set(keys)
-        self._newest_at = await self.newest_at()
-        for events in self._events.values():
+        self._record.newest_at = await self.newest_at()
+        for events in self._record.events.values():
             for position in [position for position, kept in events.items() if kept[1] in gone]:
                 del events[position]
-        self._requests = {name: kept for name, kept in self._requests.items() if kept[0].key not in gone}
-        self._set_aside = [entry for entry in self._set_aside if entry.key not in gone]
-        for webhook, letters in self._dead.items():
-            self._dead[webhook] = [
+        self._record.requests = {name: kept for name, kept in self._record.requests.items() if kept[0].key not in gone}
+        self._record.set_aside = [entry for entry in self._record.set_aside if entry.key not in gone]
+        for webhook, letters in self._record.dead.items():
+            self._record.dead[webhook] = [
                 letter
                 for letter in letters
                 if RoomKey(letter.project, letter.event.collection, letter.event.id) not in gone
@@ -191,28 +202,29 @@ class MemoryStorage:
     async def expired(self, before: float, limit: int) -> Sequence[RoomKey]:
         found = [
             key
-            for key, entity in self._entities.items()
+            for key, entity in self._record.entities.items()
             if entity.row.deleted and entity.versions and entity.versions[-1][0] < before
         ]
         return found[:limit]
 
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
-        return list(self._uncovered)[:limit]
+        return list(self._record.uncovered)[:limit]
 
     async def cover(self, key: RoomKey, seq: int) -> None:
-        entity = self._entities.get(key)
+        self._fence()
+        entity = self._record.entities.get(key)
         if entity is not None and entity.row.content_seq < seq:
             entity.row = replace(entity.row, content_seq=seq)
             self._list_uncovered(key)
 
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
-        document = self._documents.get(key)
-        return [] if document is None else [row for row in _rows(document) if row.seq > seq]
+        document = self._record.documents.get(key)
+        return [] if document is None else [row for row in rows_of(document) if row.seq > seq]
 
     async def document_at(self, key: RoomKey, seq: int) -> Sequence[bytes]:
         if seq <= 0:
             return []
-        document = self._documents.get(key)
+        document = self._record.documents.get(key)
         if document is None or seq > document.seq:
             raise NotFound("the document never had that log row")
         snapshots = [*document.bases, *([document.snapshot] if document.snapshot is not None else [])]
@@ -220,29 +232,31 @@ class MemoryStorage:
         start = base.seq if base is not None else 0
         if base is None and document.floor:
             raise NotFound("that version of the document is no longer stored")
-        updates = [row.update for row in _rows(document) if start < row.seq <= seq]
+        updates = [row.update for row in rows_of(document) if start < row.seq <= seq]
         return updates if base is None else [base.update, *updates]
 
     # entities
 
     async def entity(self, key: RoomKey) -> EntityRow | None:
-        entity = self._entities.get(key)
+        entity = self._record.entities.get(key)
         return None if entity is None else _copy(entity.row)
 
     async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
         return [
             _copy(entity.row)
-            for key, entity in sorted(self._entities.items())
+            for key, entity in sorted(self._record.entities.items())
             if key[:2] == (project, collection) and key.id.startswith(prefix)
         ]
 
     async def half_deleted(self, collection: str, inside: str, limit: int) -> Sequence[RoomKey]:
         living = {
             RoomKey(key.project, collection, key.id.partition(":")[0])
-            for key, entity in self._entities.items()
+            for key, entity in self._record.entities.items()
             if key.collection == inside and not entity.row.deleted
         }
-        return [key for key in sorted(living) if key in self._entities and self._entities[key].row.deleted][:limit]
+        return [
+            key for key in sorted(living) if key in self._record.entities and self._record.entities[key].row.deleted
+        ][:limit]
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         rows = {row.key.id: row for row in self._living(project, collection)}
@@ -255,26 +269,28 @@ class MemoryStorage:
         )
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
-        found = self._requests.get((project, caller, name))
+        found = self._record.requests.get((project, caller, name))
         return None if found is None else found[0]
 
     # events
 
     async def positions(self) -> Positions:
-        return Positions(self._epoch, 0, {project: span.newest for project, span in self._spans.items()})
+        return Positions(self._record.epoch, 0, {project: span.newest for project, span in self._record.spans.items()})
 
     async def span(self, project: str) -> Span:
         return self._span(project)
 
     async def newest_at(self) -> float:
-        return max(self._newest_at, *(events[max(events)][0] for events in self._events.values() if events), 0.0)
+        return max(
+            self._record.newest_at, *(events[max(events)][0] for events in self._record.events.values() if events), 0.0
+        )
 
     async def events(
         self, project: str, after: int, *, limit: int, collection: str | None = None, entity: str | None = None
     ) -> Sequence[EntityEvent]:
         found = [
             event
-            for position, (_, key, event) in self._events.get(project, {}).items()
+            for position, (_, key, event) in self._record.events.get(project, {}).items()
             if position > after and collection in (None, key.collection) and entity in (None, key.id)
         ]
         return found[:limit]
@@ -291,74 +307,79 @@ class MemoryStorage:
         if found is None:
             raise NotFound("there was no such version, or it is no longer stored")
         seq = found.seq
-        document = self._documents.get(key)
+        document = self._record.documents.get(key)
         if document is not None and version is None and at is not None:
-            seq = max([seq, *(row.seq for row in _rows(document) if row.at <= at)])
+            seq = max([seq, *(row.seq for row in rows_of(document) if row.at <= at)])
         return seq, found
 
     async def trim(self, before: float) -> None:
-        for project, (oldest, newest) in self._spans.items():
+        self._fence()
+        for project, (oldest, newest) in self._record.spans.items():
             young = (
-                position for position, kept in self._events[project].items() if position > oldest and kept[0] >= before
+                position
+                for position, kept in self._record.events[project].items()
+                if position > oldest and kept[0] >= before
             )
-            self._spans[project] = Span(next(young, newest + 1) - 1, newest)
-        for key, entity in self._entities.items():
+            self._record.spans[project] = Span(next(young, newest + 1) - 1, newest)
+        for key, entity in self._record.entities.items():
             old = [one for _, one in entity.versions if one.event.position <= self._span(key.project).oldest]
             for one in old[:-1]:
-                del self._events[key.project][one.event.position]
+                del self._record.events[key.project][one.event.position]
             entity.versions = entity.versions[max(len(old) - 1, 0) :]
         day = max(before, self._clock() - REQUEST_SECONDS)
-        self._requests = {name: kept for name, kept in self._requests.items() if kept[1] >= day}
-        for key, document in self._documents.items():
-            _cut(document, before, self._asides(key))
+        self._record.requests = {name: kept for name, kept in self._record.requests.items() if kept[1] >= day}
+        for key, document in self._record.documents.items():
+            cut(document, before, self._asides(key))
 
     # declarations and webhooks
 
     async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None: ...
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
-        return {key[1]: schema for key, schema in sorted(self._schemas.items()) if key[0] == project}
+        return {key[1]: schema for key, schema in sorted(self._record.schemas.items()) if key[0] == project}
 
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
-        self._schemas[project, collection] = (version, schema)
+        self._fence()
+        self._record.schemas[project, collection] = (version, schema)
 
     async def webhook_position(self, webhook: str, project: str) -> int | None:
-        return self._webhooks.get((webhook, project))
+        return self._record.webhooks.get((webhook, project))
 
     async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
-        self._webhooks[webhook, project] = position
+        self._fence()
+        self._record.webhooks[webhook, project] = position
         for letter in dead:
-            kept = self._dead.setdefault(webhook, [])
+            kept = self._record.dead.setdefault(webhook, [])
             if not any((old.project, old.event) == (letter.project, letter.event) for old in kept):
                 kept.append(letter)
                 del kept[:-DEAD_LETTERS]
 
     async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
-        return list(self._dead.get(webhook, ()))
+        return list(self._record.dead.get(webhook, ()))
 
     # inside
 
     def _append(self, entry: Append) -> int:
-        document = self._documents.get(entry.key)
+        document = self._record.documents.get(entry.key)
         if document is None:
-            document = self._documents[entry.key] = _Document(token_hex(8))
+            document = self._record.documents[entry.key] = MemoryDocument(token_hex(8))
         document.seq += 1
         document.rows.append(LogRow(document.seq, entry.update, entry.user_id, entry.at))
         return document.seq
 
     def _span(self, project: str) -> Span:
-        return self._spans.get(project, Span(0, 0))
+        return self._record.spans.get(project, Span(0, 0))
 
-    def _record(self, fact: Fact, seqs: Sequence[int]) -> int:
+    def _store(self, fact: Fact, seqs: Sequence[int]) -> int:
         """Store a fact; return the position of its event."""
         key = fact.entity.key
-        entity = self._entities.setdefault(key, _Entity(fact.entity))
+        entity = self._record.entities.setdefault(key, MemoryEntity(fact.entity))
         entity.row = _copy(fact.entity)
         span = self._span(key.project)
         position = span.newest + 1
-        self._spans[key.project] = span._replace(newest=position)
+        self._record.spans[key.project] = span._replace(newest=position)
         event = event_from(to_json(msgspec.structs.replace(fact.event, position=position, at=iso_micros(fact.at))))
-        document = self._documents.get(key)
+        document = self._record.documents.get(key)
         seq = reach_of(
             fact,
             seqs,
@@ -366,51 +387,31 @@ class MemoryStorage:
             entity.versions[-1][1].seq if entity.versions else 0,
         )
         entity.versions.append((fact.at, Version(event, seq)))
-        self._events.setdefault(key.project, {})[position] = (fact.at, key, event)
+        self._record.events.setdefault(key.project, {})[position] = (fact.at, key, event)
         if fact.request is not None:
             caller, name, digest = fact.request
             done = Requested(key, fact.entity.version, digest)
-            self._requests.setdefault((key.project, caller, name), (done, fact.at))
+            self._record.requests.setdefault((key.project, caller, name), (done, fact.at))
         return position
 
     def _list_uncovered(self, key: RoomKey) -> None:
-        document, entity = self._documents.get(key), self._entities.get(key)
+        document, entity = self._record.documents.get(key), self._record.entities.get(key)
         covered = entity.row.content_seq if entity is not None else 0
         if document is not None and document.live > max(covered, 0):
-            self._uncovered.setdefault(key)
+            self._record.uncovered.setdefault(key)
         else:
-            self._uncovered.pop(key, None)
+            self._record.uncovered.pop(key, None)
 
     def _versions(self, key: RoomKey) -> Sequence[tuple[float, Version]]:
-        entity = self._entities.get(key)
+        entity = self._record.entities.get(key)
         return entity.versions if entity is not None else ()
 
     def _living(self, project: str, collection: str) -> list[EntityRow]:
         return [
             _copy(entity.row)
-            for key, entity in self._entities.items()
+            for key, entity in self._record.entities.items()
             if key[:2] == (project, collection) and not entity.row.deleted
         ]
-
-
-def _rows(document: _Document) -> list[LogRow]:
-    return [*document.archive, *document.rows]
-
-
-def _cut(document: _Document, before: float, aside: Sequence[SetAside]) -> None:
-    """Delete everything before the newest snapshot that is older than ``before``."""
-    times = [(row.seq, row.at) for row in document.archive]
-    times += [(entry.seq, entry.at) for entry in aside if entry.seq is not None and entry.seq > document.floor]
-    current = document.snapshot
-    for base in [*([current] if current is not None else []), *document.bases[::-1]]:
-        newest = max((at for seq, at in times if seq <= base.seq), default=None)
-        if newest is None:
-            return
-        if newest < before:
-            document.archive = [row for row in document.archive if row.seq > base.seq]
-            document.bases = [one for one in document.bases if one.seq >= base.seq]
-            document.floor = base.seq
-            return
 
 
 def _copy(row: EntityRow) -> EntityRow:

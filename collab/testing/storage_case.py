@@ -72,8 +72,9 @@ class StorageCase:
     @asynccontextmanager
     async def reopened(self, closed: Storage, where: Path) -> AsyncIterator[Storage]:
         """A closed storage as the next process finds it; or the same object if it is not durable."""
-        if not self.durable:
-            yield closed
-            return
-        async with self.opened(where) as storage:
+        storage = self.make(where) if self.durable else closed
+        await storage.open()
+        try:
             yield storage
+        finally:
+            await storage.close()

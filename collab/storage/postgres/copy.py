@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Any, NamedTuple
 
 import asyncpg
 
 from collab.names import RoomKey
-from collab.storage.base import StorageError
 from collab.storage.copying import (
     BATCH_ROWS,
     Batch,
@@ -38,12 +35,11 @@ from collab.storage.copying import (
 )
 from collab.storage.postgres.database import translated
 from collab.storage.postgres.history import NEWEST, read_newest_at, read_positions
-from collab.storage.postgres.schema import LOCK, WRITING, check, check_free, prepare
+from collab.storage.postgres.schema import check, check_free, enter_alone, prepare
 from collab.storage.postgres.values import is_intact, keys_and_texts, plain, plain_or_none, sealed
 
 _CONNECT_SECONDS = 5.0
 _LOCK_SECONDS = 5.0  # as long as another process may take for one transaction
-_ME = "copy"
 
 
 # reading
@@ -388,18 +384,8 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @asynccontextmanager
 async def _alone(connection: asyncpg.Connection, *, takes_over: bool) -> AsyncIterator[None]:
-    """A transaction that keeps others from writing; afterwards nobody is the writer, unless it fails."""
+    """A transaction that keeps others from writing; afterwards no node lives, unless it fails."""
     await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    deadline = monotonic() + _LOCK_SECONDS
-    while not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, $2)", LOCK, WRITING):
-        if monotonic() > deadline:
-            raise StorageError("another process holds this database, for example another copy")
-        await asyncio.sleep(0.05)
-    if not takes_over:
-        await check_free(connection)
-    # as a writer would: its function sees to durability
-    await connection.execute("UPDATE collab.record SET writer = $1", _ME)
-    await connection.execute("SELECT collab.write_1($1)", _ME)
+    await enter_alone(connection, takes_over=takes_over, seconds=_LOCK_SECONDS)
     yield
-    await connection.execute("UPDATE collab.record SET writer = ''")
     await connection.execute("COMMIT")

@@ -1,44 +1,50 @@
-"""One PostgreSQL database and its connections: one pool for each of writing, loading and querying.
+"""One PostgreSQL database and its connections: one pool for each of writing, loading, querying and beating.
 
-Nothing is kept in a session, so a pooler in transaction mode may stand in between. Who opens the database last is the
-only one who may write: :meth:`PostgresDatabase.open` names the process in the database, and every write asks for it.
+Nothing is kept in a session, so a pooler in transaction mode may stand in between. :meth:`PostgresDatabase.open` makes
+the process a node of the database, and every write asks whether that node is still alive.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from secrets import token_hex
-from typing import Any, Literal, NoReturn
+from importlib.metadata import version as version_of
+from typing import Any, NoReturn
 
 import asyncpg
 import msgspec
 
 from collab.errors import CollabError, DocumentDamaged
 from collab.storage.base import StorageError
-from collab.storage.postgres.schema import LOCK, STEPS, WRITING, check, check_free, prepare, read_version
+from collab.storage.nodes import Fenced, Opens
+from collab.storage.postgres.schema import STEPS, check, check_free, enter, prepare, read_version
 from collab.storage.versions import check_found
 
 log = logging.getLogger(__name__)
 
-_TAKEN_OVER = "LC001"
+_FENCED = "LC001"
 _REFUSED = ("LC002", "LC003", "LC004")  # the request contradicts the record
 _NOT_PREPARED = ("26000", "42P05")
 _CONNECT_SECONDS = 5.0
 _WAIT_SECONDS = 30.0  # for a connection that nobody uses
-_ANSWER_SECONDS = {"write": 30.0, "load": 30.0, "query": 120.0}  # per statement: after that its answer counts as lost
+_ANSWER_SECONDS = {
+    "write": 30.0,
+    "load": 30.0,
+    "query": 120.0,
+    "beat": 5.0,
+}  # per statement: after that its answer counts as lost
 _CLOSE_SECONDS = 1.0  # for the server to end what runs
 _IDLE_SECONDS = 300.0
-_BROKEN = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_BROKEN = (
+    *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError),
+)
 # the last one is asyncpg's error if a connection breaks while it looks up types
-_READER = "reader"  # no writer has this name, so the database refuses its writes
-
-
-Opens = Literal["take over", "if free", "to read"]
-"""How a record is opened: as its only writer, in place of another one or not; or to read beside one."""
+_NOBODY = 0  # no node has this number, so the database refuses its writes
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
@@ -57,16 +63,16 @@ class PostgresDatabase:
     def __init__(self, url: str, *, loads: int, queries: int, opens: Opens = "take over") -> None:
         self._url = url
         self._opens = opens
-        self._sizes = {"write": 2, "load": loads, "query": queries}
+        self._sizes = {"write": 2, "load": loads, "query": queries, "beat": 1}
         self._pools: dict[str, asyncpg.Pool] = {}
-        self._me = ""
+        self.nid = _NOBODY
 
     async def open(self) -> None:
-        """Create or migrate the schema, and become the only process that may write; or only check it, to read.
+        """Create or migrate the schema, and become a node; or only check it, to read.
 
         Raises :class:`collab.storage.base.StorageCorrupt` if the schema must not be touched, and :class:`StorageError`
-        if the server cannot be reached or refuses, or another process writes and is not to be replaced. Its schema
-        stays as it is then.
+        if the server cannot be reached or refuses, or another node lives and is not to be replaced. Its schema stays as
+        it is then.
         """
         try:
             with translated():
@@ -83,55 +89,38 @@ class PostgresDatabase:
                 async with self._lent("write") as connection:
                     if self._opens == "to read":
                         await check(connection)
-                        self._me = _READER
                     else:
                         if self._opens == "if free":
                             await check_free(connection)
                         await prepare(connection)
-                        await self._become_writer(connection)
+                        me = f"{socket.gethostname()}/{os.getpid()}"
+                        self.nid = await enter(connection, self._opens, me, version_of("lumenize-collab"))
                         for warning in await durability_warnings(connection):
                             log.warning("%s", warning)
         except BaseException:
             await self.close()
             raise
 
-    async def _become_writer(self, connection: asyncpg.Connection) -> None:
-        async with connection.transaction(isolation="read_committed"):
-            await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, WRITING)
-            await connection.execute("SET LOCAL synchronous_commit = on")  # else a crash could bring the last one back
-            if self._opens == "if free":
-                await check_free(connection)
-            me = token_hex(8)
-            await connection.execute("UPDATE collab.record SET writer = $1", me)
-        self._me = me
-
     async def close(self) -> None:
-        """Close all connections. Then others see that nobody writes. Takes seconds at most."""
-        if self._me not in ("", _READER):
+        """Declare this node dead, and close all connections. Takes seconds at most."""
+        if self.nid != _NOBODY:
             try:
-                async with asyncio.timeout(_CLOSE_SECONDS), self._lent("write") as connection:
-                    await connection.execute("UPDATE collab.record SET writer = '' WHERE writer = $1", self._me)
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self.call("leave_1")
             except (StorageError, TimeoutError) as error:
                 log.warning("the database does not know that this process has ended: %s", str(error) or "no answer")
-        self._me = ""
+        self.nid = _NOBODY
         pools = list(self._pools.values())
         self._pools.clear()
         await asyncio.gather(*(_end(pool) for pool in pools))
 
-    async def call(self, function: str, *values: Any) -> asyncpg.Record:
+    async def call(self, function: str, *values: Any, pool: str = "write") -> asyncpg.Record:
         """Call a writing function: one statement, durable on return."""
         places = ", ".join(f"${number}" for number in range(1, len(values) + 2))
-        async with self._lent("write") as connection:
-            row = await connection.fetchrow(f"SELECT * FROM collab.{function}({places})", self._me, *values)  # noqa: S608
+        async with self._lent(pool) as connection:
+            row = await connection.fetchrow(f"SELECT * FROM collab.{function}({places})", self.nid, *values)  # noqa: S608
         assert row is not None
         return row
-
-    @asynccontextmanager
-    async def change(self) -> AsyncIterator[asyncpg.Connection]:
-        """A writing transaction of a few short statements; durable when the block ends."""
-        async with self._transaction("write", "READ COMMITTED") as connection:
-            await connection.execute("SELECT collab.write_1($1)", self._me)
-            yield connection
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[asyncpg.Connection]:
@@ -220,10 +209,10 @@ def translated() -> Iterator[None]:
         yield
     except CollabError:
         raise
-    except asyncpg.PostgresError as error:
-        _raise(error)
     except _BROKEN as error:
         raise StorageError(f"the database cannot be reached: {str(error) or 'no answer'}") from error
+    except asyncpg.PostgresError as error:
+        _raise(error)
     except (msgspec.DecodeError, zlib.error) as error:
         raise DocumentDamaged("what is stored is damaged and was not touched") from error
 
@@ -259,8 +248,8 @@ def _is_refusal(error: BaseException) -> bool:
 def _raise(error: asyncpg.PostgresError) -> NoReturn:
     if _is_refusal(error):
         raise ValueError(str(error)) from error
-    if error.sqlstate == _TAKEN_OVER:
-        raise StorageError(f"{error}: this one writes no more") from error
+    if error.sqlstate == _FENCED:
+        raise Fenced(f"{error}: this one writes no more") from error
     if error.sqlstate in _NOT_PREPARED:
         raise StorageError(
             "a pooler loses prepared statements: PgBouncer needs version 1.21 or newer, and max_prepared_statements"

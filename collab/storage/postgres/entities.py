@@ -99,20 +99,6 @@ async def read_schemas(connection: asyncpg.Connection, project: str) -> dict[str
     return {collection: (version, content) for collection, version, content in rows}
 
 
-async def write_schema(
-    connection: asyncpg.Connection, project: str, collection: str, version: int, schema: bytes
-) -> None:
-    """Save a declaration."""
-    await connection.execute(
-        "INSERT INTO collab.schemas VALUES ($1, $2, $3, $4) ON CONFLICT (project, collection)"
-        " DO UPDATE SET version = excluded.version, content = excluded.content",
-        project,
-        collection,
-        version,
-        schema,
-    )
-
-
 async def read_webhook(connection: asyncpg.Connection, webhook: str, project: str) -> int | None:
     """The position up to which a webhook has processed a project's events."""
     position: int | None = await connection.fetchval(
@@ -121,39 +107,15 @@ async def read_webhook(connection: asyncpg.Connection, webhook: str, project: st
     return position
 
 
-async def write_webhook(
-    connection: asyncpg.Connection, webhook: str, project: str, position: int, dead: Sequence[DeadLetter], keep: int
-) -> None:
-    """Save a webhook's position in a project, and the newest ``keep`` of its dead letters, each event once."""
-    await connection.execute(
-        "INSERT INTO collab.webhooks VALUES ($1, $2, $3) ON CONFLICT (name, project)"
-        " DO UPDATE SET position = excluded.position",
-        webhook,
-        project,
-        position,
-    )
-    if not dead:
-        return
-    await connection.execute(
-        "INSERT INTO collab.dead_letters (webhook, project, collection, id, event, reason, at)"
-        " SELECT $1, n.project, n.collection, n.id, n.event, n.reason, n.at"
-        " FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[])"
-        " WITH ORDINALITY AS n(project, collection, id, event, reason, at, i)"
-        " WHERE NOT EXISTS (SELECT 1 FROM collab.dead_letters AS d"
-        " WHERE d.webhook = $1 AND d.project = n.project AND d.event = n.event) ORDER BY n.i",
-        webhook,
+def dead_letter_values(dead: Sequence[DeadLetter]) -> tuple[Any, ...]:
+    """The last parameters of ``save_webhook_1``."""
+    return (
         [letter.project for letter in dead],
         [letter.event.collection for letter in dead],
         [letter.event.id for letter in dead],
         [to_json(letter.event) for letter in dead],
         [plain(letter.reason) for letter in dead],
         [letter.at for letter in dead],
-    )
-    await connection.execute(
-        "DELETE FROM collab.dead_letters WHERE webhook = $1 AND number <= (SELECT number FROM collab.dead_letters"
-        " WHERE webhook = $1 ORDER BY number DESC LIMIT 1 OFFSET $2)",
-        webhook,
-        keep,
     )
 
 

@@ -1,7 +1,12 @@
 """Functions in the database: what is written in one statement.
 
 A process that is stopped in the middle of a transaction holds its locks as long as it sleeps; a statement runs to its
-end. Each function first takes the lock of all who write, then asks whether its caller is still the one who may.
+end. Each function first asks whether its caller may still write (:mod:`collab.storage.postgres.node_functions`).
+
+What belongs to one room is written by the node that owns it, one write after the other. What several nodes may reach at
+once has a lock of its own: the row of a project for the positions of its events and for what is trimmed of them, the
+row of a document for its history, which is trimmed too. Rows are locked in the order of their keys, those of projects
+last.
 """
 
 from __future__ import annotations
@@ -9,23 +14,6 @@ from __future__ import annotations
 from typing import Final
 
 FUNCTIONS_1: Final = r"""
-CREATE FUNCTION collab.write_1(me text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    current text;
-BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'default_transaction_isolation must be read committed' USING ERRCODE = 'LC005';
-    END IF;
-    IF current_setting('synchronous_commit') IN ('off', 'local') THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
-    PERFORM pg_advisory_xact_lock(1279487852, 1);
-    SELECT r.writer INTO current FROM collab.record AS r;
-    IF current IS DISTINCT FROM me THEN
-        RAISE EXCEPTION 'another process has taken over this database' USING ERRCODE = 'LC001';
-    END IF;
-END $$;
-
 CREATE FUNCTION collab.sealed_1(crc bigint, rid bigint, seq bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT crc # ((((rid & 2147483647) * 2654435761) # seq) & 4294967295)
 $$;
@@ -60,7 +48,7 @@ END $$;
 -- e: what entities are after their last event. r_key and f_key are places in k from 1 on, k_place is one in p or 0,
 -- f_row one in r or 0, q_fact and e_fact one in f.
 CREATE FUNCTION collab.commit_1(
-    me text, p_writer text, p_number bigint, p_new boolean,
+    me int, p_writer text, p_number bigint, p_new boolean,
     k_project text[], k_collection text[], k_id text[], k_lineage text[], k_place int[],
     r_key int[], r_content bytea[], r_user text[], r_at float8[], r_crc bigint[], p_project text[],
     f_key int[], f_row int[], f_version bigint[], f_type text[], f_user text[], f_at float8[],
@@ -82,6 +70,8 @@ DECLARE
     covered bigint[];
     reaches bigint[];
     newest bigint[];
+    counts int[];
+    locked int;
     reached bigint[] := '{}';
     first_rows int[] := '{}';
     first_facts int[] := '{}';
@@ -145,17 +135,7 @@ BEGIN
             FROM unnest(r_key, o_seqs, r_content, r_user, r_at, r_crc) AS r(key, seq, content, user_id, at, crc);
     END IF;
     IF facts > 0 THEN
-        SELECT array_agg(n.newest) INTO newest FROM (
-            SELECT greatest(p.newest, (SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project))
-                AS newest FROM unnest(p_project) WITH ORDINALITY AS n(project, i)
-            LEFT JOIN collab.projects AS p ON p.project = n.project ORDER BY n.i) AS n;
-        IF array_position(newest, NULL) IS NOT NULL THEN
-            INSERT INTO collab.projects (project, oldest, newest)
-                SELECT n.project, r.base, r.base
-                FROM unnest(p_project, newest) AS n(project, newest), collab.record AS r WHERE n.newest IS NULL;
-            newest := ARRAY(SELECT coalesce(n.newest, r.base) FROM unnest(newest) WITH ORDINALITY AS n(newest, i),
-                collab.record AS r ORDER BY n.i);
-        END IF;
+        counts := array_fill(0, ARRAY[cardinality(p_project)]);
         FOR i IN 1..facts LOOP
             k := f_key[i];
             IF f_version[i] <> versions[k] + 1 THEN
@@ -171,8 +151,8 @@ BEGIN
                 WHEN f_type[i] IN ('deleted', 'restored') THEN lasts[k] ELSE f_covered[i] END);
             reached[i] := reaches[k];
             covered[k] := f_covered[i];
-            newest[k_place[k]] := newest[k_place[k]] + 1;
-            o_positions[i] := newest[k_place[k]];
+            counts[k_place[k]] := counts[k_place[k]] + 1;
+            o_positions[i] := counts[k_place[k]];
         END LOOP;
         IF cardinality(first_facts) < cardinality(e_fact) THEN
             UPDATE collab.entities AS t SET version = f_version[e.fact], deleted = e.deleted, data = e.data,
@@ -191,6 +171,22 @@ BEGIN
                     AS e(fact, deleted, data, keys, texts, heads, at)
                 WHERE f_key[e.fact] IN (SELECT f_key[n.i] FROM unnest(first_facts) AS n(i));
         END IF;
+        -- whoever holds these rows assigns the next positions, until it has committed
+        LOOP
+            PERFORM 1 FROM collab.projects AS p WHERE p.project = ANY (p_project) ORDER BY p.project FOR UPDATE;
+            GET DIAGNOSTICS locked = ROW_COUNT;
+            EXIT WHEN locked = cardinality(p_project);
+            INSERT INTO collab.projects (project, oldest, newest)
+                SELECT n.project, r.base, r.base FROM unnest(p_project) AS n(project), collab.record AS r
+                ORDER BY n.project ON CONFLICT DO NOTHING;
+        END LOOP;
+        newest := ARRAY(SELECT greatest(p.newest,
+                (SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project))
+            FROM unnest(p_project) WITH ORDINALITY AS n(project, i)
+            JOIN collab.projects AS p ON p.project = n.project ORDER BY n.i);
+        FOR i IN 1..facts LOOP
+            o_positions[i] := o_positions[i] + newest[k_place[f_key[i]]];
+        END LOOP;
         INSERT INTO collab.events (project, position, eid, version, type, seq, user_id, at, data, changes, conflicts)
             SELECT k_project[f.key], f.position, eids[f.key], f.version, f.type, f.seq, f.user_id, f.at, f.data,
                 f.changes, f.conflicts
@@ -220,37 +216,36 @@ BEGIN
         DELETE FROM collab.uncovered AS o WHERE o.rid = ANY (went);
     END IF;
     IF p_writer IS NOT NULL THEN
-        UPDATE collab.receipts AS r SET number = p_number, seqs = o_seqs, positions = o_positions
+        UPDATE collab.receipts AS r SET nid = me, number = p_number, seqs = o_seqs, positions = o_positions
             WHERE r.writer = p_writer;
         IF NOT FOUND THEN
-            INSERT INTO collab.receipts (writer, number, seqs, positions)
-                VALUES (p_writer, p_number, o_seqs, o_positions);
-            DELETE FROM collab.receipts AS r WHERE r.id <= (SELECT max(m.id) - 100 FROM collab.receipts AS m);
+            INSERT INTO collab.receipts (writer, nid, number, seqs, positions)
+                VALUES (p_writer, me, p_number, o_seqs, o_positions);
         END IF;
     END IF;
 END $$;
 
 CREATE FUNCTION collab.set_aside_1(
-    me text, p_project text, p_collection text, p_id text, p_seq bigint, p_content bytea, p_reason text, p_at float8
+    me int, p_project text, p_collection text, p_id text, p_seq bigint, p_content bytea, p_reason text, p_at float8
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     of_rid bigint;
 BEGIN
     PERFORM collab.write_1(me);
+    SELECT d.rid INTO of_rid FROM collab.documents AS d
+        WHERE d.project = p_project AND d.collection = p_collection AND d.id = p_id FOR UPDATE;
     INSERT INTO collab.set_aside (project, collection, id, seq, content, reason, at)
         SELECT p_project, p_collection, p_id, p_seq, p_content, p_reason, p_at
         WHERE NOT EXISTS (SELECT 1 FROM collab.set_aside AS a
             WHERE a.project = p_project AND a.collection = p_collection AND a.id = p_id
             AND a.seq IS NOT DISTINCT FROM p_seq AND a.content = p_content);
-    SELECT d.rid INTO of_rid FROM collab.documents AS d
-        WHERE d.project = p_project AND d.collection = p_collection AND d.id = p_id;
-    IF FOUND THEN
+    IF of_rid IS NOT NULL THEN
         DELETE FROM collab.log AS l WHERE l.rid = of_rid AND l.seq = p_seq;
         PERFORM collab.list_uncovered_1(ARRAY[of_rid]);
     END IF;
 END $$;
 
-CREATE FUNCTION collab.cover_1(me text, p_project text, p_collection text, p_id text, p_seq bigint)
+CREATE FUNCTION collab.cover_1(me int, p_project text, p_collection text, p_id text, p_seq bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM collab.write_1(me);
@@ -283,7 +278,7 @@ END $$;
 
 -- False if the log is not any more what was packed: p_count rows behind snapshot p_start.
 CREATE FUNCTION collab.snapshot_1(
-    me text, p_project text, p_collection text, p_id text, p_seq bigint,
+    me int, p_project text, p_collection text, p_id text, p_seq bigint,
     p_content bytea, p_crc bigint, p_gate bytea, p_gate_crc bigint,
     p_history boolean, p_before float8, p_start bigint, p_count bigint,
     a_from bigint[], a_to bigint[], a_from_at float8[], a_to_at float8[], a_content bytea[], a_crc bigint[]
@@ -295,7 +290,7 @@ DECLARE
 BEGIN
     PERFORM collab.write_1(me);
     SELECT d.rid INTO of_rid FROM collab.documents AS d
-        WHERE d.project = p_project AND d.collection = p_collection AND d.id = p_id;
+        WHERE d.project = p_project AND d.collection = p_collection AND d.id = p_id FOR UPDATE;
     IF NOT FOUND OR collab.last_1(of_rid) < p_seq THEN
         RAISE EXCEPTION '%/%/% has no row %', p_project, p_collection, p_id, p_seq USING ERRCODE = 'LC004';
     END IF;
@@ -336,21 +331,22 @@ BEGIN
     RETURN true;
 END $$;
 
-CREATE FUNCTION collab.erase_1(me text, k_project text[], k_collection text[], k_id text[])
+CREATE FUNCTION collab.erase_1(me int, k_project text[], k_collection text[], k_id text[])
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     rids bigint[];
     eids bigint[];
 BEGIN
     PERFORM collab.write_1(me);
+    rids := ARRAY(SELECT d.rid FROM collab.documents AS d JOIN unnest(k_project, k_collection, k_id) AS k(p, c, i)
+        ON d.project = k.p AND d.collection = k.c AND d.id = k.i ORDER BY d.rid FOR UPDATE OF d);
+    PERFORM 1 FROM collab.projects AS p WHERE p.project = ANY (k_project) ORDER BY p.project FOR UPDATE;
     UPDATE collab.projects AS p SET newest = greatest(p.newest, coalesce(
             (SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project), 0))
         WHERE p.project = ANY (k_project);
     UPDATE collab.record AS r SET newest_at = greatest(r.newest_at, coalesce((SELECT max((
         SELECT v.at FROM collab.events AS v WHERE v.project = p.project ORDER BY v.position DESC LIMIT 1))
         FROM collab.projects AS p), 0));
-    rids := ARRAY(SELECT d.rid FROM collab.documents AS d JOIN unnest(k_project, k_collection, k_id) AS k(p, c, i)
-        ON d.project = k.p AND d.collection = k.c AND d.id = k.i);
     eids := ARRAY(SELECT e.eid FROM collab.entities AS e JOIN unnest(k_project, k_collection, k_id) AS k(p, c, i)
         ON e.project = k.p AND e.collection = k.c AND e.id = k.i);
     DELETE FROM collab.log WHERE rid = ANY (rids);
@@ -369,13 +365,13 @@ BEGIN
 END $$;
 
 -- Forgets some of a project's events up to p_cut; what an entity was then stays. Returns whether more are left.
-CREATE FUNCTION collab.trim_events_1(me text, p_project text, p_cut bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION collab.trim_events_1(me int, p_project text, p_cut bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     start bigint;
     upto bigint;
 BEGIN
     PERFORM collab.write_1(me);
-    SELECT p.oldest INTO start FROM collab.projects AS p WHERE p.project = p_project;
+    SELECT p.oldest INTO start FROM collab.projects AS p WHERE p.project = p_project FOR UPDATE;
     IF NOT FOUND OR start >= p_cut THEN
         RETURN false;
     END IF;
@@ -385,6 +381,65 @@ BEGIN
         AND v.project = p_project AND v.position > start AND v.position <= upto;
     UPDATE collab.projects AS p SET oldest = upto WHERE p.project = p_project;
     RETURN upto < p_cut;
+END $$;
+
+-- Forgets some of the named writes from before a moment. Returns whether more may be left.
+CREATE FUNCTION collab.trim_requests_1(me int, before float8, p_limit bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    gone bigint;
+BEGIN
+    PERFORM collab.fence_1(me);
+    DELETE FROM collab.requests WHERE number IN
+        (SELECT r.number FROM collab.requests AS r WHERE r.at < before LIMIT p_limit);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone = p_limit;
+END $$;
+
+-- Forgets the history from before a moment of some documents behind one. Returns the last of them, NULL at the end.
+CREATE FUNCTION collab.trim_history_1(me int, p_after bigint, before float8, p_limit bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    rids bigint[];
+    of_rid bigint;
+BEGIN
+    PERFORM collab.fence_1(me);
+    rids := ARRAY(SELECT DISTINCT a.rid FROM collab.archive AS a WHERE a.rid > p_after AND a.to_at < before
+        ORDER BY a.rid LIMIT p_limit);
+    FOREACH of_rid IN ARRAY rids LOOP
+        PERFORM 1 FROM collab.documents AS d WHERE d.rid = of_rid FOR UPDATE;
+        PERFORM collab.cut_1(of_rid, before);
+    END LOOP;
+    RETURN CASE WHEN cardinality(rids) = p_limit THEN of_rid END;
+END $$;
+
+CREATE FUNCTION collab.save_schema_1(me int, p_project text, p_collection text, p_version bigint, p_content bytea)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM collab.fence_1(me);
+    INSERT INTO collab.schemas VALUES (p_project, p_collection, p_version, p_content)
+        ON CONFLICT (project, collection) DO UPDATE SET version = excluded.version, content = excluded.content;
+END $$;
+
+-- l: dead letters. The row of the webhook is written first, so that of two saves one waits for the other.
+CREATE FUNCTION collab.save_webhook_1(
+    me int, p_name text, p_project text, p_position bigint, p_keep bigint,
+    l_project text[], l_collection text[], l_id text[], l_event text[], l_reason text[], l_at float8[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM collab.fence_1(me);
+    INSERT INTO collab.webhooks VALUES (p_name, p_project, p_position)
+        ON CONFLICT (name, project) DO UPDATE SET position = excluded.position;
+    IF cardinality(l_event) > 0 THEN
+        INSERT INTO collab.dead_letters (webhook, project, collection, id, event, reason, at)
+            SELECT p_name, l.project, l.collection, l.id, l.event, l.reason, l.at
+            FROM unnest(l_project, l_collection, l_id, l_event, l_reason, l_at)
+                WITH ORDINALITY AS l(project, collection, id, event, reason, at, i)
+            WHERE NOT EXISTS (SELECT 1 FROM collab.dead_letters AS d
+                WHERE d.webhook = p_name AND d.project = l.project AND d.event = l.event) ORDER BY l.i;
+        DELETE FROM collab.dead_letters AS d WHERE d.webhook = p_name AND d.number <= (
+            SELECT o.number FROM collab.dead_letters AS o WHERE o.webhook = p_name
+            ORDER BY o.number DESC LIMIT 1 OFFSET p_keep);
+    END IF;
 END $$;
 """
 """The functions of schema version 1."""

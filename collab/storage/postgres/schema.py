@@ -6,21 +6,24 @@ one more step. Functions carry the number of their step, so that a process of th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from time import monotonic
 
 import asyncpg
 
 from collab.storage.base import StorageCorrupt, StorageError
 from collab.storage.postgres.functions import FUNCTIONS_1
+from collab.storage.postgres.node_functions import NODE_FUNCTIONS_1
 from collab.storage.versions import check_known, check_newest
 
 OLDEST_SERVER = 14
-LOCK = 1279487852  # "LCol": the class of our advisory locks
+_LOCK = 1279487852  # "LCol": the class of these advisory locks. The next one is that of the writes of each node
 _MIGRATING = 0
-WRITING = 1  # held by each transaction that writes
+_ENTERING = 1  # held while a process becomes a node, and while a copy keeps others from it
 
 STEPS: Sequence[Sequence[str]] = (
-    # 1: as the fifth version of the schema of SQLite, but: ``record`` is one row, ``writer`` who may write; ``keys`` is
+    # 1: as the fifth version of the schema of SQLite, but: ``record`` is one row; only ``nodes`` write; ``keys`` is
     # always there, and ``texts`` is ``data`` with its texts as they were written, NULL if that is ``keys``.
     (
         """
@@ -28,10 +31,27 @@ STEPS: Sequence[Sequence[str]] = (
             version int NOT NULL,
             epoch text NOT NULL,
             base bigint NOT NULL,
-            newest_at float8 NOT NULL,
-            writer text NOT NULL
+            newest_at float8 NOT NULL
         );
-        INSERT INTO collab.record VALUES (0, left(replace(gen_random_uuid()::text, '-', ''), 16), 0, 0, '');
+        INSERT INTO collab.record VALUES (0, left(replace(gen_random_uuid()::text, '-', ''), 16), 0, 0);
+        CREATE TABLE collab.nodes (
+            nid int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            name text NOT NULL,
+            version text NOT NULL,
+            started float8 NOT NULL,
+            dead boolean NOT NULL
+        );
+        CREATE TABLE collab.beats (
+            nid int PRIMARY KEY,
+            n bigint NOT NULL
+        );
+        CREATE TABLE collab.rooms (
+            project text COLLATE "C" NOT NULL,
+            collection text COLLATE "C" NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            nid int NOT NULL,
+            PRIMARY KEY (project, collection, id)
+        );
         CREATE TABLE collab.documents (
             rid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             project text COLLATE "C" NOT NULL,
@@ -148,8 +168,8 @@ STEPS: Sequence[Sequence[str]] = (
         CREATE INDEX ON collab.requests (at);
         CREATE INDEX ON collab.requests (eid);
         CREATE TABLE collab.receipts (
-            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-            writer text NOT NULL UNIQUE,
+            writer text PRIMARY KEY,
+            nid int NOT NULL,
             number bigint NOT NULL,
             seqs bigint[] NOT NULL,
             positions bigint[] NOT NULL
@@ -179,6 +199,7 @@ STEPS: Sequence[Sequence[str]] = (
         );
         CREATE INDEX ON collab.dead_letters (webhook);
         """,
+        NODE_FUNCTIONS_1,
         FUNCTIONS_1,
     ),
 )
@@ -194,7 +215,7 @@ async def prepare(connection: asyncpg.Connection, steps: Sequence[Sequence[str]]
     done = False
     while not done:
         async with connection.transaction(isolation="read_committed"):
-            await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, _MIGRATING)
+            await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", _LOCK, _MIGRATING)
             version = await read_version(connection)
             check_known(version, len(steps))
             done = version >= len(steps)
@@ -218,10 +239,15 @@ async def check(connection: asyncpg.Connection) -> None:
 
 async def check_free(connection: asyncpg.Connection) -> None:
     """Raise :class:`StorageError` if a process uses the record, or was killed while it did."""
-    if await read_version(connection) and await connection.fetchval("SELECT writer FROM collab.record"):
-        raise StorageError(
-            "a server uses this database: stop it first. If it was killed, start and stop it, or take over"
-        )
+    if await read_version(connection) and await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM collab.nodes WHERE NOT dead)"
+    ):
+        raise in_use()
+
+
+def in_use() -> StorageError:
+    """The error of who may not take over."""
+    return StorageError("a server uses this database: stop it first. If it was killed, start and stop it, or take over")
 
 
 async def read_version(connection: asyncpg.Connection) -> int:
@@ -232,7 +258,7 @@ async def read_version(connection: asyncpg.Connection) -> int:
     if await connection.fetchval("SELECT to_regclass('collab.record') IS NOT NULL"):
         columns = await connection.fetchval(
             "SELECT count(*) FROM pg_attribute WHERE attrelid = 'collab.record'::regclass"
-            " AND attname IN ('version', 'epoch', 'writer')"
+            " AND attname IN ('version', 'epoch', 'base')"
         )
         if columns == 3:
             return int(await connection.fetchval("SELECT version FROM collab.record"))
@@ -241,3 +267,28 @@ async def read_version(connection: asyncpg.Connection) -> int:
     ):
         return 0
     raise StorageCorrupt("the schema collab of the database belongs to another application; it was not touched")
+
+
+async def enter(connection: asyncpg.Connection, opens: str, name: str, version: str) -> int:
+    """Make a node, and return its number. Raises :class:`StorageError` if it wants to be alone and is not."""
+    nid: int | None = await connection.fetchval("SELECT collab.enter_1($1, $2, $3)", opens, name, version)
+    if nid is None:
+        raise in_use()
+    return nid
+
+
+async def enter_alone(connection: asyncpg.Connection, *, takes_over: bool, seconds: float) -> None:
+    """Until its transaction ends, keep everybody else from writing; if it commits, no node is left.
+
+    Raises :class:`StorageError` if a node lives and is not to be replaced, or if another process does the same for
+    longer than ``seconds``.
+    """
+    deadline = monotonic() + seconds
+    while not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, $2)", _LOCK, _ENTERING):
+        if monotonic() > deadline:
+            raise StorageError("another process holds this database, for example another copy")
+        await asyncio.sleep(0.05)
+    if not takes_over:
+        await check_free(connection)
+    await connection.execute("SELECT collab.durable_1()")
+    await connection.execute("SELECT collab.end_nodes_1()")

@@ -1,4 +1,4 @@
-"""The record in PostgreSQL (14 or newer): one writer at a time, which is whoever opened the database last.
+"""The record in PostgreSQL (14 or newer), written by its nodes.
 
 Nothing is acknowledged before the server has committed it. Documents are loaded on connections of their own and never
 wait for commits, nor for queries. Every log row, snapshot and piece of history carries a CRC-32, verified whenever it
@@ -35,9 +35,10 @@ from collab.storage.base import (
     Span,
     Version,
 )
-from collab.storage.postgres import archive, documents, entities, history
+from collab.storage.nodes import Node, Opens
+from collab.storage.postgres import archive, documents, entities, history, nodes
 from collab.storage.postgres.commit import commit_values
-from collab.storage.postgres.database import Opens, PostgresDatabase, translated
+from collab.storage.postgres.database import PostgresDatabase, translated
 from collab.storage.postgres.query import count_rows, create_indexes, find_rows
 from collab.storage.postgres.together import Together
 from collab.storage.postgres.values import checksum, plain
@@ -54,8 +55,8 @@ class PostgresStorage:
 
     ``url`` is what asyncpg takes, TLS parameters included. ``loads`` and ``queries`` bound the connections for reading.
     ``history_seconds``: how long documents can be read as they were, as far back as the newest snapshot at least that
-    old; ``None``: until :meth:`trim`, 0: not at all. ``clock`` gives seconds since the epoch. ``opens``: whether
-    :meth:`open` takes the record over from another process, opens it only if none uses it, or opens it to read.
+    old; ``None``: until :meth:`trim`, 0: not at all. ``clock`` gives seconds since the epoch. ``opens``: see
+    :data:`collab.storage.nodes.Opens`.
     """
 
     def __init__(
@@ -75,11 +76,11 @@ class PostgresStorage:
         self._requests = Together(self._read_requests)
 
     async def open(self) -> None:
-        """Create or migrate the schema, and become the only process that may write; or neither, to read.
+        """Create or migrate the schema, and become a node; or neither, to read.
 
         Raises :class:`collab.storage.base.StorageCorrupt` if the schema or the server is too old, too new or not ours,
-        and :class:`collab.storage.base.StorageError` if the server cannot be reached or refuses, or another process
-        writes.
+        and :class:`collab.storage.base.StorageError` if the server cannot be reached or refuses, or another node lives
+        and is not to be replaced.
         """
         await self._database.open()
 
@@ -230,8 +231,7 @@ class PostgresStorage:
             return await entities.read_schemas(connection, project)
 
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
-        async with self._database.change() as connection:
-            await entities.write_schema(connection, project, collection, version, schema)
+        await self._database.call("save_schema_1", project, collection, version, schema)
 
     async def positions(self) -> Positions:
         async with self._database.load() as connection:
@@ -274,12 +274,37 @@ class PostgresStorage:
             return await entities.read_webhook(connection, webhook, project)
 
     async def save_webhook(self, webhook: str, project: str, position: int, dead: Sequence[DeadLetter] = ()) -> None:
-        async with self._database.change() as connection:
-            await entities.write_webhook(connection, webhook, project, position, dead, DEAD_LETTERS)
+        await self._database.call(
+            "save_webhook_1", webhook, project, position, DEAD_LETTERS, *entities.dead_letter_values(dead)
+        )
 
     async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
         async with self._database.query() as connection:
             return await entities.read_dead_letters(connection, webhook)
+
+    # nodes
+
+    @property
+    def nid(self) -> int:
+        return self._database.nid
+
+    async def beat(self) -> None:
+        await self._database.call("beat_1", pool="beat")
+
+    async def nodes(self) -> Sequence[Node]:
+        async with self._database.glance() as connection:
+            return await nodes.read_nodes(connection)
+
+    async def declare_dead(self, nid: int, beats: int) -> bool:
+        (done,) = await self._database.call("declare_dead_1", nid, beats)
+        return bool(done)
+
+    async def acquire(self, key: RoomKey) -> int:
+        (owner,) = await self._database.call("acquire_1", *key, pool="load")
+        return int(owner)
+
+    async def release(self, keys: Sequence[RoomKey]) -> None:
+        await self._database.call("release_1", *_columns(keys))
 
     # all parts
 
@@ -295,29 +320,11 @@ class PostgresStorage:
             while (await self._database.call("trim_events_1", project, cut))[0]:
                 pass
         day = max(before, self._clock() - REQUEST_SECONDS)
-        more = True
-        while more:
-            async with self._database.change() as connection:
-                more = await connection.fetchval(
-                    "WITH gone AS (DELETE FROM collab.requests WHERE number IN"
-                    " (SELECT number FROM collab.requests WHERE at < $1 LIMIT $2) RETURNING 1)"
-                    " SELECT count(*) = $2 FROM gone",
-                    day,
-                    _SLICE,
-                )
+        while (await self._database.call("trim_requests_1", day, _SLICE))[0]:
+            pass
         rid: int | None = 0
         while rid is not None:
-            async with self._database.change() as connection:
-                rows = await connection.fetch(
-                    "SELECT DISTINCT rid FROM collab.archive WHERE rid > $1 AND to_at < $2 ORDER BY rid LIMIT $3",
-                    rid,
-                    before,
-                    _SLICE,
-                )
-                await connection.fetch(
-                    "SELECT collab.cut_1(rid, $2) FROM unnest($1::bigint[]) AS u(rid)", [row[0] for row in rows], before
-                )
-            rid = rows[-1][0] if len(rows) == _SLICE else None
+            (rid,) = await self._database.call("trim_history_1", rid, before, _SLICE)
 
     async def erase(self, keys: Sequence[RoomKey]) -> None:
         """Forget entities and their documents for good, and have the tables vacuumed.
@@ -326,9 +333,7 @@ class PostgresStorage:
         (PostgreSQL keeps those of a table that is empty now). The server overwrites their bytes in its files, and in
         its WAL, as it uses them again.
         """
-        await self._database.call(
-            "erase_1", *(list(part) for part in zip(*keys, strict=True)) if keys else ([], [], [])
-        )
+        await self._database.call("erase_1", *_columns(keys))
         await self._vacuum("VACUUM (ANALYZE)")
 
     async def compact(self) -> None:
@@ -339,3 +344,8 @@ class PostgresStorage:
         async with self._database.alone() as connection:
             for table in ("log", "snapshots", "archive", "bases", "set_aside", "events", "entities", "dead_letters"):
                 await connection.execute(f"{command} collab.{table}")
+
+
+def _columns(keys: Sequence[RoomKey]) -> Sequence[Sequence[str]]:
+    """Projects, collections and ids."""
+    return [list(part) for part in zip(*keys, strict=True)] if keys else ([], [], [])

@@ -1,0 +1,77 @@
+"""The nodes of a record in memory, and which of them owns which room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from collab.names import RoomKey
+from collab.storage.base import StorageError
+from collab.storage.nodes import Fenced, Node, Opens
+
+NOBODY: Final = 0
+"""The number of who is no node."""
+
+
+class MemoryNodes:
+    """Nodes by number, and rooms with the numbers of their owners."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, Node] = {}
+        self._owners: dict[RoomKey, int] = {}
+
+    def enter(self, opens: Opens, now: float) -> int:
+        """Make a node, and return its number."""
+        if opens == "to read":
+            return NOBODY
+        others = [nid for nid, node in self._nodes.items() if not node.dead]
+        if others and opens == "if free":
+            raise StorageError("a server uses this database")
+        if opens == "take over":
+            for nid in others:
+                self.leave(nid)
+        nid = len(self._nodes) + 1
+        self._nodes[nid] = Node(nid, f"memory/{nid}", "", now, 0, False, 0)
+        return nid
+
+    def leave(self, nid: int) -> None:
+        """Declare a node dead, if there is one."""
+        if nid in self._nodes:
+            self._nodes[nid] = self._nodes[nid]._replace(dead=True)
+
+    def is_dead(self, nid: int) -> bool:
+        """Whether this is no node that lives."""
+        return nid not in self._nodes or self._nodes[nid].dead
+
+    def fence(self, nid: int) -> None:
+        """Raise :class:`Fenced` unless the node lives."""
+        if self.is_dead(nid):
+            raise Fenced("another process has taken over this database: this one writes no more")
+
+    def all(self) -> Sequence[Node]:
+        """All nodes, by number."""
+        owners = list(self._owners.values())
+        return [node._replace(rooms=owners.count(nid)) for nid, node in self._nodes.items()]
+
+    def beat(self, nid: int) -> None:
+        """Count a beat."""
+        self._nodes[nid] = self._nodes[nid]._replace(beats=self._nodes[nid].beats + 1)
+
+    def declare_dead(self, nid: int, beats: int) -> bool:
+        """Declare a node dead unless it has beaten since. Returns whether this did so."""
+        if self.is_dead(nid) or self._nodes[nid].beats != beats:
+            return False
+        self.leave(nid)
+        return True
+
+    def acquire(self, nid: int, key: RoomKey) -> int:
+        """Make ``nid`` the owner of a room if it has none that lives. Returns the owner."""
+        if self.is_dead(self._owners.get(key, NOBODY)):
+            self._owners[key] = nid
+        return self._owners[key]
+
+    def release(self, nid: int, keys: Iterable[RoomKey]) -> None:
+        """Take these rooms from ``nid``."""
+        for key in keys:
+            if self._owners.get(key) == nid:
+                del self._owners[key]
