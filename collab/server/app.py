@@ -37,6 +37,7 @@ from collab.sandbox.client import Sandbox
 from collab.sandbox.metered import metered
 from collab.server.admission import Admission
 from collab.server.config.settings import Settings
+from collab.server.heartbeat import beat
 from collab.server.http import app as http
 from collab.server.http.api import routes
 from collab.server.http.api.serving import Api
@@ -45,6 +46,7 @@ from collab.server.rights import Rights
 from collab.server.sockets.sockets import Sockets
 from collab.storage.base import SetAside, Storage
 from collab.storage.location import storage_at
+from collab.storage.nodes import Nodes
 from collab.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -240,6 +242,7 @@ class Collab:
             self._registry.maintain(),
             self._content.run(self._registry),
             self.sockets.beat(),
+            *([beat(self._storage)] if isinstance(self._storage, Nodes) else []),
         ):
             self._tasks.spawn(work)
         await self.hub.start()

@@ -25,7 +25,7 @@ from collab.server.config.load import SettingsError
 from collab.server.config.settings import Settings, secret_issuer
 from collab.server.logs import log_to_stderr
 from collab.server.options import SettingsCommand, load_settings, warn
-from collab.server.record_commands import copy, dead_letters, erase, migrate
+from collab.server.record_commands import copy, dead_letters, erase, migrate, nodes
 from collab.storage.location import shown
 
 DEMO_PAGE = Path(__file__).parent / "demo"
@@ -56,7 +56,7 @@ def main() -> None:
     """Lumenize Collab: a server for collaborative editing on Yjs."""
 
 
-for command in (erase, dead_letters, copy, migrate):
+for command in (erase, dead_letters, copy, migrate, nodes):
     main.add_command(command)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from collab.errors import InvalidRequest
 from collab.names import RoomKey
@@ -23,8 +24,12 @@ from collab.storage.location import (
     storage_at,
     target_at,
 )
+from collab.storage.nodes import NodeRow
 from collab.storage.sqlite import entities as sqlite_entities
 from collab.storage.sqlite.files import FILE_NAME
+
+if TYPE_CHECKING:
+    from collab.storage.postgres.storage import PostgresStorage
 
 
 async def read_dead_letters(settings: Settings, webhook: str) -> Sequence[DeadLetter]:
@@ -34,13 +39,30 @@ async def read_dead_letters(settings: Settings, webhook: str) -> Sequence[DeadLe
     """
     if not is_postgres(settings.location):
         return _read_file(Path(settings.location), webhook)
+    async with _reading(settings) as storage:
+        return await storage.dead_letters(webhook)
+
+
+async def read_nodes(settings: Settings) -> Sequence[NodeRow]:
+    """Return the nodes of a PostgreSQL database, by number. They may be running.
+
+    Raises :class:`InvalidRequest` for a folder, and :class:`collab.storage.base.StorageError` if there is no database.
+    """
+    if not is_postgres(settings.location):
+        raise InvalidRequest("only a PostgreSQL database has nodes: a folder is used by one server at a time")
+    async with _reading(settings) as storage:
+        return await storage.nodes()
+
+
+@asynccontextmanager
+async def _reading(settings: Settings) -> AsyncIterator[PostgresStorage]:
     check_driver()
     from collab.storage.postgres.storage import PostgresStorage
 
     storage = PostgresStorage(settings.location, opens="to read")
     await storage.open()
     try:
-        return await storage.dead_letters(webhook)
+        yield storage
     finally:
         await storage.close()
 

@@ -1,4 +1,4 @@
-"""Commands on a record: erase, dead-letters, copy, migrate."""
+"""Commands on a record: erase, dead-letters, copy, migrate, nodes."""
 
 from __future__ import annotations
 
@@ -155,3 +155,33 @@ def migrate(take_over: bool, config: Path | None, **where: str | None) -> None:
         click.echo(f"{shown(settings.location)} has schema version {newest}, the newest")
     else:
         click.echo(f"brought {shown(settings.location)} from schema version {version} to {newest}")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@_record_options
+def nodes(as_json: bool, config: Path | None, **where: str | None) -> None:
+    """List the nodes of a PostgreSQL database: each server that has used it is one.
+
+    A server that lives beats once a second. It is dead once it has stopped, or another one has taken its place.
+    """
+    from collab.server.offline import read_nodes
+
+    settings = load_settings(config, where)
+    try:
+        found = asyncio.run(read_nodes(settings))
+    except CollabError as error:
+        raise click.ClickException(error.message) from None
+    if as_json:
+        for node in found:
+            click.echo(msgspec.json.encode({**node._asdict(), "started": iso(node.started)}))
+        return
+    rows = [("NODE", "NAME", "VERSION", "STARTED", "BEATS", "STATE", "ROOMS")]
+    for node in found:
+        state = "dead" if node.dead else "alive"
+        rows.append(
+            (str(node.nid), node.name, node.version, iso(node.started), str(node.beats), state, str(node.rooms))
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

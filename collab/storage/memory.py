@@ -35,7 +35,7 @@ from collab.storage.base import (
 from collab.storage.codec import event_from, from_json, to_json
 from collab.storage.memory_nodes import NOBODY, MemoryNodes
 from collab.storage.memory_record import MemoryDocument, MemoryEntity, MemoryRecord, cut, rows_of
-from collab.storage.nodes import Node, Opens
+from collab.storage.nodes import NodeRow, Opens
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat, reach_of
 
 
@@ -69,6 +69,7 @@ class MemoryStorage:
 
     async def close(self) -> None:
         self._record.nodes.leave(self._nid)
+        self._nid = NOBODY
 
     # nodes
 
@@ -76,7 +77,7 @@ class MemoryStorage:
     def nid(self) -> int:
         return self._nid
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[NodeRow]:
         return self._record.nodes.all()
 
     async def beat(self) -> None:

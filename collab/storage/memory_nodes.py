@@ -7,7 +7,7 @@ from typing import Final
 
 from collab.names import RoomKey
 from collab.storage.base import StorageError
-from collab.storage.nodes import Fenced, Node, Opens
+from collab.storage.nodes import Fenced, NodeRow, Opens
 
 NOBODY: Final = 0
 """The number of who is no node."""
@@ -17,7 +17,7 @@ class MemoryNodes:
     """Nodes by number, and rooms with the numbers of their owners."""
 
     def __init__(self) -> None:
-        self._nodes: dict[int, Node] = {}
+        self._nodes: dict[int, NodeRow] = {}
         self._owners: dict[RoomKey, int] = {}
 
     def enter(self, opens: Opens, now: float) -> int:
@@ -31,7 +31,7 @@ class MemoryNodes:
             for nid in others:
                 self.leave(nid)
         nid = len(self._nodes) + 1
-        self._nodes[nid] = Node(nid, f"memory/{nid}", "", now, 0, False, 0)
+        self._nodes[nid] = NodeRow(nid, f"memory/{nid}", "", now, 0, False, 0)
         return nid
 
     def leave(self, nid: int) -> None:
@@ -48,7 +48,7 @@ class MemoryNodes:
         if self.is_dead(nid):
             raise Fenced("another process has taken over this database: this one writes no more")
 
-    def all(self) -> Sequence[Node]:
+    def all(self) -> Sequence[NodeRow]:
         """All nodes, by number."""
         owners = list(self._owners.values())
         return [node._replace(rooms=owners.count(nid)) for nid, node in self._nodes.items()]

@@ -26,7 +26,7 @@ class Fenced(StorageError):
     """This process is no node, or its node was declared dead: it writes no more, however often it tries."""
 
 
-class Node(NamedTuple):
+class NodeRow(NamedTuple):
     """One node. ``started`` is in seconds since the epoch, ``beats`` counts its beats, ``rooms`` the rooms it owns."""
 
     nid: int
@@ -46,7 +46,7 @@ class Nodes(Protocol):
     def nid(self) -> int:
         """The number of this node; 0 if it is none."""
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[NodeRow]:
         """All nodes by number, of the dead at least the last hundred."""
 
     async def beat(self) -> None:

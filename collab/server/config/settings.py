@@ -212,7 +212,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _option("Record", "PostgreSQL connections that load documents, at most.", ge=1, le=1000)
     ] = 4
     query_connections: Annotated[
-        int, _option("Record", "PostgreSQL connections that query, at most. Two more write.", ge=1, le=1000)
+        int,
+        _option("Record", "PostgreSQL connections that query, at most. Two more write, one more beats.", ge=1, le=1000),
     ] = 4
 
     log_level: Annotated[

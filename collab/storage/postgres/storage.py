@@ -35,7 +35,7 @@ from collab.storage.base import (
     Span,
     Version,
 )
-from collab.storage.nodes import Node, Opens
+from collab.storage.nodes import NodeRow, Opens
 from collab.storage.postgres import archive, documents, entities, history, nodes
 from collab.storage.postgres.commit import commit_values
 from collab.storage.postgres.database import PostgresDatabase, translated
@@ -291,7 +291,7 @@ class PostgresStorage:
     async def beat(self) -> None:
         await self._database.call("beat_1", pool="beat")
 
-    async def nodes(self) -> Sequence[Node]:
+    async def nodes(self) -> Sequence[NodeRow]:
         async with self._database.glance() as connection:
             return await nodes.read_nodes(connection)
 

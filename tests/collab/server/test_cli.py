@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -337,7 +338,7 @@ def test_erase_takes_an_entity_out_of_a_postgresql_database(tmp_path: Path, data
 # databases
 
 
-@pytest.mark.parametrize("command", [["serve"], ["erase", "a/b"], ["dead-letters", "crm"], ["migrate"]])
+@pytest.mark.parametrize("command", [["serve"], ["erase", "a/b"], ["dead-letters", "crm"], ["migrate"], ["nodes"]])
 def test_a_password_on_the_command_line_is_refused_and_not_repeated(command: list[str]) -> None:
     refused = run(*command, "--database", "postgresql://u:s3cret@127.0.0.1:1/db")
     assert refused.exit_code == 2
@@ -447,6 +448,36 @@ def test_dead_letters_of_no_database_are_an_error(tmp_path: Path) -> None:
     assert missing.exit_code == 1
     assert "cannot be read" in missing.stderr
     assert not (tmp_path / "none").exists()
+
+
+# nodes
+
+
+def test_nodes_are_listed_with_those_that_live(tmp_path: Path, database: str) -> None:
+    def listed() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in run("nodes", "--json", "--database", database).output.splitlines()]
+
+    with serving(tmp_path, "serve", COLLAB_DATABASE=database) as (process, _):
+        (first,) = listed()
+        assert not first["dead"]
+        while listed()[0]["beats"] <= first["beats"]:
+            time.sleep(0.05)
+        process.kill()
+    assert not listed()[0]["dead"], "nobody has said so"
+    with serving(tmp_path, "serve", COLLAB_DATABASE=database):
+        dead, living = listed()
+        assert (dead["nid"], dead["dead"], living["dead"]) == (first["nid"], True, False)
+        assert living["nid"] > dead["nid"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", living["started"])
+    names, *rows = [line.split() for line in run("nodes", "--database", database).output.splitlines()]
+    assert names == ["NODE", "NAME", "VERSION", "STARTED", "BEATS", "STATE", "ROOMS"]
+    assert [(row[0], row[5], row[6]) for row in rows] == [(str(node["nid"]), "dead", "0") for node in (dead, living)]
+
+
+def test_a_folder_has_no_nodes(tmp_path: Path) -> None:
+    refused = run("nodes", "--data", str(tmp_path))
+    assert refused.exit_code == 1
+    assert "only a PostgreSQL database has nodes" in refused.stderr
 
 
 # copy and migrate
