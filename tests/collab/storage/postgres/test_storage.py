@@ -291,7 +291,10 @@ async def test_documents_and_named_writes_that_are_asked_for_at_once_are_each_fo
         assert found == [*(Requested(key, 1, b"digest") for key in keys), None]
 
 
-async def test_commits_read_no_table_as_a_whole_and_updates_of_entities_write_to_no_index(url: str) -> None:
+async def test_commits_read_no_table_as_a_whole_and_updates_of_entities_write_to_no_index(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.database()  # what earlier tests did is counted late
     connection = await asyncpg.connect(url)
 
     async def counts() -> tuple[int, int, int]:
