@@ -196,6 +196,34 @@ def test_a_server_that_is_too_old_is_refused() -> None:
         check_server(13)
 
 
+@pytest.mark.parametrize("setting", ["off", "local", "remote_apply"])
+async def test_a_commit_waits_for_the_disk_also_where_a_setting_says_otherwise(
+    postgres: PostgresServer, setting: str
+) -> None:
+    url = postgres.database()
+    async with opened(url):
+        pass
+    await execute(
+        url,
+        """
+        CREATE TABLE seen (setting text);
+        CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO seen VALUES (current_setting('synchronous_commit'));
+            RETURN NULL;
+        END $$;
+        CREATE CONSTRAINT TRIGGER see AFTER INSERT ON collab.log DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION see();
+        """,
+    )
+    async with opened(f"{url}?synchronous_commit={setting}") as storage:
+        await storage.commit([entry(b"1")], [fact(1, row=0)])
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("SELECT setting FROM seen") == (
+        "remote_apply" if setting == "remote_apply" else "on"
+    )
+    await connection.close()
+
+
 async def test_settings_of_the_server_that_make_saving_uncertain_are_warned_of(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
