@@ -307,7 +307,7 @@ class ClientState:
             self.reason = error
 
     def _refused(self, ticket: int, error: CollabError, now: float) -> Iterator[Effect]:
-        self._spoken(ticket)
+        room = self._spoken(ticket)
         if ticket in self._writes:
             if isinstance(error, Unavailable | RateLimitExceeded):
                 if isinstance(error, RateLimitExceeded) and self._paused_until is None:
@@ -326,6 +326,8 @@ class ClientState:
         elif self._waiting.pop(ticket, None) is not None:
             yield Answered(ticket, None, error)
         else:
+            if room is not None and not error.retryable:
+                self._joined.pop(room, None)  # it was joined again after a reconnect
             yield Trouble(error)
 
     def _replied(self, ticket: int, result: Any, now: float) -> Iterator[Effect]:
@@ -411,10 +413,13 @@ class ClientState:
     def _shown(self, collection: str) -> list[Effect]:
         return list(self.subscriptions.shown(collection, self._writes.ops(collection)))
 
-    def _spoken(self, ticket: int) -> None:
-        for room, said in list(self._speaking.items()):
+    def _spoken(self, ticket: int) -> str | None:
+        """A request about presence was answered: the next one about this room may be sent. Returns the room."""
+        for room, said in self._speaking.items():
             if said == ticket:
                 del self._speaking[room]
+                return room
+        return None
 
     def _saw_event(self, event: Any) -> None:
         if isinstance(event, dict):

@@ -17,6 +17,7 @@ from collab.wire.realtime import encoding
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import ClientMessage, Message
+from presence.lib0 import read_string
 from tests.collab.client.world import client, until
 
 AT = "2024-01-01T00:00:00.000Z"
@@ -32,6 +33,8 @@ class Scripted:
         self.heard: list[ClientMessage] = []
         self.answers: Iterator[Callable[[Scripted, realtime.Asked], None]] = iter(())
         """What it does when it hears a request, once each."""
+        self.frames: Iterator[Callable[[str], bytes]] = iter(())
+        """What it says when it hears something about a document, whose address is the argument, once each."""
         self._says: MemoryObjectSendStream[str | bytes]
         self._hears: MemoryObjectReceiveStream[str | bytes]
 
@@ -65,6 +68,8 @@ class Scripted:
     async def send(self, frame: str | bytes) -> None:
         """Take a frame of the client."""
         if isinstance(frame, bytes):
+            if (say := next(self.frames, None)) is not None:
+                self.send_frame(say(read_string(frame, 0)[0]))
             return
         message = encoding.decode_client(frame)
         self.heard.append(message)

@@ -291,6 +291,8 @@ WAITS: dict[str, Callable[[LumenizeClient], Callable[[], Awaitable[Any]]]] = {
     "ready": lambda made: made.tasks.subscribe({}, print).ready,
     "iterator": lambda made: made.tasks.subscribe("*").__anext__,
     "synced": lambda made: made.tasks.open(f"t{made._engine.state.ticket()}").until_synced,
+    "document saved": lambda made: lambda: _edited(made),
+    "document closed": lambda made: made.tasks.open(f"t{made._engine.state.ticket()}").close,
     "saved": lambda made: made.saved,
     "connect": lambda made: made.connect,
 }
@@ -305,20 +307,32 @@ DEEDS: dict[str, Callable[[Scripted, Any], None]] = {
     "says nonsense": lambda server, asked: server.send_frame("{"),
 }
 
+FRAMES: dict[str, Callable[[str], bytes]] = {
+    "opens": lambda address: hocuspocus.authenticated(address, "read-write"),
+    "opens for reading": lambda address: hocuspocus.authenticated(address, "readonly"),
+    "denies": lambda address: hocuspocus.permission_denied(address, "PERMISSION_DENIED: no"),
+    "closes": lambda address: hocuspocus.close(address, "NOT_FOUND: gone"),
+    "refuses an edit": lambda address: hocuspocus.sync_status(address, saved=False),
+    "asks": lambda address: hocuspocus.sync_step1(address, b"\x00"),
+    "says nonsense": lambda address: encode_string(address) + b"\x00\x00\x01\xff",
+}
 
-@settings(max_examples=50)
+
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from(sorted(WAITS)), min_size=1, max_size=6),
     st.lists(st.sampled_from(sorted(DEEDS)), max_size=6),
+    st.lists(st.sampled_from(sorted(FRAMES)), max_size=6),
     st.sets(st.integers(0, 5)),
     st.sampled_from(["asyncio", "trio"]),
 )
 def test_whatever_the_server_does_whoever_waits_gets_an_answer(
-    waits: list[str], deeds: list[str], cancelled: set[int], backend: str
+    waits: list[str], deeds: list[str], frames: list[str], cancelled: set[int], backend: str
 ) -> None:
     async def main() -> None:
         server = Scripted()
         server.answers = iter([DEEDS[deed] for deed in deeds])
+        server.frames = iter([FRAMES[frame] for frame in frames])
         made = server.client({"request_timeout": 100})
         await made.connect()
         settled: list[str] = []
@@ -349,6 +363,12 @@ def test_whatever_the_server_does_whoever_waits_gets_an_answer(
 
 async def _of(call: Awaitable[Any]) -> Any:
     return await call
+
+
+async def _edited(made: LumenizeClient) -> None:
+    document = made.tasks.open(f"t{made._engine.state.ticket()}")
+    document.doc.get("t", type=pycrdt.Text).insert(0, "text")
+    await document.until_saved()
 
 
 # tokens

@@ -717,6 +717,22 @@ def test_presence_that_was_refused_or_left_is_not_joined_again() -> None:
     assert joins[1].id == unanswered
 
 
+def test_a_room_that_refuses_who_comes_back_is_not_asked_again() -> None:
+    talk = Talk()
+    talk.connect()
+    joined = talk.ask(realtime.JoinPresence, room="documents/d", state={})
+    talk.heard()
+    talk.say(realtime.Reply(id=joined))
+    for error, again in [(Unavailable("later"), True), (PermissionDenied("no"), True), (PermissionDenied("no"), False)]:
+        talk.state.lost()
+        talk.connect()
+        joins = [message for message in talk.heard() if isinstance(message, realtime.JoinPresence)]
+        assert bool(joins) is again
+        for join in joins:
+            [told] = talk.say(failure(error, id=join.id))
+            assert isinstance(told, Trouble)
+
+
 def test_a_request_waits_until_its_answer_has_been_read() -> None:
     talk = Talk()
     talk.connect()
