@@ -134,9 +134,8 @@ export class Client {
   }
 
   /** Disconnects and does not reconnect. Unconfirmed writes wait for the next `connect`. */
-  disconnect(): Promise<void> {
+  async disconnect(): Promise<void> {
     this[CORE].connection.disconnect()
-    return Promise.resolve()
   }
 
   isConnected(): boolean {

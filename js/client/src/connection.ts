@@ -180,7 +180,9 @@ export class Connection {
       socket.binaryType = "arraybuffer"
       socket.onopen = () => {
         this.reached = true
-        socket.send(codec.encode(this.hello(token)))
+        const { projectId, apiKey, maxSubscriptions, maxEventsPerSecond } = this.options
+        const { userId } = this.credentials
+        socket.send(codec.encode({ type: "hello", protocol: VERSION, projectId, apiKey, userId, token, maxSubscriptions, maxEventsPerSecond }))
       }
       socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
         if (this.socket === socket) this.read(event.data, token)
@@ -191,20 +193,6 @@ export class Connection {
       socket.onerror = () => {} // the close event follows and has more information
     } catch (error) {
       if (turn === this.turn) this.lost(error instanceof LumenizeError ? error : connectionLost(String(error)))
-    }
-  }
-
-  private hello(token: string | undefined): ClientMessage {
-    const { projectId, apiKey, maxSubscriptions, maxEventsPerSecond } = this.options
-    return {
-      type: "hello",
-      protocol: VERSION,
-      projectId,
-      apiKey,
-      userId: this.credentials.userId,
-      token,
-      maxSubscriptions,
-      maxEventsPerSecond,
     }
   }
 

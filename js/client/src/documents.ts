@@ -69,6 +69,7 @@ export class OpenDocument {
     this.awareness = new yjs.awareness.Awareness(this.doc)
     const { _checkInterval: timer } = this.awareness as { _checkInterval?: { unref?: () => void } }
     timer?.unref?.() // does not keep Node running; the connection does while there is one
+    isolate(this.doc)
     isolate(this.awareness)
     this.changes = new Listeners(link.turn)
     this.failures = new Listeners(link.turn)
@@ -332,11 +333,19 @@ interface Waiting {
   reject(error: LumenizeError): void
 }
 
-/** Lets each listener of an awareness hear everything, whatever the others throw: ours, which sends it, is one of them. */
-function isolate(awareness: Awareness): void {
-  awareness.emit = (name: string, args: unknown[]) => {
-    const listeners = awareness._observers.get(name) as Set<(...args: unknown[]) => unknown> | undefined
-    for (const call of [...(listeners ?? [])]) guarded(() => call(...args))
+interface Emitter {
+  _observers: Map<string, Set<(...args: unknown[]) => unknown>>
+  emit(name: string, args: unknown[]): void
+}
+
+/**
+ * Lets each listener of a document or an awareness hear everything, whatever the others throw: ours, which sends it, is
+ * one of them. After an exception in one of its own events, Yjs would tell nobody of later edits.
+ */
+function isolate(target: Doc | Awareness): void {
+  const emitter = target as unknown as Emitter
+  emitter.emit = (name, args) => {
+    for (const call of [...(emitter._observers.get(name) ?? [])]) guarded(() => call(...args))
   }
 }
 

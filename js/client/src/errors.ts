@@ -59,7 +59,7 @@ export function invalid(message: string, details: Record<string, unknown> = {}):
 }
 
 /** There is no connection, or it ended before the answer. */
-export function connectionLost(message = "the connection was lost", details: Record<string, unknown> = {}): LumenizeError {
+export function connectionLost(message: string, details: Record<string, unknown> = {}): LumenizeError {
   return new LumenizeError("CONNECTION_LOST", message, details, true)
 }
 

@@ -157,16 +157,15 @@ export function readOptions(given: ClientOptions) {
 /** The URL of `/realtime`, by default on the page's own server. */
 function endpoint(url: string | undefined): string {
   const page = typeof location === "undefined" || !location.host ? "http://localhost:8000" : location.origin
+  // relative to the page, "collab.example.com" would be a path
+  if (!/^((http|ws)s?:|\/)/i.test(url ?? page)) throw invalid(`url: must begin with http, https, ws or wss, not ${text(url)}`)
   let target: URL
   try {
-    // relative to the page, "collab.example.com" would be a path
     target = new URL(url ?? page, url?.startsWith("/") ? page : undefined)
   } catch {
-    if (/^(http|ws)s?:/.test(url ?? "")) throw invalid(`url: ${text(url)} is not a URL`)
-    throw invalid(`url: must begin with http, https, ws or wss, not ${text(url)}`)
+    throw invalid(`url: ${text(url)} is not a URL`)
   }
-  if (!/^(http|ws)s?:$/.test(target.protocol)) throw invalid(`url: must begin with http, https, ws or wss, not ${text(url)}`)
-  target.protocol = target.protocol === "https:" || target.protocol === "wss:" ? "wss:" : "ws:"
+  target.protocol = target.protocol.replace("http", "ws")
   if (!target.pathname.endsWith("/realtime")) target.pathname = target.pathname.replace(/\/$/, "") + "/realtime"
   return target.href
 }

@@ -10,8 +10,14 @@ interface Speech {
   next: { state: Data; told: Promise<void> } | null
 }
 
+/** What a joined room is shown: with all updates, and with those that the server has not refused. */
+interface Stay {
+  state: Data
+  accepted: Data
+}
+
 export class PresenceRooms {
-  private readonly joined = new Map<string, Data>()
+  private readonly joined = new Map<string, Stay>()
   private readonly speeches = new Map<string, Speech>()
 
   /** `say` resolves once a request is answered, or if the next connection will send it. */
@@ -19,17 +25,18 @@ export class PresenceRooms {
 
   /** The states to send on a new connection. */
   states(): [string, Data][] {
-    return [...this.joined]
+    return [...this.joined].map(([room, { state }]) => [room, state])
   }
 
   async join(room: string, state: Data): Promise<void> {
     const said = read(room, state)
-    this.joined.set(room, said)
+    const stay = { state: said, accepted: said }
+    this.joined.set(room, stay)
     this.speeches.delete(room)
     try {
       await this.say({ type: "joinPresence", room, state: said })
     } catch (error) {
-      this.joined.delete(room)
+      if (this.joined.get(room) === stay) this.joined.delete(room)
       throw error
     }
   }
@@ -40,8 +47,8 @@ export class PresenceRooms {
    */
   async update(room: string, state: Data): Promise<void> {
     const said = read(room, state)
-    const known = this.joined.get(room)
-    if (known !== undefined) this.joined.set(room, { ...known, ...said })
+    const stay = this.joined.get(room)
+    if (stay !== undefined) stay.state = { ...stay.state, ...said }
     const speech = this.speeches.get(room)
     if (speech === undefined) return this.tell(room, said)
     speech.next ??= { state: {}, told: speech.current.then(() => this.goOn(room, speech)) }
@@ -58,11 +65,19 @@ export class PresenceRooms {
 
   private tell(room: string, state: Data): Promise<void> {
     const telling = this.say({ type: "updatePresence", room, state })
-    const speech: Speech = { current: telling.catch(() => {}), next: null }
-    this.speeches.set(room, speech)
-    void speech.current.then(() => {
+    const stay = this.joined.get(room)
+    const answered = (accepted: Data): void => {
+      if (stay !== undefined) stay.state = { ...(stay.accepted = { ...stay.accepted, ...accepted }), ...speech.next?.state }
       if (speech.next === null && this.speeches.get(room) === speech) this.speeches.delete(room)
-    })
+    }
+    const speech: Speech = {
+      current: telling.then(
+        () => answered(state),
+        () => answered({}),
+      ),
+      next: null,
+    }
+    this.speeches.set(room, speech)
     return telling
   }
 

@@ -3,7 +3,7 @@ import { connectionLost, LumenizeError } from "./errors.js"
 import type { Op } from "./overlay.js"
 import type { Request, Written } from "./protocol.js"
 import { plain } from "./values.js"
-import { Writes, type WriteRequest } from "./writes.js"
+import { Writes, type WriteEvents, type WriteRequest } from "./writes.js"
 
 /**
  * A `read` waits for a connection, and is repeated after a reconnect. `now` requires a connection, and is repeated too.
@@ -17,16 +17,12 @@ interface Answer {
   timer: ReturnType<typeof setTimeout> | undefined
 }
 
-export interface RequestEvents {
+export interface RequestEvents extends WriteEvents {
   isOpen(): boolean
   /** Sends, or returns the error. */
   send(message: Request & { id: number }): LumenizeError | null
   /** The number of unconfirmed writes has changed. */
   pending(): void
-  /** Own writes have changed the rows of a collection. */
-  shown(collection: string): void
-  /** Whether all lists include a committed write. */
-  isTold(op: Op): boolean
   /** An error that belongs to no request. */
   fail(error: LumenizeError): void
 }
@@ -35,10 +31,7 @@ const PAUSE = 1
 const MOST_PAUSE = 60
 
 export class Requests {
-  readonly writes = new Writes(
-    (collection) => this.events.shown(collection),
-    (op) => this.events.isTold(op),
-  )
+  readonly writes: Writes
   private next = 1
   private readonly answers = new Map<number, Answer>()
   private readonly asked = new Map<number, { request: Request; kind: Kind; sent: boolean }>()
@@ -51,7 +44,9 @@ export class Requests {
     private readonly maxWrites: number,
     /** Milliseconds for the answer to anything except a write, including time without a connection. */
     private readonly timeout: number,
-  ) {}
+  ) {
+    this.writes = new Writes(events)
+  }
 
   async ask<T>(request: Request, kind: Kind): Promise<T> {
     if (this.over !== null) throw this.over

@@ -154,7 +154,7 @@ export class Subscriptions {
       const isOne = wanted.length === 1 || reason.retryable
       for (const active of wanted) {
         if (isOne) this.refused(active, reason)
-        else void this.subscribe([active])
+        else if (this.active.get(active.subscription.sub) === active) void this.subscribe([active])
       }
       return
     }

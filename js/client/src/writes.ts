@@ -26,6 +26,13 @@ const LATE = 2000
 /** Committed writes kept for lists that do not include them yet: a write may leave no trace in a list. */
 const MOST_KEPT = 1000
 
+export interface WriteEvents {
+  /** Own writes have changed the rows of a collection. */
+  shown(collection: string): void
+  /** Whether all lists include a committed write. */
+  isTold(op: Op): boolean
+}
+
 export class Writes {
   private readonly unanswered = new Map<number, Waiting>()
   private readonly inFlight = new Map<string, number>()
@@ -34,11 +41,7 @@ export class Writes {
   /** The number of own writes known to be committed. */
   commits = 0
 
-  /** `changed` gets collections whose rows may have changed; `isTold` tests whether all lists include a write. */
-  constructor(
-    private readonly changed: (collection: string) => void,
-    private readonly isTold: (op: Op) => boolean,
-  ) {}
+  constructor(private readonly events: WriteEvents) {}
 
   get size(): number {
     return this.unanswered.size
@@ -56,7 +59,7 @@ export class Writes {
     this.unanswered.set(id, { id, request, key: keyOf(request.collection, request.entity) })
     if (op === undefined) return
     this.shown.set(id, op)
-    this.changed(op.collection)
+    this.events.shown(op.collection)
   }
 
   /** The writes that may be sent now, in order; they count as sent. */
@@ -83,7 +86,7 @@ export class Writes {
       if (op !== undefined) this.commit(id, op, written)
     }
     if (op === undefined) return
-    this.changed(op.collection)
+    this.events.shown(op.collection)
     this.told(op.collection)
   }
 
@@ -92,7 +95,7 @@ export class Writes {
     this.shown.set(id, committed)
     const timer: unknown = setTimeout(() => {
       this.late.add(committed)
-      if (this.shown.get(id) === committed) this.changed(op.collection)
+      if (this.shown.get(id) === committed) this.events.shown(op.collection)
     }, LATE)
     ;(timer as { unref?: () => void }).unref?.() // does not keep Node running
   }
@@ -106,7 +109,7 @@ export class Writes {
   told(collection: string): void {
     const committed = [...this.shown].filter(([, op]) => op.commit !== undefined)
     for (const [id, op] of committed) {
-      if (op.collection === collection && this.isTold(op)) this.shown.delete(id)
+      if (op.collection === collection && this.events.isTold(op)) this.shown.delete(id)
     }
     for (const [id] of committed.slice(0, Math.max(0, committed.length - MOST_KEPT))) this.shown.delete(id)
   }

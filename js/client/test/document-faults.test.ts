@@ -167,3 +167,26 @@ it("tells its states in order when a listener causes the next, and nothing to on
   type("a")
   expect(heard).toEqual(["saving", "closed"])
 })
+
+it("sends every edit, and tells who else listens, when a listener of the document throws", () => {
+  const reported = vi.spyOn(console, "error").mockImplementation(() => {})
+  const given = new Y.Doc()
+  const fails = (): never => {
+    throw new Error("mine")
+  }
+  given.on("update", fails)
+  const mine = new Server("documents/d", given)
+  mine.begin()
+  for (const name of ["update", "beforeTransaction", "afterTransaction", "afterTransactionCleanup"] as const) given.on(name, fails)
+  const heard: string[] = []
+  given.on("afterAllTransactions", () => heard.push("edit"))
+  mine.sent.length = 0
+  given.getText("t").insert(0, "a")
+  given.getText("t").insert(0, "b")
+  expect([mine.types, mine.client.saved, heard]).toEqual([[SYNC, SYNC], false, ["edit", "edit"]])
+  mine.doc.on("update", (update: Uint8Array) => mine.say(SYNC, (encoder) => writeUpdate(encoder, update)))
+  mine.doc.getText("t").insert(0, "theirs")
+  expect(given.getText("t").toString()).toContain("theirs")
+  expect(reported).toHaveBeenCalled()
+  mine.client.destroy()
+})

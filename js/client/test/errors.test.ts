@@ -14,7 +14,7 @@ it.each(vectors<{ error: WireError; closeCode: number; retryable: boolean }>("er
 it("takes whatever may pass for a lost connection, and says what it was", () => {
   const end = asEnd(LumenizeError.of({ code: "UNAVAILABLE", message: "restarting", retryable: true }))
   expect([end.code, end.message, end.details]).toEqual(["CONNECTION_LOST", "restarting", { cause: "UNAVAILABLE" }])
-  expect(asEnd(connectionLost()).details).toEqual({})
+  expect(asEnd(connectionLost("lost")).details).toEqual({})
   expect(asEnd(closedWith(4401, "expired")).code).toBe("AUTHENTICATION_FAILED")
   expect(asEnd(closedWith(4529, "too much")).code).toBe("RATE_LIMIT_EXCEEDED")
 })

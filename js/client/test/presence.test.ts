@@ -68,3 +68,33 @@ it("begins each connection with what was said last, and not with what was refuse
   await expect(rooms.join("e", { x: NaN })).rejects.toMatchObject({ code: "INVALID_REQUEST" })
   expect(rooms.states()).toEqual([])
 })
+
+it("begins the next connection without an update that was refused, and with those around it", async () => {
+  const { rooms, said } = world()
+  const joined = rooms.join("d", { name: "Ada" })
+  said[0]?.answer()
+  await joined
+  const good = rooms.update("d", { x: 1 })
+  said[1]?.answer()
+  await good
+  const bad = rooms.update("d", { picture: "too large", x: 2 })
+  const next = rooms.update("d", { typing: true })
+  expect(rooms.states()).toEqual([["d", { name: "Ada", x: 2, picture: "too large", typing: true }]])
+  said[2]?.refuse(new Error("no"))
+  await expect(bad).rejects.toThrow("no")
+  await settle()
+  expect(rooms.states()).toEqual([["d", { name: "Ada", x: 1, typing: true }]])
+  said[3]?.answer()
+  await next
+  expect(rooms.states()).toEqual([["d", { name: "Ada", x: 1, typing: true }]])
+})
+
+it("keeps a later join when an earlier one is refused", async () => {
+  const { rooms, said } = world()
+  const [bad, good] = [rooms.join("d", { picture: "too large" }), rooms.join("d", { name: "Ada" })]
+  said[0]?.refuse(new Error("no"))
+  said[1]?.answer()
+  await expect(bad).rejects.toThrow("no")
+  await good
+  expect(rooms.states()).toEqual([["d", { name: "Ada" }]])
+})

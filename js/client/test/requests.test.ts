@@ -64,7 +64,7 @@ it("asks reads and writes again after a reconnect, and not what was about the co
   const write = world.write()
   expect(world.types).toEqual(["emit", "schema", "delete"])
   world.open = false
-  world.requests.lost(connectionLost())
+  world.requests.lost(connectionLost("lost"))
   await expect(session).rejects.toMatchObject({ code: "CONNECTION_LOST" })
   world.open = true
   world.requests.flush()
@@ -84,7 +84,7 @@ it("asks what is of this moment again after a reconnect, but not without a conne
   const world = new World()
   const emit = world.requests.ask({ type: "emit", event: { type: "x" }, request: "r" }, "now")
   world.open = false
-  world.requests.lost(connectionLost())
+  world.requests.lost(connectionLost("lost"))
   await expect(world.requests.ask({ type: "emit", event: { type: "y" } }, "now")).rejects.toMatchObject({ code: "CONNECTION_LOST" })
   world.open = true
   world.requests.flush()
@@ -178,7 +178,7 @@ it("does not wait for a pause of a connection that has ended", () => {
   const world = new World()
   void world.write()
   world.requests.refused(1, new LumenizeError("UNAVAILABLE", "later", { retryAfter: 50 }, true))
-  world.requests.lost(connectionLost())
+  world.requests.lost(connectionLost("lost"))
   world.requests.flush()
   expect(world.types).toEqual(["delete", "delete"])
 })

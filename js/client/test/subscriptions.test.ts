@@ -22,7 +22,7 @@ class World {
   readonly subscriptions = new Subscriptions(
     (request) =>
       new Promise((answer, refuse) => {
-        if (!this.open) return refuse(connectionLost())
+        if (!this.open) return refuse(connectionLost("lost"))
         this.asked.push({ request: request as Asked, answer, refuse })
       }),
     { turn: inTurn(), over: null, isOpen: () => this.open, fail: (error) => this.failed.push(error) },
@@ -46,7 +46,7 @@ class World {
   async cut(): Promise<void> {
     this.open = false
     this.subscriptions.interrupted()
-    for (const { refuse } of this.asked.splice(0)) refuse(connectionLost())
+    for (const { refuse } of this.asked.splice(0)) refuse(connectionLost("lost"))
     await settle()
   }
 

@@ -21,7 +21,7 @@ const written = (id: string, version: number): { data: { id: string }; version: 
 const ids = (writes: Writes): number[] => writes.ready().map(({ id }) => id)
 
 it("sends one write of an entity at a time, and others meanwhile", () => {
-  const writes = new Writes(() => {}, () => false)
+  const writes = new Writes({ shown: () => {}, isTold: () => false })
   writes.add(1, update("a"), undefined)
   writes.add(2, update("a"), undefined)
   writes.add(3, update("b"), undefined)
@@ -33,13 +33,13 @@ it("sends one write of an entity at a time, and others meanwhile", () => {
 })
 
 it("has no more than 64 writes under way", () => {
-  const writes = new Writes(() => {}, () => false)
+  const writes = new Writes({ shown: () => {}, isTold: () => false })
   for (let id = 1; id <= 100; id += 1) writes.add(id, update(`t${id}`), undefined)
   expect(ids(writes)).toHaveLength(64)
 })
 
 it("sends what a broken connection left unanswered again, before what waits, under the same name", () => {
-  const writes = new Writes(() => {}, () => false)
+  const writes = new Writes({ shown: () => {}, isTold: () => false })
   writes.add(1, { ...update("a"), request: "r1" }, undefined)
   writes.add(2, { ...update("a"), request: "r2" }, undefined)
   writes.ready()
@@ -49,7 +49,7 @@ it("sends what a broken connection left unanswered again, before what waits, und
 })
 
 it("has seen the own write that came before", () => {
-  const writes = new Writes(() => {}, () => false)
+  const writes = new Writes({ shown: () => {}, isTold: () => false })
   writes.add(1, update("a", 4), undefined)
   writes.add(2, update("a", 4), undefined)
   writes.add(3, update("a", 9), undefined)
@@ -61,7 +61,7 @@ it("has seen the own write that came before", () => {
 })
 
 it("keeps the place of a write that was sent back", () => {
-  const writes = new Writes(() => {}, () => false)
+  const writes = new Writes({ shown: () => {}, isTold: () => false })
   writes.add(1, update("a"), undefined)
   writes.add(2, update("a"), undefined)
   writes.ready()
@@ -72,7 +72,7 @@ it("keeps the place of a write that was sent back", () => {
 it("shows a committed write until each list was told of it, however long that takes", () => {
   const changed: string[] = []
   let told = false
-  const writes = new Writes((collection) => changed.push(collection), () => told)
+  const writes = new Writes({ shown: (collection) => changed.push(collection), isTold: () => told })
   writes.add(1, update("a"), op("a"))
   expect(writes.ops("tasks")).toEqual([op("a")])
   expect(writes.ops("users")).toEqual([])
@@ -92,7 +92,7 @@ it("shows a committed write until each list was told of it, however long that ta
 })
 
 it("keeps no more than 1,000 committed writes for lists that were not told of them", () => {
-  const writes = new Writes(() => {}, () => false)
+  const writes = new Writes({ shown: () => {}, isTold: () => false })
   for (let id = 1; id <= 1001; id += 1) {
     writes.add(id, update(`t${id}`), op(`t${id}`))
     writes.ready()
@@ -102,7 +102,7 @@ it("keeps no more than 1,000 committed writes for lists that were not told of th
 })
 
 it("shows a refused write no more", () => {
-  const writes = new Writes(() => {}, () => false)
+  const writes = new Writes({ shown: () => {}, isTold: () => false })
   writes.add(1, update("a"), op("a"))
   expect(writes.isPending("tasks", "a")).toBe(true)
   writes.answered(1, null)
