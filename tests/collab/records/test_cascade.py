@@ -179,6 +179,7 @@ async def test_a35_cards_that_are_there_without_their_board_are_deleted_at_the_n
         await fill(collab, cards=450)
     row = await storage.entity(BOARD)
     assert row is not None
+    await storage.open()
     await storage.commit([], [fact(row.version + 1, {"title": "board"}, BOARD, kind="deleted", at=time(), heads=b"")])
     async with running(storage) as collab:
         async with asyncio.timeout(40):
