@@ -29,17 +29,12 @@ from collab.gate.document_index import (
 )
 from collab.gate.fields import Fields, FieldsDump, Write
 from collab.gate.limits import MAX_PARTS
-from collab.gate.pieces import UpdatePiece
+from collab.gate.pieces import UpdatePiece, are_unsorted
 from collab.gate.repeats import Repeats, asked_again
 from collab.gate.revision import Revision, is_as_sent, rewrite
 from collab.gate.stage import Stage
 from collab.gate.struct_content import Malformed
-from collab.gate.structs import (
-    Id,
-    Parts,
-    encode_state_vector,
-    read,
-)
+from collab.gate.structs import Id, Parts, TooManyParts, encode_state_vector, read
 
 _VERSION = 3
 _ROOT_KINDS = {ROOT_MAP: "map", ROOT_ARRAY: "array", ROOT_TEXT: "text", ROOT_XML: "xml"}
@@ -79,14 +74,21 @@ class Gate:
         Each piece of an update must be committed before the next one is checked.
 
         Raises :class:`Malformed`, also for updates that no honest replica can write, and :class:`TooManyParts` if there
-        are more than ``limit`` structs and deletions.
+        are more than ``limit`` structs and deletions, or deletions that Yjs would have sorted: only as pieces they are
+        cheap in any order.
         """
         if isinstance(update, UpdatePiece):
             parts = read(update.update, len(update.update))
             parts.refused = update.refused
             parts.as_sent = not update.refused
             return self._check(update.update, parts, update.dying)
-        return keystroke.check(self._history, update) or self._check(update, read(update, limit))
+        checked = keystroke.check(self._history, update)
+        if checked is None:
+            parts = read(update, limit)
+            if limit < MAX_PARTS and are_unsorted(parts.deletes):
+                raise TooManyParts("deletions in no order")
+            checked = self._check(update, parts)
+        return checked
 
     def check_all(self, update: bytes | UpdatePiece, limit: int = MAX_PARTS) -> Checked:
         """The same for an update that must be applied completely or not at all. Also raises :class:`Gap`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from heapq import merge
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _ELEMENT = itemgetter(0, 1)
+_FEW = 8
 _AT_ONCE = 1000
 """Objects that one call sorts or frees. Such a call keeps every other thread waiting, the event loop too."""
 
@@ -125,6 +126,17 @@ def joined(deletes: list[DeletedRange]) -> list[DeletedRange]:
         else:
             result.append((client, clock, length))
     return result
+
+
+def are_unsorted(deletes: Sequence[DeletedRange]) -> bool:
+    """Whether more than a few deletions are not in the order in which Yjs writes them, by clock for each client.
+
+    200 deletions that each split one text of 200,000 characters take 20 ms from its end to its beginning, and 0.2 ms in
+    the order of clocks.
+    """
+    return len(deletes) > _FEW and any(
+        before[0] == after[0] and before[1] > after[1] for before, after in pairwise(deletes)
+    )
 
 
 def in_order(structs: Sequence[Struct]) -> list[Struct]:

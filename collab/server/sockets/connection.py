@@ -36,7 +36,7 @@ from presence.lib0 import DecodeError
 
 _TOO_MUCH = 60.0  # seconds of CPU debt after which the connection is closed
 _SHORTEST_HOLD, _LONGEST_HOLD = 0.01, 1.0
-_STRETCH = 0.003  # seconds a message, or those of a busy caller, may block the loop; then the socket pauses
+_STRETCH = 0.003  # seconds for which the messages of one socket may block the loop; then it pauses
 _COSTLY_DRAIN = 0.001
 
 log = logging.getLogger(__name__)
@@ -307,10 +307,11 @@ class Connection:
         self._ended = ended
         if self._stretch > _STRETCH and not self._resting:
             busy = self.meter.is_busy()
-            if busy or ended - began > _STRETCH:
-                self._resting = True
-                self.hold()
-                asyncio.get_running_loop().call_later(rest_after(self._stretch, busy=busy), self._rested)
+            # many short messages of one who is not busy: others have one turn in between
+            rest = rest_after(self._stretch, busy=busy) if busy or ended - began > _STRETCH else 0.0
+            self._resting = True
+            self.hold()
+            asyncio.get_running_loop().call_later(rest, self._rested)
 
     def _rested(self) -> None:
         self._resting = False

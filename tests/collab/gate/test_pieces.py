@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from collab.gate.encode import encode_update
 from collab.gate.gate import Gate
-from collab.gate.pieces import Pieces, joined, sort_in_steps
+from collab.gate.pieces import Pieces, are_unsorted, joined, sort_in_steps
 from collab.gate.struct_content import Malformed
-from collab.gate.structs import decode
-from tests.attack.attacks import siblings
+from collab.gate.structs import TooManyParts, decode
+from tests.attack.attacks import siblings, text
 
 
 def pieces_of(update: bytes, parts: int) -> list[bytes]:
@@ -123,3 +123,15 @@ def test_sorting_in_steps_is_sorting(items: list[int], times: int) -> None:
     expected = sorted(items)
     assert list(sort_in_steps(items)) == expected
     assert not items
+
+
+def test_deletions_in_no_order_are_applied_in_pieces_and_those_of_yjs_are_not() -> None:
+    gate = Gate()
+    gate.commit(gate.check(text(7, 1_000)))
+    falling = encode_update(b"", (), [(7, n, 1) for n in range(100, 0, -2)])
+    rising = encode_update(b"", (), [(7, n, 1) for n in range(0, 100, 2)])
+    with pytest.raises(TooManyParts):
+        gate.check(falling, 100)
+    assert gate.check(rising, 100).parts == 50
+    assert gate.check(falling).parts == 50
+    assert not are_unsorted([(9, 5, 1), (9, 7, 1), *((3, n, 1) for n in range(0, 20, 2))])
