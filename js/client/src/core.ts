@@ -219,8 +219,9 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
     if (wait === null) return
     const renewal = (this.renewal = setTimeout(() => {
       this.renew().catch((error: LumenizeError) => {
+        if (this.renewal !== renewal) return // the session has ended, or has a newer token
         this.fail(error)
-        if (this.renewal === renewal) this.renewLater(token) // sooner and sooner, until this one expires
+        this.renewLater(token) // sooner and sooner, until this one expires
       })
     }, wait))
   }

@@ -123,8 +123,8 @@ export class OpenDocument {
     })
   }
 
-  private answer(): void {
-    const end = this.reason ?? (this.closed ? connectionLost(`${this.name} was closed`) : (this.link.over?.reason ?? null))
+  private answer(over: Over | null = this.link.over): void {
+    const end = this.reason ?? (this.closed ? connectionLost(`${this.name} was closed`) : (over?.reason ?? null))
     for (const each of this.waiting) {
       const error = end ?? each.obstacle()
       if (each.isDone()) each.resolve()
@@ -203,9 +203,10 @@ export class OpenDocument {
   }
 
   /** The client has given up connecting, or was disconnected. Edits wait for the next connection. */
-  private stopped({ reason, wanted }: Over): void {
+  private stopped(over: Over): void {
+    this.answer(over) // whoever is told before may connect again
     this.settle()
-    if (!wanted) this.failures.tell(reason)
+    if (!over.wanted) this.failures.tell(over.reason)
   }
 
   private heard(frame: Uint8Array): void {

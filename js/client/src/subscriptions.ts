@@ -60,7 +60,7 @@ export class Subscriptions {
       const settle = (error: LumenizeError | null): void => (error === null ? resolve() : reject(error))
       const active = { subscription, asked: false, confirmed: false, delayed: false, settle }
       this.active.set(sub, active)
-      if (this.host.over !== null) queueMicrotask(() => this.waitsInVain(active)) // once the application can end it
+      if (this.host.over !== null) queueMicrotask(() => this.waitsInVain(active, this.host.over)) // once the application can end it
     })
     quiet(ready) // onError gets it too
     if (subscription instanceof RowsSubscription) subscription.renew = () => this.renew(subscription.sub)
@@ -102,11 +102,11 @@ export class Subscriptions {
 
   /** The client has stopped connecting. Subscriptions wait for the next `connect`; their `onError` gets the error. */
   stopped(): void {
-    for (const active of [...this.active.values()]) this.waitsInVain(active)
+    const { over } = this.host // the first that is told may connect again
+    for (const active of [...this.active.values()]) this.waitsInVain(active, over)
   }
 
-  private waitsInVain({ subscription, settle }: Active): void {
-    const { over } = this.host
+  private waitsInVain({ subscription, settle }: Active, over: Over | null): void {
     if (over === null) return
     settle(over.reason)
     const { onError } = subscription.options // without one, the client's onError has it already

@@ -245,3 +245,18 @@ it("comes back although the console throws", async () => {
   ScriptedSocket.last.welcome()
   expect(quiet.isConnected()).toBe(true)
 })
+
+it("tells all subscriptions that the client has given up, though the first that hears it connects again", async () => {
+  const told: string[] = []
+  const onError = (name: string) => (): void => {
+    told.push(name)
+    void client.connect()
+  }
+  const ends = ["one", "two"].map((name) => client.tasks.subscribe("*", () => {}, { onError: onError(name) }))
+  ScriptedSocket.last.end(4403, "no")
+  for (const { ready } of ends) await expect(ready).rejects.toMatchObject({ code: "PERMISSION_DENIED" })
+  await settle()
+  ScriptedSocket.last.welcome()
+  await settle()
+  expect([told, client.isConnected(), ScriptedSocket.last.of("subscribe").length]).toEqual([["one", "two"], true, 1])
+})

@@ -178,3 +178,25 @@ it("ends the connection for good at a frame that cannot be read", async () => {
   edit()
   expect(store.getSnapshot().state).toBe("offline")
 })
+
+it("is opened with the next session if it could not be opened at all", async () => {
+  const open = vi.spyOn(client.documents, "open").mockRejectedValueOnce(new TypeError("cannot load the module"))
+  const other = documentStore(client, "other")
+  other.subscribe(() => {})
+  await until(() => other.getSnapshot().error !== null)
+  expect(other.getSnapshot()).toMatchObject({ doc: null, error: { code: "INTERNAL_ERROR" } })
+  await cut()
+  await until(() => other.getSnapshot().doc !== null)
+  expect([other.getSnapshot().error, open.mock.calls.length]).toEqual([null, 2])
+})
+
+it("tells all documents that the client has given up, though the first that hears it connects again", async () => {
+  const [one, two] = [await client.documents.open("one"), await client.documents.open("two")]
+  const heard: string[] = []
+  one.onError(() => void client.connect())
+  two.onError(({ code }) => heard.push(code))
+  const waiting = [one.synced, two.synced]
+  ScriptedSocket.last.end(4403, "no")
+  for (const each of waiting) await expect(each).rejects.toMatchObject({ code: "PERMISSION_DENIED" })
+  expect(heard).toEqual(["PERMISSION_DENIED"])
+})

@@ -122,3 +122,18 @@ it("does not make authenticate() wait for a token function that does not answer"
   await vi.advanceTimersByTimeAsync(500)
   await refused
 })
+
+it("says nothing of a renewal that failed after its session had ended", async () => {
+  const now = Math.floor(Date.now() / 1000)
+  let fail = (): void => {}
+  const late = new Promise<string>((_, reject) => (fail = () => reject(new Error("late"))))
+  const answers = [Promise.resolve(jwt(now + 100)), late, Promise.resolve("next")]
+  const client = await connected({ websocket: { heartbeatInterval: 0 }, token: () => answers.shift() as Promise<string> })
+  await vi.advanceTimersByTimeAsync(70_000)
+  ScriptedSocket.last.end()
+  const errors: LumenizeError[] = []
+  client.onError((error) => errors.push(error))
+  fail()
+  await settle()
+  expect(errors).toEqual([])
+})
