@@ -74,20 +74,24 @@ class Gate:
         Each piece of an update must be committed before the next one is checked.
 
         Raises :class:`Malformed`, also for updates that no honest replica can write, and :class:`TooManyParts` if there
-        are more than ``limit`` structs and deletions, or deletions that Yjs would have sorted: only as pieces they are
-        cheap in any order.
+        are more than ``limit`` structs and deletions.
         """
         if isinstance(update, UpdatePiece):
             parts = read(update.update, len(update.update))
             parts.refused = update.refused
             parts.as_sent = not update.refused
             return self._check(update.update, parts, update.dying)
-        checked = keystroke.check(self._history, update)
-        if checked is None:
-            parts = read(update, limit)
-            if limit < MAX_PARTS and are_unsorted(parts.deletes):
-                raise TooManyParts("deletions in no order")
-            checked = self._check(update, parts)
+        return keystroke.check(self._history, update) or self._check(update, read(update, limit))
+
+    def check_at_once(self, update: bytes, limit: int) -> Checked:
+        """The same for an update that is to be applied in one step.
+
+        Also raises :class:`TooManyParts` for deletions that Yjs would have sorted: only as pieces they are always
+        cheap.
+        """
+        checked = self.check(update, limit)
+        if are_unsorted(checked.deletes):
+            raise TooManyParts("deletions in no order")
         return checked
 
     def check_all(self, update: bytes | UpdatePiece, limit: int = MAX_PARTS) -> Checked:

@@ -20,7 +20,7 @@ from collab.errors import EntityDeleted, InvalidRequest, Quarantined, Unavailabl
 from collab.gate.checked import Checked
 from collab.gate.gate import Gap, Gate
 from collab.gate.limits import MAX_PARTS
-from collab.gate.pieces import UpdatePiece
+from collab.gate.pieces import UpdatePiece, are_unsorted
 from collab.gate.struct_content import Malformed
 from collab.gate.structs import TooManyParts, encode_state_vector
 from collab.metrics import Metrics
@@ -45,9 +45,8 @@ from presence.state import User
 
 EMPTY_AWARENESS = b"\x00"
 EMPTY_STATE_VECTOR = b"\x00"
-# Reading the CPU clock takes a system call: some hundredths of the cost of a keystroke. The other clock also counts
-# the machine's other work: little during short edits, and at most ``_AT_MOST`` seconds are believed; of the time that a
-# check took, at most twice the time of applying.
+# Reading the CPU clock takes a system call. The other one also counts the machine's other work, so it is believed only
+# in part: at most ``_AT_MOST`` seconds of a short edit, and for a check at most twice the time of applying.
 _FEW_PARTS, _AT_MOST = 8, 0.002
 _FEW_BYTES = 64  # bytes; such an update has few parts, whoever sends it
 _SETBACKS = 3  # edits of a session that could not be recorded before the next one is quarantined
@@ -217,6 +216,8 @@ class Room:
             checked = self.gate.check_all(update, limit)
         except Gap as gap:
             raise InvalidRequest("the update depends on elements that this document does not have") from gap
+        if limit < MAX_PARTS and are_unsorted(checked.deletes):
+            raise TooManyParts("deletions in no order")
         if checked.revision is not None and checked.revision.refused:
             raise InvalidRequest(f"the update contains {checked.revision.refused[0].why}")
         if self.gate.contradicts(checked, self.doc.get_update):
@@ -257,10 +258,10 @@ class Room:
         many = len(update) > _FEW_BYTES
         began = perf_counter() if many else 0.0
         try:
-            most = MAX_PARTS
-            if session.access >= Access.WRITE:
-                most = self.portion.of(busy=many and session.throttle.is_busy())
-            checked = self.gate.check(update, most)
+            if session.access < Access.WRITE:
+                checked = self.gate.check(update)
+            else:
+                checked = self.gate.check_at_once(update, self.portion.of(busy=many and session.throttle.is_busy()))
         except TooManyParts:
             session.hold()
             self._ring.take_apart(self, session, update, live=live, counted=counted)
