@@ -173,6 +173,27 @@ class NodesContract:
         async with self.opened(tmp_path, 4) as (reader, *writers):
             await assert_no_holes(reader, writers, 25)
 
+    async def test_nodes_that_trim_and_erase_beside_commits_assign_no_position_twice(self, tmp_path: Path) -> None:
+        assigned: list[int] = []
+
+        async def write(node: NodeStorage) -> None:
+            for number in range(1, 31):
+                kept = fact(number, key=RoomKey("acme", "tasks", f"kept{node.nid}"), at=float(number))
+                gone = fact(1, key=RoomKey("acme", "tasks", f"gone{node.nid}"), at=float(number))
+                assigned.extend((await node.commit([], [kept, gone])).positions)
+                await node.erase([gone.entity.key])
+                await node.trim(float(number - 3))
+                await asyncio.sleep(0)
+
+        async with self.opened(tmp_path, 3) as nodes:
+            await asyncio.gather(*(write(node) for node in nodes))
+            assert sorted(assigned) == list(range(1, 181))
+            oldest, newest = await nodes[0].span("acme")
+            assert newest == 180
+            left = await nodes[0].events("acme", oldest, limit=1000)
+            assert left
+            assert {event.id for event in left} <= {f"kept{node.nid}" for node in nodes}
+
     async def test_a_write_of_one_name_has_effect_once_whoever_commits_it(self, tmp_path: Path) -> None:
         name = IdempotencyKey("ada", "order 7", b"digest")
         async with self.opened(tmp_path) as (first, second):

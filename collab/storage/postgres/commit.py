@@ -25,7 +25,7 @@ def commit_values(
         first.setdefault(fact.entity.key, fact.at)
     entities = [facts[number - 1].entity for number in last.values()]
     compared = [keys_and_texts(entity.data) for entity in entities]
-    projects = {project: place for place, project in enumerate(dict.fromkeys(key.project for key in last), 1)}
+    projects = {project: place for place, project in enumerate(sorted({key.project for key in last}), 1)}
     requests = [(place, fact.request) for place, fact in enumerate(facts, 1) if fact.request is not None]
     return (
         None if commit_id is None else commit_id.writer,

@@ -4,9 +4,8 @@ A process that is stopped in the middle of a transaction holds its locks as long
 end. Each function first asks whether its caller may still write (:mod:`collab.storage.postgres.node_functions`).
 
 What belongs to one room is written by the node that owns it, one write after the other. What several nodes may reach at
-once has a lock of its own: the row of a project for the positions of its events and for what is trimmed of them, the
-row of a document for its history, which is trimmed too. Rows are locked in the order of their keys, those of projects
-last.
+once has a lock of its own: each project for the positions of its events and for what is trimmed of them, the row of a
+document for its history, which is trimmed too. They are locked in order, projects last.
 """
 
 from __future__ import annotations
@@ -43,6 +42,16 @@ BEGIN
         AND collab.live_1(d.rid) <= greatest(coalesce(e.content_seq, 0), 0);
 END $$;
 
+-- Whoever holds the lock of a project assigns its next positions, until it has committed. Projects come in order.
+CREATE FUNCTION collab.lock_positions_1(projects text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    project text;
+BEGIN
+    FOREACH project IN ARRAY projects LOOP
+        PERFORM pg_advisory_xact_lock(1279487854, hashtext(project));
+    END LOOP;
+END $$;
+
 -- Plans are made once, and by index, also while tables are empty.
 -- k: names of documents and entities, r: log rows, p: projects with events, f: events, q: the requests among them,
 -- e: what entities are after their last event. r_key and f_key are places in k from 1 on, k_place is one in p or 0,
@@ -71,7 +80,6 @@ DECLARE
     reaches bigint[];
     newest bigint[];
     counts int[];
-    locked int;
     reached bigint[] := '{}';
     first_rows int[] := '{}';
     first_facts int[] := '{}';
@@ -171,19 +179,18 @@ BEGIN
                     AS e(fact, deleted, data, keys, texts, heads, at)
                 WHERE f_key[e.fact] IN (SELECT f_key[n.i] FROM unnest(first_facts) AS n(i));
         END IF;
-        -- whoever holds these rows assigns the next positions, until it has committed
-        LOOP
-            PERFORM 1 FROM collab.projects AS p WHERE p.project = ANY (p_project) ORDER BY p.project FOR UPDATE;
-            GET DIAGNOSTICS locked = ROW_COUNT;
-            EXIT WHEN locked = cardinality(p_project);
+        PERFORM collab.lock_positions_1(p_project);
+        SELECT array_agg(n.newest) INTO newest FROM (
+            SELECT greatest(p.newest, (SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project))
+                AS newest FROM unnest(p_project) WITH ORDINALITY AS n(project, i)
+            LEFT JOIN collab.projects AS p ON p.project = n.project ORDER BY n.i) AS n;
+        IF array_position(newest, NULL) IS NOT NULL THEN
             INSERT INTO collab.projects (project, oldest, newest)
-                SELECT n.project, r.base, r.base FROM unnest(p_project) AS n(project), collab.record AS r
-                ORDER BY n.project ON CONFLICT DO NOTHING;
-        END LOOP;
-        newest := ARRAY(SELECT greatest(p.newest,
-                (SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project))
-            FROM unnest(p_project) WITH ORDINALITY AS n(project, i)
-            JOIN collab.projects AS p ON p.project = n.project ORDER BY n.i);
+                SELECT n.project, r.base, r.base
+                FROM unnest(p_project, newest) AS n(project, newest), collab.record AS r WHERE n.newest IS NULL;
+            newest := ARRAY(SELECT coalesce(n.newest, r.base) FROM unnest(newest) WITH ORDINALITY AS n(newest, i),
+                collab.record AS r ORDER BY n.i);
+        END IF;
         FOR i IN 1..facts LOOP
             o_positions[i] := o_positions[i] + newest[k_place[f_key[i]]];
         END LOOP;
@@ -340,7 +347,7 @@ BEGIN
     PERFORM collab.write_1(me);
     rids := ARRAY(SELECT d.rid FROM collab.documents AS d JOIN unnest(k_project, k_collection, k_id) AS k(p, c, i)
         ON d.project = k.p AND d.collection = k.c AND d.id = k.i ORDER BY d.rid FOR UPDATE OF d);
-    PERFORM 1 FROM collab.projects AS p WHERE p.project = ANY (k_project) ORDER BY p.project FOR UPDATE;
+    PERFORM collab.lock_positions_1(ARRAY(SELECT DISTINCT k.p COLLATE "C" FROM unnest(k_project) AS k(p) ORDER BY 1));
     UPDATE collab.projects AS p SET newest = greatest(p.newest, coalesce(
             (SELECT max(v.position) FROM collab.events AS v WHERE v.project = p.project), 0))
         WHERE p.project = ANY (k_project);
@@ -370,8 +377,9 @@ DECLARE
     start bigint;
     upto bigint;
 BEGIN
-    PERFORM collab.write_1(me);
-    SELECT p.oldest INTO start FROM collab.projects AS p WHERE p.project = p_project FOR UPDATE;
+    PERFORM collab.fence_1(me);
+    PERFORM collab.lock_positions_1(ARRAY[p_project]);
+    SELECT p.oldest INTO start FROM collab.projects AS p WHERE p.project = p_project;
     IF NOT FOUND OR start >= p_cut THEN
         RETURN false;
     END IF;

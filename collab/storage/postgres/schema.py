@@ -18,7 +18,7 @@ from collab.storage.postgres.node_functions import NODE_FUNCTIONS_1
 from collab.storage.versions import check_known, check_newest
 
 OLDEST_SERVER = 14
-_LOCK = 1279487852  # "LCol": the class of these advisory locks. The next one is that of the writes of each node
+_LOCK = 1279487852  # "LCol": the class of these advisory locks. The next two: a node's writes, positions
 _MIGRATING = 0
 _ENTERING = 1  # held while a process becomes a node, and while a copy keeps others from it
 

@@ -58,7 +58,7 @@ async def locked(url: str, statement: str) -> AsyncIterator[Callable[[int], Coro
     await watching.close()
 
 
-BEFORE_POSITIONS = "SELECT 1 FROM collab.projects FOR UPDATE"
+BEFORE_POSITIONS = "SELECT collab.lock_positions_1('{acme}')"
 """Locks what a commit needs to assign positions."""
 
 BEHIND_POSITIONS = "LOCK collab.requests IN EXCLUSIVE MODE"
@@ -162,8 +162,8 @@ async def test_nodes_are_kept_apart(url: str, check: Checker) -> None:
             id="the lock of a node's writes",
         ),
         pytest.param(
-            "ANY (p_project) ORDER BY p.project FOR UPDATE",
-            "ANY (p_project) ORDER BY p.project",
+            "PERFORM collab.lock_positions_1(p_project);",
+            "",
             nodes_number_the_events_of_a_project_one_after_the_other,
             id="the lock of the positions",
         ),
