@@ -42,9 +42,9 @@ class UpdatePiece(NamedTuple):
 class Pieces:
     """The pieces of an update: first the new structs, each after those that it depends on, then the deletions.
 
-    Deletions are sorted by client and clock, and joined. Deletions of elements that the update itself brings stay with
-    these, as many as fit in the piece. ``refused`` lists everything in it that was not accepted, ``clients`` are the
-    clients whose structs it brings.
+    Deletions are sorted by client and clock, and joined. If one range is all that is deleted of a struct, it comes with
+    it: an entry with overwritten values would be refused without. ``refused`` lists everything in it that was not
+    accepted, ``clients`` are the clients whose structs it brings.
 
     Made in a thread, and freed in one (:meth:`discard`): its objects may be a million.
 
@@ -57,6 +57,10 @@ class Pieces:
         self._structs = in_order(whole.structs)
         self._deletes = joined(whole.deletes)
         self._others = _of_others(self._deletes, whole.structs)
+        for struct in whole.structs if self._deletes else ():
+            ranges = self._ranges_in(struct) if struct[2] > 1 else ()
+            if len(ranges) > 1:  # a long text with every second character deleted has more of them than a piece
+                self._others += (_cut(self._deletes[i], struct) for i in ranges)
         self.refused = whole.refused
         self.clients = list(dict.fromkeys(map(itemgetter(0), whole.structs)))
         self._refused: dict[Id, Refused] = {(one.client, one.clock): one for one in whole.refused}
@@ -76,10 +80,8 @@ class Pieces:
             structs = self._structs[self._at : self._at + parts]
             self._at += len(structs)
             structs.sort(key=itemgetter(0))  # stable: by client, otherwise in the same order
-            deletes = [delete for struct in structs for delete in self._deletes_in(struct)]
-            if len(deletes) > parts:  # one struct may be a long text with every second character deleted
-                self._others += deletes[parts:]
-                del deletes[parts:]
+            ranges = [(self._ranges_in(struct), struct) for struct in structs]
+            deletes = [_cut(self._deletes[only[0]], struct) for only, struct in ranges if len(only) == 1]
             update = encode_update(self._source, structs, joined(deletes))
             refused = [self._refused[s[:2]] for s in structs if s[:2] in self._refused] if self._refused else []
             return UpdatePiece(update, refused, self._dying)
@@ -104,16 +106,14 @@ class Pieces:
         while self._refused:
             self._refused.popitem()
 
-    def _deletes_in(self, struct: Struct) -> list[DeletedRange]:
+    def _ranges_in(self, struct: Struct) -> range:
+        """The places of the deletions of elements of ``struct``."""
         client, start, end = struct[0], struct[1], struct[1] + struct[2]
-        first = max(0, bisect_right(self._deletes, (client, start), key=_ELEMENT) - 1)
-        last = bisect_left(self._deletes, (client, end), key=_ELEMENT)
-        found = []
-        for other, clock, length in self._deletes[first:last]:
-            low, high = max(clock, start), min(clock + length, end)
-            if other == client and low < high:
-                found.append((client, low, high - low))
-        return found
+        first = bisect_right(self._deletes, (client, start), key=_ELEMENT)
+        if first:
+            before = self._deletes[first - 1]
+            first -= before[0] == client and before[1] + before[2] > start
+        return range(first, bisect_left(self._deletes, (client, end), first, key=_ELEMENT))
 
 
 def joined(deletes: list[DeletedRange]) -> list[DeletedRange]:
@@ -184,6 +184,13 @@ def free(items: list[Any]) -> None:
 def _popped(items: list[T]) -> Iterator[T]:
     while items:
         yield items.pop()
+
+
+def _cut(delete: DeletedRange, struct: Struct) -> DeletedRange:
+    """The part of a deletion that lies in ``struct``."""
+    client, clock, length = delete
+    low, high = max(clock, struct[1]), min(clock + length, struct[1] + struct[2])
+    return client, low, high - low
 
 
 def _missing(struct: Struct, spans: dict[int, tuple[int, int]], done: dict[int, int]) -> tuple[int, int] | None:

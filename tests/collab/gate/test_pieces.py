@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from typing import Any
 
 import pycrdt
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from collab.gate.encode import encode_update
 from collab.gate.gate import Gate
 from collab.gate.pieces import Pieces, are_unsorted, joined, sort_in_steps
-from collab.gate.struct_content import Malformed
-from collab.gate.structs import TooManyParts, decode
+from collab.gate.struct_content import ANY, STRING, Malformed
+from collab.gate.structs import Struct, TooManyParts, decode
+from presence.lib0 import encode_string
 from tests.attack.attacks import siblings, text
 
 
@@ -107,6 +109,45 @@ def test_a_long_text_that_is_half_deleted_brings_no_piece_with_all_its_deletions
         gate.commit(gate.check(piece))
         doc.apply_update(piece)
     assert str(doc.get("t", type=pycrdt.Text)) == "b" * 2_000
+
+
+def an_overwritten_entry_behind_a_half_deleted_text(length: int) -> bytes:
+    """What a replica writes whose undo manager keeps the first two values of an entry: a struct that is deleted."""
+    source = encode_string("a" * length) + bytes((2, 125, 1, 125, 2)) + bytes((1, 125, 3))
+    structs: list[Struct] = [
+        (7, 0, length, STRING, None, None, "t", None, 0, len(source) - 8),
+        (7, length, 2, ANY, None, None, "m", "k", len(source) - 8, len(source) - 3),
+        (7, length + 2, 1, ANY, (7, length + 1), None, None, None, len(source) - 3, len(source)),
+    ]
+    return encode_update(source, structs, [*((7, n, 1) for n in range(0, length, 2)), (7, length, 2)])
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 10, 1_000])
+def test_an_overwritten_entry_passes_with_its_deletion_however_much_else_is_deleted(parts: int) -> None:
+    doc: pycrdt.Doc[Any] = pycrdt.Doc()
+    gate = Gate()
+    for piece in pieces_of(an_overwritten_entry_behind_a_half_deleted_text(40), parts):
+        gate.commit(gate.check(piece))
+        doc.apply_update(piece)
+    assert str(doc.get("t", type=pycrdt.Text)) == "a" * 20
+    assert doc.get("m", type=pycrdt.Map).to_py() == {"k": 3.0}
+
+
+def test_the_first_piece_of_a_text_with_many_deletions_takes_no_longer_than_that_of_another() -> None:
+    pieces = Pieces(an_overwritten_entry_behind_a_half_deleted_text(40_000))
+    events = 0
+
+    def count(*_: object) -> None:
+        nonlocal events
+        events += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        pieces.take(128)
+    finally:
+        sys.setprofile(before)
+    assert events < 1_000
 
 
 def test_discarded_pieces_hold_nothing() -> None:
