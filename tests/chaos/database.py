@@ -203,7 +203,8 @@ class World:
                 await asyncio.wait((visiting,))
                 await self.compare("at the end")
                 self.tally.complaints += lost
-                # what the visitor had begun is committed by now, or soon
+                # what the visitor had begun is committed by now, or soon; the crowd must rest, or there is always more
+                self._crowd.rest()
                 await until(lambda: self._hook.has(self._happened()), "telling the webhook")
                 self.tally.complaints += self._hook.audit(self._happened())
                 lost.clear()
