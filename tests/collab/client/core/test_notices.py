@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -46,3 +47,15 @@ def test_a_callback_that_causes_itself_without_end_fails() -> None:
     assert len(seen) == MOST_CAUSED + 1
     notices.tell(lambda: seen.clear())
     assert seen == []
+
+
+def test_everybody_is_told_what_many_notices_cause_if_that_ends() -> None:
+    notices = NoticeQueue()
+    seen: list[int] = []
+
+    def report(number: int) -> None:
+        notices.tell(partial(seen.append, number))
+
+    numbers = range(MOST_CAUSED + 1)
+    notices.tell(*(partial(report, number) for number in numbers))
+    assert seen == list(numbers)
