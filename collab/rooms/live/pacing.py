@@ -29,6 +29,30 @@ class Pacer:
         self._free_at = now + min(self.longest, max(self.shortest, cost / self.share))
 
 
+class Alarm:
+    """The next time at which somebody is to be woken, of all the timers that run."""
+
+    __slots__ = ("_due",)
+
+    def __init__(self) -> None:
+        self._due: float | None = None
+
+    def is_sooner(self, due: float) -> bool:
+        """Ask for ``due``. Returns whether it needs a timer, because no other goes off as soon."""
+        if self._due is not None and self._due <= due:
+            return False
+        self._due = due
+        return True
+
+    def due_at(self, now: float) -> float:
+        """The time to act for when a timer goes off at ``now``. Whatever is not due then must be asked for again.
+
+        A timer may be early: libuv rounds to milliseconds. To wait again for the rest would cost more than it saves.
+        """
+        due, self._due = self._due, None
+        return due if due is not None and now < due <= now + _EARLY else now
+
+
 class SendCost:
     """A running estimate of the CPU seconds that sending one message to one socket takes, shared by all rooms."""
 
@@ -78,5 +102,6 @@ class Portion:
             self.parts = min(_MOST_PARTS, self.parts * 2)
 
 
+_EARLY = 0.001  # seconds
 _PARTS_OF_BUSY, _MOST_PARTS = 16, 4096
 _GROWTH = 4

@@ -32,7 +32,7 @@ from collab.rooms.live.faults import Deferred, NotApplied, NotRecorded, closing,
 from collab.rooms.live.framing import Framing
 from collab.rooms.live.joining import Joining, is_worth_a_look
 from collab.rooms.live.neighbours import are_inverted
-from collab.rooms.live.pacing import Pacer, Portion, SendCost
+from collab.rooms.live.pacing import Alarm, Pacer, Portion, SendCost
 from collab.rooms.live.relay import Relay
 from collab.rooms.live.revisions import Revisions
 from collab.rooms.live.ring import Ring, RoomOptions
@@ -107,7 +107,7 @@ class Room:
             send_cost,
             metrics,
         )
-        self._wakes_at: float | None = None
+        self._alarm = Alarm()
         self.portion = Portion()
         self._joining = Joining(self.shared, gate, options.join_longest)
         self._revisions = Revisions(key, metrics)
@@ -454,13 +454,12 @@ class Room:
             self._wake_at(due, now)
 
     def _wake_at(self, due: float, now: float) -> None:
-        if self._wakes_at is None or due < self._wakes_at:
-            self._wakes_at = due
+        if self._alarm.is_sooner(due):
             self._ring.wake_at(self, due - now)
 
     def wake(self, now: float) -> None:
-        """The time asked of ``ring.wake_at`` has come: relay what is due, and answer waiting sessions."""
-        self._wakes_at = None
+        """A time asked of ``ring.wake_at`` has come: relay what is due, and answer waiting sessions."""
+        now = self._alarm.due_at(now)
         if self._joining and not self.broken:
             for session, state_vector in self._joining.take_due(now).items():
                 with closing(session):

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.rooms.live.pacing import Pacer, SendCost
+from collab.rooms.live.pacing import Alarm, Pacer, SendCost
 
 
 def test_the_first_flush_after_a_quiet_time_is_due_at_once() -> None:
@@ -39,3 +39,22 @@ def test_one_long_send_hardly_moves_the_estimate() -> None:
     cost = SendCost(10e-6)
     cost.observe(5.0)
     assert cost.seconds < 15e-6
+
+
+def test_only_the_soonest_time_needs_a_timer() -> None:
+    alarm = Alarm()
+    assert alarm.is_sooner(5.0)
+    assert not alarm.is_sooner(6.0)
+    assert alarm.is_sooner(4.0)
+    assert alarm.due_at(4.1) == 4.1
+    assert alarm.due_at(5.0) == 5.0
+    assert alarm.is_sooner(9.0)
+
+
+def test_a_timer_that_is_early_by_a_fraction_of_a_millisecond_counts_as_punctual() -> None:
+    alarm = Alarm()
+    alarm.is_sooner(5.0)
+    assert alarm.due_at(4.9992) == 5.0
+    alarm.is_sooner(5.0)
+    assert alarm.due_at(4.997) == 4.997
+    assert alarm.is_sooner(5.0)
