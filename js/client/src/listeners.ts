@@ -9,12 +9,18 @@ export type Turn = (...calls: (() => unknown)[]) => void
  */
 export function inTurn(): Turn {
   const waiting: (() => unknown)[] = []
+  let isRunning = false
   return (...calls) => {
-    const isFirst = waiting.length === 0
     waiting.push(...calls)
-    if (!isFirst) return
-    for (const call of waiting) guarded(call) // callbacks append to it
-    waiting.length = 0
+    if (isRunning) return
+    isRunning = true
+    let done = 0
+    try {
+      while (done < waiting.length) guarded(waiting[done++] as () => unknown) // callbacks append to it
+    } finally {
+      isRunning = false
+      waiting.splice(0, done) // the rest waits for the next turn, if an exception cannot be reported
+    }
   }
 }
 

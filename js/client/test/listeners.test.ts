@@ -24,6 +24,20 @@ it("reports what an asynchronous callback rejects with", async () => {
   expect(reported).toHaveBeenCalledOnce()
 })
 
+it("calls the rest in the next turn if an exception cannot be reported", () => {
+  vi.spyOn(console, "error").mockImplementation(() => {
+    throw new Error("no console")
+  })
+  const heard: string[] = []
+  const turn = inTurn()
+  const fail = (): void => {
+    throw new Error("mine")
+  }
+  expect(() => turn(fail, () => heard.push("rest"))).toThrow("no console")
+  turn(() => heard.push("next"))
+  expect(heard).toEqual(["rest", "next"])
+})
+
 it("counts one function that was added twice as two", () => {
   let calls = 0
   const listeners = new Listeners<[]>(inTurn())
