@@ -61,8 +61,10 @@ BEGIN
     INSERT INTO collab.nodes (name, version, started, dead)
         VALUES (p_name, p_version, extract(epoch FROM clock_timestamp()), false) RETURNING nid INTO me;
     INSERT INTO collab.beats VALUES (me, 0);
-    DELETE FROM collab.rooms AS r USING collab.nodes AS n WHERE n.nid = r.nid AND n.dead;
     DELETE FROM collab.nodes AS n WHERE n.dead AND n.nid <= me - 100;
+    -- also those of a node that was declared dead, and forgotten, just now
+    DELETE FROM collab.rooms AS r
+        WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = r.nid AND NOT n.dead);
     DELETE FROM collab.beats AS b WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = b.nid);
     DELETE FROM collab.receipts AS r WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = r.nid);
     RETURN me;

@@ -181,3 +181,25 @@ async def test_without_one_of_the_guards_a_test_fails(
         await connection.close()
     with pytest.raises((AssertionError, StorageError, ValueError, pytest.fail.Exception)):
         await asyncio.wait_for(check(url), 60)
+
+
+async def test_the_rooms_of_a_node_are_nobodys_though_it_dies_while_another_enters(url: str) -> None:
+    async with joined(url, 1) as (old,):
+        await old.acquire(KEY)
+        connection = await asyncpg.connect(url)
+        await connection.execute(
+            "INSERT INTO collab.nodes OVERRIDING SYSTEM VALUE VALUES (2, '', '', 0, true);"
+            "INSERT INTO collab.rooms VALUES ('acme', 'tasks', 'of-the-dead', 2);"
+            "ALTER TABLE collab.nodes ALTER nid RESTART WITH 200"
+        )
+        async with locked(url, "SELECT 1 FROM collab.rooms WHERE nid = 2 FOR UPDATE") as waiting:
+            new = PostgresStorage(url, opens="join")
+            entering = asyncio.create_task(new.open())
+            await waiting(1)
+            await connection.execute("UPDATE collab.nodes SET dead = true WHERE nid = 1")
+        await connection.close()
+        await entering
+        try:
+            assert await new.acquire(KEY) == new.nid == 200
+        finally:
+            await new.close()
