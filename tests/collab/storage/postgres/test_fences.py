@@ -125,6 +125,19 @@ async def nodes_number_the_events_of_a_project_without_holes(url: str) -> None:
         await assert_no_holes(reader, writers, 40)
 
 
+async def a_living_owner_keeps_its_room(url: str) -> None:
+    async with joined(url, 2) as (first, second):
+        assert await first.acquire(KEY) == first.nid
+        assert await second.acquire(KEY) == first.nid
+
+
+async def who_has_beaten_is_not_declared_dead(url: str) -> None:
+    async with joined(url, 2) as (first, second):
+        await first.beat()
+        assert not await second.declare_dead(first.nid, 0)
+        await first.commit([entry(b"1")])
+
+
 CHECKERS: list[Checker] = [
     the_dead_write_nothing,
     a_declaration_waits_for_a_commit_that_has_begun,
@@ -132,6 +145,8 @@ CHECKERS: list[Checker] = [
     a_commit_that_is_repeated_while_it_still_runs_has_effect_once,
     nodes_number_the_events_of_a_project_one_after_the_other,
     nodes_number_the_events_of_a_project_without_holes,
+    a_living_owner_keeps_its_room,
+    who_has_beaten_is_not_declared_dead,
 ]
 
 
@@ -167,6 +182,13 @@ async def test_nodes_are_kept_apart(url: str, check: Checker) -> None:
             nodes_number_the_events_of_a_project_one_after_the_other,
             id="the lock of the positions",
         ),
+        pytest.param(
+            "AS n WHERE n.dead)\n            RETURNING",
+            "AS n)\n            RETURNING",
+            a_living_owner_keeps_its_room,
+            id="the owner",
+        ),
+        pytest.param(" AND b.n = p_beats", "", who_has_beaten_is_not_declared_dead, id="the beats"),
     ],
 )
 async def test_without_one_of_the_guards_a_test_fails(
