@@ -109,7 +109,9 @@ class RoomHandle:
                 told.set_result(None)
 
         try:
-            room.edit(update, user, monotonic(), done, limit=room.portion.of(busy=is_busy()))
+            room.edit(
+                update, user, monotonic(), done, limit=room.portion.of(room.log.whole + len(update), busy=is_busy())
+            )
         except TooManyParts:
             await self._apply_pieces(room, update, user, identity, done)
         await committed(told)
@@ -130,7 +132,7 @@ class RoomHandle:
                 if identity is not None
                 else None
             )
-            sizes = room.portion.sizes(busy=is_busy())
+            sizes = room.portion.sizes(room.log.whole + len(update), busy=is_busy())
             while pieces:
                 if large is not None:
                     await large.allow(room)

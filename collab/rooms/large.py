@@ -59,7 +59,7 @@ async def take_apart(
         async with reading(update) as (pieces, seconds):
             wait = session.throttle.charge(seconds)
             edit = LargeEdit(edits, room, session.identity, update, pieces.clients)
-            sizes = room.portion.sizes(busy=session.throttle.is_busy())
+            sizes = room.portion.sizes(room.log.whole + len(update), busy=session.throttle.is_busy())
             while True:
                 await asyncio.sleep(wait)
                 if session.access >= Access.WRITE:  # otherwise the room refuses it

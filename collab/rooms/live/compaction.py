@@ -38,6 +38,11 @@ class LogSize:
         return cls(snapshot, len(record.rows), sum(len(row.update) for row in record.rows))
 
     @property
+    def whole(self) -> int:
+        """Bytes of all of it."""
+        return self.snapshot_bytes + self.bytes
+
+    @property
     def excess(self) -> float:
         """Seconds by which the snapshot loads more slowly than an ordinary document of its size."""
         return self.snapshot_seconds - self.snapshot_bytes * _HONEST_BYTE
@@ -52,7 +57,7 @@ class LogSize:
 
         Raises :class:`TooLarge`, and :class:`Unavailable` if a compaction will help.
         """
-        if self.snapshot_bytes + self.bytes + size > most_bytes:
+        if self.whole + size > most_bytes:
             raise TooLarge("the document is full", limit=most_bytes)
         if self.snapshot_seconds > most_seconds and self.excess > most_seconds:
             raise TooLarge("the document takes too long to load", limit=most_seconds)

@@ -261,7 +261,9 @@ class Room:
             if session.access < Access.WRITE:
                 checked = self.gate.check(update)
             else:
-                checked = self.gate.check_at_once(update, self.portion.of(busy=many and session.throttle.is_busy()))
+                checked = self.gate.check_at_once(
+                    update, self.portion.of(self.log.whole + len(update), busy=many and session.throttle.is_busy())
+                )
         except TooManyParts:
             session.hold()
             self._ring.take_apart(self, session, update, live=live, counted=counted)

@@ -13,10 +13,13 @@ import pytest
 
 from collab.errors import CollabError, TooLarge, Unavailable
 from collab.gate.encode import encode_update
+from collab.gate.struct_content import ANY
+from collab.gate.structs import Struct
 from collab.rooms.live.compaction import LogSize
 from collab.rooms.live.framing import HocuspocusFraming
 from collab.rooms.live.pacing import Portion
 from collab.wire import hocuspocus, yjs
+from presence.lib0 import encode_uint
 from tests.collab.rooms.live.simulation import KEY, Client, Ring, room_of
 from tests.collab.rooms.registry_world import opened
 from tests.fuzz.encode import STRING, block, frame, item, string
@@ -95,11 +98,39 @@ def test_a_portion_follows_the_cost_of_its_parts() -> None:
 
 def test_who_has_used_more_than_their_share_begins_with_few_parts_in_any_document() -> None:
     portion = Portion()
-    assert portion.of(busy=True) < portion.of(busy=False) == 128
-    rising = portion.sizes(busy=True)
+    assert portion.of(1, busy=True) < portion.of(1, busy=False) == 128
+    rising = portion.sizes(1, busy=True)
     assert [next(rising) for _ in range(4)] == [16, 64, 128, 128]
     portion.took(1.0, 16)
-    assert portion.of(busy=True) == portion.of(busy=False) == next(rising) == 1
+    assert portion.of(1, busy=True) == portion.of(1, busy=False) == next(rising) == 1
+
+
+def test_a_portion_is_smaller_in_a_larger_document_whatever_parts_have_taken() -> None:
+    portion = Portion(4096)
+    assert [portion.of(size, busy=False) for size in (1_000, 100_000, 1_000_000, 100_000_000)] == [4096, 100, 10, 1]
+    assert portion.of(1_000_000, busy=True) == 10
+    rising = portion.sizes(1_000_000, busy=True)
+    assert [next(rising) for _ in range(3)] == [10, 10, 10]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_deletions_that_each_split_a_long_list_of_values_are_taken_in_by_pieces(together: bool) -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a", client_id=7)
+    client.sync()
+    count = 500_000
+    values = encode_uint(count) + b"\x7e" * count
+    structs: list[Struct] = [(7, 0, count, ANY, None, None, "list", None, 0, len(values))]
+    deletes = [(7, n, 1) for n in range(100, 200, 2)]
+    for update in (
+        [encode_update(values, structs, deletes)]
+        if together
+        else [encode_update(values, structs, ()), encode_update(b"", (), deletes)]
+    ):
+        client.say(yjs.Update(update))
+    assert len(ring.log) >= 4
+    assert len(room.doc.get("list", type=pycrdt.Array)) == count - 50
 
 
 class BusyThrottle:
