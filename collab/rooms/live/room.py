@@ -46,8 +46,9 @@ from presence.state import User
 EMPTY_AWARENESS = b"\x00"
 EMPTY_STATE_VECTOR = b"\x00"
 # Reading the CPU clock takes a system call. The other one also counts the machine's other work, so it is believed only
-# in part: at most ``_AT_MOST`` seconds of a short edit, and for a check at most twice the time of applying.
-_FEW_PARTS, _AT_MOST = 8, 0.002
+# in part: at most ``_AT_MOST`` seconds of a short edit in a document that is not large, for there it takes no longer
+# whatever its values are, and for a check at most twice the time of applying.
+_FEW_PARTS, _AT_MOST, _LARGE = 8, 0.002, 128 * 1024
 _FEW_BYTES = 64  # bytes; such an update has few parts, whoever sends it
 _SETBACKS = 3  # edits of a session that could not be recorded before the next one is quarantined
 _INVERTED = "the left and right origins of an element are in reverse order"
@@ -352,7 +353,8 @@ class Room:
         self._blackbox.begin(self.key, update, seconds, who=who)
         try:
             parts = checked.parts
-            clock = thread_time if parts > _FEW_PARTS else perf_counter
+            is_short = parts <= _FEW_PARTS and self.log.whole < _LARGE
+            clock = perf_counter if is_short else thread_time
             began = clock()
             doc, writes = take_in(self.doc, self.gate, checked, live=live, keep_deleted=self._keeps_deleted)
             spent = clock() - began
@@ -375,7 +377,7 @@ class Room:
             self.doc = doc
             self.shared.follow(doc.get_update, doc.get_state)
         self.shared.changed(deletes=checked.has_deletes)
-        if parts <= _FEW_PARTS and spent > _AT_MOST:
+        if is_short and spent > _AT_MOST:
             spent = _AT_MOST
         self.portion.took(spent + min(checked.seconds, 2 * spent), parts)
         self.log.add(size, spent, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -119,9 +120,9 @@ def test_deletions_that_each_split_a_long_list_of_values_are_taken_in_by_pieces(
     room = room_of(ring)
     client = Client(room, "a", client_id=7)
     client.sync()
-    count = 500_000
-    values = encode_uint(count) + b"\x7e" * count
-    structs: list[Struct] = [(7, 0, count, ANY, None, None, "list", None, 0, len(values))]
+    length = 500_000
+    values = encode_uint(length) + b"\x7e" * length
+    structs: list[Struct] = [(7, 0, length, ANY, None, None, "list", None, 0, len(values))]
     deletes = [(7, n, 1) for n in range(100, 200, 2)]
     for update in (
         [encode_update(values, structs, deletes)]
@@ -130,7 +131,24 @@ def test_deletions_that_each_split_a_long_list_of_values_are_taken_in_by_pieces(
     ):
         client.say(yjs.Update(update))
     assert len(ring.log) >= 4
-    assert len(room.doc.get("list", type=pycrdt.Array)) == count - 50
+    assert len(room.doc.get("list", type=pycrdt.Array)) == length - 50
+
+
+@pytest.mark.parametrize(("size", "counted"), [(1_000, False), (200_000, True)])
+def test_a_short_edit_counts_in_full_if_the_document_is_large(
+    size: int, counted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = Ring()
+    room = room_of(ring)
+    client = Client(room, "a", client_id=7)
+    client.sync()
+    client.type("x" * size)
+    minutes = count(0.0, 60.0)
+    for clock in ("thread_time", "perf_counter"):
+        monkeypatch.setattr(f"collab.rooms.live.room.{clock}", lambda: next(minutes))
+    client.say(yjs.Update(encode_update(b"", (), [(7, 1, 1), (7, 3, 1)])))
+    assert (room.log.seconds >= 60) == counted
+    assert room.log.seconds < 61 * counted + 1
 
 
 class BusyThrottle:
