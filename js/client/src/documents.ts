@@ -50,6 +50,8 @@ export class OpenDocument {
   private hidden: LumenizeError | null = null
   /** Whether the server's state has arrived. */
   private arrived = false
+  /** The promise of that, for as long as the client connects, or has stopped for this reason. */
+  private arrival: { promise: Promise<void>; over: Over | null } | null = null
   private known: { state: SaveState; error: LumenizeError | null } = { state: "saved", error: null }
   private readonly changes: Listeners<[SaveState]>
   private readonly failures: Listeners<[LumenizeError]>
@@ -88,10 +90,14 @@ export class OpenDocument {
 
   /**
    * Resolves once the document has arrived; rejects if opening it is refused, the document is closed, or the client has
-   * stopped connecting.
+   * stopped connecting. It is the same promise until the client connects again, so React's `use` can wait for it.
    */
   get synced(): Promise<void> {
-    return quiet(this.until(() => this.arrived, () => null))
+    const { over } = this.link
+    if (this.arrival === null || this.arrival.over !== over) {
+      this.arrival = { promise: quiet(this.until(() => this.arrived, () => null)), over }
+    }
+    return this.arrival.promise
   }
 
   /** Whether all edits are committed on the server. */
@@ -204,6 +210,7 @@ export class OpenDocument {
 
   /** The client has given up connecting, or was disconnected. Edits wait for the next connection. */
   private stopped(over: Over): void {
+    this.arrival = null
     this.answer(over) // whoever is told before may connect again
     this.settle()
     if (!over.wanted) this.failures.tell(over.reason)

@@ -266,3 +266,19 @@ it("is told the code of a refusal where the server says one", async () => {
   await expect(server.client.synced).rejects.toMatchObject({ code: "NOT_FOUND", message: "documents/d: it was deleted" })
   expect(server.client.state).toBe("closed")
 })
+
+it("gives the same promise of the server's state each time, and another one when the client connects again", async () => {
+  const { client } = server
+  const first = client.synced
+  expect(client.synced).toBe(first)
+  server.stop(null)
+  const second = client.synced
+  expect([second === first, client.synced === second]).toEqual([false, true])
+  for (const each of [first, second]) await expect(each).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+  server.back()
+  const third = client.synced
+  expect([third === second, client.synced === third]).toEqual([false, true])
+  server.begin()
+  await third
+  expect(client.synced).toBe(third)
+})
