@@ -17,7 +17,7 @@ from typing import Literal
 _CALLERS = 10_000  # callers remembered; the least recently active is dropped first
 _WORTH_CHARGING = 0.0005  # seconds
 _BUSY = 0.25  # seconds of CPU beyond its share that make a caller noticeable to others
-_REST_OF_BUSY = 3.0  # times the work
+_REST, _REST_OF_BUSY = 2.0, 3.0  # times the work
 _PROJECTS = 100  # projects with their own metric; the others share one
 OTHER_PROJECTS = "*other*"
 """Metric label of all projects after the first hundred."""
@@ -192,10 +192,10 @@ def charge(seconds: float) -> None:
 def rest_after(seconds: float, *, busy: bool) -> float:
     """Seconds for which the event loop serves others after ``seconds`` of work for one caller.
 
-    Equal to the work, or three times the work if the caller is busy (:meth:`Meter.is_busy`). A request needs several
-    turns of the loop, so its latency depends on the loop's share of busy time, not only on single delays.
+    Twice the work, or three times if the caller is busy (:meth:`Meter.is_busy`). A request needs several turns of the
+    loop, so its latency depends on the loop's share of busy time, not only on single delays.
     """
-    return seconds * (_REST_OF_BUSY if busy else 1.0)
+    return seconds * (_REST_OF_BUSY if busy else _REST)
 
 
 def is_busy() -> bool:
