@@ -76,7 +76,7 @@ export class Collection<T extends Data = Data> {
   /** Reads one entity. Rejects with `NOT_FOUND`. */
   async findById(id: string, options: FindOptions = {}): Promise<Entity<T> & { content?: Data; permissions?: Permissions }> {
     checkName("an id", id)
-    const { data, version, ...more } = await this.core.ask<{
+    const { data, version, content, permissions } = await this.core.ask<{
       data: Entity<T>
       version: number
       content?: Data
@@ -86,7 +86,7 @@ export class Collection<T extends Data = Data> {
       "read",
     )
     if (options.version === undefined && options.at === undefined) this.core.versions.see(this.name, id, version)
-    return { ...data, ...more }
+    return { ...data, ...(content && { content }), ...(permissions && { permissions }) }
   }
 
   /** The rows of a query. */
@@ -94,14 +94,14 @@ export class Collection<T extends Data = Data> {
     query: Query<T> = {},
     options: ReadOptions<T> = {},
   ): Promise<Rows<T>> {
-    const { rows, versions, ...more } = await this.core.ask<{
+    const { rows, versions, next, permissions } = await this.core.ask<{
       rows: Entity<T>[]
       versions: number[]
       next?: string
       permissions?: Permissions[]
     }>({ type: "findMany", collection: this.name, query: plainQuery(query, 2), ...check(options as ReadOptions, READ) }, "read")
     rows.forEach((row, index) => this.core.versions.see(this.name, row.id, versions[index] ?? 0))
-    return Object.assign(rows, more)
+    return Object.assign(rows, next !== undefined && { next }, permissions && { permissions })
   }
 
   /**

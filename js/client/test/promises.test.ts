@@ -137,3 +137,15 @@ it("says nothing of a renewal that failed after its session had ended", async ()
   await settle()
   expect(errors).toEqual([])
 })
+
+it("gives the fields of an entity, and nothing else that the server says of it", async () => {
+  const client = await connected()
+  const one = client.tasks.findById("a", { version: 2 })
+  const many = client.tasks.findMany()
+  await settle()
+  ScriptedSocket.last.reply(1, { data: { id: "a", deleted: "no" }, version: 2, deleted: true, permissions: { edit: true } })
+  ScriptedSocket.last.reply(2, { rows: [{ id: "a" }], versions: [1], next: "n", length: 0 })
+  expect(await one).toEqual({ id: "a", deleted: "no", permissions: { edit: true } })
+  const rows = await many
+  expect([rows.length, rows.next, "permissions" in rows]).toEqual([1, "n", false])
+})
