@@ -27,8 +27,8 @@ import psutil
 T = TypeVar("T")
 
 VARIABLE = "TEST_POSTGRES"
-"""``postgresql://…`` of a server to use instead; databases are made and dropped in it. Servers refuse
-unknown variables that begin with ``COLLAB_``."""
+"""``postgresql://…`` of a server to use instead; databases are made and dropped in it. Set
+``COLLAB_TEST_POSTGRES``: :mod:`tests.conftest` renames it."""
 PROGRAMS = "TEST_POSTGRES_PROGRAMS"
 """The folder with ``initdb`` and ``postgres`` of another version, to start instead."""
 
