@@ -127,6 +127,7 @@ class RoomHandle:
             charge(seconds)
             if pieces.refused:
                 raise InvalidRequest(f"the update contains {pieces.refused[0].why}")
+            await asyncio.sleep(rest_after(seconds, busy=is_busy()))
             large = (
                 LargeEdit(self._registry.edits, room, identity, update, pieces.clients)
                 if identity is not None

@@ -57,7 +57,7 @@ async def take_apart(
     room.hold()
     try:
         async with reading(update) as (pieces, seconds):
-            wait = session.throttle.charge(seconds)
+            wait = _wait(session, seconds)
             edit = LargeEdit(edits, room, session.identity, update, pieces.clients)
             sizes = room.portion.sizes(room.log.whole + len(update), busy=session.throttle.is_busy())
             while True:
@@ -77,8 +77,7 @@ async def take_apart(
                 room.take_in(session, checked, monotonic(), live=live, counted=last)
                 edit.taken(room)
                 seconds = thread_time() - began
-                wait = session.throttle.charge(seconds)
-                wait = max(wait, rest_after(seconds, busy=session.throttle.is_busy()))
+                wait = _wait(session, seconds)
                 if not pieces:
                     break
     except NotRecorded:
@@ -95,3 +94,8 @@ async def take_apart(
                 latest.receive(session, message, monotonic())
             except CollabError as error:
                 session.close(error)
+
+
+def _wait(session: Session, seconds: float) -> float:
+    """Charge CPU time to a session. Returns the seconds for which it is the turn of others."""
+    return max(session.throttle.charge(seconds), rest_after(seconds, busy=session.throttle.is_busy()))
