@@ -159,7 +159,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends its servers then, as after Ctrl+C
+    for end in (signal.SIGINT, signal.SIGTERM):  # a shell starts background commands with SIGINT ignored
+        signal.signal(end, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -28,8 +28,8 @@ from collab.gate.document_index import (
     Dying,
 )
 from collab.gate.fields import Fields, FieldsDump, Write
-from collab.gate.limits import MAX_PARTS
-from collab.gate.pieces import UpdatePiece, are_unsorted
+from collab.gate.limits import AT_ONCE_BYTES, MAX_PARTS
+from collab.gate.pieces import UpdatePiece, are_unsorted, read_piece
 from collab.gate.repeats import Repeats, asked_again
 from collab.gate.revision import Revision, is_as_sent, rewrite
 from collab.gate.stage import Stage
@@ -77,7 +77,7 @@ class Gate:
         are more than ``limit`` structs and deletions.
         """
         if isinstance(update, UpdatePiece):
-            parts = read(update.update, len(update.update))
+            parts = update.parts or read_piece(update.update)
             parts.refused = update.refused
             parts.as_sent = not update.refused
             return self._check(update.update, parts, update.dying)
@@ -86,9 +86,11 @@ class Gate:
     def check_at_once(self, update: bytes, limit: int) -> Checked:
         """The same for an update that is to be applied in one step.
 
-        Also raises :class:`TooManyParts` for deletions that Yjs would have sorted: only as pieces they are always
-        cheap.
+        Also raises :class:`TooManyParts` if it has too many bytes to be read at once, and for deletions that Yjs would
+        have sorted: only as pieces they are always cheap.
         """
+        if len(update) > AT_ONCE_BYTES:
+            raise TooManyParts("too many bytes")
         checked = self.check(update, limit)
         if are_unsorted(checked.deletes):
             raise TooManyParts("deletions in no order")

@@ -17,6 +17,8 @@ MAX_TYPE_DEPTH = 256
 """Nesting of types: all readers recurse through them. Yjs overflows the stack of Node at some 300 to 500."""
 MAX_PARTS = 500_000
 """Structs and deletions of one update: reading as many takes about a second and up to 200 MB."""
+AT_ONCE_BYTES = 256 * 1024
+"""Bytes that the event loop reads at once. 15 MB in one struct take a second: a thread reads those."""
 MAX_ROOTS = 65_536
 """Root types of one document."""
 MAX_KEY_BYTES = 4096

@@ -19,7 +19,7 @@ from collab.gate.encode import encode_update
 from collab.gate.limits import MAX_PARTS
 from collab.gate.order import add_in_order
 from collab.gate.revision import Revision
-from collab.gate.structs import DeletedRange, Id, Refused, Struct, read
+from collab.gate.structs import DeletedRange, Id, Parts, Refused, Struct, read
 
 if TYPE_CHECKING:
     from collab.gate.checked import Checked
@@ -32,11 +32,20 @@ _AT_ONCE = 1000
 
 
 class UpdatePiece(NamedTuple):
-    """A part of an update. ``refused``: what was read as deleted; ``dying``: types that the whole update deletes."""
+    """A part of an update. ``refused``: what was read as deleted; ``dying``: types that the whole update deletes.
+
+    ``parts``: what :func:`read_piece` returns, if it was read already.
+    """
 
     update: bytes
     refused: list[Refused]
     dying: Dying
+    parts: Parts | None = None
+
+
+def read_piece(update: bytes) -> Parts:
+    """Read a piece; the update that it belongs to was accepted."""
+    return read(update, len(update))
 
 
 class Pieces:

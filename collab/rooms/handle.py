@@ -15,10 +15,11 @@ import pycrdt
 from collab.access.identity import Identity
 from collab.access.price import charge, is_busy, rest_after
 from collab.errors import InvalidRequest
+from collab.gate.limits import AT_ONCE_BYTES
 from collab.gate.structs import TooManyParts, decode_state_vector, encode_state_vector
 from collab.names import RoomKey
 from collab.rooms.commitment import committed
-from collab.rooms.large import reading
+from collab.rooms.large import read_ahead, reading
 from collab.rooms.live.merge import merge
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
@@ -109,6 +110,8 @@ class RoomHandle:
                 told.set_result(None)
 
         try:
+            if len(update) > AT_ONCE_BYTES:
+                raise TooManyParts("too many bytes")
             room.edit(
                 update, user, monotonic(), done, limit=room.portion.of(room.log.whole + len(update), busy=is_busy())
             )
@@ -123,8 +126,7 @@ class RoomHandle:
 
         If it ends early, the applied pieces stay: applying them again is harmless.
         """
-        async with reading(update) as (pieces, seconds):
-            charge(seconds)
+        async with reading(update, charge) as (pieces, seconds):
             if pieces.refused:
                 raise InvalidRequest(f"the update contains {pieces.refused[0].why}")
             await asyncio.sleep(rest_after(seconds, busy=is_busy()))
@@ -135,10 +137,12 @@ class RoomHandle:
             )
             sizes = room.portion.sizes(room.log.whole + len(update), busy=is_busy())
             while pieces:
+                size = next(sizes)
+                piece = await read_ahead(pieces.take(size), charge)
                 if large is not None:
                     await large.allow(room)
-                began, size = thread_time(), next(sizes)
-                room.edit(pieces.take(size), user, monotonic(), done if not pieces else _ignore)
+                began = thread_time()
+                room.edit(piece, user, monotonic(), done if not pieces else _ignore)
                 if large is not None:
                     large.taken(room)
                 seconds = thread_time() - began

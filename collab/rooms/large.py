@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic, thread_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from collab.access.price import rest_after
 from collab.access.rules import Access
 from collab.errors import CollabError
-from collab.gate.pieces import Pieces
+from collab.gate.limits import AT_ONCE_BYTES
+from collab.gate.pieces import Pieces, UpdatePiece, read_piece
 from collab.rooms.live.faults import NotRecorded
 from collab.rooms.live.session import Session
 from collab.rooms.row_edits import LargeEdit, RowEdits
@@ -19,24 +20,49 @@ from collab.rooms.row_edits import LargeEdit, RowEdits
 if TYPE_CHECKING:
     from collab.rooms.live.room import Room
 
+T = TypeVar("T")
+Charge = Callable[[float], object]
+"""Charges CPU seconds to whoever causes them."""
+
 
 @asynccontextmanager
-async def reading(update: bytes) -> AsyncIterator[tuple[Pieces, float]]:
+async def reading(update: bytes, charge: Charge) -> AsyncIterator[tuple[Pieces, float]]:
     """Read a large update: its pieces, and the CPU seconds it took.
 
     A thread reads them and frees what is left of them: freeing a million objects here would stop everybody. Raises
     :class:`collab.gate.gate.Malformed`.
     """
-
-    def read() -> tuple[Pieces, float]:
-        began = thread_time()
-        return Pieces(update), thread_time() - began
-
-    pieces, seconds = await asyncio.to_thread(read)
+    pieces, seconds = await _in_thread(lambda: Pieces(update), charge)
     try:
         yield pieces, seconds
     finally:
         asyncio.get_running_loop().run_in_executor(None, pieces.discard)
+
+
+async def read_ahead(piece: UpdatePiece, charge: Charge) -> UpdatePiece:
+    """Read a piece in a thread if it is large: it may be one struct of many megabytes."""
+    if len(piece.update) <= AT_ONCE_BYTES:
+        return piece
+    parts, _ = await _in_thread(lambda: read_piece(piece.update), charge)
+    return piece._replace(parts=parts)
+
+
+async def _in_thread(work: Callable[[], T], charge: Charge) -> tuple[T, float]:
+    """Do work that computes, and charge for it even if it fails."""
+    spent = 0.0
+
+    def measured() -> T:
+        nonlocal spent
+        began = thread_time()
+        try:
+            return work()
+        finally:
+            spent = thread_time() - began
+
+    try:
+        return await asyncio.to_thread(measured), spent
+    finally:
+        charge(spent)
 
 
 async def take_apart(
@@ -56,11 +82,15 @@ async def take_apart(
     """
     room.hold()
     try:
-        async with reading(update) as (pieces, seconds):
-            wait = _wait(session, seconds)
+        async with reading(update, session.throttle.charge) as (pieces, seconds):
+            wait = _wait(session, 0.0, seconds)
             edit = LargeEdit(edits, room, session.identity, update, pieces.clients)
             sizes = room.portion.sizes(room.log.whole + len(update), busy=session.throttle.is_busy())
             while True:
+                began = thread_time()
+                piece = pieces.take(next(sizes))
+                spent = thread_time() - began
+                piece = await read_ahead(piece, session.throttle.charge)
                 await asyncio.sleep(wait)
                 if session.access >= Access.WRITE:  # otherwise the room refuses it
                     await edit.allow(room)
@@ -69,15 +99,14 @@ async def take_apart(
                     session.missed += acks
                     break
                 began = thread_time()
-                piece = pieces.take(next(sizes))
                 last = None if pieces else counted
                 checked = room.gate.check(piece)
-                checked.seconds = thread_time() - began
+                checked.seconds = spent + thread_time() - began
                 pieces.sum_up(checked)
                 room.take_in(session, checked, monotonic(), live=live, counted=last)
                 edit.taken(room)
-                seconds = thread_time() - began
-                wait = _wait(session, seconds)
+                seconds = spent + thread_time() - began
+                wait = _wait(session, seconds, seconds)
                 if not pieces:
                     break
     except NotRecorded:
@@ -96,6 +125,6 @@ async def take_apart(
                 session.close(error)
 
 
-def _wait(session: Session, seconds: float) -> float:
-    """Charge CPU time to a session. Returns the seconds for which it is the turn of others."""
-    return max(session.throttle.charge(seconds), rest_after(seconds, busy=session.throttle.is_busy()))
+def _wait(session: Session, charged: float, seconds: float) -> float:
+    """Charge CPU time to a session. Returns for how long it is the turn of others after ``seconds`` of work."""
+    return max(session.throttle.charge(charged), rest_after(seconds, busy=session.throttle.is_busy()))

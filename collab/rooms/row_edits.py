@@ -222,7 +222,7 @@ def _writes_fields(room: Room, update: bytes) -> Checked | None:
     if room.broken or room.deleted:
         return None
     try:
-        checked = room.gate.check(update, room.portion.of(room.log.whole + len(update), busy=False))
+        checked = room.gate.check_at_once(update, room.portion.of(room.log.whole + len(update), busy=False))
     except TooManyParts:
         raise
     except Malformed:

@@ -161,7 +161,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends its processes then, as after Ctrl+C
+    for end in (signal.SIGINT, signal.SIGTERM):  # a shell starts background commands with SIGINT ignored
+        signal.signal(end, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

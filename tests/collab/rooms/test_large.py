@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from itertools import count
 from pathlib import Path
 from time import monotonic
@@ -12,13 +13,17 @@ import anyio
 import pycrdt
 import pytest
 
+from collab import Collab, Settings
 from collab.errors import CollabError, TooLarge, Unavailable
+from collab.gate import gate, pieces, structs
 from collab.gate.encode import encode_update
+from collab.gate.limits import AT_ONCE_BYTES
 from collab.gate.struct_content import ANY
 from collab.gate.structs import Struct
 from collab.rooms.live.compaction import LogSize
 from collab.rooms.live.framing import HocuspocusFraming
 from collab.rooms.live.pacing import Portion
+from collab.storage.memory import MemoryStorage
 from collab.wire import hocuspocus, yjs
 from presence.lib0 import encode_uint
 from tests.collab.rooms.live.simulation import KEY, Client, Ring, room_of
@@ -285,3 +290,41 @@ def test_the_author_of_a_large_edit_is_asked_once_for_what_all_its_pieces_leave_
     ring.commit()
     assert room.drain(author.session).count(hocuspocus.sync_status("d", True)) == 1
     assert str(room.doc.get("t", type=pycrdt.Text)).count("early ") == 2
+
+
+@pytest.fixture
+def _no_large_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading many bytes in the event loop is an error."""
+    loop, read = threading.get_ident(), structs.read
+
+    def elsewhere(update: bytes, limit: int) -> structs.Parts:
+        assert len(update) <= AT_ONCE_BYTES or threading.get_ident() != loop
+        return read(update, limit)
+
+    for module in (gate, pieces):
+        monkeypatch.setattr(module, "read", elsewhere)
+
+
+LONG = "x" * (AT_ONCE_BYTES + 1)
+ONE_STRUCT = frame([block(7, 0, [item(STRING, string(LONG), parent="t")])])
+
+
+@pytest.mark.usefixtures("_no_large_reads")
+async def test_a_session_may_write_a_struct_of_many_bytes_and_the_loop_does_not_read_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, _):
+        room = await registry.open(KEY)
+        client = Client(room, "a", framing=HocuspocusFraming("d"))
+        client.say(yjs.SyncStep1(b"\0"))
+        client.say(yjs.SyncStep2(ONE_STRUCT))
+        with anyio.fail_after(40):
+            while hocuspocus.sync_status("d", True) not in room.drain(client.session):
+                await anyio.sleep(0.01)
+        assert str(room.doc.get("t", type=pycrdt.Text)) == LONG
+
+
+@pytest.mark.usefixtures("_no_large_reads")
+async def test_an_application_may_write_a_struct_of_many_bytes_and_the_loop_does_not_read_it() -> None:
+    collab = Collab(Settings(), storage=MemoryStorage())
+    async with collab.lifespan():
+        await collab.room("d").apply(ONE_STRUCT)
+        assert await collab.room("d").text() == LONG
