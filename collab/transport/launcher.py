@@ -170,10 +170,10 @@ class _Server:
             self._tasks[task] = writer
             whole.callback(self._tasks.pop, task)
             drop = writer.transport.abort
-            trusted = partial(self._unproven.discard, drop)
+            trusted = partial(self._unproven.discard, address or "", drop)
             plain.callback(trusted)
             if address is not None and not is_within(address, self.limits.proxies):
-                self._unproven.add(drop, asyncio.get_running_loop().time())
+                self._unproven.add(address, drop, asyncio.get_running_loop().time())
                 self._look_later()
             with suppress(asyncio.CancelledError):  # only stop() cancels, and Python 3.11 would log it as an error
                 await _Connection(self, reader, writer, upgraded=plain.close, trusted=trusted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 COST = 40 * 1024
@@ -12,33 +13,44 @@ _YOUNG = 1.0  # seconds: a handshake is over by then
 
 
 class Unproven:
-    """The connections that count, oldest first.
+    """The connections that count, by address, the oldest of each first.
 
-    Beyond a budget the oldest are dropped, and none is refused: whoever comes to say who they are is served, however
-    many others are silent.
+    Beyond a budget some are dropped, and none is refused: whoever comes to say who they are is served, however many
+    others are silent. The address with the most connections loses its oldest, so that one cannot end those of others.
     """
 
     def __init__(self) -> None:
-        self._since: dict[Callable[[], object], float] = {}
+        self._since: dict[str, dict[Callable[[], object], float]] = {}
+        self._count = 0
 
-    def add(self, drop: Callable[[], object], now: float) -> None:
+    def add(self, address: str, drop: Callable[[], object], now: float) -> None:
         """Count a connection, until :meth:`discard`; ``drop`` ends it."""
-        self._since[drop] = now
+        self._since.setdefault(address, {})[drop] = now
+        self._count += 1
 
-    def discard(self, drop: Callable[[], object]) -> None:
+    def discard(self, address: str, drop: Callable[[], object]) -> None:
         """Count it no longer: it is trusted, or gone, or a WebSocket."""
-        self._since.pop(drop, None)
+        own = self._since.get(address, {})
+        if own.pop(drop, None) is not None:
+            self._count -= 1
+            if not own:
+                del self._since[address]
 
     def drop_beyond(self, most: int, now: float) -> None:
-        """Drop the oldest connections, down to ``most`` and those of the last second."""
-        for drop, since in list(self._since.items())[: max(0, len(self) - most)]:
-            if now - since < _YOUNG:
-                break
-            self.discard(drop)
-            drop()
+        """Drop connections, down to ``most`` and those of the last second."""
+        heaviest = [(-len(own), address) for address, own in self._since.items()]
+        heapify(heaviest)
+        while self._count > most and heaviest:
+            size, address = heappop(heaviest)
+            drop, since = next(iter(self._since[address].items()))
+            if now - since >= _YOUNG:
+                self.discard(address, drop)
+                drop()
+                if size < -1:
+                    heappush(heaviest, (size + 1, address))
 
     def __len__(self) -> int:
-        return len(self._since)
+        return self._count
 
 
 def trusting(trust: Callable[[], object], state: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ def test_the_oldest_are_dropped_and_never_those_of_the_last_second() -> None:
     dropped: list[int] = []
     unproven = Unproven()
     for number in range(5):
-        unproven.add(partial(dropped.append, number), float(number))
+        unproven.add("a", partial(dropped.append, number), float(number))
     unproven.drop_beyond(2, 2.5)
     assert dropped == [0, 1]
     unproven.drop_beyond(2, 2.5)
@@ -24,14 +24,26 @@ def test_the_oldest_are_dropped_and_never_those_of_the_last_second() -> None:
     assert dropped == [0, 1, 2, 3, 4]
 
 
+def test_the_address_with_the_most_connections_loses_them_first() -> None:
+    dropped: list[str] = []
+    unproven = Unproven()
+    for address in ("one", "many", "two", "many", "many", "two"):
+        unproven.add(address, partial(dropped.append, address), 0.0)
+    unproven.drop_beyond(4, 10.0)
+    assert sorted(dropped) == ["many", "two"] or dropped == ["many", "many"]
+    unproven.drop_beyond(3, 10.0)
+    assert sorted(dropped) == ["many", "many", "two"]
+    assert len(unproven) == 3
+
+
 def test_whoever_is_trusted_or_gone_counts_no_longer() -> None:
     dropped: list[int] = []
     unproven = Unproven()
     drops = [partial(dropped.append, number) for number in range(3)]
     for drop in drops:
-        unproven.add(drop, 0.0)
-    unproven.discard(drops[0])
-    unproven.discard(drops[0])
+        unproven.add("a", drop, 0.0)
+    unproven.discard("a", drops[0])
+    unproven.discard("a", drops[0])
     unproven.drop_beyond(0, 10.0)
     assert dropped == [1, 2]
 
