@@ -212,7 +212,7 @@ class Collections(Reads):
         self, room: Room, target: EntityState, caller: Caller, wanted: Mapping[str, Any], version: int
     ) -> None:
         """Compare-and-set: refuse if anybody else has written these fields since ``version``."""
-        while room.uncommitted:
+        while room.commits.pending:
             await self._flush()
         user_id = caller.identity.user_id
         newer = target.written_since(version, sorted(wanted), caller.writer, user_id)

@@ -144,7 +144,7 @@ class ContentEvents:
             bridge = room.bridge
             rows = await self._storage.log_after(key, bridge.covered)
             if not rows:
-                if bridge.seq > bridge.covered and not room.uncommitted:
+                if bridge.seq > bridge.covered and not room.commits.pending:
                     await self._cover(room, bridge.seq)  # from before there were events
                 return
             size, gave_up = _ROWS, False

@@ -335,7 +335,7 @@ class Registry:
             room = self.rooms.get(key)
             if room is None or room.sessions or room.holds:
                 del self._idle_since[key]
-            elif not room.uncommitted and key not in self._opening:
+            elif not room.commits.pending and key not in self._opening:
                 self._evict(room)
 
     async def maintain(self) -> None:
@@ -355,7 +355,7 @@ class Registry:
                 self._leftovers.given_back(began, monotonic())
 
     def _evict_if_idle(self, room: Room, now: float) -> None:
-        if room.sessions or room.holds or room.uncommitted or room.key in self._opening:
+        if room.sessions or room.holds or room.commits.pending or room.key in self._opening:
             return
         if self._idle_since.get(room.key, now) + self._idle_seconds > now:
             return

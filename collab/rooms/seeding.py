@@ -47,7 +47,7 @@ class Seeding:
     def decide(self, key: RoomKey, room: Room | None) -> bool:
         """A holder that wanted no seed has left ``room``. Returns whether to close it, so that it reopens with one."""
         undecided = self._unseeded.get(key)
-        pristine = room is not None and not room.bridge.exists and not room.gate.state and not room.uncommitted
+        pristine = room is not None and not room.bridge.exists and not room.gate.state and not room.commits.pending
         if undecided is None or (pristine and room is not None and room.holds):
             return False
         del self._unseeded[key]

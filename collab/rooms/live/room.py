@@ -392,11 +392,6 @@ class Room:
 
     # commits and holds
 
-    @property
-    def uncommitted(self) -> int:
-        """Number of recorded updates that are not committed yet."""
-        return self.commits.pending
-
     def hold(self) -> None:
         """Keep the room in memory for a reader or writer that is no session, until :meth:`let_go`."""
         self.holds += 1

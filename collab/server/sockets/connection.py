@@ -375,6 +375,7 @@ class Connection:
 
     async def _write(self) -> None:
         """Send queued messages, and the close frame, at the reader's pace."""
+        began = monotonic()
         try:
             while self._closing is None or self._closing.retryable:
                 frames, self._backlog = self._backlog or self._drain(), []
@@ -382,6 +383,9 @@ class Connection:
                     break
                 for frame in frames:
                     await self._send_one(frame)
+                    if self._sent_at - began > _STRETCH:
+                        await asyncio.sleep(0)  # a reader that takes everything at once never lets others have a turn
+                        began = monotonic()
             if self._closing is not None:
                 last = self._protocol.farewell(self._closing) if self._protocol is not None else None
                 if last is not None:

@@ -138,7 +138,7 @@ async def test_a_write_that_its_caller_left_uncommitted_is_not_made_again() -> N
         tasks = Operations(collab.hub.records)
         events = listen(collab)
         left = asyncio.ensure_future(tasks.create(ANN, "tasks", {"n": 1}, request="r"))
-        while not any(room.uncommitted for room in collab._registry.rooms.values()):
+        while not any(room.commits.pending for room in collab._registry.rooms.values()):
             await asyncio.sleep(0)
         left.cancel()
         await asyncio.wait((left,))

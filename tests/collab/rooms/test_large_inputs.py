@@ -35,7 +35,7 @@ async def taken_in(*updates: bytes) -> pycrdt.Doc[Any]:
         for update in updates:
             room.receive(session, yjs.Update(update), monotonic())
         with anyio.fail_after(60):
-            while (session.waiting is not None or room.uncommitted or saved < len(updates)) and not closed:
+            while (session.waiting is not None or room.commits.pending or saved < len(updates)) and not closed:
                 saved += room.drain(session).count(hocuspocus.sync_status("large", True))
                 await asyncio.sleep(0.01)
         assert not closed

@@ -277,7 +277,7 @@ async def test_a_writer_whose_callback_fails_costs_others_nothing(tmp_path: Path
         room.edit(client.type("a", send=False), "ann", monotonic(), fail)
         room.edit(client.type("b", send=False), "ann", monotonic(), told.set)
         await asyncio.wait_for(told.wait(), 60)
-        assert room.uncommitted == 0
+        assert room.commits.pending == 0
 
 
 async def test_changes_of_entities_in_a_broken_or_closed_room_are_refused(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ async def test_e18_an_edit_that_is_not_logged_is_not_in_the_document_either(tmp_
                 again.sync(monotonic())
             successor.leave(again.session, monotonic())
         assert successor.gate.state == (await _reload(registry)).gate.state
-        assert room.uncommitted == successor.uncommitted == 0
+        assert room.commits.pending == successor.commits.pending == 0
 
 
 async def test_e18_an_edit_that_can_never_be_recorded_is_quarantined_in_the_end(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ async def test_a_failure_after_an_edit_is_recorded_does_not_undo_it(tmp_path: Pa
         other.listen()
         assert str(other) == text_of(room) == "hello world"
         assert text_of(await _reload(registry)) == "hello world"
-        assert room.uncommitted == 0
+        assert room.commits.pending == 0
 
 
 async def test_a_document_that_could_not_be_rebuilt_is_rebuilt_for_the_next_client(tmp_path: Path) -> None:
@@ -364,4 +364,4 @@ async def test_a_change_without_an_edit_that_cannot_be_recorded_is_not_waited_fo
         registry._recorder = Failing(registry._recorder, Unavailable("full"), "append")  # type: ignore[assignment]
         with pytest.raises(Unavailable):
             registry.note(room, EntityOp("delete", room.bridge.main, "a", 0.0))
-        assert room.uncommitted == 0
+        assert room.commits.pending == 0
