@@ -17,7 +17,8 @@
     ├── DocumentDamaged         4424   stored data does not match its checksum; an operator must look
     ├── RateLimitExceeded       4529   over a rate limit; retry later
     ├── Unavailable             4503   storage or room is unavailable; retry
-    │   └── Restarting          1012   the server is shutting down; retry
+    │   ├── Restarting          1012   the server is shutting down; retry
+    │   └── Elsewhere           4503   another node owns this room; retry
     ├── ConnectionLost          1006   raised by clients: the connection failed or ended
     └── InternalError           1011   server fault; retry
 
@@ -158,6 +159,14 @@ class Restarting(Unavailable):
     """The server is shutting down; retry, here or on another server."""
 
     close_code = 1012
+
+
+class Elsewhere(Unavailable):
+    """Another node owns this room; ``nid`` is its number. A node that cannot pass the request on tells its client."""
+
+    def __init__(self, nid: int) -> None:
+        super().__init__("another server has this document; retry")
+        self.nid = nid
 
 
 class ConnectionLost(CollabError):

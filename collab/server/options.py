@@ -68,11 +68,13 @@ class SettingsCommand(click.Command):
 
 def load_settings(config: Path | None, flags: dict[str, Any]) -> Settings:
     """The settings of a command; ``flags`` are by name of an option. Ends the command if they are wrong."""
-    if has_password(flags.get("database") or ""):
-        raise click.UsageError(
-            "--database must not contain a password, because other users can read command lines: set COLLAB_DATABASE, "
-            "or COLLAB_DATABASE_FILE (a file that holds it), or use a password file (PGPASSFILE)"
-        )
+    for name, instead in (("database", ", or use a password file (PGPASSFILE)"), ("redis", "")):
+        if has_password(flags.get(name) or ""):
+            variable = f"COLLAB_{name.upper()}"
+            raise click.UsageError(
+                f"--{name} must not contain a password, because other users can read command lines: set {variable}, "
+                f"or {variable}_FILE (a file that holds it){instead}"
+            )
     texts = {name: str(value) if isinstance(value, bool) else value for name, value in flags.items()}
     try:
         return Settings.load(flags=texts, environ=os.environ, config=config, warn=warn)

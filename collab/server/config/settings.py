@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -47,6 +48,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database: Annotated[
         str | None,
         _option("Where", "URL of a PostgreSQL database to use instead, like postgresql://user@host:5432/name."),
+    ] = None
+    redis: Annotated[
+        str | None,
+        _option(
+            "Where",
+            "URL of a Redis or Valkey, like redis://host:6379: this server is one node of a cluster. Needs `database`.",
+        ),
+    ] = None
+    node_url: Annotated[
+        str | None,
+        _option(
+            "Where",
+            "URL at which other nodes reach this one, like http://10.0.0.5:8000. None: the address from which it "
+            "connects to the database.",
+        ),
     ] = None
     pages: Annotated[str | None, _option("Where", "Folder of static files to serve at /.")] = None
     single_page: Annotated[
@@ -230,6 +246,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("flush_shortest must be at most flush_longest")
         if self.database is not None and not _is_url(self.database):
             raise ValueError("database must be like postgresql://user@host:5432/name; without it, SQLite is in `data`")
+        if self.redis is not None and not _is_redis_url(self.redis):
+            raise ValueError("redis must be like redis://host:6379, rediss://host:6379 or unix:///run/redis.sock")
+        if self.redis is not None and self.database is None:
+            raise ValueError("redis makes this server a node of a cluster, and nodes need a PostgreSQL `database`")
+        if self.node_url is not None and not _is_node_url(self.node_url):
+            raise ValueError("node_url must be like http://10.0.0.5:8000")
         for origin in self.allowed_origins:
             if not is_allowed_origin(origin):
                 raise ValueError("allowed_origins must be like https://app.example.com or http://localhost:*, or *")
@@ -314,6 +336,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def _is_url(text: str) -> bool:
     try:
         return is_postgres(text)
+    except ValueError:
+        return False
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.path if parts.scheme == "unix" else parts.scheme in ("redis", "rediss") and parts.hostname)
+    except ValueError:
+        return False
+
+
+def _is_node_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.path in ("", "/") and not parts.query
+        )
     except ValueError:
         return False
 

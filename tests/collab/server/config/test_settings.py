@@ -452,3 +452,24 @@ def _as_documented(default: object) -> str:
     if isinstance(default, int | float):
         return f"{default / 1024**2:g} MiB" if default >= 1024**2 else f"{default:g}"
     return f"`{default}`"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"redis": "redis://h"}, "redis makes this server a node of a cluster, and nodes need a PostgreSQL"),
+        ({"redis": "http://h", "database": "postgresql://h/d"}, "redis must be like redis://host:6379"),
+        ({"redis": "", "database": "postgresql://h/d"}, "redis must be like"),
+        ({"redis": "redis://", "database": "postgresql://h/d"}, "redis must be like"),
+        ({"node_url": "10.0.0.5:8000"}, "node_url must be like http://"),
+        ({"node_url": "http://10.0.0.5/collab"}, "node_url must be like http://"),
+    ],
+)
+def test_a_node_without_what_it_needs_is_refused(values: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Settings(**values)
+
+
+@pytest.mark.parametrize("redis", ["redis://h:6379/1", "rediss://user:secret@h", "unix:///run/redis.sock"])
+def test_a_node_may_use_each_kind_of_redis(redis: str) -> None:
+    assert Settings(redis=redis, database="postgresql://h/d", node_url="http://10.0.0.5:8000").redis == redis
