@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 Heard = Callable[[bytes], None]
 """Gets a message. It must not block; its exceptions are logged and affect nobody else."""
-Close = Callable[[], None]
+Ending = Callable[[], None]
 """Ends what it was returned for."""
 
 
@@ -19,7 +19,7 @@ class Kept(NamedTuple):
     message: bytes
 
 
-class Recent(NamedTuple):
+class Backlog(NamedTuple):
     """The kept messages of a topic after a number, and whether none is missing before the first of them.
 
     ``newest`` is the number of the topic's newest message, 0 if there was none in this ``epoch``.
@@ -50,10 +50,10 @@ class Bus(Protocol):
     def publish(self, topic: str, message: bytes) -> None:
         """Send to all who have subscribed, the sender too. Never waits. Drops the message while the bus is lost."""
 
-    async def subscribe(self, topic: str, heard: Heard) -> Close:
+    async def subscribe(self, topic: str, heard: Heard) -> Ending:
         """Hear a topic. When this returns, whatever is published is heard, unless the bus is lost."""
 
-    def watch(self, changed: Callable[[bool], None]) -> Close:
+    def watch(self, changed: Callable[[bool], None]) -> Ending:
         """Call ``changed`` with :attr:`lost` whenever it changes. After it was lost, messages may have been missed."""
 
     async def keep(self, topic: str, message: bytes) -> Kept:
@@ -62,10 +62,10 @@ class Bus(Protocol):
         Raises :class:`collab.errors.Unavailable` while the bus is lost.
         """
 
-    async def follow(self, topic: str, heard: Callable[[Kept], None]) -> Close:
+    async def follow(self, topic: str, heard: Callable[[Kept], None]) -> Ending:
         """Hear the kept messages of a topic, from now on."""
 
-    async def since(self, topic: str, epoch: str, number: int) -> Recent:
+    async def since(self, topic: str, epoch: str, number: int) -> Backlog:
         """The kept messages after ``number``. ``complete`` is false for another epoch.
 
         Raises :class:`collab.errors.Unavailable` while the bus is lost.
