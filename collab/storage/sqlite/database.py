@@ -1,4 +1,4 @@
-"""One SQLite file and its threads: one that writes, one that loads, some that query.
+"""One SQLite file and its threads: one that writes, one that copies the WAL, one that loads, some that query.
 
 WAL and ``synchronous=FULL``: a finished transaction is on the disk. Loads have their own connection, so that they never
 wait for commits, nor for queries, which have others. Cancelling the caller of a query ends the query.
@@ -22,6 +22,7 @@ from typing import TypeVar
 from collab.access.price import METER
 from collab.errors import CollabError
 from collab.storage.base import StorageError
+from collab.storage.sqlite.checkpoints import WAL_BYTES, Checkpoints, empty
 from collab.storage.sqlite.files import FILE_NAME, connect, keep_private, take_folder, translate
 from collab.storage.sqlite.schema import STEPS, prepare, read_version
 from collab.storage.versions import check_found
@@ -30,10 +31,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_WAL_BYTES = 4 * 1024 * 1024  # size of the WAL at which it is copied into the database
 _WAL_LEFT_BYTES = 64 * 1024  # maximum size of the WAL after a log was cut
 _SCRUBS = 200  # attempts to empty the WAL
-_SLICE_PAGES = 512  # returned per transaction, so that commits go in between
+_SLICE_PAGES = 128  # returned per transaction, so that commits go in between
 _FINDERS = 4  # threads for queries: those of concurrent callers, and one for the server's own
 _STEPS = 20_000  # SQLite VM instructions between two checks for cancellation: less than a millisecond
 _NOT_STARTED = "Collab was not started: pass its lifespan to the application that mounts it (lifespan=collab.lifespan)"
@@ -55,11 +55,14 @@ class Database:
         self._lock: sqlite3.Connection | None = None
         self._loader: sqlite3.Connection | None = None
         self._finders: list[sqlite3.Connection] = []  # those that are free
+        self._checkpoints = Checkpoints(self.path)
         self._write_thread = ThreadPoolExecutor(1, "collab-write")
+        self._checkpoint_thread = ThreadPoolExecutor(1, "collab-checkpoint")
         self._load_thread = ThreadPoolExecutor(1, "collab-load")
         self._query_threads = ThreadPoolExecutor(_FINDERS, "collab-query", _yield_to_others)
-        self._page_size = 4096
+        self._is_due = False  # a checkpoint
         self._trimming: asyncio.Task[None] | None = None
+        self._copying: asyncio.Task[None] | None = None
         self._closed = False
 
     async def open(self) -> None:
@@ -76,17 +79,18 @@ class Database:
 
     async def close(self) -> None:
         """Finish pending work and close the files."""
-        if self._trimming is not None:
-            await self._trimming
+        while (task := self._trimming or self._copying) is not None:
+            await task
         if self._closed:
             return
+        await self._run(self._checkpoint_thread, self._checkpoints.close)
         await self._run(self._load_thread, self._close_loader)
         await asyncio.to_thread(self._query_threads.shutdown)
         while self._finders:
             self._finders.pop().close()
         await self._run(self._write_thread, self._close_writer)
         self._closed = True
-        for thread in (self._load_thread, self._write_thread):
+        for thread in (self._load_thread, self._checkpoint_thread, self._write_thread):
             thread.shutdown()
 
     async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -96,7 +100,7 @@ class Database:
             with self._transaction() as connection:
                 return work(connection)
 
-        return await self._run(self._write_thread, transaction)
+        return await self._write(transaction)
 
     async def load(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a quick read, for example while somebody waits for a room."""
@@ -114,7 +118,7 @@ class Database:
     async def scrub(self) -> None:
         """Copy the WAL into the database and empty it, so that it no longer holds deleted rows."""
         for _ in range(_SCRUBS):
-            if await self._run(self._write_thread, self._scrub):
+            if await self._empty_wal():
                 return
             await asyncio.sleep(0.05)  # there are readers
         raise StorageError("the database has permanent readers; deleted data is still in its WAL")
@@ -133,6 +137,34 @@ class Database:
         """Return the space of deleted data to the disk, in the background."""
         if self._trimming is None:
             self._trimming = asyncio.create_task(self._vacuum())
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        """Do work that commits, and see to the WAL."""
+
+        def watched() -> T:
+            done = work()
+            self._is_due = self._checkpoints.is_due()
+            return done
+
+        done = await self._run(self._write_thread, watched)
+        if self._is_due and self._copying is None:
+            self._copying = asyncio.create_task(self._copy_wal())
+        return done
+
+    async def _copy_wal(self) -> None:
+        try:
+            await self._run(self._checkpoint_thread, self._checkpoints.copy)
+            if self._checkpoints.is_too_large():  # its readers leave no moment to begin anew
+                await self._run(self._write_thread, lambda: empty(_open_one(self.writer)))
+        except CollabError as error:
+            log.warning("could not copy the WAL into the database: %s", error)
+        finally:
+            self._copying = None
+
+    async def _empty_wal(self) -> bool:
+        """Copy the WAL while commits go on, then the rest, and make it empty. Returns whether it is."""
+        await self._run(self._checkpoint_thread, self._checkpoints.copy)
+        return await self._run(self._write_thread, lambda: empty(_open_one(self.writer)))
 
     async def _run(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         if self._closed:
@@ -172,18 +204,14 @@ class Database:
         # another process that briefly locks the database (a backup) must not block this thread: fail and retry
         self.writer = connect(self.path, 0.05)
         prepare(self.writer)
-        self._page_size = int(self.writer.execute("PRAGMA page_size").fetchone()[0])
         self.writer.execute("PRAGMA synchronous = FULL")
         self.writer.execute("PRAGMA secure_delete = ON")  # overwrite deleted data
-        self.writer.execute(f"PRAGMA wal_autocheckpoint = {_WAL_BYTES // self._page_size}")
-        self.writer.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+        self.writer.execute("PRAGMA wal_autocheckpoint = 0")
+        self.writer.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        self._checkpoints.open()
         self._loader, *self._finders = (connect(self.path, 5.0) for _ in range(1 + _FINDERS))
         for reader in (self._loader, *self._finders):
             reader.execute("PRAGMA query_only = ON")
-
-    def _scrub(self) -> bool:
-        busy, _, _ = _open_one(self.writer).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
 
     def _close_loader(self) -> None:
         if self._loader is not None:
@@ -224,9 +252,10 @@ class Database:
 
     async def _vacuum(self) -> None:
         try:
-            while await self._run(self._write_thread, self._vacuum_slice):
+            while await self._write(self._vacuum_slice):
                 pass  # one slice at a time, so that commits go in between
-            await self._run(self._write_thread, self._truncate_wal)
+            if self._checkpoints.size() > _WAL_LEFT_BYTES:
+                await self._empty_wal()
         except CollabError as error:
             log.warning("could not return disk space: %s", error)
         finally:
@@ -242,11 +271,6 @@ class Database:
         # it returns an empty row for each page: ``execute`` would stop after the first
         connection.executescript(f"PRAGMA incremental_vacuum({_SLICE_PAGES})")
         return True
-
-    def _truncate_wal(self) -> None:
-        wal = self.path.with_name(FILE_NAME + "-wal")
-        if self.writer is not None and wal.stat().st_size > _WAL_LEFT_BYTES:
-            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def read_sqlite_version(data: Path) -> tuple[int, int]:
