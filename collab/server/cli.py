@@ -21,11 +21,14 @@ from collab.access.credentials import Authenticator
 from collab.access.handshake import is_loopback
 from collab.access.rules import parse_rules
 from collab.errors import AuthenticationFailed
+from collab.server.commands.dead_letters import dead_letters
+from collab.server.commands.erase import erase
+from collab.server.commands.moving import copy, migrate
+from collab.server.commands.nodes import nodes
 from collab.server.config.load import SettingsError
 from collab.server.config.settings import Settings, secret_issuer
 from collab.server.logs import log_to_stderr
 from collab.server.options import SettingsCommand, load_settings, warn
-from collab.server.record_commands import copy, dead_letters, erase, migrate, nodes
 from collab.storage.location import shown
 
 DEMO_PAGE = Path(__file__).parent / "demo"

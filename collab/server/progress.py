@@ -1,4 +1,4 @@
-"""Shows how far a copy is."""
+"""Shows how far long work is."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class ProgressReport:
         self._next = clock() + (0.0 if self._rewrites else _PLAIN_SECONDS)
         self._shown = False
 
-    def show(self, progress: CopyProgress) -> None:
+    def show(self, line: str) -> None:
         """Show how far it is, unless that was shown just before."""
         now = self._clock()
         if now < self._next:
             return
         if self._rewrites:
             self._next = now + _REWRITTEN_SECONDS
-            self._stream.write(_CLEAR + how_far(progress))
+            self._stream.write(_CLEAR + line)
             self._shown = True
         else:
             self._next = now + _PLAIN_SECONDS
-            self._stream.write(how_far(progress) + "\n")
+            self._stream.write(line + "\n")
         self._stream.flush()
 
     def say(self, line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from collab.server.progress import ProgressReport, summary
+from collab.server.progress import ProgressReport, how_far, summary
 from collab.storage.copying import CopyCounts, CopyProgress
 
 
@@ -21,7 +21,7 @@ def test_a_terminal_gets_one_line_that_is_rewritten_a_few_times_a_second() -> No
     stream, now = Terminal(), 0.0
     report = ProgressReport(stream, lambda: now)
     for documents in range(100):
-        report.show(progress(documents))
+        report.show(how_far(progress(documents)))
         now += 0.01
     shown = stream.getvalue().split("\r\x1b[K")
     assert shown[1] == "0 of 1,200 documents, 3 of 3 entities, 2 of 4 events, 0.0 MiB"
@@ -32,7 +32,7 @@ def test_a_terminal_gets_one_line_that_is_rewritten_a_few_times_a_second() -> No
 def test_a_line_that_stays_replaces_the_progress_on_a_terminal() -> None:
     stream = Terminal()
     report = ProgressReport(stream, lambda: 0.0)
-    report.show(progress())
+    report.show(how_far(progress()))
     report.say("row 1 is damaged")
     report.clear()
     assert stream.getvalue().endswith("MiB\r\x1b[Krow 1 is damaged\n")
@@ -43,7 +43,7 @@ def test_a_log_gets_a_plain_line_every_ten_seconds() -> None:
     report = ProgressReport(stream, lambda: now)
     for second in range(25):
         now = float(second)
-        report.show(progress(second, second * 1024 * 1024))
+        report.show(how_far(progress(second, second * 1024 * 1024)))
     report.clear()
     assert stream.getvalue() == (
         "10 of 1,200 documents, 3 of 3 entities, 2 of 4 events, 10.0 MiB\n"
