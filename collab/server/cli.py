@@ -21,6 +21,7 @@ from collab.access.credentials import Authenticator
 from collab.access.handshake import is_loopback
 from collab.access.rules import parse_rules
 from collab.errors import AuthenticationFailed
+from collab.server.commands.backup import backup, restore
 from collab.server.commands.dead_letters import dead_letters
 from collab.server.commands.erase import erase
 from collab.server.commands.moving import copy, migrate
@@ -59,7 +60,7 @@ def main() -> None:
     """Lumenize Collab: a server for collaborative editing on Yjs."""
 
 
-for command in (erase, dead_letters, copy, migrate, nodes):
+for command in (backup, restore, erase, dead_letters, copy, migrate, nodes):
     main.add_command(command)
 
 

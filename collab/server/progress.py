@@ -64,6 +64,11 @@ def how_far(progress: CopyProgress) -> str:
     return ", ".join(parts)
 
 
+def how_many(done: int, total: int, what: str) -> str:
+    """How many of all these things are done."""
+    return f"{done:,} of {total:,} {what}"
+
+
 def summary(progress: CopyProgress) -> str:
     """What has been copied in the end."""
     return (

@@ -297,15 +297,16 @@ async def copy_record(
     async with aclosing(source.batches()) as batches:
         async for batch in batches:
             await target.write(batch.rows)
-            for row in _not_intact(batch.rows):
+            for row in not_intact(batch.rows):
                 damaged(Damage(await source.name_of(row.document), row))
                 progress.damaged += 1
-            _count(progress, batch)
+            count_batch(progress, batch)
             moved(progress)
     return progress
 
 
-def _count(progress: CopyProgress, batch: Batch) -> None:
+def count_batch(progress: CopyProgress, batch: Batch) -> None:
+    """Add what a batch holds."""
     progress.size += batch.size
     match batch.rows[0]:
         case CopiedDocument():
@@ -316,7 +317,8 @@ def _count(progress: CopyProgress, batch: Batch) -> None:
             progress.events += len(batch.rows)
 
 
-def _not_intact(rows: Iterable[Copied]) -> Iterator[CopiedContent]:
+def not_intact(rows: Iterable[Copied]) -> Iterator[CopiedContent]:
+    """The rows of content that do not match their checksums."""
     for row in rows:
         if isinstance(row, CopiedContent) and not row.intact:
             yield row

@@ -80,16 +80,29 @@ def source_at(location: str, *, takes_over: bool = False) -> AbstractAsyncContex
     return sqlite_source(Path(location))
 
 
-def target_at(location: str, *, takes_over: bool = False) -> AbstractAsyncContextManager[RecordTarget]:
-    """What a copy writes: see :func:`collab.storage.sqlite.copy.sqlite_target` and its twin for PostgreSQL."""
+def target_at(
+    location: str, *, takes_over: bool = False, empties: bool = False
+) -> AbstractAsyncContextManager[RecordTarget]:
+    """What a copy writes: see :func:`collab.storage.sqlite.copy.sqlite_target` and its twin for PostgreSQL.
+
+    ``empties``: a PostgreSQL record that is there is replaced.
+    """
     if is_postgres(location):
         check_driver()
         from collab.storage.postgres.copy import postgres_target
 
-        return postgres_target(location, takes_over=takes_over)
+        return postgres_target(location, takes_over=takes_over, empties=empties)
     from collab.storage.sqlite.copy import sqlite_target
 
     return sqlite_target(Path(location))
+
+
+def moment_at(location: str) -> AbstractAsyncContextManager[RecordSource]:
+    """A PostgreSQL record as it is at one moment: see :func:`collab.storage.postgres.copy.postgres_moment`."""
+    check_driver()
+    from collab.storage.postgres.copy import postgres_moment
+
+    return postgres_moment(location)
 
 
 def is_same(location: str, other: str) -> bool:

@@ -16,7 +16,10 @@ from collab.server.options import load_settings
 @click.argument("webhook")
 @record_options
 def dead_letters(webhook: str, config: Path | None, **where: str | None) -> None:
-    """List the events not delivered to WEBHOOK, oldest first, one JSON object per line. The server may be running."""
+    """List the events not delivered to WEBHOOK, oldest first, one JSON object per line. The server may be running.
+
+    Exit status: 0, or 1 if the record cannot be read.
+    """
     from collab.server.offline import read_dead_letters
 
     for letter in run(read_dead_letters(load_settings(config, where), webhook)):

@@ -92,8 +92,21 @@ async def postgres_source(url: str, *, takes_over: bool) -> AsyncIterator[Postgr
             yield PostgresSource(connection)
 
 
+@asynccontextmanager
+async def postgres_moment(url: str) -> AsyncIterator[PostgresSource]:
+    """The record in a database as it is at one moment, while a server may go on writing.
+
+    Raises as :func:`postgres_source`.
+    """
+    async with _connected(url) as connection:
+        await check(connection)
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield PostgresSource(connection)
+        await connection.execute("COMMIT")
+
+
 class PostgresSource:
-    """A :class:`collab.storage.copying.RecordSource`, inside a transaction that keeps others from writing."""
+    """A :class:`collab.storage.copying.RecordSource`, inside a transaction that sees one state of the record."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -244,11 +257,11 @@ _CONTENT = (
 
 
 @asynccontextmanager
-async def postgres_target(url: str, *, takes_over: bool) -> AsyncIterator[PostgresTarget]:
+async def postgres_target(url: str, *, takes_over: bool, empties: bool = False) -> AsyncIterator[PostgresTarget]:
     """An empty record in a database, which no other process can use inside the block; created if necessary.
 
     All rows are one transaction, which ends with the block. Raises :class:`TargetNotEmpty` if the record is not empty,
-    :class:`StorageError` if a server uses it and this does not take over, and
+    unless this ``empties`` it, :class:`StorageError` if a server uses it and this does not take over, and
     :class:`collab.storage.base.StorageCorrupt` if it must not be touched.
     """
     async with _connected(url) as connection:
@@ -256,7 +269,12 @@ async def postgres_target(url: str, *, takes_over: bool) -> AsyncIterator[Postgr
             await check_free(connection)
         await prepare(connection)
         async with _alone(connection, takes_over=takes_over):
-            await _check_empty(connection)
+            if empties:
+                await connection.execute(
+                    f"TRUNCATE {', '.join(f'collab.{table}' for table in _NAMES)} RESTART IDENTITY"
+                )
+            else:
+                await _check_empty(connection)
             yield PostgresTarget(connection)
             for table, column in (("documents", "rid"), ("entities", "eid")):
                 await connection.execute(

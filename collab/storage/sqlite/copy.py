@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from collab.names import RoomKey
-from collab.storage.base import StorageError
 from collab.storage.codec import event_from, keys_of, seed
 from collab.storage.copying import (
     BATCH_BYTES,
@@ -40,14 +38,25 @@ from collab.storage.copying import (
     TargetNotEmpty,
     data_of,
 )
-from collab.storage.sqlite.files import FILE_NAME, connect, files_of, keep_private, take_folder, translate
+from collab.storage.sqlite.files import (
+    FILE_NAME,
+    check_there,
+    connect,
+    connect_to_read,
+    delete_files,
+    files_of,
+    keep_private,
+    sync,
+    take_folder,
+    translate,
+    unfinished,
+)
 from collab.storage.sqlite.positions import NEWEST, read_newest_at, read_positions
 from collab.storage.sqlite.schema import check, prepare
 
 T = TypeVar("T")
 
 _LOCK_SECONDS = 1.0
-_UNFINISHED = f"{FILE_NAME}.unfinished"  # no server opens it
 _CACHE_KIB = 65536  # of indexes that are filled in another order than their own
 
 
@@ -62,8 +71,7 @@ async def sqlite_source(data: Path) -> AsyncIterator[SqliteSource]:
     :class:`collab.storage.base.StorageCorrupt` if its schema is not the newest.
     """
     path = data / FILE_NAME
-    if not path.is_file():
-        raise StorageError(f"there is no {path}")
+    check_there(path)
     with ThreadPoolExecutor(1, "collab-read") as thread:
         lock = await _run(thread, partial(take_folder, data, _LOCK_SECONDS))
         connection = connect(path, 5.0)
@@ -75,6 +83,19 @@ async def sqlite_source(data: Path) -> AsyncIterator[SqliteSource]:
             lock.close()
 
 
+@asynccontextmanager
+async def sqlite_file_source(path: Path) -> AsyncIterator[SqliteSource]:
+    """The record in a file that no server uses, for example a backup. Raises as :func:`sqlite_source`."""
+    check_there(path)
+    with ThreadPoolExecutor(1, "collab-read") as thread:
+        connection = await _run(thread, partial(connect_to_read, path))
+        try:
+            await _run(thread, partial(check, connection))
+            yield SqliteSource(connection, thread)
+        finally:
+            await _run(thread, connection.close)
+
+
 class SqliteSource:
     """A :class:`collab.storage.copying.RecordSource`. ``connection`` is used in ``thread``."""
 
@@ -83,10 +104,10 @@ class SqliteSource:
         self._thread = thread
 
     async def counts(self) -> CopyCounts:
-        return CopyCounts(*await _run(self._thread, lambda: self._connection.execute(_COUNTS).fetchone()))
+        return await _run(self._thread, partial(counts_of, self._connection))
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
-        batches = _read_all(self._connection)
+        batches = read_all(self._connection)
         try:
             while (batch := await _run(self._thread, lambda: next(batches, None))) is not None:
                 yield batch
@@ -94,10 +115,11 @@ class SqliteSource:
             await _run(self._thread, batches.close)
 
     async def name_of(self, document: int) -> RoomKey:
-        return RoomKey(*await _run(self._thread, lambda: self._connection.execute(_NAME, (document,)).fetchone()))
+        return await _run(self._thread, partial(name_of, self._connection, document))
 
 
-def _read_all(connection: sqlite3.Connection) -> Generator[Batch, None, None]:
+def read_all(connection: sqlite3.Connection) -> Generator[Batch, None, None]:
+    """Everything in a record: see :meth:`collab.storage.copying.RecordSource.batches`."""
     positions = read_positions(connection)
     yield Batch([CopiedHead(positions.epoch, positions.base, read_newest_at(connection))], 0)
     for query, make in _TABLES.items():
@@ -162,6 +184,16 @@ def _dead_letter(webhook: str, project: str, event: str, reason: str, at: float)
     return CopiedDeadLetter(webhook, project, told.collection, told.id, event, reason, at)
 
 
+def counts_of(connection: sqlite3.Connection) -> CopyCounts:
+    """See :meth:`collab.storage.copying.RecordSource.counts`."""
+    return CopyCounts(*connection.execute(_COUNTS).fetchone())
+
+
+def name_of(connection: sqlite3.Connection, document: int) -> RoomKey:
+    """See :meth:`collab.storage.copying.RecordSource.name_of`."""
+    return RoomKey(*connection.execute(_NAME, (document,)).fetchone())
+
+
 _COUNTS = "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM entities), (SELECT count(*) FROM events)"
 _NAME = "SELECT project, collection, id FROM documents WHERE rid = ?"
 _DOCUMENTS = "SELECT rid, project, collection, id, lineage, created_at FROM documents ORDER BY rid"
@@ -203,23 +235,29 @@ async def sqlite_target(data: Path) -> AsyncIterator[SqliteTarget]:
     _check_empty(data)
     with ThreadPoolExecutor(1, "collab-write") as thread:
         lock = await _run(thread, partial(take_folder, data, _LOCK_SECONDS))
-        target = SqliteTarget(data, thread)
         try:
             _check_empty(data)  # another process may have used the folder just before
-            await _run(thread, target.open)
-            yield target
-            await _run(thread, target.finish)
+            async with _made(SqliteTarget(data / FILE_NAME, thread)) as target:
+                yield target
         finally:
-            await _run(thread, target.discard)
             lock.close()
 
 
-class SqliteTarget:
-    """A :class:`collab.storage.copying.RecordTarget`. Its connection is used in ``thread``."""
+@asynccontextmanager
+async def sqlite_file_target(path: Path) -> AsyncIterator[SqliteTarget]:
+    """A new record in a file of its own, which is no server's. It replaces what is there when the block ends."""
+    with ThreadPoolExecutor(1, "collab-write") as thread:
+        async with _made(SqliteTarget(path, thread)) as target:
+            yield target
 
-    def __init__(self, data: Path, thread: ThreadPoolExecutor) -> None:
-        self._path = data / _UNFINISHED
-        self._thread = thread
+
+class SqliteTarget:
+    """A :class:`collab.storage.copying.RecordTarget` in the file ``path``. Its connection is used in ``thread``."""
+
+    def __init__(self, path: Path, thread: ThreadPoolExecutor) -> None:
+        self.thread = thread
+        self._final = path
+        self._path = unfinished(path)
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
@@ -235,7 +273,7 @@ class SqliteTarget:
         connection.execute("BEGIN IMMEDIATE")
 
     async def write(self, rows: Sequence[Copied]) -> None:
-        await _run(self._thread, partial(self._write, rows))
+        await _run(self.thread, partial(self._write, rows))
 
     def finish(self) -> None:
         """Make the file the record, durably."""
@@ -243,17 +281,16 @@ class SqliteTarget:
         self._connection.execute("COMMIT")
         self._connection.close()
         self._connection = None
-        _sync(self._path)
-        self._path.rename(self._path.with_name(FILE_NAME))
-        _sync(self._path.parent)
+        sync(self._path)
+        self._path.rename(self._final)
+        sync(self._path.parent)
 
     def discard(self) -> None:
         """Delete what is not finished."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        for path in files_of(self._path):
-            path.unlink(missing_ok=True)
+        delete_files(self._path)
 
     def _write(self, rows: Sequence[Copied]) -> None:
         assert self._connection is not None
@@ -268,18 +305,20 @@ class SqliteTarget:
         self._connection.executemany(statement, map(columns_of, rows))
 
 
+@asynccontextmanager
+async def _made(target: SqliteTarget) -> AsyncIterator[SqliteTarget]:
+    try:
+        await _run(target.thread, target.open)
+        yield target
+        await _run(target.thread, target.finish)
+    finally:
+        await _run(target.thread, target.discard)
+
+
 def _check_empty(data: Path) -> None:
     for path in files_of(data / FILE_NAME):
         if path.exists():
             raise TargetNotEmpty(f"the target is not empty: there is {path}")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _entity_columns(row: CopiedEntity) -> Sequence[Any]:

@@ -23,7 +23,7 @@ from collab.access.price import METER
 from collab.errors import CollabError
 from collab.storage.base import StorageError
 from collab.storage.sqlite.checkpoints import WAL_BYTES, Checkpoints, empty
-from collab.storage.sqlite.files import FILE_NAME, connect, keep_private, take_folder, translate
+from collab.storage.sqlite.files import FILE_NAME, check_there, connect, keep_private, take_folder, translate
 from collab.storage.sqlite.schema import STEPS, prepare, read_version
 from collab.storage.versions import check_found
 
@@ -276,8 +276,7 @@ class Database:
 def read_sqlite_version(data: Path) -> tuple[int, int]:
     """The version of the schema in a folder, and the newest one: see :func:`collab.storage.versions.check_found`."""
     path = data / FILE_NAME
-    if not path.is_file():
-        raise StorageError(f"there is no {path}")
+    check_there(path)
 
     def read() -> int:
         with closing(connect(path, 5.0)) as connection:

@@ -30,6 +30,23 @@ def files_of(database: Path) -> list[Path]:
     return [database, *(database.with_name(database.name + side) for side in _SIDES)]
 
 
+def unfinished(database: Path) -> Path:
+    """The file in which a database is made before it gets its name. No server opens it."""
+    return database.with_name(f"{database.name}.unfinished")
+
+
+def check_there(database: Path) -> None:
+    """Raise :class:`StorageError` if there is no such file."""
+    if not database.is_file():
+        raise StorageError(f"there is no {database}")
+
+
+def delete_files(database: Path) -> None:
+    """Delete a database file and those beside it, as far as they exist."""
+    for path in files_of(database):
+        path.unlink(missing_ok=True)
+
+
 def take_folder(data: Path, lock_seconds: float) -> sqlite3.Connection:
     """Lock a folder, which is created if necessary, until the connection is closed.
 
@@ -81,6 +98,32 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     connection.text_factory = _decode
     return connection
+
+
+def connect_to_read(path: Path, busy_seconds: float = 5.0) -> sqlite3.Connection:
+    """A connection that only reads, beside a server that writes. Raises :class:`sqlite3.Error` if there is no file.
+
+    A file without others beside it may be in a folder in which SQLite can make none.
+    """
+    alone = not any(side.exists() for side in files_of(path)[1:]) and not (path.parent / _LOCK_NAME).exists()
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}",
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.text_factory = _decode
+    return connection
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _decode(text: bytes) -> str:
