@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.postgres import PostgresServer
     from tests.schedule import BothEnds
+    from tests.valkey import ValkeyProcess
 
 # No test depends on the speed of the machine: hypothesis would let one fail whose example took 200 ms.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,6 +69,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BothEnd
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server, started when the first test asks for it."""
     from tests.postgres import serving
+
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[ValkeyProcess]:
+    """A Valkey that keeps nothing, started when the first test asks for it. Who kills one starts one of its own."""
+    from tests.valkey import serving
 
     with serving() as server:
         yield server

@@ -134,7 +134,7 @@ class PostgresProcess:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port = int(listener.getsockname()[1])
-        self._who: dict[str, Any] = {"cwd": "/", "preexec_fn": _end_with_parent}
+        self._who: dict[str, Any] = {"cwd": "/", "preexec_fn": end_with_parent}
         self._data.mkdir(mode=0o700)
         if os.geteuid() == 0:  # PostgreSQL does not run as root
             nobody = pwd.getpwnam("nobody")
@@ -265,7 +265,7 @@ def run_to_end(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return results[0]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In a child, before it becomes a program."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGQUIT)
