@@ -18,6 +18,7 @@ from collab.consumers.delivery import Deliveries, Parcel
 from collab.consumers.webhook import Webhook, body_of, message_id, signed
 from collab.entities.feed import Feed
 from collab.errors import CollabError
+from collab.event import EntityEvent
 from collab.storage.base import DeadLetter, Storage
 from collab.tasks import BackgroundTasks
 
@@ -60,10 +61,7 @@ class Webhooks:
         """Send until cancelled. Interrupted deliveries are repeated after the next start."""
         if not self._webhooks:
             return
-        async with (
-            httpx.AsyncClient(limits=httpx.Limits(max_connections=None), headers={"user-agent": "collab"}) as client,
-            asyncio.TaskGroup() as group,
-        ):
+        async with sending_client() as client, asyncio.TaskGroup() as group:
             for webhook in self._webhooks:
                 sender = _Sender(webhook, self._storage, self._feed, client, self._count, self._random)
                 group.create_task(sender.run())
@@ -187,7 +185,7 @@ class _Sender:
             self._wake.set()
 
     async def _settle(self, deliveries: Deliveries, parcel: Parcel) -> None:
-        reason, retry_after = await self._post(parcel)
+        reason, retry_after = await post(self._client, self._webhook, self._feed.epoch, parcel.project, parcel.event)
         self._news = True
         if reason is None:
             deliveries.sent(parcel)
@@ -211,30 +209,6 @@ class _Sender:
                 event.id,
                 reason,
             )
-
-    async def _post(self, parcel: Parcel) -> tuple[str | None, float]:
-        """Send it once. Returns why it failed (``None``: success), and how long the receiver asks us to wait."""
-        webhook = self._webhook
-        body = body_of(parcel.project, parcel.event)
-        message = message_id(self._feed.epoch, parcel.project, parcel.event.position)
-        headers = {"content-type": "application/json", **signed(body, message, int(time()), webhook.secrets)}
-        try:
-            async with (
-                asyncio.timeout(webhook.timeout_seconds),
-                self._client.stream("POST", webhook.url, content=body, headers=headers, timeout=None) as response,
-            ):
-                size = 0
-                async for chunk in response.aiter_raw():
-                    size += len(chunk)
-                    if size > _ANSWER_BYTES:
-                        break
-        except TimeoutError:
-            return f"no answer within {webhook.timeout_seconds:g} s", 0.0
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            return f"{type(error).__name__}: {error}"[:500], 0.0
-        if response.is_success:
-            return None, 0.0
-        return f"HTTP status {response.status_code}", _seconds(response.headers.get("retry-after", ""))
 
     async def _save(self, deliveries: Deliveries, now: float | None) -> None:
         """Save the position: at intervals, and, with ``now`` ``None``, at the end."""
@@ -274,6 +248,40 @@ class _Sender:
                 await self._wake.wait()
         except TimeoutError:
             pass
+
+
+def sending_client() -> httpx.AsyncClient:
+    """What :func:`post` sends with."""
+    return httpx.AsyncClient(limits=httpx.Limits(max_connections=None), headers={"user-agent": "collab"})
+
+
+async def post(
+    client: httpx.AsyncClient, webhook: Webhook, epoch: str, project: str, event: EntityEvent
+) -> tuple[str | None, float]:
+    """Send an event once. Returns why it failed (``None``: success), and how long the receiver asks to wait.
+
+    ``epoch`` is that of the record: the same event has the same ``webhook-id`` each time.
+    """
+    body = body_of(project, event)
+    message = message_id(epoch, project, event.position)
+    headers = {"content-type": "application/json", **signed(body, message, int(time()), webhook.secrets)}
+    try:
+        async with (
+            asyncio.timeout(webhook.timeout_seconds),
+            client.stream("POST", webhook.url, content=body, headers=headers, timeout=None) as response,
+        ):
+            size = 0
+            async for chunk in response.aiter_raw():
+                size += len(chunk)
+                if size > _ANSWER_BYTES:
+                    break
+    except TimeoutError:
+        return f"no answer within {webhook.timeout_seconds:g} s", 0.0
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        return f"{type(error).__name__}: {error}"[:500], 0.0
+    if response.is_success:
+        return None, 0.0
+    return f"HTTP status {response.status_code}", _seconds(response.headers.get("retry-after", ""))
 
 
 def _seconds(retry_after: str) -> float:

@@ -22,10 +22,11 @@ from collab.access.handshake import is_loopback
 from collab.access.rules import parse_rules
 from collab.errors import AuthenticationFailed
 from collab.server.commands.backup import backup, restore
-from collab.server.commands.dead_letters import dead_letters
 from collab.server.commands.erase import erase
 from collab.server.commands.moving import copy, migrate
 from collab.server.commands.nodes import nodes
+from collab.server.commands.quarantine import quarantine
+from collab.server.commands.webhooks import webhooks
 from collab.server.config.load import SettingsError
 from collab.server.config.settings import Settings, secret_issuer
 from collab.server.logs import log_to_stderr
@@ -60,7 +61,7 @@ def main() -> None:
     """Lumenize Collab: a server for collaborative editing on Yjs."""
 
 
-for command in (backup, restore, erase, dead_letters, copy, migrate, nodes):
+for command in (backup, restore, erase, webhooks, quarantine, copy, migrate, nodes):
     main.add_command(command)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from collab.errors import InvalidRequest
@@ -13,7 +11,6 @@ from collab.names import RoomKey
 from collab.records.erasing import erased_with
 from collab.records.schema import Schemas
 from collab.server.config.settings import Settings
-from collab.storage.base import DeadLetter, StorageError
 from collab.storage.copying import CopyProgress, Damage, copy_record
 from collab.storage.location import (
     check_driver,
@@ -25,22 +22,9 @@ from collab.storage.location import (
     target_at,
 )
 from collab.storage.nodes import NodeRow
-from collab.storage.sqlite import entities as sqlite_entities
-from collab.storage.sqlite.files import FILE_NAME
 
 if TYPE_CHECKING:
     from collab.storage.postgres.storage import PostgresStorage
-
-
-async def read_dead_letters(settings: Settings, webhook: str) -> Sequence[DeadLetter]:
-    """Return the events that were not delivered to a webhook, oldest first. A server may use the record meanwhile.
-
-    Raises :class:`collab.storage.base.StorageError` if there is no database.
-    """
-    if not is_postgres(settings.location):
-        return _read_file(Path(settings.location), webhook)
-    async with _reading(settings) as storage:
-        return await storage.dead_letters(webhook)
 
 
 async def read_nodes(settings: Settings) -> Sequence[NodeRow]:
@@ -65,15 +49,6 @@ async def _reading(settings: Settings) -> AsyncIterator[PostgresStorage]:
         yield storage
     finally:
         await storage.close()
-
-
-def _read_file(data: Path, webhook: str) -> list[DeadLetter]:
-    path = (data / FILE_NAME).absolute()
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            return sqlite_entities.read_dead_letters(connection, webhook)
-    except sqlite3.Error as error:
-        raise StorageError(f"{path} cannot be read: {error}") from None
 
 
 async def copy_offline(

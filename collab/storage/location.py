@@ -13,6 +13,7 @@ from collab.storage.base import StorageError
 if TYPE_CHECKING:
     from collab.storage.copying import RecordSource, RecordTarget
     from collab.storage.postgres.storage import PostgresStorage
+    from collab.storage.reading import RecordReader
     from collab.storage.sqlite.storage import SqliteStorage
 
 _SCHEMES = ("postgresql", "postgres")
@@ -103,6 +104,18 @@ def moment_at(location: str) -> AbstractAsyncContextManager[RecordSource]:
     from collab.storage.postgres.copy import postgres_moment
 
     return postgres_moment(location)
+
+
+def reader_at(location: str) -> AbstractAsyncContextManager[RecordReader]:
+    """A record to read beside its server: see :func:`collab.storage.sqlite.reading.sqlite_reader` and its twin."""
+    if is_postgres(location):
+        check_driver()
+        from collab.storage.postgres.reading import postgres_reader
+
+        return postgres_reader(location)
+    from collab.storage.sqlite.reading import sqlite_reader
+
+    return sqlite_reader(Path(location))
 
 
 def is_same(location: str, other: str) -> bool:

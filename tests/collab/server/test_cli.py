@@ -241,7 +241,7 @@ def test_the_version_is_told() -> None:
 # databases
 
 
-@pytest.mark.parametrize("command", [["serve"], ["erase", "a/b"], ["dead-letters", "crm"], ["migrate"], ["nodes"]])
+@pytest.mark.parametrize("command", [["serve"], ["erase", "a/b"], ["webhooks", "list"], ["migrate"], ["nodes"]])
 def test_a_password_on_the_command_line_is_refused_and_not_repeated(command: list[str]) -> None:
     refused = run(*command, "--database", "postgresql://u:s3cret@127.0.0.1:1/db")
     assert refused.exit_code == 2

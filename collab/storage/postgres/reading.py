@@ -1,0 +1,106 @@
+"""Reads a record in PostgreSQL beside the server that writes it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from collab.names import RoomKey
+from collab.storage.base import DeadLetter, Positions, SetAside, Span
+from collab.storage.codec import event_from
+from collab.storage.postgres import documents, entities, history
+from collab.storage.postgres.database import PostgresDatabase, durability_warnings
+from collab.storage.reading import CollectionCount, LoadedRecord, NumberedAside, NumberedLetter, WebhookProgress
+
+
+@asynccontextmanager
+async def postgres_reader(url: str) -> AsyncIterator[PostgresReader]:
+    """Read the record in a database; a server may use it meanwhile.
+
+    Raises :class:`collab.storage.base.StorageError` if there is none, and
+    :class:`collab.storage.base.StorageCorrupt` if its schema is not the newest.
+    """
+    database = PostgresDatabase(url, loads=1, queries=1, opens="to read")
+    await database.open()
+    try:
+        yield PostgresReader(database)
+    finally:
+        await database.close()
+
+
+class PostgresReader:
+    """A :class:`collab.storage.reading.RecordReader`."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    async def positions(self) -> Positions:
+        async with self._database.query() as connection:
+            return await history.read_positions(connection)
+
+    async def span(self, project: str) -> Span:
+        async with self._database.query() as connection:
+            return await history.read_span(connection, project)
+
+    async def newest_at(self) -> float:
+        async with self._database.query() as connection:
+            return await history.read_newest_at(connection)
+
+    async def collections(self) -> Sequence[CollectionCount]:
+        async with self._database.query() as connection:
+            return [CollectionCount(*row) for row in await connection.fetch(_COLLECTIONS)]
+
+    async def ids(self, project: str, collection: str, after: str, limit: int) -> Sequence[str]:
+        async with self._database.query() as connection:
+            return [row[0] for row in await connection.fetch(_IDS, project, collection, after, limit)]
+
+    async def load(self, key: RoomKey) -> LoadedRecord | None:
+        async with self._database.query() as connection:
+            record, damaged = await documents.load(connection, key)
+        return None if record is None else LoadedRecord(record, damaged)
+
+    async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
+        async with self._database.query() as connection:
+            return await entities.read_schemas(connection, project)
+
+    async def webhooks(self) -> Sequence[WebhookProgress]:
+        async with self._database.query() as connection:
+            return [WebhookProgress(*row) for row in await connection.fetch(_WEBHOOKS)]
+
+    async def dead_letters(self, webhook: str) -> Sequence[NumberedLetter]:
+        async with self._database.query() as connection:
+            rows = await connection.fetch(_LETTERS, webhook)
+        return [
+            NumberedLetter(number, DeadLetter(name, event_from(event), project, reason, at))
+            for number, name, event, project, reason, at in rows
+        ]
+
+    async def quarantined(self) -> Sequence[NumberedAside]:
+        async with self._database.query() as connection:
+            rows = await connection.fetch(_ASIDE)
+        return [NumberedAside(number, SetAside(RoomKey(*row[:3]), *row[3:])) for number, *row in rows]
+
+    async def complaints(self) -> Sequence[str]:
+        async with self._database.query() as connection:
+            return await durability_warnings(connection)
+
+
+_COLLECTIONS = (
+    "SELECT project, collection, count(*) FROM (SELECT project, collection, id FROM collab.entities"
+    " UNION SELECT project, collection, id FROM collab.documents) AS k"
+    " GROUP BY project, collection ORDER BY project, collection"
+)
+_IDS = (
+    "SELECT id FROM ((SELECT id FROM collab.entities WHERE project = $1 AND collection = $2 AND id > $3"
+    " ORDER BY id LIMIT $4) UNION (SELECT id FROM collab.documents WHERE project = $1 AND collection = $2 AND id > $3"
+    " ORDER BY id LIMIT $4)) AS k ORDER BY id LIMIT $4"
+)
+_WEBHOOKS = (
+    "SELECT name, project, max(position)::bigint, sum(dead)::bigint FROM (SELECT name, project, position, 0 AS dead"
+    " FROM collab.webhooks UNION ALL SELECT webhook, project, 0, count(*) FROM collab.dead_letters"
+    " GROUP BY webhook, project) AS k GROUP BY name, project ORDER BY name, project"
+)
+_LETTERS = (
+    "SELECT number, webhook, event, project, reason, at FROM collab.dead_letters WHERE webhook = $1 ORDER BY number"
+)
+_ASIDE = "SELECT number, project, collection, id, seq, content, reason, at FROM collab.set_aside ORDER BY number"
