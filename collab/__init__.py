@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from collab.lazy import attributes as _attributes
 
 if TYPE_CHECKING:
+    from collab.access.configuration import ApiKey, Issuer
     from collab.access.identity import Identity
     from collab.access.rules import Access, Rule
     from collab.errors import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "ApiKey",
     "AuthenticationFailed",
     "Changed",
     "Collab",
@@ -62,6 +64,7 @@ __all__ = [
     "InternalError",
     "InvalidName",
     "InvalidRequest",
+    "Issuer",
     "NotFound",
     "PermissionDenied",
     "Quarantined",
@@ -85,6 +88,8 @@ __all__ = [
 
 _HOME = {
     "Access": "collab.access.rules",
+    "ApiKey": "collab.access.configuration",
+    "Issuer": "collab.access.configuration",
     "Identity": "collab.access.identity",
     "Rule": "collab.access.rules",
     "AuthenticationFailed": "collab.errors",

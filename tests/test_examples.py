@@ -15,6 +15,7 @@ from collab.client import LumenizeClient
 from examples.chat import chat
 from examples.collaborative_editing import edit_together
 from examples.dashboard import Dashboard, sell
+from examples.login_service import main as log_in
 from examples.own_server import server
 from examples.python_peer import write
 from tests.collab.client.world import until
@@ -33,6 +34,7 @@ def test_no_example_is_left_out() -> None:
         "chat",
         "collaborative_editing",
         "dashboard",
+        "login_service",
         "mount_django",
         "mount_fastapi",
         "mount_starlette",
@@ -89,6 +91,17 @@ async def test_beside_django_a_view_reads_what_people_write() -> None:
             async with editor(address, "notes/n", prefix="/collab"):
                 answer = await http.get("/notes/n")
         assert answer.text == "from an editor"
+
+
+async def test_users_of_a_login_service_come_in_with_its_tokens() -> None:
+    lines: list[str] = []
+    await log_in(lines.append)
+    assert lines == [
+        "ada creates a task: 201",
+        "a token for another audience: 401",
+        "after the key was changed: 201",
+    ]
+    assert "\n".join(lines) in (Path(__file__).parent.parent / "docs" / "login.md").read_text()
 
 
 async def test_people_chat_and_see_each_other_type() -> None:

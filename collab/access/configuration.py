@@ -5,32 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Meta
 
+from collab.access.handshake import is_loopback
 from collab.access.rules import check_rules, parse_rules
+from collab.access.verification import Algorithm, VerificationKey, check_public_key, check_secret
 from collab.names import DEFAULT_PROJECT, is_part
 
-Algorithm = Literal["HS256", "RS256", "ES256"]
 Right = Literal["none", "read", "write"]
-VerificationKey = bytes | RSAPublicKey | EllipticCurvePublicKey
 
 EVERYTHING: Mapping[str, Literal["write"]] = {"*/*": "write"}
 LONGEST_CHANNEL = 255  # characters
 MOST_CHANNELS = 256
 SHORTEST_KEY = 16  # characters
-SHORTEST_SECRET = 32  # bytes, RFC 7518 section 3.2
-SMALLEST_RSA = 2048  # bits, RFC 7518 section 3.3
+DISCOVERY_PATH = "/.well-known/openid-configuration"
 
 Channel = Annotated[str, Meta(min_length=1, max_length=LONGEST_CHANNEL)]
+Text = Annotated[str, Meta(min_length=1, max_length=255)]
+Texts = Text | Annotated[tuple[Text, ...], Meta(max_length=100)]
+"""One text, or several."""
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _PROJECT_PATTERN = re.compile(r"[A-Za-z0-9_.:*-]{1,128}", re.ASCII)
+
+
+class KeySource(NamedTuple):
+    """Where an issuer publishes its keys: a JWK set, or, if it ``discovers`` that issuer, OpenID configuration."""
+
+    url: str
+    discovers: str | None = None
 
 
 class RowRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,20 +105,29 @@ class ApiKey(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Issuer(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A trusted issuer of JSON web tokens.
 
-    ``issuer`` and ``audience`` are the exact values of the claims ``iss`` and ``aud`` (one of them, if the token has
-    several). ``algorithm`` is the only one accepted; ``secret`` (HS256, at least 32 bytes) or ``public_key`` (RS256,
-    ES256; PEM) verifies. To rotate keys, configure the same issuer twice.
+    ``issuer`` is the exact value of the claim ``iss``. A token needs one of ``audience`` in its claim ``aud`` and one
+    of ``authorized_party`` in ``azp``, as far as these are set; at least one of them must be. Only ``algorithm`` (one
+    or several) is accepted. Signatures are verified with ``secret`` (HS256, at least 32 bytes), ``public_key`` (PEM),
+    or the keys that the issuer publishes at ``jwks_url``. Instead of ``issuer`` and ``jwks_url``, ``oidc_issuer`` alone
+    is enough for an issuer with OpenID Connect discovery. To rotate a ``secret`` or ``public_key``, configure the same
+    issuer twice.
 
-    A token may name its project in the claim ``project`` if a glob in ``projects`` matches it; without the claim it
-    belongs to ``project``. ``rules`` apply to tokens without the claim ``access``. Raises :class:`ValueError`.
+    A token may name its project in the claim ``project_claim`` if a glob in ``projects`` matches it; without the claim
+    it belongs to ``project``. ``name_claim`` is the name that others see. ``rules`` apply to tokens without the claim
+    ``access``. Raises :class:`ValueError`.
     """
 
-    issuer: Annotated[str, Meta(min_length=1)]
-    audience: Annotated[str, Meta(min_length=1)]
-    algorithm: Algorithm
+    issuer: str = ""
+    oidc_issuer: str | None = None
+    jwks_url: str | None = None
+    audience: Texts = ()
+    authorized_party: Texts = ()
+    algorithm: Algorithm | Annotated[tuple[Algorithm, ...], Meta(min_length=1)]
     secret: str | None = None
     public_key: str | None = None
     projects: list[str] | None = None
+    project_claim: Text = "project"
+    name_claim: Text = "name"
     rules: Rules = {}
     leeway_seconds: Annotated[float, Meta(ge=0, le=300)] = 5.0
 
@@ -121,37 +137,73 @@ class Issuer(_Configured, frozen=True, kw_only=True, forbid_unknown_fields=True)
         for pattern in self.projects or ():
             if not _PROJECT_PATTERN.fullmatch(pattern):
                 raise ValueError("projects must be names, in which * stands for any characters")
+        if self.oidc_issuer is not None:
+            if self.issuer not in ("", self.oidc_issuer):
+                raise ValueError("issuer and oidc_issuer: set one of them")
+            msgspec.structs.force_setattr(self, "issuer", self.oidc_issuer)
+        if not self.issuer:
+            raise ValueError("an issuer needs issuer, or oidc_issuer")
+        if not self.audience and not self.authorized_party:
+            raise ValueError("an issuer needs audience (or authorized_party): whom its tokens must be meant for")
         self.verification_key()
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The accepted algorithms."""
+        return one_or_more(self.algorithm)
+
+    @property
+    def key_source(self) -> KeySource | None:
+        """Where the issuer publishes its keys; ``None`` if its key is configured."""
+        if self.oidc_issuer is not None:
+            return KeySource(f"{self.oidc_issuer.rstrip('/')}{DISCOVERY_PATH}", discovers=self.oidc_issuer)
+        return None if self.jwks_url is None else KeySource(self.jwks_url)
 
     def default_rules(self) -> dict[str, Any]:
         """Rights of a token without the claim ``access``, for :func:`collab.access.rules.parse_rules`."""
         return plain(self.rules)
 
-    def verification_key(self) -> VerificationKey:
-        """Key that verifies this issuer's signatures. Raises :class:`ValueError` if it does not fit the algorithm."""
-        if self.algorithm == "HS256":
-            if self.secret is None or self.public_key is not None:
-                raise ValueError("HS256 needs secret and no public_key")
-            secret = self.secret.encode()
-            if len(secret) < SHORTEST_SECRET:
-                raise ValueError(f"secret needs at least {SHORTEST_SECRET} bytes")
-            if secret.lstrip().startswith((b"-----BEGIN", b"ssh-")):
-                raise ValueError("secret contains a public or private key; HS256 needs a random secret")
-            return secret
-        if self.public_key is None or self.secret is not None:
-            raise ValueError(f"{self.algorithm} needs public_key and no secret")
-        key = _read_pem(self.public_key)
-        if self.algorithm == "RS256":
-            if isinstance(key, RSAPublicKey) and key.key_size >= SMALLEST_RSA:
-                return key
-            raise ValueError(f"RS256 needs an RSA public_key of at least {SMALLEST_RSA} bits")
-        if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
-            return key
-        raise ValueError("ES256 needs a public_key on the curve P-256")
+    def verification_key(self) -> VerificationKey | None:
+        """Key that verifies this issuer's signatures; ``None`` if it publishes its keys.
+
+        Raises :class:`ValueError` if the key does not fit the algorithm.
+        """
+        given = {
+            "secret": self.secret,
+            "public_key": self.public_key,
+            "jwks_url": self.jwks_url,
+            "oidc_issuer": self.oidc_issuer,
+        }
+        found = [name for name, value in given.items() if value is not None]
+        named = " or ".join(self.algorithms)
+        if "HS256" in self.algorithms:
+            if self.secret is None or len(found) > 1 or len(self.algorithms) > 1:
+                raise ValueError(
+                    "HS256 needs secret and no public_key, jwks_url or oidc_issuer, and no other algorithm"
+                )
+            return check_secret(self.secret)
+        if len(found) != 1 or self.secret is not None:
+            raise ValueError(f"{named} needs one of public_key, jwks_url and oidc_issuer, and no secret")
+        if self.public_key is not None:
+            return check_public_key(self.public_key, self.algorithms)
+        assert self.key_source is not None
+        if not may_fetch(self.key_source.url):
+            raise ValueError(f"{found[0]} must be an https URL without user and password (http on this machine only)")
+        return None
 
 
-def _read_pem(text: str) -> Any:
+def may_fetch(url: str, *, insecure: bool = True) -> bool:
+    """Whether keys may be fetched from a URL: by https, or, if ``insecure``, by http from this machine."""
     try:
-        return load_pem_public_key(text.encode())
-    except Exception:  # cryptography raises several types, and some quote the key
-        raise ValueError("public_key is not a PEM public key") from None
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc or parts.fragment or not url.isprintable() or " " in url:
+        return False
+    return parts.scheme == "https" or (insecure and parts.scheme == "http" and is_loopback(host))
+
+
+def one_or_more(said: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the values of a field that may be one value or a list."""
+    return (said,) if isinstance(said, str) else said

@@ -37,6 +37,7 @@ from collab.hooks import Hooks, Request
 from collab.names import RoomKey, parse_name
 from collab.rooms.authorization import Authorization
 from collab.server.config.settings import Settings
+from collab.server.key_fetcher import KeyFetcher
 from collab.server.notices import Notices, quoted
 from collab.storage.base import EntityRow
 from collab.transport.addresses import client_address
@@ -72,6 +73,7 @@ class Admission:
         self,
         settings: Settings,
         authenticator: Authenticator,
+        keys: KeyFetcher,
         hooks: Hooks,
         rights: Authorization,
         entity: ReadEntity,
@@ -82,6 +84,7 @@ class Admission:
         self._entity = entity
         self._settings = settings
         self._authenticator = authenticator
+        self._keys = keys
         self._hooks = hooks
         self._strikes = Strikes()
         self._addresses = Slots(settings.max_sockets_per_address)
@@ -149,7 +152,7 @@ class Admission:
             log.exception("a hook failed")
             raise InternalError("could not check the request") from error
         if identity is None:
-            identity = self._recognise(request)
+            identity = await self._recognise(request)
         payer = self.payer(request, identity)
         if not self.is_open and self._banned(str(payer)):
             raise RateLimitExceeded("your messages crashed the server repeatedly: wait some minutes", retryAfter=60)
@@ -169,11 +172,14 @@ class Admission:
             return Payer(identity.project, "user", identity.user_id)
         return Payer(identity.project, "address", request.client)
 
-    def _recognise(self, request: Request) -> Identity:
+    async def _recognise(self, request: Request) -> Identity:
         if self._asks_itself and self._authenticator.is_open:
             raise AuthenticationFailed("a credential is required")
+        await self._keys.prepare(request.token)
         try:
-            return self._authenticator.authenticate(request.token, time(), request.headers.get("x-api-key"))
+            return self._authenticator.authenticate(
+                request.token, time(), request.headers.get("x-api-key"), clock=monotonic()
+            )
         except AuthenticationFailed as error:
             self.tell(f"refused a credential: {error.reason or error.message}")
             raise

@@ -41,6 +41,7 @@ from collab.server.heartbeat import beat
 from collab.server.http import app as http
 from collab.server.http.api import routes
 from collab.server.http.api.serving import Api
+from collab.server.key_fetcher import KeyFetcher
 from collab.server.notices import startup_warnings
 from collab.server.rights import Rights
 from collab.server.sockets.sockets import Sockets
@@ -87,9 +88,12 @@ class Collab:
         )
         self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
         rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)
+        authenticator = authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers)
+        self._keys = KeyFetcher(authenticator, self._task_failed)
         self.admission = Admission(
             self.settings,
-            authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers),
+            authenticator,
+            self._keys,
             self.hooks,
             rights,
             self._storage.entity,
@@ -246,6 +250,7 @@ class Collab:
         ):
             self._tasks.spawn(work)
         await self.hub.start()
+        self._keys.start()
         self._started = True
 
     async def drain(self) -> None:
@@ -262,6 +267,7 @@ class Collab:
         """Stop all tasks and close the storage."""
         self._started = False
         await self.hub.stop()
+        await self._keys.stop()
         self._tasks.cancel()
         await self._tasks.wait()
         await self._sandbox.close()

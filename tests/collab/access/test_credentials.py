@@ -226,6 +226,40 @@ def test_one_of_several_audiences_may_be_ours() -> None:
     assert HS.authenticate(mint(aud=["other", "collab"]), NOW).user_id == "ada"
 
 
+def test_several_audiences_may_be_ours() -> None:
+    several = Authenticator(issuers=[issuer(audience=("collab", "api"))])
+    assert several.authenticate(mint(aud="api"), NOW).user_id == "ada"
+    assert several.authenticate(mint(aud=["x", "collab"]), NOW).user_id == "ada"
+    refused(several, mint(aud="x"))
+    refused(several, mint(aud=["collab api"]))
+    refused(several, mint(aud=...))
+
+
+def test_name_and_project_may_have_claims_of_their_own() -> None:
+    named = issuer(name_claim="user_metadata.full_name", project_claim="https://app/org", projects=["acme"])
+    authenticator = Authenticator(issuers=[named])
+    org = "https://app/org"
+
+    def of(**said: Any) -> str:
+        return jwt.encode(claims() | {org: "acme"} | said.pop("more", {}) | said, SECRET)
+
+    token = of(user_metadata={"full_name": "Ada"}, name="x", project="evil")
+    identity = authenticator.authenticate(token, NOW)
+    assert (identity.name, identity.project) == ("Ada", "acme")
+    assert authenticator.authenticate(of(user_metadata="Ada"), NOW).name is None
+    refused(authenticator, of(more={org: "other"}))
+    refused(authenticator, of(more={org: None}))
+
+
+def test_a_claim_of_any_depth_is_told_in_short() -> None:
+    deep: Any = "x"
+    for _ in range(200):
+        deep = [deep]
+    with pytest.raises(AuthenticationFailed) as error:
+        HS.authenticate(mint(aud=deep), NOW)
+    assert error.value.reason.endswith("its audience (a list) is not collab")
+
+
 def test_a_token_of_one_issuer_does_not_pass_for_another() -> None:
     other = issuer(issuer="https://other.example.com", secret="o" * 64, project="other")
     authenticator = Authenticator(issuers=[issuer(), other])
@@ -490,7 +524,18 @@ def test_neither_errors_nor_logs_nor_representations_hold_a_secret(caplog: pytes
         ({"secret": None}, "HS256 needs secret"),
         ({"public_key": pem(RSA_KEY)}, "no public_key"),
         ({"secret": pem(RSA_KEY)}, "random secret"),
-        ({"algorithm": "RS256"}, "RS256 needs public_key"),
+        ({"algorithm": "RS256"}, "RS256 needs one of public_key"),
+        ({"algorithm": "RS256", "public_key": pem(RSA_KEY)}, "no secret"),
+        ({"algorithm": ("RS256", "ES256"), "secret": None, "public_key": pem(RSA_KEY)}, "P-256"),
+        ({"jwks_url": f"{LOGIN}/keys"}, "no public_key, jwks_url"),
+        ({"secret": None, "jwks_url": f"{LOGIN}/keys"}, "HS256 needs secret"),
+        ({"algorithm": ("RS256", "HS256")}, "no other algorithm"),
+        ({"algorithm": "RS256", "secret": None, "jwks_url": "http://login.example.com/keys"}, "https"),
+        ({"algorithm": "RS256", "secret": None, "jwks_url": "https://a:b@login.example.com/keys"}, "https"),
+        ({"algorithm": "RS256", "secret": None, "jwks_url": "ftp://login.example.com/keys"}, "https"),
+        ({"algorithm": "RS256", "secret": None, "oidc_issuer": "https://other.example.com"}, "set one of them"),
+        ({"issuer": ""}, "needs issuer, or oidc_issuer"),
+        ({"audience": ()}, "needs audience"),
         ({"algorithm": "RS256", "secret": None, "public_key": pem(EC_KEY)}, "RS256 needs an RSA"),
         ({"algorithm": "ES256", "secret": None, "public_key": pem(RSA_KEY)}, "P-256"),
         (

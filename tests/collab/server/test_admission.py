@@ -25,6 +25,7 @@ from collab.access.configuration import ApiKey
 from collab.access.credentials import Authenticator
 from collab.rooms.authorization import Authorization
 from collab.server.admission import Admission, own_path
+from collab.server.key_fetcher import KeyFetcher
 from collab.storage.memory import MemoryStorage
 from collab.wire.realtime.messages import Hello
 
@@ -50,7 +51,8 @@ def admission(settings: Settings | None = None, hooks: Hooks | None = None) -> A
     asked = hooks or Hooks()
     storage = MemoryStorage()
     rights = Authorization(asked, lambda collection: {}, storage.children)
-    return Admission(settings, Authenticator(settings.all_keys, settings.all_issuers), asked, rights, _nothing_known)
+    authenticator = Authenticator(settings.all_keys, settings.all_issuers)
+    return Admission(settings, authenticator, KeyFetcher(authenticator, print), asked, rights, _nothing_known)
 
 
 async def _nothing_known(key: RoomKey) -> None:
@@ -376,7 +378,7 @@ async def test_an_api_key_in_hello_stands_without_the_token_of_the_handshake() -
     ("claims", "reason"),
     [
         ({"iss": "elsewhere"}, "its issuer 'elsewhere' is not configured"),
-        ({"aud": "others"}, "Audience doesn't match"),
+        ({"aud": "others"}, "its audience 'others' is not collab"),
         ({"sub": None}, "sub"),
         ({"exp": 1}, "the token has expired"),
         ({"project": "a b"}, "claim project"),

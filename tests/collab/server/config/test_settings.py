@@ -118,7 +118,7 @@ def test_text_becomes_numbers_switches_and_lists(tmp_path: Path) -> None:
         ("[[keys]]\nkey_sha265 = 'x'\nrules = {}", "unknown field `key_sha265` (in keys[0]); did you mean key_sha256?"),
         ("[[keys]]\nkey = '0123456789abcdef'\nrules = {'a/*' = 'all'}", "in keys[0].rules"),
         ("[keys]\nkey = '0123456789abcdef'\nrules = {}", "keys: Expected `array`"),
-        ("[[issuers]]\nissuer = 'i'", "missing required field `audience`"),
+        ("[[issuers]]\nissuer = 'i'", "missing required field `algorithm`"),
         ("[[issuers]]\nissuer = 'i'\naudience = 'a'\nalgorithm = 'none'", "Invalid enum value 'none'"),
         ("[[issuers]]\nissuer = 'i'\naudience = 'a'\nalgorithm = 'HS256'\nsecret = 'x'", "32 bytes (in issuers[0])"),
         ("jwt_secret = 'short'", "32 bytes"),
