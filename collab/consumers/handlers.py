@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from collab.entities.feed import Feed
@@ -21,11 +22,45 @@ _BATCH = 100
 _RETRY_SECONDS = 1.0
 
 
+class Owed:
+    """The events that a handler is still to get, as ranges of positions. Between two ranges are events of others."""
+
+    def __init__(self) -> None:
+        self._ranges: deque[tuple[int, int]] = deque()
+        self._run = (0, 0)  # the newest positions without a gap
+
+    def __len__(self) -> int:
+        return len(self._ranges)
+
+    def note(self, position: int, *, wanted: bool) -> None:
+        """This process committed an event; ``wanted``: the handler is to get it."""
+        first, last = self._run
+        self._run = (first if position == last + 1 else position, position)
+        if not wanted:
+            return
+        if self._ranges and self._ranges[-1][1] >= self._run[0]:
+            self._ranges[-1] = (self._ranges[-1][0], position)
+        else:
+            self._ranges.append((position, position))
+
+    def first(self) -> tuple[int, int]:
+        """The first range."""
+        return self._ranges[0]
+
+    def done(self, position: int) -> None:
+        """The handler has got everything up to a position."""
+        while self._ranges and self._ranges[0][1] <= position:
+            self._ranges.popleft()
+        if self._ranges and self._ranges[0][0] <= position:
+            self._ranges[0] = (position + 1, self._ranges[0][1])
+
+
 class Handlers:
     """Each handler reads the record at its own pace, from the moment it was added. No event is skipped.
 
     An exception of a handler is logged, and the next event follows. Handlers do not receive events from before the
-    server started; webhooks do, because they save their position.
+    server started; webhooks do, because they save their position. In a cluster, handlers receive the events that their
+    own node committed: each event is handled by one node.
     """
 
     def __init__(self, storage: EntityStorage, feed: Feed) -> None:
@@ -36,12 +71,16 @@ class Handlers:
     def add(self, project: str, collection: str | None, handler: EventHandler) -> Callable[[], None]:
         """Call ``handler`` with every event of a collection, or of all. Returns a function that removes it."""
         wake = asyncio.Event()
-        unsubscribe = self._feed.subscribe(
-            lambda owner, event: (
-                wake.set() if owner == project and (collection is None or collection == event.collection) else None
-            )
-        )
-        task = self._tasks.spawn(self._run(project, collection, handler, self._feed.position(project), wake))
+        owed = Owed()
+
+        def note(owner: str, event: EntityEvent) -> None:
+            if owner == project:
+                owed.note(event.position, wanted=collection is None or collection == event.collection)
+                if owed:
+                    wake.set()
+
+        unsubscribe = self._feed.own.subscribe(note)
+        task = self._tasks.spawn(self._run(project, collection, handler, owed, wake))
 
         def close() -> None:
             unsubscribe()
@@ -55,15 +94,16 @@ class Handlers:
         await self._tasks.wait()
 
     async def _run(
-        self, project: str, collection: str | None, handler: EventHandler, position: int, wake: asyncio.Event
+        self, project: str, collection: str | None, handler: EventHandler, owed: Owed, wake: asyncio.Event
     ) -> None:
         away = False  # whether the storage failed last time
         while True:
             await wake.wait()
             wake.clear()
-            while True:
+            while owed:
+                first, last = owed.first()
                 try:
-                    events = await self._storage.events(project, position, limit=_BATCH, collection=collection)
+                    found = await self._storage.events(project, first - 1, limit=_BATCH, collection=collection)
                 except CollabError as error:
                     if not away:
                         log.error("events could not be read: %s", error)
@@ -71,11 +111,12 @@ class Handlers:
                     await asyncio.sleep(_RETRY_SECONDS)
                     continue
                 away = False
+                events = [event for event in found if event.position <= last]
                 for event in events:
                     await _call(handler, event)
-                    position = event.position
-                if len(events) < _BATCH:
-                    break
+                    owed.done(event.position)
+                if len(found) < _BATCH or len(events) < len(found):
+                    owed.done(last)
 
 
 async def _call(handler: EventHandler, event: EntityEvent) -> None:

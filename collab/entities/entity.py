@@ -73,6 +73,14 @@ class Intent:
     request: IdempotencyKey | None = None
 
 
+class Answer(NamedTuple):
+    """What to tell the author of a write to an entity of ``project`` once it is committed."""
+
+    project: str
+    intent: Intent
+    outcome: WriteOutcome
+
+
 class EntityOp(NamedTuple):
     """The effect of one accepted change on one entity.
 
@@ -199,29 +207,25 @@ class EntityState:
         )
 
 
-def derive(
-    batch: Sequence[tuple[int, Sequence[EntityOp]]], stamps: Stamps
-) -> tuple[list[Fact], list[tuple[Intent, WriteOutcome]]]:
-    """The events of one flush, and what to tell the authors of its writes once it is committed.
+def derive(batch: Sequence[tuple[int, Sequence[EntityOp]]], stamps: Stamps) -> tuple[list[Fact], list[Answer]]:
+    """The events of one flush, and the answers to the authors of its writes.
 
     ``batch`` holds the accepted changes in order, each with the index of its log row, -1 for none. Entities advance to
     the versions in the facts. The times of the facts are strictly increasing.
     """
     facts: list[Fact | None] = []
-    told: list[tuple[Intent, WriteOutcome]] = []
+    answers: list[Answer] = []
     touched: dict[RoomKey, EntityState] = {}
     for row, ops in batch:
         for op in ops:
             touched[op.entity.key] = op.entity
-            _take(op, row, stamps, facts, told)
+            _take(op, row, stamps, facts, answers)
     for entity in touched.values():
-        _close(entity, facts, told)
-    return [fact for fact in facts if fact is not None], told
+        _close(entity, facts, answers)
+    return [fact for fact in facts if fact is not None], answers
 
 
-def _take(
-    op: EntityOp, row: int, stamps: Stamps, facts: list[Fact | None], told: list[tuple[Intent, WriteOutcome]]
-) -> None:
+def _take(op: EntityOp, row: int, stamps: Stamps, facts: list[Fact | None], answers: list[Answer]) -> None:
     entity, intent = op.entity, op.intent
     if op.kind == "content" and entity.deleted:
         return  # written before the deletion, but computed after it: it must not restore the entity
@@ -243,7 +247,7 @@ def _take(
         or (op.kind == "content" and not draft.content.keys().isdisjoint(op.changes))  # deltas cannot be merged
         or not (kind == draft.type or (kind == "updated" and draft.type in {"created", "restored"}))
     ):
-        _close(entity, facts, told)
+        _close(entity, facts, answers)
         if entity.version and kind == "created":
             kind = "updated"
         draft = entity.draft = _Draft(kind, op.user_id, stamps.next(op.at), {}, place=len(facts))
@@ -286,7 +290,7 @@ def _write(entity: EntityState, draft: _Draft, op: EntityOp) -> tuple[FieldConfl
     return tuple(conflicts)
 
 
-def _close(entity: EntityState, facts: list[Fact | None], told: list[tuple[Intent, WriteOutcome]]) -> None:
+def _close(entity: EntityState, facts: list[Fact | None], answers: list[Answer]) -> None:
     draft, entity.draft = entity.draft, None
     if draft is None:
         return
@@ -321,8 +325,9 @@ def _close(entity: EntityState, facts: list[Fact | None], told: list[tuple[Inten
         )
         facts[draft.place] = Fact(entity.row(data), event, draft.at, draft.row, draft.request)
     if draft.told:
-        data = entity.data
-        told += [(intent, WriteOutcome(data, entity.version, conflicts)) for intent, conflicts in draft.told]
+        data, project = entity.data, entity.key.project
+        for intent, conflicts in draft.told:
+            answers.append(Answer(project, intent, WriteOutcome(data, entity.version, conflicts)))
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """Gathers the changes that all rooms accepted into commits, in order: log rows and the events for them.
 
 The live plane appends without waiting; changes that arrive during a commit go into the next. Nothing is dropped: while
-storage fails, the recorder keeps its changes and retries, and when it is full it accepts no more. Events are published
-after their commit, in the order of the commits.
+storage fails, the recorder keeps its changes and retries, and when it is full it accepts no more. The feed gets the
+events after their commit, in the order of the commits.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from secrets import token_hex
 from time import perf_counter
 from typing import NamedTuple, TypeAlias
 
-import msgspec
-
-from collab.entities.entity import EntityOp, Intent, WriteOutcome, derive
+from collab.entities.entity import Answer, EntityOp, derive
+from collab.entities.feed import Feed
 from collab.entities.stamps import Stamps
 from collab.errors import CollabError, Unavailable
-from collab.event import EntityEvent
 from collab.names import DEFAULT_PROJECT
-from collab.storage.base import Append, CommitId, Committed, Fact, IdempotencyKey, Storage
+from collab.storage.base import Append, CommitId, Fact, IdempotencyKey, Storage
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +72,8 @@ class Recorder:
     """The only writer of the log. Belongs to one event loop; :meth:`run` must be running.
 
     ``max_pending_bytes`` limits the pending changes. ``observe(rows, seconds)`` is called for each commit,
-    ``publish(project, event)`` for each committed event. ``stop_seconds`` is how long a cancelled :meth:`run` tries to
-    commit the rest; a storage that does not answer for ``stall_seconds`` counts as failing.
+    ``feed`` gets its events. ``stop_seconds`` is how long a cancelled :meth:`run` tries to commit the rest; a storage
+    that does not answer for ``stall_seconds`` counts as failing.
     """
 
     def __init__(
@@ -84,7 +82,7 @@ class Recorder:
         *,
         max_pending_bytes: int,
         observe: Callable[[int, float], None] | None = None,
-        publish: Callable[[str, EntityEvent], None] | None = None,
+        feed: Feed | None = None,
         stop_seconds: float = 3.0,
         stall_seconds: float = 5.0,
     ) -> None:
@@ -93,7 +91,7 @@ class Recorder:
         self._storage = storage
         self._max_pending_bytes = max_pending_bytes
         self._observe = observe
-        self._publish = publish
+        self._feed = feed if feed is not None else Feed()
         self._stop_seconds = stop_seconds
         self._stall_seconds = stall_seconds
         self._writer = token_hex(8)
@@ -237,7 +235,7 @@ class Recorder:
                 break
         rows = [waiting.append for waiting in batch if waiting.append is not None]
         self._writers = sum(waiting.awaited for waiting in batch)
-        facts, told = self._derive(batch)
+        facts, answers = self._derive(batch)
         delay = _RETRY_FIRST
         self._commits += 1
         commit_id = CommitId(self._writer, self._commits)  # a commit whose answer was lost is not made twice
@@ -264,7 +262,10 @@ class Recorder:
         if self._observe is not None:
             self._observe(len(rows), perf_counter() - started)
         self._answered()
-        self._tell(facts, told, committed)
+        try:
+            self._feed.commit(facts, committed.positions, answers)
+        except Exception:
+            log.exception("the events of a commit could not be delivered")
         self._settle(batch, committed.seqs)
         return True
 
@@ -273,7 +274,7 @@ class Recorder:
             if op.intent is not None and op.intent.request is not None:
                 self._named.discard(_name(op.entity.key.project, op.intent.request))
 
-    def _derive(self, batch: Sequence[_Waiting]) -> tuple[list[Fact], list[tuple[Intent, WriteOutcome]]]:
+    def _derive(self, batch: Sequence[_Waiting]) -> tuple[list[Fact], list[Answer]]:
         ops: list[tuple[int, Sequence[EntityOp]]] = []
         row = -1
         for waiting in batch:
@@ -303,20 +304,6 @@ class Recorder:
 
     def _give_up(self) -> None:
         log.critical("%d updates could not be committed before the shutdown", len(self._waiting))
-
-    def _tell(self, facts: Sequence[Fact], told: Sequence[tuple[Intent, WriteOutcome]], committed: Committed) -> None:
-        """Publish events first: a writer that learns of its commit has already received its event."""
-        if self._publish is not None:
-            for position, fact in zip(committed.positions, facts, strict=True):
-                try:
-                    self._publish(fact.entity.key.project, msgspec.structs.replace(fact.event, position=position))
-                except Exception:
-                    log.exception("a listener to an event of %s failed", fact.entity.key)
-        for intent, what in told:
-            try:
-                intent.told(what)
-            except Exception:
-                log.exception("a writer could not be notified of its commit")
 
     def _settle(self, batch: Sequence[_Waiting], seqs: Sequence[int]) -> None:
         numbers = iter(seqs)

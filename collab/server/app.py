@@ -115,7 +115,7 @@ class Collab:
             self._storage,
             max_pending_bytes=self.settings.max_pending_bytes,
             observe=self.metrics.committed,
-            publish=feed.publish,
+            feed=feed,
         )
         self._content = ContentEvents(self._storage, self._sandbox, interval=self.settings.content_event_seconds)
         self._registry = Registry(
@@ -217,8 +217,8 @@ class Collab:
 
     @property
     def feed(self) -> Feed:
-        """Every committed entity event of this server, as it is committed."""
-        return self.hub.feed
+        """Every entity event that this process commits, as it is committed."""
+        return self.hub.feed.own
 
     # lifespan
 

@@ -274,8 +274,8 @@ class EntityStorage(Protocol):
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
         """Save a declaration."""
 
-    async def positions(self) -> Positions:
-        """The newest position of every project."""
+    async def positions(self, projects: Sequence[str] | None = None) -> Positions:
+        """The newest position of these projects, or of every one."""
 
     async def span(self, project: str) -> Span:
         """The range of a project's stored events."""

@@ -275,8 +275,10 @@ class MemoryStorage:
 
     # events
 
-    async def positions(self) -> Positions:
-        return Positions(self._record.epoch, 0, {project: span.newest for project, span in self._record.spans.items()})
+    async def positions(self, projects: Sequence[str] | None = None) -> Positions:
+        spans = self._record.spans
+        listed = spans if projects is None else [project for project in projects if project in spans]
+        return Positions(self._record.epoch, 0, {project: spans[project].newest for project in listed})
 
     async def span(self, project: str) -> Span:
         return self._span(project)

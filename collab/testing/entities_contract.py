@@ -114,6 +114,8 @@ class EntitiesContract(StorageCase):
             assert list((await storage.commit([], sent[3:])).positions) == [2, 3, 3]
             assert await storage.positions() == replace(before, newest={"a": 3, "b": 3})
             assert (await storage.positions()).of("c") == 0
+            assert await storage.positions(["a", "c"]) == replace(before, newest={"a": 3})
+            assert await storage.positions([]) == before
             assert await storage.span("b") == (0, 3)
             told = {
                 name: [at_position(one, position) for position, one in enumerate(sent[start::2], 1)]

@@ -108,6 +108,7 @@ class RealtimeSession:
         self._greeted = False
         self._ended = False
         self._entered: Identity | None = None
+        self._unfollow: Callable[[], None] = _nothing
         self._subscriber: Subscriber | None = None
         self._outbox = SessionOutbox(ready, clock=clock, later=later, limit=limits.outbox_bytes)
         self._jobs = Jobs(
@@ -184,6 +185,11 @@ class RealtimeSession:
             identity = await self._gatekeeper.admit(hello)
             if self._ended:
                 return
+            unfollow = await self._hub.feed.follow(identity.project)
+            if self._ended:
+                unfollow()
+                return
+            self._unfollow = unfollow
             self._gatekeeper.enter(identity)
         except CollabError as error:
             self._close(error)
@@ -343,6 +349,7 @@ class RealtimeSession:
         self._outbox.close()
         if self._subscriber is not None:
             self._subscriber.leave()
+        self._unfollow()
         if self._entered is not None:
             self._gatekeeper.leave(self._entered)
             self._entered = None

@@ -40,6 +40,8 @@ class OpenedEntities(OpenSubscription):
         """Start; with a cursor, replay missed events."""
         target, feed = self._target, self.context.hub.entities.feed
         check_fields(target.fields)
+        if target.cursor is not None:
+            await feed.catch_up(self._project, target.cursor)
         where = await self._visible(filters)
         # no await from here on: every later event is delivered
         now = self._stream.position = feed.position(self._project)

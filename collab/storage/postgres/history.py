@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -22,11 +23,14 @@ _COLUMNS = (
 )
 
 
-async def read_positions(connection: asyncpg.Connection) -> Positions:
-    """The newest position of every project."""
-    epoch, base = await connection.fetchrow("SELECT epoch, base FROM collab.record")
-    newest = await connection.fetch(f"SELECT p.project, {NEWEST} FROM collab.projects AS p")  # noqa: S608
-    return Positions(epoch, base, dict(map(tuple, newest)))
+async def read_positions(connection: asyncpg.Connection, projects: Sequence[str] | None = None) -> Positions:
+    """The newest position of these projects, or of every one."""
+    rows = await connection.fetch(
+        f"SELECT r.epoch, r.base, p.project, {NEWEST} FROM collab.record AS r"  # noqa: S608
+        " LEFT JOIN collab.projects AS p ON $1::text[] IS NULL OR p.project = ANY ($1)",
+        projects,
+    )
+    return Positions(rows[0][0], rows[0][1], {project: newest for _, _, project, newest in rows if project is not None})
 
 
 async def read_span(connection: asyncpg.Connection, project: str) -> Span:

@@ -233,9 +233,9 @@ class PostgresStorage:
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
         await self._database.call("save_schema_1", project, collection, version, schema)
 
-    async def positions(self) -> Positions:
+    async def positions(self, projects: Sequence[str] | None = None) -> Positions:
         async with self._database.load() as connection:
-            return await history.read_positions(connection)
+            return await history.read_positions(connection, projects)
 
     async def span(self, project: str) -> Span:
         async with self._database.load() as connection:

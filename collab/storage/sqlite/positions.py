@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 
 from collab.storage.base import Positions, Span
 from collab.storage.sqlite.statements import moment
@@ -11,12 +13,17 @@ NEWEST = "max(p.newest, coalesce((SELECT max(position) FROM events AS v WHERE v.
 """The newest assigned position of a project, for the table ``projects AS p``."""
 
 
-def read_positions(connection: sqlite3.Connection) -> Positions:
+def read_positions(connection: sqlite3.Connection, projects: Sequence[str] | None = None) -> Positions:
+    """The newest position of these projects, or of every one."""
+    where = "" if projects is None else " WHERE p.project IN (SELECT value FROM json_each(?))"
     with moment(connection):
         epoch, base = connection.execute(
             "SELECT (SELECT value FROM record WHERE name = 'epoch'), (SELECT value FROM record WHERE name = 'base')"
         ).fetchone()
-        newest = connection.execute(f"SELECT project, {NEWEST} FROM projects AS p").fetchall()  # noqa: S608
+        newest = connection.execute(
+            f"SELECT project, {NEWEST} FROM projects AS p{where}",  # noqa: S608
+            () if projects is None else (json.dumps(projects),),
+        ).fetchall()
     return Positions(epoch, base, dict(newest))
 
 

@@ -201,8 +201,8 @@ class SqliteStorage:
 
     # events
 
-    async def positions(self) -> Positions:
-        return await self._load(positions.read_positions)
+    async def positions(self, projects: Sequence[str] | None = None) -> Positions:
+        return await self._load(lambda connection: positions.read_positions(connection, projects))
 
     async def span(self, project: str) -> Span:
         return await self._load(lambda connection: positions.read_span(connection, project))

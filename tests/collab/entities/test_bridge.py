@@ -37,9 +37,9 @@ class Board:
         return self.bridge.ops(writes, user, 1.0, self._read, content=checked.content, intent=intent)
 
     def take(self, update: bytes, user: str = "ann", intent: Intent | None = None) -> list[EntityEvent]:
-        facts, told = derive([(0, self.ops(update, user, intent))], self.stamps)
-        for whose, what in told:
-            whose.told(what)
+        facts, answers = derive([(0, self.ops(update, user, intent))], self.stamps)
+        for answer in answers:
+            answer.intent.told(answer.outcome)
         return [fact.event for fact in facts if fact.event.collection == "tasks"]
 
     def _read(self, root: str, child: str | None, key: str | None) -> Any:

@@ -82,10 +82,10 @@ def test_a_write_without_effect_makes_no_event_but_notifies_its_author() -> None
     flush(write(entity, "ann", {"n": 1}))
     told: list[WriteOutcome] = []
     op = write(entity, "ann", {"n": 1}, intent=Intent("s", told.append))
-    facts, tell = derive([(0, [op])], Stamps())
+    facts, (answer,) = derive([(0, [op])], Stamps())
     assert not facts
-    for intent, what in tell:
-        intent.told(what)
+    assert answer.project == KEY.project
+    answer.intent.told(answer.outcome)
     assert (told[0].version, told[0].data["n"]) == (1, 1)
 
 

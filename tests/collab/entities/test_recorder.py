@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from collab.entities import recorder as recorders
 from collab.entities.entity import EntityOp, EntityState, Intent
+from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder, pause_after
 from collab.errors import Unavailable
 from collab.names import RoomKey
@@ -447,9 +448,9 @@ async def test_with_sqlite_everything_taken_before_a_cancellation_is_on_the_disk
 async def test_events_that_contradict_the_record_do_not_hold_up_the_log() -> None:
     storage = MemoryStorage()
     published: list[int] = []
-    recorder = Recorder(
-        storage, max_pending_bytes=1_000_000, publish=lambda project, event: published.append(event.version)
-    )
+    feed = Feed()
+    feed.subscribe(lambda project, event: published.append(event.version))
+    recorder = Recorder(storage, max_pending_bytes=1_000_000, feed=feed)
     first, stranger = EntityState(KEY), EntityState(KEY)
     async with running(recorder):
         recorder.append(entry(b"a"), ignore, [EntityOp("write", first, "ann", 1.0, {"n": 1})])
@@ -466,9 +467,9 @@ async def test_events_that_contradict_the_record_do_not_hold_up_the_log() -> Non
 
 async def test_events_are_published_before_their_writers_are_notified() -> None:
     order: list[str] = []
-    recorder = Recorder(
-        MemoryStorage(), max_pending_bytes=1_000_000, publish=lambda project, event: order.append(event.type)
-    )
+    feed = Feed()
+    feed.subscribe(lambda project, event: order.append(event.type))
+    recorder = Recorder(MemoryStorage(), max_pending_bytes=1_000_000, feed=feed)
     intent = Intent("session", lambda told: order.append(f"told {told.version}"))
     async with running(recorder):
         recorder.append(

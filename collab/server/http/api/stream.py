@@ -69,6 +69,7 @@ class EventStream(Response):
             rate=limits.events_per_second,
         )
         self._subscriber: Subscriber | None = None
+        self._unfollow: Callable[[], None] | None = None
 
     async def open(self, target: AnyTarget) -> None:
         """Subscribe. Raises :class:`CollabError`; otherwise send the response, or call :meth:`leave`."""
@@ -87,6 +88,7 @@ class EventStream(Response):
         )
         try:
             with self._opening:
+                self._unfollow = await self._hub.feed.follow(self._identity.project)
                 answers = await subscriber.open((Subscription(sub=0, target=target),))
             if self._error is not None:
                 raise self._error
@@ -114,6 +116,8 @@ class EventStream(Response):
             self._jobs.stop()
             subscriber.leave()
             self._outbox.close()
+            if self._unfollow is not None:
+                self._unfollow()
             self._leave()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

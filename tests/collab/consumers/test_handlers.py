@@ -1,0 +1,43 @@
+"""What a handler is still to get: the events of its own process, and none of others."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab.consumers.handlers import Owed
+
+committed = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60)
+"""For each position: whether it is ours, and of the collection that the handler wants."""
+
+
+def test_events_of_one_process_are_one_range_whatever_their_collection() -> None:
+    owed = Owed()
+    for position in range(1, 1001):
+        owed.note(position, wanted=position % 100 == 0)
+    assert len(owed) == 1
+    assert owed.first() == (100, 1000)
+
+
+@given(committed, st.data())
+def test_a_handler_gets_each_event_of_its_process_once_and_none_of_others(
+    history: list[tuple[bool, bool]], data: st.DataObject
+) -> None:
+    owed = Owed()
+    got: list[int] = []
+
+    def read() -> None:
+        first, last = owed.first()
+        wanted = [at for at, (_, is_wanted) in enumerate(history, 1) if is_wanted and first <= at <= last]
+        limit = data.draw(st.integers(1, 5))
+        got.extend(wanted[:limit])
+        owed.done(wanted[limit - 1] if len(wanted) > limit else last)
+
+    for position, (ours, is_wanted) in enumerate(history, 1):
+        if ours:
+            owed.note(position, wanted=is_wanted)
+        if owed and data.draw(st.booleans()):
+            read()
+    while owed:
+        read()
+    assert got == [position for position, (ours, is_wanted) in enumerate(history, 1) if ours and is_wanted]
