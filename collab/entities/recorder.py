@@ -21,6 +21,7 @@ from collab.entities.stamps import Stamps
 from collab.errors import CollabError, Unavailable
 from collab.names import DEFAULT_PROJECT
 from collab.storage.base import Append, CommitId, Fact, IdempotencyKey, Storage
+from collab.storage.nodes import Fenced
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Recorder:
         stall_seconds: float = 5.0,
     ) -> None:
         self.healthy = True  # whether the storage answered last time, and in time
+        self.fenced: Fenced | None = None  # this process may write no more, and will never again
         self.pending_bytes = 0  # accepted and not committed, including overhead
         self._storage = storage
         self._max_pending_bytes = max_pending_bytes
@@ -116,6 +118,8 @@ class Recorder:
         ``done(seq)`` is called once it is committed, in the order of the calls. Never waits. Raises
         :class:`Unavailable` if too much is pending; then nothing was accepted.
         """
+        if self.fenced is not None:
+            raise Unavailable("another server has taken over; nothing was lost, retry")
         size = len(entry.update) if entry is not None else 0
         pending = self.pending_bytes + size
         if pending > self._max_pending_bytes:
@@ -138,9 +142,14 @@ class Recorder:
         return _name(project, request) in self._named
 
     async def flush(self) -> None:
-        """Return once everything appended so far is committed, however long storage takes."""
+        """Return once everything appended so far is committed, however long storage takes.
+
+        Raises :class:`collab.storage.nodes.Fenced` if that will never be.
+        """
         if self._committed == self._appended:
             return
+        if self.fenced is not None:
+            raise self.fenced
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flushes.append((self._appended, committed))
         self._wake.set()
@@ -252,6 +261,9 @@ class Recorder:
                     facts = []
                     continue
                 self._failed(error)
+                if isinstance(error, Fenced):
+                    self._end_with(error)
+                    return False
             finally:
                 alarm.cancel()
             if self._stop_at is not None and asyncio.get_running_loop().time() + delay > self._stop_at:
@@ -302,8 +314,17 @@ class Recorder:
             log.warning("storage answers again")
         self.healthy = True
 
+    def _end_with(self, error: Fenced) -> None:
+        """Whoever takes over asks the clients for what was not committed: it was never acknowledged."""
+        self.fenced = error
+        self._give_up()
+        for _, committed in self._flushes:
+            if not committed.done():
+                committed.set_exception(error)
+        self._flushes.clear()
+
     def _give_up(self) -> None:
-        log.critical("%d updates could not be committed before the shutdown", len(self._waiting))
+        log.critical("%d updates will not be committed by this process", len(self._waiting))
 
     def _settle(self, batch: Sequence[_Waiting], seqs: Sequence[int]) -> None:
         numbers = iter(seqs)

@@ -49,6 +49,7 @@ class Compactor:
         self._mapped = mapped
         self._cuts_covered = cuts_covered
         self._spawn = spawn
+        self._due: set[RoomKey] = set()
         self._compacting: set[RoomKey] = set()
 
     def start_if_due(self, room: Room, *, leaving: bool = False) -> None:
@@ -57,10 +58,16 @@ class Compactor:
             return
         # rows without events stay, so it is not worthwhile while they are most of the log
         if leaving or not self._cuts_covered or 2 * (room.commits.seq - room.bridge.covered) <= room.log.rows:
+            self._due.add(room.key)
             self._spawn(self.compact(room.key))
+
+    def is_busy(self, key: RoomKey) -> bool:
+        """Whether a document is being compacted or about to be, or its last compaction failed a moment ago."""
+        return key in self._due or key in self._compacting
 
     async def compact(self, key: RoomKey) -> None:
         """Replace a document's log by a verified snapshot. On failure the log stays unchanged."""
+        self._due.discard(key)
         if key in self._compacting:
             return
         self._compacting.add(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
@@ -38,10 +38,12 @@ from collab.rooms.live.ring import RoomOptions
 from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.rooms.loading import Loader
+from collab.rooms.ownership import Alone, Ownership
 from collab.rooms.row_edits import RowEdits
 from collab.rooms.seeding import Seeding
 from collab.sandbox.client import Sandbox
 from collab.storage.base import Append, EntityRow, IdempotencyKey, Record, SetAside, Storage
+from collab.storage.nodes import Fenced
 from collab.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,10 @@ class Registry:
         content_changed: Callable[[RoomKey], None] = lambda key: None,
         cuts_covered: bool = False,
         lives_inside: Callable[[str], bool] = lambda collection: False,
+        ownership: Ownership | None = None,
     ) -> None:
+        self._ownership = ownership if ownership is not None else Alone()
+        self._unneeded: set[RoomKey] = set()  # owned, and not open
         self.rooms: dict[RoomKey, Room] = {}
         self.send_cost = SendCost()
         self._storage = storage
@@ -134,8 +139,8 @@ class Registry:
     async def open(self, key: RoomKey, *, even_deleted: bool = False, seeds: bool = True) -> Room:
         """The room of ``key``, loaded once for any number of concurrent callers.
 
-        Raises :class:`CollabError`, including :class:`EntityDeleted`. Join it, or hold it, before the
-        next ``await``: an idle room may be evicted.
+        Raises :class:`CollabError`, including :class:`EntityDeleted`, and :class:`collab.errors.Elsewhere` if another
+        node owns the room. Join it, or hold it, before the next ``await``: an idle room may be evicted.
         """
         while True:  # it may be evicted before we resume
             room = self.rooms.get(key)
@@ -161,14 +166,24 @@ class Registry:
         return task
 
     async def vacate(self, key: RoomKey, work: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Send everybody out of a room for good, and keep it closed until ``work`` is done."""
+        """Send everybody out of a room for good, and keep it closed until ``work`` is done.
+
+        Raises :class:`collab.errors.Elsewhere` if another node owns the room.
+        """
         while (opening := self._opening.get(key)) is not None:
             await asyncio.wait((opening,))
+        if key not in self.rooms:
+            await self._acquire(key)
         room = self.rooms.pop(key, None)
         if room is not None:
             room.delete()
             room.broken = True  # for callers that still hold it
+        self._unneeded.add(key)
         await asyncio.shield(self._start(key, work()))
+
+    async def _acquire(self, key: RoomKey) -> None:
+        self._unneeded.discard(key)
+        await self._ownership.acquire(key)
 
     def _started(self, key: RoomKey, task: asyncio.Task[Any]) -> None:
         if self._opening.get(key) is task:
@@ -182,6 +197,8 @@ class Registry:
         if self._closed(key):
             raise Unavailable("this document crashed the server repeatedly and is closed for a while")
         try:
+            await self._acquire(key)
+            self._unneeded.add(key)  # until it is open
             record = await self._seeding.load(key, seeds=seeds)
             mapped = self._mapped(key.collection)
             children = [
@@ -197,6 +214,7 @@ class Registry:
             raise InternalError("the document could not be loaded") from error
         self._metrics.loads += 1
         self.rooms[key] = room
+        self._unneeded.discard(key)
         self._idle_since[key] = monotonic()
         self._let_go_of_some()
         self.compactor.start_if_due(room)
@@ -349,10 +367,22 @@ class Registry:
                     self._evict_if_idle(room, now)
                 except Exception:
                     log.exception("maintenance of %s failed", room.key)
+            self._give_rooms_back()
             if self._leftovers.worth_it(len(self.rooms), now):
                 began = monotonic()
                 give_memory_back()
                 self._leftovers.given_back(began, monotonic())
+
+    def _give_rooms_back(self) -> None:
+        """Let other nodes have the rooms that have closed, and to whose documents nothing is written any more."""
+        gone = [
+            key
+            for key in self._unneeded
+            if key not in self.rooms and key not in self._opening and not self.compactor.is_busy(key)
+        ]
+        if gone:
+            self._unneeded.difference_update(gone)
+            self.spawn(self._ownership.give_back(gone))
 
     def _evict_if_idle(self, room: Room, now: float) -> None:
         if room.sessions or room.holds or room.commits.pending or room.key in self._opening:
@@ -363,6 +393,7 @@ class Registry:
 
     def _evict(self, room: Room) -> None:
         del self.rooms[room.key]
+        self._unneeded.add(room.key)
         self._idle_since.pop(room.key, None)
         self._metrics.evictions += 1
         self._leftovers.add()
@@ -373,7 +404,7 @@ class Registry:
         self._draining = True
         for room in list(self.rooms.values()):
             room.relay_all(monotonic())
-        with anyio.move_on_after(_FLUSH_SECONDS) as scope:
+        with suppress(Fenced), anyio.move_on_after(_FLUSH_SECONDS) as scope:
             await self._recorder.flush()
         if scope.cancelled_caught:
             log.error("storage did not take all writes in %s s; the rest was never acknowledged", _FLUSH_SECONDS)

@@ -25,6 +25,7 @@ from collab.access.identity import Identity
 from collab.access.limits import Rates, Strikes
 from collab.access.price import METER, Payer
 from collab.access.rules import Access
+from collab.cluster.passes import Pass
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
@@ -102,14 +103,17 @@ class Admission:
         self.allowed_hosts = settings.allowed_hosts or (LOOPBACK_NAMES if self._local_only else ())
         self._notices = Notices()
 
-    def read(self, scope: Scope) -> Request:
-        """Read the sender of a handshake or an HTTP request.
+    def read(self, scope: Scope, passed: Pass | None = None) -> Request:
+        """Read the sender of a handshake or an HTTP request. ``passed``: another node has read and admitted it.
 
         Raises :class:`PermissionDenied` if the page's origin, or the ``Host`` header, is not allowed.
         """
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
         peer, forwarded_for = (scope.get("client") or (None,))[0], headers.get("x-forwarded-for")
+        if passed is not None:
+            found = token_from(headers, query, self._settings.token_cookie, scope.get("subprotocols", ()))
+            return Request(found.token, headers, query, passed.address)
         if self._local_only and not from_this_machine(peer, forwarded_for):
             self.tell(
                 f"refused {quoted(peer or 'a client without an address')}: no credentials are configured, so only this "

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
@@ -46,9 +47,12 @@ from collab.server.notices import startup_warnings
 from collab.server.rights import Rights
 from collab.server.sockets.sockets import Sockets
 from collab.storage.base import SetAside, Storage
-from collab.storage.location import storage_at
-from collab.storage.nodes import Nodes
+from collab.storage.location import check_cluster_extra, storage_at
+from collab.storage.nodes import Nodes, new_node_name
 from collab.tasks import BackgroundTasks
+
+if TYPE_CHECKING:
+    from collab.cluster.node import ClusterNode
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,8 @@ class Collab:
 
     ``settings`` default to :meth:`Settings.from_env`, ``storage`` to the one at ``settings.location``. The other
     arguments come from a supervisor: ``blackbox`` records what is being applied, ``quarantined`` are updates that
-    crashed a worker, ``closed`` selects rooms to keep closed for a while, ``banned`` callers to refuse.
+    crashed a worker, ``closed`` selects rooms to keep closed for a while, ``banned`` callers to refuse, and
+    ``node_name`` is that of all its workers: each declares its predecessor dead.
     """
 
     def __init__(
@@ -72,10 +77,13 @@ class Collab:
         quarantined: Sequence[SetAside] = (),
         closed: Callable[[RoomKey], bool] = lambda key: False,
         banned: Callable[[str], bool] = lambda who: False,
+        node_name: str | None = None,
     ) -> None:
         self.settings = settings if settings is not None else Settings.from_env()
         self.hooks = hooks if hooks is not None else Hooks()
         self.metrics = Metrics()
+        name = node_name if node_name is not None else new_node_name()
+        joining = self.settings.joining(name)
         self._storage = (
             storage
             if storage is not None
@@ -84,8 +92,10 @@ class Collab:
                 history_seconds=self.settings.history_days * 86_400.0,
                 loads=self.settings.load_connections,
                 queries=self.settings.query_connections,
+                joining=joining,
             )
         )
+        self._node = _node_of(self._storage, name) if joining is not None else None
         self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
         rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)
         authenticator = authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers)
@@ -141,6 +151,7 @@ class Collab:
             lives_inside=self.schemas.lives_inside,
             content_changed=self._content.changed,
             cuts_covered=not self.settings.history_days and self.settings.content_event_seconds > 0,
+            ownership=self._node.ownership if self._node is not None else None,
         )
         self.hub = Hub(
             self._storage,
@@ -166,7 +177,15 @@ class Collab:
         feed.subscribe(self.rights.happened)
         self._locks = Locks()
         self.sockets = Sockets(
-            self.settings, self._registry, self.hub, self.rights, self.admission, self.hooks, self.metrics, self.ledger
+            self.settings,
+            self._registry,
+            self.hub,
+            self.rights,
+            self.admission,
+            self.hooks,
+            self.metrics,
+            self.ledger,
+            self._node,
         )
         self._tasks = BackgroundTasks(self._task_failed)
         self.failed = False
@@ -240,13 +259,16 @@ class Collab:
         for entry in self._quarantined:
             log.error("an update of %s crashed the worker and is quarantined: %s", entry.key, entry.reason)
             await self._storage.set_aside(entry)
+        if self._node is not None:
+            await self._node.start()
         await self._recorder.resume()
         for work in (
             self._recorder.run(),
             self._registry.maintain(),
             self._content.run(self._registry),
             self.sockets.beat(),
-            *([beat(self._storage)] if isinstance(self._storage, Nodes) else []),
+            *([self._node.membership.run()] if self._node is not None else []),
+            *([beat(self._storage)] if self._node is None and isinstance(self._storage, Nodes) else []),
         ):
             self._tasks.spawn(work)
         await self.hub.start()
@@ -343,3 +365,12 @@ class Collab:
             "collab_pending_bytes": ("Bytes accepted and not yet committed.", self._recorder.pending_bytes),
             "collab_storage_healthy": ("1 if the storage answers.", float(self._recorder.healthy)),
         }
+
+
+def _node_of(storage: Storage, name: str) -> ClusterNode:
+    check_cluster_extra()
+    from collab.cluster.node import ClusterNode  # a server alone needs no websockets and no Redis
+
+    if not isinstance(storage, Nodes):
+        raise ValueError("the nodes of a cluster share a storage for several nodes, like PostgreSQL")
+    return ClusterNode(storage, name)

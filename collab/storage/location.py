@@ -12,6 +12,7 @@ from collab.storage.base import StorageError
 
 if TYPE_CHECKING:
     from collab.storage.copying import RecordSource, RecordTarget
+    from collab.storage.nodes import NodeAddress
     from collab.storage.postgres.storage import PostgresStorage
     from collab.storage.reading import RecordReader
     from collab.storage.sqlite.storage import SqliteStorage
@@ -46,9 +47,17 @@ def shown(location: str) -> str:
 
 
 def storage_at(
-    location: str, *, history_seconds: float | None = None, loads: int = 4, queries: int = 4, takes_over: bool = True
+    location: str,
+    *,
+    history_seconds: float | None = None,
+    loads: int = 4,
+    queries: int = 4,
+    takes_over: bool = True,
+    joining: NodeAddress | None = None,
 ) -> SqliteStorage | PostgresStorage:
     """A storage, not open yet. Unless it ``takes_over``, it refuses to open what a server uses.
+
+    With ``joining``, it is a node of a PostgreSQL database beside others.
 
     ``history_seconds``, ``loads`` and ``queries`` are those of the two classes. Raises :class:`StorageError` if the
     driver of PostgreSQL is not installed.
@@ -63,6 +72,7 @@ def storage_at(
             loads=loads,
             queries=queries,
             opens="take over" if takes_over else "if free",
+            joining=joining,
         )
     from collab.storage.sqlite.storage import SqliteStorage
 
@@ -145,3 +155,9 @@ def check_driver() -> None:
     """Raise :class:`StorageError` if the driver of PostgreSQL is not installed."""
     if find_spec("asyncpg") is None:
         raise StorageError("PostgreSQL needs asyncpg: pip install 'lumenize-collab[postgres]'")
+
+
+def check_cluster_extra() -> None:
+    """Raise :class:`StorageError` if a package that only nodes of a cluster need is not installed."""
+    if any(find_spec(name) is None for name in ("asyncpg", "redis", "websockets")):
+        raise StorageError("a node of a cluster needs more packages: pip install 'lumenize-collab[cluster]'")

@@ -43,7 +43,7 @@ class MemoryStorage:
     """A :class:`collab.storage.nodes.NodeStorage` without a disk. Closing it loses nothing.
 
     ``record`` is what several nodes share; without it there is one, which is open from the beginning. ``opens``: see
-    :data:`collab.storage.nodes.Opens`.
+    :data:`collab.storage.nodes.Opens`; other nodes reach this one at ``url``.
     ``history_seconds``: how long past states of documents are kept; ``None``: until :meth:`trim`, 0: not at all.
     ``clock`` returns seconds since the epoch.
     """
@@ -55,17 +55,19 @@ class MemoryStorage:
         clock: Callable[[], float] = time,
         opens: Opens = "take over",
         record: MemoryRecord | None = None,
+        url: str = "",
     ) -> None:
+        self._url = url
         self._history_seconds = history_seconds
         self._clock = clock
         self._opens = opens
         self._record = record if record is not None else MemoryRecord()
-        self._nid = self._record.nodes.enter(opens, clock()) if record is None else NOBODY
+        self._nid = self._record.nodes.enter(opens, clock(), url) if record is None else NOBODY
 
     async def open(self) -> None:
         """Become a node. Raises :class:`StorageError` if another one lives and is not to be replaced."""
         if self._record.nodes.is_dead(self._nid):
-            self._nid = self._record.nodes.enter(self._opens, self._clock())
+            self._nid = self._record.nodes.enter(self._opens, self._clock(), self._url)
 
     async def close(self) -> None:
         self._record.nodes.leave(self._nid)
@@ -79,6 +81,9 @@ class MemoryStorage:
 
     async def nodes(self) -> Sequence[NodeRow]:
         return self._record.nodes.all()
+
+    async def cluster_key(self) -> bytes:
+        return self._record.nodes.key
 
     async def beat(self) -> None:
         self._fence().beat(self._nid)

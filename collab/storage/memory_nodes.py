@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from secrets import token_bytes
 from typing import Final
 
 from collab.names import RoomKey
@@ -17,10 +18,11 @@ class MemoryNodes:
     """Nodes by number, and rooms with the numbers of their owners."""
 
     def __init__(self) -> None:
+        self.key = token_bytes(32)
         self._nodes: dict[int, NodeRow] = {}
         self._owners: dict[RoomKey, int] = {}
 
-    def enter(self, opens: Opens, now: float) -> int:
+    def enter(self, opens: Opens, now: float, url: str = "") -> int:
         """Make a node, and return its number."""
         if opens == "to read":
             return NOBODY
@@ -31,7 +33,7 @@ class MemoryNodes:
             for nid in others:
                 self.leave(nid)
         nid = len(self._nodes) + 1
-        self._nodes[nid] = NodeRow(nid, f"memory/{nid}", "", now, 0, False, 0)
+        self._nodes[nid] = NodeRow(nid, f"memory/{nid}", "", now, 0, False, 0, url)
         return nid
 
     def leave(self, nid: int) -> None:

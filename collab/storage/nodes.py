@@ -9,6 +9,8 @@ committed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from secrets import token_hex
+from socket import gethostname
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from collab.names import RoomKey
@@ -18,7 +20,8 @@ Opens = Literal["take over", "if free", "join", "to read"]
 """How a process opens a record.
 
 ``"take over"`` declares all other nodes dead, ``"if free"`` refuses if one lives, ``"join"`` lives beside them. Who
-opens ``"to read"`` is no node and writes nothing.
+opens ``"to read"`` is no node and writes nothing. Servers that take over and nodes that join refuse each other for as
+long as the others beat (:func:`find_others`).
 """
 
 
@@ -27,7 +30,10 @@ class Fenced(StorageError):
 
 
 class NodeRow(NamedTuple):
-    """One node. ``started`` is in seconds since the epoch, ``beats`` counts its beats, ``rooms`` the rooms it owns."""
+    """One node. ``started`` is in seconds since the epoch, ``beats`` counts its beats, ``rooms`` the rooms it owns.
+
+    Other nodes reach it at ``url``; it is empty for a server that is alone.
+    """
 
     nid: int
     name: str
@@ -36,6 +42,7 @@ class NodeRow(NamedTuple):
     beats: int
     dead: bool
     rooms: int
+    url: str
 
 
 @runtime_checkable
@@ -48,6 +55,9 @@ class Nodes(Protocol):
 
     async def nodes(self) -> Sequence[NodeRow]:
         """All nodes by number, of the dead at least the last hundred."""
+
+    async def cluster_key(self) -> bytes:
+        """A random secret that all nodes of this record share."""
 
     async def beat(self) -> None:
         """Count one beat of this node."""
@@ -62,8 +72,36 @@ class Nodes(Protocol):
         """Own these rooms no longer. Their last writes must have been answered."""
 
 
+class NodeAddress(NamedTuple):
+    """How a node that joins others is known to them: its ``name``, and where they reach it.
+
+    Without a ``url`` it is the address from which it connects to the database, and ``port``.
+    """
+
+    name: str
+    url: str | None
+    port: int
+
+    def url_at(self, address: str) -> str:
+        """Its URL, if it connects to the database from ``address`` (an IP address; empty: over a Unix socket)."""
+        if self.url is not None:
+            return self.url.rstrip("/")
+        host = address or "127.0.0.1"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def new_node_name() -> str:
+    """A name for a process, and for those that replace it."""
+    return f"{gethostname()}/{token_hex(4)}"
+
+
 class NodeStorage(Storage, Nodes, Protocol):
     """A record for several nodes."""
+
+
+def find_others(nodes: Sequence[NodeRow], opens: Opens) -> Sequence[NodeRow]:
+    """Nodes that are not dead and do not go together with one that opens so: alone, or beside others."""
+    return [node for node in nodes if not node.dead and bool(node.url) == (opens == "take over")]
 
 
 class Pulse:

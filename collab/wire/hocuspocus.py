@@ -226,6 +226,11 @@ def token_request(address: str) -> bytes:
     return encode_string(address) + b"\x02\x00"
 
 
+def token(address: str, token: str) -> bytes:
+    """Present a credential, as a provider does in its first message about a document."""
+    return encode_string(address) + b"\x02\x00" + encode_string(token)
+
+
 def stateless(address: str, payload: str) -> bytes:
     return encode_string(address) + b"\x05" + encode_string(payload)
 

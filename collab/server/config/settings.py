@@ -23,12 +23,14 @@ from collab.names import DEFAULT_PROJECT
 from collab.records.schema import CollectionDeclaration, Schemas
 from collab.server.config.load import SettingsError, convert_value, options, read_values, unknown_variables
 from collab.storage.location import is_postgres, shown
+from collab.storage.nodes import NodeAddress
 
 log = logging.getLogger(__name__)
 
 OWN_ISSUER = "collab"  # issuer and audience of tokens signed with `jwt_secret`
 
 MIB = 1024 * 1024
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def _option(group: str, description: str, **limits: Any) -> Meta:
@@ -60,8 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str | None,
         _option(
             "Where",
-            "URL at which other nodes reach this one, like http://10.0.0.5:8000. None: the address from which it "
-            "connects to the database.",
+            "URL at which other nodes reach this one, like http://10.0.0.5:8000. None: `host`, or the address from "
+            "which it connects to the database.",
         ),
     ] = None
     pages: Annotated[str | None, _option("Where", "Folder of static files to serve at /.")] = None
@@ -273,6 +275,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Where the record is: the URL of a PostgreSQL database, or the folder of the SQLite database."""
         return self.database if self.database is not None else self.data
 
+    def joining(self, name: str) -> NodeAddress | None:
+        """How this server joins a cluster under this name; ``None`` if it is alone."""
+        if self.redis is None:
+            return None
+        url = self.node_url
+        if url is None and self.host not in _ANY_ADDRESS:
+            url = f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        return NodeAddress(name, url, self.port)
+
     @property
     def all_keys(self) -> Sequence[ApiKey]:
         """``keys`` and ``api_key``."""
@@ -351,9 +362,7 @@ def _is_redis_url(text: str) -> bool:
 def _is_node_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.path in ("", "/") and not parts.query
-        )
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query
     except ValueError:
         return False
 

@@ -15,7 +15,8 @@ class Orders:
     """``settings`` is JSON of :class:`collab.server.config.settings.Settings`; ``closed`` and ``banned`` contain
     seconds from now.
 
-    ``sockets``, ``blackbox`` and ``ready`` are inherited file descriptors.
+    ``sockets``, ``blackbox`` and ``ready`` are inherited file descriptors. All workers of a supervisor have the same
+    ``node_name``.
     """
 
     supervisor: int
@@ -26,6 +27,7 @@ class Orders:
     set_aside: list[SetAside]
     closed: list[tuple[RoomKey, float]]
     banned: list[tuple[str, float]]
+    node_name: str
 
     def to_json(self) -> bytes:
         """Serialise for :meth:`from_json`."""

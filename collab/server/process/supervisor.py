@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
 from types import FrameType
 
+import msgspec
+
 from collab.rooms.blackbox import SharedBlackBox
 from collab.server.config.load import PREFIX
 from collab.server.config.settings import Settings
@@ -25,6 +27,7 @@ from collab.server.process.hang_detector import Vigil
 from collab.server.process.orders import Orders
 from collab.server.process.restarts import Death, Restarts
 from collab.storage.base import SetAside
+from collab.storage.nodes import new_node_name
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +104,8 @@ class _Supervisor:
         sockets: Sequence[socket.socket],
         serving: Callable[[Sequence[Address]], object] | None,
     ) -> None:
-        self._settings = settings
+        self._settings = msgspec.structs.replace(settings, port=sockets[0].getsockname()[1])
+        self._node_name = new_node_name()
         self._command = command
         self._sockets = sockets
         self._serving = serving
@@ -149,6 +153,7 @@ class _Supervisor:
             set_aside=self._set_aside,
             closed=list(self._restarts.closed(monotonic()).items()),
             banned=list(self._restarts.banned(monotonic()).items()),
+            node_name=self._node_name,
         )
 
     def _take_stock(self, death: Death) -> None:

@@ -77,6 +77,7 @@ class Build(Protocol):
         quarantined: Sequence[SetAside],
         closed: Callable[[RoomKey], bool],
         banned: Callable[[str], bool],
+        node_name: str,
     ) -> WorkerApplication:
         """The application must store ``quarantined`` before it serves, refuse rooms that are ``closed``, and callers
         (:meth:`collab.access.price.Payer.__str__`) that are ``banned``."""
@@ -114,6 +115,7 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
         quarantined=orders.set_aside,
         closed=_until({key: monotonic() + seconds for key, seconds in orders.closed}),
         banned=_until({who: monotonic() + seconds for who, seconds in orders.banned}),
+        node_name=orders.node_name,
     )
 
     def ready() -> None:
@@ -175,10 +177,13 @@ def _collab(
     quarantined: Sequence[SetAside],
     closed: Callable[[RoomKey], bool],
     banned: Callable[[str], bool],
+    node_name: str,
 ) -> WorkerApplication:
     from collab.server.app import Collab  # a worker with another application does not import it
 
-    return Collab(settings, blackbox=blackbox, quarantined=quarantined, closed=closed, banned=banned)
+    return Collab(
+        settings, blackbox=blackbox, quarantined=quarantined, closed=closed, banned=banned, node_name=node_name
+    )
 
 
 def _until(times: Mapping[T, float]) -> Callable[[T], bool]:

@@ -168,6 +168,12 @@ class Connection:
         self._frames.append(frame)
         self._flush_soon()
 
+    async def deliver(self, frame: Frame) -> None:
+        """Queue a message that belongs to no session, and return when the client has room for the next one."""
+        self.send(frame)
+        if self._writer is not None:
+            await asyncio.wait((self._writer,))
+
     def wake(self) -> None:
         """The protocol has messages to drain."""
         self._waking = True

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from collab.access.identity import Identity
 from collab.access.price import Meter
+from collab.cluster.passes import Pass
+from collab.errors import PermissionDenied
 from collab.hooks import Hooks, Request
 from collab.realtime.topics.analytics import AnalyticsMetrics
 from collab.rooms.live.room import Room
 from collab.server.admission import Admission, Admitted
 from collab.server.rights import Rights
+
+_MOST_PASSED = 1000
 
 
 class CollabGatekeeper:
@@ -23,11 +28,13 @@ class CollabGatekeeper:
     __slots__ = (
         "_admission",
         "_analytics",
+        "_check_pass",
         "_counts",
         "_enter",
         "_hooks",
         "_leave",
         "_meter",
+        "_passed",
         "_request",
         "_rights",
         "_unverified",
@@ -45,7 +52,10 @@ class CollabGatekeeper:
         analytics: AnalyticsMetrics,
         enter: Callable[[Admitted], None],
         leave: Callable[[Admitted], None],
+        check_pass: Callable[[str], Pass] | None = None,
     ) -> None:
+        self._check_pass = check_pass
+        self._passed: dict[str, Identity] = {}
         self._meter = meter
         self._request = request
         self._counts = counts
@@ -59,7 +69,26 @@ class CollabGatekeeper:
 
     async def admit(self, name: str, token: str | None) -> Admitted:
         """Identify the holder of ``token``, and look up its rights on a document."""
+        identity = self._named_by(token) if token else None
+        if identity is not None:
+            return await self._admission.admit_identity(identity, name)
         return await self._admission.admit_token(self._request, token, name)
+
+    def _named_by(self, token: str) -> Identity | None:
+        """The identity in a pass. It outlives the pass, for as long as the identity itself is valid."""
+        if self._check_pass is None:
+            return None
+        if token not in self._passed:
+            try:
+                identity = self._check_pass(token).identity
+            except PermissionDenied:  # it is the client's own token
+                return None
+            if identity is None:
+                return None
+            self._passed[token] = identity
+            if len(self._passed) > _MOST_PASSED:
+                del self._passed[next(iter(self._passed))]
+        return self._passed[token]
 
     async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
         """Open the room, and return the current rights."""
@@ -71,9 +100,11 @@ class CollabGatekeeper:
 
     def enter(self, admitted: Admitted) -> None:
         """A client is about to join, and pays from now on. Raises :class:`collab.errors.CollabError`."""
-        self._enter(admitted)
         identity = admitted.identity
         self._meter.payer = self._admission.payer(self._request, identity)
+        if self._check_pass is not None:
+            return
+        self._enter(admitted)
         if not identity.is_somebody:
             self._unverified[identity.project] += 1
             if not self._counts or self._unverified[identity.project] > 1:
@@ -82,6 +113,8 @@ class CollabGatekeeper:
 
     def leave(self, admitted: Admitted) -> None:
         """A client that entered has left."""
+        if self._check_pass is not None:
+            return
         self._leave(admitted)
         identity = admitted.identity
         if not identity.is_somebody:

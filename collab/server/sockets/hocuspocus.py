@@ -11,12 +11,12 @@ import logging
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
-from typing import Protocol
 
 from collab.access.rules import Access
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
+    Elsewhere,
     InternalError,
     InvalidRequest,
     PermissionDenied,
@@ -31,6 +31,8 @@ from collab.rooms.live.session import Session
 from collab.rooms.registry import Registry
 from collab.server.admission import Admitted
 from collab.server.sockets.connection import Connection, SocketProtocol
+from collab.server.sockets.documents import DocumentGatekeeper, DocumentPassing, SocketLimits
+from collab.server.sockets.passed import PassedDocuments
 from collab.tasks import BackgroundTasks
 from collab.wire import hocuspocus, yjs
 from collab.wire.hocuspocus import split_address
@@ -42,38 +44,10 @@ log = logging.getLogger(__name__)
 _ASK_AGAIN_SECONDS = 30.0  # before a token expires, ask its provider for the next one
 _FIRST_RETRY_SECONDS = 1.0  # delay before a temporarily unavailable document is reopened
 _LAST_RETRY_SECONDS = 15.0
+_FIND_PAUSE_SECONDS = 0.2
 _ENDS = 5  # permanent ends of one document on one socket after which its tokens are refused, with a delay
 _PACE_SECONDS = 10.0
 _DOUBT_SECONDS = 5.0  # time for a provider to answer after a close that may be another provider's
-
-
-@dataclass(frozen=True, slots=True)
-class SocketLimits:
-    """Limits of one socket, before and after its documents are open."""
-
-    documents: int = 100
-    queued_bytes: int = 5 * 1024 * 1024
-    queued_messages: int = 1000
-    token_seconds: float = 10.0
-
-
-class DocumentGatekeeper(Protocol):
-    """Checks tokens and opens rooms, for a socket."""
-
-    async def admit(self, name: str, token: str | None) -> Admitted:
-        """Identify the holder of ``token`` (or of the handshake's token), and look up its rights on a document."""
-
-    async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
-        """Open the room, and return the current rights."""
-
-    async def stateless(self, admitted: Admitted, payload: str) -> str | None:
-        """Return the application's answer to a stateless message."""
-
-    def enter(self, admitted: Admitted) -> None:
-        """A client is about to join. Raises :class:`CollabError`."""
-
-    def leave(self, admitted: Admitted) -> None:
-        """A client that entered has left."""
 
 
 @dataclass(slots=True)
@@ -103,6 +77,7 @@ class _Waiting:
     """
 
     messages: list[hocuspocus.Message] = field(default_factory=list)
+    frames: list[bytes] = field(default_factory=list)  # the same as they came, if they may have to be passed on
     task: asyncio.Task[None] | None = None
     verified: bool = False
     again: bool = False
@@ -123,6 +98,7 @@ class HocuspocusSocket(SocketProtocol):
         "_limits",
         "_open",
         "_outbox_bytes",
+        "_passed",
         "_queued_bytes",
         "_queued_messages",
         "_registry",
@@ -140,10 +116,12 @@ class HocuspocusSocket(SocketProtocol):
         limits: SocketLimits,
         outbox_bytes: int,
         now: float,
+        passing: DocumentPassing | None = None,
     ) -> None:
         self._connection = connection
         self._registry = registry
         self._gatekeeper = gatekeeper
+        self._passed = PassedDocuments(connection, gatekeeper, passing)
         self._limits = limits
         self._outbox_bytes = outbox_bytes
         self._deadline: float | None = now + limits.token_seconds
@@ -158,6 +136,8 @@ class HocuspocusSocket(SocketProtocol):
 
     def receive(self, data: bytes, now: float) -> None:
         """Pass one message to its room, or queue it until the room is open."""
+        if self._passed and self._passed.take(data):
+            return
         try:
             address, message = hocuspocus.decode(data)
         except DecodeError as error:
@@ -179,12 +159,12 @@ class HocuspocusSocket(SocketProtocol):
         if waiting is None:
             if address in self._ends and not isinstance(message, hocuspocus.Token):
                 return  # its provider keeps sending until the application destroys it
-            if len(self._waiting) + len(self._open) >= self._limits.documents:
+            if len(self._waiting) + len(self._open) + len(self._passed) >= self._limits.documents:
                 raise RateLimitExceeded("too many documents on one socket", limit=self._limits.documents)
             token = self._withdrawn.pop(address, None)
             if token is not None and not isinstance(message, hocuspocus.Token | hocuspocus.Close):
                 self._open_again(address, token, 0.0)
-                self._keep(self._waiting[address], message, len(data))
+                self._keep(self._waiting[address], message, data)
                 return
             waiting = self._waiting[address] = _Waiting()
         if isinstance(message, hocuspocus.Token) and waiting.task is None:
@@ -195,7 +175,7 @@ class HocuspocusSocket(SocketProtocol):
             else:
                 waiting.doubted = True
         else:
-            self._keep(waiting, message, len(data))
+            self._keep(waiting, message, data)
 
     def refuse(self, head: bytes, error: TooLarge) -> None:
         """End only the document that an oversized message is about. Oversized awareness is dropped."""
@@ -204,13 +184,17 @@ class HocuspocusSocket(SocketProtocol):
             return
         if address in self._open:
             self._end(address, error)
+        elif address in self._passed:
+            self._passed.close(address)
+            self._close_document(address, error)
         elif address in self._waiting:
             self._deny(address, error)
         elif address not in self._ends:
             raise error
 
-    def _keep(self, waiting: _Waiting, message: hocuspocus.Message, size: int) -> None:
+    def _keep(self, waiting: _Waiting, message: hocuspocus.Message, data: bytes) -> None:
         """Queue a message until its document is open."""
+        size = len(data)
         if (
             self._queued_bytes + size > self._limits.queued_bytes
             or self._queued_messages + 1 > self._limits.queued_messages
@@ -222,6 +206,8 @@ class HocuspocusSocket(SocketProtocol):
         self._queued_bytes += size
         self._queued_messages += 1
         waiting.messages.append(message)
+        if self._passed.possible:
+            waiting.frames.append(data)
 
     def _speak(self, address: str, message: hocuspocus.Message, now: float) -> None:
         """Pass a message to its room. Errors end this document only."""
@@ -283,6 +269,11 @@ class HocuspocusSocket(SocketProtocol):
             except Restarting as error:
                 self._connection.close(error)
                 return
+            except Elsewhere as elsewhere:
+                if await self._hand_over(elsewhere.nid, address, waiting, admitted, token):
+                    return
+                await asyncio.sleep(_FIND_PAUSE_SECONDS)
+                continue
             except CollabError as error:
                 if self._waiting.get(address) is not waiting:
                     return
@@ -324,6 +315,25 @@ class HocuspocusSocket(SocketProtocol):
             if address in self._open and not (waiting.doubted and isinstance(message, AwarenessUpdate)):
                 self._speak(address, message, now)
 
+    async def _hand_over(self, nid: int, address: str, waiting: _Waiting, admitted: Admitted, token: str) -> bool:
+        """Have a document served by another node. Returns ``False`` if its owner must be found again."""
+        if waiting.again or waiting.left_out:  # its provider tells everything once more when it connects again
+            self._connection.close(Restarting("another server has this document"))
+            return True
+        try:
+            done = await self._passed.hand_over(
+                nid, address, admitted, token, waiting.frames, lambda: self._waiting.get(address) is waiting
+            )
+        except CollabError as error:
+            self._deny(address, error)
+            return True
+        if done and self._waiting.get(address) is waiting:
+            self._connection.trust()
+            self._forget(address)
+            if waiting.doubted:
+                self._passed.close(address)
+        return done
+
     async def _answer(self, address: str, admitted: Admitted, payload: str) -> None:
         answer = await self._gatekeeper.stateless(admitted, payload)
         if answer is not None:
@@ -363,10 +373,14 @@ class HocuspocusSocket(SocketProtocol):
             self._leave(address, monotonic())
             self._open_again(address, open_.token, _FIRST_RETRY_SECONDS, unsaved)
         else:
-            self._ended(address, 1)
             self._leave(address, monotonic())
-            self._connection.send(hocuspocus.close(address, _reason(error)))
-            self._connection.send(hocuspocus.permission_denied(address, _reason(error)))
+            self._close_document(address, error)
+
+    def _close_document(self, address: str, error: CollabError) -> None:
+        """Tell a provider that its document is closed for good."""
+        self._ended(address, 1)
+        self._connection.send(hocuspocus.close(address, _reason(error)))
+        self._connection.send(hocuspocus.permission_denied(address, _reason(error)))
 
     def _open_again(self, address: str, token: str, delay: float, unsaved: int = 0) -> None:
         """Reopen a document: send all of it to its provider, and ask for the provider's state."""
@@ -422,6 +436,15 @@ class HocuspocusSocket(SocketProtocol):
             if open_.renewal is not None:
                 open_.renewal.cancel()
             open_.renewal = self._tasks.spawn(self._renew(address, ""))
+        for address in self._passed:
+            self._tasks.spawn(self._renew_passed(address))
+
+    async def _renew_passed(self, address: str) -> None:
+        try:
+            await self._passed.renew(address)
+        except CollabError as error:
+            self._passed.close(address)
+            self._close_document(address, error)
 
     def keep_alive(self) -> None:
         """Send an empty awareness update: providers close a connection that is silent."""
@@ -434,6 +457,7 @@ class HocuspocusSocket(SocketProtocol):
         self._tasks.cancel()
         for address in list(self._open):
             self._leave(address, now)
+        self._passed.left()
 
     def _forget(self, address: str) -> None:
         waiting = self._waiting.pop(address, None)

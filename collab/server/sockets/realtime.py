@@ -22,7 +22,8 @@ from collab.rooms.registry import Registry
 from collab.server.admission import Admission, Admitted
 from collab.server.config.settings import Settings
 from collab.server.sockets.connection import Connection, SocketProtocol
-from collab.server.sockets.hocuspocus import DocumentGatekeeper, HocuspocusSocket, SocketLimits
+from collab.server.sockets.documents import DocumentGatekeeper, DocumentPassing, SocketLimits
+from collab.server.sockets.hocuspocus import HocuspocusSocket
 from collab.wire.realtime.encoding import MESSAGE_PACK, Frame, Misunderstood, decode_client
 from collab.wire.realtime.messages import Hello
 
@@ -49,7 +50,7 @@ class RealtimeSocket(SocketProtocol):
     bucket, because the session counts messages and refuses single requests before it ends.
     """
 
-    __slots__ = ("_connection", "_documents", "_embedded", "_greeted", "_registry", "_session", "_settings")
+    __slots__ = ("_connection", "_documents", "_embedded", "_greeted", "_passing", "_registry", "_session", "_settings")
 
     def __init__(
         self,
@@ -61,7 +62,9 @@ class RealtimeSocket(SocketProtocol):
         registry: Registry,
         documents: DocumentGatekeeper,
         settings: Settings,
+        passing: DocumentPassing | None = None,
     ) -> None:
+        self._passing = passing
         self._connection = connection
         self._registry = registry
         self._settings = settings
@@ -98,6 +101,7 @@ class RealtimeSocket(SocketProtocol):
                 self._connection,
                 self._registry,
                 self._documents,
+                passing=self._passing,
                 limits=SocketLimits(
                     documents=self._settings.max_documents_per_socket,
                     queued_bytes=self._settings.pre_auth_bytes,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from time import monotonic, time
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
 from collab.access.limits import TokenBucket
 from collab.access.price import METER, Ledger, Meter
-from collab.errors import CollabError, InvalidName, Restarting
+from collab.cluster.passes import HEADER, Pass
+from collab.errors import CollabError, Elsewhere, InvalidName, PermissionDenied, Restarting
 from collab.hooks import Hooks, Request
 from collab.metrics import Metrics
 from collab.realtime.hub import Hub
@@ -19,18 +21,31 @@ from collab.rooms.registry import Registry
 from collab.server.admission import Admission, Admitted, own_path
 from collab.server.config.settings import Settings
 from collab.server.rights import Rights
-from collab.server.sockets.connection import Connection
+from collab.server.sockets.connection import Connection, SocketProtocol
+from collab.server.sockets.documents import SocketLimits
 from collab.server.sockets.gatekeeper import CollabGatekeeper
 from collab.server.sockets.handshake import accept, deny
-from collab.server.sockets.hocuspocus import HocuspocusSocket, SocketLimits
+from collab.server.sockets.hocuspocus import HocuspocusSocket
 from collab.server.sockets.realtime import RealtimeSocket
 from collab.server.sockets.yjs import YjsSocket
+
+if TYPE_CHECKING:
+    from collab.cluster.node import ClusterNode
+    from collab.server.sockets.passing import Passing
 
 _ROOMS = "/rooms/"
 _HOCUSPOCUS = "/hocuspocus"
 _REALTIME = "/realtime"
 _GOODBYE_SECONDS = 3.0
+_FIND_SECONDS = 8.0  # to find the owner of a room: a dead one is replaced earlier
 _RESTARTING = "the server is restarting"
+
+
+class _Client(NamedTuple):
+    """Who opened a WebSocket. ``passed``: another node did, for a client that it has admitted and counts."""
+
+    request: Request
+    passed: Pass | None
 
 
 class Sockets:
@@ -46,7 +61,9 @@ class Sockets:
         hooks: Hooks,
         metrics: Metrics,
         ledger: Ledger,
+        node: ClusterNode | None = None,
     ) -> None:
+        self._node = node
         self._settings = settings
         self._registry = registry
         self._hub = hub
@@ -74,20 +91,33 @@ class Sockets:
             path = own_path(scope)
             if path not in {_HOCUSPOCUS, _REALTIME} and not path.startswith(_ROOMS):
                 raise InvalidName("no such endpoint")
-            request = self._admission.read(scope)
-            self._admission.connect(request)
+            passed = self._pass_of(scope)
+            request = self._admission.read(scope, passed)
+            if passed is None:
+                self._admission.connect(request)
         except CollabError as error:
             await self._deny(error, scope, send)
             return
+        client = _Client(request, passed)
         try:
             if path == _HOCUSPOCUS:
-                await self._serve_hocuspocus(request, scope, receive, send)
+                await self._serve_hocuspocus(client, scope, receive, send)
             elif path == _REALTIME:
-                await self._serve_realtime(request, scope, receive, send)
+                await self._serve_realtime(client, scope, receive, send)
             else:
-                await self._serve_yjs(path.removeprefix(_ROOMS), request, scope, receive, send)
+                await self._serve_yjs(path.removeprefix(_ROOMS), client, scope, receive, send)
         finally:
-            self._admission.disconnect(request)
+            if passed is None:
+                self._admission.disconnect(request)
+
+    def _pass_of(self, scope: Scope) -> Pass | None:
+        """What another node says about its client. Raises :class:`PermissionDenied` if it is no node of ours."""
+        shown = next((value for name, value in scope["headers"] if name == HEADER.encode()), None)
+        if shown is None:
+            return None
+        if self._node is None:
+            raise PermissionDenied("this server is no node of a cluster")
+        return self._node.check(shown.decode("latin-1"))
 
     def refuse_new(self) -> None:
         """From now on, refuse every new WebSocket: the server is restarting."""
@@ -114,47 +144,84 @@ class Sockets:
         self._metrics.error(error.code)
         await deny(scope, send, error)
 
-    async def _serve_yjs(self, name: str, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_yjs(self, name: str, client: _Client, scope: Scope, receive: Receive, send: Send) -> None:
+        request = client.request
         try:
             admitted = await self._admission.admit(request, name)
             self._admission.check_strikes(request, admitted)
-            self._enter(admitted)
+            if client.passed is None:
+                self._enter(admitted)
         except CollabError as error:
             await self._deny(error, scope, send)
             return
-        self._hub.analytics.entered(admitted.identity)
-        connection = self._connect(request, scope, receive, send, bucket=self._bucket())
+        if client.passed is None:
+            self._hub.analytics.entered(admitted.identity)
+        connection = self._connect(client, scope, receive, send, bucket=self._bucket())
         connection.meter.payer = self._admission.payer(request, admitted.identity)
         try:
             await accept(scope, send)
             connection.trust()
             try:
-                room, admitted = await self._rights.open(admitted)
+                socket = await self._yjs_socket(connection, admitted, client, scope)
             except CollabError as error:
-                # y-websocket 2 reconnects immediately after an accepted connection: delay it here instead
-                await asyncio.sleep(1.0)
+                if client.passed is None:
+                    # y-websocket 2 reconnects immediately after an accepted connection: delay it here instead
+                    await asyncio.sleep(1.0)
+                elif isinstance(error, Elsewhere):
+                    error = Restarting(error.message)  # so the client asks again, and at once
                 await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
                 return
-            socket = YjsSocket(
-                connection, self._registry, room, admitted.identity, admitted.access, self._settings.outbox_bytes
-            )
             closed = await connection.run(socket)
             if closed is not None and not closed.retryable:
                 self._admission.strike(request, admitted)
         finally:
             self._disconnect(connection)
-            self._hub.analytics.left(admitted.identity)
-            self._leave(admitted)
+            if client.passed is None:
+                self._hub.analytics.left(admitted.identity)
+                self._leave(admitted)
 
-    async def _serve_hocuspocus(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _yjs_socket(
+        self, connection: Connection, admitted: Admitted, client: _Client, scope: Scope
+    ) -> SocketProtocol:
+        """Join the room, here or at its owner. Raises :class:`CollabError`."""
+        passing = self._passing(connection, client, scope, f"{_ROOMS}{admitted.key.name}")
+        deadline = monotonic() + _FIND_SECONDS
+        while True:
+            try:
+                room, admitted = await self._rights.open(admitted)
+            except Elsewhere as elsewhere:
+                if passing is None:
+                    raise
+                socket = await passing.socket(elsewhere.nid, admitted.key)
+                if socket is not None:
+                    return socket
+                if monotonic() > deadline:
+                    raise
+            else:
+                return YjsSocket(
+                    connection, self._registry, room, admitted.identity, admitted.access, self._settings.outbox_bytes
+                )
+
+    def _passing(
+        self, connection: Connection, client: _Client, scope: Scope, target: str, *, by_identity: bool = False
+    ) -> Passing | None:
+        """How to pass a client on to other nodes; ``None`` if there are none, or another node has passed it to us."""
+        if self._node is None or client.passed is not None:
+            return None
+        from collab.server.sockets.passing import Passing  # a server alone needs no websockets
+
+        return Passing(connection, self._node, client.request, scope, target, by_identity=by_identity)
+
+    async def _serve_hocuspocus(self, client: _Client, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self._settings
-        connection = self._connect(request, scope, receive, send, bucket=self._bucket())
+        connection = self._connect(client, scope, receive, send, bucket=self._bucket())
         try:
             await accept(scope, send)
             socket = HocuspocusSocket(
                 connection,
                 self._registry,
-                self._gatekeeper(request, connection, counts=True),
+                self._gatekeeper(client, connection, counts=True),
+                passing=self._passing(connection, client, scope, _HOCUSPOCUS),
                 limits=SocketLimits(
                     documents=settings.max_documents_per_socket,
                     queued_bytes=settings.pre_auth_bytes,
@@ -168,17 +235,18 @@ class Sockets:
         finally:
             self._disconnect(connection)
 
-    async def _serve_realtime(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = self._connect(request, scope, receive, send, bucket=None)
+    async def _serve_realtime(self, client: _Client, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = self._connect(client, scope, receive, send, bucket=None)
         try:
             await accept(scope, send)
             socket = RealtimeSocket(
                 connection,
-                request,
+                client.request,
                 hub=self._hub,
                 admission=self._admission,
                 registry=self._registry,
-                documents=self._gatekeeper(request, connection, counts=False),
+                documents=self._gatekeeper(client, connection, counts=False),
+                passing=self._passing(connection, client, scope, _HOCUSPOCUS, by_identity=True),
                 settings=self._settings,
             )
             await connection.run(socket)
@@ -186,10 +254,10 @@ class Sockets:
             self._disconnect(connection)
 
     def _connect(
-        self, request: Request, scope: Scope, receive: Receive, send: Send, *, bucket: TokenBucket | None
+        self, client: _Client, scope: Scope, receive: Receive, send: Send, *, bucket: TokenBucket | None
     ) -> Connection:
         settings = self._settings
-        meter = Meter(self._ledger, self._admission.payer(request))
+        meter = Meter(self._ledger, self._admission.payer(client.request))
         METER.set(meter)  # for this socket's task, and the tasks it starts
         connection = Connection(
             scope,
@@ -204,13 +272,16 @@ class Sockets:
             stall_seconds=settings.stall_seconds,
         )
         self._connections[connection] = None
+        if client.passed is not None:
+            connection.trust()  # it is a node; what its client may hold is limited there
         return connection
 
-    def _gatekeeper(self, request: Request, connection: Connection, *, counts: bool) -> CollabGatekeeper:
+    def _gatekeeper(self, client: _Client, connection: Connection, *, counts: bool) -> CollabGatekeeper:
         return CollabGatekeeper(
-            request,
+            client.request,
             connection.meter,
             counts=counts,
+            check_pass=self._node.check if self._node is not None and client.passed is not None else None,
             admission=self._admission,
             rights=self._rights,
             hooks=self._hooks,

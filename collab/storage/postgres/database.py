@@ -11,17 +11,19 @@ import logging
 import os
 import socket
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.metadata import version as version_of
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
 
 from collab.errors import CollabError, DocumentDamaged
 from collab.storage.base import StorageError
-from collab.storage.nodes import Fenced, Opens
+from collab.storage.nodes import Fenced, NodeAddress, NodeRow, Opens, Pulse, find_others
+from collab.storage.postgres.nodes import read_nodes
 from collab.storage.postgres.schema import STEPS, check, check_free, enter, prepare, read_version
 from collab.storage.versions import check_found
 
@@ -44,6 +46,9 @@ _BROKEN = (
     *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError),
 )
 # the last one is asyncpg's error if a connection breaks while it looks up types
+_ANY_PORT = 9
+_LOOKS = 4
+_LOOK_SECONDS = 1.2  # longer than between two beats
 _NOBODY = 0  # no node has this number, so the database refuses its writes
 
 
@@ -57,12 +62,22 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no t
 class PostgresDatabase:
     """``url`` is what asyncpg takes: ``postgresql://user:password@host:port/name?sslmode=verify-full``.
 
-    ``loads`` and ``queries`` bound how many connections read documents, and how many query.
+    ``loads`` and ``queries`` bound how many connections read documents, and how many query. With ``joining`` it opens
+    as a node beside others.
     """
 
-    def __init__(self, url: str, *, loads: int, queries: int, opens: Opens = "take over") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        loads: int,
+        queries: int,
+        opens: Opens = "take over",
+        joining: NodeAddress | None = None,
+    ) -> None:
         self._url = url
-        self._opens = opens
+        self._opens: Opens = opens if joining is None else "join"
+        self._joining = joining
         self._sizes = {"write": 2, "load": loads, "query": queries, "beat": 1}
         self._pools: dict[str, asyncpg.Pool] = {}
         self.nid = _NOBODY
@@ -93,13 +108,47 @@ class PostgresDatabase:
                         if self._opens == "if free":
                             await check_free(connection)
                         await prepare(connection)
-                        me = f"{socket.gethostname()}/{os.getpid()}"
-                        self.nid = await enter(connection, self._opens, me, version_of("lumenize-collab"))
+                        silent = await self._outlast(connection)
+                        self.nid = await self._enter(connection)
+                        for node in silent:
+                            await connection.fetchval(
+                                "SELECT collab.declare_dead_1($1, $2, $3)", self.nid, node.nid, node.beats
+                            )
                         for warning in await durability_warnings(connection):
                             log.warning("%s", warning)
         except BaseException:
             await self.close()
             raise
+
+    async def _outlast(self, connection: asyncpg.Connection) -> Sequence[NodeRow]:
+        """Wait until nodes that do not go together with this one have been silent for a while, and return them.
+
+        Raises :class:`StorageError` if one of them lives.
+        """
+        pulse = Pulse(_LOOKS)
+        first: Mapping[int, int] | None = None
+        while others := find_others(await read_nodes(connection), self._opens):
+            beats = {node.nid: node.beats for node in others}
+            if first is None:
+                first = beats
+                log.info("waiting to see whether %d nodes that use this database still live", len(others))
+            if any(first.get(nid) != count for nid, count in beats.items()):
+                raise StorageError(
+                    "a server without redis uses this database: stop it first"
+                    if self._opens == "join"
+                    else "nodes of a cluster use this database: stop them first, or give this server their redis"
+                )
+            if len(pulse.look(beats)) == len(others):
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        return others
+
+    async def _enter(self, connection: asyncpg.Connection) -> int:
+        name, url = f"{socket.gethostname()}/{os.getpid()}", ""
+        if self._opens == "join":
+            joining = self._joining if self._joining is not None else NodeAddress(name, None, 0)
+            name, url = joining.name, joining.url_at(await _own_address(urlsplit(self._url).hostname))
+        return await enter(connection, self._opens, name, version_of("lumenize-collab"), url)
 
     async def close(self) -> None:
         """Declare this node dead, and close all connections. Takes seconds at most."""
@@ -225,6 +274,20 @@ async def durability_warnings(connection: asyncpg.Connection) -> list[str]:
     return [
         f"PostgreSQL runs with {row[0]} = off: when its machine crashes, what was saved may be lost" for row in rows
     ]
+
+
+async def _own_address(host: str | None) -> str:
+    """The IP address from which this process reaches ``host``; empty for a Unix socket.
+
+    The database knows only the address of a pooler that stands in between.
+    """
+    if not host:
+        return ""
+    loop = asyncio.get_running_loop()
+    (family, _, _, _, address), *_ = await loop.getaddrinfo(host, _ANY_PORT, type=socket.SOCK_DGRAM)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(address)  # sends nothing
+        return str(probe.getsockname()[0])
 
 
 async def _close(connection: asyncpg.Connection) -> None:

@@ -47,7 +47,8 @@ END $$;
 
 -- Makes a node and returns its number; NULL if it wanted the database for itself and was not to take over.
 -- What the dead owned is nobody's then. The last hundred nodes stay in the list.
-CREATE FUNCTION collab.enter_1(p_opens text, p_name text, p_version text) RETURNS int LANGUAGE plpgsql AS $$
+CREATE FUNCTION collab.enter_1(p_opens text, p_name text, p_version text, p_url text) RETURNS int
+LANGUAGE plpgsql AS $$
 DECLARE
     me int;
 BEGIN
@@ -58,8 +59,8 @@ BEGIN
     ELSIF p_opens = 'take over' THEN
         PERFORM collab.end_nodes_1();
     END IF;
-    INSERT INTO collab.nodes (name, version, started, dead)
-        VALUES (p_name, p_version, extract(epoch FROM clock_timestamp()), false) RETURNING nid INTO me;
+    INSERT INTO collab.nodes (name, version, started, dead, url)
+        VALUES (p_name, p_version, extract(epoch FROM clock_timestamp()), false, p_url) RETURNING nid INTO me;
     INSERT INTO collab.beats VALUES (me, 0);
     DELETE FROM collab.nodes AS n WHERE n.dead AND n.nid <= me - 100;
     -- also those of a node that was declared dead, and forgotten, just now

@@ -31,15 +31,19 @@ STEPS: Sequence[Sequence[str]] = (
             version int NOT NULL,
             epoch text NOT NULL,
             base bigint NOT NULL,
-            newest_at float8 NOT NULL
+            newest_at float8 NOT NULL,
+            cluster_key text NOT NULL
         );
-        INSERT INTO collab.record VALUES (0, left(replace(gen_random_uuid()::text, '-', ''), 16), 0, 0);
+        INSERT INTO collab.record VALUES (
+            0, left(replace(gen_random_uuid()::text, '-', ''), 16), 0, 0, gen_random_uuid()::text || gen_random_uuid()
+        );
         CREATE TABLE collab.nodes (
             nid int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             name text NOT NULL,
             version text NOT NULL,
             started float8 NOT NULL,
-            dead boolean NOT NULL
+            dead boolean NOT NULL,
+            url text NOT NULL
         );
         CREATE TABLE collab.beats (
             nid int PRIMARY KEY,
@@ -269,9 +273,9 @@ async def read_version(connection: asyncpg.Connection) -> int:
     raise StorageCorrupt("the schema collab of the database belongs to another application; it was not touched")
 
 
-async def enter(connection: asyncpg.Connection, opens: str, name: str, version: str) -> int:
+async def enter(connection: asyncpg.Connection, opens: str, name: str, version: str, url: str) -> int:
     """Make a node, and return its number. Raises :class:`StorageError` if it wants to be alone and is not."""
-    nid: int | None = await connection.fetchval("SELECT collab.enter_1($1, $2, $3)", opens, name, version)
+    nid: int | None = await connection.fetchval("SELECT collab.enter_1($1, $2, $3, $4)", opens, name, version, url)
     if nid is None:
         raise in_use()
     return nid

@@ -35,7 +35,7 @@ from collab.storage.base import (
     Span,
     Version,
 )
-from collab.storage.nodes import NodeRow, Opens
+from collab.storage.nodes import NodeAddress, NodeRow, Opens
 from collab.storage.postgres import archive, documents, entities, history, nodes
 from collab.storage.postgres.commit import commit_values
 from collab.storage.postgres.database import PostgresDatabase, translated
@@ -68,10 +68,11 @@ class PostgresStorage:
         history_seconds: float | None = None,
         clock: Callable[[], float] = time,
         opens: Opens = "take over",
+        joining: NodeAddress | None = None,
     ) -> None:
         self._history_seconds = history_seconds
         self._clock = clock
-        self._database = PostgresDatabase(url, loads=loads, queries=queries, opens=opens)
+        self._database = PostgresDatabase(url, loads=loads, queries=queries, opens=opens, joining=joining)
         self._heads = Together(self._read_heads)
         self._requests = Together(self._read_requests)
 
@@ -294,6 +295,10 @@ class PostgresStorage:
     async def nodes(self) -> Sequence[NodeRow]:
         async with self._database.glance() as connection:
             return await nodes.read_nodes(connection)
+
+    async def cluster_key(self) -> bytes:
+        async with self._database.glance() as connection:
+            return await nodes.read_cluster_key(connection)
 
     async def declare_dead(self, nid: int, beats: int) -> bool:
         (done,) = await self._database.call("declare_dead_1", nid, beats)

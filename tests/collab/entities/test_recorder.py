@@ -200,7 +200,7 @@ async def test_a_cancelled_recorder_does_not_wait_for_a_storage_that_never_answe
     with pytest.raises(asyncio.CancelledError):
         await task
     assert storage.running == 0
-    assert "1 updates could not be committed" in caplog.text
+    assert "1 updates will not be committed" in caplog.text
 
 
 async def test_a_stalled_storage_refuses_loudly_and_loses_nothing_that_was_taken() -> None:
@@ -282,7 +282,7 @@ async def test_a_cancelled_recorder_does_not_wait_for_ever_for_a_broken_storage(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert "1 updates could not be committed" in caplog.text
+    assert "1 updates will not be committed" in caplog.text
 
 
 async def test_a_failing_callback_harms_nobody_else(caplog: pytest.LogCaptureFixture) -> None:

@@ -348,7 +348,9 @@ async def test_an_empty_target_that_a_server_uses_is_refused(tmp_path: Path, url
 
 async def test_the_mark_of_a_killed_server_is_no_obstacle_to_who_takes_over(tmp_path: Path, url: str) -> None:
     await fill(url)
-    await execute(url, "INSERT INTO collab.nodes (name, version, started, dead) VALUES ('killed', '', 0, false)")
+    await execute(
+        url, "INSERT INTO collab.nodes (name, version, started, dead, url) VALUES ('killed', '', 0, false, '')"
+    )
     with pytest.raises(StorageError, match="take over"):
         await copied(url, str(tmp_path / "two"))
     done, _ = await copied(url, str(tmp_path / "two"), takes_over=True)

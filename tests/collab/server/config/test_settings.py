@@ -462,7 +462,7 @@ def _as_documented(default: object) -> str:
         ({"redis": "", "database": "postgresql://h/d"}, "redis must be like"),
         ({"redis": "redis://", "database": "postgresql://h/d"}, "redis must be like"),
         ({"node_url": "10.0.0.5:8000"}, "node_url must be like http://"),
-        ({"node_url": "http://10.0.0.5/collab"}, "node_url must be like http://"),
+        ({"node_url": "http://10.0.0.5/?a=b"}, "node_url must be like http://"),
     ],
 )
 def test_a_node_without_what_it_needs_is_refused(values: dict[str, Any], reason: str) -> None:

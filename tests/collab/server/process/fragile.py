@@ -33,6 +33,7 @@ class Fragile:
         quarantined: Sequence[SetAside],
         closed: Callable[[RoomKey], bool],
         banned: Callable[[str], bool],
+        node_name: str,
     ) -> None:
         self.banned = banned
         self.folder = Path(settings.data)

@@ -210,7 +210,7 @@ async def test_the_rooms_of_a_node_are_nobodys_though_it_dies_while_another_ente
         await old.acquire(KEY)
         connection = await asyncpg.connect(url)
         await connection.execute(
-            "INSERT INTO collab.nodes OVERRIDING SYSTEM VALUE VALUES (2, '', '', 0, true);"
+            "INSERT INTO collab.nodes OVERRIDING SYSTEM VALUE VALUES (2, '', '', 0, true, '');"
             "INSERT INTO collab.rooms VALUES ('acme', 'tasks', 'of-the-dead', 2);"
             "ALTER TABLE collab.nodes ALTER nid RESTART WITH 200"
         )

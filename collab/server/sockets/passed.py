@@ -1,0 +1,112 @@
+"""The documents of a Hocuspocus socket that other nodes own: its messages about them are passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from collab.errors import Restarting, Unavailable
+from collab.server.admission import Admitted
+from collab.server.sockets.connection import Connection
+from collab.server.sockets.documents import DocumentGatekeeper, DocumentPassing, DocumentTunnel
+from collab.wire import hocuspocus
+from collab.wire.hocuspocus import split_address
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    nid: int
+    tunnel: DocumentTunnel
+    admitted: Admitted
+
+
+class PassedDocuments:
+    """By address. Without ``passing`` there are none."""
+
+    __slots__ = ("_connection", "_documents", "_gatekeeper", "_passing")
+
+    def __init__(self, connection: Connection, gatekeeper: DocumentGatekeeper, passing: DocumentPassing | None) -> None:
+        self._connection = connection
+        self._gatekeeper = gatekeeper
+        self._passing = passing
+        self._documents: dict[str, _Passed] = {}
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __contains__(self, address: str) -> bool:
+        return address in self._documents
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._documents))
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are other nodes."""
+        return self._passing is not None
+
+    def take(self, data: bytes) -> bool:
+        """Pass a message on if another node has its document. Returns whether it did."""
+        address = hocuspocus.address_of(data)
+        document = self._documents.get(address)
+        if document is None:
+            return False
+        document.tunnel.send(data)
+        if hocuspocus.read_head(data)[1] == hocuspocus.CLOSE:
+            self._forget(address)
+        return True
+
+    async def hand_over(
+        self,
+        nid: int,
+        address: str,
+        admitted: Admitted,
+        token: str,
+        frames: Sequence[bytes],
+        is_wanted: Callable[[], bool],
+    ) -> bool:
+        """Have a document served by another node, beginning with its ``token`` and ``frames``.
+
+        Returns ``False`` if its owner must be found again. Raises :class:`CollabError` if the client may not have it.
+        """
+        if self._passing is None:  # the socket is that of another node, which knows the last owner
+            self._connection.close(Restarting("another server has this document"))
+            return True
+        try:
+            tunnel = await self._passing.to(nid)
+        except Unavailable:
+            self._passing.forget(admitted.key)
+            return False
+        shown = self._passing.token(nid, admitted.identity, token)
+        if is_wanted():
+            self._gatekeeper.enter(admitted)
+            self._documents[address] = _Passed(nid, tunnel, admitted)
+            tunnel.send(hocuspocus.token(address, shown))
+            for frame in frames:
+                tunnel.send(frame)
+        return True
+
+    async def renew(self, address: str) -> None:
+        """Tell the owner which identity its client has now. Raises :class:`CollabError` if it has lost its rights."""
+        document = self._documents[address]
+        assert self._passing is not None
+        admitted = await self._gatekeeper.admit(split_address(address)[0], "")
+        shown = self._passing.token(document.nid, admitted.identity, "")
+        if shown and self._documents.get(address) is document:
+            document.tunnel.send(hocuspocus.token(address, shown))
+
+    def close(self, address: str) -> None:
+        """The client has closed a document, or may not have it any more."""
+        if address in self._documents:
+            self._documents[address].tunnel.send(hocuspocus.close(address, ""))
+            self._forget(address)
+
+    def left(self) -> None:
+        """The client has left."""
+        for address in self:
+            self._forget(address)
+        if self._passing is not None:
+            self._passing.close()
+
+    def _forget(self, address: str) -> None:
+        self._gatekeeper.leave(self._documents.pop(address).admitted)
