@@ -34,6 +34,7 @@ def test_no_example_is_left_out() -> None:
         "chat",
         "collaborative_editing",
         "dashboard",
+        "fastapi_users",
         "login_service",
         "mount_django",
         "mount_fastapi",
@@ -69,6 +70,34 @@ async def test_inside_fastapi_routes_return_what_collab_answers_and_refuses() ->
         assert (found["rows"], found["versions"]) == ([made.json()["data"]], [1])
         closed = (await http.post("/notes/m/close")).json()
         assert (closed["data"]["open"], closed["version"], closed["conflicts"]) == (False, 2, [])
+        assert (await http.get("/openapi.json")).status_code == 200
+
+
+async def test_inside_fastapi_routes_know_their_callers_and_sign_their_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLAB_JWT_SECRET", "a secret of the tests, of more than 32 bytes")
+    app = importlib.reload(importlib.import_module("examples.fastapi_users")).app
+    async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:
+
+        async def login(user: str, password: str) -> dict[str, str]:
+            said = await http.post("/login", json={"user": user, "password": password})
+            return {"authorization": f"Bearer {said.json()['token']}"}
+
+        assert (await http.post("/login", json={"user": "ada", "password": "x"})).status_code == 401
+        ada, bob = await login("ada", "analytical"), await login("bob", "builder")
+        nobody = await http.get("/me")
+        assert (nobody.status_code, nobody.json()["error"]["code"]) == (401, "AUTHENTICATION_FAILED")
+        assert nobody.headers["www-authenticate"] == "Bearer"
+        assert (await http.get("/me", headers=ada | {"origin": "https://evil.example"})).status_code == 403
+        assert (await http.get("/me", headers=ada)).json() == {"user": "ada", "name": "Ada"}
+        made = await http.post("/notes?title=Hers", headers=ada)
+        assert made.status_code == 201
+        path = f"/notes/{made.json()['data']['id']}?title=Ours"
+        refused = await http.patch(path, headers=bob)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "PERMISSION_DENIED")
+        assert (await http.patch(path, headers=ada)).json()["data"]["title"] == "Ours"
+        assert [row["title"] for row in (await http.get("/notes", headers=bob)).json()["rows"]] == ["Ours"]
+        assert (await http.get("/collab/api/v1/collections/notes", headers=bob)).json()["rows"][0]["owner"] == "ada"
+        assert (await http.get("/collab/api/v1/openapi.json")).json()["servers"] == [{"url": "/collab/api/v1"}]
         assert (await http.get("/openapi.json")).status_code == 200
 
 

@@ -125,7 +125,7 @@ class Authenticator:
                     reason = f"of the issuer {_quoted(claimed)}: {str(error)[:200]}"
                     continue
                 try:
-                    return _read_claims(claims, issuer, now)
+                    return _read_claims(token, claims, issuer, now)
                 except AuthenticationFailed as error:
                     error.reason = f"of the issuer {_quoted(claimed)}: {error.message}"
                     raise
@@ -188,7 +188,7 @@ def _identity(key: ApiKey) -> Identity:
     )
 
 
-def _read_claims(claims: Mapping[str, Any], issuer: Issuer, now: float) -> Identity:
+def _read_claims(token: str, claims: Mapping[str, Any], issuer: Issuer, now: float) -> Identity:
     """Build the identity from verified claims."""
     expires_at = _time(claims, "exp")
     assert expires_at is not None
@@ -208,7 +208,24 @@ def _read_claims(claims: Mapping[str, Any], issuer: Issuer, now: float) -> Ident
         _rules(claims, issuer, user_id),
         expires_at,
         channels=_channels(claims),
+        token_id=_token_id(token, claims),
+        issued_at=_issued_at(claims),
     )
+
+
+def _token_id(token: str, claims: Mapping[str, Any]) -> str:
+    named = claims.get("jti")
+    if isinstance(named, str) and 0 < len(named) <= LONGEST_CLAIM and is_unicode(named):
+        return named
+    # not of the signature: the same one can be written in several ways
+    return f"sha256:{sha256(token.rpartition('.')[0].encode()).hexdigest()[:32]}"
+
+
+def _issued_at(claims: Mapping[str, Any]) -> float | None:
+    try:
+        return _time(claims, "iat")
+    except AuthenticationFailed:
+        return None
 
 
 def _time(claims: Mapping[str, Any], claim: str) -> float | None:

@@ -22,7 +22,8 @@ class Identity:
     ``user_id`` is ``None`` for an application key without a user. ``name`` is ``None`` if the credential has no name;
     then the client chooses the label of its cursor. ``expires_at`` is in seconds since the epoch. ``verified`` is false
     only if the server requires no credential: then ``user_id`` is the client's own claim. The credential grants the
-    custom events of ``channels``. ``credential`` distinguishes credentials without a user.
+    custom events of ``channels``. ``credential`` distinguishes credentials without a user. ``token_id`` names the token
+    (its claim ``jti``) and ``issued_at`` is its time of issue, in seconds since the epoch, to revoke it by.
     """
 
     project: str
@@ -33,6 +34,8 @@ class Identity:
     verified: bool = True
     channels: tuple[str, ...] = ()
     credential: str | None = None
+    token_id: str | None = field(default=None, compare=False)
+    issued_at: float | None = field(default=None, compare=False)
     has_conditions: bool = field(init=False, repr=False, compare=False)
     """Whether any rule has a ``where``."""
 

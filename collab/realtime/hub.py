@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
 from typing import Any
 
+from collab.access.identity import Identity
 from collab.access.price import owed
 from collab.consumers.handlers import Handlers
 from collab.consumers.webhook import Webhook
@@ -24,7 +25,7 @@ from collab.realtime.topics.system import ProjectHealth, SystemEvents
 from collab.records.cascade import Cascade
 from collab.records.documents import Documents
 from collab.records.erasing import Erasing
-from collab.records.handle import Collection
+from collab.records.handle import Collection, of_server
 from collab.records.missed_events import MissedEvents
 from collab.records.places import Places
 from collab.records.reads import Caller
@@ -128,9 +129,11 @@ class Hub:
         await self.live_queries.close()
         self.entities.close()
 
-    def collection(self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None) -> Collection:
-        """Return a collection for Python code, writing as ``user``."""
-        return Collection(self.records, self.handlers, project, name, user)
+    def collection(
+        self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None, identity: Identity | None = None
+    ) -> Collection:
+        """Return a collection for Python code: all rights, writing as ``user``; or the rights of ``identity``."""
+        return Collection(self.records, self.handlers, name, identity or of_server(project, user))
 
     async def declare(self, name: str, declared: CollectionDeclaration) -> None:
         """Declare a collection, or replace its declaration; changes emit ``schema_updated``. Raises ValueError."""

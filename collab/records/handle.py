@@ -1,4 +1,4 @@
-"""A collection for Python code on the server. Everything is allowed and attributed to ``user``."""
+"""A collection for Python code on the server."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from collab.wire.realtime.values import Found, FoundMany, Written
 _EVERYTHING = (Rule("*/*", Access.WRITE),)
 
 
-class Collection:
-    """Operations on one collection. All raise :class:`collab.errors.CollabError`."""
+def of_server(project: str, user: str | None) -> Identity:
+    """Return an identity that may do everything in a project, and acts as ``user``."""
+    return Identity(project, user, rules=_EVERYTHING)
 
-    def __init__(
-        self, collections: Collections, handlers: Handlers, project: str, name: str, user: str | None = None
-    ) -> None:
-        self.project = project
+
+class Collection:
+    """Operations on one collection, with the rights of ``identity``. All raise :class:`collab.errors.CollabError`."""
+
+    def __init__(self, collections: Collections, handlers: Handlers, name: str, identity: Identity) -> None:
+        self.project = identity.project
         self.name = name
         self._collections = collections
         self._handlers = handlers
-        self._caller = Caller(Identity(project, user, rules=_EVERYTHING), f"server:{user}")
+        self._caller = Caller(identity, f"server:{identity.user_id}")
 
     async def create(self, data: Mapping[str, Any], *, id: str | None = None, request: str | None = None) -> Written:  # noqa: A002
         """Create an entity. Its id is ``id``, else ``data["id"]``, else chosen by the server. ``request``: run once."""

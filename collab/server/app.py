@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING
+from secrets import token_urlsafe
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
 
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from collab.access.credentials import Authenticator
+from collab.access.identity import Identity
+from collab.access.minting import mint, signer_of
 from collab.access.price import Ledger, Meter, Payer, Share
+from collab.access.rules import Access
 from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
 from collab.errors import CollabError
@@ -27,6 +32,7 @@ from collab.realtime.hub import Hub
 from collab.realtime.topics.custom_events import CustomEvents
 from collab.realtime.topics.system import ProjectHealth
 from collab.records.handle import Collection
+from collab.records.reads import Caller
 from collab.records.schema import Schemas
 from collab.rooms.authorization import Authorization
 from collab.rooms.blackbox import BlackBox, NoBlackBox
@@ -50,6 +56,7 @@ from collab.storage.base import SetAside, Storage
 from collab.storage.location import check_cluster_extra, storage_at
 from collab.storage.nodes import Nodes, new_node_name
 from collab.tasks import BackgroundTasks
+from collab.transport.unproven import trust
 
 if TYPE_CHECKING:
     from collab.cluster.node import ClusterNode
@@ -218,9 +225,59 @@ class Collab:
         """
         await self.rights.permissions_changed(project, resource, user_id)
 
-    def collection(self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None) -> Collection:
-        """Return a collection by name, to read entities, and to write them as ``user``."""
-        return self.hub.collection(name, project, user=user)
+    def collection(
+        self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None, identity: Identity | None = None
+    ) -> Collection:
+        """Return a collection by name. Everything is allowed, and written as ``user``.
+
+        With ``identity``, it is that of its project, with its rights: for routes that act for their caller.
+        """
+        return self.hub.collection(name, project, user=user, identity=identity)
+
+    async def identity(self, connection: HTTPConnection) -> Identity:
+        """Identify the caller of a route of yours, with the credentials that this server accepts.
+
+        In FastAPI, ``Annotated[Identity, Depends(collab.identity)]``. Raises :class:`CollabError`, also for a page of a
+        foreign origin.
+        """
+        found = await self.admission.identify(self.admission.read(connection.scope))
+        trust(connection.scope)
+        return found
+
+    async def access(self, identity: Identity, name: str) -> Access:
+        """Return the rights of an identity on an entity (``collection/id``) as it is now."""
+        key = parse_name(identity.project, name)
+        return await self.hub.records.access(Caller(identity, ""), key.collection, key.id)
+
+    def mint(
+        self,
+        user: str,
+        *,
+        access: Mapping[str, Any],
+        seconds: float = 3600.0,
+        name: str | None = None,
+        project: str | None = None,
+        channels: Sequence[str] = (),
+        claims: Mapping[str, Any] | None = None,
+        issuer: str | None = None,
+    ) -> str:
+        """Return a token for ``user``, signed with the configured secret (``jwt_secret``, or that of ``issuer``).
+
+        ``access`` are its rights, like ``{"notes/*": "write"}``; ``claims`` are further ones for rules to refer to.
+        Raises :class:`InvalidRequest` if no secret is configured, and for a token that the server would refuse.
+        """
+        return mint(
+            signer_of(self.settings.all_issuers, issuer),
+            user,
+            access=access,
+            seconds=seconds,
+            now=time(),
+            token_id=token_urlsafe(12),
+            name=name,
+            project=project,
+            channels=channels,
+            claims=claims,
+        )
 
     async def erase(self, key: RoomKey) -> None:
         """Delete an entity and its document permanently: log, snapshots, history, events, and dead letters.

@@ -9,18 +9,18 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from secrets import token_urlsafe
 from time import time
 from typing import Any
 
 import click
-import jwt
 import msgspec
 
 from collab.access.configuration import Issuer
-from collab.access.credentials import Authenticator
 from collab.access.handshake import is_loopback
+from collab.access.minting import mint, signer_of
 from collab.access.rules import parse_rules
-from collab.errors import AuthenticationFailed
+from collab.errors import InvalidRequest
 from collab.server.commands.backup import backup, restore
 from collab.server.commands.erase import erase
 from collab.server.commands.moving import copy, migrate
@@ -120,24 +120,21 @@ def token(
 ) -> None:
     """Create a token for development, signed with the configured secret, and print it."""
     signer = _signer(config, issuer, secret)
-    now = time()
     access = dict(_split_rule(rule) for rule in rules) or {"*/*": "write"}
-    claims: dict[str, Any] = {
-        "iss": signer.issuer,
-        "aud": signer.audience,
-        "sub": user,
-        "iat": int(now),
-        "exp": int(now) + _duration(expires),
-        "access": access,
-    }
-    claims |= {} if name is None else {"name": name}
-    claims |= {} if project is None else {"project": project}
-    assert signer.secret is not None
-    minted = jwt.encode(claims, signer.secret, algorithm="HS256")
+    seconds = _duration(expires)
     try:
-        Authenticator(issuers=[signer]).authenticate(minted, now)
-    except AuthenticationFailed as error:
-        raise click.UsageError(f"the server would refuse this token: {error.message}") from None
+        minted = mint(
+            signer,
+            user,
+            access=access,
+            seconds=seconds,
+            now=time(),
+            token_id=token_urlsafe(12),
+            name=name,
+            project=project,
+        )
+    except InvalidRequest as error:
+        raise click.UsageError(error.message) from None
     click.echo(minted)
 
 
@@ -192,15 +189,11 @@ def _signer(config: Path | None, name: str | None, secret: str | None) -> Issuer
         issuers = Settings.load(environ=os.environ, config=config, warn=warn).all_issuers
     except (SettingsError, ValueError) as error:
         raise click.UsageError(str(error)) from None
-    signers = [issuer for issuer in issuers if issuer.secret is not None and name in (None, issuer.issuer)]
-    if not signers:
-        raise click.UsageError(
-            "no HS256 issuer is configured" + (" by that name" if name else "; set COLLAB_JWT_SECRET")
-        )
-    if len({signer.issuer for signer in signers}) > 1:
-        names = ", ".join(signer.issuer for signer in signers)
-        raise click.UsageError(f"choose the --issuer that signs: {names}")
-    return signers[0]
+    try:
+        return signer_of(issuers, name)
+    except InvalidRequest as error:
+        hint = " (--issuer)" if "choose" in error.message else ""
+        raise click.UsageError(f"{error.message}{hint}") from None
 
 
 def _split_rule(text: str) -> tuple[str, str]:
