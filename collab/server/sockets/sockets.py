@@ -11,7 +11,8 @@ import anyio
 from starlette.types import Receive, Scope, Send
 
 from collab.access.limits import TokenBucket
-from collab.access.price import METER, Ledger, Meter
+from collab.access.price import METER, Ledger, Meter, Payer, Share
+from collab.cluster.answering import Desk
 from collab.cluster.passes import HEADER, Pass
 from collab.errors import CollabError, Elsewhere, InvalidName, PermissionDenied, Restarting
 from collab.hooks import Hooks, Request
@@ -26,6 +27,7 @@ from collab.server.sockets.documents import SocketLimits
 from collab.server.sockets.gatekeeper import CollabGatekeeper
 from collab.server.sockets.handshake import accept, deny
 from collab.server.sockets.hocuspocus import HocuspocusSocket
+from collab.server.sockets.node import NodeSocket
 from collab.server.sockets.realtime import RealtimeSocket
 from collab.server.sockets.yjs import YjsSocket
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _ROOMS = "/rooms/"
 _HOCUSPOCUS = "/hocuspocus"
 _REALTIME = "/realtime"
+_NODE = "/node"
 _GOODBYE_SECONDS = 3.0
 _FIND_SECONDS = 8.0  # to find the owner of a room: a dead one is replaced earlier
 _RESTARTING = "the server is restarting"
@@ -75,6 +78,8 @@ class Sockets:
         self._connections: dict[Connection, None] = {}
         self._empty = asyncio.Event()  # set when the last connection closes
         self._draining = False
+        self.desk: Desk | None = None
+        """Answers the other nodes of the cluster, if there is one."""
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections))
@@ -89,6 +94,9 @@ class Sockets:
             if self._draining:
                 raise Restarting(_RESTARTING)
             path = own_path(scope)
+            if path == _NODE and self.desk is not None:
+                await self._serve_node(self.desk, self.desk.admit(scope["headers"]), scope, receive, send)
+                return
             if path not in {_HOCUSPOCUS, _REALTIME} and not path.startswith(_ROOMS):
                 raise InvalidName("no such endpoint")
             passed = self._pass_of(scope)
@@ -253,11 +261,30 @@ class Sockets:
         finally:
             self._disconnect(connection)
 
+    async def _serve_node(self, desk: Desk, shown: Pass, scope: Scope, receive: Receive, send: Send) -> None:
+        # each call names who pays for it; the link itself is free
+        free = Meter(Ledger(user=Share(0.0), address=Share(0.0), project=Share(0.0)), Payer(None, "address", None))
+        client = _Client(Request(None, {}, {}, None), shown)
+        connection = self._connect(client, scope, receive, send, bucket=None, meter=free)
+        try:
+            await accept(scope, send)
+            await connection.run(NodeSocket(connection, desk, shown, self._settings.max_message_bytes))
+        finally:
+            self._disconnect(connection)
+
     def _connect(
-        self, client: _Client, scope: Scope, receive: Receive, send: Send, *, bucket: TokenBucket | None
+        self,
+        client: _Client,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        bucket: TokenBucket | None,
+        meter: Meter | None = None,
     ) -> Connection:
         settings = self._settings
-        meter = Meter(self._ledger, self._admission.payer(client.request))
+        if meter is None:
+            meter = Meter(self._ledger, self._admission.payer(client.request))
         METER.set(meter)  # for this socket's task, and the tasks it starts
         connection = Connection(
             scope,

@@ -1,0 +1,245 @@
+"""The other end of a link: does what another node asks, and sends it the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from collab.access.price import Ledger, Meter, Payer
+from collab.cluster.messages import (
+    MOST_MESSAGE,
+    OLDEST,
+    VERSION,
+    Cancelled,
+    Greeting,
+    Item,
+    NodeAnswer,
+    NodeCall,
+    UnknownCall,
+    Valued,
+    ValueParts,
+    check_greeting,
+    decode_node,
+    encode_node,
+    failure_of,
+    fault,
+    in_pieces,
+)
+from collab.cluster.passes import HEADER, Pass, Passes
+from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded
+from collab.sandbox.metered import metered
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 1000  # calls of one link
+_STREAMS = 50_000  # of one link
+_QUEUED = 64 * 1024 * 1024  # bytes that wait to be sent; then nothing more is begun
+_PORTION = 1024 * 1024
+
+
+class Answers(Protocol):
+    """Does what was asked, and returns the encoded answer."""
+
+    def __call__(self, sender: Asking, value: bytes) -> Awaitable[bytes]: ...
+
+
+class Streams(Protocol):
+    """Yields the encoded items of a stream."""
+
+    def __call__(self, sender: Asking, value: bytes) -> AsyncGenerator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a node does for others. A call that ``finishes`` is not cancelled when nobody waits any more: it writes."""
+
+    answers: Answers | None = None
+    streams: Streams | None = None
+    finishes: bool = False
+
+
+class Asking:
+    """The node at the other end, for services that keep something for it. ``ended``: what to do when it is lost."""
+
+    def __init__(self, nid: int) -> None:
+        self.nid = nid
+        self.ended: dict[Callable[[], None], None] = {}
+
+
+class Desk:
+    """Serves all other nodes, once it has begun."""
+
+    def __init__(self, services: Mapping[str, Service], ledger: Ledger) -> None:
+        self._services = services
+        self._ledger = ledger
+        self._nid = 0
+        self._passes: Passes | None = None
+
+    def begin(self, nid: int, passes: Passes) -> None:
+        """This server is the node ``nid``."""
+        self._nid = nid
+        self._passes = passes
+
+    def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> Pass:
+        """Read the pass of a request. Raises :class:`PermissionDenied`."""
+        shown = [value for name, value in headers if name.lower() == HEADER.encode()]
+        if self._passes is None or len(shown) != 1:
+            raise PermissionDenied("this endpoint is for the nodes of a cluster")
+        return self._passes.check(shown[0].decode("latin-1"))
+
+    def serve(self, shown: Pass, most: int, ready: Callable[[], None]) -> Answering:
+        """Answer on a new link; the arguments are those of :class:`Answering`."""
+        return Answering(self._services, self._ledger, nid=self._nid, sender=shown.sender, most=most, ready=ready)
+
+
+class Answering:
+    """Serves one link of the node ``sender``, which ``nid`` answers.
+
+    ``ready`` is called when :meth:`drain` has something to send; ``most`` is how many bytes of a message this side
+    takes.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        ledger: Ledger,
+        *,
+        nid: int,
+        sender: int,
+        most: int,
+        ready: Callable[[], None],
+    ) -> None:
+        self._services = services
+        self._ledger = ledger
+        self._nid = nid
+        self._sender = Asking(sender)
+        self._most = min(most, MOST_MESSAGE)
+        self._peer: Greeting | None = None
+        self._ready = ready
+        self._pieces = ValueParts()
+        self._out: deque[bytes] = deque()
+        self._bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._finishing: set[asyncio.Task[None]] = set()
+        self._streams: dict[int, asyncio.Task[None]] = {}
+        self._left = False
+
+    def receive(self, data: bytes) -> None:
+        """Process one message. Raises :class:`CollabError`, which ends the link."""
+        message = self._pieces.take(decode_node(data))
+        if self._peer is None:
+            if message is not None:
+                self._peer = check_greeting(message)
+                self._send(encode_node(Greeting(VERSION, OLDEST, self._nid, self._most)))
+            return
+        match message:
+            case None:
+                pass
+            case NodeCall():
+                self._begin(message)
+            case Cancelled(id):
+                self._pieces.drop(id)
+                for running in (self._calls, self._streams):
+                    task = running.get(id)
+                    if task is not None and task not in self._finishing:
+                        task.cancel()
+            case _:
+                raise InvalidRequest("a node that asks sent something else")
+
+    def drain(self) -> list[bytes]:
+        """Return messages to send, at most about a megabyte; calls ``ready`` if there are more."""
+        portion: list[bytes] = []
+        size = 0
+        while self._out and size < _PORTION:
+            portion.append(self._out.popleft())
+            size += len(portion[-1])
+        self._bytes -= size
+        if self._bytes <= _QUEUED:
+            self._room.set()
+        if self._out:
+            self._ready()
+        return portion
+
+    def left(self) -> None:
+        """The link has ended: cancel everything but writes, which finish."""
+        self._left = True
+        self._out.clear()
+        self._room.set()
+        for ended in list(self._sender.ended):
+            ended()
+        for running in (self._calls, self._streams):
+            for task in list(running.values()):
+                if task not in self._finishing:
+                    task.cancel()
+
+    def __len__(self) -> int:
+        """The number of calls and streams that are served."""
+        return len(self._calls) + len(self._streams)
+
+    def _begin(self, call: NodeCall) -> None:
+        service = self._services.get(call.name)
+        if service is None:
+            self._refuse(call.id, UnknownCall(f"this server does not know the call {call.name[:100]!r}"))
+            return
+        running, most = (self._streams, _STREAMS) if service.streams is not None else (self._calls, _AT_ONCE)
+        if call.id in self._calls or call.id in self._streams:
+            raise InvalidRequest("two calls of a link have one number")
+        if len(running) >= most:
+            self._refuse(call.id, RateLimitExceeded("this server answers too many calls of another one", retryAfter=1))
+            return
+        work = self._serve(service, call)
+        if call.payer is not None:
+            payer = Payer(call.payer.project, call.payer.kind, call.payer.name)
+            task = asyncio.ensure_future(metered(work, Meter(self._ledger, payer)))
+        else:
+            task = asyncio.ensure_future(work)
+        running[call.id] = task
+        if service.finishes:
+            self._finishing.add(task)
+
+        def done(task: asyncio.Future[None]) -> None:
+            running.pop(call.id, None)
+            self._finishing.discard(task)
+
+        task.add_done_callback(done)
+
+    async def _serve(self, service: Service, call: NodeCall) -> None:
+        try:
+            await self._room.wait()
+            if service.answers is not None:
+                self._send_valued(NodeAnswer(call.id, await service.answers(self._sender, call.value)))
+                return
+            assert service.streams is not None
+            async with aclosing(service.streams(self._sender, call.value)) as items:
+                async for item in items:
+                    self._send_valued(Item(call.id, item))
+                    await self._room.wait()
+            self._send_valued(NodeAnswer(call.id))
+        except Exception as error:
+            if not isinstance(error, CollabError):
+                log.exception("could not do %s for node %d", call.name, self._sender.nid)
+            self._refuse(call.id, fault(error))
+
+    def _refuse(self, number: int, error: CollabError) -> None:
+        self._send_valued(failure_of(number, error))
+
+    def _send_valued(self, message: Valued) -> None:
+        assert self._peer is not None
+        for frame in in_pieces(message, self._peer.most):
+            self._send(frame)
+
+    def _send(self, frame: bytes) -> None:
+        if self._left:
+            return
+        self._out.append(frame)
+        self._bytes += len(frame)
+        if self._bytes > _QUEUED:
+            self._room.clear()
+        self._ready()
