@@ -66,6 +66,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "which it connects to the database.",
         ),
     ] = None
+    workers: Annotated[
+        int,
+        _option(
+            "Where",
+            "Processes that serve, to use several cores. Each is a node and needs `redis`; other nodes reach them at "
+            "the ports after `port`, or after that of `node_url`.",
+            ge=1,
+            le=100,
+        ),
+    ] = 1
     pages: Annotated[str | None, _option("Where", "Folder of static files to serve at /.")] = None
     single_page: Annotated[
         bool, _option("Where", "Serve index.html of `pages` for every page without a file of its own.")
@@ -252,6 +262,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("redis must be like redis://host:6379, rediss://host:6379 or unix:///run/redis.sock")
         if self.redis is not None and self.database is None:
             raise ValueError("redis makes this server a node of a cluster, and nodes need a PostgreSQL `database`")
+        if self.workers > 1 and self.redis is None:
+            raise ValueError("more than one worker needs a PostgreSQL `database` and `redis`: each is a node")
         if self.node_url is not None and not _is_node_url(self.node_url):
             raise ValueError("node_url must be like http://10.0.0.5:8000")
         for origin in self.allowed_origins:
@@ -274,6 +286,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def location(self) -> str:
         """Where the record is: the URL of a PostgreSQL database, or the folder of the SQLite database."""
         return self.database if self.database is not None else self.data
+
+    @property
+    def node_port(self) -> int:
+        """The port by which other nodes reach the first of several workers. 0: any free one."""
+        if self.node_url is not None:
+            parts = urlsplit(self.node_url)
+            return parts.port or (443 if parts.scheme == "https" else 80)
+        return self.port + 1 if self.port else 0
+
+    def at_node_port(self, port: int) -> Settings:
+        """The settings of a worker that other nodes reach by this port of its own."""
+        url = self.node_url
+        if url is not None and self.workers > 1:
+            parts = urlsplit(url)
+            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+            url = parts._replace(netloc=f"{host}:{port}").geturl()
+        return msgspec.structs.replace(self, port=port, node_url=url)
 
     def joining(self, name: str) -> NodeAddress | None:
         """How this server joins a cluster under this name; ``None`` if it is alone."""

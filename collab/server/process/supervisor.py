@@ -1,8 +1,8 @@
-"""Keeps a worker alive, and survives crashes of the worker.
+"""Keeps workers alive, and survives their crashes.
 
-The supervisor binds the port, starts the worker, and watches it. When the worker dies or hangs, the black box tells
-what it was doing; the next worker is informed. Meanwhile connections wait in the port's backlog. The supervisor itself
-processes no bytes from clients.
+The supervisor binds the port, starts a worker, or several that are nodes of a cluster, and watches them. When a worker
+dies or hangs, its black box tells what it was doing; the worker that replaces it is informed. Meanwhile its connections
+wait in the port's backlog. The supervisor itself processes no bytes from clients.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from time import monotonic, time
 from types import FrameType
-
-import msgspec
+from typing import NamedTuple
 
 from collab.rooms.blackbox import SharedBlackBox
 from collab.server.config.load import PREFIX
@@ -51,12 +50,12 @@ def run(
 ) -> int:
     """Serve until SIGTERM or SIGINT; call this from the main thread.
 
-    ``serving`` is called with the bound addresses once the first worker serves. ``command`` starts a worker, by default
-    :func:`collab.server.process.worker.main`. Returns the exit status: 0 after a clean stop, the worker's own if the
-    first one could not start, 1 if the worker had to be killed. Raises :class:`OSError` if the address cannot be bound.
+    ``serving`` is called with the bound addresses once all workers serve. ``command`` starts a worker, by default
+    :func:`collab.server.process.worker.main`. Returns the exit status: 0 after a clean stop, a worker's own if the
+    first one could not start, 1 if a worker had to be killed. Raises :class:`OSError` if the address cannot be bound.
     """
-    sockets = bind(settings.host, settings.port)
-    supervisor = _Supervisor(settings, command, sockets, serving)
+    places = bind_workers(settings)
+    supervisor = _Supervisor(settings, command, places, serving)
     wake, waker = socket.socketpair()
     wake.setblocking(False)
     waker.setblocking(False)
@@ -69,12 +68,49 @@ def run(
         signal.set_wakeup_fd(descriptor)
         for name, handler in handlers.items():
             signal.signal(name, handler)
-        for sock in (wake, waker, *sockets):
+        for sock in (wake, waker, *(sock for place in places for sock in (*place.shared, *place.own))):
             sock.close()
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Open listening sockets for every address of ``host``; port 0 chooses a free one, the same for all."""
+class WorkerSockets(NamedTuple):
+    """Where one worker listens: the port that it shares with others, and one of its own, if there are others.
+
+    The kernel spreads connections to a shared port over its sockets. Other nodes must reach this very worker.
+    """
+
+    shared: Sequence[socket.socket]
+    own: Sequence[socket.socket]
+
+    @property
+    def node_port(self) -> int:
+        """The port by which other nodes reach the worker."""
+        return int((self.own or self.shared)[0].getsockname()[1])
+
+
+def bind_workers(settings: Settings) -> list[WorkerSockets]:
+    """Open the sockets of all workers. The own port of the first is the one after ``port``, and so on."""
+    if settings.workers == 1:
+        return [WorkerSockets(bind(settings.host, settings.port), ())]
+    places: list[WorkerSockets] = []
+    port, own = settings.port, settings.node_port
+    try:
+        for _ in range(settings.workers):
+            places.append(WorkerSockets(bind(settings.host, port, shared=True), bind(settings.host, own)))
+            port = places[0].shared[0].getsockname()[1]
+            own = own + 1 if own else 0
+    except OSError:
+        for place in places:
+            for sock in (*place.shared, *place.own):
+                sock.close()
+        raise
+    return places
+
+
+def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
+    """Open listening sockets for every address of ``host``; port 0 chooses a free one, the same for all.
+
+    ``shared``: other sockets of this user may listen on the same port.
+    """
     sockets: list[socket.socket] = []
     try:
         for family, kind, proto, _, address in dict.fromkeys(
@@ -83,6 +119,8 @@ def bind(host: str, port: int) -> list[socket.socket]:
             sock = socket.socket(family, kind, proto)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((address[0], port, *address[2:]))
@@ -101,49 +139,84 @@ class _Supervisor:
         self,
         settings: Settings,
         command: Sequence[str],
-        sockets: Sequence[socket.socket],
+        places: Sequence[WorkerSockets],
         serving: Callable[[Sequence[Address]], object] | None,
     ) -> None:
-        self._settings = msgspec.structs.replace(settings, port=sockets[0].getsockname()[1])
-        self._node_name = new_node_name()
-        self._command = command
-        self._sockets = sockets
+        self.command = command
+        self.restarts = Restarts()
+        self.stops = 0
+        """How many signals to stop were received."""
         self._serving = serving
-        self._blackbox = SharedBlackBox.create(settings.max_message_bytes)
-        self._restarts = Restarts()
-        self._set_aside: list[SetAside] = []  # until a worker has stored them
-        self._stops = 0  # stop signals received
+        self._addresses = [sock.getsockname()[:2] for sock in places[0].shared]
+        self._slots = [_Slot(self, settings, place) for place in places]
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
         """Count stop signals."""
         if number in _SIGNALS:
-            self._stops += 1
+            self.stops += 1
 
     def run(self, wake: socket.socket) -> int:
-        """Run one worker after the other, until stopped."""
-        served = False
+        """Run all workers until stopped, or until the first of one could not start. Returns the exit status."""
+        lives = {slot: slot.live() for slot in self._slots}
+        status = 0
+        while lives:
+            pause = _POLL
+            for slot, life in list(lives.items()):
+                try:
+                    pause = min(pause, next(life))
+                except StopIteration as end:
+                    del lives[slot]
+                    status = status or end.value
+                    self.stops = max(self.stops, 1)
+            if self._serving is not None and all(slot.served for slot in self._slots):
+                self._serving(self._addresses)
+                self._serving = None
+            if lives:
+                _sleep(wake, pause)
+        return status
+
+
+class _Slot:
+    """One worker and those that replace it, one after the other."""
+
+    def __init__(self, supervisor: _Supervisor, settings: Settings, place: WorkerSockets) -> None:
+        self.served = False
+        self._supervisor = supervisor
+        self._settings = settings.at_node_port(place.node_port)
+        self._sockets = [*place.shared, *place.own]
+        self._node_name = new_node_name()
+        self._blackbox = SharedBlackBox.create(settings.max_message_bytes)
+        self._set_aside: list[SetAside] = []  # until a worker has stored them
+
+    def live(self) -> Generator[float, None, int]:
+        """Run one worker after the other, until stopped. Yields for how many seconds nothing is to be done.
+
+        Returns the exit status.
+        """
+        supervisor = self._supervisor
         while True:
-            worker = _Worker(self._command, self._orders, self._sockets, self._blackbox.fd)
-            code, hung = self._watch(worker, wake)
+            worker = _Worker(supervisor.command, self._orders, self._sockets, self._blackbox.fd)
+            code, hung = yield from self._watch(worker)
             death = Death(code, self._blackbox.read(), hung)
             self._blackbox.clear()
-            served = served or worker.serves
+            self.served = self.served or worker.serves
             if worker.serves:
                 self._set_aside = []  # stored before it served
-            if self._stops:
+            if supervisor.stops:
                 # a worker that never served has lost nothing
                 return 0 if code == 0 or (not worker.serves and code != -signal.SIGKILL) else 1
-            if not served and death.note is None:
+            if not self.served and death.note is None:
                 log.error("the worker could not start (%s)", death.cause)
                 return code if code > 0 else 1
             self._take_stock(death)
-            until = monotonic() + self._restarts.delay(monotonic())
-            while not self._stops and (left := until - monotonic()) > 0:
-                _sleep(wake, left)
-            if self._stops:
+            until = monotonic() + supervisor.restarts.delay(monotonic())
+            while not supervisor.stops and (left := until - monotonic()) > 0:
+                yield left
+            if supervisor.stops:
                 return 0
 
     def _orders(self, ready: int) -> Orders:
+        restarts = self._supervisor.restarts
         return Orders(
             supervisor=os.getpid(),
             settings=self._settings.to_json(),
@@ -151,17 +224,18 @@ class _Supervisor:
             blackbox=self._blackbox.fd,
             ready=ready,
             set_aside=self._set_aside,
-            closed=list(self._restarts.closed(monotonic()).items()),
-            banned=list(self._restarts.banned(monotonic()).items()),
+            closed=list(restarts.closed(monotonic()).items()),
+            banned=list(restarts.banned(monotonic()).items()),
             node_name=self._node_name,
         )
 
     def _take_stock(self, death: Death) -> None:
+        restarts = self._supervisor.restarts
         if death.note is None:
             log.error("the worker died (%s) and will be replaced", death.cause)
-            self._restarts.died(death, monotonic(), time())
+            restarts.died(death, monotonic(), time())
             return
-        entry = self._restarts.died(death, monotonic(), time())
+        entry = restarts.died(death, monotonic(), time())
         log.error(
             "the worker died (%s) while it applied %s bytes to %s (log row %d)%s%s",
             death.cause,
@@ -174,15 +248,15 @@ class _Supervisor:
         if entry is not None:
             self._set_aside.append(entry)
 
-    def _watch(self, worker: _Worker, wake: socket.socket) -> tuple[int, bool]:
+    def _watch(self, worker: _Worker) -> Generator[float, None, tuple[int, bool]]:
         """Wait until the worker ends. Returns its exit code, and whether it was killed for hanging."""
+        supervisor = self._supervisor
         told, kill_at, hung = 0, float("inf"), False
         vigil = Vigil()
         while (code := worker.poll()) is None:
-            if worker.newly_serves() and self._serving is not None:
-                self._serving([sock.getsockname()[:2] for sock in self._sockets])
-                self._serving = None
-            if self._stops > told:
+            if worker.newly_serves():
+                self.served = True
+            if supervisor.stops > told:
                 if told:
                     worker.kill()
                 else:
@@ -190,7 +264,7 @@ class _Supervisor:
                         sock.close()
                     worker.terminate()
                     kill_at = monotonic() + _STOP_SECONDS
-                told = self._stops
+                told = supervisor.stops
             now = monotonic()
             if now > kill_at:
                 log.error("the worker did not stop within %g seconds", _STOP_SECONDS)
@@ -200,7 +274,7 @@ class _Supervisor:
                 log.error("the worker %s and is killed", "hangs" if standing else "no longer responds")
                 hung = True
                 worker.kill()
-            _sleep(wake, _POLL)
+            yield _POLL
         return code, hung
 
 
