@@ -1,7 +1,7 @@
 """Sends the events of the record to webhooks: each at least once, events of one entity in order.
 
-Each webhook's position is saved in the storage. After a restart sending resumes there, and the last events may be sent
-twice; ``webhook-id`` identifies them.
+Each webhook's position is saved in the storage. After a restart, or on the next node if one has died, sending resumes
+there, and the last events may be sent twice; ``webhook-id`` identifies them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collab.entities.feed import Feed
 from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.storage.base import DeadLetter, Storage
+from collab.storage.jobs import AllJobs, JobHolder
 from collab.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ CountDelivery = Callable[[str, str], object]
 
 
 class Webhooks:
-    """All webhooks of one server. Raises :class:`ValueError` if two have the same name.
+    """All webhooks of one server, each sent by one node. Raises :class:`ValueError` if two have the same name.
 
     ``count(webhook, outcome)`` is called for each attempt: ``taken``, ``failed``, or ``given_up`` for the last one.
     """
@@ -46,6 +47,7 @@ class Webhooks:
         feed: Feed,
         webhooks: Sequence[Webhook],
         *,
+        jobs: JobHolder | None = None,
         count: CountDelivery = lambda webhook, outcome: None,
         random: Callable[[], float] = random.random,
     ) -> None:
@@ -54,6 +56,7 @@ class Webhooks:
         self._storage = storage
         self._feed = feed
         self._webhooks = webhooks
+        self._jobs = jobs if jobs is not None else AllJobs()
         self._count = count
         self._random = random
 
@@ -64,7 +67,7 @@ class Webhooks:
         async with sending_client() as client, asyncio.TaskGroup() as group:
             for webhook in self._webhooks:
                 sender = _Sender(webhook, self._storage, self._feed, client, self._count, self._random)
-                group.create_task(sender.run())
+                group.create_task(self._jobs.run(f"webhook:{webhook.name}", sender.run))
 
 
 class _Sender:
@@ -87,6 +90,7 @@ class _Sender:
         self._failing = False
         self._away = False  # whether the storage failed last time
         self._random = random
+        self._unfollow: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._under_way = BackgroundTasks(self._unsettled)
         self._saved = 0
@@ -95,7 +99,8 @@ class _Sender:
 
     async def run(self) -> None:
         """Send until cancelled; then save the position."""
-        unsubscribe = self._feed.subscribe(lambda project, event: self._wake.set())
+        project = self._webhook.project
+        unsubscribe = self._feed.subscribe(lambda owner, event: self._wake.set() if owner == project else None)
         deliveries: Deliveries | None = None
         try:
             deliveries = Deliveries(await self._begin(), self._webhook.attempts)
@@ -111,6 +116,7 @@ class _Sender:
             log.exception("webhook %s has stopped", self._webhook.name)
         finally:
             unsubscribe()
+            self._unfollow()
             self._under_way.cancel()
             await self._under_way.wait()
             if deliveries is not None:
@@ -120,11 +126,15 @@ class _Sender:
         name, project = self._webhook.name, self._webhook.project
         while True:
             try:
+                self._unfollow = await self._feed.follow(project)
                 saved = await self._storage.webhook_position(name, project)
+                if saved is not None:
+                    await self._feed.reached(project, saved)
                 position = self._first(saved, (await self._storage.span(project)).oldest)
                 if position != saved:
                     await self._storage.save_webhook(name, project, position)
             except CollabError as error:
+                self._unfollow()
                 self._wait_for_storage(error)
                 await asyncio.sleep(_STORAGE_SECONDS)
             else:

@@ -35,6 +35,7 @@ from collab.rooms.authorization import Authorization
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
 from collab.storage.base import Storage, StorageError
+from collab.storage.jobs import AllJobs, JobHolder
 from collab.tasks import BackgroundTasks
 from collab.turns import Turns
 
@@ -50,7 +51,8 @@ QUERIES = 3
 class Hub:
     """One per server; call :meth:`start` when the storage is open. ``flush`` waits until everything is committed.
 
-    Queries of callers take turns. Each may take ``query_seconds``; 0 is no limit.
+    Queries of callers take turns. Each may take ``query_seconds``; 0 is no limit. ``jobs`` says what of the record
+    this process does if several write to it, ``others`` whether other nodes live.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Hub:
         presence_sample: int = 50,
         query_seconds: float = 10.0,
         presence_bytes: int = 64 * 1024,
+        jobs: JobHolder | None = None,
+        others: Callable[[], bool] = lambda: False,
         failed: Callable[[BaseException], object],
     ) -> None:
         self.feed = feed
@@ -83,7 +87,9 @@ class Hub:
         self.entities = EntitySubscriptions(feed)
         self.handlers = Handlers(storage, feed)
         self.places = Places(schemas)
-        self._webhooks = Webhooks(storage, feed, webhooks, count=count_delivery)
+        self._others = others
+        self._jobs = jobs if jobs is not None else AllJobs()
+        self._webhooks = Webhooks(storage, feed, webhooks, jobs=self._jobs, count=count_delivery)
         self._erasing = Erasing(storage, registry, schemas, flush)
         self._cascade = Cascade(storage, registry, rights, schemas, flush)
         self.records = Collections(
@@ -117,7 +123,7 @@ class Hub:
         self.feed.begin(await self._storage.positions())
         await self._save_schemas()
         self._started = True
-        self._tasks.spawn(self._trim())
+        self._tasks.spawn(self._jobs.run("trim", self._trim))
         self._tasks.spawn(self._webhooks.run())
 
     async def stop(self) -> None:
@@ -142,7 +148,7 @@ class Hub:
             await self._save_schemas()
 
     async def _save_schemas(self) -> None:
-        for event in await self.schemas.save(self._storage, time()):
+        for event in await self.schemas.save(self._storage, time(), others=self._others()):
             self.system.announce_to_all(event)
 
     def schema(self, project: str) -> Mapping[str, Any]:

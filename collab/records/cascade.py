@@ -18,7 +18,7 @@ from collab.access.identity import Identity
 from collab.access.rules import Access
 from collab.entities.bridge import read_keys
 from collab.entities.entity import EntityOp, EntityState, Intent, WriteOutcome
-from collab.errors import CollabError, PermissionDenied, Unavailable
+from collab.errors import CollabError, Elsewhere, PermissionDenied, Unavailable
 from collab.names import RoomKey
 from collab.records.schema import Schemas
 from collab.rooms.authorization import Authorization
@@ -149,6 +149,8 @@ class Cascade:
             async with self.turn(key), self._registry.hold(key, even_deleted=True) as room:
                 if room.deleted:
                     await self._empty(room, self._flush)  # nobody waits: however long it takes
+        except Elsewhere:
+            pass  # it is open on another node: later
         except CollabError as error:
             log.error("could not delete the inner entities of %s yet: %s", key, error)
 

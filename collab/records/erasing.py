@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from collab.errors import CollabError, InvalidRequest, NotFound
+from collab.errors import CollabError, Elsewhere, InvalidRequest, NotFound
 from collab.names import RoomKey
 from collab.records.places import Places
 from collab.records.schema import Schemas
@@ -57,7 +57,7 @@ class Erasing:
                 passed.add(key)
                 try:
                     await self.erase(key)
-                except InvalidRequest:
+                except (InvalidRequest, Elsewhere):  # inside another document; or open on another node: later
                     continue
                 except CollabError as error:
                     log.error("%s could not be erased: %s", key, error)

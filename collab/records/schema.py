@@ -26,6 +26,7 @@ from collab.event import RECORD_MEMBERS
 from collab.names import is_part
 from collab.nearest import did_you_mean
 from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path
+from collab.records.schema_versions import SavedSchema, decide, digest_of, read_saved, write_saved
 from collab.storage.base import EntityStorage
 from collab.storage.rules import is_simple
 
@@ -174,7 +175,7 @@ class Schemas:
         return self._declared.get(collection)
 
     def version(self, collection: str) -> int:
-        """Return how often its declaration has changed, from 1; 0 before :meth:`save`."""
+        """Return the version of its declaration, from 1; 0 before :meth:`save`."""
         return self._versions.get(collection, 0)
 
     def declare(self, collection: str, said: CollectionDeclaration) -> None:
@@ -243,21 +244,24 @@ class Schemas:
                 described[name]["mapped"] = msgspec.to_builtins(said.mapped)
         return described
 
-    async def save(self, storage: EntityStorage, now: float) -> list[dict[str, Any]]:
+    async def save(self, storage: EntityStorage, now: float, *, others: bool = False) -> list[dict[str, Any]]:
         """Save the declarations and create their indexes. Returns a ``schema_updated`` event for each change.
 
-        ``now`` is in seconds since the epoch.
+        While ``others`` write to the record, a declaration that was replaced before stays replaced: this process
+        uses it, with the version that it had. ``now`` is in seconds since the epoch.
         """
         saved = await storage.schemas(EVERY_PROJECT)
         events = []
         for name, said in self._declared.items():
-            await storage.index(name, said.index_paths())
-            version, known = saved.get(name, (0, b""))
-            fingerprint = said.fingerprint()
-            if known != fingerprint:
-                version += 1
-                await storage.save_schema(EVERY_PROJECT, name, version, fingerprint)
-                events.append({"type": "schema_updated", "entityName": name, "version": version, "at": iso(now)})
+            before = read_saved(*saved[name]) if name in saved else SavedSchema()
+            fingerprint, indexes = said.fingerprint(), said.index_paths()
+            version, after, newest = decide(before, fingerprint, digest_of(fingerprint, indexes), others=others)
+            if newest:
+                await storage.index(name, indexes)
+            if after is not None:
+                await storage.save_schema(EVERY_PROJECT, name, version, write_saved(after))
+                if version != before.version:
+                    events.append({"type": "schema_updated", "entityName": name, "version": version, "at": iso(now)})
             self._versions[name] = version
         return events
 

@@ -20,12 +20,13 @@ import anyio
 from collab.contents.events import TRUNCATED
 from collab.entities.content_turns import turns
 from collab.entities.entity import EntityOp
-from collab.errors import CollabError, Unavailable
+from collab.errors import CollabError, Elsewhere, Unavailable
 from collab.names import RoomKey
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Child, Sandbox, SandboxError
 from collab.storage.base import DocumentStorage, LogRow, StorageError
+from collab.storage.jobs import AllJobs, JobHolder
 from collab.turns import TurnOwner
 
 log = logging.getLogger(__name__)
@@ -35,13 +36,20 @@ _UNCOVERED = 100
 _ROWS = 4096  # processed at once
 _BYTES = 4 * 1024 * 1024  # of these rows
 _FEW_ROWS = 64  # if so few rows fail, they are not retried
+_LOOK_SECONDS = 30.0  # between two looks for what another process has left
 _STORAGE_SECONDS = 2.0  # until a storage that failed is asked again
 
 
 class ContentEvents:
-    """Processes all documents of one server while :meth:`run` runs; ``interval`` in seconds, 0 for never."""
+    """Processes all documents of one server while :meth:`run` runs; ``interval`` in seconds, 0 for never.
 
-    def __init__(self, storage: DocumentStorage, sandbox: Sandbox, *, interval: float) -> None:
+    The rooms of this process are its own; for documents that nobody has open, ``jobs`` chooses one.
+    """
+
+    def __init__(
+        self, storage: DocumentStorage, sandbox: Sandbox, *, interval: float, jobs: JobHolder | None = None
+    ) -> None:
+        self._jobs = jobs if jobs is not None else AllJobs()
         self._storage = storage
         self._sandbox = sandbox
         self._interval = interval
@@ -66,7 +74,7 @@ class ContentEvents:
             return
         self._registry = registry
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._catch_up())
+            tasks.create_task(self._jobs.run("content events", self._catch_up))
             while True:
                 now = monotonic()
                 for key in [key for key, due in self._due.items() if due <= now and key not in self._busy]:
@@ -79,7 +87,14 @@ class ContentEvents:
                     await self._wake.wait()
 
     async def _catch_up(self) -> None:
-        """Process rows from before the last restart, a few documents at a time."""
+        """Process rows that a process has left when it ended, and, if others share the work, what they leave later."""
+        await self._process_left()
+        while self._jobs.shared:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await self._process_left()
+
+    async def _process_left(self) -> None:
+        """Process all documents with unprocessed rows, a few at a time."""
         done: set[RoomKey] = set()
         while True:
             try:
@@ -92,10 +107,23 @@ class ContentEvents:
                 return
             for key in left:
                 done.add(key)
-                if key not in self._busy:
+                if key not in self._busy and key not in self._due and await self._is_ours(key):
                     self._busy.add(key)
                     await self._work(key)
                     self._rest.pop(key, None)
+
+    async def _is_ours(self, key: RoomKey) -> bool:
+        """Whether no other node has the document open."""
+        assert self._registry is not None
+        if self._jobs.shared:
+            try:
+                async with self._registry.hold(key, even_deleted=True):
+                    pass
+            except Elsewhere:
+                return False
+            except CollabError:
+                pass  # the work meets the same error, and reports it
+        return True
 
     def _failed(self, error: StorageError) -> None:
         if not self._away:
@@ -109,6 +137,8 @@ class ContentEvents:
             self._rest[key] = monotonic() + _SHARE * cost
             if len(self._rest) > 10_000:
                 self._rest.clear()
+        except Elsewhere:
+            pass  # its owner does this
         except StorageError as error:
             self._failed(error)
             self._due.setdefault(key, monotonic() + _STORAGE_SECONDS)

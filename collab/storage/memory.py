@@ -97,6 +97,12 @@ class MemoryStorage:
     async def release(self, keys: Sequence[RoomKey]) -> None:
         self._fence().release(self._nid, keys)
 
+    async def claim_jobs(self, names: Sequence[str]) -> Sequence[str]:
+        return self._fence().claim_jobs(self._nid, names)
+
+    async def release_jobs(self, names: Sequence[str]) -> None:
+        self._fence().release_jobs(self._nid, names)
+
     def _fence(self) -> MemoryNodes:
         """Everything that writes begins with this. Raises :class:`collab.storage.nodes.Fenced`."""
         self._record.nodes.fence(self._nid)

@@ -1,4 +1,4 @@
-"""The nodes of a record in memory, and which of them owns which room."""
+"""The nodes of a record in memory, and which of them owns which room and has which job."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ NOBODY: Final = 0
 
 
 class MemoryNodes:
-    """Nodes by number, and rooms with the numbers of their owners."""
+    """Nodes by number; rooms and jobs with the numbers of their owners."""
 
     def __init__(self) -> None:
         self.key = token_bytes(32)
         self._nodes: dict[int, NodeRow] = {}
         self._owners: dict[RoomKey, int] = {}
+        self._jobs: dict[str, int] = {}
 
     def enter(self, opens: Opens, now: float, url: str = "") -> int:
         """Make a node, and return its number."""
@@ -77,3 +78,16 @@ class MemoryNodes:
         for key in keys:
             if self._owners.get(key) == nid:
                 del self._owners[key]
+
+    def claim_jobs(self, nid: int, names: Sequence[str]) -> Sequence[str]:
+        """Give ``nid`` those of these jobs that nobody who lives has. Returns those that it has then."""
+        for name in names:
+            if self.is_dead(self._jobs.get(name, NOBODY)):
+                self._jobs[name] = nid
+        return [name for name in names if self._jobs[name] == nid]
+
+    def release_jobs(self, nid: int, names: Sequence[str]) -> None:
+        """Take these jobs from ``nid``."""
+        for name in names:
+            if self._jobs.get(name) == nid:
+                del self._jobs[name]

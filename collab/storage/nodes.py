@@ -71,6 +71,12 @@ class Nodes(Protocol):
     async def release(self, keys: Sequence[RoomKey]) -> None:
         """Own these rooms no longer. Their last writes must have been answered."""
 
+    async def claim_jobs(self, names: Sequence[str]) -> Sequence[str]:
+        """Take those of these jobs that no other node that is not dead has. Returns those that this node has then."""
+
+    async def release_jobs(self, names: Sequence[str]) -> None:
+        """Have these jobs no longer."""
+
 
 class NodeAddress(NamedTuple):
     """How a node that joins others is known to them: its ``name``, and where they reach it.

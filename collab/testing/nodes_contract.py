@@ -1,4 +1,4 @@
-"""The contract of a record for several nodes: deaths, what the dead write, rooms, and the order of events."""
+"""The contract of a record for several nodes: deaths, what the dead write, rooms, jobs, and the order of events."""
 
 from __future__ import annotations
 
@@ -148,6 +148,28 @@ class NodesContract:
                     if node.nid == owners[0]:
                         await node.release([key])
 
+    async def test_a_job_is_had_by_one_node_until_that_gives_it_back_or_is_dead(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path, 3) as (first, second, third):
+            assert list(await first.claim_jobs(["a"])) == ["a"]
+            assert list(await second.claim_jobs(["b", "a"])) == ["b"]
+            assert sorted(await first.claim_jobs(["a", "b"])) == ["a"], "what it has, it keeps"
+            await second.release_jobs(["a", "b", "c"])
+            assert sorted(await third.claim_jobs(["a", "b"])) == ["b"], "who does not have it cannot give it back"
+            await third.declare_dead(first.nid, 0)
+            assert sorted(await second.claim_jobs(["a", "b"])) == ["a"]
+            await second.close()
+            assert sorted(await third.claim_jobs(["a", "b"])) == ["a", "b"]
+
+    async def test_of_nodes_that_want_jobs_at_once_each_job_goes_to_one(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path, 3) as nodes:
+            for number in range(20):
+                names = [f"j{number}-{n}" for n in range(5)]
+                orders = [names, names[::-1], names[2:] + names[:2]]
+                owned = await asyncio.gather(
+                    *(node.claim_jobs(order) for node, order in zip(nodes, orders, strict=True))
+                )
+                assert sorted(name for some in owned for name in some) == names
+
     async def test_two_who_declare_each_other_dead_do_not_both_die(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path, 1) as (watching,):
             for _ in range(5):
@@ -245,6 +267,8 @@ async def assert_fenced(dead: NodeStorage, other: NodeStorage) -> None:
         lambda: dead.erase([KEY]),
         lambda: dead.acquire(KEY),
         lambda: dead.release([KEY]),
+        lambda: dead.claim_jobs(["webhook"]),
+        lambda: dead.release_jobs(["webhook"]),
         lambda: dead.declare_dead(other.nid, 0),
         lambda: dead.beat(),
     )

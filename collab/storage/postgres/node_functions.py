@@ -1,4 +1,4 @@
-"""Functions in the database: who may write, who is alive, and who owns which room.
+"""Functions in the database: who may write, who is alive, who owns which room, and who has which job.
 
 A node is a row, and dead when that row says so. A write locks the row of its node until it ends, and a declaration of
 death changes that row, so each write is wholly before the declaration, or refused. No clock is read for any of this.
@@ -66,6 +66,7 @@ BEGIN
     -- also those of a node that was declared dead, and forgotten, just now
     DELETE FROM collab.rooms AS r
         WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = r.nid AND NOT n.dead);
+    DELETE FROM collab.jobs AS j WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = j.nid AND NOT n.dead);
     DELETE FROM collab.beats AS b WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = b.nid);
     DELETE FROM collab.receipts AS r WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = r.nid);
     RETURN me;
@@ -125,6 +126,25 @@ BEGIN
     PERFORM collab.fence_1(me);
     DELETE FROM collab.rooms AS r USING unnest(k_project, k_collection, k_id) AS k(p, c, i)
         WHERE r.project = k.p AND r.collection = k.c AND r.id = k.i AND r.nid = me;
+END $$;
+
+-- The caller takes jobs that nobody who lives has. Returns those of p_names that it has then.
+CREATE FUNCTION collab.claim_jobs_1(me int, p_names text[]) RETURNS text[] LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM collab.fence_1(me);
+    INSERT INTO collab.jobs AS j
+        SELECT k.name, me FROM unnest(p_names) AS k(name) WHERE NOT EXISTS (
+            SELECT 1 FROM collab.jobs AS o JOIN collab.nodes AS n USING (nid) WHERE o.name = k.name AND NOT n.dead)
+        ORDER BY k.name COLLATE "C"
+        ON CONFLICT (name) DO UPDATE SET nid = me
+        WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = j.nid AND NOT n.dead);
+    RETURN ARRAY(SELECT j.name FROM collab.jobs AS j WHERE j.name = ANY (p_names) AND j.nid = me ORDER BY j.name);
+END $$;
+
+CREATE FUNCTION collab.release_jobs_1(me int, p_names text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM collab.fence_1(me);
+    DELETE FROM collab.jobs AS j WHERE j.name = ANY (p_names) AND j.nid = me;
 END $$;
 """
 """Those of schema version 1."""

@@ -56,6 +56,10 @@ STEPS: Sequence[Sequence[str]] = (
             nid int NOT NULL,
             PRIMARY KEY (project, collection, id)
         );
+        CREATE TABLE collab.jobs (
+            name text COLLATE "C" PRIMARY KEY,
+            nid int NOT NULL
+        );
         CREATE TABLE collab.documents (
             rid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             project text COLLATE "C" NOT NULL,

@@ -311,6 +311,13 @@ class PostgresStorage:
     async def release(self, keys: Sequence[RoomKey]) -> None:
         await self._database.call("release_1", *_columns(keys))
 
+    async def claim_jobs(self, names: Sequence[str]) -> Sequence[str]:
+        (owned,) = await self._database.call("claim_jobs_1", list(names), pool="load")
+        return [str(name) for name in owned]
+
+    async def release_jobs(self, names: Sequence[str]) -> None:
+        await self._database.call("release_jobs_1", list(names), pool="load")
+
     # all parts
 
     async def trim(self, before: float) -> None:

@@ -263,9 +263,11 @@ async def storage(tmp_path: Any) -> Any:
     await storage.close()
 
 
-async def start(storage: SqliteStorage, declared: dict[str, CollectionDeclaration]) -> tuple[Schemas, Sequence[Any]]:
+async def start(
+    storage: SqliteStorage, declared: dict[str, CollectionDeclaration], *, others: bool = False
+) -> tuple[Schemas, Sequence[Any]]:
     schemas = Schemas(declared)
-    return schemas, await schemas.save(storage, 0.0)
+    return schemas, await schemas.save(storage, 0.0, others=others)
 
 
 async def test_a_changed_declaration_has_the_next_version_and_is_announced(storage: SqliteStorage) -> None:
@@ -295,3 +297,42 @@ async def test_content_and_mapping_belong_to_the_declaration(storage: SqliteStor
     assert [(event["entityName"], event["version"]) for event in events] == [("tasks", 2), ("notes", 2)]
     assert schemas.describe()["tasks"]["mapped"] == {"in": "boards", "root": "tasks"}
     assert schemas.describe()["notes"]["content"] == {"body": "text"}
+
+
+async def test_an_older_declaration_that_comes_back_beside_other_nodes_changes_nothing(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[tuple[str, ...]] = []
+    index = storage.index
+
+    async def build(collection: str, indexes: Sequence[Any]) -> None:
+        built.append(tuple(".".join(path) for paths in indexes for path in paths))
+        await index(collection, indexes)
+
+    monkeypatch.setattr(storage, "index", build)
+    old = {"tasks": declaration(TASK, indexes=["status"])}
+    more = {"tasks": declaration(TASK, indexes=["status", "title"])}
+    new = {"tasks": declaration(TASK | {"required": []}, indexes=["title"])}
+    for declared, versions, announced in (
+        (old, 1, 1),
+        (more, 1, 0),
+        (new, 2, 1),
+        (old, 1, 0),
+        (new, 2, 0),
+        (more, 1, 0),
+    ):
+        schemas, events = await start(storage, declared, others=True)
+        assert (schemas.version("tasks"), len(events)) == (versions, announced)
+    assert built == [("status",), ("status", "title"), ("title",), ("title",)]
+    schemas, events = await start(storage, old)
+    assert (schemas.version("tasks"), len(events)) == (3, 1), "alone it is a change like others"
+    schemas, events = await start(storage, new, others=True)
+    assert (schemas.version("tasks"), len(events)) == (2, 0)
+
+
+async def test_what_an_earlier_release_has_saved_is_the_newest_declaration(storage: SqliteStorage) -> None:
+    said = declaration(TASK)
+    await storage.save_schema("*", "tasks", 7, said.fingerprint())
+    for _ in range(2):
+        schemas, events = await start(storage, {"tasks": said}, others=True)
+        assert (schemas.version("tasks"), events) == (7, [])

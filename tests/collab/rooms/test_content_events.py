@@ -9,12 +9,13 @@ import pytest
 from pycrdt import Array, Map, Text, XmlElement, XmlFragment, XmlText
 
 from collab import Collab, RoomHandle, Settings
-from collab.errors import Unavailable
+from collab.errors import Elsewhere, Unavailable
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.rooms import content_events as content
 from collab.sandbox.client import Child, SandboxError
 from collab.storage.base import LogRow, StorageError
+from collab.storage.jobs import AllJobs
 from collab.storage.memory import MemoryStorage
 
 
@@ -300,3 +301,34 @@ async def test_content_whose_log_is_gone_already_needs_no_event() -> None:
         while await storage.uncovered():
             await asyncio.sleep(0.01)
         assert not listener.changes
+
+
+async def test_what_another_node_has_left_is_processed_later_and_what_it_has_open_is_not_touched(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The document is another node's at first; then that is dead."""
+
+    class Shared(AllJobs):
+        shared = True
+
+    monkeypatch.setattr(content, "_LOOK_SECONDS", 0.02)
+    storage = MemoryStorage()
+    before = Collab(Settings(content_event_seconds=0), storage=storage)
+    async with before.lifespan():
+        await write(before.room("d"), ["word"])
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    collab._content._jobs = Shared()
+    hold, asked = collab._registry.hold, 0
+
+    def elsewhere(key: RoomKey, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked < 4:
+            raise Elsewhere(7)
+        return hold(key, **options)
+
+    monkeypatch.setattr(collab._registry, "hold", elsewhere)
+    async with collab.lifespan(), asyncio.timeout(60):
+        assert await Listener(collab).told(1) == [{"text": {"delta": [{"insert": "word"}]}}]
+        assert asked >= 4
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
