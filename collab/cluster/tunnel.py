@@ -8,6 +8,7 @@ tunnel ends, and the client connects again, as it does when a server restarts.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from websockets.typing import Subprotocol
 
 from collab.cluster.passes import HEADER
 from collab.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 3.0
 _CLOSE_SECONDS = 1.0
@@ -62,6 +65,7 @@ class Tunnel:
         self._bytes = 0
         self._held = False
         self._filled = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
         self._down = asyncio.create_task(self._pass_down())
         self._up = asyncio.create_task(self._pass_up())
 
@@ -77,9 +81,7 @@ class Tunnel:
     def close(self) -> None:
         """The client has left."""
         self._down.cancel()
-        self._up.cancel()
-        self._queue.clear()
-        self._let_go()
+        self._end()
 
     async def _pass_up(self) -> None:
         try:
@@ -103,11 +105,17 @@ class Tunnel:
         except ConnectionClosed as closed:
             if closed.rcvd is not None:
                 code, reason = closed.rcvd.code, closed.rcvd.reason
-        finally:
-            self._up.cancel()
-            self._let_go()
-            await self._owner.close()
+        except Exception:
+            log.exception("a message of another node could not be passed on")
+        self._end()
         self._ended(code, reason)
+
+    def _end(self) -> None:
+        self._up.cancel()
+        self._queue.clear()
+        self._let_go()
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._owner.close())
 
     def _let_go(self) -> None:
         if self._held:
