@@ -31,7 +31,7 @@ from collab.cluster.messages import (
     in_pieces,
 )
 from collab.cluster.passes import HEADER, Pass, Passes
-from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded
+from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded, Unavailable
 from collab.sandbox.metered import metered
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Desk:
         self._ledger = ledger
         self._nid = 0
         self._passes: Passes | None = None
+        self._open: dict[Answering, Callable[[CollabError], None]] = {}
 
     def begin(self, nid: int, passes: Passes) -> None:
         """This server is the node ``nid``."""
@@ -92,9 +93,25 @@ class Desk:
             raise PermissionDenied("this endpoint is for the nodes of a cluster")
         return self._passes.check(shown[0].decode("latin-1"))
 
-    def serve(self, shown: Pass, most: int, ready: Callable[[], None]) -> Answering:
-        """Answer on a new link; the arguments are those of :class:`Answering`."""
-        return Answering(self._services, self._ledger, nid=self._nid, sender=shown.sender, most=most, ready=ready)
+    def serve(
+        self, shown: Pass, most: int, ready: Callable[[], None], close: Callable[[CollabError], None]
+    ) -> Answering:
+        """Answer on a new link until :meth:`left`; ``close`` ends the link, the others are as in :class:`Answering`."""
+        answering = Answering(self._services, self._ledger, nid=self._nid, sender=shown.sender, most=most, ready=ready)
+        self._open[answering] = close
+        return answering
+
+    def left(self, answering: Answering) -> None:
+        """A link has ended."""
+        self._open.pop(answering, None)
+        answering.left()
+
+    def forget(self, nid: int) -> None:
+        """A node is dead: end its links at once."""
+        for answering, close in list(self._open.items()):
+            if answering.sender == nid:
+                self.left(answering)
+                close(Unavailable("this node was declared dead"))
 
 
 class Answering:
@@ -169,6 +186,8 @@ class Answering:
 
     def left(self) -> None:
         """The link has ended: cancel everything but writes, which finish."""
+        if self._left:
+            return
         self._left = True
         self._out.clear()
         self._room.set()
@@ -178,6 +197,11 @@ class Answering:
             for task in list(running.values()):
                 if task not in self._finishing:
                     task.cancel()
+
+    @property
+    def sender(self) -> int:
+        """The number of the node at the other end."""
+        return self._sender.nid
 
     def __len__(self) -> int:
         """The number of calls and streams that are served."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from collab.errors import Unavailable
 from collab.storage.base import StorageError
@@ -20,15 +20,24 @@ LOOKS = 4
 class Membership:
     """This node among the nodes of a record; :meth:`run` must be running.
 
-    ``seconds`` is the time between two beats, and between two looks.
+    ``seconds`` is the time between two beats, and between two looks. ``died`` is called with each node that lives no
+    more.
     """
 
-    def __init__(self, nodes: Nodes, name: str, *, seconds: float = BEAT_SECONDS) -> None:
+    def __init__(
+        self,
+        nodes: Nodes,
+        name: str,
+        *,
+        seconds: float = BEAT_SECONDS,
+        died: Callable[[int], None] = lambda nid: None,
+    ) -> None:
         self._nodes = nodes
         self._name = name
         self._seconds = seconds
         self._pulse = Pulse(LOOKS)
         self._heard = True
+        self._died = died
         self.others: Sequence[NodeRow] = ()
         """The other nodes that live, as of the last look."""
         self.deaths = 0
@@ -54,7 +63,7 @@ class Membership:
                 if node.nid == nid and node.url:
                     return node.url
             if not attempt:
-                self.others = self._living(await self._nodes.nodes())
+                self._see(await self._nodes.nodes())
         raise Unavailable("the server that has this document is gone; retry")
 
     async def run(self) -> None:
@@ -76,17 +85,20 @@ class Membership:
             await asyncio.sleep(self._seconds)
 
     async def _look(self) -> None:
-        self.others = self._living(await self._nodes.nodes())
+        self._see(await self._nodes.nodes())
         silent = set(self._pulse.look({node.nid: node.beats for node in self.others}))
         for node in self.others:
             if node.nid in silent:
                 await self._declare_dead(node)
 
-    def _living(self, nodes: Sequence[NodeRow]) -> Sequence[NodeRow]:
-        return [node for node in nodes if not node.dead and node.nid != self._nodes.nid]
+    def _see(self, nodes: Sequence[NodeRow]) -> None:
+        gone = {node.nid for node in self.others}
+        self.others = [node for node in nodes if not node.dead and node.nid != self._nodes.nid]
+        for nid in sorted(gone - {node.nid for node in self.others}):
+            self._died(nid)
 
     async def _declare_dead(self, node: NodeRow) -> None:
         if await self._nodes.declare_dead(node.nid, node.beats):
             self.deaths += 1
             log.warning("node %d (%s, %s) was declared dead", node.nid, node.name, node.url)
-            self.others = [other for other in self.others if other.nid != node.nid]
+            self._see([other for other in self.others if other.nid != node.nid])

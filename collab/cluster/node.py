@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from websockets.asyncio.client import ClientConnection
 
 from collab.access.identity import Identity
+from collab.access.price import Ledger
+from collab.cluster.answering import Desk
+from collab.cluster.calls import Calls
+from collab.cluster.link import Links
 from collab.cluster.membership import Membership
 from collab.cluster.ownership import NodeOwnership
 from collab.cluster.passes import Pass, Passes
+from collab.cluster.records import RoutedCollections, RoutedDocuments
+from collab.cluster.rooms import RoutedRoom
+from collab.cluster.services import EntityServices, LocalHandle, RoomServices
 from collab.cluster.tunnel import Handshake, dial
+from collab.entities.feed import Feed
+from collab.realtime.hub import Hub, HubParts
+from collab.rooms.handle import RoomHandle
 from collab.storage.nodes import Nodes
 
 
@@ -17,8 +30,11 @@ class ClusterNode:
 
     def __init__(self, nodes: Nodes, name: str) -> None:
         self._nodes = nodes
-        self.membership = Membership(nodes, name)
+        self.membership = Membership(nodes, name, died=self._died)
         self.ownership = NodeOwnership(nodes)
+        self._calls = Calls()
+        self._links: Links | None = None
+        self._desk: Desk | None = None
         self._passes: Passes | None = None
         self.tunnels = 0
         """How many connections to owners clients of this node have."""
@@ -28,6 +44,44 @@ class ClusterNode:
         self._passes = Passes(await self._nodes.cluster_key(), self._nodes.nid)
         await self.membership.replace_predecessor()
         await self.membership.look()
+        self._links = Links(self._nodes.nid, self.membership, self._passes)
+        self._calls.begin(self._links, self.ownership.forget_node)
+        if self._desk is not None:
+            self._desk.begin(self._nodes.nid, self._passes)
+
+    async def stop(self) -> None:
+        """End the links to other nodes."""
+        if self._links is not None:
+            await self._links.close()
+
+    @property
+    def parts(self) -> HubParts:
+        """The parts of a hub that do at the owner what a room elsewhere is needed for."""
+        return HubParts(
+            records=partial(RoutedCollections, self._calls), documents=partial(RoutedDocuments, self._calls)
+        )
+
+    @property
+    def room(self) -> Callable[..., RoomHandle]:
+        """Makes handles of documents, whichever node owns them."""
+        return partial(RoutedRoom, self._calls)
+
+    def desk(self, hub: Hub, handle: LocalHandle, feed: Feed, ledger: Ledger) -> Desk:
+        """What answers other nodes. ``handle`` returns the handle of a document that is not looked for elsewhere."""
+        self._calls.reached = feed.reached
+        services = {
+            **EntityServices(hub.records, hub.documents, feed).services(),
+            **RoomServices(handle, feed).services(),
+        }
+        self._desk = Desk(services, ledger)
+        return self._desk
+
+    def _died(self, nid: int) -> None:
+        if self._links is not None:
+            self._links.forget(nid)
+        if self._desk is not None:
+            self._desk.forget(nid)
+        self.ownership.forget_node(nid)
 
     @property
     def passes(self) -> Passes:

@@ -61,3 +61,8 @@ class NodeOwnership:
     def forget(self, key: RoomKey) -> None:
         """The owner that was named last does not answer, or says that it is another one."""
         self._known.pop(key, None)
+
+    def forget_node(self, nid: int) -> None:
+        """As :meth:`forget`, for all rooms of a node."""
+        for key in [key for key, (owner, _) in self._known.items() if owner == nid]:
+            del self._known[key]

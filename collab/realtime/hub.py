@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from collab.access.identity import Identity
 from collab.access.price import owed
@@ -48,6 +48,14 @@ QUERIES = 3
 """Maximum number of concurrent storage queries of callers."""
 
 
+class HubParts(NamedTuple):
+    """The classes of a hub's parts; a cluster has others, which take the same arguments."""
+
+    records: Callable[..., Collections] = Collections
+    documents: Callable[..., Documents] = Documents
+    presence: Callable[..., PresenceRooms] = PresenceRooms
+
+
 class Hub:
     """One per server; call :meth:`start` when the storage is open. ``flush`` waits until everything is committed.
 
@@ -76,6 +84,7 @@ class Hub:
         jobs: JobHolder | None = None,
         others: Callable[[], bool] = lambda: False,
         failed: Callable[[BaseException], object],
+        parts: HubParts = HubParts(),  # noqa: B008 - a value that nobody can change
     ) -> None:
         self.feed = feed
         self.schemas = schemas
@@ -92,20 +101,21 @@ class Hub:
         self._webhooks = Webhooks(storage, feed, webhooks, jobs=self._jobs, count=count_delivery)
         self._erasing = Erasing(storage, registry, schemas, flush)
         self._cascade = Cascade(storage, registry, rights, schemas, flush)
-        self.records = Collections(
+        self.documents = parts.documents(storage, turns, registry, sandbox)
+        self.records = parts.records(
             storage,
             turns,
             registry,
             rights,
             schemas,
             self.places,
-            Documents(storage, turns, registry, sandbox),
+            self.documents,
             self._cascade,
             self._erasing,
             max_entity_bytes=max_entity_bytes,
             flush=flush,
         )
-        self.presence = PresenceRooms(
+        self.presence = parts.presence(
             registry,
             self.records.document_access,
             rights.depends_on_content,

@@ -48,6 +48,14 @@ def check_fields(
     return wanted
 
 
+def check_values(changes: Mapping[str, Any], unset: Collection[str] = ()) -> None:
+    """Check as much of requested changes as can be known without the entity. Raises :class:`ValidationFailed`."""
+    for name in (*changes, *unset):
+        _check_name(name)
+    for name, value in changes.items():
+        _check_value(name, value, 1)
+
+
 def check_size(data: Mapping[str, Any], size: int, limit: int) -> None:
     """Raise :class:`TooLarge` if ``size`` exceeds ``limit`` (bytes)."""
     if size > limit:

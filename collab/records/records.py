@@ -95,7 +95,7 @@ class Collections(Reads):
         named = data.get("id") if message.entity is None else message.entity
         if named is not None and not isinstance(named, str):
             raise InvalidName("an id must be a string")
-        key = self._key(caller, collection, named if named is not None else token_urlsafe(12).replace("-", "_"))
+        key = self._key(caller, collection, named if named is not None else await self._new_id(caller, message))
         fields = check_fields(data, now={"id": key.id})
         return await self._once.do(
             caller,
@@ -105,6 +105,10 @@ class Collections(Reads):
             (named, fields),
             lambda name: self._create(caller, key, fields, name),
         )
+
+    async def _new_id(self, caller: Caller, message: Create) -> str:
+        """Choose the id of a new entity."""
+        return token_urlsafe(12).replace("-", "_")
 
     async def _create(
         self, caller: Caller, key: RoomKey, fields: dict[str, Any], request: IdempotencyKey | None

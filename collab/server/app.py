@@ -28,7 +28,7 @@ from collab.errors import CollabError
 from collab.hooks import Hooks
 from collab.metrics import Metrics
 from collab.names import DEFAULT_PROJECT, RoomKey, parse_name
-from collab.realtime.hub import Hub
+from collab.realtime.hub import Hub, HubParts
 from collab.realtime.topics.custom_events import CustomEvents
 from collab.realtime.topics.system import ProjectHealth
 from collab.records.handle import Collection
@@ -177,6 +177,7 @@ class Collab:
             query_seconds=self.settings.query_seconds,
             presence_bytes=self.settings.presence_bytes,
             failed=self._task_failed,
+            parts=self._node.parts if self._node is not None else HubParts(),
         )
         self.rights = Rights(
             self._registry, self.admission, rights, self.hub.places.document_of, self.hub.presence, self.hub.system
@@ -194,6 +195,8 @@ class Collab:
             self.ledger,
             self._node,
         )
+        if self._node is not None:
+            self.sockets.desk = self._node.desk(self.hub, partial(self._handle, RoomHandle), feed, self.ledger)
         self._tasks = BackgroundTasks(self._task_failed)
         self.failed = False
         """Whether a task that must always run has ended: only a restart helps. ``/readyz`` says so."""
@@ -214,7 +217,10 @@ class Collab:
 
     def handle(self, key: RoomKey, caller: Hashable = None) -> RoomHandle:
         """Return a document by key; its reads wait in the queue of ``caller``."""
-        return RoomHandle(key, self._registry, self._sandbox, self._locks, caller)
+        return self._handle(RoomHandle if self._node is None else self._node.room, key, caller)
+
+    def _handle(self, kind: Callable[..., RoomHandle], key: RoomKey, caller: Hashable) -> RoomHandle:
+        return kind(key, self._registry, self._sandbox, self._locks, caller)
 
     async def permissions_changed(
         self, project: str = DEFAULT_PROJECT, *, user_id: str | None = None, resource: str | None = None
@@ -345,6 +351,8 @@ class Collab:
     async def shutdown(self) -> None:
         """Stop all tasks and close the storage."""
         self._started = False
+        if self._node is not None:
+            await self._node.stop()
         await self.hub.stop()
         await self._keys.stop()
         self._tasks.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collab.cluster.answering import Answering, Desk
+from collab.cluster.answering import Desk
 from collab.cluster.passes import Pass
 from collab.errors import TooLarge
 from collab.server.sockets.connection import Connection, SocketProtocol
@@ -12,10 +12,11 @@ from collab.wire.realtime.encoding import Frame
 class NodeSocket(SocketProtocol):
     """One other node, which has shown its pass. ``most``: bytes of the longest message that the connection takes."""
 
-    __slots__ = ("_answering",)
+    __slots__ = ("_answering", "_desk")
 
     def __init__(self, connection: Connection, desk: Desk, shown: Pass, most: int) -> None:
-        self._answering: Answering = desk.serve(shown, most, connection.wake)
+        self._desk = desk
+        self._answering = desk.serve(shown, most, connection.wake, connection.close)
 
     def receive(self, data: bytes, now: float) -> None:
         """Process one message."""
@@ -39,4 +40,4 @@ class NodeSocket(SocketProtocol):
 
     def left(self, now: float) -> None:
         """The socket has closed."""
-        self._answering.left()
+        self._desk.left(self._answering)

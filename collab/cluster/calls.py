@@ -1,0 +1,124 @@
+"""Does each thing where it can be done: here, or at the node that owns the room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from hashlib import blake2b
+from secrets import token_bytes
+from typing import TypeVar
+
+from collab.access.price import METER
+from collab.cluster.arguments import Arguments, decode_value, encode_value
+from collab.cluster.link import Links, Lost, Unreached
+from collab.cluster.messages import PayerNamed
+from collab.errors import Elsewhere, Restarting, Unavailable
+from collab.names import RoomKey
+
+T = TypeVar("T")
+
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.4)
+"""Seconds before each further attempt: the next owner is known soon after the last one was lost."""
+_REACH_SECONDS = 10.0
+
+Reached = Callable[[str, int], Awaitable[object]]
+"""Returns once this node's feed of a project has delivered everything up to a position."""
+
+
+class Calls:
+    """Calls to the owners of rooms. Nothing is called before :meth:`begin`, which gets the node's links."""
+
+    def __init__(self) -> None:
+        self.reached: Reached = _at_once
+        """That of this node's feed."""
+        self._links: Links | None = None
+        self._forget: Callable[[int], None] = lambda nid: None
+        self._editing = token_bytes(8)
+
+    def begin(self, links: Links, forget: Callable[[int], None] = lambda nid: None) -> None:
+        """The node has its number, and can reach others.
+
+        ``forget`` is called with the number of a node that does not answer, or says that it does not own a room: what
+        is known about its rooms must be looked up again.
+        """
+        self._links = links
+        self._forget = forget
+
+    @property
+    def links(self) -> Links:
+        """The links of this node."""
+        if self._links is None:
+            raise Unavailable("this server is not a node yet; retry")
+        return self._links
+
+    async def routed(
+        self, here: Callable[[], Awaitable[T]], there: Callable[[int], Awaitable[T]], *, repeats: bool = False
+    ) -> T:
+        """Do something here; if another node owns the room, have that do it with ``there``.
+
+        An owner that is lost is asked again, or the next one is, as long as it had not begun; with ``repeats`` also if
+        it had. After about 3 s this raises :class:`Unavailable`.
+        """
+        for pause in (*PAUSES, None):
+            try:
+                return await here()
+            except Elsewhere as elsewhere:
+                nid = elsewhere.nid
+            try:
+                return await there(nid)
+            except (Elsewhere, Restarting, Unreached):
+                self._forget(nid)  # it has done nothing
+            except Lost:
+                self._forget(nid)
+                if not repeats:
+                    raise
+            if pause is not None:
+                await asyncio.sleep(pause)
+        raise Unavailable("the server that has this document cannot be reached; retry", retryAfter=1.0)
+
+    async def ask(self, nid: int, name: str, arguments: Arguments, answer: type[T]) -> T:
+        """Have another node do something, at the cost of the running task's caller."""
+        return decode_value(await self.ask_raw(nid, name, arguments), answer)
+
+    async def ask_raw(self, nid: int, name: str, arguments: Arguments) -> bytes:
+        """As :meth:`ask`; the answer as it came."""
+        return await self.links.call(nid, name, encode_value(arguments), _payer())
+
+    def stream(self, nid: int, name: str, arguments: Arguments) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Read a stream of another node."""
+        return self.links.stream(nid, name, encode_value(arguments), _payer())
+
+    async def reach(self, project: str, position: int) -> None:
+        """Wait until this node has seen what another one has written.
+
+        Raises :class:`Unavailable` after ten seconds, as for a commit that takes too long.
+        """
+        try:
+            async with asyncio.timeout(_REACH_SECONDS):
+                await self.reached(project, position)
+        except TimeoutError:
+            raise Unavailable("stored, but this server does not know it yet", retryAfter=5.0) from None
+
+    def client_id(self, key: RoomKey) -> int:
+        """Return the Yjs client id of edits that are made here and applied by the owner.
+
+        As in :class:`collab.rooms.registry.Registry`, it stays the same for a document, so that the document does not
+        gather a client for each edit.
+        """
+        return int.from_bytes(blake2b(str(key).encode(), key=self._editing, digest_size=4).digest(), "big") or 1
+
+    def edit_failed(self) -> None:
+        """An edit may have reached other clients without being stored: never use its client ids again."""
+        self._editing = token_bytes(8)
+
+
+async def _at_once(project: str, position: int) -> None: ...
+
+
+def _payer() -> PayerNamed | None:
+    meter = METER.get()
+    if meter is None:
+        return None
+    payer = meter.payer
+    return PayerNamed(payer.project, payer.kind, payer.name)

@@ -1,0 +1,135 @@
+"""What a node does for others: operations on the rooms that it owns. If it does not own one, it answers so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from contextlib import aclosing
+
+import msgspec
+
+from collab.cluster.answering import Asking, Service
+from collab.cluster.arguments import (
+    Applied,
+    ContentAsked,
+    EraseAsked,
+    Followed,
+    RoomAsked,
+    StateAsked,
+    TextAsked,
+    WriteAsked,
+    Wrote,
+    decode_value,
+    encode_value,
+    read_identity,
+)
+from collab.entities.feed import Feed
+from collab.names import RoomKey
+from collab.records.documents import Documents
+from collab.records.reads import Caller
+from collab.records.records import Collections
+from collab.rooms.handle import RoomHandle
+from collab.wire.realtime.messages import Create, Delete, Restore, Update
+from collab.wire.realtime.values import Written
+
+LocalHandle = Callable[[RoomKey, Hashable], RoomHandle]
+"""Returns the handle of a document for a caller."""
+
+
+class EntityServices:
+    """Writes of entities, and reads of their content.
+
+    The methods of the base classes are called, which never ask another node: a request travels once at most.
+    """
+
+    def __init__(self, records: Collections, documents: Documents, feed: Feed) -> None:
+        self._records = records
+        self._documents = documents
+        self._feed = feed
+
+    def services(self) -> Mapping[str, Service]:
+        """Return what nodes can ask for."""
+        return {
+            "create": Service(answers=self._write, finishes=True),
+            "update": Service(answers=self._write, finishes=True),
+            "delete": Service(answers=self._write, finishes=True),
+            "restore": Service(answers=self._write, finishes=True),
+            "erase": Service(answers=self._erase, finishes=True),
+            "content": Service(answers=self._content),
+        }
+
+    async def _write(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, WriteAsked)
+        caller, message = asked.caller.caller(), asked.message
+        match message:
+            case Create():
+                written = await Collections.create(self._records, caller, message)
+            case Update():
+                written = await Collections.update(self._records, caller, message)
+            case Delete():
+                written = await Collections.delete(self._records, caller, message)
+            case Restore():
+                written = await Collections.restore(self._records, caller, message)
+        return self._wrote(caller, written)
+
+    async def _erase(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, EraseAsked)
+        caller = asked.caller.caller()
+        return self._wrote(caller, await Collections.erase(self._records, caller, asked.collection, asked.entity))
+
+    def _wrote(self, caller: Caller, written: Written) -> bytes:
+        # the feed delivers an event before its writer learns of the commit
+        return encode_value(Wrote(written, self._feed.position(caller.identity.project)))
+
+    async def _content(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, ContentAsked)
+        found = await Documents.content(self._documents, asked.owner(), asked.room, asked.seq, asked.form)
+        if isinstance(found, msgspec.Raw):
+            return bytes(found)
+        return msgspec.json.encode(found) if asked.form == "json" else encode_value(found)
+
+
+class RoomServices:
+    """Documents. ``handle`` returns one that asks no other node."""
+
+    def __init__(self, handle: LocalHandle, feed: Feed) -> None:
+        self._handle = handle
+        self._feed = feed
+
+    def services(self) -> Mapping[str, Service]:
+        """Return what nodes can ask for."""
+        return {
+            "room.apply": Service(answers=self._apply, finishes=True),
+            "room.update": Service(answers=self._update),
+            "room.state_vector": Service(answers=self._state_vector),
+            "room.json": Service(answers=self._json),
+            "room.text": Service(answers=self._text),
+            "room.updates": Service(streams=self._updates),
+        }
+
+    def _of(self, asked: RoomAsked) -> RoomHandle:
+        return self._handle(asked.room, asked.owner().caller)
+
+    async def _apply(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, Applied)
+        identity = None if asked.identity is None else read_identity(asked.identity)
+        await self._of(asked).apply(asked.update, asked.user, identity=identity)
+        return encode_value(self._feed.position(asked.room.project))
+
+    async def _update(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, StateAsked)
+        return await self._of(asked).update(asked.state_vector)
+
+    async def _state_vector(self, sender: Asking, value: bytes) -> bytes:
+        return await self._of(decode_value(value, RoomAsked)).state_vector()
+
+    async def _json(self, sender: Asking, value: bytes) -> bytes:
+        return await self._of(decode_value(value, RoomAsked)).encoded_json()
+
+    async def _text(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, TextAsked)
+        return (await self._of(asked).text(asked.root)).encode()
+
+    async def _updates(self, sender: Asking, value: bytes) -> AsyncGenerator[bytes]:
+        async with aclosing(self._of(decode_value(value, RoomAsked)).updates()) as updates:  # type: ignore[type-var]
+            async for update in updates:
+                yield encode_value(Followed(update.update, update.user_id))
