@@ -83,7 +83,10 @@ class Metrics:
         gauges: Callable[[], dict[str, tuple[str, float]]],
         cpu: Callable[[], Mapping[tuple[str, str], float]] = dict,
     ) -> None:
-        """Add values that are read at scrape time: gauges, name -> (help, value); CPU seconds by (project, payer)."""
+        """Add values that are read at scrape time: name -> (help, value); CPU seconds by (project, payer).
+
+        Names that end with ``_total`` are counters, all others gauges.
+        """
         self.registry.register(_Values(self, gauges, cpu))
 
     def render(self) -> bytes:
@@ -141,5 +144,6 @@ class _Values(Collector):
         yield m.flush_seconds.family("collab_flush_seconds", "Relaying one flush of a room.")
         yield m.commit_seconds.family("collab_commit_seconds", "One group commit of the log.")
         yield m.commit_rows.family("collab_commit_rows", "Log rows in one group commit.")
-        for name, (text, gauge) in self._gauges().items():
-            yield GaugeMetricFamily(name, text, value=gauge)
+        for name, (text, measured) in self._gauges().items():
+            family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield family(name, text, value=measured)

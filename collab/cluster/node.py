@@ -101,3 +101,12 @@ class ClusterNode:
     def check(self, text: str) -> Pass:
         """Read a pass that was shown to this node. Raises :class:`collab.errors.PermissionDenied`."""
         return self.passes.check(text)
+
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """What `/metrics` shows of this node: name -> (help, value)."""
+        membership = self.membership
+        return {
+            "collab_nodes": ("Nodes of the cluster that live, this one too.", 1 + len(membership.others)),
+            "collab_tunnels": ("Connections to the owners of documents, for clients of this node.", self.tunnels),
+            "collab_deaths_declared_total": ("Nodes that this one declared dead.", membership.deaths),
+        }

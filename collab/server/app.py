@@ -429,6 +429,7 @@ class Collab:
             "collab_live_queries": ("Distinct live queries.", len(self.hub.live_queries)),
             "collab_pending_bytes": ("Bytes accepted and not yet committed.", self._recorder.pending_bytes),
             "collab_storage_healthy": ("1 if the storage answers.", float(self._recorder.healthy)),
+            **(self._node.gauges() if self._node is not None else {}),
         }
 
 

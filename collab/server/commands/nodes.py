@@ -11,7 +11,7 @@ from collab.server.commands.answers import encode, json_option, run, table
 from collab.server.commands.where import record_options
 from collab.server.options import load_settings
 
-_COLUMNS = ("NODE", "NAME", "VERSION", "STARTED", "BEATS", "STATE", "ROOMS")
+_COLUMNS = ("NODE", "NAME", "VERSION", "STARTED", "BEATS", "STATE", "ROOMS", "URL")
 
 
 @click.command()
@@ -40,6 +40,7 @@ def nodes(as_json: bool, config: Path | None, **where: str | None) -> None:
             str(node.beats),
             "dead" if node.dead else "alive",
             str(node.rooms),
+            node.url or "-",
         )
         for node in found
     ]

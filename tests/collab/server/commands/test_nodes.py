@@ -28,8 +28,8 @@ def test_nodes_are_listed_with_those_that_live(tmp_path: Path, database: str) ->
         assert living["nid"] > dead["nid"]
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", living["started"])
     names, *rows = [line.split() for line in run("nodes", "--database", database).output.splitlines()]
-    assert names == ["NODE", "NAME", "VERSION", "STARTED", "BEATS", "STATE", "ROOMS"]
-    assert [(row[0], row[5], row[6]) for row in rows] == [(str(node["nid"]), "dead", "0") for node in (dead, living)]
+    assert names == ["NODE", "NAME", "VERSION", "STARTED", "BEATS", "STATE", "ROOMS", "URL"]
+    assert [(row[0], *row[5:]) for row in rows] == [(str(node["nid"]), "dead", "0", "-") for node in (dead, living)]
 
 
 def test_a_folder_has_no_nodes(tmp_path: Path) -> None:
