@@ -15,6 +15,7 @@ if not epoch or found[4] ~= ARGV[1] then
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'number', newest, 'bytes', bytes, 'run', ARGV[1])
 end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
 """
 
 KEEP: Final = (
@@ -37,7 +38,9 @@ while length > 1 and (length > tonumber(ARGV[5]) or bytes > tonumber(ARGV[6])) d
 end
 local number = string.format('%d', newest)
 redis.call('HSET', KEYS[1], 'number', number, 'bytes', bytes)
-redis.call('EXPIRE', KEYS[2], ARGV[3])
+if length == 1 then
+  redis.call('EXPIRE', KEYS[2], ARGV[3])
+end
 if KEYS[3] then
   redis.call('SET', KEYS[3], ARGV[9], 'EX', ARGV[10])
 end

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from collab.access.identity import Identity
 from collab.access.price import owed
+from collab.bus.base import Bus
 from collab.consumers.handlers import Handlers
 from collab.consumers.webhook import Webhook
 from collab.consumers.webhook_sender import Webhooks
@@ -20,6 +21,7 @@ from collab.realtime.matching.entity_index import EntitySubscriptions
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.realtime.topics.analytics import AnalyticsMetrics
 from collab.realtime.topics.custom_events import CustomEvents
+from collab.realtime.topics.kept_on_bus import KeptOnBus
 from collab.realtime.topics.presence import PresenceRooms
 from collab.realtime.topics.system import ProjectHealth, SystemEvents
 from collab.records.cascade import Cascade
@@ -60,7 +62,8 @@ class Hub:
     """One per server; call :meth:`start` when the storage is open. ``flush`` waits until everything is committed.
 
     Queries of callers take turns. Each may take ``query_seconds``; 0 is no limit. ``jobs`` says what of the record
-    this process does if several write to it, ``others`` whether other nodes live.
+    this process does if several write to it, ``others`` whether other nodes live, ``bus`` is what nodes hear each
+    other on.
     """
 
     def __init__(
@@ -85,10 +88,11 @@ class Hub:
         others: Callable[[], bool] = lambda: False,
         failed: Callable[[BaseException], object],
         parts: HubParts = HubParts(),  # noqa: B008 - a value that nobody can change
+        bus: Bus | None = None,
     ) -> None:
         self.feed = feed
         self.schemas = schemas
-        self.events = CustomEvents()
+        self.events = CustomEvents(KeptOnBus(bus) if bus is not None else None)
         self.system = SystemEvents(probe)
         self.analytics = AnalyticsMetrics()
         turns = Turns(QUERIES, seconds=query_seconds or None, per_caller=5_000, per_project=10_000, owed=owed)
@@ -141,6 +145,7 @@ class Hub:
         self._started = False
         self._tasks.cancel()
         await self._tasks.wait()
+        await self.events.close()
         await self.handlers.stop()
         await self.live_queries.close()
         self.entities.close()

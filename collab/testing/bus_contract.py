@@ -358,8 +358,8 @@ class BusContract:
                 await asyncio.sleep(0.01)
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    with anyio.fail_after(PATIENCE):
+async def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Wait for a condition. Raises :class:`TimeoutError`."""
+    with anyio.fail_after(seconds):
         while not holds():  # noqa: ASYNC110 - any condition
             await asyncio.sleep(0.005)

@@ -69,7 +69,7 @@ async def answer(message: Asked, context: Context) -> Any:
         case realtime.Schema():
             return await hub.readable_schema(caller)
         case realtime.Emit(event=event, request=request):
-            return hub.events.emit(caller.identity.project, event, sender=caller.identity, request=request)
+            return await hub.events.emit(caller.identity.project, event, sender=caller.identity, request=request)
         case realtime.JoinChannel(channel=channel):
             context.channels.join(channel)
         case realtime.LeaveChannel(channel=channel):

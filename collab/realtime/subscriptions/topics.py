@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from collab.access.identity import Identity
-from collab.errors import CollabError, RateLimitExceeded
+from collab.errors import CollabError, RateLimitExceeded, Unavailable
 from collab.realtime.sending.streams import LatestStream, PeopleStream, QueueStream
 from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription
 from collab.realtime.topics.custom_events import check_subscribe
@@ -21,7 +21,7 @@ _MOST_SYSTEM_EVENTS = 100
 
 class _Told(NamedTuple):
     event: dict[str, Any]
-    position: int
+    cursor: str
 
 
 class OpenedCustom(OpenSubscription):
@@ -30,7 +30,7 @@ class OpenedCustom(OpenSubscription):
     def __init__(self, context: Context, sub: int, target: Custom) -> None:
         super().__init__(context, sub)
         self._target = target
-        self._position = context.hub.events.position  # everything up to here was sent
+        self._cursor = ""  # everything up to here was sent
         self._stream: QueueStream[_Told] = QueueStream(self._frame, full=self._overflowed)
 
     @property
@@ -50,36 +50,33 @@ class OpenedCustom(OpenSubscription):
 
     async def open(self, filters: Filters) -> Subscribed:
         """Start; with a cursor, replay missed events."""
-        events, target = self.context.hub.events, self._target
-        self._position = events.position
-        self.watch(events.subscribe(self, target.event))
-        if target.cursor is None:
-            return Subscribed(sub=self.sub, cursor=events.cursor())
-        recent = events.recent(self, target.event, target.cursor)
-        if not recent.recovered:
-            return Subscribed(sub=self.sub, cursor=events.cursor(), recovered=False)
-        for event, position in recent.events:
-            self._stream.add(_Told(event, position))
-        return Subscribed(sub=self.sub, cursor=target.cursor)
+        resumed = await self.context.hub.events.resume(self, self._target.event, self._target.cursor)
+        self._cursor = resumed.cursor
+        self.watch(resumed.end)
+        for sent in resumed.events:
+            self._stream.add(_Told(sent.event, sent.cursor))
+        return Subscribed(sub=self.sub, cursor=resumed.cursor, recovered=resumed.recovered)
 
     async def recheck(self, filters: Filters) -> None:
         """Check whether the type is still allowed."""
         check_subscribe(self.identity, self._target.event)
 
-    def custom(self, event: dict[str, Any], position: int) -> None:
+    def missed(self) -> None:
+        """End it: who subscribes again is told that events may be missing."""
+        self.context.ended(self.sub, Unavailable("events may be missing: subscribe again", cursor=self._cursor))
+
+    def custom(self, event: dict[str, Any], cursor: str) -> None:
         """Send an event, which is shared with others."""
-        told = _Told(event, position)
+        told = _Told(event, cursor)
         self.offer(lambda: self._frame(told), lambda: self._stream.add(told))
 
     def _frame(self, told: _Told) -> bytes | str:
-        self._position = told.position
+        self._cursor = told.cursor
         event: Any = self.context.once.encode(told.event, self.context.form, None, lambda: told.event)
-        cursor = self.context.hub.events.cursor(told.position)
-        return self.context.encode(CustomEvent(subs=(self.sub,), cursor=cursor, event=event))
+        return self.context.encode(CustomEvent(subs=(self.sub,), cursor=told.cursor, event=event))
 
     def _overflowed(self) -> None:
-        cursor = self.context.hub.events.cursor(self._position)
-        self.context.ended(self.sub, RateLimitExceeded("too many queued events: subscribe again", cursor=cursor))
+        self.context.ended(self.sub, RateLimitExceeded("too many queued events: subscribe again", cursor=self._cursor))
 
 
 class OpenedSystem(OpenSubscription):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
-from secrets import token_hex
 from time import time
 from typing import Any, NamedTuple, Protocol
 
@@ -15,12 +13,12 @@ from collab.access.identity import Identity
 from collab.access.rules import Access
 from collab.dates import iso
 from collab.errors import InvalidRequest, PermissionDenied, TooLarge
-from collab.event import read_cursor, write_cursor
 from collab.json_values import is_unicode, scalar_fault
 from collab.names import RoomKey, is_part
 from collab.realtime.listeners import KeyedListeners
 from collab.realtime.topics import channels
-from collab.realtime.topics.emitted import Emitted, EmittedEvent
+from collab.realtime.topics.kept_events import Emission, EventName, EventsSince, KeptEvents, SentEvent
+from collab.realtime.topics.kept_in_memory import KeptInMemory
 from collab.realtime.topics.system import SYSTEM_EVENTS
 from collab.records.idempotency import digest_of
 from collab.wire.realtime.encoding import MAX_DEPTH
@@ -30,9 +28,6 @@ COLLECTION = "events"
 """Rights on ``events/<type>`` are rights on custom events of that type."""
 MOST_CHANNELS = 100
 MAX_EVENT_BYTES = 64 * 1024
-KEPT_EVENTS = 1000
-KEPT_BYTES = 1024 * 1024
-KEPT_BYTES_OF_ALL = 64 * 1024 * 1024
 
 _encoder = msgspec.json.Encoder()
 
@@ -48,27 +43,33 @@ class ChannelListener(Protocol):
     def channels(self) -> Collection[str]:
         """The session's channels."""
 
-    def custom(self, event: dict[str, Any], position: int) -> None:
+    def custom(self, event: dict[str, Any], cursor: str) -> None:
         """Receive an event, which is shared with others. Must not block."""
 
+    def missed(self) -> None:
+        """Events may be missing between the last one and the next one. Must not block."""
 
-class Recent(NamedTuple):
-    """Events since a cursor, each with its position; ``recovered`` is false if some may be missing."""
 
-    events: list[tuple[dict[str, Any], int]]
+class Resumed(NamedTuple):
+    """A subscription that is open: what it has missed, in order, and where it stands.
+
+    ``recovered`` is false if it may have missed more; ``cursor`` is the newest one then.
+    """
+
+    end: Callable[[], None]
+    events: list[SentEvent]
+    cursor: str
     recovered: bool
 
 
 class CustomEvents:
-    """Custom events of one process. ``epoch`` identifies the process in cursors."""
+    """Custom events: who hears and emits them. ``kept`` numbers and keeps them, by default in this process."""
 
-    def __init__(self, *, clock: Callable[[], float] = time, epoch: str | None = None) -> None:
-        self.epoch = token_hex(8) if epoch is None else epoch
-        self.position = 0
+    def __init__(self, kept: KeptEvents | None = None, *, clock: Callable[[], float] = time) -> None:
+        self._kept: KeptEvents = KeptInMemory() if kept is None else kept
         self._clock = clock
-        self._subscribers: KeyedListeners[_Sent] = KeyedListeners()
-        self._kept = _Kept()
-        self._emitted = Emitted()
+        self._subscribers: KeyedListeners[SentEvent | None] = KeyedListeners()
+        self._kept.connect(self._hear, self._missed)
 
     def subscribe(self, listener: ChannelListener, type: str) -> Callable[[], None]:  # noqa: A002 - the protocol's word
         """Send ``listener`` later events of a type. Returns a function that ends it.
@@ -77,11 +78,55 @@ class CustomEvents:
         """
         check_subscribe(listener.identity, type)
 
-        def hear(sent: _Sent) -> None:
-            if sent.is_for(listener.channels):
-                listener.custom(sent.event, sent.position)
+        def hear(sent: SentEvent | None) -> None:
+            if sent is None:
+                listener.missed()
+            elif sent.is_for(listener.channels):
+                listener.custom(sent.event, sent.cursor)
 
-        return self._subscribers.add((listener.identity.project, type), hear)
+        return self._add(listener.identity.project, type, hear)
+
+    async def resume(self, listener: ChannelListener, type: str, cursor: str | None) -> Resumed:  # noqa: A002
+        """Send ``listener`` later events of a type, and return those since ``cursor`` that it has missed.
+
+        Its channels are those that it has now. Later events may arrive before this returns. Without a cursor none are
+        missed. Raises as :meth:`subscribe`.
+        """
+        check_subscribe(listener.identity, type)
+        project = listener.identity.project
+        early: list[SentEvent] = []
+        opening = complete = True
+
+        def hear(sent: SentEvent | None) -> None:
+            nonlocal complete
+            if sent is None:
+                complete = False
+                if not opening:
+                    listener.missed()
+            elif opening:
+                early.append(sent)
+            elif not (sent.epoch == found.epoch and sent.number <= found.number) and sent.is_for(listener.channels):
+                listener.custom(sent.event, sent.cursor)
+
+        end = self._add(project, type, hear)
+        found = EventsSince([], "", 0, recovered=False)
+        try:
+            found = await self._kept.since(project, cursor)
+        except BaseException:
+            end()
+            raise
+        if cursor is None:
+            found = found._replace(epoch="")  # nothing was sent yet: all that comes is new
+        events = [sent for sent in found.events if sent.type == type and found.recovered]
+        events += [sent for sent in early if not (sent.epoch == found.epoch and sent.number <= found.number)]
+        opening = False
+        recovered = complete and (found.recovered or cursor is None)
+        return Resumed(
+            end,
+            [sent for sent in events if sent.is_for(listener.channels)],
+            cursor if cursor is not None and recovered else self.cursor(project),
+            recovered,
+        )
 
     def emit(
         self,
@@ -90,53 +135,54 @@ class CustomEvents:
         *,
         sender: Identity | None = None,
         request: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Emission:
         """Send an event to subscribers of its type, and only to its ``channels`` if it has any.
 
         ``sender`` is the emitting session; its user becomes the event's ``userId``. Without ``sender`` the server emits
-        it. If the caller used the idempotency key ``request`` within the last hour, it is not sent again. Returns the
-        event as sent, with ``at``. Raises :class:`InvalidRequest`, :class:`TooLarge`,
-        :class:`collab.errors.IdempotencyKeyReused`, and :class:`PermissionDenied` without the right to write
-        ``events/<type>``.
+        it. If the caller used the idempotency key ``request`` within the last hour, it is not sent again. The event is
+        sent whether or not the result is awaited, events of one node in the order of the calls; a server without a
+        cluster has sent it when this returns. Awaited, the result is the event as sent, with ``at``; awaiting raises
+        :class:`collab.errors.Unavailable` if the nodes of a cluster do not hear each other. In a cluster, call this in
+        the event loop of the server.
+
+        Raises :class:`InvalidRequest`, :class:`TooLarge`, :class:`PermissionDenied` without the right to write
+        ``events/<type>``, and, in a cluster when awaited, :class:`collab.errors.IdempotencyKeyReused`.
         """
         told = read_event(event)
         if sender is not None:
             check_emit(sender, project, told["type"])
             if sender.verified and sender.user_id is not None:
                 told["userId"] = sender.user_id
-        now = self._clock()
-        at = iso(now)
+        name = None
         if request is not None:
-            caller = sender.caller if sender is not None else None
-            known = self._emitted.once(project, caller, request, EmittedEvent(digest_of((told,)), at, now))
-            if known is not None:
-                return {**told, "at": known}
-        told["at"] = at
-        size = _size(told)
-        self.position += 1
-        sent = _Sent(told, self.position, told["type"], frozenset(told.get("channels", ())), size)
-        self._kept.add(project, sent)
+            name = EventName(sender.caller if sender is not None else None, request, digest_of((told,)))
+        return self._kept.emit(project, told, self._clock(), name)
+
+    def cursor(self, project: str) -> str:
+        """The cursor that stands for all events of a project that were sent up to now."""
+        return self._kept.cursor(project)
+
+    async def close(self) -> None:
+        """Hear nothing more."""
+        await self._kept.close()
+
+    def _add(self, project: str, type: str, hear: Callable[[SentEvent | None], None]) -> Callable[[], None]:  # noqa: A002
+        give_back = self._kept.hold(project)
+        remove = self._subscribers.add((project, type), hear)
+
+        def end() -> None:
+            remove()
+            give_back()
+
+        return end
+
+    def _hear(self, project: str, sent: SentEvent) -> None:
         self._subscribers.tell((project, sent.type), sent)
-        return told
 
-    def cursor(self, position: int | None = None) -> str:
-        """Format a position, by default the newest, as a cursor."""
-        return write_cursor(self.epoch, self.position if position is None else position)
-
-    def parse(self, cursor: str) -> int | None:
-        """Parse a cursor; ``None`` if it is invalid, or belongs to another process."""
-        position = read_cursor(self.epoch, cursor)
-        return None if position is None else min(position, self.position)
-
-    def recent(self, listener: ChannelListener, type: str, cursor: str) -> Recent:  # noqa: A002
-        """Return the events of a type since ``cursor`` that ``listener``'s current channels receive."""
-        check_subscribe(listener.identity, type)
-        after = self.parse(cursor)
-        if after is None:
-            return Recent([], recovered=False)
-        sent, recovered = self._kept.since(listener.identity.project, after)
-        mine = [(one.event, one.position) for one in sent if one.type == type and one.is_for(listener.channels)]
-        return Recent(mine, recovered)
+    def _missed(self, project: str) -> None:
+        for key in self._subscribers:
+            if key[0] == project:
+                self._subscribers.tell(key, None)
 
 
 def check_subscribe(identity: Identity, type: str) -> None:  # noqa: A002
@@ -218,61 +264,3 @@ def _member(name: Any) -> str:
 
 def _size(event: dict[str, Any]) -> int:
     return len(_encoder.encode(event))
-
-
-class _Sent(NamedTuple):
-    event: dict[str, Any]
-    position: int
-    type: str
-    channels: frozenset[str]
-    size: int
-
-    def is_for(self, listening: Collection[str]) -> bool:
-        return not self.channels or any(name in listening for name in self.channels)
-
-
-class _Ring:
-    """The newest events of one project. All events after ``floor`` are present."""
-
-    __slots__ = ("bytes", "events", "floor")
-
-    def __init__(self, floor: int) -> None:
-        self.events: deque[_Sent] = deque()
-        self.bytes = 0
-        self.floor = floor
-
-    def forget_oldest(self) -> int:
-        oldest = self.events.popleft()
-        self.bytes -= oldest.size
-        self.floor = oldest.position
-        return oldest.size
-
-
-class _Kept:
-    """The newest events of all projects, with limits per project and in total."""
-
-    def __init__(self) -> None:
-        self._rings: OrderedDict[str, _Ring] = OrderedDict()  # least recently active first
-        self._bytes = 0
-        self._floor = 0  # of projects without kept events
-
-    def add(self, project: str, sent: _Sent) -> None:
-        ring = self._rings.pop(project, None)
-        if ring is None:
-            ring = _Ring(self._floor)
-        self._rings[project] = ring
-        ring.events.append(sent)
-        ring.bytes += sent.size
-        self._bytes += sent.size
-        while len(ring.events) > KEPT_EVENTS or ring.bytes > KEPT_BYTES:
-            self._bytes -= ring.forget_oldest()
-        while self._bytes > KEPT_BYTES_OF_ALL:
-            _, forgotten = self._rings.popitem(last=False)
-            self._bytes -= forgotten.bytes
-            self._floor = max(self._floor, forgotten.events[-1].position)
-
-    def since(self, project: str, after: int) -> tuple[list[_Sent], bool]:
-        ring = self._rings.get(project)
-        if ring is None:
-            return [], after >= self._floor
-        return [sent for sent in ring.events if sent.position > after], after >= ring.floor

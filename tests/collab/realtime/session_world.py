@@ -25,6 +25,7 @@ from collab.realtime.hub import Hub
 from collab.realtime.session.session import RealtimeSession, SessionLimits
 from collab.realtime.topics.analytics import AnalyticsMetrics
 from collab.realtime.topics.custom_events import CustomEvents
+from collab.realtime.topics.kept_in_memory import KeptInMemory
 from collab.realtime.topics.presence import PresenceRooms
 from collab.realtime.topics.system import ProjectHealth, SystemEvents
 from collab.records.reads import Caller
@@ -68,7 +69,7 @@ class World:
         self.hub = WorldHub(self)
         self.entities = self.hub.entities
         self.queries = self.hub.live_queries
-        self.events = self.hub.events = CustomEvents(epoch="custom")
+        self.events = self.hub.events = CustomEvents(KeptInMemory(epoch="custom"))
         self.system = self.hub.system = SystemEvents(lambda project: ProjectHealth(1, 0, 0), later=self.time.later)
         self.analytics = self.hub.analytics = AnalyticsMetrics(later=self.time.later)
         self.gatekeeper = Gatekeeper()

@@ -236,7 +236,7 @@ async def _subscribe(ask: Ask) -> Response:
 
 async def _emit(ask: Ask) -> Response:
     event = read_object(await ask.body())
-    emitted = ask.api.hub.events.emit(ask.identity.project, event, sender=ask.identity, request=ask.key)
+    emitted = await ask.api.hub.events.emit(ask.identity.project, event, sender=ask.identity, request=ask.key)
     return json_answer(emitted)
 
 

@@ -535,7 +535,7 @@ async def test_a23_a_subscription_with_too_many_entities_waiting_ends_with_where
 async def test_custom_events_reach_channels_and_resume_from_a_cursor(world: World) -> None:
     client = await world.joined()
     await client.subscribe(Custom(event="done"), Entities(collection="tasks", entity="task_1"))
-    cursor = world.events.cursor()
+    cursor = world.events.cursor("default")
     for channel in ("user:ada", "task_1", "team_1", "user:bob"):
         world.events.emit("default", {"type": "done", "channels": [channel]})
     await client.result(realtime.JoinChannel, channel="team_1")
@@ -601,7 +601,7 @@ async def test_a_private_channel_is_not_heard_by_subscribing_to_an_entity_of_its
     )
     assert all(answer.error is None for answer in answers)
     assert await mallory.error(realtime.JoinChannel, channel="team_789") == "PERMISSION_DENIED"
-    cursor = world.events.cursor()
+    cursor = world.events.cursor("default")
     world.events.emit("default", {"type": "done", "channels": ["team_789"]})
     for client, heard in (member, 1), (mallory, 0):
         client.read()

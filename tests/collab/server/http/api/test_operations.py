@@ -385,8 +385,11 @@ class Hears:
         self.channels: frozenset[str] = frozenset({"team_1"})
         self.events: list[dict[str, Any]] = []
 
-    def custom(self, event: dict[str, Any], position: int) -> None:
+    def custom(self, event: dict[str, Any], cursor: str) -> None:
         self.events.append(event)
+
+    def missed(self) -> None:
+        raise AssertionError
 
 
 async def test_a_custom_event_is_told_in_the_senders_name(api: httpx.AsyncClient, collab: Collab) -> None:
