@@ -35,7 +35,7 @@ from collab.records.handle import Collection
 from collab.records.reads import Caller
 from collab.records.schema import Schemas
 from collab.rooms.authorization import Authorization
-from collab.rooms.blackbox import BlackBox, NoBlackBox
+from collab.rooms.blackbox import NoBlackBox
 from collab.rooms.content_events import ContentEvents
 from collab.rooms.handle import Locks, RoomHandle
 from collab.rooms.live.ring import RoomOptions
@@ -52,7 +52,8 @@ from collab.server.key_fetcher import KeyFetcher
 from collab.server.notices import startup_warnings
 from collab.server.rights import Rights
 from collab.server.sockets.sockets import Sockets
-from collab.storage.base import SetAside, Storage
+from collab.server.supervision import Supervision, offered
+from collab.storage.base import Storage
 from collab.storage.location import check_cluster_extra, storage_at
 from collab.storage.nodes import Nodes, new_node_name
 from collab.tasks import BackgroundTasks
@@ -67,10 +68,10 @@ log = logging.getLogger(__name__)
 class Collab:
     """A collaboration server as an ASGI application.
 
-    ``settings`` default to :meth:`Settings.from_env`, ``storage`` to the one at ``settings.location``. The other
-    arguments come from a supervisor: ``blackbox`` records what is being applied, ``quarantined`` are updates that
-    crashed a worker, ``closed`` selects rooms to keep closed for a while, ``banned`` callers to refuse, and
-    ``node_name`` is that of all its workers: each declares its predecessor dead.
+    ``settings`` default to :meth:`Settings.from_env`, ``storage`` to the one at ``settings.location``. ``supervision``
+    comes from a supervisor: its ``blackbox`` records what is being applied, ``quarantined`` are updates that crashed a
+    worker, ``closed`` selects rooms to keep closed for a while, ``banned`` callers to refuse, and ``node_name`` is that
+    of all its workers: each declares its predecessor dead.
     """
 
     def __init__(
@@ -80,16 +81,15 @@ class Collab:
         hooks: Hooks | None = None,
         storage: Storage | None = None,
         authenticator: Authenticator | None = None,
-        blackbox: BlackBox | None = None,
-        quarantined: Sequence[SetAside] = (),
-        closed: Callable[[RoomKey], bool] = lambda key: False,
-        banned: Callable[[str], bool] = lambda who: False,
-        node_name: str | None = None,
+        supervision: Supervision | None = None,
     ) -> None:
+        supervised = supervision if supervision is not None else offered()
+        self.is_supervised = not isinstance(supervised.blackbox, NoBlackBox)
+        """Whether a supervisor watches this process."""
         self.settings = settings if settings is not None else Settings.from_env()
         self.hooks = hooks if hooks is not None else Hooks()
         self.metrics = Metrics()
-        name = node_name if node_name is not None else new_node_name()
+        name = supervised.node_name if supervised.node_name is not None else new_node_name()
         joining = self.settings.joining(name)
         self._storage = (
             storage
@@ -114,7 +114,7 @@ class Collab:
             self.hooks,
             rights,
             self._storage.entity,
-            banned,
+            supervised.banned,
         )
         share = partial(Share, burst=self.settings.cpu_burst)
         self.ledger = Ledger(
@@ -124,7 +124,7 @@ class Collab:
             project=share(self.settings.cpu_per_project),
         )
         feed = Feed()
-        self._quarantined = quarantined
+        self._quarantined = supervised.quarantined
         self._sandbox = Sandbox(
             charge_project=lambda project, seconds: self.ledger.charge_project(project, seconds, monotonic())
         )
@@ -150,10 +150,10 @@ class Collab:
                 keep_deleted=self.settings.keep_deleted,
             ),
             metrics=self.metrics,
-            blackbox=blackbox if blackbox is not None else NoBlackBox(),
+            blackbox=supervised.blackbox,
             idle_seconds=self.settings.room_idle_seconds,
             pending_bytes=self.settings.max_pending_bytes,
-            closed=closed,
+            closed=supervised.closed,
             mapped=self.schemas.mapped_in,
             lives_inside=self.schemas.lives_inside,
             content_changed=self._content.changed,

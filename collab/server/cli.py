@@ -66,12 +66,18 @@ for command in (backup, restore, erase, webhooks, quarantine, copy, migrate, nod
 
 
 @main.command(cls=SettingsCommand, epilog=_CREDENTIALS)
-def serve(config: Path | None, **flags: Any) -> None:
+@click.option(
+    "--app",
+    metavar="MODULE:NAME",
+    help="Serve the Collab of this name in a Python module of yours, with its hooks (or the one that a function of "
+    "this name returns). Settings.from_env() in the module returns the settings of this command.",
+)
+def serve(config: Path | None, app: str | None, **flags: Any) -> None:
     """Serve documents until SIGTERM or SIGINT.
 
-    Exit status: 0 after a clean stop, 1 if serving failed, 2 if the settings forbid it.
+    Exit status: 0 after a clean stop, 1 if serving failed, 2 if the settings forbid it, or --app names no Collab.
     """
-    sys.exit(_serve(load_settings(config, flags)))
+    sys.exit(_serve(load_settings(config, flags), app))
 
 
 @main.command(cls=SettingsCommand, epilog=_CREDENTIALS)
@@ -138,8 +144,8 @@ def token(
     click.echo(minted)
 
 
-def _serve(settings: Settings) -> int:
-    if settings.is_open and not settings.open and not is_loopback(settings.host):
+def _serve(settings: Settings, app: str | None = None) -> int:
+    if app is None and settings.is_open and not settings.open and not is_loopback(settings.host):
         click.echo(
             f"Error: {settings.host} can be reached from outside, but no credentials are configured.\n"
             "Set COLLAB_JWT_SECRET or COLLAB_API_KEY, or configure [[issuers]] or [[keys]] (collab serve "
@@ -152,13 +158,13 @@ def _serve(settings: Settings) -> int:
     log_to_stderr(settings.log_level)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs, which may contain secrets
     try:
-        return run(settings, serving=_announcer(settings))
+        return run(settings, app=app, serving=_announcer(settings, app))
     except OSError as error:
         click.echo(f"Error: cannot listen on {settings.host} port {settings.port}: {error.strerror}", err=True)
         return 1
 
 
-def _announcer(settings: Settings) -> Callable[[Sequence[tuple[str, int]]], None]:
+def _announcer(settings: Settings, app: str | None) -> Callable[[Sequence[tuple[str, int]]], None]:
     def announce(addresses: Sequence[tuple[str, int]]) -> None:
         for host, port in addresses:
             click.echo(f"Listening on http://{_in_url(host)}:{port}")
@@ -167,6 +173,10 @@ def _announcer(settings: Settings) -> Callable[[Sequence[tuple[str, int]]], None
         click.echo(f"  y-websocket  ws://{where}/rooms")
         click.echo(f"  Hocuspocus   ws://{where}/hocuspocus")
         click.echo(f"  application  ws://{where}/realtime, http://{where}/api/v1")
+        if app is not None:  # only the worker knows what its module has decided
+            click.echo(f"  access       as {app} decides")
+            sys.stdout.flush()
+            return
         click.echo(f"  data         {shown(settings.location)}")
         if settings.is_open:
             whose = "everybody who can connect" if settings.open else "everybody on this machine"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -337,8 +339,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Read the variables ``COLLAB_…`` and the file named by ``COLLAB_CONFIG``.
 
         ``values``, given by name, override both. Raises :class:`ValueError`. A variable that matches no setting is an
-        error if the server would be open, else a warning.
+        error if the server would be open, else a warning. Under ``collab serve --app`` it returns what that command has
+        read, flags included.
         """
+        reading = _GIVEN.get()
+        if reading is not None and environ is None:
+            reading.done = True
+            return msgspec.structs.replace(reading.settings, **values)
         return cls.load(environ=os.environ if environ is None else environ, values=values)
 
     @classmethod
@@ -371,6 +378,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def from_json(cls, text: str) -> Settings:
         """Read what :meth:`to_json` wrote. Raises :class:`msgspec.ValidationError`."""
         return msgspec.json.decode(text, type=cls)
+
+
+class GivenSettings:
+    """Settings that a command has read for :meth:`Settings.from_env`. ``done``: it was called."""
+
+    __slots__ = ("done", "settings")
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.done = False
+
+
+_GIVEN: ContextVar[GivenSettings | None] = ContextVar("settings", default=None)
+
+
+@contextmanager
+def given(settings: Settings) -> Iterator[GivenSettings]:
+    """Inside, :meth:`Settings.from_env` returns these settings instead of reading the environment."""
+    reading = GivenSettings(settings)
+    token = _GIVEN.set(reading)
+    try:
+        yield reading
+    finally:
+        _GIVEN.reset(token)
 
 
 def _is_url(text: str) -> bool:

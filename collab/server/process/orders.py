@@ -16,7 +16,7 @@ class Orders:
     seconds from now.
 
     ``sockets``, ``blackbox`` and ``ready`` are inherited file descriptors. All workers of a supervisor have the same
-    ``node_name``.
+    ``node_name``. ``app`` names the ``Collab`` of a module, ``module:attribute``; without it, the worker creates one.
     """
 
     supervisor: int
@@ -28,6 +28,7 @@ class Orders:
     closed: list[tuple[RoomKey, float]]
     banned: list[tuple[str, float]]
     node_name: str
+    app: str | None = None
 
     def to_json(self) -> bytes:
         """Serialise for :meth:`from_json`."""

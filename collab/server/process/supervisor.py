@@ -46,16 +46,18 @@ def run(
     settings: Settings,
     *,
     command: Sequence[str] = WORKER,
+    app: str | None = None,
     serving: Callable[[Sequence[Address]], object] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; call this from the main thread.
 
     ``serving`` is called with the bound addresses once all workers serve. ``command`` starts a worker, by default
-    :func:`collab.server.process.worker.main`. Returns the exit status: 0 after a clean stop, a worker's own if the
-    first one could not start, 1 if a worker had to be killed. Raises :class:`OSError` if the address cannot be bound.
+    :func:`collab.server.process.worker.main`; ``app`` (``module:attribute``) is the ``Collab`` that it serves. Returns
+    the exit status: 0 after a clean stop, a worker's own if the first one could not start, 1 if a worker had to be
+    killed. Raises :class:`OSError` if the address cannot be bound.
     """
     places = bind_workers(settings)
-    supervisor = _Supervisor(settings, command, places, serving)
+    supervisor = _Supervisor(settings, command, app, places, serving)
     wake, waker = socket.socketpair()
     wake.setblocking(False)
     waker.setblocking(False)
@@ -139,10 +141,12 @@ class _Supervisor:
         self,
         settings: Settings,
         command: Sequence[str],
+        app: str | None,
         places: Sequence[WorkerSockets],
         serving: Callable[[Sequence[Address]], object] | None,
     ) -> None:
         self.command = command
+        self.app = app
         self.restarts = Restarts()
         self.stops = 0
         """How many signals to stop were received."""
@@ -227,6 +231,7 @@ class _Slot:
             closed=list(restarts.closed(monotonic()).items()),
             banned=list(restarts.banned(monotonic()).items()),
             node_name=self._node_name,
+            app=self._supervisor.app,
         )
 
     def _take_stock(self, death: Death) -> None:

@@ -16,18 +16,18 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from hypercorn.utils import LifespanFailureError
 
-from collab.names import RoomKey
 from collab.rooms.blackbox import SharedBlackBox
 from collab.server.config.settings import Settings
 from collab.server.logs import log_to_stderr
 from collab.server.process.orders import Orders
-from collab.storage.base import SetAside
+from collab.server.supervision import Supervision
 from collab.transport.launcher import PeerLimits, serve
 from collab.transport.websocket import WebSocketLimits
 
@@ -45,6 +45,10 @@ attack."""
 _COLLECT = (700, 10, 100)
 """Thresholds of Python's cycle collector. Full collections are ten times rarer than by default: each one pauses
 everybody, and rooms, the most frequent garbage, contain no cycles."""
+
+
+class Unusable(Exception):
+    """There is no application to serve. The message says why."""
 
 
 class WorkerApplication(Protocol):
@@ -66,21 +70,9 @@ class WorkerApplication(Protocol):
         """Refuse new clients, finish pending work, and disconnect everybody."""
 
 
-class Build(Protocol):
-    """Factory of the application; :class:`collab.server.app.Collab` is one."""
-
-    def __call__(
-        self,
-        settings: Settings,
-        *,
-        blackbox: SharedBlackBox,
-        quarantined: Sequence[SetAside],
-        closed: Callable[[RoomKey], bool],
-        banned: Callable[[str], bool],
-        node_name: str,
-    ) -> WorkerApplication:
-        """The application must store ``quarantined`` before it serves, refuse rooms that are ``closed``, and callers
-        (:meth:`collab.access.price.Payer.__str__`) that are ``banned``."""
+Build = Callable[[Settings, Supervision], WorkerApplication]
+"""Builds the application. It must store what is ``quarantined`` before it serves, refuse rooms that are ``closed``, and
+callers (:meth:`collab.access.price.Payer.__str__`) that are ``banned``."""
 
 
 def main(build: Build | None = None) -> int:
@@ -92,9 +84,12 @@ def main(build: Build | None = None) -> int:
     log_to_stderr(settings.log_level)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs, which may contain secrets
     try:
-        _runner()(_serve(orders, settings, build or _collab))
+        _runner()(_serve(orders, settings, build or (_collab if orders.app is None else partial(_load, orders.app))))
     except LifespanFailureError:
         return 1  # the reason has been logged
+    except Unusable as error:
+        log.error("could not start: %s", error, exc_info=error.__cause__)
+        return 2
     except Exception:
         log.exception("the worker failed")
         return 1
@@ -111,12 +106,15 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
     blackbox = SharedBlackBox(orders.blackbox)
     app = build(
         settings,
-        blackbox=blackbox,
-        quarantined=orders.set_aside,
-        closed=_until({key: monotonic() + seconds for key, seconds in orders.closed}),
-        banned=_until({who: monotonic() + seconds for who, seconds in orders.banned}),
-        node_name=orders.node_name,
+        Supervision(
+            blackbox,
+            quarantined=orders.set_aside,
+            closed=_until({key: monotonic() + seconds for key, seconds in orders.closed}),
+            banned=_until({who: monotonic() + seconds for who, seconds in orders.banned}),
+            node_name=orders.node_name,
+        ),
     )
+    settings = getattr(app, "settings", settings)  # an application of its own module may have changed them
 
     def ready() -> None:
         gc.freeze()  # objects that exist now are permanent: collections need not scan them
@@ -170,20 +168,19 @@ def _connections() -> int:
     return max(16, (_MOST_FILES if soft == resource.RLIM_INFINITY else soft) - _FILES_KEPT)
 
 
-def _collab(
-    settings: Settings,
-    *,
-    blackbox: SharedBlackBox,
-    quarantined: Sequence[SetAside],
-    closed: Callable[[RoomKey], bool],
-    banned: Callable[[str], bool],
-    node_name: str,
-) -> WorkerApplication:
+def _collab(settings: Settings, supervision: Supervision) -> WorkerApplication:
     from collab.server.app import Collab  # a worker with another application does not import it
 
-    return Collab(
-        settings, blackbox=blackbox, quarantined=quarantined, closed=closed, banned=banned, node_name=node_name
-    )
+    return Collab(settings, supervision=supervision)
+
+
+def _load(name: str, settings: Settings, supervision: Supervision) -> WorkerApplication:
+    from collab.server.process.application import ApplicationError, load
+
+    try:
+        return load(name, settings, supervision)
+    except ApplicationError as error:
+        raise Unusable(str(error)) from error.__cause__
 
 
 def _until(times: Mapping[T, float]) -> Callable[[T], bool]:

@@ -17,6 +17,8 @@ from websockets.exceptions import InvalidStatus
 
 from collab import Collab, Settings
 from collab.access.price import Payer
+from collab.rooms.blackbox import NoBlackBox
+from collab.server.supervision import Supervision
 from collab.wire import yjs
 from tests.collab.serving import Runner, editor, serving
 
@@ -141,7 +143,8 @@ async def test_k4_who_owes_more_than_it_can_pay_is_sent_away(settings: Settings)
 
 
 async def test_whose_bytes_ended_workers_is_refused_everywhere_and_others_are_not(settings: Settings) -> None:
-    collab = Collab(settings, banned=lambda who: who == "user eve of default")
+    supervision = Supervision(NoBlackBox(), banned=lambda who: who == "user eve of default")
+    collab = Collab(settings, supervision=supervision)
     async with serving(collab) as address, httpx.AsyncClient(timeout=40, base_url=f"http://{address}") as http:
         for user, status in (("eve", 429), ("ada", 200)):
             headers = {"Authorization": f"Bearer {token(user)}"}

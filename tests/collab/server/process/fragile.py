@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,7 +16,7 @@ from collab.names import RoomKey
 from collab.rooms.blackbox import SharedBlackBox
 from collab.server.config.settings import Settings
 from collab.server.process import supervisor, worker
-from collab.storage.base import SetAside
+from collab.server.supervision import Supervision
 
 KEY = RoomKey("default", "documents", "doc_1")
 
@@ -25,21 +24,13 @@ KEY = RoomKey("default", "documents", "doc_1")
 class Fragile:
     """``POST /<deed>``: the body is noted in the black box. The folder ``data`` contains a journal."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        blackbox: SharedBlackBox,
-        quarantined: Sequence[SetAside],
-        closed: Callable[[RoomKey], bool],
-        banned: Callable[[str], bool],
-        node_name: str,
-    ) -> None:
-        self.banned = banned
+    def __init__(self, settings: Settings, supervision: Supervision) -> None:
+        assert isinstance(supervision.blackbox, SharedBlackBox)
+        self.banned = supervision.banned
         self.folder = Path(settings.data)
-        self.blackbox = blackbox
-        self.quarantined = quarantined
-        self.closed = closed
+        self.blackbox = supervision.blackbox
+        self.quarantined = supervision.quarantined
+        self.closed = supervision.closed
         if (self.folder / "broken").exists():
             self.log(f"broken:{monotonic()}")
             raise RuntimeError("broken")
