@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _OVERHEAD = 400  # bytes that a pending entry takes beyond its update
 _ROWS = 1000  # per commit: more would block the event loop with acknowledgements for too long
-_BYTES = 4 * 1024 * 1024
+_BYTES = 1024 * 1024
 _SHORTEST = 0.005
 _LONGEST = 0.050
 _SHARE = 0.04

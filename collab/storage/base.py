@@ -209,9 +209,11 @@ class DocumentStorage(Protocol):
         """Commit ``append`` only if its document does not exist yet. Returns whether it did so (seeding)."""
 
     async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
-        """Store ``snapshot`` and delete the log up to ``snapshot.seq``, in one transaction.
+        """Store ``snapshot`` in place of the log up to ``snapshot.seq``, which becomes history.
 
-        Does nothing if there is a newer one. Raises :class:`ValueError` if the log was never that long.
+        All readers see the change at one moment. What it leaves to be moved or deleted may take many transactions; if
+        they are interrupted, by the end of the process too, everything reads the same. Does nothing if there is a newer
+        one. Raises :class:`ValueError` if the log was never that long.
         """
 
     async def set_aside(self, entry: SetAside) -> None:
@@ -343,5 +345,6 @@ class Storage(DocumentStorage, EntityStorage, ConsumerStorage, Protocol):
     async def erase(self, keys: Sequence[RoomKey]) -> None:
         """Delete entities and their documents for good: log, snapshots, history, events, requests, dead letters.
 
-        Positions are not assigned again. When this returns, the data is no longer on the disk.
+        Positions are not assigned again. When this returns, the data is no longer on the disk. If it fails, they may be
+        gone for readers already; the rest is deleted by the next call, or after the next start.
         """

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import accumulate
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from collab.errors import NotFound
+from collab.names import RoomKey
 from collab.storage.base import LogRow, SetAside, Snapshot, Storage
 from collab.testing.storage_case import KEY, OTHER, StorageCase, entry, fact, updates
 
@@ -106,6 +109,62 @@ class HistoryContract(StorageCase):
             assert await text_at(storage, 9) in (text(9), text(9, "E"))
             assert await text_at(storage, 11) == text(11)
             assert len(await storage.list_set_aside()) == 1
+
+    async def test_a_long_log_is_replaced_while_others_read_and_write(self, tmp_path: Path) -> None:
+        """Whatever is read meanwhile reads the same, however much of the log has been moved."""
+        words = Random(4)  # noqa: S311
+        rows = [LogRow(seq, words.randbytes(9_000), "ada", seq / 4) for seq in range(1, 121)]
+        texts = list(accumulate((row.update for row in rows), initial=b""))
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([entry(row.update, user_id=row.user_id, at=row.at) for row in rows])
+            for seq in (70, 120):
+                replacing = asyncio.create_task(storage.replace_snapshot(KEY, Snapshot(seq, texts[seq], b"i" * 999)))
+                commits = 0
+                while not replacing.done():
+                    commits += 1
+                    await asyncio.sleep(0)
+                    await storage.commit([entry(b"x", OTHER)])
+                    await storage.commit([], [fact(commits, key=RoomKey("acme", "tasks", f"t{seq}"))])
+                    record = await storage.load(KEY)
+                    assert record is not None
+                    start = record.snapshot.seq if record.snapshot is not None else 0
+                    assert list(record.rows) == rows[start:]
+                    assert record.snapshot is None or record.snapshot.update == texts[start]
+                    for at in (1, 30, 70, 71, 100, 120):
+                        assert b"".join(await storage.document_at(KEY, at)) == texts[at]
+                    assert list(await storage.log_after(KEY, 40)) == rows[40:]
+                await replacing
+                assert commits
+            record = await storage.load(KEY)
+            assert record is not None
+            assert (record.snapshot, list(record.rows)) == (Snapshot(120, texts[120], b"i" * 999), [])
+
+    async def test_a_replacement_that_is_cancelled_leaves_a_document_that_reads_the_same(self, tmp_path: Path) -> None:
+        """The next one completes it, also after a restart."""
+        words = Random(5)  # noqa: S311
+        texts = [b""]
+        async with self.opened(tmp_path) as storage:
+            for number in range(12):
+                rows = [words.randbytes(30_000) for _ in range(10)]
+                await storage.commit([entry(row) for row in rows])
+                texts += [texts[-1] + b"".join(rows[: count + 1]) for count in range(10)]
+                replacing = asyncio.create_task(
+                    storage.replace_snapshot(KEY, Snapshot(len(texts) - 1, texts[-1], b"index"))
+                )
+                for _ in range(10 * number):
+                    await asyncio.sleep(0)
+                replacing.cancel()
+                await asyncio.gather(replacing, return_exceptions=True)
+                for seq in (1, 10 * number + 1, len(texts) - 1):
+                    assert b"".join(await storage.document_at(KEY, seq)) == texts[seq]
+        async with self.reopened(storage, tmp_path) as storage:
+            last = len(texts) - 1
+            await storage.replace_snapshot(KEY, Snapshot(last, texts[last], b"index"))
+            record = await storage.load(KEY)
+            assert record is not None
+            assert (record.snapshot, list(record.rows)) == (Snapshot(last, texts[last], b"index"), [])
+            for seq in range(last + 1):
+                assert b"".join(await storage.document_at(KEY, seq)) == texts[seq]
 
     async def test_trimming_deletes_old_versions_and_no_newer_ones(self, tmp_path: Path) -> None:
         """A version before the time may still exist, but is never a different one."""

@@ -4,6 +4,7 @@ The pieces of an archive have no gaps, from the first row or from a base up to t
 snapshot that was kept: where no piece precedes it, and whenever the archive after the last base has grown larger than
 the snapshot. So bases take no more room than the archive, and reading a version takes a snapshot and about as many
 bytes of log. The archive is cut only before a base or before the snapshot itself: older rows stay until there is one.
+Rows behind a snapshot may still be in the log (:mod:`collab.storage.sqlite.moving`): they follow the archive.
 """
 
 from __future__ import annotations
@@ -12,65 +13,41 @@ import logging
 import sqlite3
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
-from collab.storage.base import LogRow, SetAside
-from collab.storage.codec import Piece, pack_pieces, seed, unpack_rows
-from collab.storage.sqlite.documents import check_rows, find_rid, open_snapshot, read_log, read_set_aside
+from collab.storage.base import LogRow
+from collab.storage.codec import Piece, seed, unpack_rows
+from collab.storage.sqlite.documents import (
+    check_rows,
+    find_rid,
+    open_snapshot,
+    read_log,
+    read_snapshot_seq,
+    read_stored_snapshot,
+)
+from collab.storage.sqlite.parts import read_parts
+from collab.storage.sqlite.slices import SLICE_BYTES, delete_slice
 from collab.storage.sqlite.statements import moment
 
 log = logging.getLogger(__name__)
 
-_SLICE = 100  # documents cut per transaction, so that commits go in between
+_DOCUMENTS = 100  # looked at per transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """Data to archive: ``count`` log rows after snapshot ``start``, in pieces."""
+class NewBase(NamedTuple):
+    """The present snapshot is to be a base: its ``seq``, and the checksum of its content alone."""
 
-    rid: int
-    start: int
-    count: int
-    pieces: Sequence[Piece]
-    damaged: Sequence[SetAside]
-    newest: float  # time of the last row
+    seq: int
+    crc: int
 
 
-def pack(connection: sqlite3.Connection, key: RoomKey, seq: int) -> Packed | None:
-    """Pack the log up to row ``seq``; ``None`` if there is no such document. Reads only."""
-    with moment(connection):
-        rid = find_rid(connection, key)
-        if rid is None:
-            return None
-        start = _snapshot_seq(connection, rid)
-        rows = read_log(connection, rid, 0, seq)
-        aside = read_set_aside(connection, "WHERE project = ? AND collection = ? AND id = ?", key)
-    good, damaged = check_rows(key, rid, rows)
-    pieces = pack_pieces(good, [*aside, *damaged], start, seq)
-    return Packed(rid, start, len(rows), pieces, damaged, max((row.at for row in good), default=0.0))
-
-
-def is_current(connection: sqlite3.Connection, packed: Packed, seq: int) -> bool:
-    """Whether the log up to ``seq`` is still the one that was packed."""
-    (count,) = connection.execute("SELECT count(*) FROM log WHERE rid = ? AND seq <= ?", (packed.rid, seq)).fetchone()
-    return packed.start == _snapshot_seq(connection, packed.rid) and packed.count == count
-
-
-def keep(connection: sqlite3.Connection, packed: Packed, seq: int) -> None:
-    """Archive the packed rows; the snapshot that is about to be replaced may become a base."""
-    rid, start = packed.rid, packed.start
-    if seq <= start:
-        return
-    if start:
-        _keep_base(connection, rid, start)
+def keep(connection: sqlite3.Connection, rid: int, pieces: Sequence[Piece]) -> None:
+    """Archive packed rows."""
     connection.executemany(
         "INSERT INTO archive (rid, from_seq, to_seq, from_at, to_at, content, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (rid, one.from_seq, one.to_seq, one.from_at, one.to_at, one.content, _checksum(rid, one))
-            for one in packed.pieces
-        ],
+        [(rid, one.from_seq, one.to_seq, one.from_at, one.to_at, one.content, _checksum(rid, one)) for one in pieces],
     )
 
 
@@ -78,31 +55,51 @@ def _checksum(rid: int, piece: Piece) -> int:
     return zlib.crc32(piece.content, seed(rid, piece.to_seq))
 
 
-def _keep_base(connection: sqlite3.Connection, rid: int, start: int) -> None:
-    joined = connection.execute("SELECT 1 FROM archive WHERE rid = ? AND to_seq = ?", (rid, start)).fetchone()
-    weight, size = connection.execute(
-        "SELECT coalesce(sum(length(content)), 0), (SELECT length(content) FROM snapshots WHERE rid = ?1) FROM archive"
-        " WHERE rid = ?1 AND to_seq > coalesce((SELECT max(seq) FROM bases WHERE rid = ?1), 0)",
-        (rid,),
-    ).fetchone()
-    if joined is not None and weight < size:
-        return
-    content, gate, crc = connection.execute("SELECT content, gate, crc FROM snapshots WHERE rid = ?", (rid,)).fetchone()
-    own = zlib.crc32(content, seed(rid, start))
-    if zlib.crc32(gate, own) == crc:
-        connection.execute("INSERT OR REPLACE INTO bases VALUES (?, ?, ?, ?)", (rid, start, content, own))
-    else:
-        log.error("the snapshot of document %d up to row %d does not match its checksum", rid, start)
+def look_for_base(connection: sqlite3.Connection, rid: int) -> NewBase | None:
+    """Whether the present snapshot should become a base when another takes its place. Reads only.
+
+    All of the log behind it has been moved.
+    """
+    with moment(connection):
+        row = connection.execute(
+            "SELECT seq, content, gate, crc, bundle, gate_bundle FROM snapshots WHERE rid = ?", (rid,)
+        ).fetchone()
+        if row is None:
+            return None
+        start, content, gate, crc, bundle, gate_bundle = row
+        joined = connection.execute("SELECT 1 FROM archive WHERE rid = ? AND to_seq = ?", (rid, start)).fetchone()
+        weight, size = connection.execute(
+            "SELECT coalesce(sum(length(content)), 0),"
+            " (SELECT coalesce(sum(length(content)), ?2) FROM parts WHERE bundle = ?3) FROM archive"
+            " WHERE rid = ?1 AND to_seq > coalesce((SELECT max(seq) FROM bases WHERE rid = ?1), 0)",
+            (rid, len(content), bundle),
+        ).fetchone()
+        if joined is not None and weight < size:
+            return None
+        content, gate = read_parts(connection, bundle, content), read_parts(connection, gate_bundle, gate)
+    if type(content) is bytes and type(gate) is bytes:
+        own = zlib.crc32(content, seed(rid, start))
+        if zlib.crc32(gate, own) == crc:
+            return NewBase(start, own)
+    log.error("the snapshot of document %d up to row %d does not match its checksum", rid, start)
+    return None
 
 
-def drop(connection: sqlite3.Connection, rid: int) -> None:
-    """Delete the history of a document."""
-    connection.execute("DELETE FROM archive WHERE rid = ?", (rid,))
-    connection.execute("DELETE FROM bases WHERE rid = ?", (rid,))
+def keep_base(connection: sqlite3.Connection, rid: int, base: NewBase) -> None:
+    """Keep the present snapshot as a base, in the parts that it has."""
+    connection.execute(
+        "INSERT OR REPLACE INTO bases (rid, seq, content, crc, bundle)"
+        " SELECT rid, seq, content, ?, bundle FROM snapshots WHERE rid = ? AND seq = ?",
+        (base.crc, rid, base.seq),
+    )
 
 
-def cut(connection: sqlite3.Connection, rid: int, before: float) -> None:
-    """Delete everything before the newest base or snapshot that is older than ``before``."""
+def cut(connection: sqlite3.Connection, rid: int, before: float) -> int:
+    """Delete some of what precedes the newest base or snapshot that is older than ``before``.
+
+    Returns the bytes deleted, 0 if nothing is left to delete. Oldest pieces go first: what was deleted in part is no
+    version of the document, because its pieces do not join.
+    """
     starts = connection.execute(
         "SELECT seq FROM bases WHERE rid = ?1 UNION SELECT seq FROM snapshots WHERE rid = ?1 ORDER BY seq DESC", (rid,)
     ).fetchall()
@@ -111,24 +108,36 @@ def cut(connection: sqlite3.Connection, rid: int, before: float) -> None:
             "SELECT max(to_at) FROM archive WHERE rid = ? AND to_seq <= ?", (rid, start)
         ).fetchone()
         if newest is None:
-            return
+            return 0
         if newest < before:
-            connection.execute("DELETE FROM archive WHERE rid = ? AND to_seq <= ?", (rid, start))
-            connection.execute("DELETE FROM bases WHERE rid = ? AND seq < ?", (rid, start))
-            connection.execute(
-                "DELETE FROM bases WHERE rid = ?1 AND seq = (SELECT seq FROM snapshots WHERE rid = ?1)", (rid,)
-            )
-            return
+            spent = delete_slice(connection, "bases", rid, start - 1)
+            if spent:
+                connection.execute(
+                    "INSERT OR IGNORE INTO unfinished SELECT rid, seq FROM snapshots WHERE rid = ?", (rid,)
+                )  # for the parts of the bases
+            return spent or delete_slice(connection, "archive", rid, start)
+    return 0
 
 
 def cut_some(connection: sqlite3.Connection, before: float, after: int) -> int | None:
-    """:func:`cut` some documents with a row id above ``after``. Returns the last of them if there may be more."""
+    """:func:`cut` some documents with a row id above ``after``. Returns where to continue, ``None`` at the end."""
     rids = connection.execute(
-        "SELECT DISTINCT rid FROM archive WHERE rid > ? AND to_at < ? ORDER BY rid LIMIT ?", (after, before, _SLICE)
+        "SELECT DISTINCT rid FROM archive WHERE rid > ? AND to_at < ? ORDER BY rid LIMIT ?",
+        (after, before, _DOCUMENTS),
     ).fetchall()
+    total = 0
     for (rid,) in rids:
-        cut(connection, rid, before)
-    return rids[-1][0] if len(rids) == _SLICE else None
+        while spent := cut(connection, rid, before):
+            total += spent
+            if total >= SLICE_BYTES:
+                return int(rid) - 1
+    return rids[-1][0] if len(rids) == _DOCUMENTS else None
+
+
+def read_moved(connection: sqlite3.Connection, rid: int) -> int:
+    """The row up to which the log has been moved to the history."""
+    row = connection.execute("SELECT moved FROM unfinished WHERE rid = ?", (rid,)).fetchone()
+    return read_snapshot_seq(connection, rid) if row is None else int(row[0])
 
 
 # reading
@@ -142,16 +151,12 @@ def read_document(connection: sqlite3.Connection, key: RoomKey, seq: int) -> lis
             return []
         if rid is None or seq > _last_seq(connection, key, rid):
             raise NotFound("the document never had that log row")
-        newest = _snapshot_seq(connection, rid)
+        moved = read_moved(connection, rid)
         snapshot = base = None
-        if 0 < newest <= seq:
-            snapshot = connection.execute(
-                "SELECT seq, content, gate, crc FROM snapshots WHERE rid = ?", (rid,)
-            ).fetchone()
+        if 0 < read_snapshot_seq(connection, rid) <= seq:
+            snapshot = read_stored_snapshot(connection, rid)
         else:
-            base = connection.execute(
-                "SELECT seq, content, crc FROM bases WHERE rid = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", (rid, seq)
-            ).fetchone()
+            base = _read_base(connection, rid, seq)
         start = (snapshot or base or (0,))[0]
         pieces = _pieces(connection, rid, start, seq)
         rows = read_log(connection, rid, start, seq)
@@ -166,7 +171,7 @@ def read_document(connection: sqlite3.Connection, key: RoomKey, seq: int) -> lis
             break
         updates += [row.update for row in _unpack(key, rid, to_seq, content, crc) if row.seq <= seq]
         reach = to_seq
-    if reach < min(seq, newest):
+    if reach < min(seq, moved):
         raise NotFound("that version of the document is no longer stored")
     return updates + [row.update for row in check_rows(key, rid, rows)[0]]
 
@@ -203,9 +208,15 @@ def last_at(connection: sqlite3.Connection, key: RoomKey, at: float) -> int:
     return 0
 
 
-def _snapshot_seq(connection: sqlite3.Connection, rid: int) -> int:
-    row = connection.execute("SELECT seq FROM snapshots WHERE rid = ?", (rid,)).fetchone()
-    return 0 if row is None else int(row[0])
+def _read_base(connection: sqlite3.Connection, rid: int, seq: int) -> tuple[int, object, int] | None:
+    """The newest base up to row ``seq``: its row, content and checksum."""
+    found = connection.execute(
+        "SELECT seq, content, crc, bundle FROM bases WHERE rid = ? AND seq <= ? ORDER BY seq DESC LIMIT 1", (rid, seq)
+    ).fetchone()
+    if found is None:
+        return None
+    start, content, crc, bundle = found
+    return start, read_parts(connection, bundle, content), crc
 
 
 def _last_seq(connection: sqlite3.Connection, key: RoomKey, rid: int) -> int:

@@ -60,6 +60,11 @@ class Appender:
         self._tails.clear()
         self._next = None
 
+    def drop(self, keys: Iterable[RoomKey]) -> None:
+        """Forget these documents and entities: they were erased."""
+        for key in keys:
+            self._tails.pop(key, None)
+
     def tail(self, connection: sqlite3.Connection, key: RoomKey) -> Tail:
         """The end of a document and its entity."""
         return self._resolve(connection, [key])[key]
@@ -235,7 +240,10 @@ def _tail(
 
 
 def _read_next(connection: sqlite3.Connection) -> _Next:
-    rid, eid = connection.execute("SELECT (SELECT max(rid) FROM documents), (SELECT max(eid) FROM entities)").fetchone()
+    rid, eid = connection.execute(
+        "SELECT (SELECT max(rid) FROM (SELECT max(rid) AS rid FROM documents UNION SELECT rid FROM erasing)),"
+        " (SELECT max(eid) FROM (SELECT max(eid) AS eid FROM entities UNION SELECT eid FROM erasing))"
+    ).fetchone()
     return _Next((rid or 0) + 1, (eid or 0) + 1, {})
 
 

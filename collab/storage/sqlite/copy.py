@@ -38,6 +38,8 @@ from collab.storage.copying import (
     TargetNotEmpty,
     data_of,
 )
+from collab.storage.sqlite.archive import read_moved
+from collab.storage.sqlite.documents import read_snapshot_seq
 from collab.storage.sqlite.files import (
     FILE_NAME,
     check_there,
@@ -51,6 +53,8 @@ from collab.storage.sqlite.files import (
     translate,
     unfinished,
 )
+from collab.storage.sqlite.moving import list_unfinished, pack_rows
+from collab.storage.sqlite.parts import read_parts
 from collab.storage.sqlite.positions import NEWEST, read_newest_at, read_positions
 from collab.storage.sqlite.schema import check, prepare
 
@@ -125,9 +129,28 @@ def read_all(connection: sqlite3.Connection) -> Generator[Batch, None, None]:
     for query, make in _TABLES.items():
         yield from _read(connection, query, make)
     for documents in _read(connection, _DOCUMENTS, CopiedDocument):
-        for query, make in _CONTENT.items():
-            yield from _read(connection, query, make, documents.rows[0][0], documents.rows[-1][0])
+        first, last = (int(row[0]) for row in (documents.rows[0], documents.rows[-1]))
+        for query, make in _content(connection).items():
+            yield from _read(connection, query, make, first, last)
+        yield from _read_half_moved(connection, first, last)
         yield documents
+
+
+def _read_half_moved(connection: sqlite3.Connection, first: int, last: int) -> Iterator[Batch]:
+    """Log rows that are still to be moved, as the history that they become."""
+    for rid, key in list_unfinished(connection):
+        moved, seq = read_moved(connection, rid), read_snapshot_seq(connection, rid)
+        while first <= rid <= last and moved < seq:
+            packed = pack_rows(connection, key, rid, moved, seq)
+            pieces = [
+                CopiedPiece(rid, one.from_seq, one.to_seq, one.from_at, one.to_at, one.content, intact=True)
+                for one in packed.pieces
+            ]
+            yield Batch(pieces, sum(len(piece.content) for piece in pieces))
+            if packed.damaged:
+                asides = [CopiedAside(*key, one.seq, one.update, one.reason, one.at) for one in packed.damaged]
+                yield Batch(asides, sum(len(aside.content) for aside in asides))
+            moved = packed.to
 
 
 def _read(connection: sqlite3.Connection, query: str, make: Callable[..., Copied], *values: Any) -> Iterator[Batch]:
@@ -154,7 +177,17 @@ def _update(rid: int, seq: int, content: object, user_id: str | None, at: float,
     return CopiedUpdate(rid, seq, stored, user_id, at, intact)
 
 
-def _snapshot(rid: int, seq: int, content: object, gate: object, crc: int) -> Copied:
+def _snapshot(
+    connection: sqlite3.Connection,
+    rid: int,
+    seq: int,
+    content: object,
+    gate: object,
+    crc: int,
+    bundle: int | None,
+    gate_bundle: int | None,
+) -> Copied:
+    content, gate = read_parts(connection, bundle, content), read_parts(connection, gate_bundle, gate)
     state, index = _bytes_of(content), _bytes_of(gate)
     _, intact = _verified(gate, zlib.crc32(state, seed(rid, seq)), crc)
     return CopiedSnapshot(rid, seq, state, index, intact and type(content) is bytes)
@@ -165,8 +198,8 @@ def _piece(rid: int, from_seq: int, to_seq: int, from_at: float, to_at: float, c
     return CopiedPiece(rid, from_seq, to_seq, from_at, to_at, stored, intact)
 
 
-def _base(rid: int, seq: int, content: object, crc: int) -> Copied:
-    stored, intact = _verified(content, seed(rid, seq), crc)
+def _base(connection: sqlite3.Connection, rid: int, seq: int, content: object, crc: int, bundle: int | None) -> Copied:
+    stored, intact = _verified(read_parts(connection, bundle, content), seed(rid, seq), crc)
     return CopiedBase(rid, seq, stored, intact)
 
 
@@ -194,31 +227,45 @@ def name_of(connection: sqlite3.Connection, document: int) -> RoomKey:
     return RoomKey(*connection.execute(_NAME, (document,)).fetchone())
 
 
-_COUNTS = "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM entities), (SELECT count(*) FROM events)"
+_NOT_ERASED = "{0} NOT IN (SELECT {0} FROM erasing WHERE {0} IS NOT NULL)"
+_COUNTS = (
+    "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM entities),"  # noqa: S608
+    f" (SELECT count(*) FROM events WHERE {_NOT_ERASED.format('eid')})"
+)
 _NAME = "SELECT project, collection, id FROM documents WHERE rid = ?"
 _DOCUMENTS = "SELECT rid, project, collection, id, lineage, created_at FROM documents ORDER BY rid"
 _TABLES: Mapping[str, Callable[..., Copied]] = {
     f"SELECT p.project, p.oldest, {NEWEST} FROM projects AS p": CopiedProject,  # noqa: S608 - an expression
     "SELECT eid, project, collection, id, version, deleted, data, heads, content_seq, created_at, updated_at"
     " FROM entities ORDER BY eid": _entity,
-    "SELECT project, position, eid, version, type, seq, user_id, at, data, changes, conflicts"
-    " FROM events ORDER BY project, position": CopiedEvent,
-    "SELECT project, caller, request, digest, eid, version, at FROM requests ORDER BY number": CopiedRequest,
+    "SELECT project, position, eid, version, type, seq, user_id, at, data, changes, conflicts"  # noqa: S608
+    f" FROM events WHERE {_NOT_ERASED.format('eid')} ORDER BY project, position": CopiedEvent,
+    "SELECT project, caller, request, digest, eid, version, at FROM requests"  # noqa: S608
+    f" WHERE {_NOT_ERASED.format('eid')} ORDER BY number": CopiedRequest,
     "SELECT project, collection, version, content FROM schemas": CopiedSchema,
     "SELECT name, project, position FROM webhooks": CopiedWebhook,
-    "SELECT webhook, project, event, reason, at FROM dead_letters ORDER BY number": _dead_letter,
+    "SELECT webhook, project, event, reason, at FROM dead_letters AS d WHERE NOT EXISTS (SELECT 1 FROM erasing AS e"
+    " WHERE e.project = d.project AND e.collection = json_extract(event, '$.collection')"
+    " AND e.id = json_extract(event, '$.id')) ORDER BY number": _dead_letter,
     "SELECT project, collection, id, seq, content, reason, at FROM set_aside ORDER BY number": CopiedAside,
     "SELECT rid FROM uncovered ORDER BY number": CopiedUncovered,
 }
 
-# of the documents with these numbers
-_CONTENT: Mapping[str, Callable[..., Copied]] = {
-    "SELECT rid, seq, content, user_id, at, crc FROM log WHERE rid BETWEEN ? AND ? ORDER BY rid, seq": _update,
-    "SELECT rid, seq, content, gate, crc FROM snapshots WHERE rid BETWEEN ? AND ? ORDER BY rid": _snapshot,
-    "SELECT rid, from_seq, to_seq, from_at, to_at, content, crc FROM archive"
-    " WHERE rid BETWEEN ? AND ? ORDER BY rid, to_seq": _piece,
-    "SELECT rid, seq, content, crc FROM bases WHERE rid BETWEEN ? AND ? ORDER BY rid, seq": _base,
-}
+
+def _content(connection: sqlite3.Connection) -> Mapping[str, Callable[..., Copied]]:
+    """The content of the documents with numbers between two."""
+    these = f"rid BETWEEN ? AND ? AND {_NOT_ERASED.format('rid')}"
+    behind = "seq > coalesce((SELECT s.seq FROM snapshots AS s WHERE s.rid = log.rid), 0)"
+    return {
+        f"SELECT rid, seq, content, user_id, at, crc FROM log WHERE {these} AND {behind} ORDER BY rid, seq": _update,  # noqa: S608
+        f"SELECT rid, seq, content, gate, crc, bundle, gate_bundle FROM snapshots WHERE {these} ORDER BY rid": partial(  # noqa: S608
+            _snapshot, connection
+        ),
+        f"SELECT rid, from_seq, to_seq, from_at, to_at, content, crc FROM archive WHERE {these} ORDER BY rid, to_seq": (  # noqa: S608
+            _piece
+        ),
+        f"SELECT rid, seq, content, crc, bundle FROM bases WHERE {these} ORDER BY rid, seq": partial(_base, connection),  # noqa: S608
+    }
 
 
 # writing

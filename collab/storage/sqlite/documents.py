@@ -14,6 +14,7 @@ from collab.names import RoomKey
 from collab.storage.base import LogRow, Record, SetAside, Snapshot
 from collab.storage.codec import seed
 from collab.storage.sqlite.entities import read_entity
+from collab.storage.sqlite.parts import read_parts
 from collab.storage.sqlite.statements import moment
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ def load(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, l
         if document is None:
             return (Record(None, None, (), aside, entity), []) if aside or entity is not None else (None, [])
         rid, lineage = document
-        stored = connection.execute("SELECT seq, content, gate, crc FROM snapshots WHERE rid = ?", (rid,)).fetchone()
-        rows = read_log(connection, rid)
+        stored = read_stored_snapshot(connection, rid)
+        rows = read_log(connection, rid, 0 if stored is None else stored[0])
     snapshot = None if stored is None else open_snapshot(key, rid, *stored)
     good, damaged = check_rows(key, rid, rows)
     return Record(lineage, snapshot, good, [*aside, *damaged], entity), damaged
@@ -43,6 +44,23 @@ def find_rid(connection: sqlite3.Connection, key: RoomKey) -> int | None:
         "SELECT rid FROM documents WHERE project = ? AND collection = ? AND id = ?", key
     ).fetchone()
     return None if row is None else int(row[0])
+
+
+def read_snapshot_seq(connection: sqlite3.Connection, rid: int) -> int:
+    """The last row that the snapshot of a document holds, 0 if there is none."""
+    row = connection.execute("SELECT seq FROM snapshots WHERE rid = ?", (rid,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def read_stored_snapshot(connection: sqlite3.Connection, rid: int) -> tuple[int, object, object, int] | None:
+    """The snapshot of a document as it is stored: its last row, content, gate and checksum."""
+    row = connection.execute(
+        "SELECT seq, content, gate, crc, bundle, gate_bundle FROM snapshots WHERE rid = ?", (rid,)
+    ).fetchone()
+    if row is None:
+        return None
+    seq, content, gate, crc, bundle, gate_bundle = row
+    return seq, read_parts(connection, bundle, content), read_parts(connection, gate_bundle, gate), crc
 
 
 def read_log(connection: sqlite3.Connection, rid: int, after: int = 0, to: int = 1 << 62) -> list[tuple[Any, ...]]:
@@ -81,7 +99,7 @@ def open_snapshot(key: RoomKey, rid: int, seq: int, content: object, gate: objec
     raise DocumentDamaged("the stored document is damaged and was not touched")
 
 
-def read_set_aside(connection: sqlite3.Connection, where: str, values: Sequence[str]) -> list[SetAside]:
+def read_set_aside(connection: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[SetAside]:
     """Set-aside entries, oldest first."""
     rows = connection.execute(
         f"SELECT project, collection, id, seq, content, reason, at FROM set_aside {where} ORDER BY number",  # noqa: S608

@@ -1,18 +1,34 @@
-"""Erasure in SQLite: no table keeps anything of an entity, and its bytes are overwritten (``secure_delete``)."""
+"""Erasure in SQLite: no table keeps anything of an entity, and its bytes are overwritten (``secure_delete``).
+
+One transaction makes the entities and their documents unknown and lists them in ``erasing``; others delete their rows.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from collab.names import RoomKey
 from collab.storage.sqlite.documents import find_rid
 from collab.storage.sqlite.entities import find_eid
 from collab.storage.sqlite.positions import read_newest_at
+from collab.storage.sqlite.slices import delete_numbered, delete_slice
+
+_OF_DOCUMENT = ("log", "snapshots", "archive", "bases", "parts")
 
 
-def erase(connection: sqlite3.Connection, keys: Sequence[RoomKey]) -> None:
-    """Delete all rows about these entities and their documents. Assigned positions and times stay assigned."""
+class Erased(NamedTuple):
+    """A document and an entity of which there may still be rows."""
+
+    number: int
+    rid: int | None
+    eid: int | None
+    key: RoomKey
+
+
+def make_unknown(connection: sqlite3.Connection, keys: Sequence[RoomKey]) -> None:
+    """Delete what these entities and their documents are found by. Assigned positions and times stay assigned."""
     for project in {key.project for key in keys}:
         connection.execute(
             "UPDATE projects SET newest = max(newest, coalesce("
@@ -22,16 +38,36 @@ def erase(connection: sqlite3.Connection, keys: Sequence[RoomKey]) -> None:
     connection.execute("INSERT OR REPLACE INTO record VALUES ('newest_at', ?)", (read_newest_at(connection),))
     for key in keys:
         rid, eid = find_rid(connection, key), find_eid(connection, key)
-        for table in ("log", "snapshots", "archive", "bases", "uncovered", "documents"):
-            connection.execute(f"DELETE FROM {table} WHERE rid = ?", (rid,))  # noqa: S608 - names of tables
-        for table in ("events", "requests", "entities"):
-            connection.execute(f"DELETE FROM {table} WHERE eid = ?", (eid,))  # noqa: S608 - names of tables
-        connection.execute("DELETE FROM set_aside WHERE project = ? AND collection = ? AND id = ?", key)
         connection.execute(
-            "DELETE FROM dead_letters WHERE project = ?"
-            " AND json_extract(event, '$.collection') = ? AND json_extract(event, '$.id') = ?",
-            key,
+            "INSERT INTO erasing (rid, eid, project, collection, id) VALUES (?, ?, ?, ?, ?)", (rid, eid, *key)
         )
+        for table in ("documents", "uncovered", "unfinished"):
+            connection.execute(f"DELETE FROM {table} WHERE rid = ?", (rid,))  # noqa: S608 - names of tables
+        connection.execute("DELETE FROM entities WHERE eid = ?", (eid,))
+        connection.execute("DELETE FROM set_aside WHERE project = ? AND collection = ? AND id = ?", key)
+
+
+def list_erased(connection: sqlite3.Connection) -> list[Erased]:
+    """What is still to be deleted."""
+    rows = connection.execute("SELECT number, rid, eid, project, collection, id FROM erasing ORDER BY number")
+    return [Erased(number, rid, eid, RoomKey(*key)) for number, rid, eid, *key in rows]
+
+
+def erase_rows(connection: sqlite3.Connection, erased: Erased) -> Iterator[None]:
+    """Delete the rows of one of them. Each step is for a transaction of its own."""
+    number, rid, eid, key = erased
+    for table in _OF_DOCUMENT:
+        while delete_slice(connection, table, rid):
+            yield
+    while delete_slice(connection, "events", eid):
+        yield
+    in_event = "project = ? AND json_extract(event, '$.collection') = ? AND json_extract(event, '$.id') = ?"
+    for table, where, values in (("requests", "eid = ?", (eid,)), ("dead_letters", in_event, (*key,))):
+        last = 0
+        while (reached := delete_numbered(connection, table, last, where, values)) is not None:
+            last = reached
+            yield
+    connection.execute("DELETE FROM erasing WHERE number = ?", (number,))
 
 
 def list_expired(connection: sqlite3.Connection, before: float, limit: int) -> list[RoomKey]:

@@ -13,11 +13,12 @@ from collab.storage.base import Version
 from collab.storage.codec import conflicts_from, from_json
 from collab.storage.sqlite.entities import find_eid
 from collab.storage.sqlite.positions import NEWEST
+from collab.storage.sqlite.slices import SLICE_BYTES
 
 _COLUMNS = "v.seq, v.position, v.type, e.collection, e.id, v.version, v.data, v.changes, v.user_id, v.at"
 _STREAM = f"SELECT {_COLUMNS}, v.conflicts FROM events AS v CROSS JOIN entities AS e USING (eid)"  # noqa: S608
 _EVENTS = f"SELECT {_COLUMNS}, v.conflicts FROM entities AS e CROSS JOIN events AS v USING (eid)"  # noqa: S608
-_SLICE = 1000  # positions or requests deleted per transaction, so that commits go in between
+_SLICE = 1000  # events or requests deleted per transaction, so that commits go in between
 
 
 def read_events(
@@ -103,7 +104,15 @@ def cut_events(connection: sqlite3.Connection, project: str, cut: int) -> bool:
     (oldest,) = connection.execute("SELECT oldest FROM projects WHERE project = ?", (project,)).fetchone()
     if oldest >= cut:
         return False
-    to = min(oldest + _SLICE, cut)
+    (to,) = connection.execute(
+        "SELECT max(position) FROM (SELECT position, sum(size) OVER (ORDER BY position) - size AS before FROM ("
+        "SELECT v.position, coalesce(length(o.data) + length(o.changes), 0) AS size FROM events AS v"
+        " LEFT JOIN events AS o ON o.eid = v.eid AND o.version = v.version - 1"
+        " WHERE v.project = ? AND v.position > ? AND v.position <= ? ORDER BY v.position LIMIT ?)) WHERE before < ?",
+        (project, oldest, cut, _SLICE, SLICE_BYTES),
+    ).fetchone()
+    if to is None:  # the rest was erased
+        to = cut
     # each event that becomes too old makes the one before it superfluous
     connection.execute(
         "DELETE FROM events WHERE project = ?1 AND position IN"

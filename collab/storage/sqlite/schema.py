@@ -221,6 +221,32 @@ STEPS: Sequence[str] = (
         answer BLOB NOT NULL
     );
     """,
+    # 6: what is large is written and deleted in many transactions. The content of a large snapshot, and its gate, are
+    # in ``parts``; a base takes over those of its snapshot. ``unfinished`` lists documents of which rows wait to be
+    # moved or deleted: their log up to ``moved`` has been moved to the history, that behind it up to the snapshot has
+    # not. ``erasing`` lists erased documents and entities of which there are still rows.
+    """
+    CREATE TABLE parts (
+        bundle INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        rid INTEGER NOT NULL,
+        content BLOB NOT NULL,
+        UNIQUE (bundle, number)
+    );
+    CREATE INDEX parts_of ON parts (rid);
+    ALTER TABLE snapshots ADD COLUMN bundle INTEGER;
+    ALTER TABLE snapshots ADD COLUMN gate_bundle INTEGER;
+    ALTER TABLE bases ADD COLUMN bundle INTEGER;
+    CREATE TABLE unfinished (rid INTEGER PRIMARY KEY, moved INTEGER NOT NULL);
+    CREATE TABLE erasing (
+        number INTEGER PRIMARY KEY,
+        rid INTEGER,
+        eid INTEGER,
+        project TEXT NOT NULL,
+        collection TEXT NOT NULL,
+        id TEXT NOT NULL
+    );
+    """,
 )
 
 

@@ -7,10 +7,8 @@ is verified on every read.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sqlite3
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,18 +34,16 @@ from collab.storage.base import (
     Span,
     Version,
 )
-from collab.storage.codec import seed
-from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
+from collab.storage.rules import DEAD_LETTERS
 from collab.storage.sqlite import archive, documents, entities, history, positions
 from collab.storage.sqlite.commit import Appender
 from collab.storage.sqlite.database import Database
-from collab.storage.sqlite.erase import erase, list_expired
+from collab.storage.sqlite.erase import list_expired
 from collab.storage.sqlite.query import count_rows, create_indexes, find_rows
 from collab.storage.sqlite.statements import moment
+from collab.storage.sqlite.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
-
-_COMPRESSION = 4  # of zlib: 20 ms per megabyte; 9 takes seven times as long for 2 % less
 
 
 class SqliteStorage:
@@ -66,10 +62,9 @@ class SqliteStorage:
         history_seconds: float | None = None,
         clock: Callable[[], float] = time,
     ) -> None:
-        self._history_seconds = history_seconds
-        self._clock = clock
         self._appender = Appender()
         self._database = Database(data, lock_seconds=lock_seconds, rolled_back=self._appender.forget)
+        self._upkeep = Upkeep(self._database, self._appender, history_seconds=history_seconds, clock=clock)
         self._change, self._load, self._query = self._database.change, self._database.load, self._database.query
 
     @property
@@ -89,8 +84,10 @@ class SqliteStorage:
         damaged, and :class:`collab.storage.base.StorageError` if another process uses the folder or the disk fails.
         """
         await self._database.open()
+        self._upkeep.start()
 
     async def close(self) -> None:
+        await self._upkeep.stop()
         await self._database.close()
 
     # documents
@@ -102,10 +99,9 @@ class SqliteStorage:
         replaced are gone, so there is nothing else to open it from.
         """
         record, damaged = await self._load(lambda connection: documents.load(connection, key))
-        if damaged:
-            for row in damaged:
-                log.error("row %d of %s does not match its checksum and is quarantined", row.seq, key)
-            await self._change(lambda connection: self._set_aside(connection, damaged))
+        for row in damaged:
+            log.error("row %d of %s does not match its checksum and is quarantined", row.seq, key)
+            await self._change(partial(self._set_aside, entry=row))
         return record
 
     async def commit(
@@ -121,25 +117,15 @@ class SqliteStorage:
         return await self._change(lambda connection: self._create(connection, append))
 
     async def replace_snapshot(self, key: RoomKey, snapshot: Snapshot) -> None:
-        """Store ``snapshot`` and move the log up to ``snapshot.seq`` to the history, in one transaction.
+        """Store ``snapshot`` in place of the log up to ``snapshot.seq``, and move that to the history.
 
         Does nothing if there is a newer snapshot. Raises :class:`ValueError` if there is no such document or its log is
         not that long. The disk space is returned a little later.
         """
-        content = await asyncio.to_thread(zlib.compress, snapshot.update, _COMPRESSION)
-        gate = await asyncio.to_thread(zlib.compress, snapshot.index, _COMPRESSION)
-        done = False
-        while not done:  # again if a row was set aside meanwhile
-            packed = None
-            if self._history_seconds != 0:
-                packed = await self._query(lambda connection: archive.pack(connection, key, snapshot.seq))
-            done = await self._change(
-                partial(self._replace_snapshot, key=key, seq=snapshot.seq, content=content, gate=gate, packed=packed)
-            )
-        self._database.give_space_back()
+        await self._upkeep.replace_snapshot(key, snapshot)
 
     async def set_aside(self, entry: SetAside) -> None:
-        await self._change(lambda connection: self._set_aside(connection, [entry]))
+        await self._change(partial(self._set_aside, entry=entry))
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
         where, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
@@ -147,13 +133,7 @@ class SqliteStorage:
 
     async def erase(self, keys: Sequence[RoomKey]) -> None:
         """Delete entities and their documents for good; their bytes are overwritten, in the WAL too."""
-
-        def erase_all(connection: sqlite3.Connection) -> None:
-            erase(connection, keys)
-            self._appender.forget()
-
-        await self._change(erase_all)
-        await self._database.scrub()
+        await self._upkeep.erase(keys)
 
     async def expired(self, before: float, limit: int) -> Sequence[RoomKey]:
         return await self._query(lambda connection: list_expired(connection, before, limit))
@@ -242,16 +222,7 @@ class SqliteStorage:
         The newest event of each entity before then stays, and so does the state of the newest snapshot of each document
         before then. Works in small steps, so that commits go in between.
         """
-        for project, cut in await self._query(lambda connection: history.read_cuts(connection, before)):
-            while await self._change(partial(history.cut_events, project=project, cut=cut)):
-                pass
-        day = max(before, self._clock() - REQUEST_SECONDS)
-        while await self._change(lambda connection: history.cut_requests(connection, day)):
-            pass
-        rid: int | None = 0
-        while rid is not None:
-            rid = await self._change(partial(archive.cut_some, before=before, after=rid))
-        self._database.give_space_back()
+        await self._upkeep.trim(before)
 
     # declarations and webhooks
 
@@ -283,40 +254,6 @@ class SqliteStorage:
         self._appender.commit(connection, [append], ())
         return True
 
-    def _replace_snapshot(
-        self,
-        connection: sqlite3.Connection,
-        key: RoomKey,
-        seq: int,
-        content: bytes,
-        gate: bytes,
-        packed: archive.Packed | None,
-    ) -> bool:
-        """Returns ``False`` if the log has changed since it was packed."""
-        tail = self._appender.tail(connection, key)
-        rid = tail.rid
-        if not rid or tail.seq < seq:
-            raise ValueError(f"{key} has no row {seq}")
-        newest = connection.execute("SELECT seq FROM snapshots WHERE rid = ?", (rid,)).fetchone()
-        if newest is not None and newest[0] > seq:
-            return True
-        if self._history_seconds == 0:
-            archive.drop(connection, rid)
-        elif packed is None or not archive.is_current(connection, packed, seq):
-            return False
-        else:
-            for damaged in packed.damaged:
-                documents.write_set_aside(connection, damaged)
-            archive.keep(connection, packed, seq)
-        crc = zlib.crc32(gate, zlib.crc32(content, seed(rid, seq)))
-        connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", (rid, seq, content, gate, crc))
-        connection.execute("DELETE FROM log WHERE rid = ? AND seq <= ?", (rid, seq))
-        if self._history_seconds and packed is not None:
-            archive.cut(connection, rid, packed.newest - self._history_seconds)
-        self._appender.refresh(connection, key)
-        return True
-
-    def _set_aside(self, connection: sqlite3.Connection, entries: Sequence[SetAside]) -> None:
-        for entry in entries:
-            documents.write_set_aside(connection, entry)
-            self._appender.refresh(connection, entry.key)
+    def _set_aside(self, connection: sqlite3.Connection, entry: SetAside) -> None:
+        documents.write_set_aside(connection, entry)
+        self._appender.refresh(connection, entry.key)

@@ -292,7 +292,7 @@ async def test_a_user_id_that_is_no_unicode_does_not_hold_up_the_log(tmp_path: P
 
 async def test_the_disk_shrinks_once_the_log_is_cut(tmp_path: Path) -> None:
     words = Random(1)
-    document = bytes(words.choices(b"etaoin shrdlu", k=400_000))
+    document = bytes(words.choices(b"etaoin shrdlu", k=500_000))
     async with opened(tmp_path, history_seconds=0) as storage:
         for _ in range(20):
             await storage.commit([entry(words.randbytes(30)) for _ in range(1000)])
