@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
 from websockets.asyncio.client import ClientConnection
 
 from collab.access.identity import Identity
 from collab.access.price import Ledger
+from collab.bus.base import Bus
 from collab.cluster.answering import Desk
 from collab.cluster.calls import Calls
+from collab.cluster.follow import ClusterFeed
+from collab.cluster.jobs import ClusterJobs
 from collab.cluster.link import Links
 from collab.cluster.membership import Membership
 from collab.cluster.ownership import NodeOwnership
@@ -22,14 +25,17 @@ from collab.cluster.tunnel import Handshake, dial
 from collab.entities.feed import Feed
 from collab.realtime.hub import Hub, HubParts
 from collab.rooms.handle import RoomHandle
-from collab.storage.nodes import Nodes
+from collab.storage.nodes import NodeStorage
 
 
 class ClusterNode:
     """``name`` is the same for a process and for the one that replaces it."""
 
-    def __init__(self, nodes: Nodes, name: str) -> None:
+    def __init__(self, nodes: NodeStorage, name: str, bus: Bus) -> None:
         self._nodes = nodes
+        self.bus = bus
+        self.feed = ClusterFeed(nodes, bus)
+        self.jobs = ClusterJobs(nodes)
         self.membership = Membership(nodes, name, died=self._died)
         self.ownership = NodeOwnership(nodes)
         self._calls = Calls()
@@ -48,11 +54,24 @@ class ClusterNode:
         self._calls.begin(self._links, self.ownership.forget_node)
         if self._desk is not None:
             self._desk.begin(self._nodes.nid, self._passes)
+        await self.bus.open((await self._nodes.positions([])).epoch)
 
     async def stop(self) -> None:
         """End the links to other nodes."""
         if self._links is not None:
             await self._links.close()
+
+    async def leave(self) -> None:
+        """Everything is committed: leave the bus."""
+        await self.bus.close()
+
+    def work(self) -> Sequence[Coroutine[object, object, None]]:
+        """What must always run."""
+        return self.membership.run(), self.feed.run(), self.jobs.claim()
+
+    def has_others(self) -> bool:
+        """Whether other nodes live."""
+        return bool(self.membership.others)
 
     @property
     def parts(self) -> HubParts:

@@ -85,7 +85,7 @@ class Hub:
         query_seconds: float = 10.0,
         presence_bytes: int = 64 * 1024,
         jobs: JobHolder | None = None,
-        others: Callable[[], bool] = lambda: False,
+        others: Callable[[], bool] | None = None,
         failed: Callable[[BaseException], object],
         parts: HubParts = HubParts(),  # noqa: B008 - a value that nobody can change
         bus: Bus | None = None,
@@ -163,7 +163,7 @@ class Hub:
             await self._save_schemas()
 
     async def _save_schemas(self) -> None:
-        for event in await self.schemas.save(self._storage, time(), others=self._others()):
+        for event in await self.schemas.save(self._storage, time(), others=self._others is not None and self._others()):
             self.system.announce_to_all(event)
 
     def schema(self, project: str) -> Mapping[str, Any]:

@@ -102,7 +102,8 @@ class Collab:
                 joining=joining,
             )
         )
-        self._node = _node_of(self._storage, name) if joining is not None else None
+        redis = self.settings.redis
+        self._node = _node_of(self._storage, name, redis) if redis is not None else None
         self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
         rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)
         authenticator = authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers)
@@ -123,7 +124,8 @@ class Collab:
             address=share(0.0 if self.admission.is_open else self.settings.cpu_per_address),
             project=share(self.settings.cpu_per_project),
         )
-        feed = Feed()
+        feed = self._node.feed if self._node is not None else Feed()
+        jobs = self._node.jobs if self._node is not None else None
         self._quarantined = supervised.quarantined
         self._sandbox = Sandbox(
             charge_project=lambda project, seconds: self.ledger.charge_project(project, seconds, monotonic())
@@ -134,7 +136,9 @@ class Collab:
             observe=self.metrics.committed,
             feed=feed,
         )
-        self._content = ContentEvents(self._storage, self._sandbox, interval=self.settings.content_event_seconds)
+        self._content = ContentEvents(
+            self._storage, self._sandbox, interval=self.settings.content_event_seconds, jobs=jobs
+        )
         self._registry = Registry(
             self._storage,
             self._recorder,
@@ -176,6 +180,9 @@ class Collab:
             presence_sample=self.settings.presence_sample,
             query_seconds=self.settings.query_seconds,
             presence_bytes=self.settings.presence_bytes,
+            jobs=jobs,
+            bus=self._node.bus if self._node is not None else None,
+            others=self._node.has_others if self._node is not None else None,
             failed=self._task_failed,
             parts=self._node.parts if self._node is not None else HubParts(),
         )
@@ -330,7 +337,7 @@ class Collab:
             self._registry.maintain(),
             self._content.run(self._registry),
             self.sockets.beat(),
-            *([self._node.membership.run()] if self._node is not None else []),
+            *(self._node.work() if self._node is not None else []),
             *([beat(self._storage)] if self._node is None and isinstance(self._storage, Nodes) else []),
         ):
             self._tasks.spawn(work)
@@ -358,6 +365,8 @@ class Collab:
         self._tasks.cancel()
         await self._tasks.wait()
         await self._sandbox.close()
+        if self._node is not None:
+            await self._node.leave()
         await self._storage.close()
 
     def unready(self) -> str | None:
@@ -433,10 +442,11 @@ class Collab:
         }
 
 
-def _node_of(storage: Storage, name: str) -> ClusterNode:
+def _node_of(storage: Storage, name: str, redis: str) -> ClusterNode:
     check_cluster_extra()
+    from collab.bus.redis import RedisBus
     from collab.cluster.node import ClusterNode  # a server alone needs no websockets and no Redis
 
     if not isinstance(storage, Nodes):
         raise ValueError("the nodes of a cluster share a storage for several nodes, like PostgreSQL")
-    return ClusterNode(storage, name)
+    return ClusterNode(storage, name, RedisBus(redis))

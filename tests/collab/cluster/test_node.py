@@ -1,0 +1,133 @@
+"""Servers of one cluster, on a real PostgreSQL and a real Valkey: events reach everybody, whatever Valkey does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from collab import Collab, Settings
+from collab.bus.redis import RedisBus
+from collab.client import Event, LumenizeClient, Rows
+from collab.cluster.follow import ClusterFeed
+from collab.event import EntityEvent
+from collab.storage.postgres.storage import PostgresStorage
+from tests.collab.client.world import client, until
+from tests.collab.cluster.feeds import PROJECT, Node, running, upto
+from tests.collab.serving import serving
+from tests.postgres import PostgresServer
+from tests.valkey import ValkeyProcess
+from tests.valkey import serving as valkey_serving
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    with postgres.records() as lend:
+        yield lend()
+
+
+@pytest.fixture
+def valkey() -> Iterator[ValkeyProcess]:
+    """One that may be killed and frozen."""
+    with valkey_serving() as server:
+        yield server
+
+
+@asynccontextmanager
+async def servers(database: str, redis: str, count: int = 2) -> AsyncIterator[Sequence[tuple[Collab, LumenizeClient]]]:
+    """Servers of one cluster, each with a client."""
+    async with AsyncExitStack() as stack:
+        made = []
+        for number in range(count):
+            settings = Settings(database=database, redis=redis, node_url=f"http://127.0.0.1:{number + 1}")
+            app = Collab(settings)
+            address = await stack.enter_async_context(serving(app))
+            made.append((app, await stack.enter_async_context(client(address))))
+        yield made
+
+
+async def test_events_and_rows_of_one_node_reach_the_clients_of_another(database: str, redis: ValkeyProcess) -> None:
+    async with servers(database, redis.url) as ((one, _), (two, bob)):
+        events: list[Event] = []
+        await bob.tasks.subscribe("*", events.append).ready()
+        seen: list[Rows] = []
+        rows = bob.tasks.subscribe({"orderBy": {"n": "asc"}}, seen.append)
+        await rows.ready()
+        own: list[EntityEvent] = []
+        others: list[EntityEvent] = []
+        one.collection("tasks").on(own.append)
+        two.collection("tasks").on(others.append)
+        for number in range(5):
+            await one.collection("tasks").create({"n": number}, id=f"t{number}")
+        await two.collection("tasks").create({"n": 5}, id="t5")
+        await until(lambda: len(events) == 6 and bool(seen) and len(seen[-1]) == 6)
+        assert [event.id for event in events] == [f"t{number}" for number in range(6)]
+        assert [row["n"] for row in seen[-1]] == [*range(6)]
+        await until(lambda: len(own) == 5 and len(others) == 1)
+        assert [event.id for event in own] == [f"t{number}" for number in range(5)], "each event has one handler"
+        assert isinstance(two.hub.feed, ClusterFeed)
+        assert two.hub.feed.projects == ["default"]
+        assert two.hub.feed.junk == 0
+
+
+async def test_who_hears_of_a_write_on_his_node_has_been_sent_its_event_also_without_redis(
+    database: str, valkey: ValkeyProcess
+) -> None:
+    async with servers(database, valkey.url) as ((one, _), (_, bob)):
+        events: list[Event] = []
+        await bob.tasks.subscribe("*", events.append).ready()
+        await one.collection("tasks").create({"n": 0}, id="t0")
+        valkey.kill()
+        await one.collection("tasks").create({"n": 1}, id="t1")
+        await bob.tasks.create({"n": 2}, id="t2")
+        assert [event.id for event in events] == ["t0", "t1", "t2"]
+        await one.collection("tasks").create({"n": 3}, id="t3")
+        await until(lambda: len(events) == 4)
+        valkey.start()
+        await one.collection("tasks").create({"n": 4}, id="t4")
+        await until(lambda: len(events) == 5)
+        assert [event.data["n"] for event in events] == [*range(5)]
+
+
+async def test_every_subscriber_sees_each_position_once_in_order_while_valkey_dies_and_freezes(
+    database: str, valkey: ValkeyProcess
+) -> None:
+    chance = random.Random(7)
+    nodes = [
+        Node(f"n{number}", PostgresStorage(database, opens="join"), RedisBus(valkey.url, echo_seconds=0.1))
+        for number in range(3)
+    ]
+
+    async def write(node: Node) -> None:
+        for _ in range(60):
+            event = await node.write(chance.randrange(5))
+            assert event.position in node.seen[PROJECT]
+            await asyncio.sleep(chance.random() * 0.03)
+
+    async def trouble(done: asyncio.Event) -> None:
+        while not done.is_set():
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(valkey.kill)
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(valkey.start)
+            await asyncio.sleep(0.4)
+            valkey.freeze()
+            await asyncio.sleep(0.3)
+            valkey.thaw()
+
+    async with running(*nodes), asyncio.timeout(120):
+        for node in nodes:
+            await node.feed.follow(PROJECT)
+        done = asyncio.Event()
+        troubling = asyncio.create_task(trouble(done))
+        await asyncio.gather(*(write(node) for node in nodes))
+        done.set()
+        await troubling
+        for node in nodes:
+            assert await node.feed.reached(PROJECT, 180)
+            assert node.seen[PROJECT] == upto(180)
+        assert sorted(position for node in nodes for position in node.own[PROJECT]) == upto(180)
+        assert sum(node.feed.filled for node in nodes), "something was lost"
