@@ -181,6 +181,21 @@ async def test_compacting_a_snapshot_without_rows_changes_nothing(sandbox: Askin
     assert (twice.update, twice.index) == (once.update, once.index)
 
 
+async def test_a_document_with_objects_of_several_members_is_compacted(sandbox: Asking) -> None:
+    """The library writes the members of an object in another order each time that it has loaded it."""
+
+    def edit(doc: Doc[Any]) -> None:
+        fields = doc.get("fields", type=Map)
+        for number in range(30):
+            fields[f"f{number}"] = {f"member {n}": n for n in range(8)}
+
+    doc, updates = recorded(edit)
+    compacted = await sandbox.compact(None, updates, SECONDS)
+    again: Doc[Any] = Doc()
+    again.apply_update(compacted.update)
+    assert again.get("fields", type=Map).to_py() == doc.get("fields", type=Map).to_py()
+
+
 async def test_a_log_with_a_gap_is_not_compacted(sandbox: Asking) -> None:
     _, updates = recorded(typing(4, 20))
     with pytest.raises(SandboxError, match="Gap"):
