@@ -23,6 +23,7 @@ from collab.access.rules import parse_rules
 from collab.errors import InvalidRequest
 from collab.server.commands.backup import backup, restore
 from collab.server.commands.erase import erase
+from collab.server.commands.exchange import export_command, import_command
 from collab.server.commands.moving import copy, migrate
 from collab.server.commands.nodes import nodes
 from collab.server.commands.quarantine import quarantine
@@ -61,7 +62,10 @@ def main() -> None:
     """Lumenize Collab: a server for collaborative editing on Yjs."""
 
 
-for command in (backup, restore, erase, webhooks, quarantine, copy, migrate, nodes):
+for command in (
+    *(backup, restore, copy, export_command, import_command, migrate),
+    *(erase, webhooks, quarantine, nodes),
+):
     main.add_command(command)
 
 

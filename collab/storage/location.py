@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from collab.storage.base import StorageError
 
 if TYPE_CHECKING:
+    from collab.storage.adopting import RecordAdopter
     from collab.storage.copying import RecordSource, RecordTarget
     from collab.storage.nodes import NodeAddress
     from collab.storage.postgres.storage import PostgresStorage
@@ -126,6 +127,18 @@ def reader_at(location: str) -> AbstractAsyncContextManager[RecordReader]:
     from collab.storage.sqlite.reading import sqlite_reader
 
     return sqlite_reader(Path(location))
+
+
+def adopter_at(location: str, *, takes_over: bool = False) -> AbstractAsyncContextManager[RecordAdopter]:
+    """What an import writes: see :func:`collab.storage.sqlite.adopting.sqlite_adopter` and its twin for PostgreSQL."""
+    if is_postgres(location):
+        check_driver()
+        from collab.storage.postgres.adopting import postgres_adopter
+
+        return postgres_adopter(location, takes_over=takes_over)
+    from collab.storage.sqlite.adopting import sqlite_adopter
+
+    return sqlite_adopter(Path(location))
 
 
 def is_same(location: str, other: str) -> bool:

@@ -86,9 +86,9 @@ async def postgres_source(url: str, *, takes_over: bool) -> AsyncIterator[Postgr
     Raises :class:`StorageError` if there is none, or a server uses it and this does not take over, and
     :class:`collab.storage.base.StorageCorrupt` if its schema is not the newest.
     """
-    async with _connected(url) as connection:
+    async with connected(url) as connection:
         await check(connection)
-        async with _alone(connection, takes_over=takes_over):
+        async with alone(connection, takes_over=takes_over):
             yield PostgresSource(connection)
 
 
@@ -98,7 +98,7 @@ async def postgres_moment(url: str) -> AsyncIterator[PostgresSource]:
 
     Raises as :func:`postgres_source`.
     """
-    async with _connected(url) as connection:
+    async with connected(url) as connection:
         await check(connection)
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield PostgresSource(connection)
@@ -264,11 +264,11 @@ async def postgres_target(url: str, *, takes_over: bool, empties: bool = False) 
     unless this ``empties`` it, :class:`StorageError` if a server uses it and this does not take over, and
     :class:`collab.storage.base.StorageCorrupt` if it must not be touched.
     """
-    async with _connected(url) as connection:
+    async with connected(url) as connection:
         if not takes_over:
             await check_free(connection)
         await prepare(connection)
-        async with _alone(connection, takes_over=takes_over):
+        async with alone(connection, takes_over=takes_over):
             if empties:
                 await connection.execute(
                     f"TRUNCATE {', '.join(f'collab.{table}' for table in _NAMES)} RESTART IDENTITY"
@@ -297,10 +297,15 @@ class PostgresTarget:
                     "UPDATE collab.record SET epoch = $1, base = $2, newest_at = $3", *rows[0]
                 )
                 return
-            into = _INTO[type(rows[0])]
-            await self._connection.copy_records_to_table(
-                into.table, schema_name="collab", columns=into.columns.split(), records=map(into.values_of, rows)
-            )
+            await write_rows(self._connection, rows)
+
+
+async def write_rows(connection: asyncpg.Connection, rows: Sequence[Copied]) -> None:
+    """Insert rows of one kind, which is not that of the head."""
+    into = _INTO[type(rows[0])]
+    await connection.copy_records_to_table(
+        into.table, schema_name="collab", columns=into.columns.split(), records=map(into.values_of, rows)
+    )
 
 
 async def _check_empty(connection: asyncpg.Connection) -> None:
@@ -390,7 +395,8 @@ _NAMES = [into.table for into in _INTO.values()]
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of its own, whose errors are translated."""
     with translated():
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
         try:
@@ -401,7 +407,7 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @asynccontextmanager
-async def _alone(connection: asyncpg.Connection, *, takes_over: bool) -> AsyncIterator[None]:
+async def alone(connection: asyncpg.Connection, *, takes_over: bool) -> AsyncIterator[None]:
     """A transaction that keeps others from writing; afterwards no node lives, unless it fails."""
     await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     await enter_alone(connection, takes_over=takes_over, seconds=_LOCK_SECONDS)

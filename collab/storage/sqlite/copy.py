@@ -346,10 +346,15 @@ class SqliteTarget:
             values = [("epoch", head.epoch), ("base", head.base), ("newest_at", head.newest_at)]
             self._connection.executemany("INSERT OR REPLACE INTO record VALUES (?, ?)", values)
             return
-        into, columns_of = _INTO[type(rows[0])]
-        places = into.count(",") + 1
-        statement = f"INSERT INTO {into} VALUES ({', '.join('?' * places)})"  # noqa: S608 - names of columns
-        self._connection.executemany(statement, map(columns_of, rows))
+        write_rows(self._connection, rows)
+
+
+def write_rows(connection: sqlite3.Connection, rows: Sequence[Copied]) -> None:
+    """Insert rows of one kind, which is not that of the head."""
+    into, columns_of = _INTO[type(rows[0])]
+    places = into.count(",") + 1
+    statement = f"INSERT INTO {into} VALUES ({', '.join('?' * places)})"  # noqa: S608 - names of columns
+    connection.executemany(statement, map(columns_of, rows))
 
 
 @asynccontextmanager
