@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ValidationFailed,
     )
     from collab.event import EntityEvent
-    from collab.hooks import Changed, Hooks, Request
+    from collab.hooks import Changed, Hooks, ProposedWrite, Request
     from collab.names import RoomKey
     from collab.query.parse import parse_where
     from collab.query.query import Condition
@@ -67,6 +67,7 @@ __all__ = [
     "Issuer",
     "NotFound",
     "PermissionDenied",
+    "ProposedWrite",
     "Quarantined",
     "RateLimitExceeded",
     "Request",
@@ -118,6 +119,7 @@ _HOME = {
     "Update": "collab.rooms.handle",
     "Changed": "collab.hooks",
     "Hooks": "collab.hooks",
+    "ProposedWrite": "collab.hooks",
     "Request": "collab.hooks",
     "exception_handlers": "collab.server.http.responses",
     "Collab": "collab.server.app",

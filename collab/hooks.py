@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from collab.access.identity import Identity
 from collab.access.rules import Access
@@ -29,6 +29,25 @@ class Changed:
     key: RoomKey
     seq: int
     user_ids: frozenset[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedWrite:
+    """A write to an entity that was allowed, and has not been made.
+
+    ``before`` is the entity as it is (``{id, ...fields, createdAt, updatedAt}``; ``None``: it does not exist, or is
+    deleted), ``after`` as it would be (``None``: deleted). ``changes`` are the fields that an application sets,
+    ``unset`` those it removes. ``by_editor``: it is the edit of a document by an editor, which cannot be completed.
+    """
+
+    action: Literal["create", "update", "delete", "restore", "erase"]
+    identity: Identity
+    key: RoomKey
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    unset: frozenset[str] = frozenset()
+    by_editor: bool = False
 
 
 class Hooks:
@@ -63,6 +82,14 @@ class Hooks:
         each row.
         """
         return identity.filter_of(collection)
+
+    async def before_write(self, write: ProposedWrite) -> Mapping[str, Any] | None:
+        """Decide about a write to an entity, after the caller's rights were checked.
+
+        Raise to refuse. For ``create`` and ``update`` by an application, the returned fields are set as well; they
+        replace those of the caller. Called again if the entity changes meanwhile, so it should have no effects.
+        """
+        return None
 
     async def load(self, key: RoomKey) -> bytes | None:
         """Return the initial content of a document that was never written, as a Yjs update (``doc.get_update()``).

@@ -7,7 +7,7 @@ A page calls ``POST /login``, and connects to /collab with the token. Routes act
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -15,11 +15,34 @@ import httpx
 from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
 
-from collab import Collab, FoundMany, Identity, Settings, Written, exception_handlers
+from collab import (
+    Collab,
+    FoundMany,
+    Hooks,
+    Identity,
+    ProposedWrite,
+    Settings,
+    ValidationFailed,
+    Written,
+    exception_handlers,
+)
 
 PASSWORDS = {"ada": "analytical", "bob": "builder"}  # in production: hashes, in your database
 
-collab = Collab(Settings.from_env(data="data/fastapi_users"))
+
+class Notes(Hooks):
+    """What must be true of each note, whoever writes it: a route, a page, or another service."""
+
+    async def before_write(self, write: ProposedWrite) -> Mapping[str, Any] | None:
+        """Refuse notes without a title, and note who changed one."""
+        if write.key.collection != "notes" or write.after is None or write.action == "restore":
+            return None
+        if not write.after.get("title"):
+            raise ValidationFailed("a note needs a title")
+        return {"changedBy": write.identity.user_id}
+
+
+collab = Collab(Settings.from_env(data="data/fastapi_users"), hooks=Notes())
 Caller = Annotated[Identity, Depends(collab.identity)]
 
 

@@ -95,6 +95,9 @@ async def test_inside_fastapi_routes_know_their_callers_and_sign_their_tokens(mo
         refused = await http.patch(path, headers=bob)
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "PERMISSION_DENIED")
         assert (await http.patch(path, headers=ada)).json()["data"]["title"] == "Ours"
+        untitled = await http.post("/notes?title=", headers=ada)
+        assert (untitled.status_code, untitled.json()["error"]["message"]) == (422, "a note needs a title")
+        assert [row["changedBy"] for row in (await http.get("/notes", headers=bob)).json()["rows"]] == ["ada"]
         assert [row["title"] for row in (await http.get("/notes", headers=bob)).json()["rows"]] == ["Ours"]
         assert (await http.get("/collab/api/v1/collections/notes", headers=bob)).json()["rows"][0]["owner"] == "ada"
         assert (await http.get("/collab/api/v1/openapi.json")).json()["servers"] == [{"url": "/collab/api/v1"}]

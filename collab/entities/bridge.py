@@ -7,7 +7,7 @@ entity of that collection, with the id ``<id of the document>:<key of the child>
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pycrdt
 
@@ -21,6 +21,25 @@ FIELDS = "fields"
 
 ValueReader = Callable[[str, str | None, str | None], Any]
 """Root, child, key -> the current value in the document as JSON, or ``ABSENT``. Called for nested types only."""
+
+
+class RowChange(NamedTuple):
+    """What an edit would do to an entity: its row now (``None``: it does not exist), and then (``None``: deleted)."""
+
+    key: RoomKey
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the row stays as it is."""
+        return self.before is self.after
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The different rows."""
+        rows = [self.before] if self.is_none else [self.before, self.after]
+        return [row for row in rows if row is not None]
 
 
 class Bridge:
@@ -67,34 +86,34 @@ class Bridge:
         """The root maps that hold entities."""
         return (FIELDS, *self._mapped)
 
-    def rows_after(self, value: Mapping[str, Any]) -> list[tuple[RoomKey, list[dict[str, Any]]]]:
+    def rows_after(self, value: Mapping[str, Any]) -> list[RowChange]:
         """The entities that an edit affects, given the ``value`` of :attr:`roots` after it.
 
-        Each comes with its rows: the current one if it exists, and the new one if it will exist and differs. The
-        document's own entity is always included.
+        The document's own entity is always included, also if the edit leaves it as it is.
         """
         after = value.get(FIELDS, {})
-        rows = [self.main.current] if self.exists else []
-        if not rows or not same(plain(self.main.now), after):
-            rows.append(self.main.with_fields(after))
-        found = [(self.key, rows)]
+        current = self.main.current if self.exists else None
+        stays = current is not None and same(plain(self.main.now), after)
+        found = [RowChange(self.key, current, current if stays else self.main.with_fields(after))]
         for root, collection in self._mapped.items():
             there = value.get(root, {})
             known = [key.id.partition(":")[2] for key in self._children if key.collection == collection]
             for name in dict.fromkeys([*there, *known]):
                 key = RoomKey(self.key.project, collection, f"{self.key.id}:{name}")
-                rows = self._child_after(key, there.get(name, ABSENT)) if is_part(key.id) else []
-                if rows:
-                    found.append((key, rows))
+                change = self._child_after(key, there.get(name, ABSENT)) if is_part(key.id) else None
+                if change is not None:
+                    found.append(change)
         return found
 
-    def _child_after(self, key: RoomKey, value: Any) -> list[dict[str, Any]]:
+    def _child_after(self, key: RoomKey, value: Any) -> RowChange | None:
         entity = self._children.get(key) or EntityState(key)
         after = value if isinstance(value, dict) else {}
         if entity.alive and value is not ABSENT and same(plain(entity.now), after):
-            return []
-        rows = [entity.current] if entity.alive else []
-        return rows if value is ABSENT else [*rows, entity.with_fields(after)]
+            return None
+        if not entity.alive and value is ABSENT:
+            return None
+        current = entity.current if entity.alive else None
+        return RowChange(key, current, None if value is ABSENT else entity.with_fields(after))
 
     def ops(
         self,
@@ -151,8 +170,8 @@ class Bridge:
         """The entity that the document holds at a root and a key, and the row that it would have if restored."""
         root, name = place
         key = RoomKey(self.key.project, self._mapped[root], f"{self.key.id}:{name}")
-        rows = self._child_after(key, read(root, name, None)) if is_part(key.id) else []
-        return (key, rows[-1]) if rows else None
+        change = self._child_after(key, read(root, name, None)) if is_part(key.id) else None
+        return None if change is None else (key, change.rows[-1])
 
     def child(self, key: RoomKey) -> EntityState:
         """An entity inside this document, created if it is unknown."""

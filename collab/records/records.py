@@ -7,12 +7,12 @@ return once they are committed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from secrets import token_urlsafe
 from time import monotonic, time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,8 +25,10 @@ from collab.errors import (
     InvalidName,
     InvalidRequest,
     NotFound,
+    Unavailable,
 )
 from collab.event import RECORD_MEMBERS
+from collab.hooks import ProposedWrite
 from collab.json_values import same
 from collab.names import RoomKey
 from collab.records.cascade import Cascade
@@ -49,6 +51,9 @@ from collab.wire.realtime.values import Written
 
 ERASE = ("system", "erase")
 """The right to write this entity allows erasing any entity that the caller may write."""
+
+
+_ATTEMPTS = 10
 
 
 class Collections(Reads):
@@ -114,6 +119,13 @@ class Collections(Reads):
         self, caller: Caller, key: RoomKey, fields: dict[str, Any], request: IdempotencyKey | None
     ) -> Written:
         await self._rights.require(caller.identity, key, Access.WRITE, {"id": key.id, **fields})
+        if self._rights.asks_before_writes:
+            after = {"id": key.id, **fields}
+            more = await self._rights.before_write(
+                ProposedWrite("create", caller.identity, key, None, after, changes=fields)
+            )
+            fields = {**fields, **check_fields(more, now={"id": key.id})}
+            await self._rights.require(caller.identity, key, Access.WRITE, {"id": key.id, **fields})
         self._check(key, fields)
         place = self._places.of(key)
         own = place.child is None
@@ -188,7 +200,8 @@ class Collections(Reads):
         )
 
     async def _update(self, caller: Caller, key: RoomKey, message: Update, request: IdempotencyKey | None) -> Written:
-        unset, version = message.unset, message.version
+        unset: Collection[str] = message.unset
+        version = message.version
         await self._admit(caller, key, Access.WRITE)
         place = self._places.of(key)
         async with self._registry.hold(place.room, seeds=place.child is not None) as room:
@@ -200,17 +213,56 @@ class Collections(Reads):
                 return [target.current, target.with_fields(_after(target, fields, unset))]
 
             await self._rights.require_write(caller.identity, key, rows)
-            if version is not None and message.on_conflict == "reject":
-                wanted = {**message.changes, **dict.fromkeys(unset)}
-                compared: list[dict[str, Any]] | None = None
-                while not same(compared, rows()):  # others may have written during the comparison
+            proposed = fields
+            for _ in self._while_changing(lambda: target.current):
+                if self._rights.asks_before_writes:
+                    fields, unset = proposed, message.unset
+                    fields, unset = await self._completed(caller, target, fields, unset)
                     await self._rights.require_write(caller.identity, key, rows)
-                    compared = rows()
-                    await self._compare(room, target, caller, wanted, version)
+                if version is not None and message.on_conflict == "reject":
+                    wanted = {**message.changes, **dict.fromkeys(message.unset)}
+                    compared: list[dict[str, Any]] | None = None
+                    while not same(compared, rows()):  # others may have written during the comparison
+                        await self._rights.require_write(caller.identity, key, rows)
+                        compared = rows()
+                        await self._compare(room, target, caller, wanted, version)
             # others may have written during the awaits above; from here to the write there is no await
             place.check_exists(room)
             self._check(key, _after(target, fields, unset))
             return await self._write(room, place, caller, fields, unset, version=version, request=request)
+
+    def _while_changing(self, row: Callable[[], dict[str, Any]]) -> Iterator[None]:
+        """Repeat the body until the application was asked about the row that is there when the body ends.
+
+        Raises :class:`Unavailable` if others write it all the time.
+        """
+        for _ in range(_ATTEMPTS):
+            asked = row()
+            yield
+            if not self._rights.asks_before_writes or same(asked, row()):
+                return
+        raise Unavailable("this entity changes too fast to check a write; retry")
+
+    async def _completed(
+        self, caller: Caller, target: EntityState, fields: dict[str, Any], unset: Collection[str]
+    ) -> tuple[dict[str, Any], Collection[str]]:
+        """Ask the application about an update, and return what to set and remove."""
+        before, after = target.current, target.with_fields(_after(target, fields, unset))
+        more = await self._rights.before_write(
+            ProposedWrite("update", caller.identity, target.key, before, after, changes=fields, unset=frozenset(unset))
+        )
+        return {**fields, **check_fields(more, now=target.data)}, [name for name in unset if name not in more]
+
+    async def _ask(
+        self,
+        action: Literal["delete", "restore", "erase"],
+        caller: Caller,
+        key: RoomKey,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> None:
+        if self._rights.asks_before_writes:
+            await self._rights.before_write(ProposedWrite(action, caller.identity, key, before, after))
 
     async def _compare(
         self, room: Room, target: EntityState, caller: Caller, wanted: Mapping[str, Any], version: int
@@ -243,13 +295,18 @@ class Collections(Reads):
             lambda name: self._delete(caller, key, name),
         )
 
-    async def _delete(self, caller: Caller, key: RoomKey, request: IdempotencyKey | None) -> Written:
+    async def _delete(
+        self, caller: Caller, key: RoomKey, request: IdempotencyKey | None, *, asks: bool = True
+    ) -> Written:
         await self._admit(caller, key, Access.WRITE)
         place = self._places.of(key)
         async with self._registry.hold(place.room, even_deleted=True, seeds=place.child is not None) as room:
             place.check_exists(room)
             target = place.entity(room)
-            await self._rights.require_write(caller.identity, key, lambda: [target.current])
+            for _ in self._while_changing(lambda: target.current):
+                await self._rights.require_write(caller.identity, key, lambda: [target.current])
+                if asks:
+                    await self._ask("delete", caller, key, target.current, None)
             place.check_exists(room)  # others may have deleted it meanwhile
             if room.deleted:
                 raise EntityDeleted(f"{key.name} is already deleted")
@@ -275,9 +332,10 @@ class Collections(Reads):
         known = row.data if row is not None else {"id": key.id}
         await self._rights.require_write(caller.identity, key, lambda: [known])
         await self._cascade.allow_erase(caller.identity, key)
+        await self._ask("erase", caller, key, known if row is not None and not row.deleted else None, None)
         if row is None or not row.deleted:
             with suppress(NotFound):  # deleted meanwhile, or only its quarantined updates are known
-                await self._delete(caller, key, None)
+                await self._delete(caller, key, None, asks=False)
         await self._erasing.erase(key)
         return Written(data={"id": key.id}, version=row.version if row is not None else 0)
 
@@ -310,9 +368,12 @@ class Collections(Reads):
             old = then.event.data if then is not None else target.data
             fields = {name: value for name, value in old.items() if name not in RECORD_MEMBERS}
             # the restored row is written and sent: with a version, that is the row of that version
-            await self._rights.require_write(
-                caller.identity, key, lambda: [target.current, old, target.with_fields(fields)]
-            )
+            for _ in self._while_changing(lambda: target.current):
+                await self._rights.require_write(
+                    caller.identity, key, lambda: [target.current, old, target.with_fields(fields)]
+                )
+                before = target.current if place.exists(room) and not room.deleted else None
+                await self._ask("restore", caller, key, before, target.with_fields(fields))
             written: Written | None = None
             if place.child is None and room.deleted:
                 written = await self._undelete(room, caller, request)

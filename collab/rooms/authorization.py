@@ -6,18 +6,21 @@ one, and the new one. Callers pass all of them, and the lowest right counts.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from collab.access.identity import Identity
 from collab.access.rules import Access
-from collab.errors import PermissionDenied
-from collab.hooks import Hooks
+from collab.errors import CollabError, InternalError, PermissionDenied
+from collab.hooks import Hooks, ProposedWrite
 from collab.json_values import same
 from collab.names import RoomKey
 from collab.query.match import Row
 from collab.query.query import Condition
 from collab.storage.base import EntityRow
+
+log = logging.getLogger(__name__)
 
 MappedRoots: TypeAlias = Callable[[str], Mapping[str, str]]
 """For a collection: the root types of its documents that hold entities, and the collections of these."""
@@ -35,6 +38,8 @@ class Authorization:
         self._children = children
         self._asks_rows = type(hooks).authorize_row is not Hooks.authorize_row
         self._asks_itself = self._asks_rows or type(hooks).authorize is not Hooks.authorize
+        self.asks_before_writes = type(hooks).before_write is not Hooks.before_write
+        """Whether the application decides about each write."""
 
     def depends_on_row(self, identity: Identity) -> bool:
         """Whether an identity's rights on an entity can depend on its row."""
@@ -110,10 +115,25 @@ class Authorization:
 
     def asks_about_edits(self, identity: Identity, key: RoomKey) -> bool:
         """Whether each edit needs a check in addition to the right to write the document."""
-        if self.depends_on_content(identity, key):
+        if self.asks_before_writes or self.depends_on_content(identity, key):
             return True
         inside = set(self._mapped(key.collection).values())
         return any(identity.access_to_all(collection, f"{key.id}:") < Access.WRITE for collection in inside)
+
+    async def before_write(self, write: ProposedWrite) -> dict[str, Any]:
+        """Ask the application about a write. Returns the fields that it sets as well. Raises :class:`CollabError`."""
+        try:
+            more = await self._hooks.before_write(write)
+            if more is None:
+                return {}
+            if write.action not in ("create", "update"):
+                raise TypeError(f"before_write must return None for the action {write.action}")
+            return dict(more)
+        except CollabError:
+            raise
+        except Exception as error:
+            log.exception("the hook before_write failed")
+            raise InternalError("could not check the write") from error
 
     async def visible(self, identity: Identity, collection: str) -> Condition | None:
         """The condition for rows of a collection that may be listed and subscribed to; ``None``: no rows."""

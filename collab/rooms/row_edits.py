@@ -21,6 +21,7 @@ from collab.errors import RateLimitExceeded, Unavailable
 from collab.gate.checked import Checked
 from collab.gate.struct_content import Malformed
 from collab.gate.structs import TooManyParts
+from collab.hooks import ProposedWrite
 from collab.rooms.authorization import Authorization
 from collab.rooms.live.faults import closing
 from collab.rooms.live.merge import merge
@@ -40,7 +41,10 @@ _SECONDS = 10.0
 
 
 class RowEdits:
-    """Checks edits for all sessions of one server. ``release`` undoes one :meth:`Room.hold`."""
+    """Checks edits for all sessions of one server, and asks the hook ``before_write`` about them.
+
+    ``release`` undoes one :meth:`Room.hold`.
+    """
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class RowEdits:
         raise _too_fast()
 
     async def require(self, room: Room, identity: Identity, document: bytes, edit: bytes | None) -> None:
-        """Raise :class:`PermissionDenied` unless each row may be written as it is, and as ``document`` has it.
+        """Raise :class:`CollabError` unless each row may be written as it is, and as ``document`` has it.
 
         With ``edit``: as ``document`` would have it after that edit. The sandbox computes it.
         """
@@ -98,8 +102,19 @@ class RowEdits:
         except SandboxError as error:
             raise Unavailable("the effect of this edit could not be computed; retry") from error
         assert isinstance(value, dict)
-        for key, rows in room.bridge.rows_after(value):
-            await self._rights.require(identity, key, Access.WRITE, *rows)
+        for change in room.bridge.rows_after(value):
+            await self._rights.require(identity, change.key, Access.WRITE, *change.rows)
+            if self._rights.asks_before_writes and not change.is_none:
+                await self._rights.before_write(
+                    ProposedWrite(
+                        "create" if change.before is None else "delete" if change.after is None else "update",
+                        identity,
+                        change.key,
+                        change.before,
+                        change.after,
+                        by_editor=True,
+                    )
+                )
 
     def begin(self, work: Coroutine[object, object, None]) -> None:
         self._spawn(work)
