@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from collab.storage.base import StorageError
-from collab.storage.nodes import Nodes
+from collab.storage.nodes import Fenced, Nodes
 
 log = logging.getLogger(__name__)
 
@@ -76,5 +76,7 @@ class ClusterJobs:
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await self._nodes.release_jobs([name])
+        except Fenced:
+            pass  # this node is dead, so its jobs are free
         except (StorageError, TimeoutError) as error:
             log.info("the job %s was not given back: %s", name, error)
