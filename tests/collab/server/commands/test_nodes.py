@@ -18,7 +18,9 @@ def test_nodes_are_listed_with_those_that_live(tmp_path: Path, database: str) ->
     with serving(tmp_path, "serve", COLLAB_DATABASE=database) as (process, _):
         (first,) = listed()
         assert not first["dead"]
+        deadline = time.monotonic() + 60
         while listed()[0]["beats"] <= first["beats"]:
+            assert time.monotonic() < deadline, "the node does not beat"
             time.sleep(0.05)
         process.kill()
     assert not listed()[0]["dead"], "nobody has said so"
