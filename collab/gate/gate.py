@@ -29,7 +29,7 @@ from collab.gate.document_index import (
 )
 from collab.gate.fields import Fields, FieldsDump, Write
 from collab.gate.limits import AT_ONCE_BYTES, MAX_PARTS
-from collab.gate.pieces import UpdatePiece, are_unsorted, read_piece
+from collab.gate.pieces import Rewritten, UpdatePiece, are_unsorted, read_piece
 from collab.gate.repeats import Repeats, asked_again
 from collab.gate.revision import Revision, is_as_sent, rewrite
 from collab.gate.stage import Stage
@@ -77,21 +77,18 @@ class Gate:
         are more than ``limit`` structs and deletions.
         """
         if isinstance(update, UpdatePiece):
-            parts = update.parts or read_piece(update.update)
-            parts.refused = update.refused
-            parts.as_sent = not update.refused
-            return self._check(update.update, parts, update.dying)
+            return self._check(update.update, _parts_of(update), update.dying, update.rewritten)
         return keystroke.check(self._history, update) or self._check(update, read(update, limit))
 
-    def check_at_once(self, update: bytes, limit: int) -> Checked:
-        """The same for an update that is to be applied in one step.
+    def check_at_once(self, update: bytes, limit: int, *, whole: bool = False) -> Checked:
+        """The same for an update that is to be applied in one step; ``whole``: completely or not at all.
 
         Also raises :class:`TooManyParts` if it has too many bytes to be read at once, and for deletions that Yjs would
         have sorted: only as pieces they are always cheap.
         """
         if len(update) > AT_ONCE_BYTES:
             raise TooManyParts("too many bytes")
-        checked = self.check(update, limit)
+        checked = self.check_all(update, limit) if whole else self.check(update, limit)
         if are_unsorted(checked.deletes):
             raise TooManyParts("deletions in no order")
         return checked
@@ -103,18 +100,51 @@ class Gate:
             raise Gap("the update depends on missing elements")
         return checked
 
-    def _check(self, update: bytes, parts: Parts, dying: Dying | None = None) -> Checked:
+    def rewriting(self, piece: UpdatePiece) -> Callable[[], UpdatePiece] | None:
+        """What a thread can do before :meth:`check`, if the piece cannot be applied as it is: it may be many megabytes.
+
+        ``None`` if nothing is to be done, or it was done and nothing has changed since.
+        """
+        parts = _parts_of(piece)
+        stage = Stage(self._history, parts, piece.dying)
+        if is_as_sent(parts, stage) or self._fits(piece.rewritten) is not None:
+            return None
+        clients = {*stage.ends, *(one.client for one in parts.refused)}
+        state = {client: self._history.state.get(client, 0) for client in clients}
+
+        def work() -> UpdatePiece:
+            update, revision = rewrite(parts, stage, state)
+            return piece._replace(rewritten=Rewritten(update, revision, read_piece(update), state))
+
+        return work
+
+    def _fits(self, rewritten: Rewritten | None) -> Stage | None:
+        """What a rewritten piece adds, if it is still what it should be."""
+        if rewritten is None:
+            return None
+        state = self._history.state
+        if any(state.get(client, 0) != clock for client, clock in rewritten.state.items()):
+            return None
+        stage = Stage(self._history, rewritten.parts)
+        return stage if is_as_sent(rewritten.parts, stage) else None
+
+    def _check(
+        self, update: bytes, parts: Parts, dying: Dying | None = None, rewritten: Rewritten | None = None
+    ) -> Checked:
         stage = Stage(self._history, parts, dying)
         revision = None
         repeats = Repeats(stage.known, parts.source) if stage.known else None
-        if not is_as_sent(parts, stage):
+        if is_as_sent(parts, stage):
+            if stage.lost:
+                revision = Revision(lost=stage.lost)
+        elif rewritten is not None and (fitting := self._fits(rewritten)) is not None:
+            stage, update, revision, parts = fitting, rewritten.update, rewritten.revision, rewritten.parts
+        else:
             update, revision = rewrite(parts, stage, self._history.state)
             parts = read(update, len(update))
             stage = Stage(self._history, parts)
             if not is_as_sent(parts, stage):
                 raise Malformed("the update contradicts itself")
-        elif stage.lost:
-            revision = Revision(lost=stage.lost)
         if stage.cuts:
             revision = (revision or Revision())._replace(cuts=stage.cuts_known())
         before = stage.before()
@@ -216,3 +246,10 @@ class Gate:
         if mapped is not None and set(mapped) != gate._fields.mapped:
             raise ValueError("the index has other mapped roots")
         return gate
+
+
+def _parts_of(piece: UpdatePiece) -> Parts:
+    parts = piece.parts or read_piece(piece.update)
+    parts.refused = piece.refused
+    parts.as_sent = not piece.refused
+    return parts

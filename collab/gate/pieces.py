@@ -8,7 +8,7 @@ by piece, with others served in between.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import chain, groupby, pairwise
 from operator import itemgetter
@@ -31,16 +31,27 @@ _AT_ONCE = 1000
 """Objects that one call sorts or frees. Such a call keeps every other thread waiting, the event loop too."""
 
 
+class Rewritten(NamedTuple):
+    """The acceptable part of a piece, its difference from it, and the clocks of the room at which that is so."""
+
+    update: bytes
+    revision: Revision
+    parts: Parts
+    state: Mapping[int, int]
+
+
 class UpdatePiece(NamedTuple):
     """A part of an update. ``refused``: what was read as deleted; ``dying``: types that the whole update deletes.
 
-    ``parts``: what :func:`read_piece` returns, if it was read already.
+    ``parts``: what :func:`read_piece` returns, if it was read already. ``rewritten``: see
+    :meth:`collab.gate.gate.Gate.rewriting`.
     """
 
     update: bytes
     refused: list[Refused]
     dying: Dying
     parts: Parts | None = None
+    rewritten: Rewritten | None = None
 
 
 def read_piece(update: bytes) -> Parts:

@@ -15,11 +15,10 @@ import pycrdt
 from collab.access.identity import Identity
 from collab.access.price import charge, is_busy, rest_after
 from collab.errors import InvalidRequest
-from collab.gate.limits import AT_ONCE_BYTES
 from collab.gate.structs import TooManyParts, decode_state_vector, encode_state_vector
 from collab.names import RoomKey
 from collab.rooms.commitment import committed
-from collab.rooms.large import read_ahead, reading
+from collab.rooms.large import made_ready, read_ahead, reading
 from collab.rooms.live.merge import merge
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
@@ -110,8 +109,6 @@ class RoomHandle:
                 told.set_result(None)
 
         try:
-            if len(update) > AT_ONCE_BYTES:
-                raise TooManyParts("too many bytes")
             room.edit(
                 update, user, monotonic(), done, limit=room.portion.of(room.log.whole + len(update), busy=is_busy())
             )
@@ -137,16 +134,13 @@ class RoomHandle:
             )
             sizes = room.portion.sizes(room.log.whole + len(update), busy=is_busy())
             while pieces:
-                size = next(sizes)
-                piece = await read_ahead(pieces.take(size), charge)
-                if large is not None:
-                    await large.allow(room)
+                piece = await read_ahead(pieces.take(next(sizes)), charge)
+                piece = await made_ready(room, piece, large, charge)
                 began = thread_time()
                 room.edit(piece, user, monotonic(), done if not pieces else _ignore)
                 if large is not None:
                     large.taken(room)
                 seconds = thread_time() - began
-                room.portion.took(seconds, size)
                 await asyncio.sleep(rest_after(seconds, busy=is_busy()))
 
     async def update(self, state_vector: bytes | None = None) -> bytes:

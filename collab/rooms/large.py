@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from collab.access.price import rest_after
 from collab.access.rules import Access
-from collab.errors import CollabError
+from collab.errors import CollabError, Unavailable
 from collab.gate.limits import AT_ONCE_BYTES
 from collab.gate.pieces import Pieces, UpdatePiece, read_piece
 from collab.rooms.live.faults import NotRecorded
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collab.rooms.live.room import Room
 
 T = TypeVar("T")
+_ATTEMPTS = 5
 Charge = Callable[[float], object]
 """Charges CPU seconds to whoever causes them."""
 
@@ -45,6 +46,22 @@ async def read_ahead(piece: UpdatePiece, charge: Charge) -> UpdatePiece:
         return piece
     parts, _ = await _in_thread(lambda: read_piece(piece.update), charge)
     return piece._replace(parts=parts)
+
+
+async def made_ready(room: Room, piece: UpdatePiece, edit: LargeEdit | None, charge: Charge) -> UpdatePiece:
+    """Return when ``edit`` may be made, with a piece to be applied before the next ``await``.
+
+    A thread rewrites what is large and cannot be applied as it is, again if others changed what that depends on.
+    Raises :class:`Unavailable` if they do so all the time, and as :meth:`LargeEdit.allow`.
+    """
+    for _ in range(_ATTEMPTS):
+        if edit is not None:
+            await edit.allow(room)
+        rewrite = room.gate.rewriting(piece) if len(piece.update) > AT_ONCE_BYTES else None
+        if rewrite is None:
+            return piece
+        piece, _ = await _in_thread(rewrite, charge)
+    raise Unavailable("others change this document too fast; retry")
 
 
 async def _in_thread(work: Callable[[], T], charge: Charge) -> tuple[T, float]:
@@ -92,8 +109,8 @@ async def take_apart(
                 spent = thread_time() - began
                 piece = await read_ahead(piece, session.throttle.charge)
                 await asyncio.sleep(wait)
-                if session.access >= Access.WRITE:  # otherwise the room refuses it
-                    await edit.allow(room)
+                allowing = edit if session.access >= Access.WRITE else None  # otherwise the room refuses it
+                piece = await made_ready(room, piece, allowing, session.throttle.charge)
                 if room.broken:  # the session is asked for what the new room lacks: its answer is acknowledged instead
                     acks = session.acks_for(live=live, counted=counted, leaves=True)
                     session.missed += acks

@@ -19,8 +19,7 @@ from collab.entities.entity import Intent, WriteOutcome
 from collab.errors import EntityDeleted, InvalidRequest, Quarantined, Unavailable
 from collab.gate.checked import Checked
 from collab.gate.gate import Gap, Gate
-from collab.gate.limits import MAX_PARTS
-from collab.gate.pieces import UpdatePiece, are_unsorted
+from collab.gate.pieces import UpdatePiece
 from collab.gate.struct_content import Malformed
 from collab.gate.structs import TooManyParts, encode_state_vector
 from collab.metrics import Metrics
@@ -200,25 +199,31 @@ class Room:
         now: float,
         done: Callable[[], None],
         intent: Intent | None = None,
-        limit: int = MAX_PARTS,
+        limit: int | None = None,
     ) -> None:
         """Apply an update from the server itself; ``done`` is called once it is committed.
 
+        ``limit``: only in one step and with so many structs and deletions at most (:meth:`Gate.check_at_once`).
         ``intent`` learns of the entities that it wrote, or of this document's own entity if it wrote nothing new.
 
-        Raises :class:`collab.errors.InvalidRequest`, :class:`EntityDeleted`, :class:`Unavailable`, :class:`TooLarge`
-        (more than ``limit`` structs and deletions) or :class:`collab.rooms.live.faults.NotRecorded`.
+        Raises :class:`collab.errors.InvalidRequest`, :class:`EntityDeleted`, :class:`Unavailable`,
+        :class:`TooManyParts` or :class:`collab.rooms.live.faults.NotRecorded`.
         """
         if self.broken:
             raise Unavailable("the document is being rebuilt")
         if self.deleted:
             raise EntityDeleted("the entity was deleted")
         try:
-            checked = self.gate.check_all(update, limit)
+            if isinstance(update, UpdatePiece):
+                began = thread_time()
+                checked = self.gate.check_all(update)
+                checked.seconds = thread_time() - began
+            elif limit is None:
+                checked = self.gate.check_all(update)
+            else:
+                checked = self.gate.check_at_once(update, limit, whole=True)
         except Gap as gap:
             raise InvalidRequest("the update depends on elements that this document does not have") from gap
-        if limit < MAX_PARTS and are_unsorted(checked.deletes):
-            raise TooManyParts("deletions in no order")
         if checked.revision is not None and checked.revision.refused:
             raise InvalidRequest(f"the update contains {checked.revision.refused[0].why}")
         if self.gate.contradicts(checked, self.doc.get_update):

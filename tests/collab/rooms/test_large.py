@@ -14,12 +14,14 @@ import pycrdt
 import pytest
 
 from collab import Collab, Settings
-from collab.errors import CollabError, TooLarge, Unavailable
-from collab.gate import gate, pieces, structs
+from collab.errors import CollabError, InvalidRequest, TooLarge, Unavailable
+from collab.gate import gate, pieces, revision, structs
+from collab.gate.document_index import Dying
 from collab.gate.encode import encode_update
 from collab.gate.limits import AT_ONCE_BYTES
 from collab.gate.struct_content import ANY
 from collab.gate.structs import Struct
+from collab.rooms.large import made_ready
 from collab.rooms.live.compaction import LogSize
 from collab.rooms.live.framing import HocuspocusFraming
 from collab.rooms.live.pacing import Portion
@@ -307,6 +309,10 @@ def _no_large_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 LONG = "x" * (AT_ONCE_BYTES + 1)
 ONE_STRUCT = frame([block(7, 0, [item(STRING, string(LONG), parent="t")])])
+TOO_DEEP = bytes((117, 1)) * 200 + b"\x7e"
+PARTLY_REFUSED = frame(
+    [block(7, 0, [item(ANY, encode_uint(3) + b"\x77" + string(LONG) + TOO_DEEP + b"\x77" + string("end"), parent="a")])]
+)
 
 
 @pytest.mark.usefixtures("_no_large_reads")
@@ -328,3 +334,65 @@ async def test_an_application_may_write_a_struct_of_many_bytes_and_the_loop_does
     async with collab.lifespan():
         await collab.room("d").apply(ONE_STRUCT)
         assert await collab.room("d").text() == LONG
+
+
+@pytest.mark.usefixtures("_no_large_reads")
+async def test_the_loop_does_not_rewrite_a_struct_of_many_bytes_that_is_partly_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (registry, _):
+        room = await registry.open(KEY)
+        client = Client(room, "a", framing=HocuspocusFraming("d"))
+        client.say(yjs.SyncStep1(b"\0"))
+        client.say(yjs.SyncStep2(PARTLY_REFUSED))
+        with anyio.fail_after(40):
+            while hocuspocus.sync_status("d", True) not in room.drain(client.session):
+                await anyio.sleep(0.01)
+        assert room.doc.get("a", type=pycrdt.Array).to_py() == [LONG, "end"]
+
+
+@pytest.mark.usefixtures("_no_large_reads")
+async def test_what_is_left_of_a_large_piece_that_waits_for_others_is_rewritten_again_when_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session brings them while a thread rewrites."""
+    late = item(STRING, string("late"), origin=(5, 0))
+    large = frame([block(8, 0, [late]), block(7, 0, [item(STRING, string(LONG), parent="t")])])
+    async with opened(tmp_path) as (registry, _):
+        room = await registry.open(KEY)
+        author, other = Client(room, "a"), Client(room, "b")
+        author.sync()
+        other.sync()
+        rewrite, loop, calls = revision.rewrite, asyncio.get_running_loop(), count()
+
+        def slow(*what: Any) -> Any:
+            if not next(calls):
+                asyncio.run_coroutine_threadsafe(come(), loop).result()
+            return rewrite(*what)
+
+        async def come() -> None:
+            other.say(yjs.Update(frame([block(5, 0, [item(STRING, string("a"), parent="u")])])))
+
+        monkeypatch.setattr("collab.gate.gate.rewrite", slow)
+        author.say(yjs.Update(large))
+        with anyio.fail_after(40):
+            while room.gate.state.get(7, 0) < len(LONG):
+                await anyio.sleep(0.01)
+        assert next(calls)
+        assert (str(room.doc.get("t", type=pycrdt.Text)), str(room.doc.get("u", type=pycrdt.Text))) == (LONG, "alate")
+
+
+async def test_a_large_piece_of_which_others_change_what_it_depends_on_all_the_time_is_refused(tmp_path: Path) -> None:
+    update = frame([block(7, 0, [item(STRING, string(LONG), parent="t")])])
+    async with opened(tmp_path) as (registry, _):
+        room = await registry.open(KEY)
+        piece = pieces.UpdatePiece(update, [], Dying([]))
+        room.gate.rewriting = lambda piece: lambda: piece  # type: ignore[method-assign]
+        with pytest.raises(Unavailable, match="too fast"):
+            await made_ready(room, piece, None, lambda seconds: None)
+
+
+@pytest.mark.usefixtures("_no_large_reads")
+async def test_an_application_is_told_of_a_large_struct_that_is_partly_refused() -> None:
+    collab = Collab(Settings(), storage=MemoryStorage())
+    async with collab.lifespan():
+        with pytest.raises(InvalidRequest, match="contains"):
+            await collab.room("d").apply(PARTLY_REFUSED)
