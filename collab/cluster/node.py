@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from collab.access.identity import Identity
 from collab.access.price import Ledger
 from collab.bus.base import Bus
+from collab.cluster.announcements import ClusterAnnouncements
 from collab.cluster.answering import Desk
 from collab.cluster.calls import Calls
 from collab.cluster.follow import ClusterFeed
@@ -43,6 +44,7 @@ class ClusterNode:
         self.bus = bus
         self.feed = ClusterFeed(nodes, bus)
         self.jobs = ClusterJobs(nodes)
+        self.announcements = ClusterAnnouncements(nodes, bus)
         self.membership = Membership(nodes, name, died=self._died)
         self.ownership = NodeOwnership(nodes)
         self._calls = Calls()
@@ -57,6 +59,7 @@ class ClusterNode:
         self._passes = Passes(await self._nodes.cluster_key(), self._nodes.nid)
         await self.membership.replace_predecessor()
         await self.membership.look()
+        await self.announcements.start()
         self._links = Links(self._nodes.nid, self.membership, self._passes)
         self._calls.begin(self._links, self.ownership.forget_node)
         if self._desk is not None:
@@ -74,7 +77,7 @@ class ClusterNode:
 
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What must always run."""
-        return self.membership.run(), self.feed.run(), self.jobs.claim()
+        return self.membership.run(), self.feed.run(), self.jobs.claim(), self.announcements.run()
 
     def has_others(self) -> bool:
         """Whether other nodes live."""
@@ -142,8 +145,13 @@ class ClusterNode:
 
     def gauges(self) -> dict[str, tuple[str, float]]:
         """What `/metrics` shows of this node: name -> (help, value)."""
-        membership = self.membership
+        membership, heard = self.membership, self.bus.counts
         return {
+            "collab_bus_lost": ("1 if this node does not hear other nodes over Redis.", float(self.bus.lost)),
+            "collab_bus_published_total": ("Messages that this node sent over Redis.", heard.published),
+            "collab_bus_heard_total": ("Messages that this node heard over Redis.", heard.heard),
+            "collab_bus_dropped_total": ("Messages that this node could not send over Redis.", heard.dropped),
+            "collab_bus_junk_total": ("Messages on Redis that no node has written.", heard.junk),
             "collab_nodes": ("Nodes of the cluster that live, this one too.", 1 + len(membership.others)),
             "collab_tunnels": ("Connections to the owners of documents, for clients of this node.", self.tunnels),
             "collab_deaths_declared_total": ("Nodes that this one declared dead.", membership.deaths),

@@ -20,10 +20,11 @@ from collab.names import DEFAULT_PROJECT
 from collab.realtime.matching.entity_index import EntitySubscriptions
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.realtime.topics.analytics import AnalyticsMetrics
+from collab.realtime.topics.announcements import Announcements, LocalAnnouncements
 from collab.realtime.topics.custom_events import CustomEvents
 from collab.realtime.topics.kept_on_bus import KeptOnBus
 from collab.realtime.topics.presence import PresenceRooms
-from collab.realtime.topics.system import ProjectHealth, SystemEvents
+from collab.realtime.topics.system import SCHEMA_UPDATED, ProjectHealth, SystemEvents
 from collab.records.cascade import Cascade
 from collab.records.documents import Documents
 from collab.records.erasing import Erasing
@@ -38,6 +39,7 @@ from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
 from collab.storage.base import Storage, StorageError
 from collab.storage.jobs import AllJobs, JobHolder
+from collab.storage.nodes import Announcement
 from collab.tasks import BackgroundTasks
 from collab.turns import Turns
 
@@ -63,7 +65,7 @@ class Hub:
 
     Queries of callers take turns. Each may take ``query_seconds``; 0 is no limit. ``jobs`` says what of the record
     this process does if several write to it, ``others`` whether other nodes live, ``bus`` is what nodes hear each
-    other on.
+    other on, and ``announcements`` what all of them hear.
     """
 
     def __init__(
@@ -89,11 +91,14 @@ class Hub:
         failed: Callable[[BaseException], object],
         parts: HubParts = HubParts(),  # noqa: B008 - a value that nobody can change
         bus: Bus | None = None,
+        announcements: Announcements | None = None,
     ) -> None:
         self.feed = feed
         self.schemas = schemas
         self.events = CustomEvents(KeptOnBus(bus) if bus is not None else None)
         self.system = SystemEvents(probe)
+        self.announcements: Announcements = LocalAnnouncements() if announcements is None else announcements
+        self.announcements.on(SCHEMA_UPDATED, self._schema_updated)
         self.analytics = AnalyticsMetrics()
         turns = Turns(QUERIES, seconds=query_seconds or None, per_caller=5_000, per_project=10_000, owed=owed)
         self.live_queries = LiveQueries(storage.find, feed, turns=turns)
@@ -164,7 +169,10 @@ class Hub:
 
     async def _save_schemas(self) -> None:
         for event in await self.schemas.save(self._storage, time(), others=self._others is not None and self._others()):
-            self.system.announce_to_all(event)
+            await self.announcements.announce(Announcement(None, SCHEMA_UPDATED, event))
+
+    async def _schema_updated(self, announcement: Announcement) -> None:
+        self.system.announce_to_all(announcement.body)
 
     def schema(self, project: str) -> Mapping[str, Any]:
         """Return the declared collections of a project."""

@@ -185,9 +185,16 @@ class Collab:
             others=self._node.has_others if self._node is not None else None,
             failed=self._task_failed,
             parts=self._node.parts if self._node is not None else HubParts(),
+            announcements=self._node.announcements if self._node is not None else None,
         )
         self.rights = Rights(
-            self._registry, self.admission, rights, self.hub.places.document_of, self.hub.presence, self.hub.system
+            self._registry,
+            self.admission,
+            rights,
+            self.hub.places.document_of,
+            self.hub.presence,
+            self.hub.system,
+            self.hub.announcements,
         )
         feed.subscribe(self.rights.happened)
         self._locks = Locks()

@@ -9,13 +9,15 @@ from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.realtime.topics.announcements import Announcements
 from collab.realtime.topics.presence import PresenceRooms
-from collab.realtime.topics.system import SystemEvents
+from collab.realtime.topics.system import PERMISSIONS_CHANGED, SystemEvents
 from collab.rooms.authorization import Authorization
 from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.rooms.registry import Registry
 from collab.server.admission import Admission, Admitted
+from collab.storage.nodes import Announcement
 
 _AT_ONCE = 100  # checked concurrently; hooks may query a database
 
@@ -31,6 +33,7 @@ class Rights:
         document_of: Callable[[RoomKey], RoomKey],
         presence: PresenceRooms,
         system: SystemEvents,
+        announcements: Announcements,
     ) -> None:
         self._registry = registry
         self._admission = admission
@@ -38,7 +41,9 @@ class Rights:
         self._document_of = document_of
         self._presence = presence
         self._system = system
+        self._announcements = announcements
         self._checking: set[RoomKey] = set()
+        announcements.on(PERMISSIONS_CHANGED, self._announced)
 
     async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
         """Open the room, and return the current rights. Join before the next ``await``.
@@ -52,9 +57,18 @@ class Rights:
             admitted = await self._admission.admit_identity(admitted.identity, admitted.key.name)
 
     async def permissions_changed(self, project: str, resource: str | None, user_id: str | None) -> None:
-        """Apply changed rights immediately, for one user or for all, and notify clients."""
-        self._system.permissions_changed(project, resource, user_id=user_id)
-        await self.recheck(project, user_id)
+        """Apply changed rights immediately, for one user or for all, and notify clients; on all nodes.
+
+        Raises :class:`collab.storage.base.StorageError` if other nodes may not hear it: repeat it.
+        """
+        body = {"resourceId": resource, "userId": user_id}
+        await self._announcements.announce(Announcement(project, PERMISSIONS_CHANGED, body))
+
+    async def _announced(self, announcement: Announcement) -> None:
+        if announcement.project is not None:
+            resource, user_id = announcement.body.get("resourceId"), announcement.body.get("userId")
+            self._system.permissions_changed(announcement.project, resource, user_id=user_id)
+            await self.recheck(announcement.project, user_id)
 
     async def recheck(self, project: str, user_id: str | None) -> None:
         """Check the sessions in a project's rooms again, for one user or for all.

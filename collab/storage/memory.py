@@ -35,7 +35,7 @@ from collab.storage.base import (
 from collab.storage.codec import event_from, from_json, to_json
 from collab.storage.memory_nodes import NOBODY, MemoryNodes
 from collab.storage.memory_record import MemoryDocument, MemoryEntity, MemoryRecord, cut, rows_of
-from collab.storage.nodes import NodeRow, Opens
+from collab.storage.nodes import Announced, Announcement, NodeRow, Opens
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat, reach_of
 
 
@@ -105,6 +105,15 @@ class MemoryStorage:
 
     async def release_jobs(self, names: Sequence[str]) -> None:
         self._fence().release_jobs(self._nid, names)
+
+    async def announce(self, announcement: Announcement) -> int:
+        return self._fence().announce(announcement, self._clock())
+
+    async def announced(self) -> int:
+        return self._record.nodes.announced
+
+    async def announcements(self, after: int, limit: int = 1000) -> Sequence[Announced]:
+        return self._record.nodes.announcements(after, limit)
 
     def _fence(self) -> MemoryNodes:
         """Everything that writes begins with this. Raises :class:`collab.storage.nodes.Fenced`."""

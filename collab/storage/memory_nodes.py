@@ -8,7 +8,7 @@ from typing import Final
 
 from collab.names import RoomKey
 from collab.storage.base import StorageError
-from collab.storage.nodes import Fenced, NodeRow, Opens
+from collab.storage.nodes import ANNOUNCED_SECONDS, Announced, Announcement, Fenced, NodeRow, Opens
 
 NOBODY: Final = 0
 """The number of who is no node."""
@@ -22,6 +22,9 @@ class MemoryNodes:
         self._nodes: dict[int, NodeRow] = {}
         self._owners: dict[RoomKey, int] = {}
         self._jobs: dict[str, int] = {}
+        self._announced: list[tuple[float, Announced]] = []
+        self.announced = 0
+        """The number of the newest announcement."""
 
     def enter(self, opens: Opens, now: float, url: str = "") -> int:
         """Make a node, and return its number."""
@@ -85,6 +88,17 @@ class MemoryNodes:
             if self.is_dead(self._jobs.get(name, NOBODY)):
                 self._jobs[name] = nid
         return [name for name in names if self._jobs[name] == nid]
+
+    def announce(self, announcement: Announcement, now: float) -> int:
+        """Number an announcement and keep it for an hour."""
+        self.announced += 1
+        self._announced = [(at, one) for at, one in self._announced if at >= now - ANNOUNCED_SECONDS]
+        self._announced.append((now, Announced(self.announced, announcement)))
+        return self.announced
+
+    def announcements(self, after: int, limit: int) -> Sequence[Announced]:
+        """Those after a number."""
+        return [one for _, one in self._announced if one.number > after][:limit]
 
     def release_jobs(self, nid: int, names: Sequence[str]) -> None:
         """Take these jobs from ``nid``."""

@@ -1,4 +1,4 @@
-"""Nodes: the processes that write to one record, and which of them owns which room.
+"""Nodes: the processes that write to one record, which of them owns which room, and what all of them must hear.
 
 A process that opens a record becomes a node, with a number that no other node ever has. Whether a node is dead is a
 matter of the record alone: it is dead once that is declared there, even if its process runs. A write of a node is
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from secrets import token_hex
 from socket import gethostname
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from collab.names import RoomKey
 from collab.storage.base import Storage, StorageError
@@ -45,9 +45,28 @@ class NodeRow(NamedTuple):
     url: str
 
 
+ANNOUNCED_SECONDS: Final = 3600.0
+"""An announcement is kept for this long. A node looks for new ones all the time."""
+
+
+class Announcement(NamedTuple):
+    """What all nodes must hear of a project, or of all projects (``None``). ``body`` is JSON."""
+
+    project: str | None
+    kind: str
+    body: Mapping[str, Any]
+
+
+class Announced(NamedTuple):
+    """An announcement that was made, and its number."""
+
+    number: int
+    announcement: Announcement
+
+
 @runtime_checkable
 class Nodes(Protocol):
-    """What a storage has for several nodes. Every method but :meth:`nodes` raises :class:`Fenced` for a dead node."""
+    """What a storage has for several nodes. Methods that write raise :class:`Fenced` for a dead node."""
 
     @property
     def nid(self) -> int:
@@ -79,6 +98,15 @@ class Nodes(Protocol):
 
     async def release_jobs(self, names: Sequence[str]) -> None:
         """Have these jobs no longer."""
+
+    async def announce(self, announcement: Announcement) -> int:
+        """Tell all nodes. Returns the number: whoever sees it sees all lower ones that there will ever be."""
+
+    async def announced(self) -> int:
+        """The number of the newest announcement; 0 if there was none."""
+
+    async def announcements(self, after: int, limit: int = 1000) -> Sequence[Announced]:
+        """The announcements of the last hour with higher numbers than ``after``, in order."""
 
 
 class NodeAddress(NamedTuple):

@@ -23,7 +23,7 @@ from collab.storage.base import (
     Snapshot,
     StorageError,
 )
-from collab.storage.nodes import Fenced, NodeStorage, Opens, Pulse
+from collab.storage.nodes import Announced, Announcement, Fenced, NodeStorage, Opens, Pulse
 from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
 
 
@@ -170,6 +170,37 @@ class NodesContract:
                 )
                 assert sorted(name for some in owned for name in some) == names
 
+    async def test_what_a_node_announces_is_seen_by_all_in_order_and_without_gaps(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path, 4) as (reader, *writers):
+            assert (await reader.announced(), list(await reader.announcements(0))) == (0, [])
+            body = {"resourceId": "tasks/t1", "userId": None, "text": "é\x00🎉", "n": [1, 2.5, True]}
+            number = await writers[0].announce(Announcement("acme", "permissions_changed", body))
+            assert list(await reader.announcements(0)) == [
+                Announced(number, Announcement("acme", "permissions_changed", body))
+            ]
+            assert await reader.announced() == number
+            seen = number
+            kinds: list[str] = []
+
+            async def announce(node: NodeStorage) -> None:
+                for count in range(20):
+                    await node.announce(Announcement(None, f"{node.nid} {count:02}", {}))
+
+            writing = [asyncio.create_task(announce(node)) for node in writers]
+            while len(kinds) < 60:
+                for one in await reader.announcements(seen, limit=7):
+                    assert one.number > seen
+                    assert one.announcement.project is None
+                    seen = one.number
+                    kinds.append(one.announcement.kind)
+                await asyncio.sleep(0)
+            await asyncio.gather(*writing)
+            for node in writers:
+                mine = [kind for kind in kinds if kind.startswith(f"{node.nid} ")]
+                assert mine == [f"{node.nid} {count:02}" for count in range(20)]
+            assert list(await reader.announcements(seen)) == []
+            assert await reader.announced() == seen
+
     async def test_two_who_declare_each_other_dead_do_not_both_die(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path, 1) as (watching,):
             for _ in range(5):
@@ -269,6 +300,7 @@ async def assert_fenced(dead: NodeStorage, other: NodeStorage) -> None:
         lambda: dead.release([KEY]),
         lambda: dead.claim_jobs(["webhook"]),
         lambda: dead.release_jobs(["webhook"]),
+        lambda: dead.announce(Announcement("acme", "permissions_changed", {})),
         lambda: dead.declare_dead(other.nid, 0),
         lambda: dead.beat(),
     )

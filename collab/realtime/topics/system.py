@@ -13,7 +13,8 @@ from collab.realtime.listeners import KeyedListeners, Later, Listeners, Timer, c
 
 HEALTH: Final = "health"
 SCHEMA_UPDATED: Final = "schema_updated"
-ANNOUNCED: Final = frozenset({SCHEMA_UPDATED, "permissions_changed"})
+PERMISSIONS_CHANGED: Final = "permissions_changed"
+ANNOUNCED: Final = frozenset({SCHEMA_UPDATED, PERMISSIONS_CHANGED})
 SYSTEM_EVENTS: Final = ANNOUNCED | {HEALTH}
 """Types of system events. Custom events cannot have them."""
 
@@ -111,7 +112,7 @@ class SystemEvents:
 
     def permissions_changed(self, project: str, resource: str | None = None, *, user_id: str | None = None) -> None:
         """Rights have changed: on ``resource`` (``collection/id``; ``None``: any), for one user or for all."""
-        event = {"type": "permissions_changed", "resourceId": resource, "userId": user_id}
+        event = {"type": PERMISSIONS_CHANGED, "resourceId": resource, "userId": user_id}
         self.announce(project, event, user_id=user_id)
 
     def look(self) -> None:

@@ -1,4 +1,4 @@
-"""Functions in the database: who may write, who is alive, who owns which room, and who has which job.
+"""Functions in the database: who may write and lives, who owns a room or has a job, and what all nodes must hear.
 
 A node is a row, and dead when that row says so. A write locks the row of its node until it ends, and a declaration of
 death changes that row, so each write is wholly before the declaration, or refused. No clock is read for any of this.
@@ -139,6 +139,22 @@ BEGIN
         ON CONFLICT (name) DO UPDATE SET nid = me
         WHERE NOT EXISTS (SELECT 1 FROM collab.nodes AS n WHERE n.nid = j.nid AND NOT n.dead);
     RETURN ARRAY(SELECT j.name FROM collab.jobs AS j WHERE j.name = ANY (p_names) AND j.nid = me ORDER BY j.name);
+END $$;
+
+-- One after the other, so that numbers become visible in their order. The newest one always stays.
+CREATE FUNCTION collab.announce_1(me int, p_project text, p_kind text, p_body text, p_seconds float8) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    now_at float8;
+    made bigint;
+BEGIN
+    PERFORM collab.fence_1(me);
+    PERFORM pg_advisory_xact_lock(1279487852, 2);
+    now_at := extract(epoch FROM clock_timestamp());
+    DELETE FROM collab.announcements AS a WHERE a.at < now_at - p_seconds;
+    INSERT INTO collab.announcements (project, kind, body, at) VALUES (p_project, p_kind, p_body, now_at)
+        RETURNING number INTO made;
+    RETURN made;
 END $$;
 
 CREATE FUNCTION collab.release_jobs_1(me int, p_names text[]) RETURNS void LANGUAGE plpgsql AS $$

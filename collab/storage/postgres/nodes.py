@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import asyncpg
+from typing import Any
 
-from collab.storage.nodes import NodeRow
+import asyncpg
+import msgspec
+
+from collab.storage.nodes import Announced, Announcement, NodeRow
+
+_read = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 async def read_nodes(connection: asyncpg.Connection) -> list[NodeRow]:
@@ -15,6 +20,26 @@ async def read_nodes(connection: asyncpg.Connection) -> list[NodeRow]:
         " LEFT JOIN (SELECT nid, count(*) AS rooms FROM collab.rooms GROUP BY nid) AS r USING (nid) ORDER BY n.nid"
     )
     return [NodeRow(*row) for row in rows]
+
+
+async def read_announced(connection: asyncpg.Connection) -> int:
+    """The number of the newest announcement."""
+    return int(await connection.fetchval("SELECT coalesce(max(number), 0) FROM collab.announcements"))
+
+
+async def read_announcements(connection: asyncpg.Connection, after: int, limit: int) -> list[Announced]:
+    """The announcements after a number, in order."""
+    rows = await connection.fetch(
+        "SELECT number, project, kind, body FROM collab.announcements WHERE number > $1 ORDER BY number LIMIT $2",
+        after,
+        limit,
+    )
+    return [Announced(number, Announcement(project, kind, _read(body))) for number, project, kind, body in rows]
+
+
+def write_body(announcement: Announcement) -> str:
+    """The text of a body."""
+    return msgspec.json.encode(announcement.body).decode()
 
 
 async def read_cluster_key(connection: asyncpg.Connection) -> bytes:

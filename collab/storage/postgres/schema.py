@@ -60,6 +60,13 @@ STEPS: Sequence[Sequence[str]] = (
             name text COLLATE "C" PRIMARY KEY,
             nid int NOT NULL
         );
+        CREATE TABLE collab.announcements (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            project text COLLATE "C",
+            kind text NOT NULL,
+            body text NOT NULL,
+            at float8 NOT NULL
+        );
         CREATE TABLE collab.documents (
             rid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             project text COLLATE "C" NOT NULL,

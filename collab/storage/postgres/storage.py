@@ -35,7 +35,7 @@ from collab.storage.base import (
     Span,
     Version,
 )
-from collab.storage.nodes import NodeAddress, NodeRow, Opens
+from collab.storage.nodes import ANNOUNCED_SECONDS, Announced, Announcement, NodeAddress, NodeRow, Opens
 from collab.storage.postgres import archive, documents, entities, history, nodes
 from collab.storage.postgres.commit import commit_values
 from collab.storage.postgres.database import PostgresDatabase, translated
@@ -320,6 +320,21 @@ class PostgresStorage:
 
     async def release_jobs(self, names: Sequence[str]) -> None:
         await self._database.call("release_jobs_1", list(names), pool="load")
+
+    async def announce(self, announcement: Announcement) -> int:
+        body = nodes.write_body(announcement)
+        (number,) = await self._database.call(
+            "announce_1", announcement.project, announcement.kind, body, ANNOUNCED_SECONDS, pool="load"
+        )
+        return int(number)
+
+    async def announced(self) -> int:
+        async with self._database.glance() as connection:
+            return await nodes.read_announced(connection)
+
+    async def announcements(self, after: int, limit: int = 1000) -> Sequence[Announced]:
+        async with self._database.glance() as connection:
+            return await nodes.read_announcements(connection, after, limit)
 
     # all parts
 
