@@ -27,7 +27,6 @@ from collab.server.commands.exchange import export_command, import_command
 from collab.server.commands.moving import copy, migrate
 from collab.server.commands.nodes import nodes
 from collab.server.commands.quarantine import quarantine
-from collab.server.commands.rename import rename
 from collab.server.commands.webhooks import webhooks
 from collab.server.config.load import SettingsError
 from collab.server.config.settings import Settings, secret_issuer
@@ -65,7 +64,7 @@ def main() -> None:
 
 for command in (
     *(backup, restore, copy, export_command, import_command, migrate),
-    *(rename, erase, webhooks, quarantine, nodes),
+    *(erase, webhooks, quarantine, nodes),
 ):
     main.add_command(command)
 

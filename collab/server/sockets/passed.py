@@ -21,18 +21,11 @@ class _Passed:
 
 
 class PassedDocuments:
-    """By address. Without ``passing`` there are none. ``renew`` has :meth:`renew` called soon."""
+    """By address. Without ``passing`` there are none."""
 
-    __slots__ = ("_connection", "_documents", "_gatekeeper", "_passing", "_renew")
+    __slots__ = ("_connection", "_documents", "_gatekeeper", "_passing")
 
-    def __init__(
-        self,
-        connection: Connection,
-        gatekeeper: DocumentGatekeeper,
-        passing: DocumentPassing | None,
-        renew: Callable[[str], object],
-    ) -> None:
-        self._renew = renew
+    def __init__(self, connection: Connection, gatekeeper: DocumentGatekeeper, passing: DocumentPassing | None) -> None:
         self._connection = connection
         self._gatekeeper = gatekeeper
         self._passing = passing
@@ -58,13 +51,8 @@ class PassedDocuments:
         document = self._documents.get(address)
         if document is None:
             return False
-        assert self._passing is not None
-        kind = hocuspocus.read_head(data)[1]
-        if kind == hocuspocus.AUTH and self._passing.by_identity:
-            self._renew(address)  # its token is the session's, and tells the owner nothing
-            return True
         document.tunnel.send(data)
-        if kind == hocuspocus.CLOSE:
+        if hocuspocus.read_head(data)[1] == hocuspocus.CLOSE:
             self._forget(address)
         return True
 
