@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 
 from websockets.asyncio.client import ClientConnection
@@ -26,7 +28,12 @@ from collab.cluster.tunnel import Handshake, dial
 from collab.entities.feed import Feed
 from collab.realtime.hub import Hub, HubParts
 from collab.rooms.handle import RoomHandle
+from collab.storage.base import StorageError
 from collab.storage.nodes import NodeStorage
+
+log = logging.getLogger(__name__)
+
+_LEAVE_SECONDS = 2.0
 
 
 class ClusterNode:
@@ -104,6 +111,18 @@ class ClusterNode:
         if self._desk is not None:
             self._desk.forget(nid)
         self.ownership.forget_node(nid)
+
+    async def resign(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """Let others have the rooms at once: whoever had one open connects again while this process still ends.
+
+        What is written after that, if anything, is refused by the record, and was never acknowledged.
+        """
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await flush()
+                await self._nodes.leave()
+        except (StorageError, TimeoutError) as error:
+            log.warning("the rooms of this node stay closed until it has ended: %s", str(error) or "no answer")
 
     @property
     def passes(self) -> Passes:

@@ -55,7 +55,7 @@ from collab.server.sockets.sockets import Sockets
 from collab.server.supervision import Supervision, offered
 from collab.storage.base import Storage
 from collab.storage.location import check_cluster_extra, storage_at
-from collab.storage.nodes import Nodes, new_node_name
+from collab.storage.nodes import Fenced, Nodes, new_node_name
 from collab.tasks import BackgroundTasks
 from collab.transport.unproven import trust
 
@@ -360,7 +360,10 @@ class Collab:
         self.sockets.refuse_new()
         await self._registry.drain()
         self.api.drain()
-        await self.sockets.close()
+        self.sockets.say_goodbye()
+        if self._node is not None:
+            await self._node.resign(self._recorder.flush)
+        await self.sockets.closed()
 
     async def shutdown(self) -> None:
         """Stop all tasks and close the storage."""
@@ -389,6 +392,8 @@ class Collab:
         return None
 
     def _task_failed(self, error: BaseException) -> None:
+        if self._draining and isinstance(error, Fenced):
+            return  # this node has resigned
         log.critical("a background task has failed, the server must be restarted", exc_info=error)
         self.failed = True
 

@@ -27,6 +27,7 @@ from collab.server.commands.exchange import export_command, import_command
 from collab.server.commands.moving import copy, migrate
 from collab.server.commands.nodes import nodes
 from collab.server.commands.quarantine import quarantine
+from collab.server.commands.rename import rename
 from collab.server.commands.webhooks import webhooks
 from collab.server.config.load import SettingsError
 from collab.server.config.settings import Settings, secret_issuer
@@ -64,7 +65,7 @@ def main() -> None:
 
 for command in (
     *(backup, restore, copy, export_command, import_command, migrate),
-    *(erase, webhooks, quarantine, nodes),
+    *(rename, erase, webhooks, quarantine, nodes),
 ):
     main.add_command(command)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collab.errors import InvalidRequest
@@ -22,6 +23,8 @@ from collab.storage.location import (
     target_at,
 )
 from collab.storage.nodes import NodeRow
+from collab.storage.renaming import Renamed
+from collab.storage.sqlite.renaming import rename_in_sqlite
 
 if TYPE_CHECKING:
     from collab.storage.postgres.storage import PostgresStorage
@@ -83,6 +86,23 @@ async def migrate_offline(settings: Settings, *, takes_over: bool = False) -> tu
         await storage.open()
         await storage.close()
     return version, newest
+
+
+async def rename_offline(
+    settings: Settings, old: str, new: str, project: str | None, *, takes_over: bool = False
+) -> Renamed:
+    """Rename a collection in one project or in all.
+
+    Raises :class:`collab.errors.NotFound` if there is none, :class:`collab.errors.Conflict` if the new name is taken,
+    and :class:`collab.storage.base.StorageError` if a server uses the record (in PostgreSQL: unless this
+    ``takes_over``).
+    """
+    if not is_postgres(settings.location):
+        return rename_in_sqlite(Path(settings.location), old, new, project)
+    check_driver()
+    from collab.storage.postgres.renaming import rename_in_postgres
+
+    return await rename_in_postgres(settings.location, old, new, project, takes_over=takes_over)
 
 
 async def erase_offline(settings: Settings, key: RoomKey, *, takes_over: bool = False) -> int:

@@ -89,8 +89,8 @@ async def release(settings: Settings, number: int, *, takes_over: bool) -> Numbe
     """
     aside = await find_aside(settings.location, number)
     storage = storage_at(settings.location, takes_over=takes_over)
-    quiet = msgspec.structs.replace(settings, webhooks=[])
-    collab = Collab(quiet, storage=cast(Storage, _Without(storage, aside)))
+    alone = msgspec.structs.replace(settings, webhooks=[], redis=None, node_url=None, workers=1)
+    collab = Collab(alone, storage=cast(Storage, _Without(storage, aside)))
     with _quiet():
         async with collab.lifespan():
             await _try(await storage.load(aside.entry.key), aside, collab)

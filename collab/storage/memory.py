@@ -88,6 +88,9 @@ class MemoryStorage:
     async def beat(self) -> None:
         self._fence().beat(self._nid)
 
+    async def leave(self) -> None:
+        self._record.nodes.leave(self._nid)
+
     async def declare_dead(self, nid: int, beats: int) -> bool:
         return self._fence().declare_dead(nid, beats)
 

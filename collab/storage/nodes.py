@@ -81,6 +81,9 @@ class Nodes(Protocol):
     async def beat(self) -> None:
         """Count one beat of this node."""
 
+    async def leave(self) -> None:
+        """Declare this node dead: it writes no more."""
+
     async def declare_dead(self, nid: int, beats: int) -> bool:
         """Declare a node dead unless it has beaten since ``beats``. Returns whether this did so."""
 

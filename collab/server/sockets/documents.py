@@ -50,6 +50,10 @@ class DocumentTunnel(Protocol):
 class DocumentPassing(Protocol):
     """Passes documents on to the nodes that own them. Answers do not come through the socket that passes on."""
 
+    @property
+    def by_identity(self) -> bool:
+        """Whether the client's identity is known otherwise than by the tokens of its documents."""
+
     async def to(self, nid: int) -> DocumentTunnel:
         """The way to a node. Raises :class:`collab.errors.Unavailable`."""
 

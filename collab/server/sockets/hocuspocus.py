@@ -121,13 +121,15 @@ class HocuspocusSocket(SocketProtocol):
         self._connection = connection
         self._registry = registry
         self._gatekeeper = gatekeeper
-        self._passed = PassedDocuments(connection, gatekeeper, passing)
         self._limits = limits
         self._outbox_bytes = outbox_bytes
         self._deadline: float | None = now + limits.token_seconds
         self._waiting: dict[str, _Waiting] = {}
         self._open: dict[str, _Open] = {}
         self._tasks = BackgroundTasks(self._task_failed)
+        self._passed = PassedDocuments(
+            connection, gatekeeper, passing, lambda address: self._tasks.spawn(self._renew_passed(address))
+        )
         self._ends: dict[str, int] = {}  # number of permanent ends of each document
         self._withdrawn: dict[str, str] = {}  # documents closed by a provider, with their tokens
         self._asked: set[str] = set()  # sessions that were asked for their next token

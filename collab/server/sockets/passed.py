@@ -21,11 +21,18 @@ class _Passed:
 
 
 class PassedDocuments:
-    """By address. Without ``passing`` there are none."""
+    """By address. Without ``passing`` there are none. ``renew`` has :meth:`renew` called soon."""
 
-    __slots__ = ("_connection", "_documents", "_gatekeeper", "_passing")
+    __slots__ = ("_connection", "_documents", "_gatekeeper", "_passing", "_renew")
 
-    def __init__(self, connection: Connection, gatekeeper: DocumentGatekeeper, passing: DocumentPassing | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        gatekeeper: DocumentGatekeeper,
+        passing: DocumentPassing | None,
+        renew: Callable[[str], object],
+    ) -> None:
+        self._renew = renew
         self._connection = connection
         self._gatekeeper = gatekeeper
         self._passing = passing
@@ -51,8 +58,13 @@ class PassedDocuments:
         document = self._documents.get(address)
         if document is None:
             return False
+        assert self._passing is not None
+        kind = hocuspocus.read_head(data)[1]
+        if kind == hocuspocus.AUTH and self._passing.by_identity:
+            self._renew(address)  # its token is the session's, and tells the owner nothing
+            return True
         document.tunnel.send(data)
-        if hocuspocus.read_head(data)[1] == hocuspocus.CLOSE:
+        if kind == hocuspocus.CLOSE:
             self._forget(address)
         return True
 

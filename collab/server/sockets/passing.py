@@ -36,7 +36,7 @@ class Passing:
         *,
         by_identity: bool = False,
     ) -> None:
-        self._by_identity = by_identity
+        self.by_identity = by_identity
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         query = scope.get("query_string", b"").decode("latin-1")
         self._handshake = Handshake(f"{target}?{query}" if query else target, headers, scope.get("subprotocols", ()))
@@ -78,7 +78,7 @@ class Passing:
 
     def token(self, nid: int, identity: Identity, token: str) -> str:
         """What identifies the client at a node: its own token, or a pass. Raises :class:`TooLarge`."""
-        return self._node.issue(nid, identity) if self._by_identity else token
+        return self._node.issue(nid, identity) if self.by_identity else token
 
     def forget(self, key: RoomKey) -> None:
         """The node that should own this room does not serve it."""

@@ -131,11 +131,14 @@ class Sockets:
         """From now on, refuse every new WebSocket: the server is restarting."""
         self._draining = True
 
-    async def close(self) -> None:
-        """Ask all clients to connect again later, and wait a moment until they are gone."""
+    def say_goodbye(self) -> None:
+        """Ask all clients to connect again later. What they still send is not taken."""
         self._empty.clear()
         for connection in self:
             connection.close(Restarting(_RESTARTING))
+
+    async def closed(self) -> None:
+        """Wait a moment until all clients are gone."""
         if self._connections:
             with anyio.move_on_after(_GOODBYE_SECONDS):
                 await self._empty.wait()

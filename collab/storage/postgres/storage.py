@@ -296,6 +296,9 @@ class PostgresStorage:
         async with self._database.glance() as connection:
             return await nodes.read_nodes(connection)
 
+    async def leave(self) -> None:
+        await self._database.call("leave_1")
+
     async def cluster_key(self) -> bytes:
         async with self._database.glance() as connection:
             return await nodes.read_cluster_key(connection)
