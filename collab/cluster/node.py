@@ -143,15 +143,24 @@ class ClusterNode:
         """Read a pass that was shown to this node. Raises :class:`collab.errors.PermissionDenied`."""
         return self.passes.check(text)
 
+    def remark(self) -> str | None:
+        """What an operator should know of a node that may get traffic all the same."""
+        return "Redis does not answer" if self.bus.lost else None
+
     def gauges(self) -> dict[str, tuple[str, float]]:
         """What `/metrics` shows of this node: name -> (help, value)."""
-        membership, heard = self.membership, self.bus.counts
+        membership, feed, heard = self.membership, self.feed, self.bus.counts
         return {
             "collab_bus_lost": ("1 if this node does not hear other nodes over Redis.", float(self.bus.lost)),
             "collab_bus_published_total": ("Messages that this node sent over Redis.", heard.published),
             "collab_bus_heard_total": ("Messages that this node heard over Redis.", heard.heard),
             "collab_bus_dropped_total": ("Messages that this node could not send over Redis.", heard.dropped),
             "collab_bus_junk_total": ("Messages on Redis that no node has written.", heard.junk),
+            "collab_projects_followed": ("Projects whose events of all nodes reach this one.", len(feed.projects)),
+            "collab_event_gaps_filled_total": ("Gaps between events that were read from the record.", feed.filled),
+            "collab_event_junk_total": ("Messages about events that made no sense.", feed.junk),
+            "collab_jobs": ("Jobs that this node does for all.", len(self.jobs.held)),
+            "collab_links": ("Open links to other nodes.", len(self._links) if self._links is not None else 0),
             "collab_nodes": ("Nodes of the cluster that live, this one too.", 1 + len(membership.others)),
             "collab_tunnels": ("Connections to the owners of documents, for clients of this node.", self.tunnels),
             "collab_deaths_declared_total": ("Nodes that this one declared dead.", membership.deaths),

@@ -219,7 +219,13 @@ class Collab:
         self.api = Api(self.hub, self.admission, self.rights, self.settings, self.unready)
         api = routes.build(self.api)
         self.http = http.build(
-            self.settings, self.admission, api, handle=self.handle, metrics=self.metrics, unready=self.unready
+            self.settings,
+            self.admission,
+            api,
+            handle=self.handle,
+            metrics=self.metrics,
+            unready=self.unready,
+            remark=self._node.remark if self._node is not None else None,
         )
         self.metrics.expose(self._gauges, lambda: self.ledger.used)
 

@@ -118,7 +118,7 @@ async def test_events_of_each_node_pass_the_balancer_at_once(topology: Topology)
                 made = await direct.post(TASKS, json={"title": f"written at {server.port}"})
                 assert made.status_code == 201, made.text
             told = (await events.until("event")).data["event"]
-            assert (told["type"], told["id"]) == ("created", made.json()["id"])
+            assert (told["type"], told["id"]) == ("created", made.json()["data"]["id"])
 
 
 async def test_one_node_after_the_other_is_replaced_without_an_answer_that_fails(

@@ -38,16 +38,23 @@ def build(
     handle: Callable[[RoomKey, Hashable], RoomHandle],
     metrics: Metrics,
     unready: Callable[[], str | None],
+    remark: Callable[[], str | None] | None = None,
 ) -> ASGIApp:
-    """Build the application that serves HTTP requests; ``handle`` returns the handle of a document for a caller."""
+    """Build the application that serves HTTP requests.
+
+    ``handle`` returns the handle of a document for a caller, ``unready`` why this server should get no traffic, and
+    ``remark`` what ``/readyz`` says of one that should.
+    """
 
     async def healthz(request: HttpRequest) -> Response:
         # readable by every page: a client of a refused origin can explain the failure to its developer
         return PlainTextResponse("ok\n", headers={"Access-Control-Allow-Origin": "*"})
 
     async def readyz(request: HttpRequest) -> Response:
-        reason = unready()
-        return PlainTextResponse("ready\n" if reason is None else f"{reason}\n", 200 if reason is None else 503)
+        if (reason := unready()) is not None:
+            return PlainTextResponse(f"{reason}\n", 503)
+        said = remark() if remark is not None else None
+        return PlainTextResponse("ready\n" if said is None else f"ready, but {said}\n")
 
     async def measure(request: HttpRequest) -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4")

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import httpx
 import pytest
 
 from collab import Collab, Settings
@@ -131,3 +132,34 @@ async def test_every_subscriber_sees_each_position_once_in_order_while_valkey_di
             assert node.seen[PROJECT] == upto(180)
         assert sorted(position for node in nodes for position in node.own[PROJECT]) == upto(180)
         assert sum(node.feed.filled for node in nodes), "something was lost"
+
+
+async def test_a_node_shows_what_it_knows_of_the_cluster_and_is_ready_without_redis(
+    database: str, valkey: ValkeyProcess
+) -> None:
+    async with servers(database, valkey.url) as ((one, _), (two, bob)):
+        await bob.tasks.subscribe("*", lambda event: None).ready()
+        await one.collection("tasks").create({"n": 0}, id="t0")
+        await until(lambda: len(one._node.membership.others) == 1 if one._node is not None else False)
+
+        def shown(app: Collab) -> dict[str, float]:
+            lines = [line.split() for line in app.metrics.render().decode().splitlines() if line[:1] != "#"]
+            return {name: float(value) for name, value in lines}
+
+        assert shown(one)["collab_nodes"] == shown(two)["collab_nodes"] == 2
+        assert shown(two)["collab_projects_followed"] == 1
+        assert shown(one)["collab_bus_lost"] == 0
+        assert shown(one)["collab_deaths_declared_total"] == 0
+        assert shown(one)["collab_jobs"] + shown(two)["collab_jobs"] >= 1
+        assert await readiness(two) == (200, "ready\n")
+        valkey.kill()
+        await until(lambda: shown(two)["collab_bus_lost"] == 1)
+        assert await readiness(two) == (200, "ready, but Redis does not answer\n")
+        valkey.start()
+        await until(lambda: shown(two)["collab_bus_lost"] == 0)
+
+
+async def readiness(app: Collab) -> tuple[int, str]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
+        answer = await http.get("/readyz")
+        return answer.status_code, answer.text
