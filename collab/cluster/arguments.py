@@ -107,6 +107,23 @@ class Followed(Arguments, array_like=True, frozen=True):
     user_id: str | None
 
 
+class GuestAsked(Arguments, array_like=True, frozen=True):
+    """A session that is present in a room, with its state (JSON)."""
+
+    caller: CallerNamed
+    room: RoomKey
+    state: bytes
+
+
+class StateSaid(Arguments, array_like=True, frozen=True):
+    """The state of a session that is present: all of it (``replaces``), or what has changed."""
+
+    writer: str
+    room: RoomKey
+    state: bytes
+    replaces: bool
+
+
 def name_waiting(caller: Hashable) -> str | list[str | None] | None:
     """Return the caller of a :class:`collab.turns.TurnOwner` as a value."""
     if isinstance(caller, tuple):

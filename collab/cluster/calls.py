@@ -68,14 +68,18 @@ class Calls:
             try:
                 return await there(nid)
             except (Elsewhere, Restarting, Unreached):
-                self._forget(nid)  # it has done nothing
+                self.forget(nid)  # it has done nothing
             except Lost:
-                self._forget(nid)
+                self.forget(nid)
                 if not repeats:
                     raise
             if pause is not None:
                 await asyncio.sleep(pause)
         raise Unavailable("the server that has this document cannot be reached; retry", retryAfter=1.0)
+
+    def forget(self, nid: int) -> None:
+        """A node does not answer, or does not own what it was asked for."""
+        self._forget(nid)
 
     async def ask(self, nid: int, name: str, arguments: Arguments, answer: type[T]) -> T:
         """Have another node do something, at the cost of the running task's caller."""

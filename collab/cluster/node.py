@@ -21,6 +21,7 @@ from collab.cluster.link import Links
 from collab.cluster.membership import Membership
 from collab.cluster.ownership import NodeOwnership
 from collab.cluster.passes import Pass, Passes
+from collab.cluster.presence import PresenceServices, RoutedPresence
 from collab.cluster.records import RoutedCollections, RoutedDocuments
 from collab.cluster.rooms import RoutedRoom
 from collab.cluster.services import EntityServices, LocalHandle, RoomServices
@@ -87,7 +88,9 @@ class ClusterNode:
     def parts(self) -> HubParts:
         """The parts of a hub that do at the owner what a room elsewhere is needed for."""
         return HubParts(
-            records=partial(RoutedCollections, self._calls), documents=partial(RoutedDocuments, self._calls)
+            records=partial(RoutedCollections, self._calls),
+            documents=partial(RoutedDocuments, self._calls),
+            presence=partial(RoutedPresence, self._calls),
         )
 
     @property
@@ -101,6 +104,7 @@ class ClusterNode:
         services = {
             **EntityServices(hub.records, hub.documents, feed).services(),
             **RoomServices(handle, feed).services(),
+            **PresenceServices(hub.presence).services(),
         }
         self._desk = Desk(services, ledger)
         return self._desk

@@ -152,6 +152,7 @@ class Hub:
         await self._tasks.wait()
         await self.events.close()
         await self.handlers.stop()
+        await self.presence.stop()
         await self.live_queries.close()
         self.entities.close()
 

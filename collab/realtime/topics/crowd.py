@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from collab.names import RoomKey
 from collab.realtime.listeners import Gathered, Later, Listeners
 from collab.rooms.live.room import Room
 from collab.wire.realtime.messages import People
@@ -21,11 +22,31 @@ _GATHER_SECONDS = 0.1
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
-class RoomCrowd:
+class PresenceCrowd(Protocol):
     """The people of one room, as all listeners received them last."""
 
-    def __init__(self, room: Room, sample: int, later: Later) -> None:
+    @property
+    def key(self) -> RoomKey:
+        """The room."""
+
+    @property
+    def listeners(self) -> Listeners[People]:
+        """Who gets the changes."""
+
+    def all(self) -> People:
+        """Everybody, as of the last change that was sent."""
+
+    def close(self) -> None:
+        """The last listener is gone."""
+
+
+class RoomCrowd:
+    """The :class:`PresenceCrowd` of an open room. ``release`` gets the room when the last listener is gone."""
+
+    def __init__(self, room: Room, sample: int, later: Later, release: Callable[[Room], None]) -> None:
         self.room = room
+        self.key = room.key
+        self._release = release
         self.listeners: Listeners[People] = Listeners()
         self._sample = sample
         self._gathered = Gathered(_GATHER_SECONDS, self._tell, later)
@@ -41,6 +62,7 @@ class RoomCrowd:
         """The last listener is gone."""
         self._watchers.discard(self._gathered.happened)
         self._gathered.cancel()
+        self._release(self.room)
 
     def _look(self, before: roster.Roster) -> roster.Roster:
         self.room = self.room.latest

@@ -17,7 +17,7 @@ from collab.access.rules import Access
 from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded, TooLarge
 from collab.names import RoomKey, parse_name
 from collab.realtime.listeners import Later, Timer, call_later
-from collab.realtime.topics.crowd import RoomCrowd
+from collab.realtime.topics.crowd import PresenceCrowd, RoomCrowd
 from collab.records.reads import Caller
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
@@ -61,7 +61,7 @@ class PresenceRooms:
         self._clock = clock
         self._later = later
         self._new_client = new_client
-        self._crowds: dict[RoomKey, RoomCrowd] = {}
+        self._crowds: dict[RoomKey, PresenceCrowd] = {}
         self._guests: dict[str, dict[RoomKey, _Guest]] = {}
         self._members: dict[RoomKey, dict[_Member, None]] = {}
         self._timer: Timer | None = None
@@ -101,22 +101,23 @@ class PresenceRooms:
         hearer.close = close
         return close
 
-    async def _crowd(self, key: RoomKey) -> RoomCrowd:
+    async def _crowd(self, key: RoomKey) -> PresenceCrowd:
         crowd = self._crowds.get(key)
         if crowd is None:
-            opened = await self._open(key)
-            crowd = self._crowds.get(key)
-            if crowd is None:
-                crowd = self._crowds[key] = RoomCrowd(opened, self._sample, self._later)
-            else:
-                self._registry.release(opened)
+            opened = await self.open_crowd(key)
+            crowd = self._crowds.setdefault(key, opened)
+            if crowd is not opened:
+                opened.close()
         return crowd
 
-    def _leave_if_empty(self, crowd: RoomCrowd) -> None:
-        if not crowd.listeners and self._crowds.get(crowd.room.key) is crowd:
-            del self._crowds[crowd.room.key]
+    async def open_crowd(self, key: RoomKey) -> PresenceCrowd:
+        """The people of a room, for whoever may know them. Close it. Raises the errors of opening the room."""
+        return RoomCrowd(await self._open(key), self._sample, self._later, self._registry.release)
+
+    def _leave_if_empty(self, crowd: PresenceCrowd) -> None:
+        if not crowd.listeners and self._crowds.get(crowd.key) is crowd:
+            del self._crowds[crowd.key]
             crowd.close()
-            self._registry.release(crowd.room)
 
     async def join(self, caller: Caller, room: str, state: Mapping[str, Any]) -> None:
         """Join a room with this state. A second call replaces the state.
@@ -127,19 +128,22 @@ class PresenceRooms:
         """
         key = parse_name(caller.identity.project, room)
         said = self._read(caller, state)
-        guests = self._guests.setdefault(caller.writer, {})
-        guest = guests.get(key)
+        guest = self._guests.get(caller.writer, {}).get(key)
         if guest is None:
-            if len(guests) >= MOST_JOINED:
+            if len(self._joined(caller.writer) - {key}) >= MOST_JOINED:
                 raise RateLimitExceeded(f"a session may join at most {MOST_JOINED} rooms")
             # recorded before the first await, because the session may end meanwhile
-            guest = guests[key] = _Guest(caller, key)
+            guest = self._guests.setdefault(caller.writer, {})[key] = _Guest(caller, key)
             self._note(guest)
             await self._enter(caller, guest)
         elif guest.room is None:
             raise InvalidRequest("this session is already joining this room", room=room)
         if not guest.gone:
             self._say(caller, guest, said)
+
+    def _joined(self, writer: str) -> set[RoomKey]:
+        """The rooms that a session has joined."""
+        return {*self._guests.get(writer, {})}
 
     async def update(self, caller: Caller, room: str, state: Mapping[str, Any]) -> None:
         """Change some members of the own state. Raises as :meth:`join`, which must come first.
@@ -167,6 +171,9 @@ class PresenceRooms:
         for guest in list(self._guests.get(caller.writer, {}).values()):
             guest.caller = caller
             await self._ask_again(guest)
+
+    async def stop(self) -> None:
+        """End background work."""
 
     def concerns(self, key: RoomKey) -> bool:
         """Whether anybody in the room has rights that depend on its data."""

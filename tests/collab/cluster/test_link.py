@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 
@@ -36,7 +36,7 @@ from collab.cluster.messages import (
 from collab.cluster.passes import HEADER, Passes
 from collab.errors import Conflict, Elsewhere, InternalError, RateLimitExceeded, Unavailable
 from collab.storage.memory import MemoryStorage
-from tests.collab.cluster.nodes_world import KEY, Book
+from tests.collab.cluster.nodes_world import KEY, Book, until
 from tests.collab.serving import serving
 
 
@@ -149,12 +149,6 @@ async def server(owner: Owner) -> AsyncIterator[tuple[Collab, str]]:
 async def links(server: tuple[Collab, str]) -> AsyncIterator[Links]:
     async with linked(server[1]) as found:
         yield found
-
-
-async def until(wanted: Callable[[], object]) -> None:
-    with anyio.fail_after(20):
-        while not wanted():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_call_is_answered_over_one_socket_for_all(links: Links, server: tuple[Collab, str]) -> None:
