@@ -18,6 +18,7 @@ from collab.event import EntityEvent
 from collab.storage.postgres.storage import PostgresStorage
 from tests.collab.client.world import client, until
 from tests.collab.cluster.feeds import PROJECT, Node, running, upto
+from tests.collab.server.http.api.events import stream
 from tests.collab.serving import serving
 from tests.postgres import PostgresServer
 from tests.valkey import ValkeyProcess
@@ -38,20 +39,22 @@ def valkey() -> Iterator[ValkeyProcess]:
 
 
 @asynccontextmanager
-async def servers(database: str, redis: str, count: int = 2) -> AsyncIterator[Sequence[tuple[Collab, LumenizeClient]]]:
-    """Servers of one cluster, each with a client."""
+async def servers(
+    database: str, redis: str, count: int = 2
+) -> AsyncIterator[Sequence[tuple[Collab, LumenizeClient, str]]]:
+    """Servers of one cluster, each with a client and its address."""
     async with AsyncExitStack() as stack:
         made = []
         for number in range(count):
             settings = Settings(database=database, redis=redis, node_url=f"http://127.0.0.1:{number + 1}")
             app = Collab(settings)
             address = await stack.enter_async_context(serving(app))
-            made.append((app, await stack.enter_async_context(client(address))))
+            made.append((app, await stack.enter_async_context(client(address)), address))
         yield made
 
 
 async def test_events_and_rows_of_one_node_reach_the_clients_of_another(database: str, redis: ValkeyProcess) -> None:
-    async with servers(database, redis.url) as ((one, _), (two, bob)):
+    async with servers(database, redis.url) as ((one, _, _), (two, bob, _)):
         events: list[Event] = []
         await bob.tasks.subscribe("*", events.append).ready()
         seen: list[Rows] = []
@@ -77,7 +80,7 @@ async def test_events_and_rows_of_one_node_reach_the_clients_of_another(database
 async def test_who_hears_of_a_write_on_his_node_has_been_sent_its_event_also_without_redis(
     database: str, valkey: ValkeyProcess
 ) -> None:
-    async with servers(database, valkey.url) as ((one, _), (_, bob)):
+    async with servers(database, valkey.url) as ((one, _, _), (_, bob, _)):
         events: list[Event] = []
         await bob.tasks.subscribe("*", events.append).ready()
         await one.collection("tasks").create({"n": 0}, id="t0")
@@ -91,6 +94,29 @@ async def test_who_hears_of_a_write_on_his_node_has_been_sent_its_event_also_wit
         await one.collection("tasks").create({"n": 4}, id="t4")
         await until(lambda: len(events) == 5)
         assert [event.data["n"] for event in events] == [*range(5)]
+
+
+async def test_a_stream_goes_on_at_another_node_that_has_not_heard_of_its_last_event(
+    database: str, valkey: ValkeyProcess
+) -> None:
+    tasks = "api/v1/collections/tasks"
+    async with (
+        servers(database, valkey.url) as ((one, _, here), (_, bob, there)),
+        httpx.AsyncClient() as api,
+        stream(api, f"http://{here}/{tasks}/subscribe") as first,
+    ):
+        await bob.tasks.subscribe("*", lambda event: None).ready()  # so the other node follows already
+        await asyncio.to_thread(valkey.kill)
+        for number in range(1, 4):
+            await one.collection("tasks").create({"n": number}, id=f"t{number}")
+        cursors = [(await first.until("event")).id for _ in range(3)]
+        for seen, missed in ((3, ["t1/2"]), (1, ["t2/1", "t3/1", "t1/2", "t1/3"])):
+            headers = {"last-event-id": cursors[seen - 1] or ""}
+            async with stream(api, f"http://{there}/{tasks}/subscribe", headers=headers) as again:
+                assert (await again.next()).data.get("recovered", True)
+                await one.collection("tasks").update("t1", {"n": seen})
+                events = [(await again.until("event")).data["event"] for _ in missed]
+                assert [f"{event['id']}/{event['version']}" for event in events] == missed
 
 
 async def test_every_subscriber_sees_each_position_once_in_order_while_valkey_dies_and_freezes(
