@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence, Set
 
 from collab.storage.base import StorageError
 from collab.storage.nodes import Fenced, Nodes
@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 _CLAIM_SECONDS = 1.0
 _RELEASE_SECONDS = 1.0
+_STOP_SECONDS = 1.0
 
 
 class ClusterJobs:
@@ -29,31 +30,64 @@ class ClusterJobs:
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._wake = asyncio.Event()
         self._away = False  # whether the storage failed last time
-        self.held: set[str] = set()
-        """The jobs that this node has."""
+        self._working: dict[str, asyncio.Task[None]] = {}
+        self._stopped = False
+
+    @property
+    def held(self) -> Set[str]:
+        """The jobs that this node does."""
+        return self._working.keys()
 
     async def run(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Call ``work`` once this node has the job."""
+        """Call ``work`` once this node has the job. Returns early after :meth:`stop`."""
+        try:
+            await self._claimed(name)
+            if self._stopped:
+                await self._release([name])
+                return
+            self._working[name] = asyncio.create_task(_call(work))
+            try:
+                await self._working[name]
+            finally:
+                del self._working[name]
+                if not self._stopped:
+                    await self._release([name])
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._stopped or (task is not None and task.cancelling()):
+                raise
+
+    async def stop(self) -> None:
+        """End all work and let other nodes have the jobs; what is to be saved is saved before."""
+        self._stopped = True
+        self._wake.set()
+        names, tasks = list(self._working), list(self._working.values())
+        for waiting in [*self._waiting.values(), *tasks]:
+            waiting.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+            await self._release(names)
+
+    async def _claimed(self, name: str) -> None:
+        """Wait until this node has the job."""
         claimed = self._waiting[name] = asyncio.get_running_loop().create_future()
+        if self._stopped:
+            claimed.cancel()
         self._wake.set()
         try:
             await claimed
         finally:
             del self._waiting[name]
-        self.held.add(name)
-        try:
-            await work()
-        finally:
-            self.held.discard(name)
-            await self._release(name)
 
     async def claim(self) -> None:
-        """Take jobs that nobody does, until cancelled."""
-        while True:
+        """Take jobs that nobody does, until cancelled or stopped."""
+        while not self._stopped:
             waiting = [name for name, claimed in self._waiting.items() if not claimed.done()]
             if waiting:
                 try:
                     owned = await self._nodes.claim_jobs(waiting)
+                except Fenced:
+                    return  # this node is dead, and its process ends
                 except StorageError as error:
                     if not self._away:
                         log.error("jobs wait for the storage: %s", error)
@@ -71,12 +105,16 @@ class ClusterJobs:
             except TimeoutError:
                 pass
 
-    async def _release(self, name: str) -> None:
-        """Let another node have a job now; if this fails, one has it when this node has ended."""
+    async def _release(self, names: Sequence[str]) -> None:
+        """Let another node have jobs now; if this fails, one has them when this node has ended."""
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._nodes.release_jobs([name])
+                await self._nodes.release_jobs(names)
         except Fenced:
             pass  # this node is dead, so its jobs are free
         except (StorageError, TimeoutError) as error:
-            log.info("the job %s was not given back: %s", name, error)
+            log.info("jobs were not given back: %s", error)
+
+
+async def _call(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

@@ -121,6 +121,7 @@ class ClusterNode:
 
         What is written after that, if anything, is refused by the record, and was never acknowledged.
         """
+        await self.jobs.stop()
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await flush()

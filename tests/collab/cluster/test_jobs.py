@@ -138,6 +138,31 @@ async def test_who_gives_up_waiting_gets_no_job() -> None:
         assert await one.storage.claim_jobs(["a"]) == ["a"]
 
 
+async def test_a_node_that_leaves_ends_its_work_first_and_takes_no_more() -> None:
+    async with workers(2) as (one, two):
+        ends: list[str] = []
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                await asyncio.sleep(0.01)
+                assert await two.storage.claim_jobs(["a"]) == []
+                ends.append("a")
+
+        one.tasks.append(asyncio.create_task(one.jobs.run("a", work)))
+        await until(lambda: one.jobs.held == {"a"})
+        await two.storage.claim_jobs(["b"])
+        waiting = one.want("b")
+        await one.jobs.stop()
+        assert ends == ["a"]
+        assert await two.storage.claim_jobs(["a"]) == ["a"]
+        await asyncio.wait([waiting, one.tasks[0]])
+        assert not any(task.cancelled() for task in (waiting, one.tasks[0]))
+        await one.jobs.run("c", work)
+        assert ends == ["a"]
+
+
 async def test_a_webhook_is_sent_by_one_node_and_goes_on_from_there_when_it_is_dead() -> None:
     """At least once, and of the events that the dead node had not saved, none is left out."""
     receiver = Receiver(lambda delivery: OK)

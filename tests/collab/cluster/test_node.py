@@ -163,7 +163,7 @@ async def test_every_subscriber_sees_each_position_once_in_order_while_valkey_di
 async def test_a_node_shows_what_it_knows_of_the_cluster_and_is_ready_without_redis(
     database: str, valkey: ValkeyProcess
 ) -> None:
-    async with servers(database, valkey.url) as ((one, _), (two, bob)):
+    async with servers(database, valkey.url) as ((one, _, _), (two, bob, _)):
         await bob.tasks.subscribe("*", lambda event: None).ready()
         await one.collection("tasks").create({"n": 0}, id="t0")
         await until(lambda: len(one._node.membership.others) == 1 if one._node is not None else False)
