@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collab.server.app import Collab
     from collab.server.config.settings import Settings
     from collab.server.http.responses import exception_handlers
-    from collab.wire.realtime.values import Found, FoundMany, Written
+    from collab.wire.realtime.values import ConnectedSession, Found, FoundMany, Present, Written
 
 __all__ = [
     "Access",
@@ -55,6 +55,7 @@ __all__ = [
     "Collection",
     "Condition",
     "Conflict",
+    "ConnectedSession",
     "EntityDeleted",
     "EntityEvent",
     "Found",
@@ -67,6 +68,7 @@ __all__ = [
     "Issuer",
     "NotFound",
     "PermissionDenied",
+    "Present",
     "ProposedWrite",
     "Quarantined",
     "RateLimitExceeded",
@@ -124,6 +126,8 @@ _HOME = {
     "exception_handlers": "collab.server.http.responses",
     "Collab": "collab.server.app",
     "Settings": "collab.server.config.settings",
+    "ConnectedSession": "collab.wire.realtime.values",
+    "Present": "collab.wire.realtime.values",
     "Found": "collab.wire.realtime.values",
     "FoundMany": "collab.wire.realtime.values",
     "Written": "collab.wire.realtime.values",

@@ -20,6 +20,7 @@ from collab import (
     FoundMany,
     Hooks,
     Identity,
+    Present,
     ProposedWrite,
     Settings,
     ValidationFailed,
@@ -88,6 +89,18 @@ async def create(caller: Caller, title: str) -> Written:
 async def rename(caller: Caller, note_id: str, title: str) -> Written:
     """Rename a note, if the caller may: 403 otherwise."""
     return await collab.collection("notes", identity=caller).update(note_id, {"title": title})
+
+
+@app.get("/notes/{note_id}/people")
+async def people(caller: Caller, note_id: str) -> Present:
+    """Who has the note open."""
+    return await collab.present(f"notes/{note_id}", caller.project)
+
+
+@app.post("/logout-everywhere", status_code=204)
+async def logout(caller: Caller) -> None:
+    """Refuse all tokens of the caller from now on, and end their sessions."""
+    await collab.revoke(user_id=caller.user_id, project=caller.project)
 
 
 @app.get("/notes")

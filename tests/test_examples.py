@@ -102,6 +102,13 @@ async def test_inside_fastapi_routes_know_their_callers_and_sign_their_tokens(mo
         assert (await http.get("/collab/api/v1/collections/notes", headers=bob)).json()["rows"][0]["owner"] == "ada"
         assert (await http.get("/collab/api/v1/openapi.json")).json()["servers"] == [{"url": "/collab/api/v1"}]
         assert (await http.get("/openapi.json")).status_code == 200
+        async with LumenizeClient(f"http://{address}/collab", token=ada["authorization"].split()[1]) as client:
+            await client.presence.join("notes/n", {"cursor": 3})
+            present = (await http.get("/notes/n/people", headers=bob)).json()
+            assert [(who["userId"], who["state"]["cursor"]) for who in present["people"]] == [("ada", 3)]
+        assert (await http.post("/logout-everywhere", headers=ada)).status_code == 204
+        assert (await http.get("/me", headers=ada)).status_code == 401
+        assert (await http.get("/me", headers=bob)).status_code == 200
 
 
 async def test_inside_starlette_a_hook_says_who_may_write() -> None:

@@ -41,6 +41,7 @@ from collab.realtime.topics.presence import PresenceRooms
 from collab.records.reads import Caller
 from collab.tasks import BackgroundTasks
 from collab.wire.realtime.messages import People
+from collab.wire.realtime.values import Present
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,14 @@ class RoutedPresence(PresenceRooms):
 
     def _joined(self, writer: str) -> set[RoomKey]:
         return super()._joined(writer) | self._away.get(writer, {}).keys()
+
+    async def present(self, key: RoomKey) -> Present:
+        crowd = await self.open_crowd(key)
+        try:
+            told = crowd.all()
+        finally:
+            crowd.close()
+        return Present(count=told.count, people=told.people)
 
     async def open_crowd(self, key: RoomKey) -> PresenceCrowd:
         crowd = FollowedCrowd(key, self._calls, super().open_crowd)

@@ -24,6 +24,7 @@ from collab.access.handshake import (
 from collab.access.identity import Identity
 from collab.access.limits import Rates, Strikes
 from collab.access.price import METER, Payer
+from collab.access.revocations import Revocations
 from collab.access.rules import Access
 from collab.cluster.passes import Pass
 from collab.errors import (
@@ -75,6 +76,7 @@ class Admission:
         settings: Settings,
         authenticator: Authenticator,
         keys: KeyFetcher,
+        revocations: Revocations,
         hooks: Hooks,
         rights: Authorization,
         entity: ReadEntity,
@@ -86,6 +88,7 @@ class Admission:
         self._settings = settings
         self._authenticator = authenticator
         self._keys = keys
+        self._revocations = revocations
         self._hooks = hooks
         self._strikes = Strikes()
         self._addresses = Slots(settings.max_sockets_per_address)
@@ -157,6 +160,7 @@ class Admission:
             raise InternalError("could not check the request") from error
         if identity is None:
             identity = await self._recognise(request)
+        self._check_revoked(identity)
         payer = self.payer(request, identity)
         if not self.is_open and self._banned(str(payer)):
             raise RateLimitExceeded("your messages crashed the server repeatedly: wait some minutes", retryAfter=60)
@@ -175,6 +179,16 @@ class Admission:
         if identity.is_somebody:
             return Payer(identity.project, "user", identity.user_id)
         return Payer(identity.project, "address", request.client)
+
+    async def recognise(self, token: str) -> Identity:
+        """Identify the holder of a token by the configured credentials alone. Raises :class:`CollabError`."""
+        await self._keys.prepare(token)
+        return self._authenticator.authenticate(token, time(), clock=monotonic())
+
+    def _check_revoked(self, identity: Identity) -> None:
+        if self._revocations.refuses(identity):
+            self.tell(f"refused a credential: the token of {quoted(identity.user_id or '')} was revoked")
+            raise AuthenticationFailed("the token was revoked")
 
     async def _recognise(self, request: Request) -> Identity:
         if self._asks_itself and self._authenticator.is_open:
@@ -198,6 +212,7 @@ class Admission:
     async def admit_identity(self, identity: Identity, name: str) -> Admitted:
         """As :meth:`admit`, for a known identity."""
         epoch = self._epoch
+        self._check_revoked(identity)
         try:
             key = parse_name(identity.project, name)
             row = await self._entity(key) if self._rights.depends_on_row(identity) else None

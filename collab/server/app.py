@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
 from secrets import token_urlsafe
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,11 @@ from collab.access.credentials import Authenticator
 from collab.access.identity import Identity
 from collab.access.minting import mint, signer_of
 from collab.access.price import Ledger, Meter, Payer, Share
+from collab.access.revocations import Revocations
 from collab.access.rules import Access
 from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
-from collab.errors import CollabError
+from collab.errors import CollabError, InvalidRequest
 from collab.hooks import Hooks
 from collab.metrics import Metrics
 from collab.names import DEFAULT_PROJECT, RoomKey, parse_name
@@ -51,6 +53,7 @@ from collab.server.http.api.serving import Api
 from collab.server.key_fetcher import KeyFetcher
 from collab.server.notices import startup_warnings
 from collab.server.rights import Rights
+from collab.server.sessions import Sessions
 from collab.server.sockets.sockets import Sockets
 from collab.server.supervision import Supervision, offered
 from collab.storage.base import Storage
@@ -58,6 +61,7 @@ from collab.storage.location import check_cluster_extra, storage_at
 from collab.storage.nodes import Fenced, Nodes, new_node_name
 from collab.tasks import BackgroundTasks
 from collab.transport.unproven import trust
+from collab.wire.realtime.values import ConnectedSession, Present
 
 if TYPE_CHECKING:
     from collab.cluster.node import ClusterNode
@@ -108,10 +112,12 @@ class Collab:
         rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)
         authenticator = authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers)
         self._keys = KeyFetcher(authenticator, self._task_failed)
+        revocations = Revocations()
         self.admission = Admission(
             self.settings,
             authenticator,
             self._keys,
+            revocations,
             self.hooks,
             rights,
             self._storage.entity,
@@ -216,7 +222,13 @@ class Collab:
         """Whether a task that must always run has ended: only a restart helps. ``/readyz`` says so."""
         self._draining = False
         self._started = False
-        self.api = Api(self.hub, self.admission, self.rights, self.settings, self.unready)
+        self._sessions = Sessions(
+            self._storage,
+            lambda: chain(self.sockets.clients(), self.api.clients()),
+            revocations,
+            self.admission.changed,
+        )
+        self.api = Api(self.hub, self.admission, self.rights, self._sessions, self.settings, self.unready)
         api = routes.build(self.api)
         self.http = http.build(
             self.settings,
@@ -305,6 +317,52 @@ class Collab:
             claims=claims,
         )
 
+    async def present(self, name: str, project: str = DEFAULT_PROJECT) -> Present:
+        """Return who is in a document (``collection/id``) now: each user once, with the states of their clients."""
+        return await self.hub.presence.present(parse_name(project, name))
+
+    async def sessions(
+        self, project: str = DEFAULT_PROJECT, *, user_id: str | None = None, limit: int = 1000
+    ) -> list[ConnectedSession]:
+        """Return the sessions that are connected to this server, of a user or of all."""
+        return self._sessions.connected(project, user_id, limit)
+
+    async def disconnect(
+        self,
+        project: str = DEFAULT_PROJECT,
+        *,
+        user_id: str | None = None,
+        session: str | None = None,
+        reason: str = "disconnected by the application",
+    ) -> int:
+        """End the sessions of a user, or one session, with ``PERMISSION_DENIED`` (4403). Returns how many.
+
+        They may connect again unless they lose the right to, or their token is revoked.
+        """
+        return self._sessions.disconnect(project, user_id=user_id, session=session, reason=reason)
+
+    async def revoke(
+        self,
+        token: str | None = None,
+        *,
+        token_id: str | None = None,
+        user_id: str | None = None,
+        project: str = DEFAULT_PROJECT,
+        seconds: float = 30 * 86_400.0,
+    ) -> None:
+        """Refuse a token from now on, or the one with this id (``jti``), or all that a user has; end their sessions.
+
+        Without ``token``, this is remembered for ``seconds``: as long as such a token may be valid. Raises
+        :class:`InvalidRequest`, :class:`AuthenticationFailed` for a ``token`` that is not valid anyway, and
+        :class:`TooLarge`.
+        """
+        if token is None:
+            await self._sessions.revoke(project, token_id=token_id, user_id=user_id, seconds=seconds)
+        elif token_id is not None or user_id is not None:
+            raise InvalidRequest("revoke needs one of token, token_id and user_id")
+        else:
+            await self._sessions.revoke_token(await self.admission.recognise(token))
+
     async def erase(self, key: RoomKey) -> None:
         """Delete an entity and its document permanently: log, snapshots, history, events, and dead letters.
 
@@ -355,6 +413,9 @@ class Collab:
         ):
             self._tasks.spawn(work)
         await self.hub.start()
+        await self._sessions.start()
+        if self._node is not None:
+            self._tasks.spawn(self._sessions.watch())
         self._keys.start()
         self._started = True
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from collab.access.revocations import Revocation
 from collab.errors import Unavailable
 from collab.event import EntityEvent
 from collab.names import RoomKey
@@ -316,7 +317,17 @@ class ConsumerStorage(Protocol):
         """Events that a webhook did not accept, oldest first."""
 
 
-class Storage(DocumentStorage, EntityStorage, ConsumerStorage, Protocol):
+class AccessStorage(Protocol):
+    """Tokens that are refused before they expire."""
+
+    async def revoke(self, revocation: Revocation, now: float) -> None:
+        """Save a revocation, in place of an earlier one of the same token or user, and forget those that ended."""
+
+    async def revocations(self, now: float) -> Sequence[Revocation]:
+        """The revocations that are kept longer than ``now``."""
+
+
+class Storage(DocumentStorage, EntityStorage, ConsumerStorage, AccessStorage, Protocol):
     """The record: all parts, and operations on several of them."""
 
     async def open(self) -> None:

@@ -170,6 +170,16 @@ class CopiedSchema(NamedTuple):
     content: bytes
 
 
+class CopiedRevocation(NamedTuple):
+    """A token, or the tokens of a user, that are refused before they expire."""
+
+    project: str
+    kind: str
+    name: str
+    issued_before: float
+    kept_until: float
+
+
 class CopiedWebhook(NamedTuple):
     """The progress of a webhook in a project."""
 
@@ -202,6 +212,7 @@ Copied: TypeAlias = (
     | CopiedAside
     | CopiedUncovered
     | CopiedSchema
+    | CopiedRevocation
     | CopiedWebhook
     | CopiedDeadLetter
 )

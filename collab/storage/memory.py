@@ -9,6 +9,7 @@ from time import time
 
 import msgspec
 
+from collab.access.revocations import Revocation
 from collab.dates import iso_micros
 from collab.errors import NotFound
 from collab.event import EntityEvent
@@ -367,6 +368,16 @@ class MemoryStorage:
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
         self._fence()
         self._record.schemas[project, collection] = (version, schema)
+
+    async def revoke(self, revocation: Revocation, now: float) -> None:
+        self._fence()
+        known = self._record.revocations
+        known[revocation.project, revocation.kind, revocation.name] = revocation
+        for key in [key for key, one in known.items() if one.kept_until <= now]:
+            del known[key]
+
+    async def revocations(self, now: float) -> Sequence[Revocation]:
+        return [one for one in self._record.revocations.values() if one.kept_until > now]
 
     async def webhook_position(self, webhook: str, project: str) -> int | None:
         return self._record.webhooks.get((webhook, project))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 
+from collab.access.revocations import Revocation
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.storage.base import (
@@ -72,6 +73,7 @@ class MemoryRecord:
     schemas: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
     webhooks: dict[tuple[str, str], int] = field(default_factory=dict)
     dead: dict[str, list[DeadLetter]] = field(default_factory=dict)
+    revocations: dict[tuple[str, str, str], Revocation] = field(default_factory=dict)
 
 
 def rows_of(document: MemoryDocument) -> list[LogRow]:

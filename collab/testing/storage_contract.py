@@ -12,11 +12,12 @@ previous one left there, unless the class sets ``durable = False``.
 
 from __future__ import annotations
 
+from collab.testing.access_contract import AccessContract
 from collab.testing.consumers_contract import ConsumersContract
 from collab.testing.documents_contract import DocumentsContract
 from collab.testing.entities_contract import EntitiesContract
 from collab.testing.history_contract import HistoryContract
 
 
-class StorageContract(DocumentsContract, HistoryContract, EntitiesContract, ConsumersContract):
+class StorageContract(DocumentsContract, HistoryContract, EntitiesContract, ConsumersContract, AccessContract):
     """All parts. Inherit, and implement :meth:`make`."""

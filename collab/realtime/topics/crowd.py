@@ -15,11 +15,19 @@ from collab.names import RoomKey
 from collab.realtime.listeners import Gathered, Later, Listeners
 from collab.rooms.live.room import Room
 from collab.wire.realtime.messages import People
-from collab.wire.realtime.values import PROTO, Person, without_proto
+from collab.wire.realtime.values import PROTO, Person, Present, without_proto
 from presence import roster
 
 _GATHER_SECONDS = 0.1
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+
+
+def present(room: Room | None, sample: int) -> Present:
+    """Return who is in a room now, at most ``sample`` of them; nobody is in a room that is not open."""
+    if room is None:
+        return Present(count=0, people=[])
+    now = roster.roster(room.awareness.states, sample, [])
+    return Present(count=now.count, people=_people(now.people))
 
 
 class PresenceCrowd(Protocol):

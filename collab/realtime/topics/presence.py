@@ -17,11 +17,12 @@ from collab.access.rules import Access
 from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded, TooLarge
 from collab.names import RoomKey, parse_name
 from collab.realtime.listeners import Later, Timer, call_later
-from collab.realtime.topics.crowd import PresenceCrowd, RoomCrowd
+from collab.realtime.topics.crowd import PresenceCrowd, RoomCrowd, present
 from collab.records.reads import Caller
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.wire.realtime.messages import People
+from collab.wire.realtime.values import Present
 from presence.lib0 import DecodeError, encode_bytes, encode_uint
 from presence.state import MAX_DEPTH, User, read_state
 
@@ -100,6 +101,10 @@ class PresenceRooms:
 
         hearer.close = close
         return close
+
+    async def present(self, key: RoomKey) -> Present:
+        """Return who is in a room. Nobody's rights are checked."""
+        return present(self._registry.rooms.get(key), self._sample)
 
     async def _crowd(self, key: RoomKey) -> PresenceCrowd:
         crowd = self._crowds.get(key)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from time import monotonic, perf_counter
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from secrets import token_urlsafe
+from time import monotonic, perf_counter, time
+from typing import Literal, NamedTuple, Protocol
 
 import anyio
 
+from collab.access.identity import Identity
 from collab.access.limits import TokenBucket
 from collab.access.price import METER, Meter, rest_after
 from collab.errors import (
@@ -45,6 +47,21 @@ Receive = Callable[[], Awaitable[ASGIEvent]]
 Send = Callable[[ASGIEvent], Awaitable[None]]
 
 
+class Client(NamedTuple):
+    """A session of somebody: on a connection, or of an event stream; in ``document``, or of the application protocol.
+
+    ``close`` ends it; ``since`` is in seconds since the epoch.
+    """
+
+    identity: Identity
+    protocol: Literal["yjs", "hocuspocus", "realtime", "events"]
+    document: str | None
+    connection: str
+    address: str | None
+    since: float
+    close: Callable[[CollabError], None]
+
+
 class SocketProtocol(Protocol):
     """The protocol of a connection, to inherit from. By default all messages are binary, and nothing is queued."""
 
@@ -58,6 +75,10 @@ class SocketProtocol(Protocol):
 
     def beat(self, now: float, wall: float) -> None:
         """Called about once a second, with both clocks: deadlines use ``now``, expiries ``wall``."""
+
+    def clients(self) -> Iterable[Client]:
+        """The sessions on this socket."""
+        return ()
 
     def keep_alive(self) -> None:
         """Nothing was sent for a while: queue something, or the client will consider the connection dead."""
@@ -112,7 +133,10 @@ class Connection:
         "_trust",
         "_waking",
         "_writer",
+        "address",
         "meter",
+        "name",
+        "since",
     )
 
     def __init__(
@@ -128,7 +152,11 @@ class Connection:
         max_message_bytes: int,
         heartbeat_seconds: float,
         stall_seconds: float,
+        address: str | None = None,
     ) -> None:
+        self.name = token_urlsafe(12)
+        self.address = address
+        self.since = time()
         direct = scope.get("extensions", {}).get(DIRECT, {})
         self._listen: Callable[[Callable[[Frame | Oversized], None]], None] | None = direct.get("listen")
         self._send_now: Callable[[Frame], bool] | None = direct.get("send")
@@ -216,6 +244,20 @@ class Connection:
             self.hold()
             asyncio.get_running_loop().call_later(min(max(wait, _SHORTEST_HOLD), _LONGEST_HOLD), self._paid)
         return wait
+
+    def clients(self) -> Iterable[Client]:
+        """The sessions on this connection."""
+        return () if self._protocol is None or self._closing is not None else self._protocol.clients()
+
+    def client(
+        self,
+        identity: Identity,
+        protocol: Literal["yjs", "hocuspocus", "realtime"],
+        document: str | None = None,
+        close: Callable[[CollabError], None] | None = None,
+    ) -> Client:
+        """A session on this connection; without ``close``, the connection ends with it."""
+        return Client(identity, protocol, document, self.name, self.address, self.since, close or self.close)
 
     def is_busy(self) -> bool:
         """Whether the client has recently used noticeably more than its share."""

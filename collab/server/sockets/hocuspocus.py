@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
@@ -30,7 +31,7 @@ from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.rooms.registry import Registry
 from collab.server.admission import Admitted
-from collab.server.sockets.connection import Connection, SocketProtocol
+from collab.server.sockets.connection import Client, Connection, SocketProtocol
 from collab.server.sockets.documents import DocumentGatekeeper, DocumentPassing, SocketLimits
 from collab.server.sockets.passed import PassedDocuments
 from collab.tasks import BackgroundTasks
@@ -447,6 +448,12 @@ class HocuspocusSocket(SocketProtocol):
         except CollabError as error:
             self._passed.close(address)
             self._close_document(address, error)
+
+    def clients(self) -> Iterable[Client]:
+        """One session for each open document."""
+        for open_ in list(self._open.values()):
+            session, document = open_.session, open_.admitted.key.name
+            yield self._connection.client(session.identity, "hocuspocus", document, session.close)
 
     def keep_alive(self) -> None:
         """Send an empty awareness update: providers close a connection that is silent."""

@@ -6,8 +6,9 @@ Text frames are JSON. Binary frames that begin with zero are MessagePack; all ot
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from math import inf
-from secrets import randbelow, token_urlsafe
+from secrets import randbelow
 from time import monotonic
 
 from collab.access.identity import Identity
@@ -21,7 +22,7 @@ from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.server.admission import Admission, Admitted
 from collab.server.config.settings import Settings
-from collab.server.sockets.connection import Connection, SocketProtocol
+from collab.server.sockets.connection import Client, Connection, SocketProtocol
 from collab.server.sockets.documents import DocumentGatekeeper, DocumentPassing, SocketLimits
 from collab.server.sockets.hocuspocus import HocuspocusSocket
 from collab.wire.realtime.encoding import MESSAGE_PACK, Frame, Misunderstood, decode_client
@@ -69,7 +70,7 @@ class RealtimeSocket(SocketProtocol):
         self._registry = registry
         self._settings = settings
         self._session = RealtimeSession(
-            token_urlsafe(12),
+            connection.name,
             hub,
             _Door(admission, request, connection.meter),
             form="json",
@@ -151,6 +152,14 @@ class RealtimeSocket(SocketProtocol):
             return
         if self._embedded is not None:
             self._embedded.beat(now, wall)
+
+    def clients(self) -> Iterable[Client]:
+        """The session, and those in its documents."""
+        identity = self._session.identity
+        if identity is not None:
+            yield self._connection.client(identity, "realtime")
+        if self._embedded is not None:
+            yield from self._embedded.clients()
 
     def keep_alive(self) -> None:
         """Send a heartbeat."""

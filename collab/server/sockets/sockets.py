@@ -22,7 +22,7 @@ from collab.rooms.registry import Registry
 from collab.server.admission import Admission, Admitted, own_path
 from collab.server.config.settings import Settings
 from collab.server.rights import Rights
-from collab.server.sockets.connection import Connection, SocketProtocol
+from collab.server.sockets.connection import Client, Connection, SocketProtocol
 from collab.server.sockets.documents import SocketLimits
 from collab.server.sockets.gatekeeper import CollabGatekeeper
 from collab.server.sockets.handshake import accept, deny
@@ -86,6 +86,11 @@ class Sockets:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def clients(self) -> Iterator[Client]:
+        """The sessions on all sockets."""
+        for connection in self:
+            yield from connection.clients()
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket until it ends."""
@@ -300,6 +305,7 @@ class Sockets:
             max_message_bytes=settings.max_message_bytes,
             heartbeat_seconds=settings.heartbeat_seconds,
             stall_seconds=settings.stall_seconds,
+            address=client.request.client,
         )
         self._connections[connection] = None
         if client.passed is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from collab.access.identity import Identity
 from collab.access.rules import Access
 from collab.errors import AuthenticationFailed, TooLarge
@@ -9,7 +11,7 @@ from collab.rooms.live.framing import YjsFraming
 from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.rooms.registry import Registry
-from collab.server.sockets.connection import Connection, SocketProtocol
+from collab.server.sockets.connection import Client, Connection, SocketProtocol
 from collab.wire import yjs
 
 _FRAMING = YjsFraming()
@@ -60,6 +62,10 @@ class YjsSocket(SocketProtocol):
         expires_at = self._session.identity.expires_at
         if expires_at is not None and expires_at <= wall:
             self._connection.close(AuthenticationFailed("the token has expired"))
+
+    def clients(self) -> Iterable[Client]:
+        """The one session."""
+        return (self._connection.client(self._session.identity, "yjs", self._room.key.name),)
 
     def keep_alive(self) -> None:
         """Send an empty awareness update: y-websocket closes a connection that is silent for 30 s."""

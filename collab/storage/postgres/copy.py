@@ -23,6 +23,7 @@ from collab.storage.copying import (
     CopiedPiece,
     CopiedProject,
     CopiedRequest,
+    CopiedRevocation,
     CopiedSchema,
     CopiedSnapshot,
     CopiedUncovered,
@@ -209,6 +210,14 @@ _TABLES = (
         "project, collection, version, content",
         CopiedSchema,
     ),
+    _Table(
+        "revocations",
+        "project, kind, name",
+        ("", "", ""),
+        "100",
+        "project, kind, name, issued_before, kept_until",
+        CopiedRevocation,
+    ),
     _Table("webhooks", "name, project", ("", ""), "50", "name, project, position", CopiedWebhook),
     _Table(
         "dead_letters",
@@ -385,6 +394,7 @@ _INTO: Mapping[type[Copied], _Into] = {
     CopiedAside: _Into("set_aside", "project collection id seq content reason at", _aside_values),
     CopiedUncovered: _Into("uncovered", "rid", tuple),
     CopiedSchema: _Into("schemas", "project collection version content", tuple),
+    CopiedRevocation: _Into("revocations", "project kind name issued_before kept_until", tuple),
     CopiedWebhook: _Into("webhooks", "name project position", tuple),
     CopiedDeadLetter: _Into("dead_letters", "webhook project collection id event reason at", _dead_letter_values),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from collab.access.revocations import Revocation
 from collab.names import RoomKey
 from collab.storage.base import DeadLetter, EntityRow, Requested
 from collab.storage.codec import event_from, from_json, to_json
@@ -89,6 +90,14 @@ async def read_requests(
         None if entity is None else Requested(RoomKey(project, collection, entity), version, digest)
         for project, collection, entity, version, digest in rows
     ]
+
+
+async def read_revocations(connection: asyncpg.Connection, now: float) -> list[Revocation]:
+    """The revocations that are kept longer than ``now``."""
+    rows = await connection.fetch(
+        "SELECT project, kind, name, issued_before, kept_until FROM collab.revocations WHERE kept_until > $1", now
+    )
+    return [Revocation(*row) for row in rows]
 
 
 async def read_schemas(connection: asyncpg.Connection, project: str) -> dict[str, tuple[int, bytes]]:

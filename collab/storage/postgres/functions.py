@@ -428,6 +428,17 @@ BEGIN
         ON CONFLICT (project, collection) DO UPDATE SET version = excluded.version, content = excluded.content;
 END $$;
 
+CREATE FUNCTION collab.revoke_1(
+    me int, p_project text, p_kind text, p_name text, p_issued_before float8, p_kept_until float8, p_now float8
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM collab.fence_1(me);
+    DELETE FROM collab.revocations WHERE kept_until <= p_now;
+    INSERT INTO collab.revocations VALUES (p_project, p_kind, p_name, p_issued_before, p_kept_until)
+        ON CONFLICT (project, kind, name)
+        DO UPDATE SET issued_before = excluded.issued_before, kept_until = excluded.kept_until;
+END $$;
+
 -- l: dead letters. The row of the webhook is written first, so that of two saves one waits for the other.
 CREATE FUNCTION collab.save_webhook_1(
     me int, p_name text, p_project text, p_position bigint, p_keep bigint,

@@ -213,6 +213,14 @@ STEPS: Sequence[Sequence[str]] = (
             at float8 NOT NULL
         );
         CREATE INDEX ON collab.dead_letters (webhook);
+        CREATE TABLE collab.revocations (
+            project text COLLATE "C" NOT NULL,
+            kind text COLLATE "C" NOT NULL,
+            name text COLLATE "C" NOT NULL,
+            issued_before float8 NOT NULL,
+            kept_until float8 NOT NULL,
+            PRIMARY KEY (project, kind, name)
+        );
         """,
         NODE_FUNCTIONS_1,
         FUNCTIONS_1,

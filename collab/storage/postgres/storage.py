@@ -11,10 +11,12 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from time import time
 
 import asyncpg
 
+from collab.access.revocations import Revocation
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.query import IndexPaths, Query
@@ -233,6 +235,13 @@ class PostgresStorage:
 
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
         await self._database.call("save_schema_1", project, collection, version, schema)
+
+    async def revoke(self, revocation: Revocation, now: float) -> None:
+        await self._database.call("revoke_1", *astuple(revocation), now)
+
+    async def revocations(self, now: float) -> Sequence[Revocation]:
+        async with self._database.glance() as connection:
+            return await entities.read_revocations(connection, now)
 
     async def positions(self, projects: Sequence[str] | None = None) -> Positions:
         async with self._database.load() as connection:

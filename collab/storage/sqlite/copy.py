@@ -29,6 +29,7 @@ from collab.storage.copying import (
     CopiedPiece,
     CopiedProject,
     CopiedRequest,
+    CopiedRevocation,
     CopiedSchema,
     CopiedSnapshot,
     CopiedUncovered,
@@ -243,6 +244,7 @@ _TABLES: Mapping[str, Callable[..., Copied]] = {
     "SELECT project, caller, request, digest, eid, version, at FROM requests"  # noqa: S608
     f" WHERE {_NOT_ERASED.format('eid')} ORDER BY number": CopiedRequest,
     "SELECT project, collection, version, content FROM schemas": CopiedSchema,
+    "SELECT project, kind, name, issued_before, kept_until FROM revocations": CopiedRevocation,
     "SELECT name, project, position FROM webhooks": CopiedWebhook,
     "SELECT webhook, project, event, reason, at FROM dead_letters AS d WHERE NOT EXISTS (SELECT 1 FROM erasing AS e"
     " WHERE e.project = d.project AND e.collection = json_extract(event, '$.collection')"
@@ -424,6 +426,7 @@ _INTO: Mapping[type[Copied], tuple[str, Callable[[Any], Sequence[Any]]]] = {
     CopiedAside: ("set_aside (project, collection, id, seq, content, reason, at)", tuple),
     CopiedUncovered: ("uncovered (rid)", tuple),
     CopiedSchema: ("schemas (project, collection, version, content)", tuple),
+    CopiedRevocation: ("revocations (project, kind, name, issued_before, kept_until)", tuple),
     CopiedWebhook: ("webhooks (name, project, position)", tuple),
     CopiedDeadLetter: ("dead_letters (webhook, project, event, reason, at)", _dead_letter_columns),
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from typing import Any
 
+from collab.access.revocations import Revocation
 from collab.names import RoomKey
 from collab.storage.base import DeadLetter, EntityRow, Requested
 from collab.storage.codec import encodable, event_from, from_json, to_json
@@ -84,6 +86,20 @@ def read_schemas(connection: sqlite3.Connection, project: str) -> dict[str, tupl
 
 def write_schema(connection: sqlite3.Connection, project: str, collection: str, version: int, schema: bytes) -> None:
     connection.execute("INSERT OR REPLACE INTO schemas VALUES (?, ?, ?, ?)", (project, collection, version, schema))
+
+
+def write_revocation(connection: sqlite3.Connection, revocation: Revocation, now: float) -> None:
+    """Save a revocation, and forget those that ended."""
+    connection.execute("DELETE FROM revocations WHERE kept_until <= ?", (now,))
+    connection.execute("INSERT OR REPLACE INTO revocations VALUES (?, ?, ?, ?, ?)", astuple(revocation))
+
+
+def read_revocations(connection: sqlite3.Connection, now: float) -> list[Revocation]:
+    """The revocations that are kept longer than ``now``."""
+    rows = connection.execute(
+        "SELECT project, kind, name, issued_before, kept_until FROM revocations WHERE kept_until > ?", (now,)
+    )
+    return [Revocation(*row) for row in rows]
 
 
 def read_webhook(connection: sqlite3.Connection, webhook: str, project: str) -> int | None:

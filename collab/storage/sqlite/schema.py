@@ -247,6 +247,17 @@ STEPS: Sequence[str] = (
         id TEXT NOT NULL
     );
     """,
+    # 7: tokens that are refused before they expire.
+    """
+    CREATE TABLE revocations (
+        project TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        issued_before REAL NOT NULL,
+        kept_until REAL NOT NULL,
+        PRIMARY KEY (project, kind, name)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from time import time
 
+from collab.access.revocations import Revocation
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.query import IndexPaths, Query
@@ -234,6 +235,12 @@ class SqliteStorage:
 
     async def save_schema(self, project: str, collection: str, version: int, schema: bytes) -> None:
         await self._change(lambda connection: entities.write_schema(connection, project, collection, version, schema))
+
+    async def revoke(self, revocation: Revocation, now: float) -> None:
+        await self._change(lambda connection: entities.write_revocation(connection, revocation, now))
+
+    async def revocations(self, now: float) -> Sequence[Revocation]:
+        return await self._load(lambda connection: entities.read_revocations(connection, now))
 
     async def webhook_position(self, webhook: str, project: str) -> int | None:
         return await self._load(lambda connection: entities.read_webhook(connection, webhook, project))

@@ -173,6 +173,28 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     states: list[dict[str, Any]] = []
 
 
+class Present(Jsonable, frozen=True, kw_only=True, rename="camel"):
+    """Who is in a document. ``count`` may be larger than the number of ``people``: of a crowd, a sample is listed."""
+
+    count: int
+    people: list[Person]
+
+
+class ConnectedSession(Jsonable, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A session that is connected now, in a ``document`` or of the application protocol.
+
+    All sessions of one connection share the name ``session``. ``since``: when the connection was made.
+    """
+
+    session: str
+    user_id: str | None = None
+    name: str | None = None
+    protocol: Literal["yjs", "hocuspocus", "realtime", "events"]
+    document: str | None = None
+    address: str | None = None
+    since: str
+
+
 PROTO = "__proto__"
 """A member name that application objects must not have: JavaScript would change the object's prototype, and its
 MessagePack readers refuse the whole message.

@@ -23,6 +23,7 @@ from collab import (
 )
 from collab.access.configuration import ApiKey
 from collab.access.credentials import Authenticator
+from collab.access.revocations import Revocations
 from collab.rooms.authorization import Authorization
 from collab.server.admission import Admission, own_path
 from collab.server.key_fetcher import KeyFetcher
@@ -52,7 +53,9 @@ def admission(settings: Settings | None = None, hooks: Hooks | None = None) -> A
     storage = MemoryStorage()
     rights = Authorization(asked, lambda collection: {}, storage.children)
     authenticator = Authenticator(settings.all_keys, settings.all_issuers)
-    return Admission(settings, authenticator, KeyFetcher(authenticator, print), asked, rights, _nothing_known)
+    return Admission(
+        settings, authenticator, KeyFetcher(authenticator, print), Revocations(), asked, rights, _nothing_known
+    )
 
 
 async def _nothing_known(key: RoomKey) -> None:

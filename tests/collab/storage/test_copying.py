@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collab.access.revocations import Revocation
 from collab.errors import DocumentDamaged, NotFound
 from collab.names import RoomKey
 from collab.query.query import EVERYTHING, Query
@@ -86,6 +87,7 @@ async def extend(storage: Storage, position: int) -> None:
     letter = DeadLetter("crm", fact(1).event, "acme", "answered 500", 7.5)
     await storage.save_webhook("crm", "acme", position, [letter])
     await storage.save_webhook("mail", "p", position)
+    await storage.revoke(Revocation("acme", "user", "ada", 12.5, 1e12), 0.0)
 
 
 async def everything(storage: Storage, keys: Sequence[RoomKey]) -> dict[str, Any]:
@@ -96,6 +98,7 @@ async def everything(storage: Storage, keys: Sequence[RoomKey]) -> dict[str, Any
         "uncovered": list(await storage.uncovered()),
         "set aside": list(await storage.list_set_aside()),
         "dead": list(await storage.dead_letters("crm")),
+        "revocations": list(await storage.revocations(0.0)),
         "expired": sorted(await storage.expired(1e12, 1000)),
     }
     for project in {key.project for key in keys}:

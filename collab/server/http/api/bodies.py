@@ -11,6 +11,7 @@ from collab.errors import InvalidRequest
 from collab.event import EntityEvent
 from collab.nearest import did_you_mean
 from collab.wire.realtime.encoding import MAX_DEPTH, wrong_value
+from collab.wire.realtime.values import ConnectedSession
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -72,6 +73,38 @@ class Permissions(_Said, frozen=True, kw_only=True):
 
     resource_id: str | None = None
     user_id: str | None = None
+
+
+class Disconnecting(_Said, frozen=True, kw_only=True):
+    """Whose sessions to end: those of a user, or one. ``reason`` is sent to them."""
+
+    user_id: str | None = None
+    session: str | None = None
+    reason: str = "disconnected by the application"
+
+
+class Revoking(_Said, frozen=True, kw_only=True):
+    """What to refuse from now on: ``token``; the token with this id (claim ``jti``); or all tokens of a user.
+
+    Without ``token``, this is remembered for ``seconds``.
+    """
+
+    token: str | None = None
+    token_id: str | None = None
+    user_id: str | None = None
+    seconds: float = 30 * 86_400.0
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """It is done, and stays so after a restart."""
+
+    done: bool = True
+
+
+class Connected(msgspec.Struct, frozen=True, kw_only=True):
+    """The sessions that are connected to this server."""
+
+    sessions: list[ConnectedSession]
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,18 +13,23 @@ from starlette.responses import Response
 from collab.access.identity import Identity
 from collab.access.rules import Access
 from collab.errors import InvalidRequest, PermissionDenied
+from collab.names import RoomKey
 from collab.realtime.sending.slices import encoded_in_slices, rows_in_slices
 from collab.records.reads import Caller
 from collab.server.http.api import parameters
 from collab.server.http.api.bodies import (
     Asked,
     Changes,
+    Connected,
     Counted,
     Described,
+    Disconnecting,
+    Done,
     Health,
     Past,
     Permissions,
     Restoring,
+    Revoking,
     Where,
     read,
     read_object,
@@ -33,10 +38,13 @@ from collab.server.http.api.parameters import Parameter
 from collab.server.http.api.serving import Api
 from collab.server.http.responses import json_answer, read_body
 from collab.wire.realtime.messages import Count, Create, Delete, FindById, FindMany, History, Restore, Update
-from collab.wire.realtime.values import AnyTarget, Entities, Found, FoundMany, Rows, Written
+from collab.wire.realtime.values import AnyTarget, Entities, Found, FoundMany, Present, Rows, Written
 
 PERMISSIONS = ("system", "permissions")
 """The right to write this entity allows reporting changed rights."""
+
+SESSIONS = ("system", "sessions")
+"""The right to read this entity allows listing sessions, the right to write it ending them and revoking tokens."""
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
@@ -242,12 +250,59 @@ async def _emit(ask: Ask) -> Response:
 
 async def _permissions_changed(ask: Ask) -> Response:
     said = read(await ask.body(), Permissions)
-    if await ask.api.hub.records.access(ask.caller, *PERMISSIONS) < Access.WRITE:
-        raise PermissionDenied(f"this requires the right to write {'/'.join(PERMISSIONS)}")
+    await _require(ask, PERMISSIONS, Access.WRITE)
     if max(len(said.resource_id or ""), len(said.user_id or "")) > 512:
         raise InvalidRequest("resourceId and userId may have at most 512 characters")
     await ask.api.permissions_changed(ask.identity.project, said.resource_id, said.user_id)
     return json_answer(said, 202)
+
+
+async def _present(ask: Ask) -> Response:
+    key = RoomKey(ask.identity.project, ask.collection, ask.entity)
+    if await ask.api.hub.records.document_access(ask.caller, key) < Access.READ:
+        raise PermissionDenied("this identity may not read this room")
+    return json_answer(await ask.api.hub.presence.present(key))
+
+
+async def _sessions(ask: Ask) -> Response:
+    await _require(ask, SESSIONS, Access.READ)
+    limit = parameters.LIMIT.of(ask.request)
+    found = ask.api.sessions.connected(
+        ask.identity.project, parameters.USER_ID.of(ask.request), 1000 if limit is None else limit
+    )
+    return json_answer(Connected(sessions=found))
+
+
+async def _disconnect(ask: Ask) -> Response:
+    said = read(await ask.body(), Disconnecting)
+    await _require(ask, SESSIONS, Access.WRITE)
+    count = ask.api.sessions.disconnect(
+        ask.identity.project, user_id=said.user_id, session=said.session, reason=said.reason
+    )
+    return json_answer(Counted(count=count))
+
+
+async def _revoke(ask: Ask) -> Response:
+    said = read(await ask.body(), Revoking)
+    if said.token is not None and said.token_id is said.user_id is None:
+        # whoever holds a token may give it up
+        identity = await ask.api.recognise(said.token)
+        if identity.project != ask.identity.project:
+            raise PermissionDenied("this token belongs to another project")
+        await ask.api.sessions.revoke_token(identity)
+        return json_answer(Done())
+    await _require(ask, SESSIONS, Access.WRITE)
+    if said.token is not None:
+        raise InvalidRequest("revoke needs one of token, tokenId and userId")
+    await ask.api.sessions.revoke(
+        ask.identity.project, token_id=said.token_id, user_id=said.user_id, seconds=said.seconds
+    )
+    return json_answer(Done())
+
+
+async def _require(ask: Ask, right: tuple[str, str], wanted: Access) -> None:
+    if await ask.api.hub.records.access(ask.caller, *right) < wanted:
+        raise PermissionDenied(f"this requires the right to {wanted.name.lower()} {'/'.join(right)}")
 
 
 async def _schema(ask: Ask) -> Response:
@@ -348,6 +403,36 @@ OPERATIONS: tuple[Operation, ...] = (
         Permissions,
         Permissions,
         202,
+        write=True,
+    ),
+    Operation("present", "GET", "/presence/{collection}/{id}", "Who is in a document now", _present, Present),
+    Operation(
+        "sessions",
+        "GET",
+        "/sessions",
+        "List the sessions that are connected",
+        _sessions,
+        Connected,
+        parameters=(parameters.USER_ID, parameters.LIMIT),
+    ),
+    Operation(
+        "disconnect",
+        "POST",
+        "/disconnect",
+        "End the sessions of a user, or one session",
+        _disconnect,
+        Counted,
+        Disconnecting,
+        write=True,
+    ),
+    Operation(
+        "revoke",
+        "POST",
+        "/revoke",
+        "Refuse a token, or all tokens of a user, from now on",
+        _revoke,
+        Done,
+        Revoking,
         write=True,
     ),
     Operation("schema", "GET", "/schema", "List the declared collections", _schema, Described),

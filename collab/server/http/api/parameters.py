@@ -119,6 +119,7 @@ CONTENT = Parameter("content", "Whether to return the content roots as plain val
 VERSION = Parameter("version", "Return this version.", _INTEGER, _integer)
 AT = Parameter("at", "Return the state at this time, RFC 3339.", {"type": "string", "format": "date-time"}, str)
 BEFORE = Parameter("before", "Only versions before this one.", _INTEGER, _integer)
+USER_ID = Parameter("userId", "Only those of this user.", _TEXT, str)
 KIND = Parameter(
     "kind",
     "`entities`: events of entities; `rows`: the rows of a query, and then their changes.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from starlette.requests import Request
 
@@ -14,6 +14,8 @@ from collab.server.config.settings import Settings
 from collab.server.http.api.stream import EventStream
 from collab.server.http.responses import announced_size
 from collab.server.rights import Rights
+from collab.server.sessions import Sessions
+from collab.server.sockets.connection import Client
 from collab.server.sockets.realtime import session_limits
 from collab.transport.unproven import trust
 from collab.wire.realtime.values import AnyTarget
@@ -27,15 +29,18 @@ class Api:
         hub: Hub,
         admission: Admission,
         rights: Rights,
+        sessions: Sessions,
         settings: Settings,
         unready: Callable[[], str | None],
     ) -> None:
         self.hub = hub
         self.unready = unready
+        self.sessions = sessions
+        self.recognise = admission.recognise
         self.permissions_changed = rights.permissions_changed
         self._admission = admission
         self._settings = settings
-        self._streams: dict[EventStream, None] = {}
+        self._streams: dict[EventStream, str | None] = {}  # with the addresses of their clients
         self._draining = False
 
     @property
@@ -76,7 +81,7 @@ class Api:
             except BaseException:
                 admission.disconnect(sender)
                 raise
-            self._streams[stream] = None
+            self._streams[stream] = sender.client
 
         def leave() -> None:
             del self._streams[stream]
@@ -93,6 +98,11 @@ class Api:
         )
         await stream.open(target)
         return stream
+
+    def clients(self) -> Iterator[Client]:
+        """The open streams."""
+        for stream in list(self._streams):
+            yield Client(stream.identity, "events", None, stream.name, self._streams[stream], stream.since, stream.end)
 
     def __len__(self) -> int:
         """Number of open streams."""

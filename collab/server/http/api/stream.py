@@ -49,7 +49,9 @@ class EventStream(Response):
         # the length is unknown, and proxies must not buffer the response
         del self.headers["content-length"]
         self.headers["x-accel-buffering"] = "no"
-        self._identity = identity
+        self.identity = identity
+        self.name = token_hex(8)
+        self.since = time()
         self._stall = stall_seconds
         self._hub = hub
         self._limits = limits
@@ -76,7 +78,7 @@ class EventStream(Response):
         self._enter()
         subscriber = self._subscriber = Subscriber(
             self._hub,
-            Caller(self._identity, f"http:{token_hex(8)}"),
+            Caller(self.identity, f"http:{self.name}"),
             self._outbox,
             self._jobs,
             form="json",
@@ -88,7 +90,7 @@ class EventStream(Response):
         )
         try:
             with self._opening:
-                self._unfollow = await self._hub.feed.follow(self._identity.project)
+                self._unfollow = await self._hub.feed.follow(self.identity.project)
                 answers = await subscriber.open((Subscription(sub=0, target=target),))
             if self._error is not None:
                 raise self._error
@@ -158,8 +160,8 @@ class EventStream(Response):
         assert subscriber is not None
         while not self._wake.is_set():
             seconds = self._limits.heartbeat_seconds
-            if self._identity.expires_at is not None:
-                seconds = min(seconds, max(0.0, self._identity.expires_at - time()))
+            if self.identity.expires_at is not None:
+                seconds = min(seconds, max(0.0, self.identity.expires_at - time()))
             with anyio.move_on_after(seconds) as waited:
                 await self._wake.wait()
             if not waited.cancelled_caught:

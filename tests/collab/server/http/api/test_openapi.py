@@ -69,6 +69,12 @@ STEPS: list[tuple[str, str, str, Any, int]] = [
     ("emit", "POST", "/events", {"type": "done"}, 200),
     ("emit", "POST", "/events", {}, 400),
     ("permissionsChanged", "POST", "/permissions-changed", {"userId": "bob"}, 202),
+    ("present", "GET", "/presence/tasks/t1", None, 200),
+    ("sessions", "GET", "/sessions?limit=5", None, 200),
+    ("disconnect", "POST", "/disconnect", {"userId": "bob", "reason": "bye"}, 200),
+    ("disconnect", "POST", "/disconnect", {}, 400),
+    ("revoke", "POST", "/revoke", {"tokenId": "t1", "seconds": 60}, 200),
+    ("revoke", "POST", "/revoke", {"user": "bob"}, 400),
     ("schema", "GET", "/schema", None, 200),
     ("health", "GET", "/health", None, 200),
 ]
