@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Annotated, Any, Literal, cast
 
@@ -264,6 +265,18 @@ class Schemas:
                     events.append({"type": "schema_updated", "entityName": name, "version": version, "at": iso(now)})
             self._versions[name] = version
         return events
+
+
+def declared_in(saved: Mapping[str, tuple[int, bytes]]) -> dict[str, CollectionDeclaration]:
+    """The declarations, without indexes, that :meth:`Schemas.save` has saved in a record.
+
+    Those that this version does not understand are left out.
+    """
+    found = {}
+    for name, (version, content) in saved.items():
+        with suppress(msgspec.MsgspecError):
+            found[name] = msgspec.json.decode(read_saved(version, content).fingerprint, type=CollectionDeclaration)
+    return found
 
 
 def _check_index(paths: IndexPaths, schema: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from collab.server.commands.moving import copy, migrate
 from collab.server.commands.nodes import nodes
 from collab.server.commands.quarantine import quarantine
 from collab.server.commands.rename import rename
+from collab.server.commands.types import types
 from collab.server.commands.webhooks import webhooks
 from collab.server.config.load import SettingsError
 from collab.server.config.settings import Settings, secret_issuer
@@ -65,7 +66,7 @@ def main() -> None:
 
 for command in (
     *(backup, restore, copy, export_command, import_command, migrate),
-    *(rename, erase, webhooks, quarantine, nodes),
+    *(rename, erase, webhooks, quarantine, nodes, types),
 ):
     main.add_command(command)
 

@@ -15,7 +15,7 @@ from collab.access.rules import glob_matches
 from collab.dates import iso
 from collab.errors import DocumentDamaged, InvalidRequest
 from collab.names import RoomKey
-from collab.records.schema import EVERY_PROJECT, CollectionDeclaration
+from collab.records.schema import EVERY_PROJECT, CollectionDeclaration, declared_in
 from collab.sandbox.client import Sandbox, SandboxError
 from collab.server.export_lines import FORMAT, encode_line
 from collab.storage.base import Record
@@ -275,8 +275,7 @@ async def _mapped(reader: RecordReader, declared: Mapping[str, CollectionDeclara
     found = {
         name: declaration.mapped.collection for name, declaration in declared.items() if declaration.mapped is not None
     }
-    for name, (_, content) in (await reader.schemas(EVERY_PROJECT)).items():
-        saved = msgspec.json.decode(content, type=CollectionDeclaration)
+    for name, saved in declared_in(await reader.schemas(EVERY_PROJECT)).items():
         if saved.mapped is not None:
             found.setdefault(name, saved.mapped.collection)
     return found

@@ -47,7 +47,15 @@ def test_each_command_is_documented_and_has_help() -> None:
 
 def test_the_documented_examples_print_what_they_show(tmp_path: Path) -> None:
     hook = {"name": "billing", "url": "http://127.0.0.1:9/hooks", "secret": SECRET, "attempts": 1}
-    own = {"COLLAB_WEBHOOKS": json.dumps([hook])}
+    fields = {
+        "type": "object",
+        "properties": {"title": {"type": "string"}, "done": {"type": "boolean"}},
+        "required": ["title"],
+    }
+    own = {
+        "COLLAB_WEBHOOKS": json.dumps([hook]),
+        "COLLAB_COLLECTIONS": json.dumps({"tasks": {"fields": fields}}),
+    }
     environ = {**os.environ, "PYTHONPATH": str(ROOT), **own}
     asyncio.run(prepare(tmp_path / "data"))
     with serving(tmp_path, "serve", **own) as (_, lines):
@@ -66,9 +74,15 @@ def test_the_documented_examples_print_what_they_show(tmp_path: Path) -> None:
             command = shlex.split(line, comments=True)
             assert command[0] == "collab"
             done = subprocess.run(
-                [sys.executable, "-m", *command], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+                [sys.executable, "-um", *command],
+                cwd=tmp_path,
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
             )
-            assert done.returncode in (0, 3), f"{line}: {done.stderr}"
+            assert done.returncode in (0, 3), f"{line}: {done.stdout}"
             assert_like(done.stdout, shown, line)
 
 

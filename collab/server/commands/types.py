@@ -1,0 +1,90 @@
+"""``collab types``: types of declared collections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from collab.errors import InvalidRequest
+from collab.records.schema import EVERY_PROJECT, CollectionDeclaration, declared_in
+from collab.server.commands.answers import FAILED, encode, json_option, run
+from collab.server.commands.where import record_options
+from collab.server.config.settings import Settings
+from collab.server.options import load_settings
+
+TypesLanguage = Literal["typescript", "pydantic", "msgspec"]
+
+
+@click.command()
+@click.argument("language", type=click.Choice(["typescript", "pydantic", "msgspec"]))
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file, replacing it.")
+@click.option("--check", is_flag=True, help="Write nothing: fail if FILE is not what would be written.")
+@json_option()
+@record_options
+def types(
+    language: TypesLanguage,
+    output: Path | None,
+    check: bool,
+    as_json: bool,
+    config: Path | None,
+    **where: str | None,
+) -> None:
+    """Print the types of declared collections: for TypeScript, or as pydantic or msgspec classes.
+
+    The declarations are those of the settings (--config, COLLAB_COLLECTIONS); without any, those that the record
+    remembers of its last server, which may be running.
+
+    Exit status: 0 if it is done, 1 if nothing is declared or, with --check, FILE is another one.
+    """
+    if check and output is None:
+        raise click.UsageError("--check needs --output FILE")
+    declared = run(_declared(load_settings(config, where)))
+    text = written(declared, language)
+    if output is None:
+        click.echo(
+            encode({"language": language, "collections": sorted(declared), "types": text}) if as_json else text,
+            nl=as_json,
+        )
+        return
+    try:
+        if check:
+            if not output.exists() or output.read_text("utf-8") != text:
+                click.echo(f"Error: {output} is not what the declarations say: run this without --check", err=True)
+                raise click.exceptions.Exit(FAILED)
+        else:
+            output.write_text(text, "utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be used: {error.strerror}") from None
+    if as_json:
+        click.echo(encode({"language": language, "collections": sorted(declared), "output": str(output)}))
+
+
+def written(declared: Mapping[str, CollectionDeclaration], language: TypesLanguage) -> str:
+    """The source code of the types."""
+    from collab.server.types.python import python_types
+    from collab.server.types.shapes import shapes_of
+    from collab.server.types.typescript import typescript
+
+    shapes = shapes_of(declared)
+    return typescript(shapes) if language == "typescript" else python_types(shapes, language)
+
+
+async def _declared(settings: Settings) -> Mapping[str, CollectionDeclaration]:
+    from collab.storage.base import StorageError
+    from collab.storage.location import reader_at, shown
+
+    if settings.collections:
+        return settings.collections
+    saved: Mapping[str, CollectionDeclaration] = {}
+    reason = ""
+    try:
+        async with reader_at(settings.location) as reader:
+            saved = declared_in(await reader.schemas(EVERY_PROJECT))
+    except StorageError as error:
+        reason = f": {error.message}"
+    if not saved:
+        raise InvalidRequest(f"neither the settings nor {shown(settings.location)} declare a collection{reason}")
+    return saved

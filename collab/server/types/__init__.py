@@ -1,0 +1,1 @@
+"""Types of declared collections, written as source code of other languages."""

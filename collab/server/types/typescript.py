@@ -1,0 +1,82 @@
+"""Shapes as TypeScript, for ``LumenizeClient<Schema>``. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from collab.server.types.shapes import (
+    Choice,
+    ListOf,
+    MapOf,
+    Member,
+    NameOf,
+    ObjectShape,
+    OneOf,
+    Shape,
+    Shapes,
+    SimpleName,
+    SimpleShape,
+)
+
+_IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*", re.ASCII)
+_SCALARS: Mapping[SimpleName, str] = {
+    "string": "string",
+    "integer": "number",
+    "number": "number",
+    "boolean": "boolean",
+    "null": "null",
+    "unknown": "unknown",
+}
+_HEAD = """\
+// Written by `collab types typescript`: change the declarations instead.
+// const client = new LumenizeClient<Schema>({ url })
+"""
+
+
+def typescript(shapes: Shapes) -> str:
+    """A module with a type for each object, and ``Schema`` with that of each collection."""
+    parts = [_HEAD, *(_object(each) for each in shapes.objects)]
+    rows = [f"  {_key(name)}: {each.name}\n" for name, each in shapes.collections.items()]
+    parts.append(f"export type Schema = {{\n{''.join(rows)}}}\n")
+    return "\n".join(parts)
+
+
+def _object(shape: ObjectShape) -> str:
+    # a type, not an interface: only types are assignable to an object with any members
+    if not shape.members:
+        inside = "Record<string, never>" if shape.closed else "{ [name: string]: unknown }"
+        return f"{_comment(shape.description, '')}export type {shape.name} = {inside}\n"
+    members = "".join(map(_member, shape.members))
+    return f"{_comment(shape.description, '')}export type {shape.name} = {{\n{members}}}\n"
+
+
+def _member(member: Member) -> str:
+    mark = "" if member.required else "?"
+    return f"{_comment(member.description, '  ')}  {_key(member.name)}{mark}: {_type(member.shape)}\n"
+
+
+def _type(shape: Shape) -> str:
+    match shape:
+        case SimpleShape(name):
+            return _SCALARS[name]
+        case Choice(values):
+            return " | ".join(json.dumps(value) for value in values)
+        case ListOf(item):
+            inner = _type(item)
+            return f"({inner})[]" if "|" in inner else f"{inner}[]"
+        case MapOf(value):
+            return f"{{ [name: string]: {_type(value)} }}"
+        case OneOf(options):
+            return " | ".join(dict.fromkeys(map(_type, options)))
+        case NameOf(name):
+            return name
+
+
+def _key(name: str) -> str:
+    return name if _IDENTIFIER.fullmatch(name) else json.dumps(name)
+
+
+def _comment(text: str, indent: str) -> str:
+    return f"{indent}/** {text.replace('*/', '* /')} */\n" if text else ""
