@@ -99,7 +99,7 @@ class Hub:
         self.system = SystemEvents(probe)
         self.announcements: Announcements = LocalAnnouncements() if announcements is None else announcements
         self.announcements.on(SCHEMA_UPDATED, self._schema_updated)
-        self.analytics = AnalyticsMetrics()
+        self.analytics = AnalyticsMetrics(bus)
         turns = Turns(QUERIES, seconds=query_seconds or None, per_caller=5_000, per_project=10_000, owed=owed)
         self.live_queries = LiveQueries(storage.find, feed, turns=turns)
         self.entities = EntitySubscriptions(feed)
@@ -144,6 +144,7 @@ class Hub:
         self._started = True
         self._tasks.spawn(self._jobs.run("trim", self._trim))
         self._tasks.spawn(self._webhooks.run())
+        self._tasks.spawn(self.analytics.run())
 
     async def stop(self) -> None:
         """Stop background tasks."""

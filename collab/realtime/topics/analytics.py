@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from collab.access.identity import Identity
+from collab.bus.base import Bus
 from collab.errors import SubscriptionFailed
 from collab.realtime.listeners import Gathered, Later, Listeners, call_later
+from collab.realtime.topics.cluster_users import ClusterUsers, ConnectedUsers, hash_user
 
 ACTIVE_USERS: Final = "active_users"
 METRICS: Final = frozenset({ACTIVE_USERS})
@@ -19,16 +21,16 @@ MetricListener = Callable[[int | float], None]
 
 
 class ActiveUsers:
-    """Connected users per project: a verified user counts once, each unverified connection counts as one."""
+    """ConnectedUsers users per project: a verified user counts once, each unverified connection counts as one."""
 
     def __init__(self) -> None:
-        self._users: dict[str, Counter[str]] = {}
+        self._users: dict[str, Counter[bytes]] = {}  # by project, users by hash
         self._unverified: Counter[str] = Counter()
 
     def entered(self, identity: Identity) -> None:
         """A session has opened."""
         if identity.verified and identity.user_id is not None:
-            self._users.setdefault(identity.project, Counter())[identity.user_id] += 1
+            self._users.setdefault(identity.project, Counter())[hash_user(identity.user_id)] += 1
         else:
             self._unverified[identity.project] += 1
 
@@ -36,10 +38,10 @@ class ActiveUsers:
         """A session with an equal identity has ended."""
         project = identity.project
         if identity.verified and identity.user_id is not None:
-            users = self._users[project]
-            users[identity.user_id] -= 1
-            if not users[identity.user_id]:
-                del users[identity.user_id]
+            users, user = self._users[project], hash_user(identity.user_id)
+            users[user] -= 1
+            if not users[user]:
+                del users[user]
             if not users:
                 del self._users[project]
         else:
@@ -47,17 +49,27 @@ class ActiveUsers:
             if not self._unverified[project]:
                 del self._unverified[project]
 
+    def connected(self, project: str) -> ConnectedUsers:
+        """Who is connected. It changes when that does."""
+        users = self._users.get(project)
+        return ConnectedUsers(users.keys() if users is not None else frozenset(), self._unverified[project])
+
     def count(self, project: str) -> int:
         """Number of connected users."""
         return len(self._users.get(project, ())) + self._unverified[project]
 
 
 class AnalyticsMetrics:
-    """Sends metrics: the value immediately, then after changes, at most once a second."""
+    """Sends metrics: the value immediately, then after changes, at most once a second.
 
-    def __init__(self, *, later: Later = call_later) -> None:
+    With a ``bus`` they are those of its cluster, and :meth:`run` must be running. Those of other nodes come about a
+    second later.
+    """
+
+    def __init__(self, bus: Bus | None = None, *, later: Later = call_later) -> None:
         self._later = later
         self._active = ActiveUsers()
+        self._cluster = ClusterUsers(bus, self._active.connected, self._changed) if bus is not None else None
         self._watched: dict[str, _Watched] = {}
 
     def entered(self, identity: Identity) -> None:
@@ -71,8 +83,13 @@ class AnalyticsMetrics:
         self._changed(identity.project)
 
     def active_users(self, project: str) -> int:
-        """Number of verified users, and of unverified connections."""
-        return self._active.count(project)
+        """Number of verified users, and of unverified connections; in a cluster, while somebody watches it here."""
+        return self._active.count(project) if self._cluster is None else self._cluster.count(project)
+
+    async def run(self) -> None:
+        """Count with other nodes, if there are any, until cancelled."""
+        if self._cluster is not None:
+            await self._cluster.run()
 
     def subscribe(self, project: str, metric: str, listener: MetricListener) -> Callable[[], None]:
         """Call ``listener`` with the value: before this returns, and after each change. Returns a function to end it.
@@ -83,12 +100,19 @@ class AnalyticsMetrics:
             raise SubscriptionFailed("no such metric", metric=metric[:128], metrics=sorted(METRICS))
         watched = self._watched.get(project)
         if watched is None:
+            if self._cluster is not None:
+                self._cluster.watch(project)
             watched = self._watched[project] = _Watched(
-                lambda: self._active.count(project), self._later, lambda: self._watched.pop(project)
+                lambda: self.active_users(project), self._later, lambda: self._unwatch(project)
             )
         remove = watched.listeners.add(listener)
         listener(watched.told)
         return remove
+
+    def _unwatch(self, project: str) -> None:
+        del self._watched[project]
+        if self._cluster is not None:
+            self._cluster.unwatch(project)
 
     def _changed(self, project: str) -> None:
         watched = self._watched.get(project)
