@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,6 +40,7 @@ _AT_ONCE = 1000  # calls of one link
 _STREAMS = 50_000  # of one link
 _QUEUED = 64 * 1024 * 1024  # bytes that wait to be sent; then nothing more is begun
 _PORTION = 1024 * 1024
+_FINISH_SECONDS = 1.0
 
 
 class Answers(Protocol):
@@ -105,6 +106,12 @@ class Desk:
         """A link has ended."""
         self._open.pop(answering, None)
         answering.left()
+
+    async def finish(self) -> None:
+        """Wait a moment until what was asked is answered: the server is about to end its links."""
+        calls = [task for answering in self._open for task in answering.calls()]
+        if calls:
+            await asyncio.wait(calls, timeout=_FINISH_SECONDS)
 
     def forget(self, nid: int) -> None:
         """A node is dead: end its links at once."""
@@ -202,6 +209,10 @@ class Answering:
     def sender(self) -> int:
         """The number of the node at the other end."""
         return self._sender.nid
+
+    def calls(self) -> Sequence[asyncio.Task[None]]:
+        """The calls that have not been answered."""
+        return list(self._calls.values())
 
     def __len__(self) -> int:
         """The number of calls and streams that are served."""

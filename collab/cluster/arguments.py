@@ -9,7 +9,7 @@ import msgspec
 
 from collab.access.identity import Identity
 from collab.cluster.identities import decode_identity, encode_identity
-from collab.errors import InvalidRequest
+from collab.errors import InvalidRequest, Unavailable
 from collab.names import RoomKey
 from collab.records.reads import Caller
 from collab.turns import TurnOwner
@@ -36,7 +36,7 @@ class CallerNamed(Arguments, array_like=True, frozen=True):
         return cls(encode_identity(caller.identity), caller.writer, caller.address)
 
     def caller(self) -> Caller:
-        """Raises :class:`InvalidRequest` for an identity that this version cannot read."""
+        """Raises :class:`Unavailable` for an identity that this version cannot read."""
         return Caller(read_identity(self.identity), self.writer, self.address)
 
 
@@ -132,11 +132,11 @@ def name_waiting(caller: Hashable) -> str | list[str | None] | None:
 
 
 def read_identity(encoded: bytes) -> Identity:
-    """Decode an identity. Raises :class:`InvalidRequest`."""
+    """Decode an identity. Raises :class:`Unavailable` if it is of a later version."""
     try:
         return decode_identity(encoded)
     except ValueError as error:
-        raise InvalidRequest(str(error)) from None
+        raise _other_version(error) from None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -151,8 +151,12 @@ def encode_value(value: Any) -> bytes:
 
 
 def decode_value(encoded: bytes, kind: type[T]) -> T:
-    """Decode them. Raises :class:`InvalidRequest`."""
+    """Decode them. Raises :class:`Unavailable` if they are of a later version."""
     try:
         return msgspec.msgpack.decode(encoded, type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise InvalidRequest(f"not what was asked for: {str(error)[:200]}") from None
+        raise _other_version(error) from None
+
+
+def _other_version(error: Exception) -> Unavailable:
+    return Unavailable(f"servers of different versions do not understand each other yet; retry: {str(error)[:200]}")

@@ -15,23 +15,30 @@ from collab.query.query import And, Compare, Condition, Not, Or
 MOST_BYTES = 16 * 1024 * 1024
 """Limit for an identity before compression: a guard against bytes that expand without end."""
 
-_MEMBERS = {field.name for field in fields(Identity) if field.init}
+IGNORABLE: frozenset[str] = frozenset()
+"""Members that came with a later version, and that a server may ignore if it does not know them. A member that takes
+rights away must not be here: then nodes of the version before refuse who has it, until they are replaced.
+"""
+_DEFAULTS = {field.name: field.default for field in fields(Identity) if field.init}
+_HINTS = "ignorable"
 _RULE = {"pattern", "access", "where"}
 _OPERATORS = frozenset(get_args(get_type_hints(Compare)["operator"]))
 
 
 def encode_identity(identity: Identity) -> bytes:
     """Encode an identity. Repeated patterns and conditions cost little: the result is compressed."""
-    members = {name: getattr(identity, name) for name in _MEMBERS}
+    members = {name: getattr(identity, name) for name in _DEFAULTS}
+    members = {name: value for name, value in members.items() if value != _DEFAULTS[name]}
     members["rules"] = [_from_rule(rule) for rule in identity.rules]
+    if ignorable := sorted(IGNORABLE & members.keys()):
+        members[_HINTS] = ignorable
     return zlib.compress(json.dumps(members, separators=(",", ":"), sort_keys=True).encode())
 
 
 def decode_identity(encoded: bytes) -> Identity:
     """Decode what :func:`encode_identity` returned.
 
-    Raises :class:`ValueError` for anything else, also for members that this version does not know: one of them could
-    take rights away.
+    Raises :class:`ValueError` for anything else, also for members that this version does not know and may not ignore.
     """
     try:
         unpacked = zlib.decompressobj()
@@ -39,13 +46,16 @@ def decode_identity(encoded: bytes) -> Identity:
         if not unpacked.eof:
             raise ValueError("the identity is truncated, or too large")
         members = json.loads(text)
-        if not isinstance(members, dict) or members.keys() != _MEMBERS:
-            raise ValueError("the identity has other members than this version of the server knows")
+        unknown = members.keys() - _DEFAULTS.keys()
+        if unknown - {_HINTS} - {*members.get(_HINTS, ())}:
+            raise ValueError("the identity has members that this version of the server does not know")
+        for name in unknown:
+            del members[name]
         return Identity(
             **{
                 **members,
                 "rules": tuple(_to_rule(rule) for rule in members["rules"]),
-                "channels": tuple(members["channels"]),
+                "channels": tuple(members.get("channels", ())),
             }
         )
     except (zlib.error, AttributeError, KeyError, TypeError, RecursionError) as error:

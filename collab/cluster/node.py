@@ -67,6 +67,11 @@ class ClusterNode:
             self._desk.begin(self._nodes.nid, self._passes)
         await self.bus.open((await self._nodes.positions([])).epoch)
 
+    async def finish(self) -> None:
+        """Everything accepted is committed: answer the other nodes."""
+        if self._desk is not None:
+            await self._desk.finish()
+
     async def stop(self) -> None:
         """End the links to other nodes."""
         if self._links is not None:

@@ -218,6 +218,8 @@ class Registry:
         self._idle_since[key] = monotonic()
         self._let_go_of_some()
         self.compactor.start_if_due(room)
+        if room.bridge.seq > room.bridge.covered:
+            self._content_changed(key)  # the last owner was lost before it had derived the events
         return room
 
     async def _build(

@@ -427,6 +427,8 @@ class Collab:
         self.sockets.refuse_new()
         await self._registry.drain()
         self.api.drain()
+        if self._node is not None:
+            await self._node.finish()
         self.sockets.say_goodbye()
         if self._node is not None:
             await self._node.resign(self._recorder.flush)

@@ -66,6 +66,8 @@ IDENTITIES = st.builds(
     st.booleans(),
     st.lists(TEXTS, max_size=3).map(tuple),
     st.none() | TEXTS,
+    st.none() | TEXTS,
+    st.none() | st.floats(0, 1e12),
 )
 ROWS = st.dictionaries(TEXTS, SCALARS, max_size=4).map(lambda fields: {"id": "t1", **fields})
 
@@ -105,6 +107,16 @@ def packed(value: Any) -> bytes:
     return zlib.compress(json.dumps(value).encode())
 
 
+def test_what_an_older_server_may_ignore_is_ignored() -> None:
+    ann = Identity("acme", "ann")
+    later = json.loads(zlib.decompress(encode_identity(ann)))
+    assert decode_identity(packed({**later, "nickname": "a", "ignorable": ["nickname"]})) == ann
+
+
+def test_what_a_later_version_adds_costs_nothing_while_nobody_has_it() -> None:
+    assert set(json.loads(zlib.decompress(encode_identity(Identity("acme"))))) == {"project", "rules"}
+
+
 MEMBERS = json.loads(zlib.decompress(encode_identity(Identity("acme", "ada", rules=parse_rules({"*/*": "read"})))))
 
 
@@ -117,7 +129,8 @@ MEMBERS = json.loads(zlib.decompress(encode_identity(Identity("acme", "ada", rul
         packed({}),
         packed(MEMBERS)[:-1],
         packed({**MEMBERS, "only_on_mondays": True}),
-        packed({name: value for name, value in MEMBERS.items() if name != "channels"}),
+        packed({name: value for name, value in MEMBERS.items() if name != "project"}),
+        packed({**MEMBERS, "only_on_mondays": True, "ignorable": ["nickname"]}),
         packed({**MEMBERS, "rules": [{"pattern": "*/*", "access": "OWN", "where": None}]}),
         packed({**MEMBERS, "rules": [{"pattern": "*/*", "access": "READ", "where": ["like", ["a"], "b"]}]}),
         packed({**MEMBERS, "rules": [{"pattern": "*/*", "access": "READ", "where": None, "until": 7}]}),
