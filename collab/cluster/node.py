@@ -65,6 +65,7 @@ class ClusterNode:
         self._calls.begin(self._links, self.ownership.forget_node)
         if self._desk is not None:
             self._desk.begin(self._nodes.nid, self._passes)
+        await self.feed.open()
         await self.bus.open((await self._nodes.positions([])).epoch)
 
     async def finish(self) -> None:

@@ -13,7 +13,7 @@ from collab.entities.entity import EntityOp, EntityState, Intent, WriteOutcome
 from collab.entities.recorder import Recorder
 from collab.event import EntityEvent
 from collab.names import RoomKey
-from collab.storage.base import Storage
+from collab.storage.nodes import NodeStorage
 
 PROJECT = "acme"
 
@@ -21,7 +21,7 @@ PROJECT = "acme"
 class Node:
     """A recorder with a feed. It writes to entities of its own, ``<name>-<n>``."""
 
-    def __init__(self, name: str, storage: Storage, bus: Bus, **options: Any) -> None:
+    def __init__(self, name: str, storage: NodeStorage, bus: Bus, **options: Any) -> None:
         self.name = name
         self.storage = storage
         self.bus = bus
@@ -57,6 +57,7 @@ async def running(*nodes: Node) -> AsyncIterator[None]:
         for node in nodes:
             await node.storage.open()
             stack.push_async_callback(node.storage.close)
+            await node.feed.open()
             await node.bus.open()
             stack.push_async_callback(node.bus.close)
             node.feed.begin(await node.storage.positions())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.cluster.event_messages import LONGEST, MOST, read_message, write_messages
+from collab.cluster.event_messages import LONGEST, MOST, HeardEvents, read_message, write_messages
 from collab.event import EntityEvent, FieldConflict
 
 values = st.recursive(
@@ -17,6 +19,21 @@ values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
+
+KEY = b"k" * 32
+
+
+def write(events: Sequence[EntityEvent]) -> Iterator[bytes]:
+    return write_messages(KEY, "acme", events)
+
+
+def read(message: bytes, after: int) -> HeardEvents | None:
+    return read_message(KEY, "acme", message, after)
+
+
+def signed(content: bytes) -> bytes:
+    """As a node writes it."""
+    return blake2b(b"acme\0" + content, key=KEY, digest_size=16, person=b"collab events").digest() + content
 
 
 def event(position: int, data: dict[str, Any], **more: Any) -> EntityEvent:
@@ -31,35 +48,35 @@ def packed(*events: EntityEvent) -> list[tuple[str, msgspec.Raw]]:
 def test_events_arrive_as_they_were(contents: list[dict[str, Any]], first: int) -> None:
     conflict = FieldConflict("n", 1, 2, 3, "yours", None, None)
     events = [event(first + place, data, conflicts=(conflict,)) for place, data in enumerate(contents)]
-    (message,) = write_messages(events)
-    heard = read_message(message, 0)
+    (message,) = write(events)
+    heard = read(message, 0)
     assert heard == (first, events[-1].position, events)
 
 
 def test_events_that_are_too_long_for_a_message_are_named_only() -> None:
     events = [event(1, {}), event(2, {"text": "x" * LONGEST}), event(3, {}), event(4, {"n": 2**64}), event(5, {})]
-    heard = [read_message(message, 0) for message in write_messages(events)]
+    heard = [read(message, 0) for message in write(events)]
     assert heard == [(1, 1, [events[0]]), (2, 2, []), (3, 3, [events[2]]), (4, 4, []), (5, 5, [events[4]])]
 
 
 def test_many_events_are_several_messages() -> None:
     events = [event(position, {"text": "x" * 1000}) for position in range(1, 200)]
-    messages = [*write_messages(events)]
+    messages = [*write(events)]
     assert len(messages) > 3
     assert all(len(message) < LONGEST + 5000 for message in messages)
-    heard = [read_message(message, 0) for message in messages]
+    heard = [read(message, 0) for message in messages]
     assert [one for part in heard if part is not None for one in part.events] == events
     many = [event(position, {}) for position in range(1, MOST + 2)]
-    last = [read_message(message, 0) for message in write_messages(many)][-1]
+    last = [read(message, 0) for message in write(many)][-1]
     assert last is not None
     assert last.last == MOST + 1
 
 
 def test_known_events_are_not_read() -> None:
     broken = [*packed(event(1, {})), ("tasks", msgspec.Raw(b"\xc0")), *packed(event(3, {}))]
-    message = msgspec.msgpack.encode((1, 3, broken))
-    assert read_message(message, 0) is None
-    heard = read_message(message, 2)
+    message = signed(msgspec.msgpack.encode((1, 3, broken)))
+    assert read(message, 0) is None
+    heard = read(message, 2)
     assert heard is not None
     assert [one.position for one in heard.events] == [3]
 
@@ -88,10 +105,24 @@ def test_known_events_are_not_read() -> None:
     ids=range(17),
 )
 def test_what_makes_no_sense_is_refused(message: bytes) -> None:
-    assert read_message(message, 0) is None
+    assert read(message, 0) is None
+    assert read(signed(message), 0) is None
+
+
+def test_what_no_node_of_this_record_has_written_is_refused() -> None:
+    (message,) = write([event(1, {})])
+    assert read_message(KEY, "acme", message, 0) is not None
+    assert read_message(b"other", "acme", message, 0) is None
+    assert read_message(KEY, "other", message, 0) is None, "what belongs to another project is not ours"
+    assert read_message(KEY, "acme", message[16:], 0) is None
+    for place in range(len(message)):
+        changed = bytearray(message)
+        changed[place] ^= 1
+        assert read_message(KEY, "acme", bytes(changed), 0) is None
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(message: bytes) -> None:
-    heard = read_message(message, 0)
+    assert read(message, 0) is None
+    heard = read(signed(message), 0)
     assert heard is None or heard.last >= heard.first >= 1

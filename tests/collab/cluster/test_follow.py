@@ -7,13 +7,12 @@ import random
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collab.bus.memory import MemoryBus, MemoryHub
-from collab.cluster.event_messages import LONGEST, topic_of
+from collab.cluster.event_messages import LONGEST, topic_of, write_messages
 from collab.errors import Restarting, Unavailable
 from collab.event import EntityEvent
 from collab.names import RoomKey
@@ -200,11 +199,12 @@ async def test_junk_is_counted_and_changes_nothing() -> None:
     async with running(one, two):
         await two.feed.follow(PROJECT)
         await one.write()
+        key = await nodes.storages[0].cluster_key()
         far = EntityEvent(10**9, "created", "tasks", "t", 1, {"id": "t"}, {}, None, "now")
-        packed = [("tasks", msgspec.Raw(msgspec.msgpack.encode(far)))]
-        for message in (b"junk", msgspec.msgpack.encode((10**9, 1, packed)), msgspec.msgpack.encode((10**12, 5, ()))):
+        forged = EntityEvent(2, "created", "tasks", "t", 1, {"id": "t"}, {}, None, "now")
+        for message in (b"junk", *write_messages(b"guessed", PROJECT, [forged]), *write_messages(key, PROJECT, [far])):
             nodes.bus(0).publish(topic_of(PROJECT), message)
-        await until(lambda: two.feed.junk >= 2)
+        await until(lambda: two.feed.junk >= 3)
         await one.write()
         await until(lambda: two.seen.get(PROJECT) == upto(2))
 
