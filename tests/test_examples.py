@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from collab import Collab, Settings
 from collab.client import LumenizeClient
@@ -120,16 +121,29 @@ async def test_inside_starlette_a_hook_says_who_may_write() -> None:
         assert (await http.post(path, content=b"\x00\x00", headers={"x-user": "ada"})).status_code == 204
 
 
-async def test_beside_django_a_view_reads_what_people_write() -> None:
+async def test_inside_django_its_users_write_and_its_views_read() -> None:
     app = importlib.import_module("examples.mount_django").application
     async with serving(app) as address, httpx.AsyncClient(timeout=40, base_url=f"http://{address}") as http:
-        async with editor(address, "notes/n", prefix="/collab") as client:
+        assert (await http.get("/collab/api/v1/schema")).status_code == 401
+        assert (await http.post("/login", data={"user": "ada", "password": "x"})).status_code == 401
+        assert (await http.post("/login", data={"user": "ada", "password": "analytical"})).text == "welcome"
+        assert (await http.get("/collab/api/v1/schema")).status_code == 200
+        assert (await http.get("/collab/api/v1/collections/tasks")).status_code == 403, "the rules are about notes"
+        cookie = {"cookie": f"sessionid={http.cookies['sessionid']}"}
+        async with editor(address, "notes/n", prefix="/collab", additional_headers=cookie) as client:
             content = client.doc.get("content", type=type(client.text))
             content += "from an editor"
             await client.socket.send(b"\x00\x02" + _varbytes(client.doc.get_update()))
-            async with editor(address, "notes/n", prefix="/collab"):
-                answer = await http.get("/notes/n")
-        assert answer.text == "from an editor"
+            async with editor(address, "notes/n", prefix="/collab", additional_headers=cookie):
+                assert (await http.get("/notes/n")).text == "from an editor"
+            assert (await http.get("/notes/n/people")).json() == {"people": []}
+            assert (await http.post("/logout")).text == "goodbye"
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    await client.socket.recv()
+            assert (client.socket.close_code, client.socket.close_reason) == (4401, "the token was revoked")
+        refused = await http.get("/collab/api/v1/schema", headers=cookie)
+        assert refused.status_code == 401
 
 
 async def test_users_of_a_login_service_come_in_with_its_tokens() -> None:
