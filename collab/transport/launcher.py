@@ -54,8 +54,8 @@ log = logging.getLogger(__name__)
 _SERVICE_RESTART = 1012
 _READ = 64 * 1024
 _READ_UNPROVEN = 8 * 1024
-_LOOK = 0.5  # seconds between two looks at connections without a credential
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+_RESERVED = 16  # part of the budget
 _BACKLOG = 4096  # hypercorn uses 100: of 150 clients that connect at once, the rest would retry only after a second
 
 
@@ -154,7 +154,6 @@ class _Server:
         self._open = Slots(max(1, limits.connections // 2) if limits.connections else 0)
         self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._unproven = Unproven()
-        self._looking: asyncio.TimerHandle | None = None
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection from its first byte to its end."""
@@ -173,22 +172,23 @@ class _Server:
             trusted = partial(self._unproven.discard, address or "", drop)
             plain.callback(trusted)
             if address is not None and not is_within(address, self.limits.proxies):
-                self._unproven.add(address, drop, asyncio.get_running_loop().time())
-                self._look_later()
+                self._unproven.add(address, drop)
+                self._drop_some()
             with suppress(asyncio.CancelledError):  # only stop() cancels, and Python 3.11 would log it as an error
-                await _Connection(self, reader, writer, upgraded=plain.close, trusted=trusted)
+                heard = partial(self._hear, address or "", drop)
+                await _Connection(self, reader, writer, upgraded=plain.close, heard=heard, trusted=trusted)
 
-    def _look_later(self) -> None:
-        if self._looking is None and self.limits.unproven:
-            self._looking = asyncio.get_running_loop().call_later(_LOOK, self._look)
+    def _hear(self, address: str, drop: Callable[[], object], size: int) -> None:
+        """So many bytes of the head of a request have come."""
+        self._unproven.grow(address, drop, size)
+        self._drop_some()
 
-    def _look(self) -> None:
+    def _drop_some(self) -> None:
         """Drop connections beyond the budget."""
-        self._looking = None
-        most = (self.limits.unproven - self.budget.held) // unproven.COST
-        self._unproven.drop_beyond(most, asyncio.get_running_loop().time())
-        if len(self._unproven) > most:
-            self._look_later()
+        if self.limits.unproven:
+            # WebSockets may have it all: a part remains, or nobody could come in over HTTP
+            left = max(self.limits.unproven - self.budget.held, self.limits.unproven // _RESERVED)
+            self._unproven.drop_beyond(left)
 
     def _enter(self, address: str | None, whole: ExitStack, plain: ExitStack) -> bool:
         """Count a connection: its whole lifetime, and the time before a WebSocket. Returns whether there is room for
@@ -250,12 +250,14 @@ class _Connection(TCPServer):
         writer: asyncio.StreamWriter,
         *,
         upgraded: Callable[[], object],
+        heard: Callable[[int], object],
         trusted: Callable[[], object],
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(server.wrapped, loop, server.config, server.context, server.state, reader, writer)
         self._server = server
         self._upgraded = upgraded
+        self._heard = heard
         self._trusted = trusted
         self._read_size = _READ_UNPROVEN
 
@@ -296,8 +298,9 @@ class _Connection(TCPServer):
         except OSError:
             pass
         finally:
-            self.loop.call_later(self._server.limits.websocket.close_timeout, self.writer.transport.abort)
+            late = self.loop.call_later(self._server.limits.websocket.close_timeout, self.writer.transport.abort)
             await self._close()
+            late.cancel()
 
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
@@ -317,6 +320,7 @@ class _Connection(TCPServer):
     async def _read_http(self, http: _Http) -> h11.Request | None:
         """Read requests until the client leaves (``None``) or asks for a WebSocket."""
         limits = self._server.limits
+        head = 0  # bytes of the current one
         began, size, last = 0.0, 0, 0  # of the current body
         while not self.reader.at_eof():
             patience = None
@@ -332,6 +336,13 @@ class _Connection(TCPServer):
             except (OSError, TimeoutError):
                 break
             last = len(data)
+            if http.stream is None and data:
+                head += last
+                self._heard(head)
+                if self.writer.transport.is_closing():
+                    break  # it was one too many
+            else:
+                head = 0
             event = RawData(data)
             del data  # while a slow body pauses, none of it is kept
             try:

@@ -3,54 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from heapq import heapify, heappop, heappush
 from typing import Any
 
-COST = 40 * 1024
-"""Bytes of memory that such a connection takes at most: its head and what is read of a body at once included."""
+IDLE = 22 * 1024
+"""Bytes of memory that such a connection takes before its first byte has come."""
+COST = 44 * 1024
+"""Bytes that it takes afterwards, besides its head: what serves a request, and what is read of a body at once."""
+_COPIES = 3  # of a head: as it came, its headers, and those as the application gets them
 _TRUST = "collab.trust"
-_YOUNG = 1.0  # seconds: a handshake is over by then
 
 
 class Unproven:
-    """The connections that count, by address, the oldest of each first.
+    """The connections that count, by address, the oldest of each first; ``held`` are the bytes that they take.
 
     Beyond a budget some are dropped, and none is refused: whoever comes to say who they are is served, however many
     others are silent. The address with the most connections loses its oldest, so that one cannot end those of others.
+    All of it takes the same time however many there are.
     """
 
     def __init__(self) -> None:
-        self._since: dict[str, dict[Callable[[], object], float]] = {}
-        self._count = 0
+        self.held = 0
+        self._sizes: dict[str, dict[Callable[[], object], int]] = {}
+        self._levels: list[dict[str, None]] = [{}]
+        """At each index the addresses with so many connections, those that came to it first at the front."""
 
-    def add(self, address: str, drop: Callable[[], object], now: float) -> None:
+    def add(self, address: str, drop: Callable[[], object]) -> None:
         """Count a connection, until :meth:`discard`; ``drop`` ends it."""
-        self._since.setdefault(address, {})[drop] = now
-        self._count += 1
+        own = self._sizes.setdefault(address, {})
+        own[drop] = IDLE
+        self.held += IDLE
+        self._move(address, len(own) - 1, len(own))
+
+    def grow(self, address: str, drop: Callable[[], object], head: int) -> None:
+        """Count it in full from now on, if it counts: ``head`` bytes of a request's head have come."""
+        own = self._sizes.get(address, {})
+        if drop in own:
+            size = max(own[drop], COST + _COPIES * head)
+            self.held += size - own[drop]
+            own[drop] = size
 
     def discard(self, address: str, drop: Callable[[], object]) -> None:
         """Count it no longer: it is trusted, or gone, or a WebSocket."""
-        own = self._since.get(address, {})
-        if own.pop(drop, None) is not None:
-            self._count -= 1
+        own = self._sizes.get(address, {})
+        size = own.pop(drop, None)
+        if size is not None:
+            self.held -= size
+            self._move(address, len(own) + 1, len(own))
             if not own:
-                del self._since[address]
+                del self._sizes[address]
 
-    def drop_beyond(self, most: int, now: float) -> None:
-        """Drop connections, down to ``most`` and those of the last second."""
-        heaviest = [(-len(own), address) for address, own in self._since.items()]
-        heapify(heaviest)
-        while self._count > most and heaviest:
-            size, address = heappop(heaviest)
-            drop, since = next(iter(self._since[address].items()))
-            if now - since >= _YOUNG:
-                self.discard(address, drop)
-                drop()
-                if size < -1:
-                    heappush(heaviest, (size + 1, address))
+    def drop_beyond(self, most: int) -> None:
+        """Drop connections, down to ``most`` bytes."""
+        while self.held > most and self._sizes:
+            address = next(iter(self._levels[-1]))
+            drop = next(iter(self._sizes[address]))
+            self.discard(address, drop)
+            drop()
+
+    def _move(self, address: str, old: int, new: int) -> None:
+        levels = self._levels
+        levels[old].pop(address, None)
+        if new == len(levels):
+            levels.append({})
+        if new:
+            levels[new][address] = None
+        while len(levels) > 1 and not levels[-1]:
+            levels.pop()
 
     def __len__(self) -> int:
-        return self._count
+        return sum(map(len, self._sizes.values()))
 
 
 def trusting(trust: Callable[[], object], state: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import websockets
 
 from collab.transport.deflate import deflate
 from collab.transport.launcher import PeerLimits, serve
-from collab.transport.unproven import COST, trust
+from collab.transport.unproven import COST, IDLE, trust
+from collab.transport.websocket import COST as WEBSOCKET_COST
 from collab.transport.websocket import DIRECT, PeerGoneError, WebSocketLimits
 from tests.collab.transport.raw import BINARY, CLOSE, PING, PONG, TEXT, RawClient, encode, head
 
@@ -999,16 +1000,28 @@ async def test_silent_connections_and_slow_bodies_of_strangers_end_and_a_trusted
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
-    async with serving(http=http, rest={"unproven": 2 * COST}) as server:
+    async with serving(http=http, rest={"unproven": 2 * COST + 2 * IDLE}) as server:
         known = await RawClient.dial(server.port)
         await known.write(b"GET /known HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await known.head()).startswith(b"HTTP/1.1 200 ")
         strangers = [await RawClient.dial(server.port) for _ in range(5)]
         for stranger in strangers[:2]:
             await stranger.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100_000)
-        for stranger in strangers[:3]:
+        for stranger in strangers[:2]:
             await stranger.ended()
-        await strangers[4].write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await strangers[4].head()).startswith(b"HTTP/1.1 200 ")
+        strangers += [await RawClient.dial(server.port) for _ in range(4)]
+        await strangers[2].ended()
+        await strangers[8].write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await strangers[8].head()).startswith(b"HTTP/1.1 200 ")
         await known.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await known.head()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_who_comes_over_http_is_answered_while_websockets_of_strangers_hold_all_memory() -> None:
+    budget = 32 * WEBSOCKET_COST
+    async with serving(rest={"unproven": budget, "unproven_per_address": budget}) as server:
+        strangers = [await RawClient.open(server.port) for _ in range(32)]
+        client = await RawClient.dial(server.port)
+        assert (await client.handshake()).startswith(b"HTTP/1.1 503 ")
+        for stranger in strangers:
+            stranger.cut()
