@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
 
 from collab import Collab, Settings
 from collab.bus.redis import RedisBus
 from collab.client import Event, LumenizeClient, Rows
 from collab.cluster.follow import ClusterFeed
+from collab.errors import Unavailable
 from collab.event import EntityEvent
 from collab.storage.postgres.storage import PostgresStorage
 from tests.collab.client.world import client, until
@@ -183,6 +187,131 @@ async def test_a_node_shows_what_it_knows_of_the_cluster_and_is_ready_without_re
         assert await readiness(two) == (200, "ready, but Redis does not answer\n")
         valkey.start()
         await until(lambda: shown(two)["collab_bus_lost"] == 0)
+
+
+async def test_custom_events_of_one_node_reach_the_clients_of_another_which_resume_anywhere(
+    database: str, valkey: ValkeyProcess
+) -> None:
+    async with servers(database, valkey.url) as ((one, ada, here), (two, bob, there)):
+        await until(lambda: not lost(one) and not lost(two))
+        async with Listener.at(there) as listener:
+            assert (await listener.subscribe())["recovered"]
+            await ada.events.emit({"type": "done", "n": 1})
+            cursor = (await listener.event(1))["cursor"]
+        await one.events.emit("default", {"type": "done", "n": 2})
+        await bob.events.emit({"type": "done", "n": 3})
+        async with Listener.at(here) as listener:
+            assert (await listener.subscribe(cursor))["recovered"]
+            await listener.event(2)
+            await listener.event(3)
+            async with httpx.AsyncClient() as api:
+                for address in (here, there):
+                    sent = await api.post(
+                        f"http://{address}/api/v1/events",
+                        json={"type": "done", "n": 4},
+                        headers={"idempotency-key": "once"},
+                    )
+                    assert sent.status_code == 200
+            await ada.events.emit({"type": "done", "n": 5})
+            await listener.event(4)
+            await listener.event(5)
+
+
+async def test_without_redis_custom_events_are_refused_and_clients_learn_what_they_may_have_missed(
+    database: str, valkey: ValkeyProcess
+) -> None:
+    async with servers(database, valkey.url) as ((one, ada, _), (two, bob, there)):
+        await until(lambda: not lost(one) and not lost(two))
+        heard: list[int] = []
+        resyncs: list[bool] = []
+        subscription = bob.events.subscribe(
+            "done", lambda event: heard.append(event["n"]), on_resync=lambda: resyncs.append(True)
+        )
+        await subscription.ready()
+        await ada.events.emit({"type": "done", "n": 1})
+        await until(lambda: heard == [1])
+        await asyncio.to_thread(valkey.kill)
+        await until(lambda: lost(one) and lost(two))
+        with pytest.raises(Unavailable):
+            await ada.events.emit({"type": "done", "n": 2})
+        with pytest.raises(Unavailable):
+            await one.events.emit("default", {"type": "done", "n": 2})
+        async with Listener.at(there) as listener:
+            assert (await listener.subscribe())["recovered"], "who comes anew has missed nothing yet"
+        await asyncio.to_thread(valkey.start)
+        await until(lambda: not lost(one) and not lost(two))
+        await until(lambda: resyncs == [True])
+        await ada.events.emit({"type": "done", "n": 3})
+        await until(lambda: heard == [1, 3])
+
+
+@pytest.mark.parametrize("with_redis", [True, False])
+async def test_changed_rights_take_effect_at_the_other_nodes(
+    database: str, valkey: ValkeyProcess, with_redis: bool
+) -> None:
+    if not with_redis:
+        await asyncio.to_thread(valkey.kill)
+    async with servers(database, valkey.url) as ((one, _, _), (two, bob, _)):
+        heard: list[str] = []
+        await bob.system.subscribe("permissions_changed", lambda event: heard.append(event["resourceId"])).ready()
+        await until(lambda: lost(one) == lost(two) == (not with_redis))
+        await one.permissions_changed(resource="tasks/t1")
+        await until(lambda: heard == ["tasks/t1"])
+
+
+async def test_active_users_are_those_of_all_nodes(database: str, redis: ValkeyProcess) -> None:
+    async with servers(database, redis.url) as ((one, ada, _), (two, bob, there)):
+        await until(lambda: not lost(one) and not lost(two))
+        await ada.connect()
+        counts: list[float] = []
+        await bob.analytics.subscribe("active_users", counts.append).ready()
+        await until(lambda: counts[-1:] == [2])
+        async with Listener.at(there):
+            await until(lambda: counts[-1:] == [3])
+        await ada.disconnect()
+        await until(lambda: counts[-1:] == [1])
+
+
+def lost(app: Collab) -> bool:
+    assert app._node is not None
+    return app._node.bus.lost
+
+
+class Listener:
+    """A session on ``/realtime`` that subscribes to the custom events ``done``."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, address: str) -> AsyncIterator[Listener]:
+        async with connect(f"ws://{address}/realtime") as socket:
+            await socket.send(json.dumps({"type": "hello"}))
+            listener = cls(socket)
+            await listener._until("welcome")
+            yield listener
+
+    async def subscribe(self, cursor: str | None = None) -> dict[str, Any]:
+        target = {"kind": "custom", "event": "done"} | ({"cursor": cursor} if cursor is not None else {})
+        subscriptions = [{"sub": 1, "target": target}]
+        await self._socket.send(json.dumps({"type": "subscribe", "id": 1, "subscriptions": subscriptions}))
+        (subscribed,) = (await self._until("reply"))["result"]
+        return {"recovered": True, **subscribed}
+
+    async def event(self, n: int) -> dict[str, Any]:
+        """The next event, which must be this one."""
+        told = await self._until("custom")
+        assert told["event"]["n"] == n
+        return told
+
+    async def _until(self, kind: str) -> dict[str, Any]:
+        async with asyncio.timeout(40):
+            while True:
+                message: dict[str, Any] = json.loads(await self._socket.recv())
+                assert message["type"] != "failure", message
+                if message["type"] == kind:
+                    return message
 
 
 async def readiness(app: Collab) -> tuple[int, str]:
