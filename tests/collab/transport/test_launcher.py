@@ -1019,7 +1019,7 @@ async def test_silent_connections_and_slow_bodies_of_strangers_end_and_a_trusted
 
 async def test_who_comes_over_http_is_answered_while_websockets_of_strangers_hold_all_memory() -> None:
     budget = 32 * WEBSOCKET_COST
-    async with serving(rest={"unproven": budget, "unproven_per_address": budget}) as server:
+    async with serving(Trusting(), UNTRUSTED, rest={"unproven": budget, "unproven_per_address": budget}) as server:
         strangers = [await RawClient.open(server.port) for _ in range(32)]
         client = await RawClient.dial(server.port)
         assert (await client.handshake()).startswith(b"HTTP/1.1 503 ")
