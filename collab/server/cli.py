@@ -22,6 +22,7 @@ from collab.access.minting import mint, signer_of
 from collab.access.rules import parse_rules
 from collab.errors import InvalidRequest
 from collab.server.commands.backup import backup, restore
+from collab.server.commands.doctor import doctor
 from collab.server.commands.erase import erase
 from collab.server.commands.exchange import export_command, import_command
 from collab.server.commands.moving import copy, migrate
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 for command in (
-    *(backup, restore, copy, export_command, import_command, migrate),
+    *(doctor, backup, restore, copy, export_command, import_command, migrate),
     *(rename, erase, webhooks, quarantine, nodes, types),
 ):
     main.add_command(command)

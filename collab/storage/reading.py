@@ -80,5 +80,8 @@ class RecordReader(Protocol):
     async def quarantined(self) -> Sequence[NumberedAside]:
         """All quarantined entries, oldest first."""
 
+    async def clock(self) -> float | None:
+        """The clock of the database's machine, in seconds since the epoch; ``None`` if it is this one's."""
+
     async def complaints(self) -> Sequence[str]:
         """What is wrong with the database itself; it may take as long as reading all of it."""

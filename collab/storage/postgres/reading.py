@@ -80,6 +80,10 @@ class PostgresReader:
             rows = await connection.fetch(_ASIDE)
         return [NumberedAside(number, SetAside(RoomKey(*row[:3]), *row[3:])) for number, *row in rows]
 
+    async def clock(self) -> float | None:
+        async with self._database.query() as connection:
+            return float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8"))
+
     async def complaints(self) -> Sequence[str]:
         async with self._database.query() as connection:
             return await durability_warnings(connection)

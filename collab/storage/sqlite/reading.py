@@ -84,6 +84,9 @@ class SqliteReader:
         rows = await self._read(lambda connection: connection.execute(_ASIDE).fetchall())
         return [NumberedAside(number, SetAside(RoomKey(*row[:3]), *row[3:])) for number, *row in rows]
 
+    async def clock(self) -> float | None:
+        return None
+
     async def complaints(self) -> Sequence[str]:
         rows = await self._read(lambda connection: connection.execute("PRAGMA quick_check(10)").fetchall())
         return [row[0] for row in rows if row[0] != "ok"]

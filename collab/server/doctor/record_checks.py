@@ -1,0 +1,171 @@
+"""What may be wrong with a record and with the clock: reads beside a server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from collab.dates import iso
+from collab.errors import CollabError
+from collab.server.config.settings import MIB, Settings
+from collab.server.doctor.finding import Finding
+from collab.server.quarantine import is_settled
+from collab.storage.base import StorageCorrupt
+from collab.storage.location import is_postgres, read_schema_version, reader_at, shown
+from collab.storage.reading import RecordReader
+
+_LEAST_FREE = 256 * MIB
+_CLOCK_SECONDS = 2.0
+_BEHIND = 1000
+_OLDEST = 1_735_689_600.0  # 2025: before this program was made
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "sshfs", "fuse.sshfs", "9p", "glusterfs", "fuse.glusterfs"}
+_MOUNTS = Path("/proc/mounts")
+
+
+async def check_record(settings: Settings, clock: Callable[[], float]) -> list[Finding]:
+    """The findings about the record at the settings' location, which may be in use, and about the clock."""
+    findings = list(_clock(clock()))
+    if not is_postgres(settings.location):
+        findings += _folder(Path(settings.location))
+        if not (Path(settings.location) / "collab.db").is_file():
+            return [
+                *findings,
+                Finding(
+                    "note", "record", f"there is no record in {shown(settings.location)} yet", "the server makes it"
+                ),
+            ]
+    try:
+        version, newest = await read_schema_version(settings.location)
+        if version < newest:
+            return [
+                *findings,
+                Finding(
+                    "note",
+                    "record",
+                    f"its schema has version {version}, the newest is {newest}",
+                    "the server brings it forward when it starts, or `collab migrate`; back it up before",
+                ),
+            ]
+        async with reader_at(settings.location) as reader:
+            findings += await _read(reader, settings, clock)
+    except StorageCorrupt as error:
+        findings.append(Finding("wrong", "record", error.message, "restore a backup: `collab restore`"))
+    except CollabError as error:
+        findings.append(Finding("wrong", "record", error.message, "see whether it is there, and who may read it"))
+    return findings
+
+
+async def _read(reader: RecordReader, settings: Settings, clock: Callable[[], float]) -> list[Finding]:
+    findings = [
+        Finding("wrong", "record", complaint, "see docs/deploying.md, or restore a backup: `collab restore`")
+        for complaint in await reader.complaints()
+    ]
+    newest = await reader.newest_at()
+    if newest > clock() + _CLOCK_SECONDS:
+        findings.append(
+            Finding(
+                "wrong",
+                "clock",
+                f"the newest event is of {iso(newest)}, which is later than now: the clock was set back",
+                "synchronise it (NTP); new events get times after that one until then",
+            )
+        )
+    theirs = await reader.clock()
+    if theirs is not None and abs(theirs - clock()) > _CLOCK_SECONDS:
+        findings.append(
+            Finding(
+                "wrong",
+                "clock",
+                f"this machine and that of the database differ by {abs(theirs - clock()):.0f} s",
+                "synchronise both (NTP): tokens expire by this machine's clock",
+            )
+        )
+    aside = [each for each in await reader.quarantined() if not is_settled(each)]
+    if aside:
+        findings.append(
+            Finding("note", "record", f"{len(aside)} edits are in quarantine", "see them: `collab quarantine list`")
+        )
+    configured = {(webhook.name, webhook.project) for webhook in settings.webhooks}
+    for progress in await reader.webhooks():
+        if (progress.name, progress.project) not in configured:
+            continue
+        if progress.dead:
+            findings.append(
+                Finding(
+                    "note",
+                    "webhooks",
+                    f"the webhook {progress.name} has {progress.dead} dead letters",
+                    f"see them: `collab webhooks dead-letters {progress.name}`; then `collab webhooks replay`",
+                )
+            )
+        behind = (await reader.span(progress.project)).newest - progress.position
+        if behind > _BEHIND:
+            findings.append(
+                Finding(
+                    "wrong",
+                    "webhooks",
+                    f"the webhook {progress.name} is {behind} events behind",
+                    "see whether its receiver answers, and the server's log",
+                )
+            )
+    return findings
+
+
+def _clock(now: float) -> Iterator[Finding]:
+    if now < _OLDEST:
+        yield Finding("wrong", "clock", f"the clock says {iso(now)}", "set it, and synchronise it (NTP)")
+
+
+def _folder(data: Path) -> Iterator[Finding]:
+    place = shown(str(data))
+    existing = data
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if data.exists():
+        if data.stat().st_mode & 0o077:
+            yield Finding(
+                "note",
+                "data",
+                f"other users of this machine may look into {place}; its files are private",
+                f"chmod 700 {place}",
+            )
+        for file in (data / "collab.db", data / "collab.db-wal"):
+            if file.exists() and file.stat().st_mode & 0o077:
+                yield Finding("wrong", "data", f"other users may read {file}", f"chmod 600 {file}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        yield Finding(
+            "wrong",
+            "data",
+            f"this user cannot write to {existing}",
+            "start as the user of the server, or change its owner",
+        )
+    free = shutil.disk_usage(existing).free
+    if free < _LEAST_FREE:
+        yield Finding(
+            "wrong",
+            "data",
+            f"{free / MIB:.0f} MiB are left on the disk of {place}",
+            "make room: without any, edits are no longer saved",
+        )
+    kind = file_system_of(existing.resolve(), _MOUNTS.read_text() if _MOUNTS.exists() else "")
+    if kind in _NETWORK:
+        yield Finding(
+            "wrong",
+            "data",
+            f"{place} is on a network file system ({kind}), whose locks and memory SQLite cannot rely on",
+            "use a local disk, or PostgreSQL",
+        )
+
+
+def file_system_of(path: Path, mounts: str) -> str | None:
+    """The type of the file system that holds a path, by the content of ``/proc/mounts``."""
+    best, found = -1, None
+    for line in mounts.splitlines():
+        _, _, rest = line.partition(" ")
+        point, _, rest = rest.partition(" ")
+        folder = Path(point.replace("\\040", " "))
+        if path.is_relative_to(folder) and len(folder.parts) >= best:
+            best, found = len(folder.parts), rest.partition(" ")[0]
+    return found
