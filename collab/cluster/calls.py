@@ -18,12 +18,31 @@ from collab.names import RoomKey
 
 T = TypeVar("T")
 
-PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.4)
-"""Seconds before each further attempt: the next owner is known soon after the last one was lost."""
+FIND_SECONDS = 3.0
+"""How long an owner is looked for, before somebody who waits is told to retry."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _REACH_SECONDS = 10.0
 
 Reached = Callable[[str, int], Awaitable[object]]
 """Returns once this node's feed of a project has delivered everything up to a position."""
+
+
+class Patience:
+    """The pauses between attempts to reach the owner of a room, each twice as long as the one before."""
+
+    def __init__(self) -> None:
+        self._ends = asyncio.get_running_loop().time() + FIND_SECONDS
+        self._pause = _FIRST_PAUSE
+
+    @property
+    def over(self) -> bool:
+        """Whether it has lasted long enough for somebody who waits."""
+        return asyncio.get_running_loop().time() >= self._ends
+
+    async def pause(self) -> None:
+        """Wait until the next attempt."""
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
 
 class Calls:
@@ -60,7 +79,8 @@ class Calls:
         An owner that is lost is asked again, or the next one is, as long as it had not begun; with ``repeats`` also if
         it had. After about 3 s this raises :class:`Unavailable`.
         """
-        for pause in (*PAUSES, None):
+        patience = Patience()
+        while True:
             try:
                 return await here()
             except Elsewhere as elsewhere:
@@ -73,9 +93,9 @@ class Calls:
                 self.forget(nid)
                 if not repeats:
                     raise
-            if pause is not None:
-                await asyncio.sleep(pause)
-        raise Unavailable("the server that has this document cannot be reached; retry", retryAfter=1.0)
+            if patience.over:
+                raise Unavailable("the server that has this document cannot be reached; retry", retryAfter=1.0)
+            await patience.pause()
 
     def forget(self, nid: int) -> None:
         """A node does not answer, or does not own what it was asked for."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from collab.access.price import METER
 from collab.cluster.arguments import RoomAsked, decode_value
-from collab.cluster.calls import PAUSES, Calls
+from collab.cluster.calls import Calls, Patience
 from collab.cluster.link import Lost
 from collab.errors import CollabError, Elsewhere, InternalError, NotFound, Restarting, Unavailable
 from collab.names import RoomKey
@@ -15,9 +15,6 @@ from collab.realtime.listeners import Listeners
 from collab.realtime.topics.crowd import PresenceCrowd
 from collab.wire.realtime.messages import People
 from collab.wire.realtime.values import Person
-
-LONGEST_PAUSE = 2.0
-"""Seconds between two attempts to find the next owner."""
 
 
 class FollowedCrowd:
@@ -67,7 +64,7 @@ class FollowedCrowd:
 
     async def _run(self) -> None:
         METER.set(None)  # it serves all listeners, not the one that came first
-        attempts = 0
+        patience = Patience()
         try:
             while True:
                 try:
@@ -75,15 +72,14 @@ class FollowedCrowd:
                     return
                 except CollabError as error:
                     again = isinstance(error, Elsewhere | Lost | Restarting)
-                    if not self._began.done() and (not again or attempts == len(PAUSES)):
+                    if not self._began.done() and (not again or patience.over):
                         self._began.set_exception(Unavailable(error.message, **error.details) if again else error)
                         return
                     if isinstance(error, NotFound) and self._people:  # the document was deleted
                         self._heard(People(subs=(), count=0, people=[], complete=True))
                 if self._met:
-                    self._met, attempts = False, 0
-                await asyncio.sleep(PAUSES[attempts] if attempts < len(PAUSES) else LONGEST_PAUSE)
-                attempts += 1
+                    self._met, patience = False, Patience()
+                await patience.pause()
         finally:
             if not self._began.done():
                 self._began.set_exception(InternalError("could not follow the people of a room"))

@@ -23,7 +23,7 @@ from collab.cluster.arguments import (
     decode_value,
     encode_value,
 )
-from collab.cluster.calls import PAUSES, Calls
+from collab.cluster.calls import Calls, Patience
 from collab.cluster.crowd import FollowedCrowd
 from collab.cluster.link import Lost
 from collab.errors import (
@@ -31,6 +31,7 @@ from collab.errors import (
     Elsewhere,
     InternalError,
     InvalidRequest,
+    NotFound,
     PermissionDenied,
     Restarting,
     Unavailable,
@@ -45,8 +46,6 @@ from collab.wire.realtime.values import Present
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE = 2.0
-"""Seconds between two attempts to join again."""
 _MOST_WAITING = 20  # lists that a slow node has not been sent; then it gets a whole one
 
 _encoder = msgspec.json.Encoder()
@@ -124,7 +123,10 @@ class RoutedPresence(PresenceRooms):
         return super()._joined(writer) | self._away.get(writer, {}).keys()
 
     async def present(self, key: RoomKey) -> Present:
-        crowd = await self.open_crowd(key)
+        try:
+            crowd = await self.open_crowd(key)
+        except NotFound:  # it was deleted
+            return Present(count=0, people=[])
         try:
             told = crowd.all()
         finally:
@@ -164,7 +166,7 @@ class RoutedPresence(PresenceRooms):
 
     async def _stay(self, away: _Away) -> None:
         """Be present at the owner, whoever that is, until the session leaves or this node becomes the owner."""
-        attempts = 0
+        patience = Patience()
         try:
             while True:
                 try:
@@ -173,15 +175,14 @@ class RoutedPresence(PresenceRooms):
                 except CollabError as error:
                     again = isinstance(error, Elsewhere | Lost | Restarting)
                     if not away.began.done():
-                        if not again or attempts == len(PAUSES):
+                        if not again or patience.over:
                             away.began.set_exception(Unavailable(error.message, **error.details) if again else error)
                             return
                     elif isinstance(error, PermissionDenied):
                         return
                 if away.met:
-                    away.met, attempts = False, 0
-                await asyncio.sleep(PAUSES[attempts] if attempts < len(PAUSES) else LONGEST_PAUSE)
-                attempts += 1
+                    away.met, patience = False, Patience()
+                await patience.pause()
         finally:
             if not away.began.done() and not away.gone:
                 away.began.set_exception(InternalError("could not join the room"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
@@ -21,7 +20,7 @@ from collab.cluster.arguments import (
     decode_value,
     name_waiting,
 )
-from collab.cluster.calls import PAUSES, Calls
+from collab.cluster.calls import Calls, Patience
 from collab.cluster.identities import encode_identity
 from collab.cluster.link import Unreached
 from collab.errors import Elsewhere, Restarting
@@ -99,7 +98,8 @@ class RoutedRoom(RoomHandle):
 
     async def updates(self) -> AsyncIterator[Update]:
         started = False
-        for pause in (*PAUSES, None):
+        patience = Patience()
+        while True:
             try:
                 async with aclosing(super().updates()) as updates:  # type: ignore[type-var]
                     async for update in updates:
@@ -114,6 +114,7 @@ class RoutedRoom(RoomHandle):
                         yield Update(told.update, told.user_id)
                 return
             except (Elsewhere, Restarting, Unreached):
-                if started or pause is None:
+                if started or patience.over:
                     raise
-            await asyncio.sleep(pause)
+                self._calls.forget(nid)
+            await patience.pause()

@@ -123,6 +123,7 @@ class Hub:
             self._erasing,
             max_entity_bytes=max_entity_bytes,
             flush=flush,
+            reached=feed.reached,
         )
         self.presence = parts.presence(
             registry,

@@ -41,7 +41,8 @@ class Once:
     """Tracks keyed writes in progress, and looks up earlier ones in the storage.
 
     ``ready`` raises if the server cannot write now. ``pending`` says whether a write with this name in a project was
-    accepted and is not committed yet; ``flush`` returns once everything accepted is committed, or raises.
+    accepted and is not committed yet; ``flush`` returns once everything accepted is committed, or raises. ``reached``
+    returns once everything up to a position of a project was published.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Once:
         ready: Callable[[], None],
         pending: Callable[[str, IdempotencyKey], bool],
         flush: Callable[[], Awaitable[None]],
+        reached: Callable[[str, int], Awaitable[object]],
     ) -> None:
         self._storage = storage
         self._rights = rights
@@ -60,6 +62,7 @@ class Once:
         self._ready = ready
         self._pending = pending
         self._flush = flush
+        self._reached = reached
         self._running: dict[tuple[str, str, str], _Running] = {}
 
     async def do(
@@ -105,6 +108,7 @@ class Once:
             raise reused(key.name)
         try:
             _, then = await self._storage.seq_at(known.key, version=known.version)
+            await self._reached(known.key.project, then.event.position)
             written = Written(data=then.event.data, version=known.version, conflicts=then.event.conflicts)
         except NotFound:  # this version is no longer kept
             row = await self._storage.entity(known.key)

@@ -73,6 +73,7 @@ class Collections(Reads):
         *,
         max_entity_bytes: int = 1024 * 1024,
         flush: Callable[[], Awaitable[None]],
+        reached: Callable[[str, int], Awaitable[object]],
     ) -> None:
         super().__init__(storage, turns, rights, schemas, documents)
         self._registry = registry
@@ -88,6 +89,7 @@ class Collections(Reads):
             ready=lambda: registry.admit(0, awaited=True),
             pending=registry.pending,
             flush=self._flush,
+            reached=reached,
         )
 
     async def create(self, caller: Caller, message: Create) -> Written:

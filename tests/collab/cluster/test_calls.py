@@ -30,8 +30,8 @@ async def world() -> AsyncIterator[World]:
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collab.cluster.calls.PAUSES", (0.02,) * 5)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collab.cluster.calls.FIND_SECONDS", 0.3)
 
 
 def tasks(node: Node, user: str | None = "ann") -> Collection:
@@ -81,6 +81,10 @@ async def test_a_call_fails_when_its_owner_is_lost_and_may_be_repeated_by_its_na
 async def test_a_write_whose_answer_was_lost_has_effect_once(world: World) -> None:
     edge, owner, third = world.nodes
     await tasks(edge).create({"n": 0}, id="t1")
+    heard: list[int] = []
+    stop = await third.collab.hub.feed.follow("default")
+    third.collab.hub.feed.subscribe(lambda project, event: heard.append(event.version))
+    world.bus.cut()
     done, never = asyncio.Event(), asyncio.Event()
     update = answers(owner, "update")
 
@@ -96,12 +100,14 @@ async def test_a_write_whose_answer_was_lost_has_effect_once(world: World) -> No
     await world.kill(owner)
     with pytest.raises(Lost):
         await asking
-    for node in (edge, third):
+    for node in (third, edge):
         assert (await tasks(node).update("t1", {"n": 1}, request="once")).version == 2
+        assert heard == [2], "who is answered has got the event"
         with pytest.raises(IdempotencyKeyReused):
             await tasks(node).update("t1", {"n": 2}, request="once")
     assert await versions(world) == [2, 1]
     never.set()
+    stop()
 
 
 async def test_reads_and_edits_are_repeated_at_the_next_owner_without_an_error(world: World) -> None:
@@ -231,7 +237,8 @@ async def test_who_is_sent_to_and_fro_gives_up() -> None:
 
     with pytest.raises(Unavailable, match="cannot be reached"):
         await calls.routed(here, there)
-    assert tried == [7] * 6
+    assert 3 < len(tried) < 10
+    assert {*tried} == {7}
 
 
 async def test_a_node_that_has_not_started_calls_nobody() -> None:

@@ -213,11 +213,16 @@ HTTP_CASES: Mapping[str, tuple[Mapping[str, Any], list[Step]]] = {
             step("count", body={"where": {"id": "{id}"}}),
             step("list", params={"where": '{"id": "{id}"}'}),
             step("history", id="{id}"),
+            step("present", id="{id}"),
+            step("delete", id="{id}"),
+            step("present", id="{id}"),
         ],
     ),
 }
 
-NO_ROOM_OVER_HTTP = {"subscribe", "emit", "permissionsChanged", "schema", "health"}
+NO_ROOM_OVER_HTTP = {
+    *("subscribe", "emit", "permissionsChanged", "sessions", "disconnect", "revoke", "schema", "health"),
+}
 """Operations that need no owner: they are about the record, or about all nodes."""
 
 
