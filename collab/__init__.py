@@ -13,7 +13,7 @@ from collab.lazy import attributes as _attributes
 if TYPE_CHECKING:
     from collab.access.configuration import ApiKey, Issuer
     from collab.access.identity import Identity
-    from collab.access.rules import Access, Rule
+    from collab.access.rules import Access, Rule, parse_rules
     from collab.errors import (
         AuthenticationFailed,
         CollabError,
@@ -86,6 +86,7 @@ __all__ = [
     "Written",
     "declaration",
     "exception_handlers",
+    "parse_rules",
     "parse_where",
 ]
 
@@ -95,6 +96,7 @@ _HOME = {
     "Issuer": "collab.access.configuration",
     "Identity": "collab.access.identity",
     "Rule": "collab.access.rules",
+    "parse_rules": "collab.access.rules",
     "AuthenticationFailed": "collab.errors",
     "CollabError": "collab.errors",
     "Conflict": "collab.errors",

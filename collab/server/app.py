@@ -226,6 +226,7 @@ class Collab:
             self._storage,
             lambda: chain(self.sockets.clients(), self.api.clients()),
             revocations,
+            self.hub.announcements,
             self.admission.changed,
         )
         self.api = Api(self.hub, self.admission, self.rights, self._sessions, self.settings, self.unready)
@@ -335,11 +336,13 @@ class Collab:
         session: str | None = None,
         reason: str = "disconnected by the application",
     ) -> int:
-        """End the sessions of a user, or one session, with ``PERMISSION_DENIED`` (4403). Returns how many.
+        """End the sessions of a user, or one session, with ``PERMISSION_DENIED`` (4403).
+
+        On all servers of a cluster; returns how many there were on this one.
 
         They may connect again unless they lose the right to, or their token is revoked.
         """
-        return self._sessions.disconnect(project, user_id=user_id, session=session, reason=reason)
+        return await self._sessions.disconnect(project, user_id=user_id, session=session, reason=reason)
 
     async def revoke(
         self,
@@ -414,8 +417,6 @@ class Collab:
             self._tasks.spawn(work)
         await self.hub.start()
         await self._sessions.start()
-        if self._node is not None:
-            self._tasks.spawn(self._sessions.watch())
         self._keys.start()
         self._started = True
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from math import floor
 from time import time
 from typing import Literal
+
+import msgspec
 
 from collab.access.identity import Identity
 from collab.access.revocations import Revocation, Revocations
 from collab.dates import iso
 from collab.errors import AuthenticationFailed, CollabError, InvalidRequest, PermissionDenied
+from collab.realtime.topics.announcements import Announcements
 from collab.server.sockets.connection import Client
-from collab.storage.base import AccessStorage, StorageError
+from collab.storage.base import AccessStorage
+from collab.storage.nodes import Announcement
 from collab.wire.realtime.values import ConnectedSession
-
-log = logging.getLogger(__name__)
 
 MOST_LISTED = 10_000
 LONGEST_REASON = 120  # characters; a close frame has room for 123 bytes
-_LOOK_SECONDS = 1.0
+_DISCONNECTED, _REVOKED = "disconnected", "token_revoked"
+"""Kinds of announcements."""
 
 
 class Sessions:
     """The sessions of this server. ``sources`` yield those of sockets and of event streams.
 
-    ``changed`` is called when identities that were admitted before must be checked again.
+    What ends sessions is announced to all nodes of a cluster. ``changed`` is called when identities that were admitted
+    before must be checked again.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Sessions:
         storage: AccessStorage,
         sources: Callable[[], Iterable[Client]],
         revocations: Revocations,
+        announcements: Announcements,
         changed: Callable[[], object],
         *,
         clock: Callable[[], float] = time,
@@ -42,8 +46,11 @@ class Sessions:
         self._storage = storage
         self._sources = sources
         self._revocations = revocations
+        self._announcements = announcements
         self._changed = changed
         self._clock = clock
+        announcements.on(_DISCONNECTED, self._disconnected)
+        announcements.on(_REVOKED, self._revoked)
 
     # connected
 
@@ -66,14 +73,30 @@ class Sessions:
             )
         return found
 
-    def disconnect(self, project: str, *, user_id: str | None = None, session: str | None = None, reason: str) -> int:
-        """End the sessions of a user, or one session. Returns how many."""
+    async def disconnect(
+        self, project: str, *, user_id: str | None = None, session: str | None = None, reason: str
+    ) -> int:
+        """End the sessions of a user, or one session, on all nodes. Returns how many there were on this one.
+
+        Raises :class:`StorageError` if other nodes may not hear it: repeat it.
+        """
         if (user_id is None) == (session is None):
             raise InvalidRequest("disconnect needs a user or a session")
         if not 0 < len(reason) <= LONGEST_REASON:
             raise InvalidRequest(f"a reason has 1-{LONGEST_REASON} characters")
-        concerned = [one for one in self._of(project, user_id) if session in (None, one.connection)]
-        return _end(concerned, PermissionDenied(reason))
+        count = len(self._concerned(project, user_id, session))
+        body = {"userId": user_id, "session": session, "reason": reason}
+        await self._announcements.announce(Announcement(project, _DISCONNECTED, body))
+        return count
+
+    async def _disconnected(self, announcement: Announcement) -> None:
+        project, body = announcement.project, announcement.body
+        if project is not None:
+            concerned = self._concerned(project, body.get("userId"), body.get("session"))
+            _end(concerned, PermissionDenied(str(body.get("reason"))))
+
+    def _concerned(self, project: str, user_id: str | None, session: str | None) -> list[Client]:
+        return [one for one in self._of(project, user_id) if session in (None, one.connection)]
 
     def _of(self, project: str, user_id: str | None) -> Iterator[Client]:
         for client in self._sources():
@@ -110,20 +133,14 @@ class Sessions:
         revocation = Revocation(project, kind, name, floor(now) + 1.0 if kind == "user" else 0.0, now + seconds)
         self._revocations.check_room(project, now)
         await self._storage.revoke(revocation, now)
-        self._learn([revocation])
+        await self._announcements.announce(Announcement(project, _REVOKED, asdict(revocation)))
+
+    async def _revoked(self, announcement: Announcement) -> None:
+        self._learn([msgspec.convert(announcement.body, Revocation)])
 
     async def start(self) -> None:
         """Read what was revoked before. Raises the storage's errors."""
         self._learn(await self._storage.revocations(self._clock()))
-
-    async def watch(self) -> None:
-        """Learn once a second what other servers of the same record have revoked. Runs until cancelled."""
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            try:
-                self._learn(await self._storage.revocations(self._clock()))
-            except StorageError as error:
-                log.warning("could not read which tokens are revoked: %s", error)
 
     def _learn(self, told: Iterable[Revocation]) -> None:
         new = self._revocations.learn(told, self._clock())

@@ -28,10 +28,9 @@ from collab import (
 )
 from collab.access import revocations
 from collab.client import LumenizeClient
-from collab.server.sessions import Sessions
-from collab.storage.memory import MemoryStorage
 from collab.wire import hocuspocus
 from tests.collab.client.world import until
+from tests.collab.cluster.nodes_world import cluster
 from tests.collab.serving import editor, serving
 
 SECRET = "a secret of the tests, of more than 32 bytes"
@@ -261,18 +260,36 @@ async def test_a_token_that_is_revoked_while_its_document_opens_does_not_get_in(
             assert (await closed(socket))[0] == 4401
 
 
-async def test_another_server_of_the_same_record_learns_of_it_within_two_seconds() -> None:
-    storage = MemoryStorage()
-    await storage.open()
-    known = [revocations.Revocations() for _ in range(2)]
-    here, there = (Sessions(storage, lambda: (), each, lambda: None) for each in known)
-    watching = asyncio.create_task(there.watch())
-    await here.revoke("acme", user_id="ada", seconds=60)
-    began = asyncio.get_running_loop().time()
-    await until(lambda: len(known[1]))
-    assert asyncio.get_running_loop().time() - began < 20
-    assert known[1].refuses(Identity("acme", "ada", token_id="t", issued_at=time.time() - 5))
-    watching.cancel()
+async def test_nodes_of_a_cluster_end_sessions_together_and_know_what_is_revoked() -> None:
+    async with cluster(2, jwt_secret=SECRET, allowed_hosts=["127.0.0.1"]) as world:
+        one, two = world.nodes
+        assert await one.owns("documents/d")
+        tokens = [one.collab.mint(user, access=ALL) for user in ("ada", "bob", "eve")]
+        headers = [bearer(token) for token in tokens]
+        async with (
+            editor(two.address, "documents/d", additional_headers=headers[0]) as passed_on,
+            editor(one.address, "documents/d", additional_headers=headers[1]) as at_the_owner,
+            LumenizeClient(url=f"http://{two.address}", token=tokens[2]) as client,
+        ):
+            errors: list[CollabError] = []
+            client.on_error(errors.append)
+            await client.presence.join("documents/d", {"at": 1})
+            for node in (one, two):
+                present = await node.collab.present("documents/d")
+                assert [who.user_id for who in present.people] == ["eve"]
+            assert [each.user_id for each in await two.collab.sessions()] == ["eve"]
+            assert sorted(str(each.user_id) for each in await one.collab.sessions()) == ["ada", "bob"]
+            await two.collab.disconnect(user_id="ada")
+            assert (await closed(passed_on.socket))[0] == 4403
+            await two.collab.disconnect(user_id="bob")
+            assert (await closed(at_the_owner.socket))[0] == 4403
+            await one.collab.revoke(tokens[2])
+            await until(lambda: errors)
+            assert errors[0].message == "the token was revoked"
+        for node in (one, two, await world.add()):
+            async with httpx.AsyncClient(timeout=40) as http:
+                answer = await http.get(f"http://{node.address}/api/v1/schema", headers=headers[2])
+            assert answer.status_code == 401
 
 
 async def test_the_list_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,7 +276,7 @@ async def _sessions(ask: Ask) -> Response:
 async def _disconnect(ask: Ask) -> Response:
     said = read(await ask.body(), Disconnecting)
     await _require(ask, SESSIONS, Access.WRITE)
-    count = ask.api.sessions.disconnect(
+    count = await ask.api.sessions.disconnect(
         ask.identity.project, user_id=said.user_id, session=said.session, reason=said.reason
     )
     return json_answer(Counted(count=count))
