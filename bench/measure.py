@@ -22,10 +22,10 @@ class ProcessTree:
     """A server's process and all its descendants."""
 
     def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
+        self.root = psutil.Process(pid)
 
     def _alive(self) -> list[int]:
-        return [self._root.pid, *(child.pid for child in self._root.children(recursive=True))]
+        return [self.root.pid, *(child.pid for child in self.root.children(recursive=True))]
 
     def cpu(self, *, apart_from: str = "") -> float:
         """CPU seconds used so far, user and system, including ended children, of all except processes of this name."""

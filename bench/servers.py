@@ -170,7 +170,7 @@ class Running:
         self.data = data
         self.log = log
         self.tree = ProcessTree(process.pid)
-        self._process = process
+        self.process = process
 
     def session(self, room: str, *, watch: bool = False) -> tuple[Session, str]:
         """Return an unconnected client of a room, and the URL to connect it to."""
@@ -183,17 +183,17 @@ class Running:
     @property
     def alive(self) -> bool:
         """Whether the process is running."""
-        return self._process.returncode is None
+        return self.process.returncode is None
 
     async def stop(self, seconds: float = 15.0) -> None:
         """Send SIGTERM, and SIGKILL after ``seconds``."""
         if self.alive:
-            self._process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.wait(), seconds)
+            await asyncio.wait_for(self.process.wait(), seconds)
         except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+            self.process.kill()
+            await self.process.wait()
 
 
 def launched(command: Command, core: int | None = None) -> Command:
@@ -208,9 +208,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def start(server: Server, core: int | None, data: Path) -> Running:
+async def start(server: Server, core: int | None, data: Path, port: int | None = None) -> Running:
     """Start a server on one core and wait until it serves. Raises ``RuntimeError`` with its log."""
-    port = free_port()
+    port = port or free_port()
     command = launched(server.command(port, data), core)
     log = data / f"{server.name}.log"
     environment = {
@@ -227,7 +227,7 @@ async def start(server: Server, core: int | None, data: Path) -> Running:
         )
     running = Running(server, port, process, data, log)
     deadline = asyncio.get_running_loop().time() + 30
-    while not await _answers(port):
+    while not await answers(port):
         if not running.alive or asyncio.get_running_loop().time() > deadline:
             await running.stop(1)
             raise RuntimeError(f"{server.name} did not start:\n{log.read_text()[-2000:]}")
@@ -235,7 +235,7 @@ async def start(server: Server, core: int | None, data: Path) -> Running:
     return running
 
 
-async def _answers(port: int) -> bool:
+async def answers(port: int) -> bool:
     """Whether the port answers HTTP, with any status: it may listen before the server serves."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -103,7 +103,7 @@ def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str]
         out += [f"![{plot.rsplit('-', 1)[-1].removesuffix('.svg')}]({plot})", ""]
     for name, (about, columns) in SECTIONS.items():
         if mine := [result for result in results if result.scenario.split(" ")[0] == name]:
-            out += _section(name, about, columns, mine)
+            out += section(name, about, columns, mine)
     out += ["## Servers", "", *(f"* {name}: {about}." for name, about in meta["servers"].items()), ""]
     if loads := meta.get("load"):
         said = ", ".join(f"{name} {value}" for name, value in loads.items())
@@ -111,7 +111,7 @@ def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str]
     return "\n".join(out)
 
 
-def _section(name: str, about: str, columns: Sequence[str], mine: Sequence[Result]) -> list[str]:
+def section(name: str, about: str, columns: Sequence[str], mine: Sequence[Result]) -> list[str]:
     """One table with notes on its rows."""
     shown = [column for column in columns if any(column in result.numbers for result in mine)]
     several = any(" " in result.scenario for result in mine)

@@ -71,7 +71,10 @@ async def writing(server: Running, options: Options) -> list[Result]:
             watch = Stopwatch(server.tree, options.core)
             stop = perf_counter() + seconds
             await asyncio.gather(
-                *(_write(client, f"w{writers}-{index}", kind, stop, took) for index, client in enumerate(clients))
+                *(
+                    write_in_turn(client, f"w{writers}-{index}", kind, stop, took)
+                    for index, client in enumerate(clients)
+                )
             )
             cost = watch.stop()
             took.sort()
@@ -91,7 +94,7 @@ async def writing(server: Running, options: Options) -> list[Result]:
     return results
 
 
-async def _write(client: Client, name: str, kind: str, stop: float, took: list[float]) -> None:
+async def write_in_turn(client: Client, name: str, kind: str, stop: float, took: list[float]) -> None:
     """Write sequentially until ``stop``; append the milliseconds of each write to ``took``."""
     number = 0
     while (now := perf_counter()) < stop:

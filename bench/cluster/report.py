@@ -1,0 +1,113 @@
+"""Markdown report on several nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.record.report import section
+from bench.report import find, number, table
+from bench.result import Result
+
+_TYPING = ("p50_ms", "p95_ms", "p99_ms", "cpu_per_edit_us", "own_per_edit_us", "cpu_percent", "undelivered_percent",
+           "generator_percent", "others_percent")  # fmt: skip
+SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "distance": (
+        "20 documents, two people type 5 characters a second in each: at the owner of the documents, and at another "
+        "node. One more reader of each document is at the owner. *own*: the CPU of all processes but PostgreSQL's.",
+        _TYPING,
+    ),
+    "bystanders": (
+        "The same load at one node, by how many other nodes live that have none of these documents. *net*: own CPU "
+        "without what all nodes use while nobody types (*idle own*).",
+        ("net_per_edit_us", "own_per_edit_us", "idle_own_percent", "cpu_per_edit_us", "p50_ms", "p99_ms",
+         "others_percent"),
+    ),
+    "workers": (
+        "4,000 edits a second in 40 documents, by workers of one machine. Load, PostgreSQL and workers share the cores "
+        "that there are.",
+        ("edits_per_s", "cpu_per_edit_us", "own_per_edit_us", "cpu_percent", "p50_ms", "undelivered_percent",
+         "generator_percent"),
+    ),
+    "commits": (
+        "Acknowledged durable writes of tasks in one project, each writer waiting for each answer. *Through another "
+        "node*: tasks are created at one node and updated at the other.",
+        ("creates_per_s", "create_p50_ms", "create_p99_ms", "create_cpu_us", "create_own_us", "updates_per_s",
+         "update_p50_ms", "update_p99_ms", "update_cpu_us", "update_own_us"),
+    ),
+    "failover": (
+        "Seconds from the end of a document's owner until an edit of it, and a write of an entity, is acknowledged at "
+        "another node, for a client that asks again at once. Stock clients wait longer between two attempts.",
+        ("document_s", "document_most_s", "entity_s", "entity_most_s", "rounds"),
+    ),
+    "peers": (
+        "20 documents with two people each, who type 5 characters a second, one at each of two nodes. Ours commits "
+        "every edit to PostgreSQL, the other keeps documents in memory. Both speak the protocol of Hocuspocus.",
+        _TYPING,
+    ),
+}  # fmt: skip
+"""By the first word of a scenario: its description and its columns."""
+
+FLAT = 1.2
+RECOVERED = {"worker killed": 3.0, "node killed": 8.0, "node terminated": 1.0}
+"""Goals in seconds."""
+
+
+def goals(results: Sequence[Result]) -> list[list[str]]:
+    """Goals, measured values, and verdicts."""
+    rows = []
+    for label, most in RECOVERED.items():
+        if (found := find(results, "failover", label)) and found.numbers:
+            value = found.numbers["document_most_s"]
+            rows.append([f"next acknowledgement, {label}", f"≤ {most:g} s", f"{value:g} s", _verdict(value <= most)])
+    net = [r.numbers["net_per_edit_us"] for r in results
+           if r.scenario.startswith("bystanders ") and "net_per_edit_us" in r.numbers]  # fmt: skip
+    if len(net) > 1:
+        ratio = max(net) / min(net)
+        measured = f"{ratio:.2f} x ({', '.join(map(number, net))} µs)"
+        what = "CPU of an edit, whatever other nodes live"
+        rows.append([what, f"≤ {FLAT:g} x the cheapest", measured, _verdict(ratio <= FLAT)])
+    return rows
+
+
+def medians(runs: Sequence[Sequence[Result]]) -> list[Result]:
+    """Several runs of one part as one: the median of each number, all notes."""
+    combined = []
+    for first in runs[0]:
+        same = [found for run in runs if (found := find(run, first.scenario, first.server)) is not None]
+        good = [result for result in same if result.invalid is None] or same
+        numbers = {
+            name: median(result.numbers[name] for result in good if name in result.numbers) for name in good[0].numbers
+        }
+        notes = list(dict.fromkeys(note for result in good for note in result.notes))
+        combined.append(Result(first.scenario, first.server, numbers, notes, good[0].invalid))
+    return combined
+
+
+def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str] = ()) -> str:
+    """The whole report."""
+    out = [f"# Benchmark {meta['name']}", ""]
+    out += [f"{meta['machine']}. {meta['pinning']} How it is measured: [README](../cluster/README.md).", ""]
+    if meta.get("quick"):
+        out += ["A quick run: its loads are tiny, its figures say only that everything works.", ""]
+    elif rows := goals(results):
+        out += ["## Goals", "", *table(["what", "goal", "measured", "verdict"], rows), ""]
+    for name, (about, columns) in SECTIONS.items():
+        if mine := [result for result in results if result.scenario.split(" ")[0] == name]:
+            out += section(name, about, columns, mine)
+    out += ["## Servers", "", *(f"* {name}: {about}." for name, about in meta["servers"].items()), ""]
+    if loads := meta.get("load"):
+        said = ", ".join(f"{name} {value}" for name, value in loads.items())
+        out += [f"Load average of the machine when each part began: {said}.", ""]
+    return "\n".join(out)
+
+
+def draw(results: Sequence[Result], folder: Path, name: str) -> list[str]:
+    """Tables say it all: no plots."""
+    return []
+
+
+def _verdict(reached: bool) -> str:
+    return "reached" if reached else "**missed**"
