@@ -25,7 +25,7 @@ from collab.cluster.presence import PresenceServices, RoutedPresence
 from collab.cluster.records import RoutedCollections, RoutedDocuments
 from collab.cluster.rooms import RoutedRoom
 from collab.cluster.services import EntityServices, LocalHandle, RoomServices
-from collab.cluster.tunnel import Handshake, dial
+from collab.cluster.tunnel import Handshake, Tunnel, dial
 from collab.entities.feed import Feed
 from collab.realtime.hub import Hub, HubParts
 from collab.rooms.handle import RoomHandle
@@ -52,8 +52,9 @@ class ClusterNode:
         self._links: Links | None = None
         self._desk: Desk | None = None
         self._passes: Passes | None = None
-        self.tunnels = 0
-        """How many connections to owners clients of this node have."""
+        self._tunnels: dict[int, set[Tunnel]] = {}
+        self.lost: Callable[[int], None] = lambda nid: None
+        """Called with the number of a node that is dead."""
 
     async def start(self) -> None:
         """The storage is open, and what ended the last process of this name is stored. Raises the storage's errors."""
@@ -121,6 +122,9 @@ class ClusterNode:
         if self._desk is not None:
             self._desk.forget(nid)
         self.ownership.forget_node(nid)
+        for tunnel in self._tunnels.pop(nid, ()):
+            tunnel.lose()
+        self.lost(nid)
 
     async def resign(self, flush: Callable[[], Awaitable[None]]) -> None:
         """Let others have the rooms at once: whoever had one open connects again while this process still ends.
@@ -146,6 +150,18 @@ class ClusterNode:
         url = await self.membership.url_of(nid)
         return await dial(url, handshake, self.passes.issue(nid, address=address))
 
+    def opened(self, nid: int, tunnel: Tunnel) -> None:
+        """A tunnel leads to a node, until :meth:`closed`."""
+        self._tunnels.setdefault(nid, set()).add(tunnel)
+
+    def closed(self, nid: int, tunnel: Tunnel) -> None:
+        """A tunnel has ended."""
+        tunnels = self._tunnels.get(nid)
+        if tunnels is not None:
+            tunnels.discard(tunnel)
+            if not tunnels:
+                del self._tunnels[nid]
+
     def issue(self, nid: int, identity: Identity) -> str:
         """A pass that names a client's identity. Raises :class:`collab.errors.TooLarge`."""
         return self.passes.issue(nid, identity=identity)
@@ -161,6 +177,7 @@ class ClusterNode:
     def gauges(self) -> dict[str, tuple[str, float]]:
         """What `/metrics` shows of this node: name -> (help, value)."""
         membership, feed, heard = self.membership, self.feed, self.bus.counts
+        tunnels = sum(map(len, self._tunnels.values()))
         return {
             "collab_bus_lost": ("1 if this node does not hear other nodes over Redis.", float(self.bus.lost)),
             "collab_bus_published_total": ("Messages that this node sent over Redis.", heard.published),
@@ -173,6 +190,6 @@ class ClusterNode:
             "collab_jobs": ("Jobs that this node does for all.", len(self.jobs.held)),
             "collab_links": ("Open links to other nodes.", len(self._links) if self._links is not None else 0),
             "collab_nodes": ("Nodes of the cluster that live, this one too.", 1 + len(membership.others)),
-            "collab_tunnels": ("Connections to the owners of documents, for clients of this node.", self.tunnels),
+            "collab_tunnels": ("Connections to the owners of documents, for clients of this node.", tunnels),
             "collab_deaths_declared_total": ("Nodes that this one declared dead.", membership.deaths),
         }

@@ -83,6 +83,13 @@ class Tunnel:
         self._down.cancel()
         self._end()
 
+    def lose(self) -> None:
+        """The owner is dead, whether its connection has noticed or not."""
+        if self._closing is None:
+            self._down.cancel()
+            self._end()
+            self._ended(1006, "")
+
     async def _pass_up(self) -> None:
         try:
             while True:

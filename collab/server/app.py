@@ -216,6 +216,7 @@ class Collab:
             self._node,
         )
         if self._node is not None:
+            self._node.lost = self.sockets.node_lost
             self.sockets.desk = self._node.desk(self.hub, partial(self._handle, RoomHandle), feed, self.ledger)
         self._tasks = BackgroundTasks(self._task_failed)
         self.failed = False

@@ -149,6 +149,31 @@ async def test_documents_of_a_node_that_is_stopped_or_killed_go_on_elsewhere(nod
     await asyncio.gather(*lives, return_exceptions=True)
 
 
+async def test_who_was_connected_through_a_machine_that_stands_still_is_gone_from_the_document(
+    nodes: tuple[Server, Server],
+) -> None:
+    """No connection tells: nothing was closed, and no network failed."""
+    owner, edge = nodes
+    async with opened(owner, "ann") as first:
+        client = LumenizeClient(edge.http, token=lambda: edge.token("bob"))
+        await client.connect()
+        document = await client.notes.open("n")
+        document.awareness.set_local_state({})
+        await until(lambda: "bob" in people(first))
+        assert edge.process is not None
+        still = [psutil.Process(edge.process.pid), *psutil.Process(edge.process.pid).children()]
+        for process in still:
+            process.suspend()
+        try:
+            async with asyncio.timeout(25):  # awareness alone forgets who is silent for 30 s
+                await until(lambda: "bob" not in people(first))
+        finally:
+            for process in still:
+                process.resume()
+        await document.close()
+        await client.disconnect()
+
+
 def test_workers_of_one_machine_share_documents(tmp_path: Path, postgres: PostgresServer, redis: ValkeyProcess) -> None:
     with postgres.records() as lend:
         server = Server(tmp_path, database=lend(), redis=redis.url, workers=2)

@@ -277,6 +277,12 @@ class Connection:
                 self._frames += self._protocol.drain()  # the last ones: later messages do not delay the end
             self._write_later()
 
+    def abandon(self, error: CollabError) -> None:
+        """Close without waiting for a peer that is gone."""
+        self.close(error)
+        if self._running is not None:
+            self._running.cancel()
+
     def beat(self, now: float, wall: float) -> None:
         """Called about once a second."""
         if self._protocol is None:
@@ -286,8 +292,7 @@ class Connection:
             if self._sent_at + self._heartbeat <= now:
                 self._protocol.keep_alive()
         elif self._sending_since + self._stall <= now and self._running is not None:
-            self.close(Unavailable("the client does not read"))
-            self._running.cancel()
+            self.abandon(Unavailable("the client does not read"))
 
     async def run(self, protocol: SocketProtocol) -> CollabError | None:
         """Serve the accepted socket until it ends. Returns why the server closed it, ``None`` if the client did."""

@@ -62,7 +62,7 @@ class Passing:
                     ended=lambda code, reason: self._ended(nid, code, reason),
                 )
                 self._tunnels[nid] = tunnel
-                self._node.tunnels += 1
+                self._node.opened(nid, tunnel)
                 if self._closed:
                     self.close()
             return tunnel
@@ -87,14 +87,15 @@ class Passing:
     def close(self) -> None:
         """The client has left."""
         self._closed = True
-        for tunnel in self._tunnels.values():
+        for nid, tunnel in self._tunnels.items():
             tunnel.close()
-            self._node.tunnels -= 1
+            self._node.closed(nid, tunnel)
         self._tunnels.clear()
 
     def _ended(self, nid: int, code: int, reason: str) -> None:
-        if self._tunnels.pop(nid, None) is not None:
-            self._node.tunnels -= 1
+        tunnel = self._tunnels.pop(nid, None)
+        if tunnel is not None:
+            self._node.closed(nid, tunnel)
         self._connection.close(closed_with(code, reason))
 
 

@@ -75,7 +75,7 @@ class Sockets:
         self._hooks = hooks
         self._metrics = metrics
         self._ledger = ledger
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[Connection, int | None] = {}  # and which node has passed its client on
         self._empty = asyncio.Event()  # set when the last connection closes
         self._draining = False
         self.desk: Desk | None = None
@@ -135,6 +135,12 @@ class Sockets:
     def refuse_new(self) -> None:
         """From now on, refuse every new WebSocket: the server is restarting."""
         self._draining = True
+
+    def node_lost(self, nid: int) -> None:
+        """A node is dead: the clients that it passed on are gone, whether their connections have noticed or not."""
+        for connection, sender in list(self._connections.items()):
+            if sender == nid:
+                connection.abandon(Restarting("the server that passed this client on is gone"))
 
     def say_goodbye(self) -> None:
         """Ask all clients to connect again later. What they still send is not taken."""
@@ -307,7 +313,7 @@ class Sockets:
             stall_seconds=settings.stall_seconds,
             address=client.request.client,
         )
-        self._connections[connection] = None
+        self._connections[connection] = client.passed.sender if client.passed is not None else None
         if client.passed is not None:
             connection.trust()  # it is a node; what its client may hold is limited there
         return connection
