@@ -217,13 +217,13 @@ class Recorder:
             await self._wake.wait()
             # everything pending now; and while somebody waits for a flush, also what arrives meanwhile
             while self._waiting:
-                started = perf_counter()
+                started = loop.time()
                 if not await self._commit_some():
                     return
-                seconds = perf_counter() - started
-                self._quiet_until = loop.time() + pause_after(seconds)
+                ended = loop.time()
+                self._quiet_until = ended + pause_after(ended - started)
                 alone = self._writers <= 1 and not self._awaited
-                self._quiet_until_awaited = loop.time() + (0.0 if alone else pause_after(seconds, awaited=True))
+                self._quiet_until_awaited = ended + (0.0 if alone else pause_after(ended - started, awaited=True))
                 if self._stop_at is None and not self._flushes and len(self._waiting) < _ROWS:
                     break
             if self._stop_at is not None:

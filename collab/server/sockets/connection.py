@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from secrets import token_urlsafe
-from time import monotonic, perf_counter, time
+from time import monotonic, time
 from typing import Literal, NamedTuple, Protocol
 
 import anyio
@@ -330,20 +330,19 @@ class Connection:
     def _take(self, data: Frame | Oversized) -> None:
         if self._closing is not None or self._protocol is None:
             return
-        began = perf_counter()
+        began = monotonic()
         running = METER.set(self.meter)
         try:
             size = len(data)
             self._metrics.bytes_in += size
-            now = monotonic()
-            if self._bucket is not None and not self._bucket.take(size, now):
+            if self._bucket is not None and not self._bucket.take(size, began):
                 raise RateLimitExceeded("too many messages")
             if isinstance(data, Oversized) or size > self._max_bytes:
                 self._refuse(data)
             elif isinstance(data, str):
-                self._protocol.receive_text(data, now)
+                self._protocol.receive_text(data, began)
             else:
-                self._protocol.receive(data, now)
+                self._protocol.receive(data, began)
         except CollabError as error:
             self.close(error)
         except DecodeError as error:
@@ -353,7 +352,7 @@ class Connection:
             self.close(InternalError("could not handle a message"))
         finally:
             METER.reset(running)
-        ended = perf_counter()
+        ended = monotonic()
         self.charge(ended - began)
         # idle time of this socket was available to others
         self._stretch = max(0.0, self._stretch - (began - self._ended)) + ended - began
@@ -392,8 +391,8 @@ class Connection:
         if self._writer is not None or self._closing is not None:
             return
         assert self._send_now is not None
-        started = perf_counter()
-        frames = self._drain()
+        started = monotonic()
+        frames = self._drain(started)
         for at, frame in enumerate(frames):
             if not self._send_now(frame):
                 self._backlog = frames[at:]
@@ -402,19 +401,19 @@ class Connection:
             self._metrics.bytes_out += len(frame)
         if frames:
             self._sent_at = monotonic()
-            self._send_cost.observe((perf_counter() - started) / len(frames))
+            self._send_cost.observe((self._sent_at - started) / len(frames))
 
-    def _drain(self) -> list[Frame]:
+    def _drain(self, now: float) -> list[Frame]:
         frames, self._frames = self._frames, []
         sessions, self._ready = self._ready, {}
         for session in sessions:
-            began = perf_counter()
             try:
                 frames += session.drain()
             except Exception:
                 log.exception("could not encode the messages of a session")
                 session.close(InternalError("could not encode a message"))
-            spent = perf_counter() - began
+            began, now = now, monotonic()
+            spent = now - began
             if spent > _COSTLY_DRAIN:  # a reader does not pay for others' writes, but for catching up
                 self.charge(spent)
         if self._waking and self._protocol is not None and self._closing is None:
@@ -431,7 +430,7 @@ class Connection:
         began = monotonic()
         try:
             while self._closing is None or self._closing.retryable:
-                frames, self._backlog = self._backlog or self._drain(), []
+                frames, self._backlog = self._backlog or self._drain(monotonic()), []
                 if not frames:
                     break
                 for frame in frames:
