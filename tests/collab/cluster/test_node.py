@@ -17,16 +17,20 @@ from collab import Collab, Settings
 from collab.bus.redis import RedisBus
 from collab.client import Event, LumenizeClient, Rows
 from collab.cluster.follow import ClusterFeed
+from collab.consumers.webhook import Webhook
 from collab.errors import Unavailable
 from collab.event import EntityEvent
 from collab.storage.postgres.storage import PostgresStorage
 from tests.collab.client.world import client, until
 from tests.collab.cluster.feeds import PROJECT, Node, running, upto
+from tests.collab.consumers.receiver import Receiver
 from tests.collab.server.http.api.events import stream
 from tests.collab.serving import serving
 from tests.postgres import PostgresServer
 from tests.valkey import ValkeyProcess
 from tests.valkey import serving as valkey_serving
+
+SECRET = "whsec_" + "c2VjcmV0" * 4
 
 
 @pytest.fixture
@@ -44,13 +48,13 @@ def valkey() -> Iterator[ValkeyProcess]:
 
 @asynccontextmanager
 async def servers(
-    database: str, redis: str, count: int = 2
+    database: str, redis: str, count: int = 2, **more: Any
 ) -> AsyncIterator[Sequence[tuple[Collab, LumenizeClient, str]]]:
     """Servers of one cluster, each with a client and its address."""
     async with AsyncExitStack() as stack:
         made = []
         for number in range(count):
-            settings = Settings(database=database, redis=redis, node_url=f"http://127.0.0.1:{number + 1}")
+            settings = Settings(database=database, redis=redis, node_url=f"http://127.0.0.1:{number + 1}", **more)
             app = Collab(settings)
             address = await stack.enter_async_context(serving(app))
             made.append((app, await stack.enter_async_context(client(address)), address))
@@ -121,6 +125,30 @@ async def test_a_stream_goes_on_at_another_node_that_has_not_heard_of_its_last_e
                 await one.collection("tasks").update("t1", {"n": seen})
                 events = [(await again.until("event")).data["event"] for _ in missed]
                 assert [f"{event['id']}/{event['version']}" for event in events] == missed
+
+
+async def test_a_webhook_goes_on_at_another_node_when_its_own_is_stopped(database: str, redis: ValkeyProcess) -> None:
+    receiver = Receiver()
+    await receiver.start()
+    webhook = Webhook(name="crm", url=receiver.url, secret=SECRET)
+    async with servers(database, redis.url, 1, webhooks=(webhook,)) as ((stays, _, _),):
+        while await stays._storage.webhook_position("crm", "default") is None:  # it gets events from then on
+            await asyncio.sleep(0.01)
+        async with servers(database, redis.url, 1, webhooks=(webhook,)) as ((goes, _, _),):
+            for number in range(3):
+                await goes.collection("tasks").create({"n": number}, id=f"a{number}")
+            await receiver.until("a0/1", "a1/1", "a2/1")
+            assert stays._node is not None
+            assert "webhook:crm" in stays._node.jobs.held
+            async with servers(database, redis.url, 1, webhooks=(webhook,)) as ((third, _, _),):
+                await stays.drain()
+                for number in range(3):
+                    await third.collection("tasks").create({"n": number}, id=f"b{number}")
+                await receiver.until(*(f"{letter}{number}/1" for letter in "ab" for number in range(3)))
+        assert sorted(delivery.name for delivery in receiver.came) == [
+            f"{letter}{number}/1" for letter in "ab" for number in range(3)
+        ], "none twice: the position was saved"
+    await receiver.stop()
 
 
 async def test_every_subscriber_sees_each_position_once_in_order_while_valkey_dies_and_freezes(
