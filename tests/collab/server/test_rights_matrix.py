@@ -198,6 +198,16 @@ async def http_says_that_rights_changed(world: World, rights: Rights, entity: st
     return (await world.http(rights, "POST", "/api/v1/permissions-changed", json={})).status_code == 202
 
 
+async def http_shows_who_is_here(world: World, rights: Rights, entity: str, row: Row) -> bool:
+    return await http_says("GET", lambda name: f"/api/v1/presence/{world.document(name)}", world, rights, entity, row)
+
+
+async def http_posts(where: str, body: Row, world: World, rights: Rights, entity: str, row: Row) -> bool:
+    answer = await world.http(rights, "POST", f"/api/v1/{where}", json=body)
+    assert answer.status_code in (200, 403), answer.text
+    return answer.status_code == 200
+
+
 async def http_describes(world: World, rights: Rights, entity: str, row: Row) -> bool:
     return "tasks" in (await world.http(rights, "GET", "/api/v1/schema")).json()["collections"]
 
@@ -236,6 +246,26 @@ HTTP: Mapping[str, Entry] = {
     "emit": {"": Cell(http_emits, may_whatever(WRITE, "events"), "events")},
     "permissionsChanged": {
         "": Cell(http_says_that_rights_changed, may_whatever(WRITE, "system", "permissions"), "system")
+    },
+    "present": {"": Cell(http_shows_who_is_here, may(READ), whole="open")},
+    "sessions": {
+        "": Cell(
+            partial(http_says, "GET", lambda entity: "/api/v1/sessions"),
+            may_whatever(READ, "system", "sessions"),
+            "system",
+        )
+    },
+    "disconnect": {
+        "": Cell(
+            partial(http_posts, "disconnect", {"userId": "nobody"}),
+            may_whatever(WRITE, "system", "sessions"),
+            "system",
+        )
+    },
+    "revoke": {
+        "": Cell(
+            partial(http_posts, "revoke", {"userId": "nobody"}), may_whatever(WRITE, "system", "sessions"), "system"
+        )
     },
     "schema": {"": SOME},
     "health": FREE,
