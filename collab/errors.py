@@ -5,7 +5,7 @@
     │   ├── InvalidName         4404   malformed document name
     │   ├── ValidationFailed    4400   the data does not fit the schema of its collection
     │   └── IdempotencyKeyReused 4400  this idempotency key was used for a different write
-    ├── AuthenticationFailed    4401   credential missing, wrong or expired
+    ├── AuthenticationFailed    4401   credential missing, wrong, expired or revoked
     ├── PermissionDenied        4403   authenticated, but not allowed
     ├── NotFound                4404   no such entity
     │   └── EntityDeleted       4410   the entity was deleted; it may be restored
@@ -107,7 +107,7 @@ class IdempotencyKeyReused(InvalidRequest):
 
 
 class AuthenticationFailed(CollabError):
-    """The credential is missing, wrong or expired. ``reason`` is more detailed and goes to the server's log only."""
+    """The credential is missing, wrong, expired or revoked. ``reason`` says more, and goes to the server's log only."""
 
     reason = ""
     code, close_code, http_status = "AUTHENTICATION_FAILED", 4401, 401

@@ -389,7 +389,11 @@ class Collab:
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
         """Start; at the end drain and stop. Pass this to the application that mounts this one."""
-        await self.startup()
+        try:
+            await self.startup()
+        except CollabError as error:
+            log.error("could not start: %s", error.message)
+            raise error.with_traceback(None) from None  # the application's server prints what is left of it
         try:
             yield
         finally:

@@ -9,9 +9,10 @@ from math import ceil
 from typing import Any
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Message
+from starlette.websockets import WebSocket, WebSocketState
 
 from collab.errors import CollabError, InternalError, TooLarge
 from collab.wire.realtime.values import Error
@@ -102,16 +103,19 @@ def _refusal(error: CollabError) -> Response:
     return json_answer(Refusal(error=Error.of(error)), error.http_status, headers)
 
 
-async def _tell(request: Request, error: Exception) -> Response:
+async def _tell(request: HTTPConnection, error: Exception) -> Response | None:
     # the route owns the body: it may have been read through another request object
     assert isinstance(error, CollabError)
+    if isinstance(request, WebSocket):
+        if request.client_state is not WebSocketState.DISCONNECTED:
+            await request.close(error.close_code, error.message[:120])
+        return None
     return _refusal(error)
 
 
-exception_handlers: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    CollabError: _tell
-}
-"""For Starlette and FastAPI: errors of Collab in an application's own routes are answered like those of ``/api/v1``.
+exception_handlers: dict[int | type[Exception], Callable[[Any, Any], Coroutine[Any, Any, Any]]] = {CollabError: _tell}
+"""For Starlette and FastAPI: errors of Collab in an application's own routes are answered like those of ``/api/v1``,
+and end a WebSocket with their close code.
 
 ``FastAPI(lifespan=collab.lifespan, exception_handlers=exception_handlers)``.
 """

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pycrdt import Doc, Map
 
 from collab import (
     Collab,
@@ -303,7 +304,7 @@ async def test_the_hook_decides_over_http_and_realtime(tmp_path: Path) -> None:
             return Identity("default", "ann", rules=who({"*/*": "write"}).rules)
 
         async def before_write(self, write: ProposedWrite) -> Mapping[str, Any] | None:
-            if write.changes.get("title") == "":
+            if write.after is not None and write.after.get("title") == "":
                 raise ValidationFailed("title: must not be empty")
             return {"by": write.identity.user_id} if write.action == "create" else None
 
@@ -313,6 +314,11 @@ async def test_the_hook_decides_over_http_and_realtime(tmp_path: Path) -> None:
             assert made.json()["data"]["by"] == "ann"
             refused = await http.post("/api/v1/collections/tasks", json={"title": ""})
             assert (refused.status_code, refused.json()["error"]["code"]) == (422, "VALIDATION_FAILED")
+            doc: Doc[Any] = Doc()
+            doc["fields"] = Map({"title": ""})
+            edited = await http.post("/rooms/tasks/t", content=doc.get_update())
+            assert (edited.status_code, edited.json()["error"]["message"]) == (422, "title: must not be empty")
+            assert (await http.get("/api/v1/collections/tasks/t")).status_code == 404
         async with LumenizeClient(url=f"http://{address}") as client:
             task = await client.tasks.create({"title": "b"})
             assert task["by"] == "ann"
