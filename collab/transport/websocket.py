@@ -98,6 +98,7 @@ class AsgiSocket(asyncio.Protocol):
         self._refusal: tuple[int, list[tuple[bytes, bytes]], bytearray] | None = None
         self._state = _State.CONNECTING
         self._reader = FrameReader(limits.max_message)
+        self._trusted = False
         self._inbox: deque[bytes | str] = deque()
         self._inbox_bytes = 0
         self._announced = False  # websocket.connect was delivered
@@ -222,7 +223,8 @@ class AsgiSocket(asyncio.Protocol):
             self._loop.call_soon(self._take_in)
 
     def trust(self) -> None:
-        """Lift the limits for untrusted peers: the application knows this one."""
+        """Lift the limits for untrusted peers: the application knows this one. It may do so before it accepts."""
+        self._trusted = True
         self._forget_budget()
         self._reader.trust()
         if self._state is _State.OPEN:
@@ -255,7 +257,8 @@ class AsgiSocket(asyncio.Protocol):
         head, agreement = upgrade.accept(subprotocol, headers, compression=self._limits.compression)
         self._transport.write(head)
         inflater = Inflater() if agreement else None
-        self._reader = FrameReader(self._limits.max_message, inflater, self._limits.untrusted)
+        allowance = None if self._trusted else self._limits.untrusted
+        self._reader = FrameReader(self._limits.max_message, inflater, allowance)
         self._state = _State.OPEN
         self._sender.open(agreement.window_bits if agreement else None)
         if self._limits.ping_interval:

@@ -968,6 +968,19 @@ async def test_what_a_client_sends_before_it_is_trusted_waits_and_is_not_lost() 
     assert app.taken == [b"password", b"x" * 50_000, b"end", b"wrong", b"still here"]
 
 
+async def test_a_client_that_is_trusted_before_it_is_accepted_may_send_as_much_as_others() -> None:
+    class Knowing(Direct):
+        async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+            scope["extensions"][DIRECT]["trust"]()
+            await super().__call__(scope, receive, send)
+
+    app = Knowing()
+    async with serving(app, UNTRUSTED) as server:
+        client = await RawClient.open(server.port)
+        await client.send(BINARY, b"x" * 50_000)
+        await until(lambda: app.taken == [b"x" * 50_000])
+
+
 async def test_clients_that_are_not_trusted_share_a_budget_and_those_that_are_do_not() -> None:
     app = Trusting()
     rest = {"unproven": 200_000, "unproven_per_address": 150_000}
