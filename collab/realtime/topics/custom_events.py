@@ -13,6 +13,7 @@ from collab.access.identity import Identity
 from collab.access.rules import Access
 from collab.dates import iso
 from collab.errors import InvalidRequest, PermissionDenied, TooLarge
+from collab.event import write_cursor
 from collab.json_values import is_unicode, scalar_fault
 from collab.names import RoomKey, is_part
 from collab.realtime.listeners import KeyedListeners
@@ -115,17 +116,17 @@ class CustomEvents:
         except BaseException:
             end()
             raise
+        stands = cursor if cursor is not None and found.recovered else write_cursor(found.epoch, found.number)
         if cursor is None:
             found = found._replace(epoch="")  # nothing was sent yet: all that comes is new
         events = [sent for sent in found.events if sent.type == type and found.recovered]
         events += [sent for sent in early if not (sent.epoch == found.epoch and sent.number <= found.number)]
         opening = False
-        recovered = complete and (found.recovered or cursor is None)
         return Resumed(
             end,
             [sent for sent in events if sent.is_for(listener.channels)],
-            cursor if cursor is not None and recovered else self.cursor(project),
-            recovered,
+            stands,
+            complete and found.recovered,
         )
 
     def emit(

@@ -45,7 +45,10 @@ class EventName(NamedTuple):
 
 
 class EventsSince(NamedTuple):
-    """The events of a project after a cursor, up to a number; ``recovered`` is false if some may be missing."""
+    """The events of a project after a cursor, up to a number, which is where the subscription stands then.
+
+    ``recovered`` is false if some may be missing; there are none then.
+    """
 
     events: Sequence[SentEvent]
     epoch: str

@@ -148,20 +148,20 @@ class KeptOnBus:
         held = self._projects[project]
         await held.in_step.wait()
         numbering = held.numbering
-        if numbering.epoch is None or self._bus.lost:
-            return EventsSince([], _NOWHERE, 0, recovered=False)
         if cursor is None:
-            return EventsSince([], numbering.epoch, numbering.number, recovered=True)
+            return _standing(numbering)._replace(recovered=True)
         epoch, _, _ = cursor.rpartition(".")
         number = read_cursor(epoch, cursor)
         if number is None or not (epoch.isascii() and epoch.isalnum()):
-            return EventsSince([], numbering.epoch, numbering.number, recovered=False)
+            return _standing(numbering)
         try:
             found = await self._bus.since(_topic(project), epoch, number)
         except Unavailable:
-            return EventsSince([], _NOWHERE, 0, recovered=False)
+            standing = _standing(numbering)
+            # the client may have heard more, from another node, which this one will hear later
+            return standing._replace(number=max(number, standing.number)) if epoch == standing.epoch else standing
         if not found.complete:
-            return EventsSince([], numbering.epoch, numbering.number, recovered=False)
+            return _standing(numbering)
         events = [sent for kept in found.messages if (sent := _read(kept)) is not None]
         return EventsSince(events, found.epoch, found.newest, recovered=True)
 
@@ -226,6 +226,11 @@ class KeptOnBus:
             for held in self._projects.values():
                 held.numbering.behind = True
                 held.wake.set()
+
+
+def _standing(numbering: Numbering) -> EventsSince:
+    """What a subscription is told that begins where the node stands, and may have missed something."""
+    return EventsSince([], numbering.epoch or _NOWHERE, numbering.number, recovered=False)
 
 
 def _topic(project: str) -> str:
