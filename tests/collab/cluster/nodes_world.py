@@ -19,6 +19,7 @@ from collab.errors import Unavailable
 from collab.names import parse_name
 from collab.storage.memory import MemoryStorage
 from collab.storage.memory_record import MemoryRecord
+from collab.storage.nodes import Fenced, NodeStorage
 from collab.transport.launcher import serve
 
 KEY = b"k" * 32
@@ -101,12 +102,14 @@ class World:
             port = free.getsockname()[1]
         road = Road(port)
         url = await self.stack.enter_async_context(road.leading())
-        settings = Settings(
-            **{"database": "postgresql://h/d", "redis": "redis://unused", "port": port, **self.options, **options}
-        )
-        storage = MemoryStorage(record=self.record, opens="join", url=url)
-        with patch("collab.bus.redis.RedisBus", lambda url: MemoryBus(self.bus)):
-            node = Node(Collab(settings, storage=storage), storage, port, road)
+        given = {"port": port, "node_url": url, **self.options, **options}
+        if "database" in given:
+            collab = Collab(Settings(**given))
+        else:
+            settings = Settings(database="postgresql://h/d", redis="redis://unused", **given)
+            with patch("collab.bus.redis.RedisBus", lambda url: MemoryBus(self.bus)):
+                collab = Collab(settings, storage=MemoryStorage(record=self.record, opens="join", url=url))
+        node = Node(collab, port, road)
         await self.stack.enter_async_context(node.lifespan())
         self.nodes.append(node)
         return node
@@ -114,7 +117,8 @@ class World:
     async def know(self) -> None:
         """Let all nodes see who lives."""
         for node in self.nodes:
-            if not self.record.nodes.is_dead(node.storage.nid):
+            with suppress(Fenced):
+                await node.storage.beat()
                 await node.cluster.membership.look()
 
     async def kill(self, node: Node) -> None:
@@ -123,21 +127,29 @@ class World:
         await self.declare_dead(node)
 
     async def declare_dead(self, node: Node) -> None:
-        self.record.nodes.leave(node.storage.nid)
+        other = next(one for one in self.nodes if one is not node)
+        dead = False
+        while not dead:
+            beats = {row.nid: row.beats for row in await other.storage.nodes()}
+            dead = await other.storage.declare_dead(node.storage.nid, beats[node.storage.nid])
         await self.know()
 
 
 class Node:
     """One server."""
 
-    def __init__(self, collab: Collab, storage: MemoryStorage, port: int, road: Road) -> None:
+    def __init__(self, collab: Collab, port: int, road: Road) -> None:
         self.collab = collab
-        self.storage = storage
         self.address = f"127.0.0.1:{port}"
         self.road = road
         self._port = port
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+
+    @property
+    def storage(self) -> NodeStorage:
+        """Its storage."""
+        return self.cluster._nodes
 
     @property
     def cluster(self) -> ClusterNode:
@@ -179,6 +191,7 @@ class Node:
 
 @asynccontextmanager
 async def cluster(count: int = 2, **options: Any) -> AsyncIterator[World]:
+    """Nodes on memory twins; with ``database`` and ``redis`` in ``options``, on these."""
     world = World(MemoryRecord(), options)
     async with world.stack:
         for _ in range(count):
