@@ -311,6 +311,8 @@ class Collab(PythonApi):
             return "draining"
         if self.failed:
             return "a background task has failed"
+        if self._recorder.fenced is not None:
+            return "another server has taken its place"
         if not self._recorder.healthy:
             return "storage does not accept writes"
         return None
@@ -374,6 +376,7 @@ class Collab(PythonApi):
             "collab_live_queries": ("Distinct live queries.", len(self.hub.live_queries)),
             "collab_pending_bytes": ("Bytes accepted and not yet committed.", self._recorder.pending_bytes),
             "collab_storage_healthy": ("1 if the storage answers.", float(self._recorder.healthy)),
+            "collab_replaced": ("1 if another server has taken its place.", float(self._recorder.fenced is not None)),
             **(self._node.gauges() if self._node is not None else {}),
         }
 

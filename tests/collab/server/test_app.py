@@ -277,6 +277,20 @@ async def test_health_readiness_and_metrics(settings: Settings) -> None:
     assert collab.unready() == "starting"
 
 
+async def test_a_server_whose_place_was_taken_says_so(database: str) -> None:
+    collab = Collab(Settings(database=database))
+    async with serving(collab) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:
+        assert b"\ncollab_replaced 0.0\n" in collab.metrics.render()
+        async with serving(Collab(Settings(database=database))), editor(address) as client:
+            await client.type("x")
+            with anyio.fail_after(40):
+                while collab.unready() is None:
+                    await asyncio.sleep(0.01)
+            answer = await http.get("/readyz")
+            assert (answer.status_code, answer.text) == (503, "another server has taken its place\n")
+            assert b"\ncollab_replaced 1.0\n" in collab.metrics.render()
+
+
 @pytest.mark.parametrize("broken", ["_recorder.run", "_registry.maintain", "_content.run", "hub._webhooks.run"])
 async def test_a_background_task_that_ends_is_noticed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
