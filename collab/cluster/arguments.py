@@ -124,6 +124,14 @@ class StateSaid(Arguments, array_like=True, frozen=True):
     replaces: bool
 
 
+class SessionsAsked(Arguments, array_like=True, frozen=True):
+    """Who is connected: all of a project, or one user of it."""
+
+    project: str
+    user_id: str | None
+    limit: int
+
+
 def name_waiting(caller: Hashable) -> str | list[str | None] | None:
     """Return the caller of a :class:`collab.turns.TurnOwner` as a value."""
     if isinstance(caller, tuple):

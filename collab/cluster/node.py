@@ -25,6 +25,7 @@ from collab.cluster.presence import PresenceServices, RoutedPresence
 from collab.cluster.records import RoutedCollections, RoutedDocuments
 from collab.cluster.rooms import RoutedRoom
 from collab.cluster.services import EntityServices, LocalHandle, RoomServices
+from collab.cluster.sessions import ListSessions, NodeSessions
 from collab.cluster.tunnel import Handshake, Tunnel, dial
 from collab.entities.feed import Feed
 from collab.realtime.hub import Hub, HubParts
@@ -49,6 +50,7 @@ class ClusterNode:
         self.membership = Membership(nodes, name, died=self._died)
         self.ownership = NodeOwnership(nodes)
         self._calls = Calls()
+        self.sessions = NodeSessions(self._calls, self.membership)
         self._links: Links | None = None
         self._desk: Desk | None = None
         self._passes: Passes | None = None
@@ -105,13 +107,17 @@ class ClusterNode:
         """Makes handles of documents, whichever node owns them."""
         return partial(RoutedRoom, self._calls)
 
-    def desk(self, hub: Hub, handle: LocalHandle, feed: Feed, ledger: Ledger) -> Desk:
-        """What answers other nodes. ``handle`` returns the handle of a document that is not looked for elsewhere."""
+    def desk(self, hub: Hub, handle: LocalHandle, feed: Feed, ledger: Ledger, sessions: ListSessions) -> Desk:
+        """What answers other nodes.
+
+        ``handle`` returns the handle of a document that is not looked for elsewhere, ``sessions`` those of this node.
+        """
         self._calls.reached = feed.reached
         services = {
             **EntityServices(hub.records, hub.documents, feed).services(),
             **RoomServices(handle, feed).services(),
             **PresenceServices(hub.presence).services(),
+            **self.sessions.services(sessions),
         }
         self._desk = Desk(services, ledger)
         return self._desk

@@ -207,7 +207,13 @@ class Collab(PythonApi):
         )
         if self._node is not None:
             self._node.lost = self.sockets.node_lost
-            self.sockets.desk = self._node.desk(self.hub, partial(self._handle, RoomHandle), feed, self.ledger)
+            self.sockets.desk = self._node.desk(
+                self.hub,
+                partial(self._handle, RoomHandle),
+                feed,
+                self.ledger,
+                lambda project, user_id, limit: self._sessions.connected(project, user_id, limit),
+            )
         self._tasks = BackgroundTasks(self._task_failed)
         self.failed = False
         """Whether a task that must always run has ended: only a restart helps. ``/readyz`` says so."""
@@ -219,6 +225,7 @@ class Collab(PythonApi):
             revocations,
             self.hub.announcements,
             self.admission.changed,
+            elsewhere=self._node.sessions.elsewhere if self._node is not None else None,
         )
         self.api = Api(self.hub, self.admission, self.rights, self._sessions, self.settings, self.unready)
         api = routes.build(self.api)

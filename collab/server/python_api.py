@@ -127,8 +127,8 @@ class PythonApi:
     async def sessions(
         self, project: str = DEFAULT_PROJECT, *, user_id: str | None = None, limit: int = 1000
     ) -> list[ConnectedSession]:
-        """Return the sessions that are connected to this server, of a user or of all."""
-        return self._sessions.connected(project, user_id, limit)
+        """Return the sessions that are connected, of a user or of all; in a cluster, to any node."""
+        return await self._sessions.listed(project, user_id, limit)
 
     async def disconnect(
         self,

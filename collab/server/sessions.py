@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict
 from math import floor
 from time import time
@@ -29,6 +29,8 @@ _DISCONNECTED, _REVOKED = "disconnected", "token_revoked"
 class Sessions:
     """The sessions of this server. ``sources`` yield those of sockets and of event streams.
 
+    ``elsewhere`` returns those of a project's users (``None``: all) on other nodes, up to a limit.
+
     What ends sessions is announced to all nodes of a cluster. ``changed`` is called when identities that were admitted
     before must be checked again.
     """
@@ -41,8 +43,10 @@ class Sessions:
         announcements: Announcements,
         changed: Callable[[], object],
         *,
+        elsewhere: Callable[[str, str | None, int], Awaitable[list[ConnectedSession]]] | None = None,
         clock: Callable[[], float] = time,
     ) -> None:
+        self._elsewhere = elsewhere
         self._storage = storage
         self._sources = sources
         self._revocations = revocations
@@ -54,8 +58,19 @@ class Sessions:
 
     # connected
 
-    def connected(self, project: str, user_id: str | None = None, limit: int = 1000) -> list[ConnectedSession]:
-        """Return sessions of a project, or of one user of it; at most ``limit``, which is at most 10,000."""
+    async def listed(self, project: str, user_id: str | None = None, limit: int = 1000) -> list[ConnectedSession]:
+        """Return sessions of a project on all nodes, or of one user of it; at most ``limit``, up to 10,000.
+
+        Raises :class:`collab.errors.Unavailable` if a node does not answer.
+        """
+        found = self.connected(project, user_id, limit)
+        left = min(max(limit, 0), MOST_LISTED) - len(found)
+        if self._elsewhere is None or left <= 0:
+            return found
+        return found + await self._elsewhere(project, user_id, left)
+
+    def connected(self, project: str, user_id: str | None, limit: int) -> list[ConnectedSession]:
+        """Return those of this node."""
         found: list[ConnectedSession] = []
         for client in self._of(project, user_id):
             if len(found) >= min(max(limit, 0), MOST_LISTED):

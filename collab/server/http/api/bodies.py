@@ -102,7 +102,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connected(msgspec.Struct, frozen=True, kw_only=True):
-    """The sessions that are connected to this server."""
+    """The sessions that are connected."""
 
     sessions: list[ConnectedSession]
 

@@ -267,7 +267,7 @@ async def _present(ask: Ask) -> Response:
 async def _sessions(ask: Ask) -> Response:
     await _require(ask, SESSIONS, Access.READ)
     limit = parameters.LIMIT.of(ask.request)
-    found = ask.api.sessions.connected(
+    found = await ask.api.sessions.listed(
         ask.identity.project, parameters.USER_ID.of(ask.request), 1000 if limit is None else limit
     )
     return json_answer(Connected(sessions=found))
