@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -36,7 +36,8 @@ from collab.sandbox.metered import metered
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 1000  # calls of one link
+_AT_ONCE = 10_000  # calls of one link; each waits for its turn among those of all callers
+_PAYERS = 10_000  # whose short calls are added up
 _STREAMS = 50_000  # of one link
 _QUEUED = 64 * 1024 * 1024  # bytes that wait to be sent; then nothing more is begun
 _PORTION = 1024 * 1024
@@ -57,11 +58,15 @@ class Streams(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a node does for others. A call that ``finishes`` is not cancelled when nobody waits any more: it writes."""
+    """What a node does for others. A call that ``finishes`` is not cancelled when nobody waits any more: it writes.
+
+    ``refuses_debtors``: callers who have used too much CPU are refused.
+    """
 
     answers: Answers | None = None
     streams: Streams | None = None
     finishes: bool = False
+    refuses_debtors: bool = False
 
 
 class Asking:
@@ -77,7 +82,7 @@ class Desk:
 
     def __init__(self, services: Mapping[str, Service], ledger: Ledger) -> None:
         self._services = services
-        self._ledger = ledger
+        self._meters = Meters(ledger)
         self._nid = 0
         self._passes: Passes | None = None
         self._open: dict[Answering, Callable[[CollabError], None]] = {}
@@ -98,7 +103,7 @@ class Desk:
         self, shown: Pass, most: int, ready: Callable[[], None], close: Callable[[CollabError], None]
     ) -> Answering:
         """Answer on a new link until :meth:`left`; ``close`` ends the link, the others are as in :class:`Answering`."""
-        answering = Answering(self._services, self._ledger, nid=self._nid, sender=shown.sender, most=most, ready=ready)
+        answering = Answering(self._services, self._meters, nid=self._nid, sender=shown.sender, most=most, ready=ready)
         self._open[answering] = close
         return answering
 
@@ -121,6 +126,24 @@ class Desk:
                 close(Unavailable("this node was declared dead"))
 
 
+class Meters:
+    """A meter for each payer: most calls cost less than what is worth charging by itself."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._meters: OrderedDict[Payer, Meter] = OrderedDict()
+
+    def of(self, payer: Payer) -> Meter:
+        """Return the meter of a payer."""
+        meter = self._meters.get(payer)
+        if meter is None:
+            meter = self._meters[payer] = Meter(self._ledger, payer)
+            if len(self._meters) > _PAYERS:
+                self._meters.popitem(last=False)
+        self._meters.move_to_end(payer)
+        return meter
+
+
 class Answering:
     """Serves one link of the node ``sender``, which ``nid`` answers.
 
@@ -131,7 +154,7 @@ class Answering:
     def __init__(
         self,
         services: Mapping[str, Service],
-        ledger: Ledger,
+        meters: Meters,
         *,
         nid: int,
         sender: int,
@@ -139,7 +162,7 @@ class Answering:
         ready: Callable[[], None],
     ) -> None:
         self._services = services
-        self._ledger = ledger
+        self._meters = meters
         self._nid = nid
         self._sender = Asking(sender)
         self._most = min(most, MOST_MESSAGE)
@@ -229,12 +252,15 @@ class Answering:
         if len(running) >= most:
             self._refuse(call.id, RateLimitExceeded("this server answers too many calls of another one", retryAfter=1))
             return
-        work = self._serve(service, call)
-        if call.payer is not None:
-            payer = Payer(call.payer.project, call.payer.kind, call.payer.name)
-            task = asyncio.ensure_future(metered(work, Meter(self._ledger, payer)))
+        if call.payer is None:
+            task = asyncio.ensure_future(self._serve(service, call))
         else:
-            task = asyncio.ensure_future(work)
+            meter = self._meters.of(Payer(call.payer.project, call.payer.kind, call.payer.name))
+            wait = meter.wait() if service.refuses_debtors else 0.0
+            if wait:
+                self._refuse(call.id, RateLimitExceeded("this caller has used too much CPU", retryAfter=round(wait, 3)))
+                return
+            task = asyncio.ensure_future(metered(self._serve(service, call), meter))
         running[call.id] = task
         if service.finishes:
             self._finishing.add(task)

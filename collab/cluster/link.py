@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 3.0
 _PING_SECONDS, _PONG_SECONDS = 3.0, 6.0  # a node that is frozen is declared dead about as soon
-_CALLS = 256  # at once
+_CALLS = 5000  # at once: many of them wait for their turn at the owner, which is fair to all
 _LARGE = 64 * 1024  # bytes of a value; of such calls
 _LARGE_CALLS = 8  # are sent at once
 _ITEMS, _ITEM_BYTES = 1000, 64 * 1024 * 1024  # of a stream, that nobody has taken yet
@@ -237,16 +237,19 @@ class NodeLink:
     async def call(self, name: str, value: bytes, payer: PayerNamed | None) -> bytes:
         """See :meth:`Links.call`."""
         async with self._slots:
-            if len(value) <= _LARGE:
-                return await self._call(name, value, payer)
-            async with self._large:
-                return await self._call(name, value, payer)
+            number = self._number()
+            return await self._call(NodeCall(number, value, name, payer))
 
-    async def _call(self, name: str, value: bytes, payer: PayerNamed | None) -> bytes:
-        number = self._number()
+    async def _call(self, call: NodeCall) -> bytes:
+        number = call.id
         waiting = self._waiting[number] = _Waiting()
         try:
-            await self.send(NodeCall(number, value, name, payer))
+            if len(call.value) <= _LARGE:
+                await self.send(call)
+            else:
+                async with self._large:
+                    await self.send(call)
+            del call  # it may wait for long, and need not keep the value
             return await waiting.answer
         except asyncio.CancelledError:
             self.cancel(number)

@@ -49,12 +49,12 @@ class EntityServices:
     def services(self) -> Mapping[str, Service]:
         """Return what nodes can ask for."""
         return {
-            "create": Service(answers=self._write, finishes=True),
-            "update": Service(answers=self._write, finishes=True),
-            "delete": Service(answers=self._write, finishes=True),
-            "restore": Service(answers=self._write, finishes=True),
-            "erase": Service(answers=self._erase, finishes=True),
-            "content": Service(answers=self._content),
+            "create": Service(answers=self._write, finishes=True, refuses_debtors=True),
+            "update": Service(answers=self._write, finishes=True, refuses_debtors=True),
+            "delete": Service(answers=self._write, finishes=True, refuses_debtors=True),
+            "restore": Service(answers=self._write, finishes=True, refuses_debtors=True),
+            "erase": Service(answers=self._erase, finishes=True, refuses_debtors=True),
+            "content": Service(answers=self._content, refuses_debtors=True),
         }
 
     async def _write(self, sender: Asking, value: bytes) -> bytes:
@@ -98,11 +98,11 @@ class RoomServices:
     def services(self) -> Mapping[str, Service]:
         """Return what nodes can ask for."""
         return {
-            "room.apply": Service(answers=self._apply, finishes=True),
-            "room.update": Service(answers=self._update),
-            "room.state_vector": Service(answers=self._state_vector),
-            "room.json": Service(answers=self._json),
-            "room.text": Service(answers=self._text),
+            "room.apply": Service(answers=self._apply, finishes=True, refuses_debtors=True),
+            "room.update": Service(answers=self._update, refuses_debtors=True),
+            "room.state_vector": Service(answers=self._state_vector, refuses_debtors=True),
+            "room.json": Service(answers=self._json, refuses_debtors=True),
+            "room.text": Service(answers=self._text, refuses_debtors=True),
             "room.updates": Service(streams=self._updates),
         }
 

@@ -52,7 +52,7 @@ class Owner:
 
     def services(self) -> Mapping[str, Service]:
         return {
-            "echo": Service(answers=self.echo),
+            "echo": Service(answers=self.echo, refuses_debtors=True),
             "fail": Service(answers=self.fail),
             "read": Service(answers=self.wait),
             "write": Service(answers=self.wait, finishes=True),
@@ -278,6 +278,20 @@ async def test_the_caller_pays_at_the_owner(owner: Owner) -> None:
         assert collab.ledger.used["acme", "user"] >= 1.0
         assert await links.call(2, "work", b"") == b"address None of None False"
         assert {kind for kind in collab.ledger.used if collab.ledger.used[kind] >= 1.0} == {("acme", "user")}
+
+
+async def test_short_calls_of_a_caller_are_added_up_and_a_debtor_is_refused(owner: Owner) -> None:
+    async with answering(owner) as (collab, address), linked(address) as links:
+        ann, bob = PayerNamed("acme", "user", "ann"), PayerNamed("other", "user", "bob")
+        while not collab.ledger.used.get(("acme", "user")):
+            await links.call(2, "echo", b"x", ann)
+        for _ in range(200):
+            await links.call(2, "work", b"", ann)
+        with pytest.raises(RateLimitExceeded, match="too much CPU") as met:
+            await links.call(2, "echo", b"x", ann)
+        assert met.value.details["retryAfter"] > 0
+        assert await links.call(2, "work", b"", ann), "not all services refuse debtors"
+        assert await links.call(2, "echo", b"x", bob) == b"x"
 
 
 async def test_no_more_than_so_many_calls_are_answered_at_once(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
