@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from secrets import token_hex
+from threading import Event
 from time import gmtime, strftime
+from typing import ParamSpec
 
 from collab.errors import InvalidRequest
 from collab.storage.copying import (
@@ -57,7 +60,11 @@ async def back_up(location: str, target: Path, *, copied: PageCount, moved: Move
     :class:`collab.storage.base.StorageCorrupt`.
     """
     if not is_postgres(location):
-        return back_up_sqlite(Path(location), target, copied=copied, moved=moved, damaged=damaged)
+        return await _in_thread(
+            lambda watched: back_up_sqlite(
+                Path(location), target, copied=watched(copied), moved=watched(moved), damaged=damaged
+            )
+        )
     made = unfinished(target)
     try:
         async with moment_at(location) as reads, sqlite_file_target(made) as writes:
@@ -87,13 +94,52 @@ async def restore(
     :class:`collab.storage.base.StorageCorrupt` if the backup cannot be used. Nothing was changed then.
     """
     if not is_postgres(location):
-        return restore_sqlite(backup, Path(location), replaces=replaces, copied=copied, moved=moved, damaged=damaged)
+        return await _in_thread(
+            lambda watched: restore_sqlite(
+                backup,
+                Path(location),
+                replaces=replaces,
+                copied=watched(copied),
+                moved=watched(moved),
+                damaged=damaged,
+            )
+        )
     _check(backup, moved=moved, damaged=lambda _: None)
     async with (
         sqlite_file_source(backup) as reads,
         target_at(location, takes_over=takes_over, empties=replaces) as writes,
     ):
         return await copy_record(reads, _Renewed(writes), moved=moved, damaged=damaged)
+
+
+class _Interrupted(Exception):
+    """The caller was cancelled."""
+
+
+_P = ParamSpec("_P")
+_Watch = Callable[[Callable[_P, object]], Callable[_P, None]]
+
+
+async def _in_thread(work: Callable[[_Watch[...]], CopyProgress]) -> CopyProgress:
+    """Do work in a thread. It ends when the caller is cancelled, at the next call of a function that is watched."""
+    cancelled = Event()
+
+    def watched(told: Callable[_P, object]) -> Callable[_P, None]:
+        def tell(*args: _P.args, **named: _P.kwargs) -> None:
+            if cancelled.is_set():
+                raise _Interrupted
+            told(*args, **named)
+
+        return tell
+
+    task = asyncio.ensure_future(asyncio.to_thread(work, watched))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait((task,))
+        task.exception()
+        raise
 
 
 def _check(path: Path, *, moved: Moved, damaged: Damaged) -> None:

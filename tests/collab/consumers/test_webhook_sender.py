@@ -141,7 +141,9 @@ async def test_h1_each_webhook_is_sent_what_it_wants(tmp_path: Path) -> None:
             await record.happens("t1")
             await receiver.until("n1/1")
             await other.until("t1/1", "t2/1", "n1/1")
-            await saved(record, 4, "other")
+            with anyio.fail_after(40):  # the last event, which it does not want, need not be saved
+                while (await record.storage.webhook_position("other", "default") or 0) < 3:
+                    await anyio.sleep(0.01)
         assert receiver.taken == ["n1/1"]
         assert sorted(other.taken) == ["n1/1", "t1/1", "t2/1"]
 
