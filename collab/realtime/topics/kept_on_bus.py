@@ -157,11 +157,11 @@ class KeptOnBus:
         try:
             found = await self._bus.since(_topic(project), epoch, number)
         except Unavailable:
+            found = None
+        if found is None or not found.complete:
             standing = _standing(numbering)
             # the client may have heard more, from another node, which this one will hear later
             return standing._replace(number=max(number, standing.number)) if epoch == standing.epoch else standing
-        if not found.complete:
-            return _standing(numbering)
         events = [sent for kept in found.messages if (sent := _read(kept)) is not None]
         return EventsSince(events, found.epoch, found.newest, recovered=True)
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collab.access.identity import Identity
@@ -282,6 +282,8 @@ STEPS = st.lists(st.sampled_from(["emit", "cut", "heal", "forget", "come back", 
 
 
 @given(steps=STEPS, seed=st.integers(0, 2**16), loss=st.sampled_from([0.0, 0.3]))
+@example(["emit", "come back", "cut", *["emit"] * 4, "come back"], 0, 0.0)  # to a node that has heard less
+@example(["emit", "come back", "heal", "forget", "come back"], 6524, 0.0)
 @settings(max_examples=100)
 def test_each_subscriber_hears_each_event_once_in_order_or_hears_of_a_gap(
     steps: list[str], seed: int, loss: float
