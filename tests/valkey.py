@@ -80,6 +80,12 @@ class ValkeyProcess:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
+    def flush(self) -> None:
+        """Delete everything that it holds."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(b"FLUSHALL SYNC\r\n")
+            assert connection.recv(100) == b"+OK\r\n"
+
     def remove(self) -> None:
         """End it, and delete its folder."""
         self.kill()

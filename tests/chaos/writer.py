@@ -27,9 +27,12 @@ class Writer:
     It writes the entries 0, 1, 2, ... ``saved`` of them are acknowledged: the server answers each message with a
     status once that is committed, and like the stock provider the writer counts answers. While a connection is
     being synchronised only a count of zero says anything; after that, answers come in the order of the messages.
+    With ``ping_seconds`` it gives a connection up on which a ping is not answered in that time.
     """
 
-    def __init__(self, name: str, room: str, *, pause: float = 0.05, padding: int = 40) -> None:
+    def __init__(
+        self, name: str, room: str, *, pause: float = 0.05, padding: int = 40, ping_seconds: float | None = None
+    ) -> None:
         self.name = name
         self.room = room
         self.made = 0
@@ -40,6 +43,7 @@ class Writer:
         self.writing = True
         self._pause = pause
         self._padding = padding
+        self._ping_seconds = ping_seconds
         self._address = encode_string(room)
         self._mine: bytes | None = None
         self._unanswered: deque[int] = deque()  # number of entries in each message
@@ -53,7 +57,10 @@ class Writer:
         self._in_order = False
         self.closed_with = None
         try:
-            async with connect(url, max_size=None, ping_interval=None, close_timeout=1) as socket:
+            ping = self._ping_seconds
+            async with connect(
+                url, max_size=None, ping_interval=ping, ping_timeout=ping, open_timeout=ping or 10, close_timeout=1
+            ) as socket:
                 await self._say(socket, AUTH, b"\x00" + encode_string(""))
                 await self._say(socket, SYNC, bytes([STEP1]) + encode_bytes(self.doc.get_state()))
                 self._unanswered.append(0)  # SyncStep2, which will contain more
@@ -82,7 +89,7 @@ class Writer:
 
     async def _type(self, socket: ClientConnection) -> None:
         while True:
-            if self.writing:
+            if self.writing and self._may_type():
                 self._local = True
                 self.edit()
                 self._local = False
@@ -91,6 +98,10 @@ class Writer:
                 self._unanswered.append(self.made)
                 await self._say(socket, SYNC, bytes([UPDATE]) + encode_bytes(self._mine))
             await asyncio.sleep(self._pause)
+
+    def _may_type(self) -> bool:
+        """Whether the next edit may be made now."""
+        return True
 
     def _observe(self, event: Any) -> None:
         if self._local:

@@ -1,0 +1,57 @@
+"""What a cluster promises, compared with what its clients were told. Each function returns complaints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tests.chaos.writer import Writer, audit
+
+_TOO_MANY = 5
+_OF_THE_DEAD = ("Fenced", "another server has taken over")
+
+
+def documents(writers: Sequence[Writer], read: Iterable[tuple[str, str, list[str]]]) -> list[str]:
+    """``read``: where a document was read, its room, and its entries.
+
+    Every acknowledged entry is there once; all who read the same room read the same.
+    """
+    complaints: list[str] = []
+    first: dict[str, tuple[str, list[str]]] = {}
+    for where, room, entries in read:
+        here = [writer for writer in writers if writer.room == room]
+        complaints += [f"{where}: {text}" for text in audit(here, {room: entries})]
+        other, expected = first.setdefault(room, (where, entries))
+        if entries != expected:
+            complaints.append(f"{where} and {other} have different documents of {room}")
+    return complaints
+
+
+def tenures(commits: Iterable[tuple[str, int | None, int | None]]) -> list[str]:
+    """``commits``: room, the node that wrote, and the owner that others saw at that moment; in order.
+
+    Only the owner of a room commits to it, so tenures do not overlap.
+    """
+    complaints: list[str] = []
+    for number, (room, nid, owner) in enumerate(commits):
+        if nid is None:
+            complaints.append(f"commit {number} to {room} was made by no node")
+        elif nid != owner:
+            complaints.append(f"commit {number} to {room} was made by node {nid}, it belonged to {owner}")
+    return _shortened(complaints)
+
+
+def tidy(log: str, name: str) -> list[str]:
+    """A server's log has no traceback, but for those that end a node which was declared dead."""
+    return _shortened(
+        [
+            f"node {name} printed a traceback: {entry[:2500]}"
+            for entry in re.split(r"\n(?=\d{4}-\d\d-\d\d )", log)
+            if "Traceback" in entry and not any(word in entry for word in _OF_THE_DEAD)
+        ]
+    )
+
+
+def _shortened(complaints: list[str]) -> list[str]:
+    more = len(complaints) - _TOO_MANY
+    return complaints if more <= 0 else [*complaints[:_TOO_MANY], f"… and {more} more like these"]

@@ -1,0 +1,35 @@
+"""The checker finds what is wrong: a check that cannot fail shows nothing."""
+
+from __future__ import annotations
+
+from tests.chaos.writer import Writer, entry
+from tests.cluster import checker
+
+
+def test_a_commit_by_who_does_not_own_the_room_is_complained_of() -> None:
+    assert checker.tenures([("r", 1, 1), ("r", 1, 1), ("r", 2, 2), ("r", 1, 1), ("s", 2, 2)]) == []
+    assert len(checker.tenures([("r", 1, 1), ("r", 1, 2)])) == 1, "the next owner is there already"
+    assert len(checker.tenures([("r", 1, None)])) == 1, "nobody owns it"
+    assert len(checker.tenures([("r", None, 1)])) == 1
+    assert len(checker.tenures([("r", 1, 2)] * 100)) == 6
+
+
+def test_documents_that_lack_or_double_an_entry_or_differ_are_complained_of() -> None:
+    writer = Writer("w", "r")
+    writer.made, writer.saved = 3, 2
+    good = [entry("w", number, 1) for number in range(3)]
+    assert checker.documents([writer], [("a", "r", good), ("b", "r", good)]) == []
+    assert checker.documents([writer], [("a", "r", good[:2]), ("b", "r", good[:2])]) == []
+    assert "lost" in "".join(checker.documents([writer], [("a", "r", good[:1])]))
+    assert "doubled" in "".join(checker.documents([writer], [("a", "r", [*good, good[0]])]))
+    assert "different" in "".join(checker.documents([writer], [("a", "r", good), ("b", "r", good[:2])]))
+    assert "different" in "".join(checker.documents([writer], [("a", "r", good), ("b", "r", [*good[1:], good[0]])]))
+
+
+def test_a_traceback_in_a_log_is_complained_of() -> None:
+    assert checker.tidy("INFO all is well", "a") == []
+    fenced = "ERROR x\nTraceback (most recent call last):\nFenced: another process"
+    assert checker.tidy(f"2026-11-29 21:00:00 {fenced}", "a") == []
+    two = f"2026-11-29 21:00:00 {fenced}\n2026-11-29 21:00:00 ERROR x\nTraceback (most recent call last):\nOSError"
+    assert len(checker.tidy(two, "a")) == 1
+    assert len(checker.tidy("ERROR x\nTraceback (most recent call last):\n", "a")) == 1
