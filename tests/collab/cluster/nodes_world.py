@@ -106,7 +106,7 @@ class World:
         if "database" in given:
             collab = Collab(Settings(**given))
         else:
-            settings = Settings(database="postgresql://h/d", redis="redis://unused", **given)
+            settings = Settings(**{"database": "postgresql://h/d", "redis": "redis://unused", **given})
             with patch("collab.bus.redis.RedisBus", lambda url: MemoryBus(self.bus)):
                 collab = Collab(settings, storage=MemoryStorage(record=self.record, opens="join", url=url))
         node = Node(collab, port, road)
