@@ -7,8 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 
-from websockets.asyncio.client import ClientConnection
-
 from collab.access.identity import Identity
 from collab.access.price import Ledger
 from collab.bus.base import Bus
@@ -26,7 +24,7 @@ from collab.cluster.records import RoutedCollections, RoutedDocuments
 from collab.cluster.rooms import RoutedRoom
 from collab.cluster.services import EntityServices, LocalHandle, RoomServices
 from collab.cluster.sessions import ListSessions, NodeSessions
-from collab.cluster.tunnel import Handshake, Tunnel, dial
+from collab.cluster.tunnel import Handshake, Tunnel
 from collab.entities.feed import Feed
 from collab.realtime.hub import Hub, HubParts
 from collab.rooms.handle import RoomHandle
@@ -151,10 +149,10 @@ class ClusterNode:
         assert self._passes is not None, "the node has not started"
         return self._passes
 
-    async def dial(self, nid: int, handshake: Handshake, address: str | None) -> ClientConnection:
+    async def open(self, nid: int, tunnel: Tunnel, handshake: Handshake, address: str | None) -> None:
         """Open a client's WebSocket at another node. Raises :class:`collab.errors.Unavailable`."""
         url = await self.membership.url_of(nid)
-        return await dial(url, handshake, self.passes.issue(nid, address=address))
+        await tunnel.open(url, handshake, self.passes.issue(nid, address=address))
 
     def opened(self, nid: int, tunnel: Tunnel) -> None:
         """A tunnel leads to a node, until :meth:`closed`."""

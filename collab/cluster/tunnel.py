@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.typing import Subprotocol
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from collab.cluster.passes import HEADER
 from collab.errors import Unavailable
@@ -23,13 +20,11 @@ from collab.errors import Unavailable
 log = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 3.0
-_CLOSE_SECONDS = 1.0
 _PING_SECONDS = 5.0
 """An owner that is silent for twice as long is lost. It is declared dead earlier, unless only we cannot see it."""
-_FULL = 1024 * 1024  # bytes for the owner at which the client is not read any more
-_NEVER_PASSED = frozenset(
-    {"host", "connection", "upgrade", "content-length", "transfer-encoding", "keep-alive", HEADER}
-)
+_FRAME_BYTES = 64 * 1024 * 1024
+_ABNORMAL = 1006
+_NEVER_PASSED = frozenset({"connection", "upgrade", "content-length", "transfer-encoding", "keep-alive", HEADER})
 
 
 class Handshake(NamedTuple):
@@ -40,120 +35,152 @@ class Handshake(NamedTuple):
     subprotocols: Sequence[str]
 
 
-class Tunnel:
-    """One direction each: :meth:`send` to the owner, ``deliver`` to the client.
+class Tunnel(WSListener):
+    """Two directions: :meth:`send` to the owner, ``deliver`` to the client.
 
-    ``hold`` stops reading the client while the owner takes nothing, ``release`` undoes it. ``ended`` is called once,
-    with the close code and reason of the owner (1006 if it was lost); not after :meth:`close`.
+    ``deliver`` returns a task that ends when the client has room again, if it has none now. ``hold`` stops reading the
+    client while the owner takes nothing, ``release`` undoes it. ``ended`` is called once, with the close code and
+    reason of the owner (1006 if it was lost); not after :meth:`close`.
     """
 
     def __init__(
         self,
-        owner: ClientConnection,
         *,
-        deliver: Callable[[bytes | str], Awaitable[None]],
+        deliver: Callable[[bytes | str], asyncio.Task[None] | None],
         hold: Callable[[], None],
         release: Callable[[], None],
         ended: Callable[[int, str], None],
     ) -> None:
-        self._owner = owner
         self._deliver = deliver
         self._hold = hold
         self._release = release
         self._ended = ended
-        self._queue: deque[bytes | str] = deque()
-        self._bytes = 0
+        self._owner: WSTransport | None = None
+        self._over = False
         self._held = False
-        self._filled = asyncio.Event()
-        self._closing: asyncio.Task[None] | None = None
-        self._down = asyncio.create_task(self._pass_down())
-        self._up = asyncio.create_task(self._pass_up())
+        self._waits = False  # for the client to read
+        self._kind = WSMsgType.BINARY
+        self._parts: list[bytes] = []  # of a message that comes in fragments
+        self._closed_with = (_ABNORMAL, "")
+
+    async def open(self, url: str, handshake: Handshake, pass_: str) -> None:
+        """Open the client's WebSocket at the node at ``url``, whose ``pass_`` names the client.
+
+        Raises :class:`Unavailable` if the node cannot be reached or refuses.
+        """
+        headers = [(name, value) for name, value in handshake.headers if _is_passed_on(name)]
+        if handshake.subprotocols:
+            headers.append(("Sec-WebSocket-Protocol", ", ".join(handshake.subprotocols)))
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                owner, _ = await ws_connect(
+                    lambda: self,
+                    url.replace("http", "ws", 1) + handshake.target,
+                    websocket_handshake_timeout=_OPEN_SECONDS,
+                    enable_auto_ping=True,
+                    auto_ping_idle_timeout=_PING_SECONDS,
+                    auto_ping_reply_timeout=_PING_SECONDS,
+                    max_frame_size=_FRAME_BYTES,
+                    extra_headers=[*headers, (HEADER, pass_)],
+                    max_redirects=0,
+                )
+        except (OSError, WSError, TimeoutError) as error:
+            self._over = True
+            raise Unavailable(f"the server that has this document cannot be reached: {error}") from error
+        if self._over:
+            owner.disconnect()
 
     def send(self, message: bytes | str) -> None:
-        """Queue a message for the owner."""
-        self._queue.append(message)
-        self._bytes += len(message)
-        if self._bytes > _FULL and not self._held:
-            self._held = True
-            self._hold()
-        self._filled.set()
+        """Pass a message on to the owner."""
+        if self._owner is None:
+            return
+        if type(message) is str:
+            self._owner.send(WSMsgType.TEXT, message.encode())
+        else:
+            self._owner.send(WSMsgType.BINARY, message)
 
     def close(self) -> None:
         """The client has left."""
-        self._down.cancel()
-        self._end()
+        if self._end():
+            self._disconnect()
 
     def lose(self) -> None:
         """The owner is dead, whether its connection has noticed or not."""
-        if self._closing is None:
-            self._down.cancel()
-            self._end()
-            self._ended(1006, "")
+        if self._end():
+            self._disconnect()
+            self._ended(_ABNORMAL, "")
 
-    async def _pass_up(self) -> None:
-        try:
-            while True:
-                await self._filled.wait()
-                self._filled.clear()
-                while self._queue:
-                    message = self._queue.popleft()
-                    await self._owner.send(message)
-                    self._bytes -= len(message)
-                    if 2 * self._bytes < _FULL:
-                        self._let_go()
-        except ConnectionClosed:
-            pass  # the other direction tells
+    def _end(self) -> bool:
+        """Returns whether this was not the end already."""
+        if self._over:
+            return False
+        self._over = True
+        self.resume_writing()
+        return True
 
-    async def _pass_down(self) -> None:
-        code, reason = 1006, ""
-        try:
-            while True:
-                await self._deliver(await self._owner.recv())
-        except ConnectionClosed as closed:
-            if closed.rcvd is not None:
-                code, reason = closed.rcvd.code, closed.rcvd.reason
-        except Exception:
-            log.exception("a message of another node could not be passed on")
-        self._end()
-        self._ended(code, reason)
+    def _disconnect(self) -> None:
+        if self._owner is not None:
+            self._owner.send_close(WSCloseCode.OK)
+            self._owner.disconnect()
 
-    def _end(self) -> None:
-        self._up.cancel()
-        self._queue.clear()
-        self._let_go()
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._owner.close())
+    # called by picows
 
-    def _let_go(self) -> None:
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The owner has accepted."""
+        self._owner = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame of the owner has come."""
+        kind = frame.msg_type
+        if kind == WSMsgType.BINARY and frame.fin and not self._parts:
+            self._take(frame.get_payload_as_bytes())
+        elif kind in (WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION):
+            if kind != WSMsgType.CONTINUATION:
+                self._kind = kind
+            self._parts.append(frame.get_payload_as_bytes())
+            if frame.fin:
+                whole = b"".join(self._parts)
+                self._parts.clear()
+                self._take(whole.decode() if self._kind == WSMsgType.TEXT else whole)
+        elif kind == WSMsgType.CLOSE:
+            told = frame.get_payload_as_bytes()  # picows knows the codes of the standard only
+            if len(told) >= 2:
+                self._closed_with = int.from_bytes(told[:2]), told[2:].decode(errors="replace")
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+
+    def _take(self, message: bytes | str) -> None:
+        if self._over:
+            return
+        busy = self._deliver(message)
+        if busy is not None and not self._waits:
+            assert self._owner is not None
+            self._waits = True
+            self._owner.underlying_transport.pause_reading()
+            busy.add_done_callback(self._read_on)
+
+    def _read_on(self, _: object) -> None:
+        self._waits = False
+        if self._owner is not None and not self._over:
+            self._owner.underlying_transport.resume_reading()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The connection to the owner has ended."""
+        self._owner = None
+        if self._end():
+            self._ended(*self._closed_with)
+
+    def pause_writing(self) -> None:
+        """The owner does not take more."""
+        if not self._held and not self._over:
+            self._held = True
+            self._hold()
+
+    def resume_writing(self) -> None:
+        """The owner takes more."""
         if self._held:
             self._held = False
             self._release()
-
-
-async def dial(url: str, handshake: Handshake, pass_: str) -> ClientConnection:
-    """Open a client's WebSocket at the node at ``url``, whose ``pass_`` names the client.
-
-    Raises :class:`Unavailable` if the node cannot be reached or refuses.
-    """
-    headers = [(name, value) for name, value in handshake.headers if _is_passed_on(name)]
-    try:
-        return await connect(
-            url.replace("http", "ws", 1) + handshake.target,
-            additional_headers=[*headers, (HEADER, pass_)],
-            subprotocols=[Subprotocol(name) for name in handshake.subprotocols] or None,
-            compression=None,
-            open_timeout=_OPEN_SECONDS,
-            close_timeout=_CLOSE_SECONDS,
-            ping_interval=_PING_SECONDS,
-            ping_timeout=_PING_SECONDS,
-            max_size=None,
-            max_queue=16,
-            write_limit=(_FULL, _FULL // 4),
-            user_agent_header=None,
-            proxy=None,
-        )
-    except (OSError, InvalidHandshake, TimeoutError) as error:
-        raise Unavailable(f"the server that has this document cannot be reached: {error}") from error
 
 
 def _is_passed_on(name: str) -> bool:

@@ -172,5 +172,5 @@ def check_driver() -> None:
 
 def check_cluster_extra() -> None:
     """Raise :class:`StorageError` if a package that only nodes of a cluster need is not installed."""
-    if any(find_spec(name) is None for name in ("asyncpg", "redis", "websockets")):
+    if any(find_spec(name) is None for name in ("asyncpg", "picows", "redis", "websockets")):
         raise StorageError("a node of a cluster needs more packages: pip install 'lumenize-collab[cluster]'")

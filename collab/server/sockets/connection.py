@@ -196,11 +196,10 @@ class Connection:
         self._frames.append(frame)
         self._flush_soon()
 
-    async def deliver(self, frame: Frame) -> None:
-        """Queue a message that belongs to no session, and return when the client has room for the next one."""
+    def offer(self, frame: Frame) -> asyncio.Task[None] | None:
+        """Queue a message that belongs to no session. Returns what ends when the client has read it, if it is slow."""
         self.send(frame)
-        if self._writer is not None:
-            await asyncio.wait((self._writer,))
+        return self._writer
 
     def wake(self) -> None:
         """The protocol has messages to drain."""

@@ -52,15 +52,14 @@ class Passing:
         async with self._opening.setdefault(nid, asyncio.Lock()):
             tunnel = self._tunnels.get(nid)
             if tunnel is None:
-                owner = await self._node.dial(nid, self._handshake, self._address)
                 connection = self._connection
                 tunnel = Tunnel(
-                    owner,
-                    deliver=connection.deliver,
+                    deliver=connection.offer,
                     hold=connection.hold,
                     release=connection.release,
                     ended=lambda code, reason: self._ended(nid, code, reason),
                 )
+                await self._node.open(nid, tunnel, self._handshake, self._address)
                 self._tunnels[nid] = tunnel
                 self._node.opened(nid, tunnel)
                 if self._closed:
