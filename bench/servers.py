@@ -208,7 +208,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def start(server: Server, core: int | None, data: Path, port: int | None = None) -> Running:
+async def start(
+    server: Server, core: int | None, data: Path, port: int | None = None, *, seconds: float = 30.0
+) -> Running:
     """Start a server on one core and wait until it serves. Raises ``RuntimeError`` with its log."""
     port = port or free_port()
     command = launched(server.command(port, data), core)
@@ -226,7 +228,7 @@ async def start(server: Server, core: int | None, data: Path, port: int | None =
             *command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, env=environment, cwd=data
         )
     running = Running(server, port, process, data, log)
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + seconds
     while not await answers(port):
         if not running.alive or asyncio.get_running_loop().time() > deadline:
             await running.stop(1)

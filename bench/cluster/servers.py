@@ -25,6 +25,7 @@ Node = Callable[[int], Command]
 
 _TOGETHER = 12
 """Ports of one node: that of its clients, and one for each of its workers."""
+_START_SECONDS = 90.0  # five nodes may begin on one core
 UNLIMITED = (
     ("COLLAB_MESSAGES_PER_SECOND", "0"),
     ("COLLAB_BYTES_PER_SECOND", "0"),
@@ -76,7 +77,7 @@ class Cluster:
         port = str(self.ports[index])
         return next(child for child in self.tree.root.children() if port in child.cmdline())
 
-    async def ready(self, seconds: float = 40.0) -> None:
+    async def ready(self, seconds: float = _START_SECONDS) -> None:
         """Wait until all nodes answer. Raises ``RuntimeError``."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
@@ -117,7 +118,7 @@ async def nodes(
         plan = json.dumps({"postgres": postgres, "nodes": [of(port) for port in ports]})
         command = [sys.executable, "-m", "bench.cluster.nodes", folder, plan]
         server = Server(name, lambda: name, lambda port, data: command, path, framing, environment=UNLIMITED)
-        running = await start(server, core, data, ports[0])
+        running = await start(server, core, data, ports[0], seconds=_START_SECONDS)
         try:
             cluster = Cluster(running, ports)
             await cluster.ready()
