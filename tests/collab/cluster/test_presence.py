@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import anyio
@@ -12,7 +12,7 @@ import pytest
 
 from collab import Identity
 from collab.access.rules import parse_rules
-from collab.cluster.arguments import decode_value, encode_value
+from collab.cluster.arguments import CallerNamed, GuestAsked, decode_value, encode_value
 from collab.cluster.presence import RoutedPresence
 from collab.errors import (
     CollabError,
@@ -278,6 +278,21 @@ async def test_when_a_link_breaks_its_guests_are_gone_and_come_again(world: Worl
     assert far.changes[-1].complete or any(change.complete for change in far.changes[1:])
     rooms(edge).leave(caller("ann"), "d")
     await until(lambda: widget.states == far.states == {"cyn": {"n": 1}})
+
+
+async def test_who_came_again_stays_when_the_owner_notices_that_the_first_link_broke(world: World) -> None:
+    edge, owner, _ = world.nodes
+    asked = encode_value(GuestAsked(CallerNamed.of(caller("ann")), RoomKey("default", "documents", "d"), b'{"n": 1}'))
+    links, nid = edge.cluster._links, owner.storage.nid
+    assert links is not None
+    async with AsyncExitStack() as later:
+        async with links.stream(nid, "presence.guest", asked) as first:
+            await anext(first)
+            await anext(await later.enter_async_context(links.stream(nid, "presence.guest", asked)))
+            assert served(owner) == 2
+        await until(lambda: served(owner) == 1)
+        assert present(owner).keys() == {"ann"}
+    await until(lambda: not present(owner))
 
 
 async def test_who_leaves_while_the_link_is_broken_does_not_come_again(world: World) -> None:
