@@ -1,15 +1,12 @@
 """What nodes tell each other of the events of one project: bytes to events and back. Pure.
 
-A message begins with a code that only nodes can compute, so that who can write to Redis cannot make up events. Then it
-is ``[first, count, events]`` in MessagePack: ``count`` events, from position ``first`` on without a gap.
+A message is ``[first, count, events]`` in MessagePack: ``count`` events, from position ``first`` on without a gap.
 ``events`` holds ``[collection, event]`` for each, or nothing if they do not fit: then they are in the record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from hmac import compare_digest
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -29,8 +26,6 @@ _Message = tuple[
     Annotated[list[tuple[str, msgspec.Raw]], Meta(max_length=MOST)],
 ]
 
-_CODE_BYTES = 16
-
 _encoder = msgspec.msgpack.Encoder()
 _messages = msgspec.msgpack.Decoder(_Message)
 _events = msgspec.msgpack.Decoder(EntityEvent)
@@ -49,11 +44,9 @@ def topic_of(project: str) -> str:
     return f"entities/{project}"
 
 
-def write_messages(key: bytes, project: str, events: Sequence[EntityEvent]) -> Iterator[bytes]:
-    """Messages about events that follow each other without a gap. ``key`` is the secret of the nodes."""
-    for first, count, packed in _portions(events):
-        content = _encoder.encode((first, count, packed))
-        yield _code(key, project, content) + content
+def write_messages(events: Sequence[EntityEvent]) -> Iterator[bytes]:
+    """Messages about events that follow each other without a gap."""
+    return (_encoder.encode(portion) for portion in _portions(events))
 
 
 def _portions(
@@ -81,18 +74,15 @@ def _portions(
         yield first, len(packed), packed
 
 
-def read_message(key: bytes, project: str, message: bytes, after: int) -> HeardEvents | None:
-    """What a message says; ``None`` if no node has written it, or it makes no sense.
+def read_message(message: bytes, after: int) -> HeardEvents | None:
+    """What a message says; ``None`` if it makes no sense.
 
     Events up to position ``after`` are left out, unread.
     """
     if len(message) > 2 * LONGEST + 64 * MOST:
         return None
-    content = memoryview(message)[_CODE_BYTES:]
-    if not compare_digest(message[:_CODE_BYTES], _code(key, project, content)):
-        return None
     try:
-        first, count, packed = _messages.decode(content)
+        first, count, packed = _messages.decode(message)
         if packed and len(packed) != count:
             return None
         events = []
@@ -105,11 +95,3 @@ def read_message(key: bytes, project: str, message: bytes, after: int) -> HeardE
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return HeardEvents(first, first + count - 1, events)
-
-
-def _code(key: bytes, project: str, content: bytes | memoryview) -> bytes:
-    """A message authentication code."""
-    code = blake2b(project.encode(), key=key, digest_size=_CODE_BYTES, person=b"collab events")
-    code.update(b"\0")
-    code.update(content)
-    return code.digest()

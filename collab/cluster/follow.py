@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from secrets import token_bytes
 from typing import NamedTuple
 
 import msgspec
@@ -24,8 +23,7 @@ from collab.entities.feed import Feed, answer
 from collab.entities.order import EventOrder
 from collab.errors import CollabError, Restarting, Unavailable
 from collab.event import EntityEvent
-from collab.storage.base import Fact, Positions
-from collab.storage.nodes import NodeStorage
+from collab.storage.base import EntityStorage, Fact, Positions
 from collab.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -34,7 +32,6 @@ _PATIENCE = 0.05
 _LOOK_SECONDS = 1.0
 _LINGER_SECONDS = 30.0
 _BATCH = 200
-_KEY_BYTES = 64  # blake2b takes no more
 _MOST_EARLY = 1000  # messages heard while the position is read; what is left out, the next look finds
 
 
@@ -87,7 +84,7 @@ class _Followed:
 
 
 class ClusterFeed(Feed):
-    """Call :meth:`open` and :meth:`begin`, then keep :meth:`run` running.
+    """Call :meth:`begin`, then keep :meth:`run` running.
 
     Events of projects that nobody follows are published as this node commits them, and those of others not at all.
     A gap is read from the record after ``patience`` seconds. A project is followed ``linger`` seconds longer than
@@ -96,7 +93,7 @@ class ClusterFeed(Feed):
 
     def __init__(
         self,
-        storage: NodeStorage,
+        storage: EntityStorage,
         bus: Bus,
         *,
         patience: float = _PATIENCE,
@@ -107,7 +104,6 @@ class ClusterFeed(Feed):
         self.junk = 0  # messages that made no sense, or named positions that do not exist
         self.filled = 0  # gaps that were read from the record
         self._own = Feed()
-        self._key = token_bytes(_KEY_BYTES)  # until it is read, no message is understood
         self._storage = storage
         self._bus = bus
         self._patience = patience
@@ -128,10 +124,6 @@ class ClusterFeed(Feed):
     def projects(self) -> Sequence[str]:
         """The followed projects."""
         return list(self._followed)
-
-    async def open(self) -> None:
-        """Read the secret that nodes know each other by. Raises the storage's errors."""
-        self._key = (await self._storage.cluster_key())[:_KEY_BYTES]
 
     def begin(self, positions: Positions) -> None:
         """Set the positions of the record when the server starts."""
@@ -277,7 +269,7 @@ class ClusterFeed(Feed):
         for one in answers:
             answered.setdefault(one.project, []).append(one)
         for project, written in events.items():
-            for message in write_messages(self._key, project, written):
+            for message in write_messages(written):
                 self._bus.publish(topic_of(project), message)
         for project in {**events, **answered}:
             written = events.get(project, [])
@@ -306,7 +298,7 @@ class ClusterFeed(Feed):
             if len(followed.early) < _MOST_EARLY:
                 followed.early.append(message)
             return
-        heard = read_message(self._key, followed.project, message, order.position)
+        heard = read_message(message, order.position)
         if heard is None:
             self.junk += 1
         elif heard.last > order.position:

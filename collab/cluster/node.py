@@ -10,6 +10,7 @@ from functools import partial
 from collab.access.identity import Identity
 from collab.access.price import Ledger
 from collab.bus.base import Bus
+from collab.bus.sealed import SealedBus
 from collab.cluster.announcements import ClusterAnnouncements
 from collab.cluster.answering import Desk
 from collab.cluster.calls import Calls
@@ -41,10 +42,10 @@ class ClusterNode:
 
     def __init__(self, nodes: NodeStorage, name: str, bus: Bus) -> None:
         self._nodes = nodes
-        self.bus = bus
-        self.feed = ClusterFeed(nodes, bus)
+        self.bus = SealedBus(bus)
+        self.feed = ClusterFeed(nodes, self.bus)
         self.jobs = ClusterJobs(nodes)
-        self.announcements = ClusterAnnouncements(nodes, bus)
+        self.announcements = ClusterAnnouncements(nodes, self.bus)
         self.membership = Membership(nodes, name, died=self._died)
         self.ownership = NodeOwnership(nodes)
         self._calls = Calls()
@@ -58,7 +59,8 @@ class ClusterNode:
 
     async def start(self) -> None:
         """The storage is open, and what ended the last process of this name is stored. Raises the storage's errors."""
-        self._passes = Passes(await self._nodes.cluster_key(), self._nodes.nid)
+        key = await self._nodes.cluster_key()
+        self._passes = Passes(key, self._nodes.nid)
         await self.membership.replace_predecessor()
         await self.membership.look()
         await self.announcements.start()
@@ -66,7 +68,7 @@ class ClusterNode:
         self._calls.begin(self._links, self.ownership.forget_node)
         if self._desk is not None:
             self._desk.begin(self._nodes.nid, self._passes)
-        await self.feed.open()
+        self.bus.unlock(key)
         await self.bus.open((await self._nodes.positions([])).epoch)
 
     async def finish(self) -> None:

@@ -57,7 +57,6 @@ async def running(*nodes: Node) -> AsyncIterator[None]:
         for node in nodes:
             await node.storage.open()
             stack.push_async_callback(node.storage.close)
-            await node.feed.open()
             await node.bus.open()
             stack.push_async_callback(node.bus.close)
             node.feed.begin(await node.storage.positions())
