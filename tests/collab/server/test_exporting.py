@@ -107,7 +107,7 @@ async def do(collab: Collab, verb: str, collection: str, name: str, value: Any) 
                     if verb == "nest":
                         doc.get("fields", type=pycrdt.Map)["nested"] = pycrdt.Text("inside")
                     text = doc.get("content", type=pycrdt.Text)
-                    text += f"{value}"[:20]
+                    text += f"{value}"[:20].encode("ascii", "replace").decode()  # pycrdt counts in bytes of UTF-8
                     if len(text) > 10:
                         del text[2:5]
     except CollabError:
