@@ -262,7 +262,7 @@ class Recorder:
                     continue
                 self._failed(error)
                 if isinstance(error, Fenced):
-                    self._end_with(error)
+                    self.end(error)
                     return False
             finally:
                 alarm.cancel()
@@ -314,8 +314,10 @@ class Recorder:
             log.warning("storage answers again")
         self.healthy = True
 
-    def _end_with(self, error: Fenced) -> None:
-        """Whoever takes over asks the clients for what was not committed: it was never acknowledged."""
+    def end(self, error: Fenced) -> None:
+        """Accept nothing more. Whoever takes over asks the clients for what was not committed, nor acknowledged."""
+        if self.fenced is not None:
+            return
         self.fenced = error
         self._give_up()
         for _, committed in self._flushes:

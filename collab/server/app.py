@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
@@ -273,13 +273,21 @@ class Collab(PythonApi):
             self._content.run(self._registry),
             self.sockets.beat(),
             *(self._node.work() if self._node is not None else []),
-            *([beat(self._storage)] if self._node is None and isinstance(self._storage, Nodes) else []),
+            *(
+                [beat(self._storage, self._recorder.end)]
+                if self._node is None and isinstance(self._storage, Nodes)
+                else []
+            ),
         ):
             self._tasks.spawn(work)
         await self.hub.start()
         await self._sessions.start()
         self._keys.start()
         self._started = True
+
+    def _beating(self) -> Sequence[Coroutine[object, object, None]]:
+        """What tells the record that a server that is alone lives, if the record is for several."""
+        return [beat(self._storage, self._recorder.end)] if isinstance(self._storage, Nodes) else []
 
     async def drain(self) -> None:
         """Refuse new clients, commit everything, and ask every session to reconnect later."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from collab.server.heartbeat import beat
 from collab.storage.base import StorageError
 from collab.storage.memory import MemoryStorage
 from collab.storage.memory_record import MemoryRecord
+from collab.storage.nodes import Fenced
 
 
 class Flaky(MemoryStorage):
@@ -20,6 +22,10 @@ class Flaky(MemoryStorage):
 
     attempts = 0
     away = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.fenced: list[Fenced] = []
 
     async def beat(self) -> None:
         self.attempts += 1
@@ -37,8 +43,8 @@ class Flaky(MemoryStorage):
 
 
 @asynccontextmanager
-async def beating(node: MemoryStorage) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(beat(node, seconds=0.001))
+async def beating(node: Flaky) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(beat(node, node.fenced.append, seconds=0.001))
     yield task
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -72,4 +78,19 @@ async def test_a_server_that_was_declared_dead_says_so_and_beats_no_more(caplog:
         successor = MemoryStorage(record=record)
         await successor.open()
         await task
+    assert len(node.fenced) == 1
     assert [record.message.partition(":")[0] for record in caplog.records] == ["this server was declared dead"]
+
+
+async def test_a_server_whose_place_was_taken_is_not_ready_even_if_nobody_writes() -> None:
+    record = MemoryRecord()
+    storage = MemoryStorage(record=record)
+    collab = Collab(Settings(), storage=storage)
+    async with collab.lifespan():
+        assert collab.unready() is None
+        successor = MemoryStorage(record=record)
+        await successor.open()
+        async with asyncio.timeout(10):
+            while collab.unready() is None:
+                await asyncio.sleep(0.01)
+        assert collab.unready() == "another server has taken its place"
