@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from time import monotonic
 
 from collab.errors import Elsewhere
 from collab.names import RoomKey
+from collab.storage.base import StorageError
 from collab.storage.nodes import Nodes
+
+log = logging.getLogger(__name__)
 
 _KNOWN_SECONDS = 2.0
 _MOST_KNOWN = 10_000
@@ -46,13 +50,15 @@ class NodeOwnership:
     async def give_back(self, keys: Sequence[RoomKey]) -> None:
         """Own these rooms no longer.
 
-        If the answer is lost, the rooms may stay ours. That does no harm: others pass on to us what concerns them.
+        If the storage fails, the rooms may stay ours. That does no harm: others pass on to us what concerns them.
         """
         returned = asyncio.Event()
         mine = [key for key in keys if key not in self._returning]
         self._returning.update(dict.fromkeys(mine, returned))
         try:
             await self._nodes.release(mine)
+        except StorageError as error:
+            log.info("%d rooms that nobody needs here stay with this node: %s", len(mine), error)
         finally:
             for key in mine:
                 del self._returning[key]

@@ -8,6 +8,7 @@ import pytest
 from collab.cluster.ownership import NodeOwnership
 from collab.errors import Elsewhere
 from collab.names import RoomKey
+from collab.storage.base import StorageError
 from collab.storage.memory import MemoryStorage
 from collab.storage.memory_record import MemoryRecord
 
@@ -87,3 +88,16 @@ async def test_a_room_is_not_acquired_while_it_is_being_given_back() -> None:
     await again
     with pytest.raises(Elsewhere):
         await NodeOwnership(second).acquire(KEY)
+
+
+async def test_a_storage_that_fails_leaves_a_room_with_its_node_which_opens_it_again() -> None:
+    class Failing(Slow):
+        async def release(self, keys: Sequence[RoomKey]) -> None:
+            raise StorageError("the database is away")
+
+    node = Failing(MemoryRecord())
+    await node.open()
+    mine = NodeOwnership(node)
+    await mine.acquire(KEY)
+    await mine.give_back([KEY])
+    await mine.acquire(KEY)
