@@ -29,10 +29,13 @@ class Application:
 
     ``made`` and ``acknowledged`` count by kind: ``update``, ``life`` (creation, then deletions and restorations in
     turn) and ``create``. Up to ``at_once`` writes are in flight. Writes that were refused for the moment are said
-    again, before new ones, once all in flight have an answer.
+    again, before new ones, once all in flight have an answer. With ``ping_seconds`` it gives a connection up on which
+    a ping is not answered in that time.
     """
 
-    def __init__(self, name: str, entity: str, *, pause: float = 0.01, at_once: int = 6) -> None:
+    def __init__(
+        self, name: str, entity: str, *, pause: float = 0.01, at_once: int = 6, ping_seconds: float | None = None
+    ) -> None:
         self.name = name
         self.entity = entity
         self.made = {"update": 0, "life": 0, "create": 0}
@@ -43,6 +46,7 @@ class Application:
         self.complaints: list[str] = []
         self._pause = pause
         self._at_once = at_once
+        self._ping_seconds = ping_seconds
         self._random = Random(name)
         self._ids = 0
         self._waiting: dict[int, Write] = {}  # by request id, in order
@@ -62,7 +66,10 @@ class Application:
     async def live(self, url: str) -> None:
         """Connect and write until the connection ends."""
         try:
-            async with connect(url, max_size=None, ping_interval=None, close_timeout=1) as socket:
+            ping = self._ping_seconds
+            async with connect(
+                url, max_size=None, ping_interval=ping, ping_timeout=ping, open_timeout=ping or 10, close_timeout=1
+            ) as socket:
                 await socket.send(json.dumps({"type": "hello", "userId": self.name}))
                 await self._say_again(socket)
                 writing = asyncio.create_task(self._write(socket))
@@ -132,8 +139,8 @@ class Application:
 class FieldEditor(Writer):
     """A Hocuspocus client. Each edit writes its own field, the common field, and the text ``content``."""
 
-    def __init__(self, name: str, room: str, *, pause: float = 0.03) -> None:
-        super().__init__(name, room, pause=pause)
+    def __init__(self, name: str, room: str, *, pause: float = 0.03, ping_seconds: float | None = None) -> None:
+        super().__init__(name, room, pause=pause, ping_seconds=ping_seconds)
         self._random = Random(name)
         self._fields: pycrdt.Map[Any] = self.doc.get("fields", type=pycrdt.Map)
         self._text = self.doc.get("content", type=pycrdt.Text)

@@ -16,12 +16,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from collab.storage.sqlite.storage import SqliteStorage
 from tests.chaos.doomed import ENDLESS, LATE, SEGFAULT
+from tests.chaos.victims import PATIENCE, join, lost
 from tests.collab.serving import Editor
 
 pytestmark = pytest.mark.chaos
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60
 
 
 class Doomed:
@@ -75,29 +75,6 @@ async def doomed(folder: Path) -> AsyncIterator[Doomed]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-async def join(address: str, name: str, client: Editor | None = None) -> Editor:
-    """A client that has joined and synced, the same as before if one is given; waits for a worker."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                socket = await connect(f"ws://{address}/rooms/{name}")
-            except (OSError, InvalidHandshake, EOFError):
-                await asyncio.sleep(0.02)
-                continue
-            if client is None:
-                client = Editor(socket)
-            client.socket = socket
-            await client.sync()
-            return client
-
-
-async def lost(client: Editor) -> int | None:
-    """Live on until the connection ends. Returns the close code."""
-    with suppress(ConnectionClosed):
-        await client.until(lambda message: False)
-    return client.socket.close_code
 
 
 async def leave(*clients: Editor) -> None:

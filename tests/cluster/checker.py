@@ -41,11 +41,42 @@ def tenures(commits: Iterable[tuple[str, int | None, int | None]]) -> list[str]:
     return _shortened(complaints)
 
 
+Told = tuple[int, str, int]
+"""An event: its position, the id of its entity, and its version."""
+
+
+def told(happened: Sequence[Told], heard: Sequence[Told | None]) -> list[str]:
+    """What is wrong with the events that a subscriber heard, of all that ``happened`` in its time, in order.
+
+    Each comes once and in order. Only where it was told so (``None``) may some be missing.
+    """
+    complaints: list[str] = []
+    at, may_miss = 0, False
+    places = {event: number for number, event in enumerate(happened)}
+    for one in heard:
+        if one is None:
+            may_miss = True
+            continue
+        place = places.get(one)
+        if place is None:
+            complaints.append(f"heard {one}, which never happened")
+        elif place < at:
+            complaints.append(f"heard {one} again, or too late")
+        else:
+            if place > at and not may_miss:
+                complaints.append(f"heard {one} before {happened[at]}, and {place - at} were left out")
+            at = place + 1
+        may_miss = False
+    if at < len(happened) and not may_miss:
+        complaints.append(f"did not hear of the last {len(happened) - at}, from {happened[at]} on")
+    return _shortened(complaints)
+
+
 def tidy(log: str, name: str) -> list[str]:
     """A server's log has no traceback, but for those that end a node which was declared dead."""
     return _shortened(
         [
-            f"node {name} printed a traceback: {entry[:2500]}"
+            f"node {name} printed a traceback: {entry[:300]} … {entry[-1500:]}"
             for entry in re.split(r"\n(?=\d{4}-\d\d-\d\d )", log)
             if "Traceback" in entry and not any(word in entry for word in _OF_THE_DEAD)
         ]

@@ -167,11 +167,12 @@ class Cluster:
         finally:
             await connection.close()
 
-    async def start(self, count: int, **settings: object) -> None:
-        """Start this many nodes, one after the other."""
+    async def start(self, count: int, options: Sequence[str] = (), **settings: object) -> None:
+        """Start this many nodes; the first one makes the tables."""
         await self._balancer.start()
         for name in NAMES[:count]:
             await self._add(name, settings)
+            self.nodes[-1].options = options
         first, *others = self.nodes
         await start(first)
         await self.watch_commits()
@@ -238,7 +239,9 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(folder: Path, count: int, *, seed: int = 1, **settings: object) -> AsyncIterator[Cluster]:
+async def cluster(
+    folder: Path, count: int, *, seed: int = 1, options: Sequence[str] = (), **settings: object
+) -> AsyncIterator[Cluster]:
     """A cluster of ``count`` nodes for the time of the block."""
     postgres, valkey = PostgresProcess(), ValkeyProcess()
     async with AsyncExitStack() as stack:
@@ -247,7 +250,7 @@ async def cluster(folder: Path, count: int, *, seed: int = 1, **settings: object
         await asyncio.gather(asyncio.to_thread(postgres.start), asyncio.to_thread(valkey.start))
         one = Cluster(postgres, valkey, folder, seed)
         stack.push_async_callback(one.stop)
-        await one.start(count, **settings)
+        await one.start(count, options, **settings)
         yield one
 
 

@@ -39,12 +39,16 @@ class Tally:
     acknowledged: int = 0
     read: int = 0
     commits: int = 0
+    writes: int = 0
+    heard: int = 0
+    missed: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [
             f"{self.faults.total()} faults, {self.acknowledged} entries acknowledged, {self.commits} commits, "
-            f"{self.read} documents read, {len(self.complaints)} complaints"
+            f"{self.read} documents read, {self.writes} writes of applications and field editors acknowledged, "
+            f"{self.heard} events heard, {self.missed} times some may be missing, {len(self.complaints)} complaints"
         ]
         for name, seconds in sorted(self.seconds.items()):
             late = sum(one > GOALS[name] for one in seconds) if name in GOALS else 0

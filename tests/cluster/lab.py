@@ -25,8 +25,10 @@ from typing import Any
 import pycrdt
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
+from tests.chaos.deliveries import Deliveries, deliveries
 from tests.chaos.writer import ROOT
 from tests.cluster import checker
+from tests.cluster.applications import Team
 from tests.cluster.cluster import PATIENCE, Cluster, Node, cluster, start, until
 from tests.cluster.crowd import Crowd
 from tests.cluster.faults import KINDS, Fault, Faults, Tally
@@ -47,12 +49,28 @@ def plan(counts: dict[str, int], random: Random) -> list[Fault]:
 class Lab:
     """One cluster, and all that is done to it."""
 
-    def __init__(self, cluster: Cluster, seed: int, tell: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, cluster: Cluster, hook: Deliveries, seed: int, tell: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.tally = Tally()
         self._cluster = cluster
+        self._hook = hook
+        self._team: Team | None = None
         self._random = Random(seed)
         self._tell = tell
         self._rounds = 0
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The servers."""
+        return self._cluster.nodes
+
+    @asynccontextmanager
+    async def applications(self, folder: Path) -> AsyncIterator[None]:
+        """Applications work inside the block, and are checked after each round, too."""
+        self._team = Team(self._cluster, self._random, folder)
+        async with self._team.connected():
+            yield
 
     @asynccontextmanager
     async def round(self, *, cold: bool = True) -> AsyncIterator[Faults]:
@@ -104,6 +122,10 @@ class Lab:
         await self._cluster.fetch("DELETE FROM lab.commits")
         self.tally.commits += len(commits)
         complaints += checker.tenures((row["room"], row["nid"], row["owner"]) for row in commits)
+        if self._team is not None:
+            complaints += await self._team.check(self._hook)
+            self.tally.writes = sum(one.saved for one in self._team.writers)
+            self.tally.heard, self.tally.missed = self._team.heard, self._team.missed
         for node in self._cluster.nodes:
             complaints += checker.tidy(node.new_log(), node.name)
 
@@ -141,6 +163,18 @@ async def _read(node: Node, room: str) -> list[str]:
             await asyncio.sleep(0.1)
 
 
+@asynccontextmanager
+async def laboratory(
+    folder: Path, nodes: int, seed: int, tell: Callable[[str], None] = lambda text: None
+) -> AsyncIterator[Lab]:
+    """A cluster and a receiver of its webhook for the time of the block."""
+    async with (
+        deliveries() as hook,
+        cluster(folder, nodes, seed=seed, webhooks=hook.setting, content_event_seconds=0.3) as one,
+    ):
+        yield Lab(one, hook, seed, tell)
+
+
 async def run(
     folder: Path,
     counts: dict[str, int],
@@ -153,20 +187,20 @@ async def run(
     """Everything that ``counts`` says, in random order, or as much of it as there is time for."""
     faults = plan(counts, Random(seed))
     ends = monotonic() + 60 * minutes
-    async with cluster(folder, nodes, seed=seed) as one:
-        lab = Lab(one, seed, tell)
+    async with laboratory(folder, nodes, seed, tell) as lab:
         try:
-            while faults and monotonic() < ends and not lab.tally.complaints:
-                now, faults = faults[:FAULTS_A_ROUND], faults[FAULTS_A_ROUND:]
-                async with lab.round() as what:
-                    for fault in now:
-                        if monotonic() < ends:
-                            await lab.suffer(what, fault)
-                tell(f"{lab.tally}\n  {len(faults)} faults are left")
+            async with lab.applications(folder):
+                while faults and monotonic() < ends and not lab.tally.complaints:
+                    now, faults = faults[:FAULTS_A_ROUND], faults[FAULTS_A_ROUND:]
+                    async with lab.round() as what:
+                        for fault in now:
+                            if monotonic() < ends:
+                                await lab.suffer(what, fault)
+                    tell(f"{lab.tally}\n  {len(faults)} faults are left")
         except Exception as error:
             lab.tally.complaints.append(repr(error) if not isinstance(error, ExceptionGroup) else _told(error))
         if lab.tally.complaints:
-            for node in one.nodes:
+            for node in lab.nodes:
                 tell(f"--- the log of node {node.name}:\n{node.log()[-6000:]}")
     return lab.tally
 

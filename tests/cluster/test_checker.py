@@ -26,6 +26,23 @@ def test_documents_that_lack_or_double_an_entry_or_differ_are_complained_of() ->
     assert "different" in "".join(checker.documents([writer], [("a", "r", good), ("b", "r", [*good[1:], good[0]])]))
 
 
+def test_events_that_are_missing_or_doubled_or_out_of_order_are_complained_of_unless_the_subscriber_was_warned() -> (
+    None
+):
+    one, two, three = (1, "a", 1), (3, "b", 1), (4, "a", 2)
+    happened = [one, two, three]
+    assert checker.told(happened, [one, two, three]) == []
+    assert checker.told(happened, [one, None, three]) == []
+    assert checker.told(happened, [one, two, None]) == []
+    assert len(checker.told(happened, [one, three])) == 1
+    assert len(checker.told(happened, [two, three])) == 1
+    assert len(checker.told(happened, [one, two])) == 1
+    assert len(checker.told(happened, [one, two, two, three])) == 1
+    assert len(checker.told(happened, [one, None, one, two, three])) == 1
+    assert len(checker.told(happened, [one, two, three, (5, "c", 1)])) == 1
+    assert len(checker.told(happened, [one, three, two])) >= 2
+
+
 def test_a_traceback_in_a_log_is_complained_of() -> None:
     assert checker.tidy("INFO all is well", "a") == []
     fenced = "ERROR x\nTraceback (most recent call last):\nFenced: another process"

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class Server:
         self.folder = folder
         self.secret = secret
         self.settings = settings
+        self.options: Sequence[str] = ()
+        """Options of the command that are no settings."""
         self.host = "127.0.0.1"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
@@ -44,6 +46,7 @@ class Server:
         if self.secret is not None:
             environment["COLLAB_JWT_SECRET"] = self.secret
         command = [sys.executable, "-m", "collab", "serve", "--port", str(self.port), "--data", "data"]
+        command += self.options
         before = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
