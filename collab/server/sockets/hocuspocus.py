@@ -164,12 +164,15 @@ class HocuspocusSocket(SocketProtocol):
                 return  # its provider keeps sending until the application destroys it
             if len(self._waiting) + len(self._open) + len(self._passed) >= self._limits.documents:
                 raise RateLimitExceeded("too many documents on one socket", limit=self._limits.documents)
-            token = self._withdrawn.pop(address, None)
-            if token is not None and not isinstance(message, hocuspocus.Token | hocuspocus.Close):
+            token, passed = self._withdrawn.pop(address, None), self._passed.returned(address)
+            goes_on = not isinstance(message, hocuspocus.Token | hocuspocus.Close)
+            if token is not None and goes_on:
                 self._open_again(address, token, 0.0)
                 self._keep(self._waiting[address], message, data)
                 return
             waiting = self._waiting[address] = _Waiting()
+            if passed is not None and goes_on:  # to its owner it is a new document, or the one that it doubts
+                waiting.task = self._tasks.spawn(self._admit(address, waiting, passed))
         if isinstance(message, hocuspocus.Token) and waiting.task is None:
             waiting.task = self._tasks.spawn(self._admit(address, waiting, message.token))
         elif isinstance(message, hocuspocus.Close):
@@ -334,7 +337,7 @@ class HocuspocusSocket(SocketProtocol):
             self._connection.trust()
             self._forget(address)
             if waiting.doubted:
-                self._passed.close(address)
+                self._passed.withdraw(address)
         return done
 
     async def _answer(self, address: str, admitted: Admitted, payload: str) -> None:

@@ -12,18 +12,21 @@ from collab.server.sockets.documents import DocumentGatekeeper, DocumentPassing,
 from collab.wire import hocuspocus
 from collab.wire.hocuspocus import split_address
 
+_MOST_WITHDRAWN = 100
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Passed:
     nid: int
     tunnel: DocumentTunnel
     admitted: Admitted
+    token: str  # the client's last one
 
 
 class PassedDocuments:
     """By address. Without ``passing`` there are none. ``renew`` has :meth:`renew` called soon."""
 
-    __slots__ = ("_connection", "_documents", "_gatekeeper", "_passing", "_renew")
+    __slots__ = ("_connection", "_documents", "_gatekeeper", "_passing", "_renew", "_withdrawn")
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class PassedDocuments:
         self._gatekeeper = gatekeeper
         self._passing = passing
         self._documents: dict[str, _Passed] = {}
+        self._withdrawn: dict[str, str] = {}  # documents closed by a provider, with their tokens
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -63,10 +67,28 @@ class PassedDocuments:
         if kind == hocuspocus.AUTH and self._passing.by_identity:
             self._renew(address)  # its token is the session's, and tells the owner nothing
             return True
-        document.tunnel.send(data)
         if kind == hocuspocus.CLOSE:
-            self._forget(address)
+            self.withdraw(address)
+            return True
+        if kind == hocuspocus.AUTH:
+            message = hocuspocus.decode(data)[1]
+            if isinstance(message, hocuspocus.Token):
+                document.token = message.token
+        document.tunnel.send(data)
         return True
+
+    def withdraw(self, address: str) -> None:
+        """A provider has closed a document: perhaps one of several, see :meth:`returned`."""
+        document = self._documents.get(address)
+        if document is not None:
+            self._withdrawn[address] = document.token
+            if len(self._withdrawn) > _MOST_WITHDRAWN:
+                del self._withdrawn[next(iter(self._withdrawn))]
+            self.close(address)
+
+    def returned(self, address: str) -> str | None:
+        """The token of a document that was withdrawn, once: somebody still sends messages about it."""
+        return self._withdrawn.pop(address, None)
 
     async def hand_over(
         self,
@@ -92,7 +114,7 @@ class PassedDocuments:
         shown = self._passing.token(nid, admitted.identity, token)
         if is_wanted():
             self._gatekeeper.enter(admitted)
-            self._documents[address] = _Passed(nid, tunnel, admitted)
+            self._documents[address] = _Passed(nid, tunnel, admitted, token)
             tunnel.send(hocuspocus.token(address, shown))
             for frame in frames:
                 tunnel.send(frame)
