@@ -60,8 +60,11 @@ class Tally:
 class Faults:
     """Faults of one cluster under one crowd."""
 
-    def __init__(self, cluster: Cluster, crowd: Crowd, random: Random, tally: Tally) -> None:
+    def __init__(
+        self, cluster: Cluster, crowd: Crowd, random: Random, tally: Tally, *, outage_seconds: float = 3.0
+    ) -> None:
         self.crowd = crowd
+        self._outage_seconds = outage_seconds
         self._cluster = cluster
         self._random = random
         self._tally = tally
@@ -133,19 +136,19 @@ class Faults:
         finally:
             await asyncio.to_thread(frozen.__exit__, None, None, None)
 
-    async def kill_redis(self, seconds: float = 3.0) -> None:
+    async def kill_redis(self) -> None:
         """End Redis, and start an empty one."""
         self._cluster.valkey.kill()
         await self._saves_go_on("Redis was killed")
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(self._outage_seconds)
         await asyncio.to_thread(self._cluster.valkey.start)
 
-    async def freeze_redis(self, seconds: float = 3.0) -> None:
+    async def freeze_redis(self) -> None:
         """Stop Redis; its sockets stay open."""
         self._cluster.valkey.freeze()
         try:
             await self._saves_go_on("Redis was frozen")
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(self._outage_seconds)
         finally:
             self._cluster.valkey.thaw()
 

@@ -73,13 +73,16 @@ class Lab:
             yield
 
     @asynccontextmanager
-    async def round(self, *, cold: bool = True) -> AsyncIterator[Faults]:
-        """New people write new documents inside the block; after it everything is checked, also after a cold start."""
+    async def round(self, *, cold: bool = True, outage_seconds: float = 3.0) -> AsyncIterator[Faults]:
+        """New people write new documents inside the block; after it everything is checked, also after a cold start.
+
+        ``outage_seconds``: for how long Redis is away when it is killed or frozen.
+        """
         self._rounds += 1
         crowd = Crowd(self._cluster, [f"r{self._rounds}/d{number}" for number in range(_ROOMS)], self._random)
         async with crowd.connected():
             await self._recover(crowd)
-            yield Faults(self._cluster, crowd, self._random, self.tally)
+            yield Faults(self._cluster, crowd, self._random, self.tally, outage_seconds=outage_seconds)
             await self._check(crowd)
         if cold:  # nobody is there who could bring lost entries back
             await self._start_anew()
@@ -182,6 +185,7 @@ async def run(
     nodes: int,
     seed: int,
     minutes: float,
+    outage_seconds: float,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Tally:
     """Everything that ``counts`` says, in random order, or as much of it as there is time for."""
@@ -192,7 +196,7 @@ async def run(
             async with lab.applications(folder):
                 while faults and monotonic() < ends and not lab.tally.complaints:
                     now, faults = faults[:FAULTS_A_ROUND], faults[FAULTS_A_ROUND:]
-                    async with lab.round() as what:
+                    async with lab.round(outage_seconds=outage_seconds) as what:
                         for fault in now:
                             if monotonic() < ends:
                                 await lab.suffer(what, fault)
@@ -218,6 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=3, choices=(2, 3, 4))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60.0, help="the longest time that it may take")
+    parser.add_argument("--outage-seconds", type=float, default=3.0, help="how long Redis is away each time")
     options = parser.parse_args(arguments)
     counts = {kind: getattr(options, kind) for kind in KINDS}
     if not any(counts.values()):
@@ -229,7 +234,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         tally = asyncio.run(
-            run(Path(folder), counts, nodes=options.nodes, seed=options.seed, minutes=options.minutes, tell=tell)
+            run(
+                Path(folder),
+                counts,
+                nodes=options.nodes,
+                seed=options.seed,
+                minutes=options.minutes,
+                outage_seconds=options.outage_seconds,
+                tell=tell,
+            )
         )
     print(f"seed {options.seed}: {tally}")
     for complaint in tally.complaints:
