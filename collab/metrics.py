@@ -9,11 +9,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from collab.refusals import Refusals
+
+WEBHOOK_OUTCOMES = ("taken", "failed", "given_up", "stopped")
+"""Of an attempt to tell a webhook. ``failed``: it is tried again; ``given_up``: it is not, and a dead letter is kept;
+``stopped``: an error of our own ended all attempts, until the server starts again."""
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -47,6 +51,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU, memory, open files, start time: on Linux
         self.updates_in = 0
         self.updates_out = 0
         self.presence_in = 0
@@ -61,6 +66,7 @@ class Metrics:
         self.refusals = Refusals()
         self.errors: dict[str, int] = {}
         self.deliveries: dict[tuple[str, str], int] = {}
+        self.failing_webhooks: dict[str, bool] = {}
         self.flush_seconds = Distribution(_SECONDS)
         self.commit_seconds = Distribution(_SECONDS)
         self.commit_rows = Distribution((1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000))
@@ -69,9 +75,16 @@ class Metrics:
         """Count an error that ended a session or refused a request."""
         self.errors[code] = self.errors.get(code, 0) + 1
 
+    def expect_webhook(self, webhook: str) -> None:
+        """Show zeros for a webhook, because Prometheus sees no increase in a counter that begins with 1."""
+        self.failing_webhooks[webhook] = False
+        for outcome in WEBHOOK_OUTCOMES:
+            self.deliveries[webhook, outcome] = 0
+
     def delivered(self, webhook: str, outcome: str) -> None:
-        """Count an attempt to call a webhook: ``taken``, ``failed`` or ``given_up``."""
+        """Count one of the :data:`WEBHOOK_OUTCOMES`."""
         self.deliveries[webhook, outcome] = self.deliveries.get((webhook, outcome), 0) + 1
+        self.failing_webhooks[webhook] = outcome != "taken"
 
     def committed(self, rows: int, seconds: float) -> None:
         """Record one group commit."""
@@ -131,6 +144,12 @@ class _Values(Collector):
         for names, count in m.deliveries.items():
             attempts.add_metric(names, count)
         yield attempts
+        failing = GaugeMetricFamily(
+            "collab_webhook_failing", "1 if the last attempt to tell a webhook failed.", labels=["webhook"]
+        )
+        for webhook, fails in m.failing_webhooks.items():
+            failing.add_metric([webhook], fails)
+        yield failing
         spent = CounterMetricFamily(
             "collab_cpu_seconds", "CPU seconds charged to callers of a project.", labels=["project", "payer"]
         )

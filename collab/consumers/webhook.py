@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from hmac import digest
 from typing import Annotated, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -64,6 +64,14 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def secrets(self) -> tuple[str, ...]:
         """Secrets to sign with."""
         return (self.secret,) if self.previous_secret is None else (self.secret, self.previous_secret)
+
+    def conceal(self, text: str) -> str:
+        """Remove from ``text`` what may be secret in the URL (all but the host), and put the rest on one line."""
+        parts = urlsplit(self.url)
+        found = (self.url, parts.netloc.rpartition("@")[0], parts.password, parts.username, parts.query, parts.path)
+        for hidden in sorted({part for part in found if part and part != "/"}, key=len, reverse=True):
+            text = text.replace(hidden, "…").replace(unquote(hidden), "…")
+        return " ".join(text.split())
 
     def wants(self, project: str, event: EntityEvent) -> bool:
         """Whether it should receive this event."""

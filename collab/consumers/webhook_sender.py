@@ -15,6 +15,7 @@ from time import monotonic, time
 import httpx
 
 from collab.consumers.delivery import Deliveries, Parcel
+from collab.consumers.failure_log import FailureLog
 from collab.consumers.webhook import Webhook, body_of, message_id, signed
 from collab.entities.feed import Feed
 from collab.errors import CollabError
@@ -38,7 +39,8 @@ CountDelivery = Callable[[str, str], object]
 class Webhooks:
     """All webhooks of one server, each sent by one node. Raises :class:`ValueError` if two have the same name.
 
-    ``count(webhook, outcome)`` is called for each attempt: ``taken``, ``failed``, or ``given_up`` for the last one.
+    ``count(webhook, outcome)`` is called for each attempt: ``taken``, ``failed``, or ``given_up`` for the last one; and
+    with ``stopped`` if an error of our own ends them.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class _Sender:
         self._feed = feed
         self._client = client
         self._count = count
-        self._failing = False
+        self._failures = FailureLog(webhook.name)
         self._away = False  # whether the storage failed last time
         self._random = random
         self._unfollow: Callable[[], None] = lambda: None
@@ -114,6 +116,7 @@ class _Sender:
             raise
         except Exception:
             log.exception("webhook %s has stopped", self._webhook.name)
+            self._count(self._webhook.name, "stopped")
         finally:
             unsubscribe()
             self._unfollow()
@@ -200,25 +203,20 @@ class _Sender:
         if reason is None:
             deliveries.sent(parcel)
             self._count(self._webhook.name, "taken")
-            if self._failing:
-                log.warning("webhook %s works again", self._webhook.name)
-                self._failing = False
+            if line := self._failures.taken():
+                log.warning("%s", line)
             return
-        if not self._failing:
-            log.warning("webhook %s fails and will be retried: %s", self._webhook.name, reason)
-            self._failing = True
-        dead = deliveries.failed(parcel, reason, monotonic(), self._random(), retry_after)
-        self._count(self._webhook.name, "failed" if dead is None else "given_up")
-        if dead is not None:
-            event = parcel.event
-            log.error(
-                "webhook %s gave up version %d of %s/%s: %s",
-                self._webhook.name,
-                event.version,
-                event.collection,
-                event.id,
-                reason,
-            )
+        now = monotonic()
+        dead = deliveries.failed(parcel, reason, now, self._random(), retry_after)
+        if dead is None:
+            self._count(self._webhook.name, "failed")
+            if line := self._failures.failed(reason, now):
+                log.warning("%s", line)
+            return
+        self._count(self._webhook.name, "given_up")
+        event = parcel.event
+        if line := self._failures.gave_up(f"version {event.version} of {event.collection}/{event.id}", reason, now):
+            log.error("%s", line)
 
     async def _save(self, deliveries: Deliveries, now: float | None) -> None:
         """Save the position: at intervals, and, with ``now`` ``None``, at the end."""
@@ -288,7 +286,7 @@ async def post(
     except TimeoutError:
         return f"no answer within {webhook.timeout_seconds:g} s", 0.0
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return f"{type(error).__name__}: {error}"[:500], 0.0
+        return webhook.conceal(f"{type(error).__name__}: {error}")[:500], 0.0
     if response.is_success:
         return None, 0.0
     return f"HTTP status {response.status_code}", _seconds(response.headers.get("retry-after", ""))

@@ -123,6 +123,7 @@ class Collab(PythonApi):
         feed = self._node.feed if self._node is not None else Feed()
         jobs = self._node.jobs if self._node is not None else None
         self._quarantined = supervised.quarantined
+        self._worker_deaths = supervised.deaths
         self._sandbox = Sandbox(
             charge_project=lambda project, seconds: self.ledger.charge_project(project, seconds, monotonic())
         )
@@ -238,6 +239,8 @@ class Collab(PythonApi):
             unready=self.unready,
             remark=self._node.remark if self._node is not None else None,
         )
+        for webhook in self.settings.webhooks:
+            self.metrics.expect_webhook(webhook.name)
         self.metrics.expose(self._gauges, lambda: self.ledger.used)
 
     # lifespan
@@ -382,7 +385,7 @@ class Collab(PythonApi):
         await send({"type": "lifespan.shutdown.complete"})
 
     def _gauges(self) -> dict[str, tuple[str, float]]:
-        rooms = self._registry.rooms.values()
+        rooms, settings = self._registry.rooms.values(), self.settings
         return {
             "collab_connections": ("Open WebSockets.", len(self.sockets)),
             "collab_sessions": ("Clients in rooms.", sum(len(room.sessions) for room in rooms)),
@@ -390,8 +393,11 @@ class Collab(PythonApi):
             "collab_subscriptions": ("Open subscriptions to entities.", len(self.hub.entities)),
             "collab_live_queries": ("Distinct live queries.", len(self.hub.live_queries)),
             "collab_pending_bytes": ("Bytes accepted and not yet committed.", self._recorder.pending_bytes),
-            "collab_storage_healthy": ("1 if the storage answers.", float(self._recorder.healthy)),
+            "collab_pending_bytes_limit": ("Pending bytes at which edits are refused.", settings.max_pending_bytes),
+            "collab_storage_healthy": ("1 if the storage accepts writes.", float(self._recorder.healthy)),
             "collab_replaced": ("1 if another server has taken its place.", float(self._recorder.fenced is not None)),
+            "collab_task_failed": ("1 if a background task has failed: only a restart helps.", float(self.failed)),
+            "collab_worker_deaths_total": ("Workers that died in the place of this one.", self._worker_deaths),
             **(self._node.gauges() if self._node is not None else {}),
         }
 

@@ -14,13 +14,17 @@ from collab.storage.base import SetAside
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """The arguments of :class:`collab.server.app.Collab` that come from a supervisor; by default there is none."""
+    """The arguments of :class:`collab.server.app.Collab` that come from a supervisor; by default there is none.
+
+    ``deaths`` counts the workers that died in this one's place since the supervisor started.
+    """
 
     blackbox: BlackBox
     quarantined: Sequence[SetAside] = ()
     closed: Callable[[RoomKey], bool] = lambda key: False
     banned: Callable[[str], bool] = lambda who: False
     node_name: str | None = None
+    deaths: int = 0
 
 
 class Offer:

@@ -17,6 +17,7 @@ class Orders:
 
     ``sockets``, ``blackbox`` and ``ready`` are inherited file descriptors. All workers of a supervisor have the same
     ``node_name``. ``app`` names the ``Collab`` of a module, ``module:attribute``; without it, the worker creates one.
+    ``deaths`` counts the workers that died in this one's place.
     """
 
     supervisor: int
@@ -29,6 +30,7 @@ class Orders:
     banned: list[tuple[str, float]]
     node_name: str
     app: str | None = None
+    deaths: int = 0
 
     def to_json(self) -> bytes:
         """Serialise for :meth:`from_json`."""

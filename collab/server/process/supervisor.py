@@ -191,6 +191,7 @@ class _Slot:
         self._node_name = new_node_name()
         self._blackbox = SharedBlackBox.create(settings.max_message_bytes)
         self._set_aside: list[SetAside] = []  # until a worker has stored them
+        self._deaths = 0
 
     def live(self) -> Generator[float, None, int]:
         """Run one worker after the other, until stopped. Yields for how many seconds nothing is to be done.
@@ -232,10 +233,12 @@ class _Slot:
             banned=list(restarts.banned(monotonic()).items()),
             node_name=self._node_name,
             app=self._supervisor.app,
+            deaths=self._deaths,
         )
 
     def _take_stock(self, death: Death) -> None:
         restarts = self._supervisor.restarts
+        self._deaths += 1
         if death.note is None:
             log.error("the worker died (%s) and will be replaced", death.cause)
             restarts.died(death, monotonic(), time())

@@ -112,6 +112,7 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
             closed=_until({key: monotonic() + seconds for key, seconds in orders.closed}),
             banned=_until({who: monotonic() + seconds for who, seconds in orders.banned}),
             node_name=orders.node_name,
+            deaths=orders.deaths,
         ),
     )
     settings = getattr(app, "settings", settings)  # an application of its own module may have changed them

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
+import httpx
 import pytest
 
 from collab.consumers import delivery, webhook_sender
@@ -267,6 +269,70 @@ async def test_a_webhook_that_fails_is_counted_and_told_when_it_begins_and_ends(
     assert len(told) == 2
     assert told[0].startswith(f"webhook {name} fails and will be retried: HTTP status 500")
     assert told[1] == f"webhook {name} works again"
+
+
+async def test_a_webhook_that_fails_for_one_entity_only_is_told_once_and_so_are_its_dead_letters(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    counted = Counter[str]()
+    async with (
+        recorded(tmp_path) as record,
+        receiving(lambda came: OK if "ok" in came.name else ERROR) as receiver,
+        sending(record, hook(receiver, attempts=2), count=lambda name, outcome: counted.update([outcome])),
+    ):
+        for _ in range(3):
+            await record.happens("bad", "ok")
+        await saved(record, 6)
+    assert counted == {"taken": 3, "failed": 3, "given_up": 3}
+    told = [one.getMessage() for one in caplog.records if one.name == "collab.consumers.webhook_sender"]
+    assert [line for line in told if " fails " in line] == ["webhook crm fails and will be retried: HTTP status 500"]
+    assert [line for line in told if " gave up " in line] == [
+        "webhook crm gave up version 1 of tasks/bad: HTTP status 500"
+    ]
+
+
+async def test_a_webhook_that_an_error_of_ours_ends_is_counted_as_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def events(storage: SqliteStorage, project: str, after: int, *, limit: int) -> Sequence[EntityEvent]:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(SqliteStorage, "events", events)
+    counted = Counter[tuple[str, str]]()
+    stopped = asyncio.Event()
+
+    def count(webhook: str, outcome: str) -> None:
+        counted[webhook, outcome] += 1
+        stopped.set()
+
+    async with recorded(tmp_path) as record, receiving() as receiver, sending(record, hook(receiver), count=count):
+        await record.happens("t1")
+        with anyio.fail_after(40):
+            await stopped.wait()
+    assert counted == {("crm", "stopped"): 1}
+
+
+async def test_neither_the_log_nor_a_dead_letter_shows_what_is_secret_in_the_url(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Leaky(httpx.AsyncClient):
+        """Fails as a transport might, with the whole request in its error."""
+
+        def stream(self, method: str, url: Any, **more: Any) -> Any:
+            raise httpx.ConnectError(f"no route to {url} for {urlsplit(url).path}\n{more['headers']}")
+
+    monkeypatch.setattr(webhook_sender, "sending_client", Leaky)
+    webhook = Webhook(
+        name="chat", url="https://bot:hunter2@chat.example/T0/B0/sesame?key=k9", secret=SECRET, attempts=2
+    )
+    async with recorded(tmp_path) as record, sending(record, webhook):
+        await record.happens("t1")
+        await saved(record, 1, "chat")
+        [letter] = await record.storage.dead_letters("chat")
+    for text in (caplog.text, letter.reason):
+        assert "no route to …" in text
+        for secret in ("hunter2", "sesame", "k9", SECRET):
+            assert secret not in text
 
 
 async def test_h6_a_storage_that_is_away_is_told_once_and_delays_events(

@@ -31,6 +31,7 @@ class Fragile:
         self.blackbox = supervision.blackbox
         self.quarantined = supervision.quarantined
         self.closed = supervision.closed
+        self.deaths = supervision.deaths
         if (self.folder / "broken").exists():
             self.log(f"broken:{monotonic()}")
             raise RuntimeError("broken")
@@ -73,6 +74,7 @@ class Fragile:
         state = {
             "pid": os.getpid(),
             "supervisor": os.getppid(),
+            "deaths": self.deaths,
             "closed": self.closed(KEY),
             "quarantined": [[*entry.key, entry.seq, entry.update.hex(), entry.reason] for entry in self.quarantined],
         }

@@ -112,6 +112,15 @@ async def test_connections_wait_while_the_worker_is_replaced(tmp_path: Path) -> 
         assert (await server.do("state"))["quarantined"] == []
 
 
+async def test_a_worker_knows_how_many_died_before_it(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as server:
+        assert (await server.do("state"))["deaths"] == 0
+        assert await server.do("exit") == {}
+        assert (await server.do("state"))["deaths"] == 1
+        assert await server.do("killed", b"innocent") == {}
+        assert (await server.do("state"))["deaths"] == 2
+
+
 async def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
     async with supervised(tmp_path) as server:
         before = await server.do("state")
