@@ -21,7 +21,11 @@ log = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 3.0
 _PING_SECONDS = 5.0
-"""An owner that is silent for twice as long is lost. It is declared dead earlier, unless only we cannot see it."""
+"""An owner that is silent for twice as long is lost. It is declared dead earlier, unless only we cannot see it.
+
+What it says counts, whether it answers a ping or not: it may not read its client for a while, but it goes on to speak.
+Nothing counts while we do not read or cannot write.
+"""
 _FRAME_BYTES = 64 * 1024 * 1024
 _ABNORMAL = 1006
 _NEVER_PASSED = frozenset({"connection", "upgrade", "content-length", "transfer-encoding", "keep-alive", HEADER})
@@ -129,8 +133,16 @@ class Tunnel(WSListener):
         """The owner has accepted."""
         self._owner = transport
 
+    def send_user_specific_ping(self, transport: WSTransport) -> None:
+        """Ask whether the owner lives, unless its answer could not reach us."""
+        if self._waits or self._held:
+            asyncio.get_running_loop().call_soon(transport.notify_user_specific_pong_received)  # it waits from then on
+        else:
+            transport.send_ping()
+
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame of the owner has come."""
+        transport.notify_user_specific_pong_received()
         kind = frame.msg_type
         if kind == WSMsgType.BINARY and frame.fin and not self._parts:
             self._take(frame.get_payload_as_bytes())
@@ -156,7 +168,7 @@ class Tunnel(WSListener):
         if busy is not None and not self._waits:
             assert self._owner is not None
             self._waits = True
-            self._owner.underlying_transport.pause_reading()
+            self._owner.underlying_transport.pause_reading()  # the frame that we hold is the answer to a ping, too
             busy.add_done_callback(self._read_on)
 
     def _read_on(self, _: object) -> None:
@@ -174,6 +186,8 @@ class Tunnel(WSListener):
         """The owner does not take more."""
         if not self._held and not self._over:
             self._held = True
+            if self._owner is not None:
+                self._owner.notify_user_specific_pong_received()
             self._hold()
 
     def resume_writing(self) -> None:

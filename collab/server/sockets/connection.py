@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from math import inf
 from secrets import token_urlsafe
 from time import monotonic, time
 from typing import Literal, NamedTuple, Protocol
@@ -100,7 +101,10 @@ class SocketProtocol(Protocol):
 
 
 class Connection:
-    """Both directions of a socket. ``stall_seconds`` is how long one message may wait for a reader."""
+    """Both directions of a socket. ``stall_seconds`` is how long one message may wait for a reader.
+
+    While the client is not read, a heartbeat is sent after ``held_heartbeat_seconds`` of silence, if that is sooner.
+    """
 
     __slots__ = (
         "_backlog",
@@ -110,6 +114,7 @@ class Connection:
         "_flushing",
         "_frames",
         "_heartbeat",
+        "_held_heartbeat",
         "_holds",
         "_listen",
         "_max_bytes",
@@ -153,6 +158,7 @@ class Connection:
         heartbeat_seconds: float,
         stall_seconds: float,
         address: str | None = None,
+        held_heartbeat_seconds: float = inf,
     ) -> None:
         self.name = token_urlsafe(12)
         self.address = address
@@ -178,6 +184,7 @@ class Connection:
         self._resumed.set()
         self._max_bytes = max_message_bytes
         self._heartbeat = heartbeat_seconds
+        self._held_heartbeat = min(heartbeat_seconds, held_heartbeat_seconds)
         self._stall = stall_seconds
         self._frames: list[Frame] = []  # messages of no session
         self._ready: dict[Session, None] = {}
@@ -288,7 +295,7 @@ class Connection:
             return
         self._protocol.beat(now, wall)
         if self._sending_since is None:
-            if self._sent_at + self._heartbeat <= now:
+            if self._sent_at + (self._held_heartbeat if self._holds else self._heartbeat) <= now:
                 self._protocol.keep_alive()
         elif self._sending_since + self._stall <= now and self._running is not None:
             self.abandon(Unavailable("the client does not read"))

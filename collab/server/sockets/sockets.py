@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from math import inf
 from time import monotonic, time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,6 +42,7 @@ _REALTIME = "/realtime"
 _NODE = "/node"
 _GOODBYE_SECONDS = 3.0
 _FIND_SECONDS = 8.0  # to find the owner of a room: a dead one is replaced earlier
+_HELD_HEARTBEAT_SECONDS = 2.0  # a node that hears nothing for 5 s asks, and we may not read its question
 _RESTARTING = "the server is restarting"
 
 
@@ -312,6 +314,7 @@ class Sockets:
             heartbeat_seconds=settings.heartbeat_seconds,
             stall_seconds=settings.stall_seconds,
             address=client.request.client,
+            held_heartbeat_seconds=_HELD_HEARTBEAT_SECONDS if client.passed is not None else inf,
         )
         self._connections[connection] = client.passed.sender if client.passed is not None else None
         if client.passed is not None:

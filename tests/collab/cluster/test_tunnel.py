@@ -8,6 +8,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from collab.cluster import tunnel as tunnels
 from collab.cluster.passes import HEADER
 from collab.cluster.tunnel import Handshake, Tunnel
 from collab.errors import Unavailable
@@ -106,6 +107,60 @@ async def test_an_owner_is_not_read_while_its_client_is_slow() -> None:
         client.busy = None
         may_read.set()
         await client.until(some + 100)
+
+
+async def test_a_slow_client_does_not_make_its_owner_look_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tunnels, "_PING_SECONDS", 0.05)
+    may_read = asyncio.Event()
+
+    async def slow() -> None:
+        await may_read.wait()
+
+    async def flood(connection: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            for _ in range(100):
+                await connection.send(b"x" * 100_000)
+            await connection.wait_closed()
+
+    async with tunnel(flood) as (_, client, _):
+        client.busy = asyncio.create_task(slow())
+        await client.until(1)
+        await asyncio.sleep(0.5)  # many times what a silent owner has
+        client.busy = None
+        may_read.set()
+        await client.until(100)
+        assert not client.ended.done()
+
+
+async def test_an_owner_that_reads_nothing_for_a_while_but_speaks_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tunnels, "_PING_SECONDS", 0.2)
+
+    async def speaks(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await asyncio.sleep(0.3)  # so that it is asked whether it lives
+        for _ in range(20):
+            await connection.send(b"I am busy")
+            await asyncio.sleep(0.05)
+        connection.transport.resume_reading()
+        await connection.wait_closed()
+
+    async with tunnel(speaks) as (_, client, _):
+        await client.until(20)
+        assert not client.ended.done()
+
+
+async def test_an_owner_that_is_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tunnels, "_PING_SECONDS", 0.05)
+    over = asyncio.Event()
+
+    async def silent(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await over.wait()
+
+    async with tunnel(silent) as (_, client, _):
+        async with asyncio.timeout(10):
+            assert await client.ended == (1006, "")
+        over.set()
 
 
 async def test_the_owner_sees_the_client_s_handshake_and_the_pass() -> None:
