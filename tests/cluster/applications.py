@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -51,6 +52,9 @@ class Witness:
         self.rows: dict[str, Rows] = {}
         self.people: list[str] = []
         self.problems: list[str] = []
+        self.troubles: deque[str] = deque(maxlen=5)
+        """What its client complained of last: it says how a complaint came about."""
+        self.client.on_error(lambda error: self.troubles.append(repr(error)))
 
     async def watch(self) -> None:
         """Subscribe to everything, and be present. The client is connected."""
@@ -191,7 +195,7 @@ class Team(record.Crowd):
         with suppress(TimeoutError):
             await until(lambda: all(witness.people == here for witness in self.witnesses), "seeing each other", 15)
         return [
-            f"{witness.name} sees {witness.people} in {ROOM}, there are {here}"
+            f"{witness.name} sees {witness.people} in {ROOM}, there are {here}; it was told {list(witness.troubles)}"
             for witness in self.witnesses
             if witness.people != here
         ]
