@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from collab.refusals import Refusals
+from collab.refusals import KINDS, Refusals
 
 WEBHOOK_OUTCOMES = ("taken", "failed", "given_up", "stopped")
 """Of an attempt to tell a webhook. ``failed``: it is tried again; ``given_up``: it is not, and a dead letter is kept;
@@ -157,8 +157,8 @@ class _Values(Collector):
             spent.add_metric(labels, seconds)
         yield spent
         refused = CounterMetricFamily("collab_refused", "Refusals, by scope.", labels=["kind"])
-        for kind, count in m.refusals.counts.items():
-            refused.add_metric([kind], count)
+        for kind in KINDS:  # with zeros: Prometheus sees no increase in a counter that begins with 1
+            refused.add_metric([kind], m.refusals.counts.get(kind, 0))
         yield refused
         yield m.flush_seconds.family("collab_flush_seconds", "Relaying one flush of a room.")
         yield m.commit_seconds.family("collab_commit_seconds", "One group commit of the log.")

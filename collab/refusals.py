@@ -7,6 +7,8 @@ from time import monotonic
 
 log = logging.getLogger(__name__)
 
+KINDS = ("connection", "document", "edit", "presence")
+
 _AGAIN_SECONDS = 60.0
 _REMEMBERED = 1000
 
@@ -14,7 +16,7 @@ _REMEMBERED = 1000
 class Refusals:
     """Counts refusals. Logs each kind once a minute per user and document, without the refused content.
 
-    Kinds are ``presence``, ``edit``, ``document`` and ``connection``: the scope of the refusal.
+    The kind, one of :data:`KINDS`, is the scope of the refusal.
     """
 
     def __init__(self) -> None:
