@@ -360,7 +360,13 @@ class _Connection(TCPServer):
         client: tuple[str, int] | None,
         address: tuple[str, int] | None,
     ) -> AsgiSocket | None:
-        """Hand the connection over to a WebSocket; ``None`` if the handshake was invalid and has been answered."""
+        """Hand the connection over to a WebSocket.
+
+        ``None`` if the handshake was invalid and has been answered, or if the client has left: nobody would tell the
+        WebSocket of an end that came before it.
+        """
+        if self.writer.transport.is_closing() or self.reader.at_eof():
+            return None
         connection = http.connection
         assert isinstance(connection, h11.Connection)
         proxies = self._server.limits.proxies

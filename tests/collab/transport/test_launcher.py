@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -925,6 +927,33 @@ async def test_connections_without_a_websocket_are_counted_by_address() -> None:
         await asyncio.sleep(0.05)
         assert (await (await RawClient.dial(server.port)).head()).startswith(b"HTTP/1.1 503 ")
         assert len(sockets + idle) == 7
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_who_leaves_during_the_handshake_holds_no_place(reset: bool) -> None:
+    never = WebSocketLimits(ping_interval=1000.0)  # only the end of the connection itself can tell
+    async with serving(Listening(), never, rest={"connections": 2}) as server:  # and half of them for one address
+        for _ in range(5):
+            sock = socket.create_connection(("127.0.0.1", server.port))
+            if reset:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.sendall(HANDSHAKE)
+            sock.close()
+            async with asyncio.timeout(10):
+                while not (await answer(server.port)).startswith(b"HTTP/1.1 200 "):
+                    await asyncio.sleep(0.01)
+
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + b64encode(bytes(16)) + b"\r\n\r\n"
+)
+
+
+async def answer(port: int) -> bytes:
+    client = await RawClient.dial(port)
+    await client.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    return await client.head()
 
 
 class Trusting(Direct):
