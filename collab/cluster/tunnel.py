@@ -88,9 +88,12 @@ class Tunnel(WSListener):
                     extra_headers=[*headers, (HEADER, pass_)],
                     max_redirects=0,
                 )
-        except (OSError, WSError, TimeoutError) as error:
+        except BaseException as error:
             self._over = True
-            raise Unavailable(f"the server that has this document cannot be reached: {error}") from error
+            self._disconnect()  # whoever was cancelled may be connected already
+            if isinstance(error, OSError | WSError | TimeoutError):
+                raise Unavailable(f"the server that has this document cannot be reached: {error}") from error
+            raise
         if self._over:
             owner.disconnect()
 
@@ -132,6 +135,8 @@ class Tunnel(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The owner has accepted."""
         self._owner = transport
+        if self._over:
+            self._disconnect()
 
     def send_user_specific_ping(self, transport: WSTransport) -> None:
         """Ask whether the owner lives, unless its answer could not reach us."""

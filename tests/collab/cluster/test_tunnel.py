@@ -233,3 +233,27 @@ async def test_a_node_that_does_not_answer_or_refuses_is_unavailable() -> None:
         port = next(iter(server.sockets)).getsockname()[1]
         with pytest.raises(Unavailable, match="403"):
             await Client().tunnel().open(f"http://127.0.0.1:{port}", Handshake("/rooms/d", [], ()), "pass")
+
+
+async def test_who_gives_up_while_a_tunnel_opens_leaves_no_connection() -> None:
+    served: list[ServerConnection] = []
+
+    async def handle(connection: ServerConnection) -> None:
+        served.append(connection)
+        await connection.wait_closed()
+
+    async with serve(handle, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        for turns in range(40):
+            made = Client().tunnel()
+            opening = asyncio.create_task(made.open(f"http://127.0.0.1:{port}", Handshake("/", [], ()), "the pass"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait((opening,))
+            if not opening.cancelled():
+                made.close()
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(connection.wait_closed() for connection in served))
+    assert served
