@@ -370,9 +370,12 @@ class ClusterFeed(Feed):
 
     async def _fill_some(self, followed: _Followed, order: EventOrder) -> None:
         project, before = followed.project, order.position
+        known = order.expected, followed.waiting[-1:]
         newest = (await self._storage.positions((project,))).of(project)
         if newest < before:
             self._put_back(followed, newest)
+        elif newest <= order.position and known != (order.expected, followed.waiting[-1:]):
+            pass  # somebody knows of more since: it may have been committed after we looked
         elif newest <= order.position:  # what is said to come behind it is not there
             if order.forget(newest):
                 self.junk += 1

@@ -29,6 +29,11 @@ class EventOrder:
         self._expected = position  # the newest position that is said to exist
 
     @property
+    def expected(self) -> int:
+        """The newest position that is said to exist."""
+        return self._expected
+
+    @property
     def missing(self) -> Missing | None:
         """The first missing positions; ``None`` if everything that is said to exist has been delivered."""
         if self._expected <= self.position:

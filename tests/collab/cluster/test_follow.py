@@ -408,3 +408,36 @@ async def own(node: Node, project: str) -> Collection[int]:
     """The positions of the events that a node wrote, from the record."""
     events = await node.storage.events(project, 0, limit=10_000)
     return [event.position for event in events if event.id.startswith(f"{node.name}-")]
+
+
+async def test_who_waits_for_an_event_that_was_committed_during_a_look_gets_it() -> None:
+    """He is told what he has written after he was sent its event."""
+    record, hub = MemoryRecord(), MemoryHub()
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Storage):
+        async def positions(self, projects: Sequence[str] | None = None) -> Positions:
+            found = await super().positions(projects)
+            if projects is not None and slow:
+                looked.set()
+                await go_on.wait()
+            return found
+
+    slow = False
+    one = Node("one", Storage(record), MemoryHub().bus())
+    two = Node("two", Slow(record), hub.bus(), look_seconds=1000.0)
+    async with running(one, two):
+        await two.feed.follow(PROJECT)
+        slow = True
+        first = await one.write()
+        waiting = asyncio.create_task(two.feed.reached(PROJECT, 1))
+        await looked.wait()
+        for message in write_messages([first]):  # it is heard after all
+            two.bus.publish(topic_of(PROJECT), message)
+        assert await waiting
+        await one.write()
+        later = asyncio.create_task(two.feed.reached(PROJECT, 2))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await later
+        assert two.seen[PROJECT] == [1, 2]
