@@ -331,8 +331,12 @@ class HocuspocusSocket(SocketProtocol):
                 nid, address, admitted, token, waiting.frames, lambda: self._waiting.get(address) is waiting
             )
         except CollabError as error:
-            self._deny(address, error)
-            return True
+            if not error.retryable:
+                self._deny(address, error)
+                return True
+            self._note(address, None, error)
+            await asyncio.sleep(_FIRST_RETRY_SECONDS)
+            return False
         if done and self._waiting.get(address) is waiting:
             self._connection.trust()
             self._forget(address)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pycrdt
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from collab.access.configuration import ApiKey
 from collab.wire import hocuspocus, yjs
 from presence.lib0 import encode_string
 from tests.collab.cluster.nodes_world import Node, World, cluster
@@ -19,9 +21,9 @@ NAME = "notes/n"
 
 
 @asynccontextmanager
-async def an_edge() -> AsyncIterator[tuple[World, Node, ClientConnection]]:
+async def an_edge(**options: Any) -> AsyncIterator[tuple[World, Node, ClientConnection]]:
     """Two nodes, of which the first owns the document; with a socket to the other one."""
-    async with cluster() as world:
+    async with cluster(**options) as world:
         owner, edge = world.nodes
         assert await owner.owns(NAME)
         async with connect(f"ws://{edge.address}/hocuspocus") as socket:
@@ -70,3 +72,18 @@ async def test_edits_after_the_close_of_a_destroyed_provider_reach_the_owner(ear
             await socket.send(CLOSE)
         await socket.send(update("kept"))
         await stored(owner, "kept")
+
+
+async def test_a_user_with_too_many_sessions_gets_his_document_when_one_ends() -> None:
+    key = ApiKey(key="k" * 32, user_id="ada", rules={"*/*": "write"})
+    async with an_edge(keys=(key,), max_sockets_per_user=1) as (world, _, socket):
+        await socket.send(hocuspocus.token(NAME, "k" * 32))
+        await authenticated(socket)
+        edge = world.nodes[1].collab
+        async with connect(f"ws://{world.nodes[1].address}/hocuspocus") as second:
+            await second.send(hocuspocus.token(NAME, "k" * 32))
+            with anyio.fail_after(10):
+                while not edge.metrics.refusals.counts:
+                    await asyncio.sleep(0.02)
+            await socket.close()
+            await authenticated(second)
