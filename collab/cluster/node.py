@@ -27,6 +27,7 @@ from collab.cluster.services import EntityServices, LocalHandle, RoomServices
 from collab.cluster.sessions import ListSessions, NodeSessions
 from collab.cluster.tunnel import Handshake, Tunnel
 from collab.entities.feed import Feed
+from collab.errors import Unavailable
 from collab.realtime.hub import Hub, HubParts
 from collab.rooms.handle import RoomHandle
 from collab.storage.base import StorageError
@@ -54,6 +55,7 @@ class ClusterNode:
         self._desk: Desk | None = None
         self._passes: Passes | None = None
         self._tunnels: dict[int, set[Tunnel]] = {}
+        self._refusing: set[int] = set()  # nodes to which the last tunnel could not be opened: logged once
         self.lost: Callable[[int], None] = lambda nid: None
         """Called with the number of a node that is dead."""
 
@@ -128,6 +130,7 @@ class ClusterNode:
         if self._desk is not None:
             self._desk.forget(nid)
         self.ownership.forget_node(nid)
+        self._refusing.discard(nid)
         for tunnel in self._tunnels.pop(nid, ()):
             tunnel.lose()
         self.lost(nid)
@@ -154,7 +157,16 @@ class ClusterNode:
     async def open(self, nid: int, tunnel: Tunnel, handshake: Handshake, address: str | None) -> None:
         """Open a client's WebSocket at another node. Raises :class:`collab.errors.Unavailable`."""
         url = await self.membership.url_of(nid)
-        await tunnel.open(url, handshake, self.passes.issue(nid, address=address))
+        try:
+            await tunnel.open(url, handshake, self.passes.issue(nid, address=address))
+        except Unavailable as error:
+            if nid not in self._refusing:
+                self._refusing.add(nid)
+                log.warning("clients of node %d at %s cannot be served there: %s", nid, url, error.message[:400])
+            raise
+        if nid in self._refusing:
+            self._refusing.discard(nid)
+            log.warning("clients of node %d can be served there again", nid)
 
     def opened(self, nid: int, tunnel: Tunnel) -> None:
         """A tunnel leads to a node, until :meth:`closed`."""

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSCloseCode, WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from collab.cluster.passes import HEADER
 from collab.errors import Unavailable
@@ -92,7 +92,7 @@ class Tunnel(WSListener):
             self._over = True
             self._disconnect()  # whoever was cancelled may be connected already
             if isinstance(error, OSError | WSError | TimeoutError):
-                raise Unavailable(f"the server that has this document cannot be reached: {error}") from error
+                raise Unavailable(f"the server that has this document cannot be reached: {_said(error)}") from error
             raise
         if self._over:
             owner.disconnect()
@@ -200,6 +200,12 @@ class Tunnel(WSListener):
         if self._held:
             self._held = False
             self._release()
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, with the owner's own words if there are any."""
+    body = error.raw_body if isinstance(error, WSHandshakeError) else None
+    return f"{error} {body[:200].decode('ascii', 'replace')!r}" if body else str(error) or type(error).__name__
 
 
 def _is_passed_on(name: str) -> bool:

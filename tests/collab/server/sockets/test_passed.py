@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -87,3 +88,21 @@ async def test_a_user_with_too_many_sessions_gets_his_document_when_one_ends() -
                     await asyncio.sleep(0.02)
             await socket.close()
             await authenticated(second)
+
+
+async def test_an_operator_learns_once_why_an_owner_refuses_an_edge(caplog: pytest.LogCaptureFixture) -> None:
+    async with an_edge() as (world, _, socket):
+        edge = world.nodes[1].cluster
+        edge.passes._clock = lambda: time.time() - 60  # one of the two has a wrong clock
+        await socket.send(hocuspocus.token(NAME, ""))
+        with anyio.fail_after(10):
+            while "cannot be served there" not in caplog.text:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)  # it goes on trying
+        told = [record.getMessage() for record in caplog.records if "cannot be served there" in record.getMessage()]
+        assert len(told) == 1
+        assert "do the clocks of the nodes agree?" in told[0]
+        assert "eyJ" not in told[0], "no part of a pass"
+        edge.passes._clock = time.time
+        await authenticated(socket)
+        assert "can be served there again" in caplog.text
