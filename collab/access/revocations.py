@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from collab.access.identity import Identity
@@ -29,6 +29,16 @@ class Revocation:
     issued_before: float
     kept_until: float
 
+    def joined(self, other: Revocation | None) -> Revocation:
+        """What refuses everything that either refuses, for as long. ``other`` is of the same token or user."""
+        if other is None:
+            return self
+        return replace(
+            self,
+            issued_before=max(self.issued_before, other.issued_before),
+            kept_until=max(self.kept_until, other.kept_until),
+        )
+
     def refuses(self, identity: Identity) -> bool:
         """Whether the holder of this identity's token must go."""
         if identity.project != self.project:
@@ -43,7 +53,7 @@ class Revocation:
 
 
 class Revocations:
-    """All of a server. A later one of the same token or user replaces the earlier."""
+    """All of a server. A later one of the same token or user adds to the earlier, and takes nothing from it."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, str], Revocation] = {}
@@ -75,9 +85,11 @@ class Revocations:
         new = []
         for one in told:
             key = (one.project, one.kind, one.name)
-            if one.kept_until > now and self._known.get(key) != one:
-                self._known[key] = one
-                new.append(one)
+            known = self._known.get(key)
+            joined = one.joined(known)
+            if one.kept_until > now and joined != known:
+                self._known[key] = joined
+                new.append(joined)
         return new
 
     def _expire(self, now: float) -> None:

@@ -372,7 +372,8 @@ class MemoryStorage:
     async def revoke(self, revocation: Revocation, now: float) -> None:
         self._fence()
         known = self._record.revocations
-        known[revocation.project, revocation.kind, revocation.name] = revocation
+        name = (revocation.project, revocation.kind, revocation.name)
+        known[name] = revocation.joined(known.get(name))
         for key in [key for key, one in known.items() if one.kept_until <= now]:
             del known[key]
 

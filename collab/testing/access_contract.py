@@ -16,7 +16,7 @@ class AccessContract(StorageCase):
     """Revocations outlive the server, and end."""
 
     async def test_revocations_are_kept_until_their_end(self, tmp_path: Path) -> None:
-        """Each replaces the earlier one of the same token or user of its project."""
+        """Each adds to the earlier one of the same token or user of its project, and takes nothing from it."""
         other = replace(USER, project="other")
         async with self.opened(tmp_path) as storage:
             assert list(await storage.revocations(0.0)) == []
@@ -25,6 +25,7 @@ class AccessContract(StorageCase):
             later = replace(USER, issued_before=150.0, kept_until=400.0)
             await storage.revoke(later, 2.0)
             await storage.revoke(later, 2.0)
+            await storage.revoke(replace(USER, issued_before=120.0, kept_until=10.0), 2.0)
             assert set(await storage.revocations(2.0)) == {TOKEN, later, other}
             assert set(await storage.revocations(200.0)) == {later, other}
             await storage.revoke(replace(TOKEN, name="another", kept_until=500.0), 350.0)

@@ -59,6 +59,7 @@ class ClientState:
         self._unsubscribing: dict[int, tuple[int, ...]] = {}
         self._joined: dict[str, dict[str, Any]] = {}
         self._speaking: dict[str, int] = {}  # room -> its unanswered request
+        self._rejoining: dict[str, float] = {}  # rooms to be joined once more, and when
         self._channels: dict[str, None] = {}
         self._versions: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._out: deque[Message] = deque()
@@ -155,6 +156,10 @@ class ClientState:
         for collection in self._writes.late(now):
             told += self._shown(collection)
         self.subscriptions.retry(now)
+        for room in [room for room, at in self._rejoining.items() if at <= now]:
+            del self._rejoining[room]
+            if self.status == "open":
+                self._join_again(room)
         if self._paused_until is not None and self._paused_until <= now:
             self._paused_until = None
         if self.status == "greeting" and self._greeted_by <= now:
@@ -170,6 +175,7 @@ class ClientState:
     def next_tick(self) -> float | None:
         """When :meth:`tick` is due."""
         times = [at for at in (self._writes.late_at(), self.subscriptions.retries_at(), self._paused_until) if at]
+        times += self._rejoining.values()
         if self._waiting:
             times.append(next(iter(self._waiting.values()))[1])
         if self.status == "open":
@@ -291,11 +297,17 @@ class ClientState:
         self.subscriptions.opened()
         for channel in self._channels:
             self._out.append(realtime.JoinChannel(id=self.ticket(), channel=channel))
-        for room, state in self._joined.items():
-            ticket = self._speaking[room] = self.ticket()
-            self._out.append(realtime.JoinPresence(id=ticket, room=room, state=dict(state)))
+        self._rejoining.clear()
+        for room in self._joined:
+            self._join_again(room)
         yield Opened(self._again)
         self._again = True
+
+    def _join_again(self, room: str) -> None:
+        state = self._joined.get(room)
+        if state is not None and room not in self._speaking:
+            ticket = self._speaking[room] = self.ticket()
+            self._out.append(realtime.JoinPresence(id=ticket, room=room, state=dict(state)))
 
     def _failed(self, message: realtime.Failure, now: float) -> Iterator[Effect]:
         error = rebuild(message.error)
@@ -326,8 +338,11 @@ class ClientState:
         elif self._waiting.pop(ticket, None) is not None:
             yield Answered(ticket, None, error)
         else:
-            if room is not None and not error.retryable:
-                self._joined.pop(room, None)  # it was joined again after a reconnect
+            if room is not None:  # it was joined again after a reconnect
+                if error.retryable:
+                    self._rejoining[room] = now + PAUSE_SECONDS
+                else:
+                    self._joined.pop(room, None)
             yield Trouble(error)
 
     def _replied(self, ticket: int, result: Any, now: float) -> Iterator[Effect]:

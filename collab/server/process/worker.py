@@ -82,7 +82,8 @@ def main(build: Build | None = None) -> int:
     _die_with(orders.supervisor)
     settings = Settings.from_json(orders.settings)
     log_to_stderr(settings.log_level)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs, which may contain secrets
+    for library in ("httpx", "picows"):  # they log URLs, which may contain secrets
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         _runner()(_serve(orders, settings, build or (_collab if orders.app is None else partial(_load, orders.app))))
     except LifespanFailureError:

@@ -117,7 +117,8 @@ class PassedDocuments:
             self._documents[address] = _Passed(nid, tunnel, admitted, token)
             tunnel.send(hocuspocus.token(address, shown))
             for frame in frames:
-                tunnel.send(frame)
+                if not (self._passing.by_identity and hocuspocus.read_head(frame)[1] == hocuspocus.AUTH):
+                    tunnel.send(frame)
         return True
 
     async def renew(self, address: str) -> None:

@@ -434,9 +434,10 @@ CREATE FUNCTION collab.revoke_1(
 BEGIN
     PERFORM collab.fence_1(me);
     DELETE FROM collab.revocations WHERE kept_until <= p_now;
-    INSERT INTO collab.revocations VALUES (p_project, p_kind, p_name, p_issued_before, p_kept_until)
-        ON CONFLICT (project, kind, name)
-        DO UPDATE SET issued_before = excluded.issued_before, kept_until = excluded.kept_until;
+    INSERT INTO collab.revocations AS r VALUES (p_project, p_kind, p_name, p_issued_before, p_kept_until)
+        ON CONFLICT (project, kind, name) DO UPDATE SET
+            issued_before = greatest(r.issued_before, excluded.issued_before),
+            kept_until = greatest(r.kept_until, excluded.kept_until);
 END $$;
 
 -- l: dead letters. The row of the webhook is written first, so that of two saves one waits for the other.

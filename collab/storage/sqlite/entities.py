@@ -91,7 +91,12 @@ def write_schema(connection: sqlite3.Connection, project: str, collection: str, 
 def write_revocation(connection: sqlite3.Connection, revocation: Revocation, now: float) -> None:
     """Save a revocation, and forget those that ended."""
     connection.execute("DELETE FROM revocations WHERE kept_until <= ?", (now,))
-    connection.execute("INSERT OR REPLACE INTO revocations VALUES (?, ?, ?, ?, ?)", astuple(revocation))
+    connection.execute(
+        "INSERT INTO revocations VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " issued_before = max(issued_before, excluded.issued_before),"
+        " kept_until = max(kept_until, excluded.kept_until)",
+        astuple(revocation),
+    )
 
 
 def read_revocations(connection: sqlite3.Connection, now: float) -> list[Revocation]:

@@ -16,6 +16,8 @@ import type { WriteRequest } from "./writes.js"
 /** The client's property for its core. A symbol cannot be the name of a collection. */
 export const CORE: unique symbol = Symbol("core")
 
+const REJOIN_MS = 1000
+
 export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost, DocumentLink {
   readonly turn = inTurn()
   readonly connected = new Listeners<[]>(this.turn)
@@ -56,7 +58,7 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
     // channels first: the server sends missed custom events by the channels joined at that time
     for (const channel of this.channels) this.anew({ type: "joinChannel", channel })
     this.subscriptions.flush()
-    for (const [room, state] of this.presence.states()) this.anew({ type: "joinPresence", room, state })
+    for (const [room] of this.presence.states()) this.joinAgain(room, welcome)
     this.requests.flush()
     this.documents.forEach((each) => each.opened())
     if (this.isOpen()) (again ? this.reconnected : this.connected).tell() // a callback may have ended it
@@ -246,6 +248,15 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
       undo?.()
       throw error
     }
+  }
+
+  private joinAgain(room: string, welcome: Welcome): void {
+    const state = new Map(this.presence.states()).get(room)
+    if (state === undefined || this.welcome !== welcome) return
+    this.lasting({ type: "joinPresence", room, state }).catch((error: LumenizeError) => {
+      this.fail(error)
+      if (error.retryable) setTimeout(() => this.joinAgain(room, welcome), REJOIN_MS)
+    })
   }
 
   private anew(request: Request): void {

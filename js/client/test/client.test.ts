@@ -320,6 +320,20 @@ it("does not join again what it was refused, or only updated", async () => {
   expect((await reconnect()).sent.map(({ type }) => type)).toEqual(["hello"])
 })
 
+it("joins again, after a moment, what could not be joined on a new connection", async () => {
+  const made = await connected()
+  void made.presence.join("d1", { a: 1 })
+  void made.presence.join("d2", { a: 1 })
+  for (const { id } of ScriptedSocket.last.of("joinPresence")) ScriptedSocket.last.reply(id as number)
+  await settle()
+  const next = await reconnect()
+  for (const { id } of next.of("joinPresence")) next.refuse(id as number, "UNAVAILABLE", {}, true)
+  await settle()
+  void made.presence.leave("d2")
+  await vi.advanceTimersByTimeAsync(1000)
+  expect(next.of("joinPresence").map(({ room }) => room)).toEqual(["d1", "d2", "d1"])
+})
+
 it("keeps a join that was cut off, without an error", async () => {
   const made = await connected()
   const joined = made.events.join("team")

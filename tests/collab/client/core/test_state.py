@@ -717,6 +717,27 @@ def test_presence_that_was_refused_or_left_is_not_joined_again() -> None:
     assert joins[1].id == unanswered
 
 
+def test_a_room_that_cannot_be_joined_for_a_moment_is_asked_again_without_another_reconnect() -> None:
+    talk = Talk()
+    talk.connect()
+    for room in ("documents/d", "documents/e"):
+        joined = talk.ask(realtime.JoinPresence, room=room, state={"n": 1})
+        talk.heard()
+        talk.say(realtime.Reply(id=joined))
+    talk.state.lost()
+    talk.connect()
+    for join in [message for message in talk.heard() if isinstance(message, realtime.JoinPresence)]:
+        talk.say(failure(Unavailable("later"), id=join.id))
+    talk.ask(realtime.LeavePresence, room="documents/e")
+    assert not [message for message in talk.heard() if isinstance(message, realtime.JoinPresence)]
+    due = talk.state.next_tick()
+    assert due is not None
+    talk.now = due
+    talk.state.tick(due)
+    (again,) = [message for message in talk.heard() if isinstance(message, realtime.JoinPresence)]
+    assert (again.room, again.state) == ("documents/d", {"n": 1})
+
+
 def test_a_room_that_refuses_who_comes_back_is_not_asked_again() -> None:
     talk = Talk()
     talk.connect()
