@@ -96,9 +96,13 @@ class Tunnel(WSListener):
             raise
         if self._over:
             owner.disconnect()
+        elif self._owner is None:  # it was lost in the same moment, and picows will not tell
+            self._over = True
+            owner.disconnect()
+            raise Unavailable("the server that has this document was lost")
 
     def send(self, message: bytes | str) -> None:
-        """Pass a message on to the owner."""
+        """Pass a message on to the owner. After the end nobody misses it: the client connects again."""
         if self._owner is None:
             return
         if type(message) is str:

@@ -257,3 +257,24 @@ async def test_who_gives_up_while_a_tunnel_opens_leaves_no_connection() -> None:
         async with asyncio.timeout(10):
             await asyncio.gather(*(connection.wait_closed() for connection in served))
     assert served
+
+
+async def test_a_connection_that_is_lost_before_it_was_announced_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else all messages for the owner would be dropped, and nobody would ever be told."""
+    disconnected: list[bool] = []
+
+    class Lost:
+        def disconnect(self) -> None:
+            disconnected.append(True)
+
+    async def connect(*_: object, **__: object) -> tuple[Lost, None]:
+        return Lost(), None
+
+    monkeypatch.setattr("collab.cluster.tunnel.ws_connect", connect)
+    client = Client()
+    with pytest.raises(Unavailable, match="was lost"):
+        await client.tunnel().open("http://127.0.0.1:1", Handshake("/rooms/d", [], ()), "pass")
+    assert disconnected == [True]
+    assert not client.ended.done()
