@@ -164,8 +164,10 @@ class Restarting(Unavailable):
 class Elsewhere(Unavailable):
     """Another node owns this room; ``nid`` is its number. A node that cannot pass the request on tells its client."""
 
-    def __init__(self, nid: int) -> None:
-        super().__init__("another server has this document; retry")
+    def __init__(
+        self, message: str = "another server has this document; retry", *, nid: int = 0, **details: Any
+    ) -> None:
+        super().__init__(message, **details)
         self.nid = nid
 
 

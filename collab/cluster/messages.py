@@ -215,7 +215,7 @@ def error_of(said: NodeFailure) -> CollabError:
     """
     details = msgspec.msgpack.decode(said.value, type=dict[str, Any])
     if said.kind == Elsewhere.__name__ and isinstance(details.get("nid"), int):
-        return Elsewhere(details["nid"])
+        return Elsewhere(nid=details["nid"])
     if said.kind == UnknownCall.__name__:
         return UnknownCall(said.message)
     kind = _KINDS.get(said.kind)

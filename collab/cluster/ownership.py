@@ -45,7 +45,7 @@ class NodeOwnership:
             self._known[key] = owner, self._clock() + _KNOWN_SECONDS
             if len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
-        raise Elsewhere(owner)
+        raise Elsewhere(nid=owner)
 
     async def give_back(self, keys: Sequence[RoomKey]) -> None:
         """Own these rooms no longer.

@@ -229,11 +229,11 @@ async def test_who_is_sent_to_and_fro_gives_up() -> None:
     tried: list[int] = []
 
     async def here() -> None:
-        raise Elsewhere(7)
+        raise Elsewhere(nid=7)
 
     async def there(nid: int) -> None:
         tried.append(nid)
-        raise Elsewhere(8)
+        raise Elsewhere(nid=8)
 
     with pytest.raises(Unavailable, match="cannot be reached"):
         await calls.routed(here, there)

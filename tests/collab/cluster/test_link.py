@@ -70,7 +70,7 @@ class Owner:
             case b"conflict":
                 raise Conflict("newer", data={"title": "b" * 2 * PIECE}, version=3)
             case b"elsewhere":
-                raise Elsewhere(3)
+                raise Elsewhere(nid=3)
         raise ZeroDivisionError
 
     async def wait(self, sender: Asking, value: bytes) -> bytes:

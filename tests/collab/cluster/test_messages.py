@@ -135,7 +135,7 @@ def test_an_error_is_raised_again_as_the_same_class(kind: type[CollabError]) -> 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (Elsewhere(7), Elsewhere),
+        (Elsewhere(nid=7), Elsewhere),
         (UnknownCall("what"), UnknownCall),
         (StorageError("away"), Unavailable),
         (SandboxError("stuck"), InternalError),

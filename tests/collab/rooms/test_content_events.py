@@ -324,7 +324,7 @@ async def test_what_another_node_has_left_is_processed_later_and_what_it_has_ope
         nonlocal asked
         asked += 1
         if asked < 4:
-            raise Elsewhere(7)
+            raise Elsewhere(nid=7)
         return hold(key, **options)
 
     monkeypatch.setattr(collab._registry, "hold", elsewhere)
