@@ -170,10 +170,11 @@ class Registry:
 
         Raises :class:`collab.errors.Elsewhere` if another node owns the room.
         """
-        while (opening := self._opening.get(key)) is not None:
-            await asyncio.wait((opening,))
         if key not in self.rooms:
             await self._acquire(key)
+        # last: from here to the work there is no await, in which another caller could open the room
+        while (opening := self._opening.get(key)) is not None:
+            await asyncio.wait((opening,))
         room = self.rooms.pop(key, None)
         if room is not None:
             room.delete()

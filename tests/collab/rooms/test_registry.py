@@ -14,6 +14,7 @@ from collab.errors import CollabError, InternalError, InvalidRequest, Quarantine
 from collab.hooks import Hooks
 from collab.names import RoomKey
 from collab.rooms.live.quarantine import ENDED_A_WORKER
+from collab.rooms.ownership import Alone
 from collab.storage.base import Append, Record, SetAside, Snapshot
 from collab.storage.sqlite.storage import SqliteStorage
 from collab.wire import yjs
@@ -312,6 +313,36 @@ async def test_a_room_whose_maintenance_fails_does_not_keep_the_others_open(
         assert KEY in registry.rooms
         maintaining.cancel()
         await asyncio.gather(maintaining, return_exceptions=True)
+
+
+async def test_nobody_opens_a_document_between_its_acquisition_and_the_work_that_empties_it(tmp_path: Path) -> None:
+    class Slow(Alone):
+        """Answers the first question when it is told to, as another node's record does."""
+
+        def __init__(self) -> None:
+            self.asked = 0
+            self.answer = asyncio.Event()
+
+        async def acquire(self, key: RoomKey) -> None:
+            self.asked += 1
+            if self.asked == 1:
+                await self.answer.wait()
+
+    slow = Slow()
+    async with opened(tmp_path, ownership=slow) as (registry, _):
+        met: list[bool] = []
+
+        async def work() -> None:
+            met.append(KEY in registry.rooms)
+
+        vacating = asyncio.create_task(registry.vacate(KEY, work))
+        await asyncio.sleep(0)
+        opening = asyncio.create_task(registry.open(KEY))
+        await asyncio.sleep(0)
+        slow.answer.set()
+        await vacating
+        assert met == [False]
+        assert (await opening).broken
 
 
 async def test_a_document_is_vacated_after_it_was_opened(tmp_path: Path) -> None:
