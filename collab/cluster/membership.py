@@ -52,10 +52,6 @@ class Membership:
             if node.name == self._name and node.nid != self._nodes.nid and not node.dead:
                 await self._declare_dead(node)
 
-    async def look(self) -> None:
-        """See who lives. Raises the storage's errors."""
-        await self._look()
-
     async def url_of(self, nid: int) -> str:
         """Where a node is reached. Raises :class:`Unavailable` if it does not live."""
         for attempt in range(2):
@@ -74,7 +70,7 @@ class Membership:
         while True:
             try:
                 await self._nodes.beat()
-                await self._look()
+                await self.look()
                 self._heard = True
             except Fenced:
                 raise
@@ -84,7 +80,8 @@ class Membership:
                 self._heard = False
             await asyncio.sleep(self._seconds)
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """See who lives, and declare dead who has been silent for too long. Raises the storage's errors."""
         self._see(await self._nodes.nodes())
         silent = set(self._pulse.look({node.nid: node.beats for node in self.others}))
         for node in self.others:

@@ -275,12 +275,7 @@ class Collab(PythonApi):
             self._registry.maintain(),
             self._content.run(self._registry),
             self.sockets.beat(),
-            *(self._node.work() if self._node is not None else []),
-            *(
-                [beat(self._storage, self._recorder.end)]
-                if self._node is None and isinstance(self._storage, Nodes)
-                else []
-            ),
+            *(self._node.work() if self._node is not None else self._beating()),
         ):
             self._tasks.spawn(work)
         await self.hub.start()
@@ -405,7 +400,7 @@ class Collab(PythonApi):
 def _node_of(storage: Storage, name: str, redis: str) -> ClusterNode:
     check_cluster_extra()
     from collab.bus.redis import RedisBus
-    from collab.cluster.node import ClusterNode  # a server alone needs no websockets and no Redis
+    from collab.cluster.node import ClusterNode  # a server alone needs none of its packages
 
     if not isinstance(storage, Nodes):
         raise ValueError("the nodes of a cluster share a storage for several nodes, like PostgreSQL")

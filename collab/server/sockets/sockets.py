@@ -232,7 +232,7 @@ class Sockets:
         """How to pass a client on to other nodes; ``None`` if there are none, or another node has passed it to us."""
         if self._node is None or client.passed is not None:
             return None
-        from collab.server.sockets.passing import Passing  # a server alone needs no websockets
+        from collab.server.sockets.passing import Passing  # a server alone needs none of its packages
 
         return Passing(connection, self._node, client.request, scope, target, by_identity=by_identity)
 
