@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,33 @@ async def test_e9_a_poisonous_edit_that_comes_over_another_node_ends_one_worker_
         assert row["seq"] is None
         await victim.socket.close()
         await neighbour.socket.close()
+
+
+async def test_e9_a_poisonous_edit_ends_no_second_worker_while_the_first_one_takes_long_to_start_again(
+    tmp_path: Path,
+) -> None:
+    async with cluster(tmp_path, 2, options=("--app", "tests.cluster.doomed:collab")) as one:
+        owner, other = one.nodes
+        culprit = await comes(owner, DOCUMENT)
+        await culprit.type("I was here. ")
+        while not await one.fetch("SELECT FROM lab.commits"):
+            await asyncio.sleep(0.01)
+        assert await one.owner(DOCUMENT) is owner
+        survivor = worker_of(other)
+        slow = owner.folder / "slow"
+        slow.touch()
+
+        await culprit.type(SEGFAULT)
+        assert await lost(culprit) == 1006
+        await comes(other, DOCUMENT, culprit)  # waits at most until the owner is declared dead
+        assert await lost(culprit) == 4422
+        assert await one.owner(DOCUMENT) is other
+        assert await text_at(other, DOCUMENT) == "I was here. "
+        assert worker_of(other) == survivor
+        assert "the worker died" not in other.log()
+
+        slow.unlink()
+        await answers(owner)
+        await comes(owner, DOCUMENT, culprit)
+        assert await lost(culprit) == 4422
+        assert len(await one.fetch("SELECT FROM collab.set_aside")) == 1

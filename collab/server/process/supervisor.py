@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic, time
 from types import FrameType
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from typing import NamedTuple
 from collab.rooms.blackbox import SharedBlackBox
 from collab.server.config.load import PREFIX
 from collab.server.config.settings import Settings
+from collab.server.process import scribe
 from collab.server.process.hang_detector import Vigil
 from collab.server.process.orders import Orders
 from collab.server.process.restarts import Death, Restarts
@@ -37,6 +39,7 @@ _ALLOCATOR = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}
 _BACKLOG = 4096
 _POLL = 0.1
 _STOP_SECONDS = 9.0
+_SCRIBE_SECONDS = 2.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Address = tuple[str, int]
@@ -177,6 +180,8 @@ class _Supervisor:
                 self._serving = None
             if lives:
                 _sleep(wake, pause)
+        for slot in self._slots:
+            slot.finish()
         return status
 
 
@@ -191,6 +196,7 @@ class _Slot:
         self._node_name = new_node_name()
         self._blackbox = SharedBlackBox.create(settings.max_message_bytes)
         self._set_aside: list[SetAside] = []  # until a worker has stored them
+        self._scribes: list[subprocess.Popen[bytes]] = []
         self._deaths = 0
 
     def live(self) -> Generator[float, None, int]:
@@ -255,6 +261,18 @@ class _Slot:
         )
         if entry is not None:
             self._set_aside.append(entry)
+            self._tell_other_nodes(entry)
+
+    def _tell_other_nodes(self, entry: SetAside) -> None:
+        if self._settings.redis is not None:
+            errand = scribe.Errand(self._settings.to_json(), new_node_name(), [entry])
+            self._scribes.append(scribe.send(errand, _without_settings(os.environ)))
+
+    def finish(self) -> None:
+        """Let what has still to be written reach the record."""
+        for process in self._scribes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SCRIBE_SECONDS)
 
     def _watch(self, worker: _Worker) -> Generator[float, None, tuple[int, bool]]:
         """Wait until the worker ends. Returns its exit code, and whether it was killed for hanging."""
@@ -282,6 +300,7 @@ class _Slot:
                 log.error("the worker %s and is killed", "hangs" if standing else "no longer responds")
                 hung = True
                 worker.kill()
+            self._scribes = [each for each in self._scribes if each.poll() is None]
             yield _POLL
         return code, hung
 
