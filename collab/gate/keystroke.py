@@ -97,9 +97,12 @@ def _element(history: DocumentIndex, b: bytes) -> Checked | None:
             if size > 127 or not b[i - size : i].isascii():
                 return None
         elif what == 125:  # integer
-            i += 1
-            if b[i - 1] > 127:
+            last = i
+            while b[last] > 127:
+                last += 1
+            if last - i > 6:  # with seven bytes it is below 2**48
                 return None
+            i = last + 1
         elif what == 124 or what == 123:  # float32, float64
             i += 4 if what == 124 else 8
         elif not 120 <= what <= 127 or what == 122:  # not one of true, false, null and undefined

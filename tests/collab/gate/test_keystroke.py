@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from collab.gate import document_index, keystroke
+from collab.gate.any_values import write_any
 from collab.gate.checked import Checked
 from collab.gate.document_index import DocumentIndex
 from collab.gate.gate import Gap, Gate
@@ -66,6 +67,8 @@ def test_the_fast_and_the_general_path_find_the_same(seed: int) -> None:
         frame([block(B, 1, [item(STRING, string("!"), origin=(A, 4))])]),
         frame([block(B, 1, [item(ANY, b"\x01\x77\x01x", origin=(B, 0))])], [(B, 0, 1)]),
         frame([block(B, 1, [item(ANY, b"\x01\x7d\x05", origin=(B, 0))])], [(B, 0, 1)]),
+        frame([block(B, 1, [item(ANY, b"\x01" + write_any(-64), origin=(B, 0))])], [(B, 0, 1)]),
+        frame([block(B, 1, [item(ANY, b"\x01" + write_any(2**31 - 1), origin=(B, 0))])], [(B, 0, 1)]),
         frame([block(B, 1, [item(ANY, b"\x01\x79", origin=(B, 0))])]),
         frame([], [(A, 1, 3)]),
         frame([], [(B, 0, 1)]),
@@ -75,6 +78,17 @@ def test_common_edits_take_the_fast_path(update: bytes) -> None:
     gate = Gate()
     gate.commit(gate.check(HELLO))
     assert keystroke.check(gate._history, update) is not None
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+@pytest.mark.parametrize("last", [0, 1, 127])
+def test_integers_of_any_size_are_decided_as_by_the_general_path(size: int, last: int) -> None:
+    number = b"\xff" * (size - 1) + bytes([last])
+    update = frame([block(B, 1, [item(ANY, b"\x01\x7d" + number, origin=(B, 0))])], [(B, 0, 1)])
+    fast, slow = Gate(), Slow()
+    for gate in (fast, slow):
+        gate.commit(gate.check(HELLO))
+    assert verdict(fast, update) == verdict(slow, update)
 
 
 def test_the_fast_path_never_refuses() -> None:
