@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("server", choices=SERVERS)
     for command in (run, one):
         command.add_argument("--seconds", type=float, default=8.0, help="duration of the measurement in steady loads")
+        command.add_argument("--sessions", type=int, help="of a storm, in rooms of four (default 10,000)")
         command.add_argument("--quick", action="store_true", help="tiny loads, to check that everything works")
         command.add_argument(
             "--trace",
@@ -68,7 +69,9 @@ def options(arguments: argparse.Namespace, core: int | None) -> Options:
         else:
             one = file
     seconds = min(arguments.seconds, 1.5) if arguments.quick else arguments.seconds
-    return Options(seconds=seconds, quick=arguments.quick, trace=one, friends=two, core=core)
+    return Options(
+        seconds=seconds, quick=arguments.quick, trace=one, friends=two, core=core, sessions=arguments.sessions
+    )
 
 
 def run_one(arguments: argparse.Namespace) -> Result:
@@ -96,6 +99,7 @@ def _child(load: str, server: str, arguments: argparse.Namespace) -> Result:
     """Run one load on one server, in a child process."""
     command = ["bench", "one", load, server, "--seconds", str(arguments.seconds)]
     command += ["--quick"] if arguments.quick else []
+    command += ["--sessions", str(arguments.sessions)] if arguments.sessions else []
     command += [word for file in arguments.trace for word in ("--trace", file)]
     try:
         return child(command, LOADS[load].limit + arguments.seconds)[0]

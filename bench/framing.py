@@ -35,9 +35,9 @@ class Framing:
         """Prefix of each message."""
         return b""
 
-    def opening(self) -> list[bytes]:
-        """First messages of a client with an empty document."""
-        return [self.prefix + bytes([SYNC, 0]) + string(NOTHING[:1])]
+    def opening(self, state_vector: bytes = NOTHING[:1]) -> list[bytes]:
+        """First messages of a client, by default with an empty document."""
+        return [self.prefix + bytes([SYNC, 0]) + string(state_vector)]
 
     def step2(self, update: bytes = NOTHING) -> bytes:
         """The answer to the server's state vector."""
@@ -73,7 +73,7 @@ class HocuspocusFraming(Framing):
         """The document's name."""
         return string(room.encode())
 
-    def opening(self) -> list[bytes]:
+    def opening(self, state_vector: bytes = NOTHING[:1]) -> list[bytes]:
         """A token, then the state vector."""
         token = self.prefix + bytes([AUTH, 0]) + string(b"bench") + string(PROVIDER_VERSION)
-        return [token, *super().opening()]
+        return [token, *super().opening(state_vector)]

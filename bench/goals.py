@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench.result import Options, Result
-from bench.scenarios import idle, joins, replay, typing
+from bench.scenarios import idle, joins, large, replay, storm, typing
 from bench.servers import Running
 
 OURS = "collab"
 YARDSTICK = "y-websocket"
 FOUR = (OURS, YARDSTICK, "hocuspocus", "pycrdt-websocket")
+
+SIZES: tuple[tuple[str, str, int], ...] = (
+    ("1k", "1 KB", 1_000),
+    ("200k", "0.2 MB", 200_000),
+    ("1750k", "1.75 MB", 1_750_000),
+    ("4m", "4 MB", 4_000_000),
+)
+"""Of a large document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,22 @@ LOADS = {
             (OURS, YARDSTICK),
         ),
         Load("idle", "2,000 sessions without activity in 1,000 rooms, then none", partial(idle.idle, "idle")),
+        *(
+            Load(
+                f"large{label}",
+                f"one person types 5 characters a second in the middle of a document of {about}",
+                partial(large.large, f"large{label}", size),
+                (OURS, YARDSTICK, "hocuspocus"),
+            )
+            for label, about, size in SIZES
+        ),
+        Load(
+            "storm",
+            "10,000 sessions in 2,500 rooms come back after the server was killed, four people type in a calm room",
+            partial(storm.storm, "storm"),
+            (OURS, YARDSTICK, "hocuspocus"),
+            limit=240.0,
+        ),
         Load(
             "b4",
             "a long trace of one writer, one edit per message, as fast as the server takes it",
@@ -121,6 +145,9 @@ GOALS = (
     Goal("join20", "memory_per_document", "<=", 3),
     Goal("idle", "memory_per_session_kb", "<=", 30),
     Goal("idle", "memory_after_mb", "<=", 20),
+    *(Goal(f"large{label}", "cpu_per_edit_us", "<=", 500) for label, _, _ in SIZES),
+    Goal("storm", "synced_s", "<=", 5),
+    Goal("storm", "calm_p99_ms", "<=", 100),
     Goal("b4", "exact", "==", 1),
     Goal("b4", "exact_for_newcomer", "==", 1),
     Goal("b4", "exact_after_restart", "==", 1),

@@ -17,19 +17,20 @@ from typing import cast
 from bench.framing import Framing, Kind
 
 SCRATCH = 1 << 20
+BINARY, PING, PONG = 2, 9, 10
 HEAD = 256
 """Number of bytes parsed of a large message."""
 
 
-def frame(payload: bytes) -> bytes:
-    """A masked binary frame (with a zero mask, so that masking changes nothing)."""
+def frame(payload: bytes, opcode: int = BINARY) -> bytes:
+    """A masked frame, binary by default (with a zero mask, so that masking changes nothing)."""
     size = len(payload)
     if size < 126:
-        head = struct.pack("!BB", 0x82, 0x80 | size)
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
     elif size < 1 << 16:
-        head = struct.pack("!BBH", 0x82, 0x80 | 126, size)
+        head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, size)
     else:
-        head = struct.pack("!BBQ", 0x82, 0x80 | 127, size)
+        head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, size)
     return head + bytes(4) + payload
 
 
@@ -89,8 +90,20 @@ class Joiner(asyncio.BufferedProtocol):
         rest = bytes(self._header[end + 4 :])
         self._header.clear()
         self._upgraded = True
-        self._write(b"".join(frame(message) for message in self.framing.opening()))
+        self._write(b"".join(frame(message) for message in self.opening()))
         self._read(memoryview(rest))
+
+    def opening(self) -> list[bytes]:
+        """The first messages."""
+        return self.framing.opening()
+
+    def answer(self, state_vector: bytes) -> bytes:
+        """The answer to the server's state vector."""
+        return self.framing.step2()
+
+    def send(self, *messages: bytes) -> None:
+        """Send messages."""
+        self._write(b"".join(map(frame, messages)))
 
     def _write(self, data: bytes) -> None:
         assert self._transport is not None
@@ -134,11 +147,13 @@ class Joiner(asyncio.BufferedProtocol):
         return True
 
     def _message(self, data: bytes, total: int) -> None:
-        if self._opcode != 2:
+        if self._opcode == PING:
+            self._write(frame(data, PONG))
+        if self._opcode != BINARY:
             return
         kind, payload = self.framing.read(data)
         if kind is Kind.STEP1:
-            self._write(frame(self.framing.step2()))
+            self._write(frame(self.answer(payload)))
         elif kind is Kind.STEP2 and not self.done.done():
             self.size = total
             self.state = payload if self._keep else b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.goals import GOALS, LOADS, OURS, YARDSTICK, Goal
+from bench.goals import GOALS, LOADS, OURS, SIZES, YARDSTICK, Goal
 from bench.result import Result
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -30,6 +30,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "memory_empty_mb", "memory_idle_mb", "memory_per_session_kb", "memory_after_mb", "back_after_s",
         "cpu_percent", "join_s",
     ),
+    "large1k": (
+        "document_mb", "edits", "missing", "cpu_per_edit_us", "p50_ms", "p99_ms", "at_rest_percent", "memory_mb",
+        "generator_percent",
+    ),
+    "storm": (
+        "sessions", "rooms", "synced_s", "synced_p50_s", "cpu_s", "cpu_per_return_us", "calm_p50_ms", "calm_p99_ms",
+        "calm_missing", "restart_s", "refused", "cpu_per_first_join_us", "memory_mb", "generator_percent",
+    ),
     "b4": (
         "edits", "edits_per_s", "cpu_per_edit_us", "document_kb", "disk_kb", "disk_per_document", "exact",
         "exact_for_newcomer", "exact_after_restart",
@@ -38,7 +46,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "edits", "edits_per_s", "cpu_per_edit_us", "disk_per_document", "exact", "exact_after_restart",
     ),
 }  # fmt: skip
-SAME = {"typists1000": "typists200", "join20": "join4"}
+_LARGE = [f"large{label}" for label, _, _ in SIZES]
+SAME = {"typists1000": "typists200", "join20": "join4", **dict.fromkeys(_LARGE, "large1k")}
 RATIOS = {
     "typists200": "cpu_per_delivery_us",
     "typists1000": "cpu_per_delivery_us",
@@ -47,6 +56,8 @@ RATIOS = {
     "join4": "all_joined_ms",
     "join20": "all_joined_ms",
     "idle": "memory_per_session_kb",
+    **dict.fromkeys(_LARGE, "cpu_per_edit_us"),
+    "storm": "synced_s",
     "b4": "edits_per_s",
     "friends": "edits_per_s",
 }

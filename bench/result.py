@@ -31,8 +31,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of a run: seconds to measure, a small load for a smoke test, trace files, the server's core, and
-    seconds to wait until memory is released."""
+    """Options of a run: seconds to measure, a small load for a smoke test, trace files, the server's core, seconds to
+    wait until memory is released, and the sessions of a storm."""
 
     seconds: float = 8.0
     quick: bool = False
@@ -40,3 +40,4 @@ class Options:
     friends: str | None = None
     core: int | None = None
     patience: float = 25.0
+    sessions: int | None = None

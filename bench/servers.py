@@ -13,11 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 
 from bench import node
 from bench.framing import Framing, HocuspocusFraming
 from bench.measure import ProcessTree
 from bench.session import Session
+from bench.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -31,8 +33,9 @@ class Server:
     """A kind of server.
 
     ``command`` builds the command line from a port and a data folder; ``path`` a room's path from its name;
-    ``stored``: documents outlive the process; ``settle``: seconds after the last client
-    has left during which the server may still write its storage; ``about`` is its line in the report.
+    ``stored``: documents outlive the process; ``settle``: seconds after the last client has left during which the
+    server may still write its storage; ``supervised``: a child process serves, and another one replaces it; ``about``
+    is its line in the report.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Server:
     framing: Callable[[str], Framing] = Framing
     stored: bool = False
     settle: float = 3.0
+    supervised: bool = False
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -96,6 +100,7 @@ SERVERS = {
             lambda room: f"/rooms/documents/{room}",
             stored=True,
             settle=9.0,
+            supervised=True,
             environment=UNLIMITED,
         ),
         Server(
@@ -106,6 +111,7 @@ SERVERS = {
             HocuspocusFraming,
             stored=True,
             settle=9.0,
+            supervised=True,
             environment=UNLIMITED,
         ),
         Server(
@@ -185,6 +191,27 @@ class Running:
         """Whether the process is running."""
         return self.process.returncode is None
 
+    async def crash(self, core: int | None) -> Running:
+        """Kill the process that serves; returns the server once it serves again, started by its supervisor or here."""
+        if not self.server.supervised:
+            self.process.kill()
+            await self.process.wait()
+            return await start(self.server, core, self.data, self.port)
+        serving = self.tree.root.children()[0]
+        serving.kill()
+        await until(lambda: not serving.is_running(), 10.0, 0.001)
+        await self.serves()
+        return self
+
+    async def serves(self, seconds: float = 30.0) -> None:
+        """Wait until it answers. Raises ``RuntimeError`` with its log."""
+        deadline = perf_counter() + seconds
+        while not await answers(self.port):
+            if not self.alive or perf_counter() > deadline:
+                await self.stop(1)
+                raise RuntimeError(f"{self.server.name} does not serve:\n{self.log.read_text()[-2000:]}")
+            await asyncio.sleep(0.05)
+
     async def stop(self, seconds: float = 15.0) -> None:
         """Send SIGTERM, and SIGKILL after ``seconds``."""
         if self.alive:
@@ -228,12 +255,7 @@ async def start(
             *command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, env=environment, cwd=data
         )
     running = Running(server, port, process, data, log)
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not await answers(port):
-        if not running.alive or asyncio.get_running_loop().time() > deadline:
-            await running.stop(1)
-            raise RuntimeError(f"{server.name} did not start:\n{log.read_text()[-2000:]}")
-        await asyncio.sleep(0.05)
+    await running.serves(seconds)
     return running
 
 

@@ -61,7 +61,7 @@ class Room:
         return [typist.session for typist in self.typists if typist.session.doc is not None]
 
 
-async def _populate(server: Running, shape: Shape, index: int, rng: random.Random) -> Room:
+async def populate(server: Running, shape: Shape, index: int, rng: random.Random) -> Room:
     """Open one room: an author writes the empty lines, everybody joins, the author leaves."""
     name = f"bench-{index}"
     author, url = server.session(name, watch=True)
@@ -102,7 +102,7 @@ class Reading:
     expected: int
 
 
-def _edits(rooms: Sequence[Room], window: tuple[float, float], end: float) -> Reading:
+def latencies(rooms: Sequence[Room], window: tuple[float, float], end: float) -> Reading:
     """Evaluate the logs. A lost edit counts with the time since it was sent."""
     reading = Reading([], 0, 0, 0)
     begin, stop = window
@@ -159,7 +159,7 @@ async def steady(name: str, shape: Shape, server: Running, options: Options) -> 
     rng = random.Random(11)
     empty = server.tree.pss()
     began = perf_counter()
-    rooms = [await _populate(server, shape, index, rng) for index in range(shape.rooms)]
+    rooms = [await populate(server, shape, index, rng) for index in range(shape.rooms)]
     joining = perf_counter() - began
     joined = server.tree.pss()
     actors: list[tuple[Actor, float]] = []
@@ -191,7 +191,7 @@ async def steady(name: str, shape: Shape, server: Running, options: Options) -> 
     peak = server.tree.pss()
     lost = [session.ended for session in sessions if session.ended]
     window = (edges[0], edges[1])
-    reading = _edits(rooms, window, end)
+    reading = latencies(rooms, window, end)
     cost = windows[0]
     watched = sum(len(room.watched) for room in rooms)
     deliveries = reading.arrived / watched * len(sessions)
