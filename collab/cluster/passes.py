@@ -27,6 +27,7 @@ LONGEST_PASS = 12 * 1024
 
 _AUDIENCE = "collab-node"
 _ALGORITHM = "HS256"
+_NOT_OURS = "this is not a request of a node of this cluster"
 _CLAIMS = frozenset({"aud", "exp", "from", "nid", "address", "identity"})
 
 
@@ -37,6 +38,10 @@ class Pass:
     sender: int
     address: str | None = None
     identity: Identity | None = None
+
+
+class NoPass(PermissionDenied):
+    """No holder of the cluster's key has issued this: it is something else, like a client's own token."""
 
 
 class Passes:
@@ -71,10 +76,13 @@ class Passes:
         return text
 
     def check(self, text: str) -> Pass:
-        """Read a pass. Raises :class:`PermissionDenied`; the reason tells nothing to who does not know the key."""
+        """Read a pass. Raises :class:`NoPass`, and :class:`PermissionDenied` for a pass that is not valid here and now.
+
+        The reason tells nothing to who does not know the key.
+        """
         try:
             if len(text) > LONGEST_PASS:
-                raise _refused()
+                raise NoPass(_NOT_OURS)
             found = jwt.decode_complete(
                 text,
                 self._key,
@@ -88,7 +96,7 @@ class Passes:
                 },
             )
         except (jwt.PyJWTError, ValueError, RecursionError):
-            raise _refused() from None
+            raise NoPass(_NOT_OURS) from None
         claims = found["payload"]
         # `crit` and `b64` change what is signed; claims of a later version might limit what the pass allows
         if not found["header"].keys() <= {"alg", "typ"} or not claims.keys() <= _CLAIMS:
@@ -103,7 +111,7 @@ class Passes:
 
 
 def _refused() -> PermissionDenied:
-    return PermissionDenied("this is not a request of a node of this cluster")
+    return PermissionDenied(_NOT_OURS)
 
 
 def _address(claims: dict[str, Any]) -> str | None:

@@ -26,7 +26,7 @@ from collab.access.limits import Rates, Strikes
 from collab.access.price import METER, Payer
 from collab.access.revocations import Revocations
 from collab.access.rules import Access
-from collab.cluster.passes import Pass
+from collab.cluster.passes import HEADER, Pass
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
@@ -112,6 +112,7 @@ class Admission:
         Raises :class:`PermissionDenied` if the page's origin, or the ``Host`` header, is not allowed.
         """
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers.pop(HEADER, None)  # hooks get the rest to see
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
         peer, forwarded_for = (scope.get("client") or (None,))[0], headers.get("x-forwarded-for")
         if passed is not None:

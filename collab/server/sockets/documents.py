@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +60,9 @@ class DocumentPassing(Protocol):
 
     def token(self, nid: int, identity: Identity, token: str) -> str:
         """What identifies the client there. Raises :class:`CollabError`."""
+
+    def listen(self, heard: Callable[[bytes], None]) -> None:
+        """Have ``heard`` called with each message of an owner, before the client gets it."""
 
     def forget(self, key: RoomKey) -> None:
         """The node that should own this room cannot be reached."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from collab.access.identity import Identity
 from collab.access.price import Meter
-from collab.cluster.passes import Pass
-from collab.errors import PermissionDenied
+from collab.cluster.passes import NoPass, Pass
+from collab.errors import PermissionDenied, Restarting
 from collab.hooks import Hooks, Request
 from collab.realtime.topics.analytics import AnalyticsMetrics
 from collab.rooms.live.room import Room
@@ -75,16 +75,21 @@ class CollabGatekeeper:
         return await self._admission.admit_token(self._request, token, name)
 
     def _named_by(self, token: str) -> Identity | None:
-        """The identity in a pass. It outlives the pass, for as long as the identity itself is valid."""
+        """The identity in a pass. It outlives the pass, for as long as the identity itself is valid.
+
+        No pass is taken for a client's token, which an application's hook gets to see.
+        """
         if self._check_pass is None:
             return None
         if token not in self._passed:
             try:
                 identity = self._check_pass(token).identity
-            except PermissionDenied:  # it is the client's own token
-                return None
+            except NoPass:
+                return None  # it is the client's own token
+            except PermissionDenied as error:  # it may have waited for too long on its way: the next one will not
+                raise Restarting(error.message) from error
             if identity is None:
-                return None
+                raise PermissionDenied("this pass names nobody")
             self._passed[token] = identity
             if len(self._passed) > _MOST_PASSED:
                 del self._passed[next(iter(self._passed))]

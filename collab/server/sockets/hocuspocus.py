@@ -129,7 +129,11 @@ class HocuspocusSocket(SocketProtocol):
         self._open: dict[str, _Open] = {}
         self._tasks = BackgroundTasks(self._task_failed)
         self._passed = PassedDocuments(
-            connection, gatekeeper, passing, lambda address: self._tasks.spawn(self._renew_passed(address))
+            connection,
+            gatekeeper,
+            passing,
+            renew=lambda address: self._tasks.spawn(self._renew_passed(address)),
+            ended=self._ended,
         )
         self._ends: dict[str, int] = {}  # number of permanent ends of each document
         self._withdrawn: dict[str, str] = {}  # documents closed by a provider, with their tokens

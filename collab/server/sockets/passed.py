@@ -13,6 +13,7 @@ from collab.wire import hocuspocus
 from collab.wire.hocuspocus import split_address
 
 _MOST_WITHDRAWN = 100
+_MOST_OVER = 1000
 
 
 @dataclass(slots=True)
@@ -24,9 +25,13 @@ class _Passed:
 
 
 class PassedDocuments:
-    """By address. Without ``passing`` there are none. ``renew`` has :meth:`renew` called soon."""
+    """By address. Without ``passing`` there are none. ``renew`` has :meth:`renew` called soon.
 
-    __slots__ = ("_connection", "_documents", "_gatekeeper", "_passing", "_renew", "_withdrawn")
+    ``ended`` is called with the address of a document that its owner has ended or refused, and with the number of times
+    that this counts as an end.
+    """
+
+    __slots__ = ("_connection", "_documents", "_ended", "_gatekeeper", "_over", "_passing", "_renew", "_withdrawn")
 
     def __init__(
         self,
@@ -34,13 +39,18 @@ class PassedDocuments:
         gatekeeper: DocumentGatekeeper,
         passing: DocumentPassing | None,
         renew: Callable[[str], object],
+        ended: Callable[[str, int], object],
     ) -> None:
         self._renew = renew
+        self._ended = ended
         self._connection = connection
         self._gatekeeper = gatekeeper
         self._passing = passing
         self._documents: dict[str, _Passed] = {}
         self._withdrawn: dict[str, str] = {}  # documents closed by a provider, with their tokens
+        self._over: dict[str, None] = {}  # documents that their owners have ended
+        if passing is not None:
+            passing.listen(self.heard)
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -76,6 +86,27 @@ class PassedDocuments:
                 document.token = message.token
         document.tunnel.send(data)
         return True
+
+    def heard(self, data: bytes) -> None:
+        """Notice, before the client gets a message of an owner, that it ends a document.
+
+        From then on the client has no place there, and its next token is checked here first.
+        """
+        name = data[0]
+        kind = data[name + 1] if name < 0x80 and len(data) > name + 1 else hocuspocus.read_head(data)[1]
+        if kind not in (hocuspocus.CLOSE, hocuspocus.AUTH):
+            return
+        address = hocuspocus.address_of(data)
+        if kind == hocuspocus.CLOSE or data.startswith(hocuspocus.permission_denied(address, "")[:-1]):
+            if address in self._documents:
+                self._forget(address)
+                self._over[address] = None
+                if len(self._over) > _MOST_OVER:
+                    del self._over[next(iter(self._over))]
+                self._ended(address, int(kind == hocuspocus.CLOSE))
+        elif address in self._over and address not in self._documents:
+            # the owner has opened it again for a token that had left before we knew of the end
+            self._connection.close(Restarting("another server has this document"))
 
     def withdraw(self, address: str) -> None:
         """A provider has closed a document: perhaps one of several, see :meth:`returned`."""
@@ -115,6 +146,7 @@ class PassedDocuments:
         if is_wanted():
             self._gatekeeper.enter(admitted)
             self._documents[address] = _Passed(nid, tunnel, admitted, token)
+            self._over.pop(address, None)
             tunnel.send(hocuspocus.token(address, shown))
             for frame in frames:
                 if not (self._passing.by_identity and hocuspocus.read_head(frame)[1] == hocuspocus.AUTH):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import Scope
 
@@ -46,6 +47,7 @@ class Passing:
         self._tunnels: dict[int, Tunnel] = {}
         self._opening: dict[int, asyncio.Lock] = {}
         self._closed = False
+        self._heard: Callable[[bytes], None] | None = None
 
     async def to(self, nid: int) -> Tunnel:
         """The tunnel to a node. Raises :class:`Unavailable` if it cannot be reached."""
@@ -54,7 +56,7 @@ class Passing:
             if tunnel is None:
                 connection = self._connection
                 tunnel = Tunnel(
-                    deliver=connection.offer,
+                    deliver=connection.offer if self._heard is None else self._deliver,
                     hold=connection.hold,
                     release=connection.release,
                     ended=lambda code, reason: self._ended(nid, code, reason),
@@ -65,6 +67,15 @@ class Passing:
                 if self._closed:
                     self.close()
             return tunnel
+
+    def listen(self, heard: Callable[[bytes], None]) -> None:
+        """Have ``heard`` called with each message of an owner, before the client gets it."""
+        self._heard = heard
+
+    def _deliver(self, message: bytes | str) -> asyncio.Task[None] | None:
+        if self._heard is not None and isinstance(message, bytes):
+            self._heard(message)
+        return self._connection.offer(message)
 
     async def socket(self, nid: int, key: RoomKey) -> PassedSocket | None:
         """A socket for one document at its owner; ``None``, after a moment, if the owner does not serve it."""
