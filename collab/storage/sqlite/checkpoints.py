@@ -7,8 +7,8 @@ beyond a second size the writing connection waits for them a moment, and copies 
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ class Checkpoints:
     """The checkpoints of one database. :meth:`copy` is for a thread of its own, all others for the writing thread."""
 
     def __init__(self, path: Path) -> None:
-        self._wal = path.with_name(FILE_NAME + "-wal")
+        self._wal = str(path.with_name(FILE_NAME + "-wal"))
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._next = WAL_BYTES
@@ -75,9 +75,10 @@ class Checkpoints:
 
     def size(self) -> int:
         """Bytes of the WAL's file."""
-        with suppress(FileNotFoundError):
-            return self._wal.stat().st_size
-        return 0
+        try:
+            return os.stat(self._wal).st_size
+        except FileNotFoundError:
+            return 0
 
 
 def empty(connection: sqlite3.Connection) -> bool:

@@ -6,6 +6,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from secrets import token_hex
 from typing import Any
@@ -15,7 +16,7 @@ from collab.storage.base import Append, CommitId, Committed, Fact
 from collab.storage.codec import keys_of, pack_answer, seed, to_json, unpack_answer
 from collab.storage.rules import WRITERS, check_repeat, reach_of
 from collab.storage.sqlite.positions import next_position
-from collab.storage.sqlite.statements import SIZES, insert
+from collab.storage.sqlite.statements import insert, portions
 
 TAILS = 20_000  # documents and entities whose tail is cached in memory
 
@@ -54,11 +55,12 @@ class Appender:
     def __init__(self) -> None:
         self._tails: dict[RoomKey, Tail] = {}
         self._next: _Next | None = None
+        self._last: CommitId | None = None
 
     def forget(self) -> None:
         """Drop the cache: its content was not committed."""
         self._tails.clear()
-        self._next = None
+        self._next = self._last = None
 
     def drop(self, keys: Iterable[RoomKey]) -> None:
         """Forget these documents and entities: they were erased."""
@@ -94,7 +96,8 @@ class Appender:
 
         Raises :class:`ValueError` if the versions of an entity would have a gap, or the writer has committed since.
         """
-        if commit_id is not None:
+        # the next one of the writer that committed last is no repetition
+        if commit_id is not None and self._last != (commit_id.writer, commit_id.number - 1):
             receipt = _read_receipt(connection, commit_id.writer)
             if receipt is not None and receipt[0] >= commit_id.number:
                 return check_repeat(commit_id, *receipt)
@@ -111,19 +114,16 @@ class Appender:
         committed = Committed(seqs, positions)
         if commit_id is not None:
             _write_receipt(connection, commit_id, committed)
+            self._last = commit_id
         return committed
 
     def _resolve(self, connection: sqlite3.Connection, keys: Iterable[RoomKey]) -> dict[RoomKey, Tail]:
         known = self._tails
         wanted = list(keys)
         missing = [key for key in wanted if key not in known]
-        at = 0
-        for size in SIZES:
-            while len(missing) - at >= size:
-                some = missing[at : at + size]
-                for number, *columns in connection.execute(_tails(size), list(chain.from_iterable(some))):
-                    known[some[number]] = _tail(*columns)
-                at += size
+        for some in portions(missing):
+            for number, *columns in connection.execute(_tails(len(some)), list(chain.from_iterable(some))):
+                known[some[number]] = _tail(*columns)
         return {key: known[key] for key in wanted}
 
 
@@ -159,8 +159,7 @@ def _record(
     positions: list[int] = []
     events: list[tuple[Any, ...]] = []
     requests: list[tuple[Any, ...]] = []
-    entities: dict[int, tuple[Any, ...]] = {}
-    last = {fact.entity.key: fact for fact in facts}
+    entities: dict[int, tuple[Fact, str, float]] = {}  # its last fact, that event's data, when it began
     for fact in facts:
         entity, event = fact.entity, fact.event
         tail = tails[entity.key]
@@ -174,22 +173,23 @@ def _record(
         tail.reach = reach_of(fact, seqs, tail.seq, tail.reach)
         tail.covered = entity.content_seq
         conflicts = to_json(event.conflicts) if event.conflicts else None
-        what = to_json(event.data), to_json(event.changes), conflicts
+        data = to_json(event.data)
         project = entity.key.project
         position = following.positions[project]
         following.positions[project] += 1
         positions.append(position)
         who = tail.reach, event.user_id, fact.at
-        events.append((project, position, eid, entity.version, event.type, *who, *what))
+        events.append(
+            (project, position, eid, entity.version, event.type, *who, data, to_json(event.changes), conflicts)
+        )
         if fact.request is not None:
             requests.append((project, *fact.request, eid, entity.version, fact.at))
-        if eid not in entities:
-            entities[eid] = _entity(eid, last[entity.key], fact.at)
+        entities[eid] = fact, data, entities[eid][2] if eid in entities else fact.at
     insert(connection, "INSERT INTO events", events)
     insert(
         connection,
         "INSERT INTO entities",
-        list(entities.values()),
+        [_entity(eid, *state) for eid, state in entities.items()],
         "ON CONFLICT (eid) DO UPDATE SET version = excluded.version, deleted = excluded.deleted,"
         " data = excluded.data, keys = excluded.keys, heads = excluded.heads,"
         " content_seq = excluded.content_seq, updated_at = excluded.updated_at",
@@ -198,14 +198,17 @@ def _record(
     return positions
 
 
-def _entity(eid: int, fact: Fact, created_at: float) -> tuple[Any, ...]:
-    """A row of ``entities``; ``created_at`` counts only for a new one."""
+def _entity(eid: int, fact: Fact, data: str, created_at: float) -> tuple[Any, ...]:
+    """A row of ``entities``; ``data`` is that of the event; ``created_at`` counts only for a new one."""
     entity = fact.entity
-    data, keys = to_json(entity.data), keys_of(entity.data)
+    if entity.data is not fact.event.data:
+        data = to_json(entity.data)
+    keys = keys_of(entity.data)
     state = entity.version, int(entity.deleted), data, keys, entity.heads, entity.content_seq
     return (eid, *entity.key, *state, created_at, fact.at)
 
 
+@lru_cache(maxsize=32)
 def _tails(size: int) -> str:
     """A query for tails: every assigned seq is in the log, behind the snapshot, or set aside."""
     wanted = ", ".join(f"({number}, ?, ?, ?)" for number in range(size))
@@ -256,7 +259,8 @@ def _list_uncovered(connection: sqlite3.Connection, tails: Iterable[Tail]) -> No
             (came if uncovered else went).append((tail.rid,))
             tail.listed = uncovered
     insert(connection, "INSERT INTO uncovered (rid)", came)
-    connection.executemany("DELETE FROM uncovered WHERE rid = ?", went)
+    if went:
+        connection.executemany("DELETE FROM uncovered WHERE rid = ?", went)
 
 
 def _read_receipt(connection: sqlite3.Connection, writer: str) -> tuple[int, Committed] | None:

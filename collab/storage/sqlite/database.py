@@ -11,9 +11,9 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from time import thread_time
@@ -97,8 +97,17 @@ class Database:
         """Run one transaction in the writing thread; durable on return."""
 
         def transaction() -> T:
-            with self._transaction() as connection:
-                return work(connection)
+            connection = _open_one(self.writer)
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                done = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                self._rolled_back()
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return done
 
         return await self._write(transaction)
 
@@ -236,19 +245,6 @@ class Database:
             if connection is not None:
                 connection.close()
         self.writer = self._lock = None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = _open_one(self.writer)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            self._rolled_back()
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
     async def _vacuum(self) -> None:
         try:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FILE_NAME: Final = "collab.db"
+_STATEMENTS = 256  # kept prepared: more than there are different ones
 _LOCK_NAME = "lock"
 _SIDES = ("-wal", "-shm", "-journal")  # what SQLite appends to the name of a database
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -95,7 +96,9 @@ def keep_private(path: Path, *, create: bool) -> None:
 
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """A connection in autocommit mode, for any thread. ``busy_seconds``: how long to wait for locks of others."""
-    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
+    )
     connection.text_factory = _decode
     return connection
 

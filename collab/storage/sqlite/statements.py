@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from collab.storage.codec import encodable
 
-SIZES = (256, 64, 16, 4, 1)
-"""Rows per statement: few sizes, so that each statement is prepared once."""
+T = TypeVar("T")
 
 
 @contextmanager
@@ -25,23 +25,33 @@ def moment(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
+def portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Rows for one statement each: up to 16, or one of few numbers, so that each statement is prepared once."""
+    at, left = 0, len(rows)
+    while left:
+        size = 256 if left >= 256 else 64 if left >= 64 else min(left, 16)
+        yield rows[at : at + size]
+        at += size
+        left -= size
+
+
 def insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], on_conflict: str = "") -> None:
     """Insert rows, many per statement.
 
     Before and after each statement the thread waits for the GIL. One row at a time, a busy event loop would make a
     thousand rows take 200 ms instead of 10.
     """
-    at = 0
-    for size in SIZES:
-        if len(rows) - at < size:
-            continue
-        row = f"({', '.join('?' * len(rows[0]))})"
-        statement = f"{into} VALUES {', '.join([row] * size)} {on_conflict}"
-        while len(rows) - at >= size:
-            values = list(chain.from_iterable(rows[at : at + size]))
-            try:
-                connection.execute(statement, values)
-            except UnicodeEncodeError:
-                # one user id with a lone surrogate must not block everybody's log
-                connection.execute(statement, [encodable(value) for value in values])
-            at += size
+    for some in portions(rows):
+        statement = _insertion(into, len(some[0]), len(some), on_conflict)
+        values = list(chain.from_iterable(some))
+        try:
+            connection.execute(statement, values)
+        except UnicodeEncodeError:
+            # one user id with a lone surrogate must not block everybody's log
+            connection.execute(statement, [encodable(value) for value in values])
+
+
+@lru_cache(maxsize=256)
+def _insertion(into: str, columns: int, rows: int, on_conflict: str) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"{into} VALUES {', '.join([row] * rows)} {on_conflict}"

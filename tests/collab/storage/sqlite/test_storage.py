@@ -17,14 +17,14 @@ import pytest
 from collab.access.price import METER, Ledger, Meter, Payer, Share
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
-from collab.storage.base import Snapshot, StorageCorrupt, StorageError
+from collab.storage.base import CommitId, Snapshot, StorageCorrupt, StorageError
 from collab.storage.sqlite import commit as sqlite_commit
 from collab.storage.sqlite import database as sqlite_database
 from collab.storage.sqlite.database import Database
 from collab.storage.sqlite.schema import STEPS, prepare
 from collab.storage.sqlite.statements import moment
 from collab.storage.sqlite.storage import SqliteStorage
-from collab.testing.storage_case import KEY, OTHER, entry, updates
+from collab.testing.storage_case import KEY, OTHER, entry, fact, updates
 from tests.collab.storage.database import VERSION_1, bytes_on_disk, opened, raw
 
 
@@ -312,6 +312,30 @@ async def test_a_commit_is_on_the_disk_before_it_is_acknowledged(tmp_path: Path)
         assert writer is not None
         assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+async def test_a_commit_takes_one_statement_for_each_kind_of_row(tmp_path: Path) -> None:
+    """Each waits for the event loop's thread twice."""
+    keys = [RoomKey("acme", "notes", f"n{number}") for number in range(13)]
+    seen: list[str] = []
+    async with opened(tmp_path) as storage:
+        writer = storage._database.writer
+        assert writer is not None
+        for version in (1, 2, 3):
+            if version == 3:
+                writer.set_trace_callback(seen.append)
+            batch = [entry(b"x", key) for key in keys]
+            facts = [fact(version, key=key, row=row, content_seq=version) for row, key in enumerate(keys)]
+            await storage.commit(batch, facts, commit_id=CommitId("w", version))
+        writer.set_trace_callback(None)
+    assert [" ".join(statement.split()[:3]) for statement in seen] == [
+        "BEGIN IMMEDIATE",
+        "INSERT INTO log",
+        "INSERT INTO events",
+        "INSERT INTO entities",
+        "UPDATE receipts SET",
+        "COMMIT",
+    ]
 
 
 async def test_a_storage_that_is_not_open_says_so(tmp_path: Path) -> None:
