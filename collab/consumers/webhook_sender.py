@@ -14,7 +14,7 @@ from time import monotonic, time
 
 import httpx
 
-from collab.consumers.delivery import Deliveries, Parcel
+from collab.consumers.delivery import Deliveries, Parcel, backoff
 from collab.consumers.failure_log import FailureLog
 from collab.consumers.webhook import Webhook, body_of, message_id, signed
 from collab.entities.feed import Feed
@@ -30,6 +30,7 @@ _BATCH = 100
 _SAVE_SECONDS = 1.0
 _SAVE_EVENTS = 1000  # skipped events that are worth saving a new position
 _STORAGE_SECONDS = 1.0
+_CALM_SECONDS = 600.0  # after which an error counts as the first one again
 _ANSWER_BYTES = 64 * 1024  # read this much of a response, so that the connection can be reused
 
 
@@ -40,7 +41,7 @@ class Webhooks:
     """All webhooks of one server, each sent by one node. Raises :class:`ValueError` if two have the same name.
 
     ``count(webhook, outcome)`` is called for each attempt: ``taken``, ``failed``, or ``given_up`` for the last one; and
-    with ``stopped`` if an error of our own ends them.
+    with ``stopped`` if an error of our own interrupts the webhook, which begins again after a pause.
     """
 
     def __init__(
@@ -68,8 +69,23 @@ class Webhooks:
             return
         async with sending_client() as client, asyncio.TaskGroup() as group:
             for webhook in self._webhooks:
-                sender = _Sender(webhook, self._storage, self._feed, client, self._count, self._random)
-                group.create_task(self._jobs.run(f"webhook:{webhook.name}", sender.run))
+                group.create_task(self._keep_sending(webhook, client))
+
+    async def _keep_sending(self, webhook: Webhook, client: httpx.AsyncClient) -> None:
+        """Begin again after an unexpected error: here, or meanwhile at another node, from the saved position."""
+        failures = 0
+        while True:
+            began = monotonic()
+            sender = _Sender(webhook, self._storage, self._feed, client, self._count, self._random)
+            try:
+                await self._jobs.run(f"webhook:{webhook.name}", sender.run)
+                return
+            except Exception:
+                failures = failures + 1 if monotonic() < began + _CALM_SECONDS else 1
+                pause = backoff(failures, self._random())
+                log.exception("webhook %s has stopped, and begins again in %.0f s", webhook.name, pause)
+                self._count(webhook.name, "stopped")
+            await asyncio.sleep(pause)
 
 
 class _Sender:
@@ -95,12 +111,13 @@ class _Sender:
         self._unfollow: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._under_way = BackgroundTasks(self._unsettled)
+        self._fault: BaseException | None = None
         self._saved = 0
         self._saved_at = 0.0
         self._news = False  # whether an event was settled since the last save
 
     async def run(self) -> None:
-        """Send until cancelled; then save the position."""
+        """Send until cancelled; then save the position. Raises what nobody expected."""
         project = self._webhook.project
         unsubscribe = self._feed.subscribe(lambda owner, event: self._wake.set() if owner == project else None)
         deliveries: Deliveries | None = None
@@ -112,11 +129,8 @@ class _Sender:
                 self._send(deliveries)
                 await self._save(deliveries, monotonic())
                 await self._sleep(deliveries)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("webhook %s has stopped", self._webhook.name)
-            self._count(self._webhook.name, "stopped")
+                if self._fault is not None:
+                    raise self._fault
         finally:
             unsubscribe()
             self._unfollow()
@@ -189,7 +203,8 @@ class _Sender:
             self._under_way.spawn(self._deliver(deliveries, parcel))
 
     def _unsettled(self, error: BaseException) -> None:
-        log.error("webhook %s could not settle an event", self._webhook.name, exc_info=error)
+        self._fault = error  # its event would wait for ever, and later ones of its entity with it
+        self._wake.set()
 
     async def _deliver(self, deliveries: Deliveries, parcel: Parcel) -> None:
         try:
@@ -198,7 +213,13 @@ class _Sender:
             self._wake.set()
 
     async def _settle(self, deliveries: Deliveries, parcel: Parcel) -> None:
-        reason, retry_after = await post(self._client, self._webhook, self._feed.epoch, parcel.project, parcel.event)
+        try:
+            reason, retry_after = await post(
+                self._client, self._webhook, self._feed.epoch, parcel.project, parcel.event
+            )
+        except Exception as error:
+            log.exception("webhook %s could not send an event", self._webhook.name)
+            reason, retry_after = self._webhook.conceal(f"{type(error).__name__}: {error}")[:500], 0.0
         self._news = True
         if reason is None:
             deliveries.sent(parcel)

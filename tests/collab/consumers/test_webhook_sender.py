@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from collab.consumers import delivery, webhook_sender
+from collab.consumers.delivery import Deliveries, Parcel
 from collab.consumers.webhook import Webhook, signed
 from collab.consumers.webhook_sender import Webhooks
 from collab.entities.feed import Feed
@@ -291,25 +292,59 @@ async def test_a_webhook_that_fails_for_one_entity_only_is_told_once_and_so_are_
     ]
 
 
-async def test_a_webhook_that_an_error_of_ours_ends_is_counted_as_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_webhook_goes_on_after_an_error_of_ours_which_is_counted_and_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def events(storage: SqliteStorage, project: str, after: int, *, limit: int) -> Sequence[EntityEvent]:
-        raise RuntimeError("a fault of ours")
+    read, faults = SqliteStorage.events, ["reading"]
+
+    async def events(storage: SqliteStorage, *arguments: Any, **more: Any) -> Sequence[EntityEvent]:
+        if faults:
+            raise RuntimeError(f"a fault of ours while {faults.pop()}")
+        return await read(storage, *arguments, **more)
 
     monkeypatch.setattr(SqliteStorage, "events", events)
     counted = Counter[tuple[str, str]]()
-    stopped = asyncio.Event()
 
     def count(webhook: str, outcome: str) -> None:
         counted[webhook, outcome] += 1
-        stopped.set()
 
     async with recorded(tmp_path) as record, receiving() as receiver, sending(record, hook(receiver), count=count):
         await record.happens("t1")
-        with anyio.fail_after(40):
-            await stopped.wait()
-    assert counted == {("crm", "stopped"): 1}
+        await saved(record, 1, "crm")
+    assert counted == {("crm", "stopped"): 1, ("crm", "taken"): 1}
+    assert "a fault of ours while reading" in caplog.text
+
+
+async def test_an_event_that_cannot_be_settled_for_an_error_of_ours_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, faults = Deliveries.sent, ["settling"]
+
+    def settle(deliveries: Deliveries, parcel: Parcel) -> None:
+        if faults:
+            raise RuntimeError(f"a fault of ours while {faults.pop()}")
+        sent(deliveries, parcel)
+
+    monkeypatch.setattr(Deliveries, "sent", settle)
+    async with recorded(tmp_path) as record, receiving() as receiver, sending(record, hook(receiver)):
+        await record.happens("t1")
+        await saved(record, 1, "crm")
+
+
+async def test_a_delivery_that_fails_for_an_error_of_ours_is_an_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(httpx.AsyncClient):
+        def stream(self, method: str, url: Any, **more: Any) -> Any:
+            raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(webhook_sender, "sending_client", Broken)
+    webhook = Webhook(name="crm", url="https://crm.example/in", secret=SECRET, attempts=1)
+    async with recorded(tmp_path) as record, sending(record, webhook):
+        await record.happens("t1")
+        await saved(record, 1, "crm")
+        [letter] = await record.storage.dead_letters("crm")
+    assert letter.reason == "RuntimeError: a fault of ours"
 
 
 async def test_neither_the_log_nor_a_dead_letter_shows_what_is_secret_in_the_url(
