@@ -45,7 +45,7 @@ class ClusterNode:
         self._nodes = nodes
         self.bus = SealedBus(bus)
         self.feed = ClusterFeed(nodes, self.bus)
-        self.jobs = ClusterJobs(nodes)
+        self.jobs = ClusterJobs(nodes, living=self._living)
         self.announcements = ClusterAnnouncements(nodes, self.bus)
         self.membership = Membership(nodes, name, died=self._died)
         self.ownership = NodeOwnership(nodes)
@@ -90,6 +90,9 @@ class ClusterNode:
     def work(self) -> Sequence[Coroutine[object, object, None]]:
         """What must always run."""
         return self.membership.run(), self.feed.run(), self.jobs.claim(), self.announcements.run()
+
+    def _living(self) -> Sequence[int]:
+        return [self._nodes.nid, *(node.nid for node in self.membership.others)]
 
     def has_others(self) -> bool:
         """Whether other nodes live."""

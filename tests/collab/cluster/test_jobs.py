@@ -42,7 +42,8 @@ class Worker:
 
     def __init__(self, record: MemoryRecord) -> None:
         self.storage = Storage(record)
-        self.jobs = ClusterJobs(self.storage, seconds=0.005)
+        self.living: Sequence[int] = ()
+        self.jobs = ClusterJobs(self.storage, seconds=0.005, living=lambda: self.living)
         self.tasks: list[asyncio.Task[None]] = []
         self.doing: list[str] = []
 
@@ -84,6 +85,35 @@ async def test_one_node_has_a_job_and_gives_it_back_when_it_stops() -> None:
         first.cancel()
         await until(lambda: two.doing == ["b", "a"])
         assert not one.jobs.held
+
+
+async def test_jobs_are_dealt_out_to_the_nodes_that_live() -> None:
+    async with workers(3) as all_:
+        one, two, three = all_
+        for name in "abcdef":
+            one.want(name)
+        one.living = [one.storage.nid]
+        await until(lambda: len(one.jobs.held) == 6)
+        for name in "abcdef":
+            two.want(name)
+            three.want(name)
+        for worker in all_:
+            worker.living = [node.storage.nid for node in all_]
+        await until(lambda: [len(worker.jobs.held) for worker in all_] == [2, 2, 2])
+        assert one.jobs.held | two.jobs.held | three.jobs.held == set("abcdef")
+        await one.storage.declare_dead(three.storage.nid, 0)
+        for worker in all_:
+            worker.living = [one.storage.nid, two.storage.nid]
+        await until(lambda: len(one.jobs.held) == 3 and len(two.jobs.held) == 3)
+        assert one.jobs.held | two.jobs.held == set("abcdef")
+
+
+async def test_a_job_that_its_node_does_not_know_is_done_by_one_that_does() -> None:
+    async with workers(2) as (one, two):
+        one.living = two.living = [one.storage.nid, two.storage.nid]
+        for name in "ab":  # as a node with a newer configuration
+            two.want(name)
+        await until(lambda: two.jobs.held == {"a", "b"})
 
 
 async def test_the_jobs_of_a_dead_node_are_taken_over() -> None:
