@@ -16,6 +16,9 @@ from collab.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
 
+MOST_RANGES = 10_000
+"""Ranges of events that one handler has still to get."""
+
 EventHandler = Callable[[EntityEvent], Awaitable[None] | None]
 
 _BATCH = 100
@@ -23,10 +26,17 @@ _RETRY_SECONDS = 1.0
 
 
 class Owed:
-    """The events that a handler is still to get, as ranges of positions. Between two ranges are events of others."""
+    """The events that a handler is still to get, as ranges of positions. Between two ranges are events of others.
 
-    def __init__(self) -> None:
+    There are at most ``most`` ranges. After that the last one grows over events of others, which the handler then gets
+    as well as one at their own node: it falls behind in bounded memory, and misses none.
+    """
+
+    def __init__(self, most: int = MOST_RANGES) -> None:
         self._ranges: deque[tuple[int, int]] = deque()
+        self._most = most
+        self.overlaps = False
+        """Whether the handler may get events of others."""
         self._run = (0, 0)  # the newest positions without a gap
 
     def __len__(self) -> int:
@@ -40,6 +50,9 @@ class Owed:
             return
         if self._ranges and self._ranges[-1][1] >= self._run[0]:
             self._ranges[-1] = (self._ranges[-1][0], position)
+        elif len(self._ranges) >= self._most:
+            self._ranges[-1] = (self._ranges[-1][0], position)
+            self.overlaps = True
         else:
             self._ranges.append((position, position))
 
@@ -53,6 +66,8 @@ class Owed:
             self._ranges.popleft()
         if self._ranges and self._ranges[0][0] <= position:
             self._ranges[0] = (position + 1, self._ranges[0][1])
+        if not self._ranges:
+            self.overlaps = False
 
 
 class Handlers:
@@ -60,7 +75,8 @@ class Handlers:
 
     An exception of a handler is logged, and the next event follows. Handlers do not receive events from before the
     server started; webhooks do, because they save their position. In a cluster, handlers receive the events that their
-    own node committed: each event is handled by one node.
+    own node committed: each event is handled by one node. Only a handler that is far behind (:data:`MOST_RANGES`) may
+    get events of other nodes, too: its log says so.
     """
 
     def __init__(self, storage: EntityStorage, feed: Feed) -> None:
@@ -75,7 +91,15 @@ class Handlers:
 
         def note(owner: str, event: EntityEvent) -> None:
             if owner == project:
+                kept_up = not owed.overlaps
                 owed.note(event.position, wanted=collection is None or collection == event.collection)
+                if kept_up and owed.overlaps:
+                    log.error(
+                        "a handler of %s/%s is so far behind that it will also get events that other nodes handle: %r",
+                        project,
+                        collection or "*",
+                        handler,
+                    )
                 if owed:
                     wake.set()
 
