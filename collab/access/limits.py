@@ -25,15 +25,18 @@ class TokenBucket:
         self._bytes = bytes_per_second * burst
         self._at: float | None = None
 
-    def take(self, size: int, now: float) -> bool:
-        """Count a message of ``size`` bytes. Returns whether it is within the limits; if not, nothing is counted."""
+    def take(self, size: int, now: float, count: int = 1) -> bool:
+        """Count a message of ``size`` bytes, which counts as ``count`` messages.
+
+        Returns whether it is within the limits; if not, nothing is counted.
+        """
         passed = 0.0 if self._at is None else max(0.0, now - self._at)
         self._at = now
         self._messages = min(self._messages + passed * self._message_rate, self._message_rate * self._burst)
         self._bytes = min(self._bytes + passed * self._byte_rate, self._byte_rate * self._burst)
         if (self._message_rate and self._messages < 1) or (self._byte_rate and self._bytes <= 0):
             return False
-        self._messages -= 1
+        self._messages -= count
         self._bytes -= size
         return True
 
@@ -54,15 +57,18 @@ class Rates:
         self._bytes_per_second = bytes_per_second
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
-    def take(self, who: Hashable, size: int, now: float) -> float:
-        """Count a request of ``size`` bytes. Returns 0 if it is within the limits, else the seconds to wait."""
+    def take(self, who: Hashable, size: int, now: float, count: int = 1) -> float:
+        """Count ``count`` requests of ``size`` bytes together.
+
+        Returns 0 if they are within the limits, else the seconds to wait.
+        """
         bucket = self._buckets.get(who)
         if bucket is None:
             bucket = self._buckets[who] = TokenBucket(self._messages_per_second, self._bytes_per_second)
             if len(self._buckets) > _CALLERS:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(who)
-        return 0.0 if bucket.take(size, now) else max(bucket.wait, 0.001)
+        return 0.0 if bucket.take(size, now, count) else max(bucket.wait, 0.001)
 
     def __len__(self) -> int:
         return len(self._buckets)

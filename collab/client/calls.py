@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 from anyio import Event
@@ -18,7 +18,8 @@ class Call(Started, Generic[T_co]):
     """An operation that is already under way. ``await`` it for its result; it proceeds if nobody does.
 
     Each ``await`` returns its own copy of the result, or raises its own copy of the error. If nobody is waiting
-    when it fails, the error goes to ``on_error``, or else to the client's error callbacks. ``entity`` is the id of the
+    when it fails, the error goes to ``on_error``, or else to the client's error callbacks; so does each error in the
+    result of several writes. ``entity`` is the id of the
     entity that a write is about.
     """
 
@@ -53,8 +54,9 @@ class Call(Started, Generic[T_co]):
                 error = unreadable
         self._error = error
         self._done.set()
-        if error is not None and not self._waiting:
-            self._failed(error)
+        if not self._waiting:
+            for each in failures(self._result if error is None else error):
+                self._failed(each)
 
     def cancel(self, error: CollabError) -> None:
         """Set an error for whoever awaits it later. It is reported to nobody."""
@@ -75,3 +77,10 @@ class Call(Started, Generic[T_co]):
         if self._error is not None:
             raise own(self._error)
         return own(self._result)  # type: ignore[return-value]  # the result itself may be None
+
+
+def failures(result: object) -> Sequence[CollabError]:
+    """Return the errors in a result: it is one, or it is the outcomes of several writes."""
+    if isinstance(result, CollabError):
+        return [result]
+    return [each for each in result if isinstance(each, CollabError)] if isinstance(result, list) else []

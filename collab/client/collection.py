@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from time import time
@@ -13,6 +14,7 @@ import msgspec
 import pycrdt
 
 from collab.client.calls import Call
+from collab.client.core.failures import rebuild
 from collab.client.core.values import Entity, Rows, moment, plain_object, read_query
 from collab.client.core.views import Event
 from collab.client.core.writes import WriteMessage
@@ -20,9 +22,14 @@ from collab.client.documents import Document
 from collab.client.requests import ErrorCallback, OnConflict, Requests
 from collab.client.subscription import Subscription
 from collab.dates import iso
-from collab.errors import InvalidRequest
+from collab.errors import CollabError, InvalidRequest
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
+from collab.wire.realtime.encoding import MAX_DEPTH
+from collab.wire.realtime.updates import read_update
+
+_DEPTH = MAX_DEPTH - 3
+"""Nesting of an entity's data as one of several writes."""
 
 
 class Collection:
@@ -106,6 +113,56 @@ class Collection:
             realtime.Restore(
                 id=self._requests.ticket(), collection=self.name, entity=id, version=version, request=uuid.uuid4().hex
             ),
+            on_error,
+        )
+
+    # writing several, each for itself
+
+    def create_many(
+        self, entities: Iterable[Mapping[str, Any]], *, on_error: ErrorCallback | None = None
+    ) -> Call[list[Entity | CollabError]]:
+        """Create up to 1,000 entities in one request, each for itself.
+
+        Returns for each, in order, the entity or the error: one that fails does not affect the others.
+        """
+        writes = []
+        for data in entities:
+            fields = plain_object(data, _DEPTH)
+            named = fields.pop("id", None)
+            entity = uuid.uuid4().hex if named is None else named
+            writes.append(wire.CreateOne(collection=self.name, data=fields, entity=entity, request=uuid.uuid4().hex))
+        return self._write_many(writes, on_error)
+
+    def update_many(
+        self, updates: Iterable[Mapping[str, Any]], *, on_error: ErrorCallback | None = None
+    ) -> Call[list[Entity | CollabError]]:
+        """Update up to 1,000 entities in one request, each for itself, as :meth:`create_many` creates them.
+
+        Each of ``updates`` is ``{"id", "changes", "unset", "version", "on_conflict"}``, as the arguments of
+        :meth:`update`; all but ``id`` are optional. An entity may occur once.
+        """
+        return self._write_many(
+            [
+                read_update(
+                    self.name,
+                    plain_object(update, _DEPTH + 1),
+                    on_conflict=self._requests.conflicts,
+                    request=uuid.uuid4().hex,
+                )
+                for update in updates
+            ],
+            on_error,
+        )
+
+    def delete_many(
+        self, ids: Iterable[str], *, on_error: ErrorCallback | None = None
+    ) -> Call[list[Entity | CollabError]]:
+        """Delete up to 1,000 entities in one request, each for itself, as :meth:`create_many` creates them."""
+        return self._write_many(
+            [
+                wire.DeleteOne(collection=self.name, entity=each, request=uuid.uuid4().hex)
+                for each in _names("ids", ids) or ()
+            ],
             on_error,
         )
 
@@ -237,6 +294,17 @@ class Collection:
     def _write(self, message: WriteMessage, on_error: ErrorCallback | None) -> Call[Entity]:
         return self._requests.write(message, _written, on_error, iso(time()))
 
+    def _write_many(
+        self, writes: Sequence[wire.AnyWrite], on_error: ErrorCallback | None
+    ) -> Call[list[Entity | CollabError]]:
+        if len(writes) > wire.MOST_WRITES:
+            raise InvalidRequest(f"{len(writes)} writes: a request may have {wire.MOST_WRITES}")
+        twice = next((each for each, count in Counter(str(each.entity) for each in writes).items() if count > 1), None)
+        if twice is not None:
+            raise InvalidRequest(f"{twice}: an entity may occur once")
+        message = realtime.WriteMany(id=self._requests.ticket(), writes=tuple(writes))
+        return self._requests.write(message, _written_many, on_error, iso(time()))
+
 
 def both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:
     """Combine two optional conditions."""
@@ -267,6 +335,13 @@ def _written(result: Any) -> Entity:
     entity = Entity(written.data, written.version)
     entity.conflicts = written.conflicts
     return entity
+
+
+def _written_many(result: Any) -> list[Entity | CollabError]:
+    return [
+        rebuild(one.error) if one.error is not None else _written(msgspec.to_builtins(one))
+        for one in _convert(result, list[wire.WriteResult])
+    ]
 
 
 def _found(found: wire.Found) -> Entity:

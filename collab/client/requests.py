@@ -64,7 +64,7 @@ class Requests:
             else:
                 self._engine.callbacks.trouble(error)
 
-        entity = message.entity if isinstance(message, WriteMessage) else None
+        entity = getattr(message, "entity", None) if isinstance(message, WriteMessage) else None
 
         def abandoned() -> None:
             if isinstance(message, _READS):  # anything else has an effect

@@ -9,11 +9,13 @@ from typing import Any, Literal
 from collab.access.identity import Identity
 from collab.access.rules import Access, Rule
 from collab.consumers.handlers import EventHandler, Handlers
+from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.records.reads import Caller
 from collab.records.records import Collections
 from collab.wire.realtime.messages import Count, Create, Delete, FindById, FindMany, History, Restore, Update
-from collab.wire.realtime.values import Found, FoundMany, Written
+from collab.wire.realtime.updates import read_update
+from collab.wire.realtime.values import CreateOne, DeleteOne, Found, FoundMany, Written
 
 _EVERYTHING = (Rule("*/*", Access.WRITE),)
 
@@ -65,6 +67,25 @@ class Collection:
     async def delete(self, id: str) -> Written:  # noqa: A002
         """Delete an entity; its history is kept."""
         return await self._collections.delete(self._caller, Delete(id=0, collection=self.name, entity=id))
+
+    async def create_many(self, entities: Sequence[Mapping[str, Any]]) -> list[Written | CollabError]:
+        """Create up to 1,000 entities, each for itself. Returns for each what was written, or why it was not."""
+        return await self._collections.write_many(
+            self._caller, [CreateOne(collection=self.name, data=dict(data)) for data in entities]
+        )
+
+    async def update_many(self, updates: Sequence[Mapping[str, Any]]) -> list[Written | CollabError]:
+        """Update up to 1,000 entities, each for itself, as :meth:`create_many` creates them.
+
+        Each of ``updates`` is ``{"id", "changes", "unset", "version", "on_conflict"}``, all but ``id`` optional.
+        """
+        return await self._collections.write_many(self._caller, [read_update(self.name, each) for each in updates])
+
+    async def delete_many(self, ids: Sequence[str]) -> list[Written | CollabError]:
+        """Delete up to 1,000 entities, each for itself, as :meth:`create_many` creates them."""
+        return await self._collections.write_many(
+            self._caller, [DeleteOne(collection=self.name, entity=each) for each in ids]
+        )
 
     async def erase(self, id: str) -> Written:  # noqa: A002
         """Delete an entity permanently, with its history."""

@@ -7,7 +7,7 @@ return once they are committed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from secrets import token_urlsafe
@@ -36,6 +36,7 @@ from collab.records.documents import Documents
 from collab.records.erasing import Erasing
 from collab.records.field_values import check_fields, check_size
 from collab.records.idempotency import Once
+from collab.records.many import write_each
 from collab.records.places import Place, Places
 from collab.records.reads import Caller, Reads
 from collab.records.schema import Schemas
@@ -47,7 +48,7 @@ from collab.rooms.registry import Registry
 from collab.storage.base import EntityStorage, IdempotencyKey, Version
 from collab.turns import Turns
 from collab.wire.realtime.messages import Create, Delete, Restore, Update
-from collab.wire.realtime.values import Written
+from collab.wire.realtime.values import AnyWrite, Written
 
 ERASE = ("system", "erase")
 """The right to write this entity allows erasing any entity that the caller may write."""
@@ -404,6 +405,23 @@ class Collections(Reads):
                 raise InvalidRequest(f"{room.key.name} is not deleted")
             told, intent = _intent(caller, None, request)
             return _written(await self._cascade.restore(room, caller.identity.user_id, intent, told))
+
+    async def write_many(self, caller: Caller, writes: Sequence[AnyWrite]) -> list[Written | CollabError]:
+        """Make several writes, each for itself. Returns the outcome of each, in order.
+
+        Raises :class:`InvalidRequest` for more than :data:`MOST_WRITES`.
+        """
+
+        async def perform(message: Create | Update | Delete) -> Written:
+            match message:
+                case Create():
+                    return await self.create(caller, message)
+                case Update():
+                    return await self.update(caller, message)
+                case Delete():
+                    return await self.delete(caller, message)
+
+        return await write_each(writes, perform)
 
     async def _write(
         self,

@@ -278,12 +278,12 @@ class Admission:
         """Count a permanent refusal of this client."""
         self._strikes.strike(_who(request, admitted), monotonic())
 
-    def count_write(self, request: Request, identity: Identity, size: int) -> None:
-        """Count a write of ``size`` bytes over HTTP, per verified user or else per address.
+    def count_write(self, request: Request, identity: Identity, size: int, count: int = 1) -> None:
+        """Count ``count`` writes of ``size`` bytes together over HTTP, per verified user or else per address.
 
         Raises :class:`RateLimitExceeded`, with ``retryAfter`` (seconds) in its details.
         """
-        wait = self._writes.take((identity.project, identity.counted_as(request.client)), size, monotonic())
+        wait = self._writes.take((identity.project, identity.counted_as(request.client)), size, monotonic(), count)
         if wait:
             raise RateLimitExceeded("too many writes", retryAfter=round(wait, 3))
 

@@ -52,6 +52,24 @@ CLIENT: list[r.Message] = [
     ),
     r.Delete(id=4, collection="tasks", entity="t1", request="r3"),
     r.Restore(id=5, collection="tasks", entity="t1", version=1, request="r4"),
+    r.WriteMany(
+        id=17,
+        writes=(
+            wire.CreateOne(collection="tasks", data=TASK, entity="t1", request="r1"),
+            wire.CreateOne(collection="tasks", data={}),
+            wire.UpdateOne(collection="tasks", entity="t1", changes={"done": True}),
+            wire.UpdateOne(
+                collection="tasks",
+                entity="t1",
+                changes={},
+                unset=("rank",),
+                version=300,
+                on_conflict="reject",
+                request="r2",
+            ),
+            wire.DeleteOne(collection="tasks", entity="t1", request="r3"),
+        ),
+    ),
     r.FindById(id=6, collection="tasks", entity="t1", content=True, version=1, include_permissions=True),
     r.FindById(id=6, collection="tasks", entity="t1", at="2024-01-31T12:00:00Z"),
     r.FindMany(
@@ -117,6 +135,13 @@ SERVER: list[r.Message] = [
             wire.Subscribed(sub=1, cursor="c"),
             wire.Subscribed(sub=2, cursor="c", recovered=False),
             wire.Subscribed(sub=3, error=wire.Error(code="PERMISSION_DENIED", message="no")),
+        ],
+    ),
+    r.Reply(
+        id=6,
+        result=[
+            wire.WriteResult(data=TASK, version=2, conflicts=(CONFLICT,)),
+            wire.WriteResult(error=wire.Error(code="CONFLICT", message="tasks/t1 already exists")),
         ],
     ),
     r.Failure(error=wire.Error(code="UNAVAILABLE", message="later", retryable=True)),

@@ -24,7 +24,7 @@ from collab.errors import InvalidRequest
 from collab.query.match import compile_where, sort_key
 from collab.query.parse import parse_query
 from collab.wire.realtime.messages import Create, Delete, Restore, Update
-from collab.wire.realtime.values import Written
+from collab.wire.realtime.values import AnyWrite, CreateOne, DeleteOne, UpdateOne, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ class Op:
     late: bool = False
 
     @classmethod
-    def of(cls, message: Create | Update | Delete | Restore, at: str) -> Op | None:
+    def of(cls, message: Create | Update | Delete | Restore | AnyWrite, at: str) -> Op | None:
         """Return the effect of ``message``, written at ``at``, on rows; ``None`` if only the server knows it."""
         assert message.entity is not None
         match message:
-            case Create():
+            case Create() | CreateOne():
                 data = {"id": message.entity, **message.data}
                 return cls("create", message.collection, message.entity, data, made=_milliseconds(at))
-            case Update():
+            case Update() | UpdateOne():
                 changes, unset = message.changes, message.unset
                 return cls("update", message.collection, message.entity, changes, unset, made=_milliseconds(at))
-            case Delete():
+            case Delete() | DeleteOne():
                 return cls("delete", message.collection, message.entity, {})
             case Restore():
                 return None

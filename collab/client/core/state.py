@@ -18,7 +18,15 @@ from collab.client.core.failures import Unreadable, rebuild
 from collab.client.core.options import WebSocketOptions
 from collab.client.core.overlay import Op, lay_over
 from collab.client.core.subscription_table import SubscriptionTable
-from collab.client.core.writes import WriteMessage, Writes, key_of, written_of
+from collab.client.core.writes import (
+    Sent,
+    WriteMessage,
+    Writes,
+    collections_of,
+    results_of,
+    with_versions,
+    written_of,
+)
 from collab.errors import (
     CollabError,
     ConnectionLost,
@@ -218,10 +226,9 @@ class ClientState:
 
     def write(self, message: WriteMessage, at: str) -> list[Effect]:
         """Queue a write made at ``at`` (RFC 3339); as :meth:`ask`. Raises :class:`RateLimitExceeded`."""
-        if isinstance(message, realtime.Update) and message.version is None:
-            message = msgspec.structs.replace(message, version=self._versions.get(key_of(message)))
+        message = with_versions(message, lambda key, seen: self._versions.get(key) if seen is None else seen)
         self._writes.add(message, at)
-        return self._shown(message.collection)
+        return [told for collection in collections_of(message) for told in self._shown(collection)]
 
     def forget(self, ticket: int) -> None:
         """Drop a request that nobody awaits. Writes are made all the same."""
@@ -322,16 +329,11 @@ class ClientState:
         room = self._spoken(ticket)
         if ticket in self._writes:
             if isinstance(error, Unavailable | RateLimitExceeded):
-                if isinstance(error, RateLimitExceeded) and self._paused_until is None:
-                    yield Trouble(error)  # once per pause
-                self._writes.again(ticket)
-                pause = error.details.get("retryAfter")
-                seconds = pause if isinstance(pause, int | float) and 0 < pause < MOST_PAUSE else PAUSE_SECONDS
-                self._paused_until = max(self._paused_until or 0.0, now + seconds)
+                yield from self._pause(ticket, error, now)
                 return
-            sent = self._writes.answered(ticket, None, now)
+            sent = self._writes.refused(ticket, now)
             yield Answered(ticket, None, error)
-            yield from self._shown(sent.key[0])
+            yield from self._wrote(sent)
         elif ticket in self._subscribing:
             for sub in self._subscribing.pop(ticket):
                 yield from self.subscriptions.failed(sub, error, now)
@@ -348,14 +350,14 @@ class ClientState:
     def _replied(self, ticket: int, result: Any, now: float) -> Iterator[Effect]:
         self._spoken(ticket)
         if ticket in self._writes:
-            written = written_of(result)
-            sent = self._writes.answered(ticket, written, now)
-            self._saw(*sent.key, written.version)
+            results = results_of(self._writes.message(ticket), result)
+            for error in (rebuild(one.error) for one in results if one.error is not None):
+                if isinstance(error, Unavailable | RateLimitExceeded):
+                    yield from self._pause(ticket, error, now)  # what was written is answered again by its name
+                    return
+            sent = self._writes.answered(ticket, list(map(written_of, results)), now)
             yield Answered(ticket, result)
-            if written.conflicts:
-                yield Met(*sent.key, written.data, written.version, written.conflicts)
-            yield from self._shown(sent.key[0])
-            self._told(sent.key[0])
+            yield from self._wrote(sent)
         elif ticket in self._unsubscribing:
             self.subscriptions.cancelled(self._unsubscribing.pop(ticket))
         elif ticket in self._subscribing:
@@ -369,6 +371,28 @@ class ClientState:
                 yield Answered(ticket, answer)
                 if isinstance(message, realtime.FindById):
                     self._told(message.collection)
+
+    def _pause(self, ticket: int, error: CollabError, now: float) -> Iterator[Effect]:
+        """The server cannot make a write now: send it again later."""
+        if isinstance(error, RateLimitExceeded) and self._paused_until is None:
+            yield Trouble(error)  # once per pause
+        self._writes.again(ticket)
+        pause = error.details.get("retryAfter")
+        seconds = pause if isinstance(pause, int | float) and 0 < pause < MOST_PAUSE else PAUSE_SECONDS
+        self._paused_until = max(self._paused_until or 0.0, now + seconds)
+
+    def _wrote(self, sent: Sent) -> Iterator[Effect]:
+        """A request that writes was answered."""
+        written = [(key, one) for key, one in sent.outcomes if one is not None]
+        for key, one in written:
+            self._saw(*key, one.version)
+        for key, one in written:
+            if one.conflicts:
+                yield Met(*key, one.data, one.version, one.conflicts)
+        for collection in sent.collections:
+            yield from self._shown(collection)
+        for collection in sent.collections:
+            self._told(collection)
 
     def _read(self, message: Asked, result: Any) -> Any:
         if isinstance(message, realtime.FindById):

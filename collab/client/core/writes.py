@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,11 +20,14 @@ import msgspec
 
 from collab.client.core.overlay import Op
 from collab.errors import RateLimitExceeded
-from collab.wire.realtime.messages import Create, Delete, Restore, Update
-from collab.wire.realtime.values import Written
+from collab.wire.realtime.messages import Create, Delete, Restore, Update, WriteMany
+from collab.wire.realtime.values import AnyWrite, UpdateOne, WriteResult, Written
 
-WriteMessage: TypeAlias = Create | Update | Delete | Restore
+WriteMessage: TypeAlias = Create | Update | Delete | Restore | WriteMany
+"""A request that writes: one entity, or several."""
 EntityPath: TypeAlias = tuple[str, str]
+_OpName: TypeAlias = tuple[int, int]
+"""The request, and the number of the write in it."""
 
 MOST_IN_FLIGHT = 64
 LATE_SECONDS = 2.0
@@ -34,86 +37,115 @@ MOST_KEPT = 1000
 
 
 class Sent(NamedTuple):
-    """A write that was answered."""
+    """A request that was answered. ``outcomes``: each entity, and what was written; ``None``: it was refused."""
 
     message: WriteMessage
-    key: EntityPath
+    outcomes: Sequence[tuple[EntityPath, Written | None]]
+
+    @property
+    def collections(self) -> list[str]:
+        """The collections of the entities."""
+        return list(dict.fromkeys(collection for (collection, _), _ in self.outcomes))
 
 
 class Writes:
-    """The queue of own writes, at most ``limit``."""
+    """The queue of own writes. It takes no more once it has ``limit``."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._size = 0
         self._queue: deque[int] = deque()
         self._unanswered: OrderedDict[int, WriteMessage] = OrderedDict()
         self._in_flight: dict[EntityPath, int] = {}
-        self._followers: dict[EntityPath, int] = {}  # number of unanswered writes of each entity
-        self._ops: OrderedDict[int, Op] = OrderedDict()
-        self._late: deque[tuple[float, int]] = deque()  # when each committed write becomes late
+        self._sent = 0  # number of requests in flight
+        self._followers: dict[EntityPath, int] = {}  # number of unanswered requests about each entity
+        self._ops: OrderedDict[_OpName, Op] = OrderedDict()
+        self._late: deque[tuple[float, _OpName]] = deque()  # when each committed write becomes late
         self.commits = 0
         """Number of own writes known to be committed."""
 
     def __len__(self) -> int:
-        return len(self._unanswered)
+        return self._size
 
     def __contains__(self, ticket: object) -> bool:
         return ticket in self._unanswered
 
     def add(self, message: WriteMessage, at: str) -> None:
-        """Queue a write made at ``at`` (RFC 3339). Raises :class:`RateLimitExceeded` if the queue is full."""
-        if len(self._unanswered) >= self._limit:
+        """Queue a request made at ``at`` (RFC 3339). Raises :class:`RateLimitExceeded` if the queue is full."""
+        if self._size >= self._limit:
             raise RateLimitExceeded(f"{self._limit} writes are already queued", limit=self._limit)
-        key = key_of(message)
         self._queue.append(message.id)
         self._unanswered[message.id] = message
-        self._followers[key] = self._followers.get(key, 0) + 1
-        op = Op.of(message, at)
-        if op is not None:
-            self._ops[message.id] = op
+        self._size += len(writes_in(message))
+        for key in keys_of(message):
+            self._followers[key] = self._followers.get(key, 0) + 1
+        for number, write in enumerate(writes_in(message)):
+            op = Op.of(write, at)
+            if op is not None:
+                self._ops[message.id, number] = op
 
     def ready(self) -> Iterator[WriteMessage]:
-        """Yield the writes that may be sent now, in order, and mark them as sent."""
-        while self._queue and len(self._in_flight) < MOST_IN_FLIGHT:
+        """Yield the requests that may be sent now, in order, and mark them as sent."""
+        while self._queue and self._sent < MOST_IN_FLIGHT:
             message = self._unanswered[self._queue[0]]
-            key = key_of(message)
-            if key in self._in_flight:
+            keys = keys_of(message)
+            if any(key in self._in_flight for key in keys):
                 return
             self._queue.popleft()
-            self._in_flight[key] = message.id
+            self._in_flight.update(dict.fromkeys(keys, message.id))
+            self._sent += 1
             yield message
 
-    def answered(self, ticket: int, written: Written | None, now: float) -> Sent:
-        """A write was committed, or (``None``) refused."""
+    def answered(self, ticket: int, written: Sequence[Written | None], now: float) -> Sent:
+        """A request was answered: what was written by each of its writes, or ``None`` if it was refused."""
         message = self._unanswered.pop(ticket)
-        key = key_of(message)
-        if self._in_flight.get(key) == ticket:
-            del self._in_flight[key]
-        else:
+        keys = keys_of(message)
+        self._size -= len(writes_in(message))
+        if not self._land(ticket, keys):
             self._queue.remove(ticket)
-        self._followers[key] -= 1
-        if not self._followers[key]:
-            del self._followers[key]
-        if written is None:
-            self._ops.pop(ticket, None)
-        else:
-            if ticket in self._ops:
+        for key in keys:
+            self._followers[key] -= 1
+            if not self._followers[key]:
+                del self._followers[key]
+        outcomes = list(zip(map(path_of, writes_in(message)), written, strict=True))
+        for number, (key, one) in enumerate(outcomes):
+            name = ticket, number
+            if one is None:
+                self._ops.pop(name, None)
+                continue
+            if name in self._ops:
                 self.commits += 1
-                self._ops[ticket] = self._ops[ticket].committed(written, self.commits)
-                self._late.append((now + LATE_SECONDS, ticket))
+                self._ops[name] = self._ops[name].committed(one, self.commits)
+                self._late.append((now + LATE_SECONDS, name))
             if key in self._followers:
-                self._have_seen(key, written.version)
-        return Sent(message, key)
+                self._have_seen(key, one.version)
+        return Sent(message, outcomes)
+
+    def refused(self, ticket: int, now: float) -> Sent:
+        """A request was refused as a whole."""
+        return self.answered(ticket, [None] * len(writes_in(self._unanswered[ticket])), now)
+
+    def message(self, ticket: int) -> WriteMessage:
+        """Return an unanswered request."""
+        return self._unanswered[ticket]
 
     def again(self, ticket: int) -> None:
-        """The server could not accept a write now; put it back in its place in the queue."""
-        message = self._unanswered[ticket]
-        del self._in_flight[key_of(message)]
+        """The server could not accept a request now; put it back in its place in the queue."""
+        self._land(ticket, keys_of(self._unanswered[ticket]))
         insort(self._queue, ticket)
+
+    def _land(self, ticket: int, keys: Sequence[EntityPath]) -> bool:
+        """A request is no longer in flight. Returns whether it was."""
+        flew = [key for key in keys if self._in_flight.get(key) == ticket]
+        for key in flew:
+            del self._in_flight[key]
+        self._sent -= bool(flew)
+        return bool(flew)
 
     def link_lost(self) -> None:
         """Put unanswered writes back into the queue, in order, before all others."""
         self._in_flight.clear()
+        self._sent = 0
         self._queue = deque(self._unanswered)
 
     def clear(self) -> list[int]:
@@ -122,6 +154,7 @@ class Writes:
         self._queue.clear()
         self._unanswered.clear()
         self._in_flight.clear()
+        self._sent = self._size = 0
         self._followers.clear()
         self._ops.clear()
         self._late.clear()
@@ -137,20 +170,20 @@ class Writes:
 
     def told(self, collection: str, is_told: Callable[[Op], bool]) -> None:
         """Drop committed writes for which ``is_told`` returns true: every view has received them."""
-        committed = [(ticket, op) for ticket, op in self._ops.items() if op.commit is not None]
+        committed = [(name, op) for name, op in self._ops.items() if op.commit is not None]
         excess = len(committed) - MOST_KEPT
-        for index, (ticket, op) in enumerate(committed):
+        for index, (name, op) in enumerate(committed):
             if index < excess or (op.collection == collection and is_told(op)):
-                del self._ops[ticket]
+                del self._ops[name]
 
     def late(self, now: float) -> set[str]:
         """Mark writes that were committed long enough ago. Returns the collections with late writes."""
         collections = set()
         while self._late and self._late[0][0] <= now:
-            _, ticket = self._late.popleft()
-            if ticket in self._ops:
-                self._ops[ticket] = replace(self._ops[ticket], late=True)
-                collections.add(self._ops[ticket].collection)
+            _, name = self._late.popleft()
+            if name in self._ops:
+                self._ops[name] = replace(self._ops[name], late=True)
+                collections.add(self._ops[name].collection)
         return collections
 
     def late_at(self) -> float | None:
@@ -160,17 +193,66 @@ class Writes:
     def _have_seen(self, key: EntityPath, version: int) -> None:
         # Raise the base version past our own write: another session of ours may send the next write, and the server
         # would take this one for somebody else's.
+
+        def based(seen: int | None) -> int:
+            return max(version, seen or 0)
+
         for ticket, message in self._unanswered.items():
-            if isinstance(message, Update) and key_of(message) == key:
-                self._unanswered[ticket] = msgspec.structs.replace(message, version=max(version, message.version or 0))
+            if key in keys_of(message):
+                self._unanswered[ticket] = with_versions(
+                    message, lambda path, seen: based(seen) if path == key else seen
+                )
 
 
-def key_of(message: WriteMessage) -> EntityPath:
+def writes_in(message: WriteMessage) -> Sequence[Create | Update | Delete | Restore | AnyWrite]:
+    """Return the writes of a request."""
+    return message.writes if isinstance(message, WriteMany) else (message,)
+
+
+def path_of(write: Create | Update | Delete | Restore | AnyWrite) -> EntityPath:
     """Return which entity a write is about. Clients name what they create."""
-    assert message.entity is not None
-    return message.collection, message.entity
+    assert write.entity is not None
+    return write.collection, write.entity
 
 
-def written_of(result: Any) -> Written:
-    """Read a server's answer to a write. Raises :class:`msgspec.ValidationError`."""
-    return msgspec.convert(result, Written)
+def keys_of(message: WriteMessage) -> Sequence[EntityPath]:
+    """Return the entities that a request is about."""
+    return list(dict.fromkeys(map(path_of, writes_in(message))))
+
+
+def collections_of(message: WriteMessage) -> Sequence[str]:
+    """Return the collections that a request writes to."""
+    return list(dict.fromkeys(collection for collection, _ in keys_of(message)))
+
+
+def with_versions(message: WriteMessage, base: Callable[[EntityPath, int | None], int | None]) -> WriteMessage:
+    """Return a request whose updates are based on the versions that ``base`` says, given those of the request."""
+
+    def based(write: AnyWrite) -> AnyWrite:
+        if not isinstance(write, UpdateOne):
+            return write
+        return msgspec.structs.replace(write, version=base(path_of(write), write.version))
+
+    match message:
+        case Update():
+            return msgspec.structs.replace(message, version=base(path_of(message), message.version))
+        case WriteMany():
+            return msgspec.structs.replace(message, writes=tuple(map(based, message.writes)))
+    return message
+
+
+def results_of(message: WriteMessage, result: Any) -> Sequence[WriteResult]:
+    """Read a server's answer to a request. Raises :class:`msgspec.ValidationError`."""
+    if isinstance(message, WriteMany):
+        results = msgspec.convert(result, list[WriteResult])
+        if len(results) != len(message.writes):
+            raise ValueError("the server answered another number of writes")
+        return results
+    return [WriteResult.of(msgspec.convert(result, Written))]
+
+
+def written_of(result: WriteResult) -> Written | None:
+    """Return what was written; ``None`` if it was refused."""
+    if result.error is not None or result.data is None:
+        return None
+    return Written(data=result.data, version=result.version, conflicts=result.conflicts)

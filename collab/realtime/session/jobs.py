@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from collab.access.price import Meter
@@ -17,7 +17,7 @@ Work = Callable[[], Awaitable[None]]
 @dataclass(slots=True)
 class _Job:
     work: Work
-    lane: Hashable | None
+    lanes: frozenset[Hashable]
     size: int
     finish: bool
     waits: int = 0
@@ -27,8 +27,8 @@ class _Job:
 class Jobs:
     """Runs at most ``at_once`` jobs; at most ``waiting`` more may wait, with at most ``waiting_bytes`` together.
 
-    Jobs of one lane run one after the other, in order. A job ``after`` a lane starts when all earlier jobs of that lane
-    have finished. Jobs must not raise. Their CPU time is charged to ``meter``.
+    Jobs of one lane run one after the other, in order; a job may be in several lanes. A job ``after`` a lane starts
+    when all earlier jobs of that lane have finished. Jobs must not raise. Their CPU time is charged to ``meter``.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Jobs:
         self,
         work: Work,
         *,
-        lane: Hashable | None = None,
+        lanes: Iterable[Hashable] = (),
         after: Hashable | None = None,
         size: int = 0,
         finish: bool = False,
@@ -70,16 +70,16 @@ class Jobs:
         full = self._waiting >= self._most or (self._waiting and self._bytes + size > self._most_bytes)
         if full and not own:
             raise RateLimitExceeded("too many requests are waiting")
-        job = _Job(work, lane, size, finish)
+        job = _Job(work, frozenset(lanes), size, finish)
         self._waiting += 1
         self._bytes += size
-        for name in {lane, after} - {None}:
+        for name in job.lanes | ({after} - {None}):
             queue = self._lanes.get(name)
             if queue is not None:
                 queue.append(job)
                 job.waits += 1
-        if lane is not None:
-            self._lanes.setdefault(lane, deque())
+        for name in job.lanes:
+            self._lanes.setdefault(name, deque())
         if not job.waits:
             self._ready.append(job)
             self._start()
@@ -113,16 +113,17 @@ class Jobs:
         job = self._running.pop(task)
         if not task.cancelled():
             task.exception()
-        self._pass(job.lane)
+        for lane in job.lanes:
+            self._pass(lane)
         self._start()
 
-    def _pass(self, lane: Hashable | None) -> None:
+    def _pass(self, lane: Hashable) -> None:
         queue = self._lanes.get(lane)
         while queue:
             job = queue.popleft()
             job.waits -= 1
             if not job.waits:
                 self._ready.append(job)
-            if job.lane == lane:
+            if lane in job.lanes:
                 return  # this job holds the lane now
         self._lanes.pop(lane, None)

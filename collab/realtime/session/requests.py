@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from collab.errors import InvalidRequest
@@ -10,6 +10,7 @@ from collab.realtime.sending.slices import encoded_in_slices, rows_in_slices
 from collab.realtime.subscriptions.base import Context
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime.messages import Asked
+from collab.wire.realtime.values import WriteResult
 
 SUBSCRIPTIONS = "subscriptions"
 """The lane of requests that open, check and end subscriptions."""
@@ -19,30 +20,38 @@ WRITES = (
     realtime.Update,
     realtime.Delete,
     realtime.Restore,
+    realtime.WriteMany,
     realtime.Emit,
 )
 """Requests that count as writes; they finish even if the client is gone."""
 
 
-def lane_of(message: Asked) -> Hashable | None:
-    """Return the lane of a request. Requests of one lane run one after the other, in order."""
+def writes_in(message: object) -> int:
+    """Return as how many writes a request counts."""
+    return max(len(message.writes), 1) if isinstance(message, realtime.WriteMany) else 1
+
+
+def lanes_of(message: Asked) -> Sequence[Hashable]:
+    """Return the lanes of a request. Requests of one lane run one after the other, in order."""
     match message:
         case realtime.Create(collection=collection, entity=str(entity)):
-            return (collection, entity)
+            return ((collection, entity),)
         case (
             realtime.Update(collection=collection, entity=entity)
             | realtime.Delete(collection=collection, entity=entity)
             | realtime.Restore(collection=collection, entity=entity)
             | realtime.FindById(collection=collection, entity=entity)
         ):
-            return (collection, entity)
+            return ((collection, entity),)
+        case realtime.WriteMany(writes=writes):
+            return [(write.collection, write.entity) for write in writes if write.entity is not None]
         case realtime.Subscribe() | realtime.Unsubscribe() | realtime.Authenticate():
-            return SUBSCRIPTIONS
+            return (SUBSCRIPTIONS,)
         case realtime.Emit() | realtime.JoinChannel() | realtime.LeaveChannel():
-            return "events"
+            return ("events",)
         case realtime.JoinPresence(room=room) | realtime.UpdatePresence(room=room) | realtime.LeavePresence(room=room):
-            return ("presence", room, None)
-    return None
+            return (("presence", room, None),)
+    return ()
 
 
 async def answer(message: Asked, context: Context) -> Any:
@@ -58,6 +67,9 @@ async def answer(message: Asked, context: Context) -> Any:
             return await records.delete(caller, message)
         case realtime.Restore():
             return await records.restore(caller, message)
+        case realtime.WriteMany(writes=writes):
+            outcomes = await records.write_many(caller, writes)
+            return await encoded_in_slices(map(WriteResult.of, outcomes), context.form)
         case realtime.FindById():
             return await records.find_by_id(caller, message, context.form)
         case realtime.FindMany():

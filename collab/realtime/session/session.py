@@ -26,7 +26,7 @@ from collab.realtime.hub import Hub
 from collab.realtime.listeners import Later
 from collab.realtime.sending.outbox import SessionOutbox
 from collab.realtime.session.jobs import Jobs
-from collab.realtime.session.requests import SUBSCRIPTIONS, WRITES, answer, lane_of
+from collab.realtime.session.requests import SUBSCRIPTIONS, WRITES, answer, lanes_of, writes_in
 from collab.realtime.session.subscriber import Subscriber
 from collab.records.reads import Caller
 from collab.wire.realtime import encoding
@@ -144,7 +144,7 @@ class RealtimeSession:
             self._refuse(message, self._messages)
         elif isinstance(message, realtime.Ping):
             self._outbox.reply(self._encode(realtime.Pong()))
-        elif isinstance(message, WRITES) and not self._writes.take(0, now):
+        elif isinstance(message, WRITES) and not self._writes.take(0, now, writes_in(message)):
             self._refuse(message, self._writes)
         elif isinstance(message, Asked):
             self._refused = 0
@@ -253,7 +253,7 @@ class RealtimeSession:
             write = isinstance(message, WRITES)
             # A write runs after earlier subscribes, so they receive its event.
             after = SUBSCRIPTIONS if write else None
-            self._jobs.add(lambda: self._answer(message), lane=lane_of(message), after=after, size=size, finish=write)
+            self._jobs.add(lambda: self._answer(message), lanes=lanes_of(message), after=after, size=size, finish=write)
         except RateLimitExceeded as error:
             error.details["retryAfter"] = 1.0
             self._fail(message.id, error)

@@ -163,4 +163,4 @@ class Subscriber:
                 self._close(InternalError("the session failed"))
 
         if not self._left:
-            self._jobs.add(guarded, lane=SUBSCRIPTIONS, own=True)
+            self._jobs.add(guarded, lanes=(SUBSCRIPTIONS,), own=True)

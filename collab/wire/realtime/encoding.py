@@ -17,7 +17,7 @@ from collab.errors import InvalidRequest
 from collab.json_values import scalar_fault
 from collab.nearest import did_you_mean
 from collab.wire.realtime.messages import ClientMessage, Message, ServerMessage
-from collab.wire.realtime.values import PROTO, AnyTarget, Number
+from collab.wire.realtime.values import PROTO, AnyTarget, AnyWrite, Number
 
 Format = Literal["json", "msgpack"]
 
@@ -120,7 +120,7 @@ _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _MEMBERS = sorted(
     {
         field.encode_name
-        for kind in (*ClientMessage.__args__, *AnyTarget.__args__)
+        for kind in (*ClientMessage.__args__, *AnyTarget.__args__, *AnyWrite.__args__)
         for field in msgspec.structs.fields(kind)
     }
 )

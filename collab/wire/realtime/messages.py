@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from collab.wire.realtime.values import AnyTarget, Error, Limits, Number, Person, Step
+from collab.wire.realtime.values import AnyTarget, AnyWrite, Error, Limits, Number, Person, Step
 
 VERSION = 1
 """The version of the protocol."""
@@ -99,6 +99,12 @@ class Restore(Asked, tag="restore", frozen=True, kw_only=True):
     entity: str
     version: int | None = None
     request: str | None = None
+
+
+class WriteMany(Asked, tag="writeMany", frozen=True, kw_only=True):
+    """Up to ``MOST_WRITES`` writes, each for itself. Answered by one :class:`WriteResult` for each, in order."""
+
+    writes: tuple[AnyWrite, ...]
 
 
 class FindById(Asked, tag="findById", frozen=True, kw_only=True):
@@ -216,6 +222,7 @@ ClientMessage: TypeAlias = (
     | Update
     | Delete
     | Restore
+    | WriteMany
     | FindById
     | FindMany
     | Count

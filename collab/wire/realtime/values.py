@@ -81,6 +81,53 @@ class Presence(Target, tag="presence", frozen=True, kw_only=True):
 AnyTarget: TypeAlias = Entities | Rows | Custom | System | Analytics | Presence
 
 
+class OneWrite(
+    msgspec.Struct,
+    tag_field="type",
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+):
+    """One of several writes. Its members are those of the message of the same type."""
+
+
+class CreateOne(OneWrite, tag="create", frozen=True, kw_only=True):
+    """Create an entity."""
+
+    collection: str
+    data: dict[str, Any]
+    entity: str | None = None
+    request: str | None = None
+
+
+class UpdateOne(OneWrite, tag="update", frozen=True, kw_only=True):
+    """Set some fields, and remove the ``unset`` ones."""
+
+    collection: str
+    entity: str
+    changes: dict[str, Any] = {}
+    unset: tuple[str, ...] = ()
+    version: int | None = None
+    on_conflict: Literal["merge", "reject"] = "merge"
+    request: str | None = None
+
+
+class DeleteOne(OneWrite, tag="delete", frozen=True, kw_only=True):
+    """Delete an entity."""
+
+    collection: str
+    entity: str
+    request: str | None = None
+
+
+AnyWrite: TypeAlias = CreateOne | UpdateOne | DeleteOne
+
+MOST_WRITES = 1000
+"""Maximum number of writes in one request."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The limits of this session; 0 means no limit."""
 
@@ -108,6 +155,21 @@ class Written(Jsonable, frozen=True, kw_only=True, rename="camel"):
     data: dict[str, Any]
     version: int
     conflicts: tuple[FieldConflict, ...] = ()
+
+
+class WriteResult(Jsonable, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The result of one of several writes: ``error``, or else the members of :class:`Written`."""
+
+    data: dict[str, Any] | None = None
+    version: int = 0
+    conflicts: tuple[FieldConflict, ...] = ()
+    error: Error | None = None
+
+    @classmethod
+    def of(cls, outcome: Written | CollabError) -> WriteResult:
+        if isinstance(outcome, CollabError):
+            return cls(error=Error.of(outcome))
+        return cls(data=outcome.data, version=outcome.version, conflicts=outcome.conflicts)
 
 
 class Found(Jsonable, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

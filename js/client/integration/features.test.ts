@@ -15,6 +15,17 @@ describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
   const connected = (userId?: string) =>
     world.connected({ websocket: { binaryProtocol }, ...(userId !== undefined && { userId }) })
 
+  it("makes several writes in one request, each for itself", async () => {
+    const tasks = (await connected()).collection(fresh())
+    const kinds = (outcomes: PromiseSettledResult<Data>[]): unknown[] =>
+      outcomes.map((one) => (one.status === "fulfilled" ? one.value["n"] : (one.reason as { code: string }).code))
+    expect(kinds(await tasks.createMany([{ id: "a", n: 1 }, { id: "b", n: 2, at: new Date(0) }]))).toEqual([1, 2])
+    expect(kinds(await tasks.createMany([{ id: "c", n: 3 }, { id: "a" }]))).toEqual([3, "CONFLICT"])
+    expect(kinds(await tasks.updateMany([{ id: "a", changes: { n: 4 }, unset: ["x"] }, { id: "none" }]))).toEqual([4, "NOT_FOUND"])
+    expect(kinds(await tasks.deleteMany(["a", "none"]))).toEqual([4, "NOT_FOUND"])
+    expect((await tasks.findMany()).map(({ id }) => id)).toEqual(["b", "c"])
+  })
+
   it("creates, reads, updates, deletes and restores", async () => {
     const tasks = (await connected()).collection(fresh())
     const task = await tasks.create({ title: "x", at: new Date(0), rank: 1.5, tags: ["a", null] })

@@ -1,9 +1,10 @@
 /** One collection of entities: reads, writes, subscriptions. */
 import type { Core } from "./core.js"
+import { invalid, LumenizeError } from "./errors.js"
 import { frozen } from "./frozen.js"
 import type { Op } from "./overlay.js"
-import type { Written } from "./protocol.js"
-import { check, checkCallback, checkData, checkName, FIND, HISTORY, READ, SUBSCRIBE, WRITE } from "./options.js"
+import type { OneWrite, Written, WriteResult } from "./protocol.js"
+import { check, checkCallback, checkData, checkList, checkName, FIND, HISTORY, READ, SUBSCRIBE, WRITE } from "./options.js"
 import { EntitySubscription, RowsSubscription, type Subscription } from "./subscription.js"
 import type {
   Data,
@@ -17,6 +18,7 @@ import type {
   Shown,
   Subscribed,
   SubscribeOptions,
+  UpdateOf,
   WriteOptions,
 } from "./types.js"
 import { plain, plainQuery } from "./values.js"
@@ -27,6 +29,11 @@ export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolea
 /** A page of rows; `next` is the `after` of the query for the next one. */
 export type Rows<T> = Entity<T>[] & { next?: string; permissions?: Permissions[] }
 
+type Single = Exclude<WriteRequest, { type: "writeMany" }>
+type Writing<K> = Extract<OneWrite, { type: K }>
+
+const MOST_WRITES = 1000
+
 export class Collection<T extends Data = Data> {
   constructor(
     protected readonly core: Core,
@@ -35,30 +42,15 @@ export class Collection<T extends Data = Data> {
 
   /** Creates an entity, with `data.id` or a random id. Resolves once it is committed. */
   async create(data: T & { id?: string }): Promise<Entity<T>> {
-    checkData(data)
-    const { id: entity = randomId(), ...fields } = plain(data, 2) as Data & { id?: string }
-    return this.write({ type: "create", collection: this.name, data: fields, entity }, { id: entity, ...fields })
+    const write = this.creating(data, 2)
+    return this.write(write, { id: write.entity, ...write.data })
   }
 
   /** Changes some fields. Resolves with the new entity once it is committed. */
   async update(id: string, changes: Partial<T>, options: WriteOptions = {}): Promise<Entity<T>> {
-    checkName("an id", id)
     checkData(changes)
-    const { version = this.core.versions.get(this.name, id), onConflict = this.core.settings.conflicts, unset = [] } = check(options, WRITE)
-    const said = plain<Data>(changes, 2)
-    return this.write(
-      {
-        type: "update",
-        collection: this.name,
-        entity: id,
-        changes: said,
-        version,
-        ...(onConflict !== "merge" && { onConflict }),
-        unset: unset.length > 0 ? unset : undefined,
-      },
-      said,
-      unset,
-    )
+    const write = this.updating({ ...options, id, changes }, 2)
+    return this.write(write, write.changes, write.unset)
   }
 
   /** Deletes an entity. Its history is kept. */
@@ -71,6 +63,32 @@ export class Collection<T extends Data = Data> {
   async restore(id: string, version?: number): Promise<Entity<T>> {
     checkName("an id", id)
     return this.write({ type: "restore", collection: this.name, entity: id, version })
+  }
+
+  /**
+   * Creates up to 1,000 entities in one request, each for itself. Resolves with the outcome of each, in order: one that
+   * fails does not affect the others.
+   */
+  async createMany(entities: readonly (T & { id?: string })[]): Promise<PromiseSettledResult<Entity<T>>[]> {
+    checkList("the entities", entities)
+    return this.writeMany(entities.map((data) => this.creating(data, 4)))
+  }
+
+  /** Changes up to 1,000 entities in one request, each for itself, as `createMany` creates them. */
+  async updateMany(updates: readonly UpdateOf<T>[]): Promise<PromiseSettledResult<Entity<T>>[]> {
+    checkList("the updates", updates)
+    return this.writeMany(updates.map((update) => this.updating(update, 4)))
+  }
+
+  /** Deletes up to 1,000 entities in one request, each for itself, as `createMany` creates them. */
+  async deleteMany(ids: readonly string[]): Promise<PromiseSettledResult<Entity<T>>[]> {
+    checkList("the ids", ids)
+    return this.writeMany(
+      ids.map((entity) => {
+        checkName("an id", entity)
+        return { type: "delete", collection: this.name, entity }
+      }),
+    )
   }
 
   /** Reads one entity. Rejects with `NOT_FOUND`. */
@@ -166,18 +184,67 @@ export class Collection<T extends Data = Data> {
     )
   }
 
+  private creating(data: Data, depth: number): Writing<"create"> {
+    checkData(data)
+    const { id: entity = randomId(), ...fields } = plain(data, depth) as Data & { id?: string }
+    return { type: "create", collection: this.name, data: fields, entity }
+  }
+
+  private updating({ id, changes = {}, ...options }: UpdateOf, depth: number): Writing<"update"> {
+    checkName("an id", id)
+    checkData(changes)
+    const { version = this.core.versions.get(this.name, id), onConflict = this.core.settings.conflicts, unset = [] } = check(options, WRITE)
+    return {
+      type: "update",
+      collection: this.name,
+      entity: id,
+      changes: plain<Data>(changes, depth),
+      version,
+      ...(onConflict !== "merge" && { onConflict }),
+      unset: unset.length > 0 ? unset : undefined,
+    }
+  }
+
+  private async writeMany(writes: OneWrite[]): Promise<PromiseSettledResult<Entity<T>>[]> {
+    if (writes.length > MOST_WRITES) throw invalid(`${writes.length} writes: a request may have ${MOST_WRITES}`)
+    const ids = new Set<string>()
+    for (const { entity } of writes) {
+      if (ids.has(entity)) throw invalid(`${entity}: an entity may occur once`)
+      ids.add(entity)
+    }
+    const results = await this.core.write<WriteResult[]>(
+      { type: "writeMany", writes: writes.map((write) => ({ ...write, request: randomId() })) },
+      writes.map((write) => this.op(write.type, write.entity, valuesOf(write), write.type === "update" ? write.unset : undefined)),
+    )
+    return results.map((result, index) =>
+      result.error === undefined
+        ? { status: "fulfilled", value: this.wrote((writes[index] as OneWrite).entity, { conflicts: [], ...result }) }
+        : { status: "rejected", reason: LumenizeError.of(result.error) },
+    )
+  }
+
   /** Lists show `values`, and omit `unset`, before the write is confirmed. */
-  private async write(request: WriteRequest, values?: Data, unset: readonly string[] = []): Promise<Entity<T>> {
-    const { type, entity: id } = request
-    const op: Op | undefined =
-      values && type !== "restore" && this.core.settings.optimistic
-        ? { kind: type, collection: this.name, id, values, unset, made: Date.now() }
-        : undefined
-    const { data, version, conflicts }: Written = await this.core.write({ ...request, request: randomId() }, op)
+  private async write(request: Single, values?: Data, unset?: readonly string[]): Promise<Entity<T>> {
+    const { type, entity } = request
+    const op = values && type !== "restore" ? this.op(type, entity, values, unset) : undefined
+    return this.wrote(entity, await this.core.write<Written>({ ...request, request: randomId() }, [op]))
+  }
+
+  private op(kind: Op["kind"], id: string, values: Data, unset: readonly string[] = []): Op | undefined {
+    return this.core.settings.optimistic ? { kind, collection: this.name, id, values, unset, made: Date.now() } : undefined
+  }
+
+  private wrote(id: string, { data, version, conflicts }: Written): Entity<T> {
     this.core.versions.see(this.name, id, version)
     if (conflicts.length > 0) this.core.conflicts.tell(frozen(conflicts), frozen({ collection: this.name, id }))
     return data as Entity<T>
   }
+}
+
+/** What a list shows of a write. */
+function valuesOf(write: OneWrite): Data {
+  if (write.type === "create") return { id: write.entity, ...write.data }
+  return write.type === "update" ? write.changes : {}
 }
 
 /** A unique id: 20 letters and digits, 119 random bits. */

@@ -4,7 +4,7 @@ import { present, renewIn } from "./credentials.js"
 import { connectionLost, LumenizeError } from "./errors.js"
 import { inTurn, Listeners, quiet } from "./listeners.js"
 import type { Op } from "./overlay.js"
-import type { ClientMessage, Request, ServerMessage, Written } from "./protocol.js"
+import type { ClientMessage, Request, ServerMessage } from "./protocol.js"
 import { checkName, readOptions, type Settings } from "./options.js"
 import { PresenceRooms } from "./presence.js"
 import { Requests, type Kind, type RequestEvents } from "./requests.js"
@@ -160,9 +160,9 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
   }
 
   /** Sends a write after earlier subscriptions, so that they receive its event. */
-  write(request: WriteRequest, op: Op | undefined): Promise<Written> {
+  write<T>(request: WriteRequest, ops: readonly (Op | undefined)[]): Promise<T> {
     this.subscriptions.flush()
-    return this.requests.write(request, op)
+    return this.requests.write(request, ops)
   }
 
   /** Resolves once every write so far is answered; rejects while the client has stopped connecting. */

@@ -40,6 +40,7 @@ const BOOLEAN = is("boolean")
 const FUNCTION = is("function")
 const TEXT = is("string")
 const OBJECT: Kind = ["an object", (value) => typeof value === "object" && value !== null && !Array.isArray(value)]
+const LIST: Kind = ["a list", Array.isArray]
 const TEXTS: Kind = ["a list of strings", (value) => Array.isArray(value) && value.every((each) => typeof each === "string")]
 const TOKEN: Kind = ["a string or a function", (value) => typeof value === "string" || typeof value === "function"]
 const from = (least: number): Kind => [`a number of at least ${least}`, (value) => typeof value === "number" && value >= least]
@@ -120,6 +121,9 @@ export const checkName = (what: string, name: unknown): void => need(what, TEXT,
 
 /** Throws `INVALID_REQUEST` if a value is not an object with members. */
 export const checkObject = (what: string, value: unknown): void => need(what, OBJECT, value)
+
+/** Throws `INVALID_REQUEST` if a value is not a list. */
+export const checkList = (what: string, value: unknown): void => need(what, LIST, value)
 
 /** Throws `INVALID_REQUEST` for a value that is not an object, and for names that queries would read as paths. */
 export function checkData(data: unknown): void {

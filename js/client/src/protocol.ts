@@ -14,6 +14,24 @@ export type Target =
   | { kind: "analytics"; metric: string }
   | { kind: "presence"; room: string }
 
+/** One of several writes. Its members are those of the message of the same type. */
+export type OneWrite =
+  | { type: "create"; collection: string; data: Data; entity: string; request?: string }
+  | {
+      type: "update"
+      collection: string
+      entity: string
+      changes: Data
+      unset?: string[] | undefined
+      version?: number | undefined
+      onConflict?: "merge" | "reject"
+      request?: string
+    }
+  | { type: "delete"; collection: string; entity: string; request?: string }
+
+/** The result of one of several writes: `error`, or else the members of {@link Written}, without `conflicts` if there are none. */
+export type WriteResult = { error: WireError } | (Omit<Written, "conflicts"> & Partial<Written> & { error?: undefined })
+
 /** Messages answered by one `reply` or `failure` with the same `id`. Members that are `undefined` are not sent. */
 export type Request =
   | { type: "authenticate"; token: string; userId?: string | undefined }
@@ -30,6 +48,7 @@ export type Request =
     }
   | { type: "delete"; collection: string; entity: string; request?: string }
   | { type: "restore"; collection: string; entity: string; version?: number | undefined; request?: string }
+  | { type: "writeMany"; writes: OneWrite[] }
   | {
       type: "findById"
       collection: string

@@ -1,7 +1,7 @@
 /** Unanswered requests, kept across reconnects, so that a write is neither lost nor made twice. */
 import { connectionLost, LumenizeError } from "./errors.js"
 import type { Op } from "./overlay.js"
-import type { Request, Written } from "./protocol.js"
+import type { Request, WriteResult, Written } from "./protocol.js"
 import { plain } from "./values.js"
 import { Writes, type WriteEvents, type WriteRequest } from "./writes.js"
 
@@ -29,6 +29,9 @@ export interface RequestEvents extends WriteEvents {
 
 const PAUSE = 1
 const MOST_PAUSE = 60
+
+/** Whether a write that is refused with this code is to be sent again. */
+const isForNow = (code: string): boolean => code === "RATE_LIMIT_EXCEEDED" || code === "UNAVAILABLE"
 
 export class Requests {
   readonly writes: Writes
@@ -61,16 +64,16 @@ export class Requests {
     })
   }
 
-  /** Queues a write and sends it until it is answered. `op` is its effect on rows, if known. */
-  write(request: WriteRequest, op?: Op): Promise<Written> {
+  /** Queues a request that writes, and sends it until it is answered. `ops` are the effects of its writes on rows. */
+  write<T>(request: WriteRequest, ops: readonly (Op | undefined)[]): Promise<T> {
     if (this.writes.size >= this.maxWrites) {
       const limit = this.maxWrites
       return Promise.reject(
         new LumenizeError("RATE_LIMIT_EXCEEDED", `${limit} writes are waiting already`, { limit }, true),
       )
     }
-    const answer = this.answer<Written>(false, (id) => {
-      this.writes.add(id, request, op)
+    const answer = this.answer<T>(false, (id) => {
+      this.writes.add(id, request, ops)
       this.flush()
     })
     this.events.pending()
@@ -91,27 +94,35 @@ export class Requests {
   }
 
   answered(id: number, result: unknown): void {
+    const results = (Array.isArray(result) ? result : [result]) as WriteResult[]
+    if (this.writes.has(id)) {
+      const error = results.find((one) => one?.error !== undefined && isForNow(one.error.code))?.error
+      // what was written is answered again by its name
+      if (error !== undefined) return this.later(id, LumenizeError.of(error))
+    }
     this.take(id)?.resolve(result) // first: an unreadable result must not leave its promise open
-    this.done(id, result as Written)
+    this.done(id, results.map((one) => (one?.error === undefined ? (one as Written) : null)))
     this.flush()
   }
 
   refused(id: number, error: LumenizeError): void {
-    if (this.writes.has(id) && (error.code === "RATE_LIMIT_EXCEEDED" || error.code === "UNAVAILABLE")) {
-      this.writes.again(id)
-      if (this.pause !== undefined) return
-      if (error.code === "RATE_LIMIT_EXCEEDED") this.events.fail(error)
-      const after = error.details["retryAfter"]
-      const seconds = typeof after === "number" && after > 0 && after < MOST_PAUSE ? after : PAUSE
-      this.pause = setTimeout(() => {
-        this.pause = undefined
-        this.flush()
-      }, seconds * 1000)
-      return
-    }
-    this.done(id, null)
+    if (this.writes.has(id) && isForNow(error.code)) return this.later(id, error)
+    this.done(id)
     this.take(id)?.reject(error)
     this.flush()
+  }
+
+  /** The server cannot make a write now: sends it again after a while. */
+  private later(id: number, error: LumenizeError): void {
+    this.writes.again(id)
+    if (this.pause !== undefined) return
+    if (error.code === "RATE_LIMIT_EXCEEDED") this.events.fail(error)
+    const after = error.details["retryAfter"]
+    const seconds = typeof after === "number" && after > 0 && after < MOST_PAUSE ? after : PAUSE
+    this.pause = setTimeout(() => {
+      this.pause = undefined
+      this.flush()
+    }, seconds * 1000)
   }
 
   /** Sends what can be sent: first requests, then writes. */
@@ -158,12 +169,12 @@ export class Requests {
   /** Rejects every write: they do not belong to the next user. */
   forgetWrites(error: LumenizeError): void {
     for (const id of this.writes.ids()) {
-      this.done(id, null)
+      this.done(id)
       this.take(id)?.reject(error)
     }
   }
 
-  private done(id: number, written: Written | null): void {
+  private done(id: number, written?: readonly (Written | null)[]): void {
     if (!this.writes.has(id)) return
     this.writes.answered(id, written)
     queueMicrotask(() => this.events.pending())

@@ -207,6 +207,12 @@ export interface WriteOptions {
   unset?: string[]
 }
 
+/** One of several updates: the entity, its changes, and the options of `update`. */
+export interface UpdateOf<T = Data> extends WriteOptions {
+  id: string
+  changes?: Partial<T>
+}
+
 /** Lowers the server's limits for this client. */
 export interface RateLimit {
   maxSubscriptions?: number

@@ -12,12 +12,16 @@
 import type { Op } from "./overlay.js"
 import type { Request, Written } from "./protocol.js"
 
-export type WriteRequest = Extract<Request, { type: "create" | "update" | "delete" | "restore" }> & { entity: string }
+/** A request that writes: one entity, or several. */
+export type WriteRequest =
+  | (Extract<Request, { type: "create" | "update" | "delete" | "restore" }> & { entity: string })
+  | Extract<Request, { type: "writeMany" }>
 
 interface Waiting {
   id: number
   request: WriteRequest
-  key: string
+  /** The entity of each write. */
+  keys: readonly string[]
 }
 
 const MOST_IN_FLIGHT = 64
@@ -35,16 +39,22 @@ export interface WriteEvents {
 
 export class Writes {
   private readonly unanswered = new Map<number, Waiting>()
+  /** The request that is under way, by entity. */
   private readonly inFlight = new Map<string, number>()
-  private readonly shown = new Map<number, Op>()
+  private readonly sent = new Set<number>()
+  /** By request and number of the write in it. */
+  private readonly shown = new Map<string, Op>()
   private readonly late = new WeakSet<Op>()
   /** The number of own writes known to be committed. */
   commits = 0
 
   constructor(private readonly events: WriteEvents) {}
 
+  /** The number of writes. */
   get size(): number {
-    return this.unanswered.size
+    let size = 0
+    for (const { keys } of this.unanswered.values()) size += keys.length
+    return size
   }
 
   has(id: number): boolean {
@@ -55,47 +65,64 @@ export class Writes {
     return [...this.unanswered.keys()]
   }
 
-  add(id: number, request: WriteRequest, op: Op | undefined): void {
-    this.unanswered.set(id, { id, request, key: keyOf(request.collection, request.entity) })
-    if (op === undefined) return
-    this.shown.set(id, op)
-    this.events.shown(op.collection)
+  /** `ops` are the effects of its writes, as far as known. */
+  add(id: number, request: WriteRequest, ops: readonly (Op | undefined)[]): void {
+    this.unanswered.set(id, { id, request, keys: writesIn(request).map(({ collection, entity }) => keyOf(collection, entity)) })
+    ops.forEach((op, index) => op && this.shown.set(`${id}/${index}`, op))
+    this.tell(ops)
   }
 
-  /** The writes that may be sent now, in order; they count as sent. */
+  /** The requests that may be sent now, in order; they count as sent. */
   ready(): { id: number; request: WriteRequest }[] {
     const ready = []
-    for (const write of this.unanswered.values()) {
-      if (this.inFlight.size >= MOST_IN_FLIGHT) break
-      if (this.inFlight.has(write.key)) continue
-      this.inFlight.set(write.key, write.id)
-      ready.push(write)
+    const blocked = new Set<string>()
+    for (const { id, keys, request } of this.unanswered.values()) {
+      if (this.sent.size >= MOST_IN_FLIGHT) break
+      if (this.sent.has(id)) continue
+      if (keys.some((key) => this.inFlight.has(key) || blocked.has(key))) {
+        for (const key of keys) blocked.add(key) // later writes to these wait, too
+        continue
+      }
+      this.sent.add(id)
+      for (const key of keys) this.inFlight.set(key, id)
+      ready.push({ id, request })
     }
     return ready
   }
 
-  /** A write was committed, or (`null`) refused. */
-  answered(id: number, written: Written | null): void {
-    const { key } = this.unanswered.get(id) as Waiting
+  /** A request was answered: what each write has written, or `null` if it was refused. All were, without `written`. */
+  answered(id: number, written: readonly (Written | null)[] = []): void {
+    const { keys } = this.unanswered.get(id) as Waiting
+    this.land(id, keys)
     this.unanswered.delete(id)
-    if (this.inFlight.get(key) === id) this.inFlight.delete(key)
-    const op = this.shown.get(id)
-    if (written === null) this.shown.delete(id)
-    else {
-      this.haveSeen(key, written.version)
-      if (op !== undefined) this.commit(id, op, written)
-    }
-    if (op === undefined) return
-    this.events.shown(op.collection)
-    this.told(op.collection)
+    const ops = keys.map((key, index) => {
+      const name = `${id}/${index}`
+      const one = written[index] ?? null
+      const op = this.shown.get(name)
+      if (one === null) this.shown.delete(name)
+      else {
+        this.haveSeen(key, one.version)
+        if (op !== undefined) this.commit(name, op, one)
+      }
+      return op
+    })
+    for (const collection of this.tell(ops)) this.told(collection)
   }
 
-  private commit(id: number, op: Op, { data, version }: Written): void {
+  /** Shows the writes in their collections, which it returns. */
+  private tell(ops: readonly (Op | undefined)[]): Set<string> {
+    const collections = new Set<string>()
+    for (const op of ops) if (op !== undefined) collections.add(op.collection)
+    for (const collection of collections) this.events.shown(collection)
+    return collections
+  }
+
+  private commit(name: string, op: Op, { data, version }: Written): void {
     const committed: Op = { ...op, values: op.kind === "delete" ? {} : structuredClone(data), version, commit: (this.commits += 1) }
-    this.shown.set(id, committed)
+    this.shown.set(name, committed)
     const timer: unknown = setTimeout(() => {
       this.late.add(committed)
-      if (this.shown.get(id) === committed) this.events.shown(op.collection)
+      if (this.shown.get(name) === committed) this.events.shown(op.collection)
     }, LATE)
     ;(timer as { unref?: () => void }).unref?.() // does not keep Node running
   }
@@ -108,20 +135,26 @@ export class Writes {
   /** Drops the writes that every list includes. */
   told(collection: string): void {
     const committed = [...this.shown].filter(([, op]) => op.commit !== undefined)
-    for (const [id, op] of committed) {
-      if (op.collection === collection && this.events.isTold(op)) this.shown.delete(id)
+    for (const [name, op] of committed) {
+      if (op.collection === collection && this.events.isTold(op)) this.shown.delete(name)
     }
-    for (const [id] of committed.slice(0, Math.max(0, committed.length - MOST_KEPT))) this.shown.delete(id)
+    for (const [name] of committed.slice(0, Math.max(0, committed.length - MOST_KEPT))) this.shown.delete(name)
   }
 
-  /** A write was refused temporarily; it returns to its place in the queue. */
+  /** A request was refused temporarily; it returns to its place in the queue. */
   again(id: number): void {
-    this.inFlight.delete((this.unanswered.get(id) as Waiting).key)
+    this.land(id, (this.unanswered.get(id) as Waiting).keys)
+  }
+
+  private land(id: number, keys: readonly string[]): void {
+    this.sent.delete(id)
+    for (const key of keys) if (this.inFlight.get(key) === id) this.inFlight.delete(key)
   }
 
   /** Unanswered writes will be sent again, in order, before those that wait. */
   lost(): void {
     this.inFlight.clear()
+    this.sent.clear()
   }
 
   /** The writes to apply to the rows of a collection, in order. */
@@ -132,25 +165,33 @@ export class Writes {
   /** Whether an entity has an unconfirmed write. */
   isPending(collection: string, id: string): boolean {
     const key = keyOf(collection, id)
-    return [...this.unanswered.values()].some((write) => write.key === key)
+    return [...this.unanswered.values()].some(({ keys }) => keys.includes(key))
   }
 
   /** Whether an entity has an unanswered write made before request `id`. */
   isBefore(id: number, collection: string, entity: string): boolean {
     const key = keyOf(collection, entity)
-    return [...this.unanswered.values()].some((write) => write.key === key && write.id < id)
+    return [...this.unanswered.values()].some((write) => write.id < id && write.keys.includes(key))
   }
 
   private haveSeen(key: string, version: number): void {
     // The next write is based on our own earlier one. If a new session sends it, the server would otherwise take the
     // earlier one for another client's.
     for (const write of this.unanswered.values()) {
+      if (!write.keys.includes(key)) continue
+      const based = <W extends { type: string }>(one: W, index: number): W =>
+        one.type === "update" && write.keys[index] === key
+          ? { ...one, version: Math.max(version, (one as { version?: number }).version ?? 0) }
+          : one
       const { request } = write
-      if (write.key === key && request.type === "update") {
-        write.request = { ...request, version: Math.max(version, request.version ?? 0) }
-      }
+      write.request = request.type === "writeMany" ? { ...request, writes: request.writes.map(based) } : based(request, 0)
     }
   }
+}
+
+/** The writes of a request. */
+export function writesIn(request: WriteRequest): readonly { collection: string; entity: string }[] {
+  return request.type === "writeMany" ? request.writes : [request]
 }
 
 function keyOf(collection: string, id: string): string {

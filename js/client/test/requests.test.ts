@@ -34,7 +34,7 @@ class World {
   }
 
   write(entity = "a"): Promise<unknown> {
-    return this.requests.write({ type: "delete", collection: "tasks", entity, request: `r-${entity}` })
+    return this.requests.write({ type: "delete", collection: "tasks", entity, request: `r-${entity}` }, [])
   }
 
   answer(id: number): void {

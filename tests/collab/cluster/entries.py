@@ -26,6 +26,7 @@ PATHS = {
     "delete": ("DELETE", "/collections/{collection}/{id}"),
     "restore": ("POST", "/collections/{collection}/{id}/restore"),
     "history": ("GET", "/collections/{collection}/{id}/history"),
+    "writeMany": ("POST", "/writes"),
     "present": ("GET", "/presence/{collection}/{id}"),
 }
 

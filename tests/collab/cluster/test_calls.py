@@ -78,6 +78,16 @@ async def test_a_call_fails_when_its_owner_is_lost_and_may_be_repeated_by_its_na
     assert await versions(world) == [2, 1]
 
 
+async def test_several_writes_are_made_at_the_owners_of_their_rooms(world: World) -> None:
+    edge, owner, third = world.nodes
+    assert await third.owns("tasks/t3")
+    created = await tasks(edge).create_many([{"id": "t1"}, {"id": "t2"}, {"id": "t3"}, {"id": "t1"}])
+    assert [getattr(one, "version", None) or one.code for one in created] == [1, 1, 1, "CONFLICT"]  # type: ignore[union-attr]
+    assert [node.has_open(f"tasks/t{n}") for n, node in ((1, owner), (2, edge), (3, third))] == [True] * 3
+    updated = await tasks(third).update_many([{"id": f"t{n}", "changes": {"n": n}} for n in (1, 2, 3)])
+    assert [one.data["n"] for one in updated if not isinstance(one, CollabError)] == [1, 2, 3]
+
+
 async def test_a_write_whose_answer_was_lost_has_effect_once(world: World) -> None:
     edge, owner, third = world.nodes
     await tasks(edge).create({"n": 0}, id="t1")

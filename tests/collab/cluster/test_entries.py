@@ -21,11 +21,13 @@ import pytest
 
 from collab import Identity
 from collab.access.rules import parse_rules
+from collab.errors import CollabError
 from collab.records.handle import Collection
 from collab.records.schema import declaration
 from collab.rooms.handle import RoomHandle
 from collab.server.http.api.operations import OPERATIONS
 from collab.wire.realtime import messages as realtime
+from collab.wire.realtime.values import WriteResult, Written
 from tests.collab.cluster.entries import PATHS, Http, Realtime, base64, told
 from tests.collab.cluster.nodes_world import Node, World, cluster
 
@@ -159,6 +161,25 @@ HTTP_CASES: Mapping[str, tuple[Mapping[str, Any], list[Step]]] = {
             step("history", id="{id}"),
         ],
     ),
+    "many": (
+        WRITE,
+        [
+            step(
+                "writeMany",
+                body={
+                    "writes": [
+                        {"type": "create", "collection": "tasks", "data": {"id": "{id}", "n": 1}, "request": "m {id}"},
+                        {"type": "update", "collection": "tasks", "entity": "{id}", "changes": {"n": 2}},
+                        {"type": "create", "collection": "books", "entity": "{id}", "data": {"pages": "many"}},
+                        {"type": "delete", "collection": "tasks", "entity": "{id}"},
+                        {"type": "delete", "collection": "boards", "entity": "{id}"},
+                        {"type": "create", "collection": "tasks", "data": {"id": "{id}", "n": 1}, "request": "m {id}"},
+                    ]
+                },
+            ),
+            step("writeMany", body={"writes": [{"type": "erase", "collection": "tasks", "entity": "{id}"}]}),
+        ],
+    ),
     "update may not": (
         OWN,
         [step("update", id="{id}", body={"changes": {"title": "a"}}), step("read", id="{id}")],
@@ -252,6 +273,20 @@ def test_each_operation_over_http_has_a_case() -> None:
 TASK = {"collection": "tasks", "entity": "{id}"}
 
 REALTIME_CASES: Mapping[str, tuple[Mapping[str, Any], list[Step]]] = {
+    "many": (
+        WRITE,
+        [
+            step(
+                "writeMany",
+                writes=[
+                    {"type": "create", **TASK, "data": {"n": 1}},
+                    {"type": "create", **TASK, "data": {"n": 1}},
+                    {"type": "update", **TASK, "changes": {"n": 2}, "version": 1, "onConflict": "reject"},
+                    {"type": "delete", **TASK},
+                ],
+            )
+        ],
+    ),
     "create": (
         WRITE,
         [
@@ -327,6 +362,11 @@ def collection_of(node: Node) -> Collection:
 
 WRONG: list[Any] = [float("nan"), object(), "\ud800", 2**70, b"x", {1}, {"a": {1: 2}}, (1, 2), [[]], {"__proto__": 1}]
 PYTHON_CASES: Mapping[str, Callable[[Collection, str], list[Callable[[], Awaitable[Any]]]]] = {
+    "many": lambda tasks, entity: [
+        lambda: several(tasks.create_many([{"id": entity, "n": 1}, {"id": entity}, {"id": 7}])),
+        lambda: several(tasks.update_many([{"id": entity, "changes": {"n": 2}}, {"id": entity, "unset": ["n"]}])),
+        lambda: several(tasks.delete_many([entity, entity])),
+    ],
     "create": lambda tasks, name: [
         lambda: tasks.create({"title": "a"}, id=name),
         lambda: tasks.create({"title": "a"}, id=name),
@@ -361,6 +401,11 @@ PYTHON_CASES: Mapping[str, Callable[[Collection, str], list[Callable[[], Awaitab
         lambda: tasks.history(name),
     ],
 }
+
+
+async def several(outcomes: Awaitable[list[Written | CollabError]]) -> list[Any]:
+    """The outcomes of several writes, as values."""
+    return [msgspec.to_builtins(WriteResult.of(outcome)) for outcome in await outcomes]
 
 
 @pytest.mark.parametrize("case", PYTHON_CASES)

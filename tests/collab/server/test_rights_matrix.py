@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import jwt
+import msgspec
 import pycrdt
 import pytest
 from starlette.applications import Starlette
@@ -33,7 +34,7 @@ from collab.wire import hocuspocus, yjs
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as realtime_values
 from collab.wire.realtime.messages import Subscribe, Subscription
-from collab.wire.realtime.values import Custom, Entities, Presence, Rows
+from collab.wire.realtime.values import Custom, Entities, Presence, Rows, Written
 from presence.lib0 import encode_string
 from tests.collab.server.rights_model import OURS, READ, ROWS, THEIRS, WORDS, WRITE, Rights, Row, Rule, forms
 from tests.collab.server.rights_world import AWARENESS, BROADCAST, SECRET, World, presence
@@ -170,6 +171,60 @@ async def http_unsets(world: World, rights: Rights, entity: str, row: Row) -> bo
     return await changed(world, entity, row, after, answer.status_code == 200)
 
 
+def first(answer: Any) -> bool:
+    """Whether the first of several writes was made; it was refused by rights alone."""
+    [result] = answer
+    assert "error" not in result or result["error"]["code"] == "PERMISSION_DENIED"
+    return "error" not in result
+
+
+async def http_writes(write: Row, after: Row | None, world: World, rights: Rights, entity: str, row: Row) -> bool:
+    asked = {"collection": "tasks", "entity": entity, **write}
+    answer = await world.http(rights, "POST", "/api/v1/writes", json={"writes": [asked]})
+    assert answer.status_code == 200, answer.text
+    return await made(world, entity, row, after, first(answer.json()["results"]))
+
+
+async def made(world: World, entity: str, row: Row, after: Row | None, done: bool) -> bool:
+    """Whether a write was made; it created the row, deleted it (``after`` is ``None``), or changed it."""
+    if after is row:
+        assert (await world.now("tasks", entity) is not None) == done
+        return done
+    if after is None:
+        assert (await world.now("tasks", entity) is None) == done
+        return done
+    return await changed(world, entity, row, {**row, **after}, done)
+
+
+async def http_creates_many(world: World, rights: Rights, entity: str, row: Row) -> bool:
+    return await http_writes({"type": "create", "data": dict(row)}, row, world, rights, entity, row)
+
+
+async def says_creates_many(world: World, rights: Rights, entity: str, row: Row) -> bool:
+    return await says_writes({"type": "create", "data": dict(row)}, row, world, rights, entity, row)
+
+
+async def says_writes(write: Row, after: Row | None, world: World, rights: Rights, entity: str, row: Row) -> bool:
+    one = msgspec.convert({"collection": "tasks", "entity": entity, **write}, realtime_values.AnyWrite)
+    return await made(
+        world, entity, row, after, first(await world.ask(rights, realtime.WriteMany(id=1, writes=(one,))))
+    )
+
+
+def several(creates: Probe, does: Callable[..., Awaitable[bool]]) -> dict[str, Cell]:
+    """Requests of several writes, each kind of which has a line."""
+    return {
+        "create": Cell(creates, may(WRITE), made=True),
+        "delete": Cell(partial(does, {"type": "delete"}, None), may(WRITE)),
+        **{
+            f"update {name}": Cell(
+                partial(does, {"type": "update", "changes": changes}, changes), may_become(**changes)
+            )
+            for name, changes in CHANGES.items()
+        },
+    }
+
+
 async def http_restores(world: World, rights: Rights, entity: str, row: Row) -> bool:
     before = dict(OURS if row is THEIRS else THEIRS)
     other = f"{entity}-r"
@@ -242,6 +297,7 @@ HTTP: Mapping[str, Entry] = {
         ),
     },
     "restore": {"": RESTORED},
+    "writeMany": several(http_creates_many, http_writes),
     "history": {"": Cell(partial(http_says, "GET", lambda entity: path(entity, "/history")), may(READ))},
     "emit": {"": Cell(http_emits, may_whatever(WRITE, "events"), "events")},
     "permissionsChanged": {
@@ -406,6 +462,7 @@ ASKED: Mapping[str, Entry] = {
     "Update": writes(says_update),
     "Delete": {"": Cell(partial(says, one(realtime.Delete)), may(WRITE))},
     "Restore": {"": RESTORED._replace(probe=says_restore)},
+    "WriteMany": several(says_creates_many, says_writes),
     "FindById": {"": Cell(partial(says, one(realtime.FindById)), may(READ))},
     "FindMany": {"": Cell(partial(finds, of(realtime.FindMany)), may(READ))},
     "Count": {"": Cell(partial(finds, of(realtime.Count)), may(READ))},
@@ -553,6 +610,9 @@ def document_entries(way: str) -> dict[str, Entry]:
 async def python_writes(world: World, rights: Rights, entity: str, row: Row) -> bool:
     tasks = world.collab.collection("tasks", user="alice")
     await tasks.update(entity, dict(THEIRS))
+    await tasks.create_many([{"id": f"{entity}-more"}])
+    await tasks.update_many([{"id": f"{entity}-more", "changes": dict(THEIRS)}])
+    assert [one.version for one in await tasks.delete_many([f"{entity}-more"]) if isinstance(one, Written)] == [3]
     await tasks.find_by_id(entity)
     await tasks.history(entity)
     await tasks.restore(entity, version=1)
@@ -585,6 +645,7 @@ MATRIX: dict[str, Entry] = {
         f"Python {name}": PYTHON[""]
         for name in (
             *(f"Collection.{name}" for name in ("create", "update", "delete", "erase", "restore", "find_by_id")),
+            *(f"Collection.{name}" for name in ("create_many", "update_many", "delete_many")),
             *(f"Collection.{name}" for name in ("find_many", "count", "history", "on")),
             *(f"RoomHandle.{name}" for name in ("edit", "apply", "update", "state_vector", "updates")),
             *(f"RoomHandle.{name}" for name in ("json", "encoded_json", "text")),

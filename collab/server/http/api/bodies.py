@@ -11,7 +11,7 @@ from collab.errors import InvalidRequest
 from collab.event import EntityEvent
 from collab.nearest import did_you_mean
 from collab.wire.realtime.encoding import MAX_DEPTH, wrong_value
-from collab.wire.realtime.values import ConnectedSession
+from collab.wire.realtime.values import AnyWrite, ConnectedSession, WriteResult
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -31,6 +31,18 @@ class Changes(_Said, frozen=True, kw_only=True):
     unset: tuple[str, ...] = ()
     version: int | None = None
     on_conflict: Literal["merge", "reject"] = "merge"
+
+
+class Writing(_Said, frozen=True, kw_only=True):
+    """Up to 1,000 writes, of any collections. Each has a ``type``; see :class:`Results`."""
+
+    writes: tuple[AnyWrite, ...]
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """One result for each write, in order."""
+
+    results: list[WriteResult]
 
 
 class Restoring(_Said, frozen=True, kw_only=True):

@@ -29,8 +29,10 @@ from collab.server.http.api.bodies import (
     Past,
     Permissions,
     Restoring,
+    Results,
     Revoking,
     Where,
+    Writing,
     read,
     read_object,
 )
@@ -38,7 +40,7 @@ from collab.server.http.api.parameters import Parameter
 from collab.server.http.api.serving import Api
 from collab.server.http.responses import json_answer, read_body
 from collab.wire.realtime.messages import Count, Create, Delete, FindById, FindMany, History, Restore, Update
-from collab.wire.realtime.values import AnyTarget, Entities, Found, FoundMany, Present, Rows, Written
+from collab.wire.realtime.values import AnyTarget, Entities, Found, FoundMany, Present, Rows, WriteResult, Written
 
 PERMISSIONS = ("system", "permissions")
 """The right to write this entity allows reporting changed rights."""
@@ -205,6 +207,13 @@ async def _restore(ask: Ask) -> Response:
 
 def _written(written: Written) -> Response:
     return json_answer(written, headers={"etag": f'"{written.version}"'})
+
+
+async def _write_many(ask: Ask) -> Response:
+    writes = read(await ask.body(), Writing).writes
+    ask.api.count_more_writes(ask.request, ask.identity, len(writes) - 1 if writes else 0)
+    outcomes = await ask.api.hub.records.write_many(ask.caller, writes)
+    return json_answer(Results(results=await encoded_in_slices(map(WriteResult.of, outcomes), "json")))
 
 
 async def _history(ask: Ask) -> Response:
@@ -392,6 +401,16 @@ OPERATIONS: tuple[Operation, ...] = (
         _history,
         Past,
         parameters=(parameters.LIMIT, parameters.BEFORE),
+    ),
+    Operation(
+        "writeMany",
+        "POST",
+        "/writes",
+        "Create, update and delete, each for itself",
+        _write_many,
+        Results,
+        Writing,
+        write=True,
     ),
     Operation("emit", "POST", "/events", "Emit a custom event", _emit, dict, dict, parameters=_NAMED, write=True),
     Operation(

@@ -60,6 +60,11 @@ class Api:
         sender = self._admission.read(request.scope)
         self._admission.count_write(sender, identity, announced_size(request, self.max_body_bytes))
 
+    def count_more_writes(self, request: Request, identity: Identity, count: int) -> None:
+        """Count the writes of a request beyond its first one. Raises as :meth:`count_write`."""
+        if count:
+            self._admission.count_write(self._admission.read(request.scope), identity, 0, count)
+
     def count_read(self, request: Request, identity: Identity) -> None:
         """Count a read. Raises :class:`collab.errors.RateLimitExceeded`."""
         self._admission.count_read(self._admission.read(request.scope), identity)

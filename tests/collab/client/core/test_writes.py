@@ -37,7 +37,7 @@ def test_a_second_write_to_an_entity_waits_for_the_first_and_has_seen_it() -> No
     writes.add(update(1, version=4), AT)
     writes.add(update(2, version=4), AT)
     assert ready(writes) == [1]
-    writes.answered(1, written(7), 0)
+    writes.answered(1, [written(7)], 0)
     sent: list[WriteMessage] = list(writes.ready())
     assert [(message.id, message.version) for message in sent if isinstance(message, Update)] == [(2, 7)]
 
@@ -47,7 +47,7 @@ def test_a_write_that_was_refused_was_not_seen_by_the_next() -> None:
     writes.add(update(1, version=4), AT)
     writes.add(update(2, version=4), AT)
     assert ready(writes) == [1]
-    writes.answered(1, None, 0)
+    writes.answered(1, [None], 0)
     assert [message.version for message in writes.ready() if isinstance(message, Update)] == [4]
 
 
@@ -56,7 +56,7 @@ def test_nothing_overtakes_a_write_that_waits() -> None:
     for ticket, entity in enumerate("aab"):
         writes.add(update(ticket, entity), AT)
     assert ready(writes) == [0]
-    writes.answered(0, written(), 0)
+    writes.answered(0, [written()], 0)
     assert ready(writes) == [1, 2]
 
 
@@ -65,7 +65,7 @@ def test_what_was_not_answered_is_sent_again_in_order() -> None:
     for ticket, entity in enumerate("abcd"):
         writes.add(update(ticket, entity), AT)
     assert ready(writes) == [0, 1, 2, 3]
-    writes.answered(1, written(), 0)
+    writes.answered(1, [written()], 0)
     writes.link_lost()
     writes.add(update(4, "e"), AT)
     assert ready(writes) == [0, 2, 3, 4]
@@ -101,7 +101,7 @@ def test_a_committed_write_is_kept_until_all_were_told_and_is_late_after_a_while
     writes = Writes(10)
     writes.add(update(1), AT)
     assert ready(writes) == [1]
-    writes.answered(1, written(3), 100)
+    writes.answered(1, [written(3)], 100)
     assert [(op.version, op.commit, op.late) for op in writes.ops("tasks")] == [(3, 1, False)]
     assert writes.late_at() == 100 + LATE_SECONDS
     assert writes.late(100) == set()
@@ -121,7 +121,7 @@ def test_what_waits_is_never_let_go_and_only_so_much_that_is_committed_is_kept()
         writes.add(update(ticket, f"e{ticket}"), AT)
     for ticket in range(MOST_KEPT + 1):
         ready(writes)
-        writes.answered(ticket, written(), 0)
+        writes.answered(ticket, [written()], 0)
     writes.told("tasks", lambda _: False)
     assert len(writes.ops("tasks")) == MOST_KEPT + 1
     assert writes.ops("tasks")[-1].commit is None
@@ -132,7 +132,7 @@ def test_a_refused_write_is_not_shown_any_more() -> None:
     writes.add(update(1), AT)
     writes.add(update(2), AT)
     assert ready(writes) == [1]
-    writes.answered(1, None, 0)
+    writes.answered(1, [None], 0)
     assert [op.values["n"] for op in writes.ops("tasks")] == [2]
 
 
@@ -162,14 +162,14 @@ def test_each_entity_s_writes_are_made_in_order_and_each_once(steps: list[tuple[
         elif under_way:
             first = under_way.pop(0)
             if action == 1:
-                writes.answered(first, written(ticket), ticket)
+                writes.answered(first, [written(ticket)], ticket)
                 effects.append(first)
             else:
                 writes.again(first)
         under_way += ready(writes)
     while under_way:
         first = under_way.pop(0)
-        writes.answered(first, written(), 0)
+        writes.answered(first, [written()], 0)
         effects.append(first)
         under_way += ready(writes)
     assert sorted(effects) == [ticket for ticket, _ in made]

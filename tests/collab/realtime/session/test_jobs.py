@@ -47,8 +47,8 @@ async def test_only_so_many_run_at_once_and_the_rest_in_order() -> None:
 async def test_a_lane_is_done_in_order_and_others_pass_it() -> None:
     jobs, slow, fast = Jobs(), Gate(), Gate()
     for name in "abc":
-        jobs.add(slow.work(name), lane="x")
-    jobs.add(fast.work("d"), lane="y")
+        jobs.add(slow.work(name), lanes=("x",))
+    jobs.add(fast.work("d"), lanes=("y",))
     fast.open.set()
     await until(lambda: fast.ended == ["d"])
     assert slow.begun == ["a"]
@@ -90,8 +90,8 @@ async def test_what_failed_frees_its_place() -> None:
 
     jobs, gate = Jobs(at_once=1), Gate()
     gate.open.set()
-    jobs.add(fails, lane="x")
-    jobs.add(gate.work("a"), lane="x")
+    jobs.add(fails, lanes=("x",))
+    jobs.add(gate.work("a"), lanes=("x",))
     await until(lambda: gate.ended == ["a"])
 
 
@@ -99,7 +99,7 @@ async def test_stopping_forgets_what_waits_cancels_what_runs_and_lets_end_what_i
     jobs, gate = Jobs(at_once=2), Gate()
     jobs.add(gate.work("read"))
     jobs.add(gate.work("write"), finish=True)
-    jobs.add(gate.work("never"), lane="x")
+    jobs.add(gate.work("never"), lanes=("x",))
     await until(lambda: len(gate.begun) == 2)
     jobs.stop()
     gate.open.set()
@@ -108,14 +108,34 @@ async def test_stopping_forgets_what_waits_cancels_what_runs_and_lets_end_what_i
     assert gate.begun == ["read", "write"]
 
 
+async def test_a_job_in_several_lanes_waits_for_all_and_holds_all() -> None:
+    jobs, first, both, last = Jobs(), Gate(), Gate(), Gate()
+    jobs.add(first.work("x1"), lanes=("x",))
+    jobs.add(first.work("y1"), lanes=("y",))
+    jobs.add(both.work("xy"), lanes=("x", "y", "x"))
+    jobs.add(last.work("x2"), lanes=("x",))
+    jobs.add(last.work("y2"), lanes=("y", "z"))
+    jobs.add(last.work("z2"), lanes=("z",))
+    await until(lambda: first.begun == ["x1", "y1"])
+    assert not both.begun
+    first.open.set()
+    await until(lambda: both.begun == ["xy"])
+    assert not last.begun
+    last.open.set()
+    both.open.set()
+    await until(lambda: not len(jobs))
+    assert last.ended == ["x2", "y2", "z2"]
+    assert not jobs._lanes
+
+
 async def test_what_comes_after_a_lane_waits_for_what_is_in_it_and_keeps_its_own_lane() -> None:
     jobs, slow, fast = Jobs(), Gate(), Gate()
     fast.open.set()
-    jobs.add(slow.work("a"), lane="x")
-    jobs.add(slow.work("b"), lane="x")
-    jobs.add(fast.work("write"), lane="y", after="x")
-    jobs.add(fast.work("read"), lane="y")
-    jobs.add(slow.work("c"), lane="x")
+    jobs.add(slow.work("a"), lanes=("x",))
+    jobs.add(slow.work("b"), lanes=("x",))
+    jobs.add(fast.work("write"), lanes=("y",), after="x")
+    jobs.add(fast.work("read"), lanes=("y",))
+    jobs.add(slow.work("c"), lanes=("x",))
     jobs.add(fast.work("other"))
     await until(lambda: fast.ended == ["other"])
     assert slow.begun == ["a"]

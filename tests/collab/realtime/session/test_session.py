@@ -182,6 +182,30 @@ async def test_a9_writes_to_one_entity_keep_their_order_and_others_do_not_wait(w
     assert answer.result["data"]["n"] == 2
 
 
+async def test_a9_a37_a_request_of_several_writes_is_in_order_with_all_about_their_entities(world: World) -> None:
+    client = await world.joined()
+    free = world.records.hold("t")
+    client.ask(realtime.Create, collection="tasks", entity="t", data={"n": 0})
+    many = client.ask(
+        realtime.WriteMany,
+        writes=(
+            wire.UpdateOne(collection="tasks", entity="t", changes={"n": 1}),
+            wire.CreateOne(collection="tasks", entity="u", data={"n": 2}),
+        ),
+    )
+    read = client.ask(realtime.FindById, collection="tasks", entity="u")
+    other = client.ask(realtime.Create, collection="tasks", entity="v", data={})
+    await client.answer(other)
+    assert [entity for entity, _ in world.records.begun] == ["t", "v"]
+    free.set()
+    answer = await client.answer(many)
+    assert isinstance(answer, Reply)
+    assert [result["data"]["n"] for result in answer.result] == [1, 2]
+    answer = await client.answer(read)
+    assert isinstance(answer, Reply)
+    assert answer.result["data"]["n"] == 2
+
+
 async def test_a9_a_write_is_told_to_the_subscriptions_asked_for_before_it(world: World) -> None:
     client = await world.joined()
     targets: tuple[AnyTarget, ...] = (wire.Custom(event="x"), wire.Entities(collection="tasks"))
@@ -224,6 +248,15 @@ async def test_a20_writes_over_their_rate_are_refused_with_when_to_come_again(wo
     assert 0 < last.error.details["retryAfter"] <= 1
     world.time.pass_by(last.error.details["retryAfter"])
     await client.result(realtime.Create, collection="tasks", entity="later", data={})
+
+
+async def test_a20_a37_each_of_several_writes_counts(world: World) -> None:
+    client = await world.joined(limits=SessionLimits(writes_per_second=1))
+    writes = tuple(wire.CreateOne(collection="tasks", entity=f"t{n}", data={}) for n in range(30))
+    assert len(await client.result(realtime.WriteMany, writes=writes)) == 30
+    answer = await client.answer(client.ask(realtime.Create, collection="tasks", entity="later", data={}))
+    assert isinstance(answer, Failure)
+    assert 20 <= answer.error.details["retryAfter"] <= 21
 
 
 async def test_a20_who_goes_on_over_the_rate_is_sent_away(world: World) -> None:

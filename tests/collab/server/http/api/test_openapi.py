@@ -66,6 +66,19 @@ STEPS: list[tuple[str, str, str, Any, int]] = [
     ("delete", "DELETE", f"{TASKS}/t1", None, 200),
     ("read", "GET", f"{TASKS}/t1", None, 410),
     ("restore", "POST", f"{TASKS}/t1/restore", {}, 200),
+    (
+        "writeMany",
+        "POST",
+        "/writes",
+        {
+            "writes": [
+                {"type": "update", "collection": "tasks", "entity": "t1", "changes": {"title": "Far"}, "version": 1},
+                {"type": "create", "collection": "tasks", "data": {"id": "t1"}},
+            ]
+        },
+        200,
+    ),
+    ("writeMany", "POST", "/writes", {"writes": [{}]}, 400),
     ("emit", "POST", "/events", {"type": "done"}, 200),
     ("emit", "POST", "/events", {}, 400),
     ("permissionsChanged", "POST", "/permissions-changed", {"userId": "bob"}, 202),

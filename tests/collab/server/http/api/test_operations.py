@@ -438,3 +438,52 @@ async def test_what_is_erased_is_gone_for_good_and_takes_a_right_of_its_own(addr
         assert refusal(await api.delete(f"{TASKS}/t1?erase=true")) == (404, "NOT_FOUND")
         assert refusal(await api.post(f"{TASKS}/t1/restore")) == (404, "NOT_FOUND")
         assert refusal(await api.delete(f"{TASKS}/t1?erase=perhaps")) == (400, "INVALID_REQUEST")
+
+
+async def test_a37_several_writes_are_one_request_with_one_result_for_each(api: httpx.AsyncClient) -> None:
+    await created(api, id="t1", n=1)
+    writes = [
+        {"type": "create", "collection": "tasks", "data": {"id": "t2", "n": 2}, "request": "once"},
+        {"type": "create", "collection": "tasks", "data": {"id": "t1"}},
+        {"type": "update", "collection": "tasks", "entity": "t1", "changes": {"n": 3}, "version": 1},
+        {"type": "update", "collection": "todos", "entity": "none", "changes": {}},
+        {"type": "create", "collection": "todos", "data": {"id": "x", "title": 7}},
+        {"type": "delete", "collection": "tasks", "entity": "t1"},
+    ]
+    answer = await api.post("/writes", json={"writes": writes})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [result.get("version", result.get("error", {}).get("code")) for result in results] == [
+        1,
+        "CONFLICT",
+        2,
+        "NOT_FOUND",
+        "VALIDATION_FAILED",
+        3,
+    ]
+    assert results[2]["data"]["n"] == 3
+    again = await api.post("/writes", json={"writes": writes[:1]})
+    assert again.json()["results"] == results[:1]
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({}, "missing required field `writes`"),
+        ({"writes": [{"type": "erase", "collection": "tasks", "entity": "t1"}]}, "Invalid value 'erase'"),
+        ({"writes": [{"type": "delete", "collection": "tasks"}]}, "missing required field `entity`"),
+        (
+            {"writes": [{"type": "update", "collection": "tasks", "entity": "t1", "onconflict": "reject"}]},
+            "unknown field `onconflict`",
+        ),
+        ({"writes": [{"type": "delete", "collection": "tasks", "entity": "t1"}] * 1001}, "1001 writes"),
+    ],
+)
+async def test_a37_a_malformed_write_refuses_the_request(
+    api: httpx.AsyncClient, body: dict[str, Any], complaint: str
+) -> None:
+    await created(api, id="t1")
+    answer = await api.post("/writes", json=body)
+    assert refusal(answer) == (400, "INVALID_REQUEST")
+    assert complaint in answer.json()["error"]["message"]
+    assert (await api.get(f"{TASKS}/t1")).json()["version"] == 1

@@ -145,6 +145,17 @@ async def test_a20_writes_over_the_rate_are_refused_with_when_to_come_again_and_
             assert [answer.status_code for answer in answers] == [201] * 5 + [429]
 
 
+async def test_a20_a37_each_of_several_writes_over_http_counts(tmp_path: Path) -> None:
+    limited = Collab(Settings(data=str(tmp_path), jwt_secret=SECRET, writes_per_second=0.5))
+    async with serving(limited) as address, client(address) as ada:
+        writes = [{"type": "create", "collection": "tasks", "data": {}} for _ in range(20)]
+        answer = await ada.post("/writes", json={"writes": writes})
+        assert [result["version"] for result in answer.json()["results"]] == [1] * 20
+        response = await ada.post(TASKS, json={})
+        assert refusal(response) == (429, "RATE_LIMIT_EXCEEDED")
+        assert int(response.headers["retry-after"]) >= 30
+
+
 async def test_a20_bytes_that_are_written_over_http_have_a_rate_too(tmp_path: Path) -> None:
     limited = Collab(Settings(data=str(tmp_path), jwt_secret=SECRET, bytes_per_second=100.0))
     async with serving(limited) as address, client(address) as ada:

@@ -1,0 +1,99 @@
+"""Several writes in one request, each for itself: one that fails does not affect the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import TypeAlias
+
+from collab.access.price import METER
+from collab.errors import CollabError, InternalError, InvalidRequest
+from collab.sandbox.metered import metered
+from collab.wire.realtime.messages import Create, Delete, Update
+from collab.wire.realtime.values import MOST_WRITES, AnyWrite, CreateOne, DeleteOne, UpdateOne, Written
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 100
+_TOGETHER = 20  # writes that begin in one turn of the event loop: a few milliseconds of work, and one commit
+
+MakeWrite: TypeAlias = Callable[[Create | Update | Delete], Awaitable[Written]]
+
+
+def check_number(writes: Sequence[AnyWrite]) -> None:
+    """Raise :class:`InvalidRequest` if there are too many writes for one request."""
+    if len(writes) > MOST_WRITES:
+        raise InvalidRequest(f"{len(writes)} writes: a request may have {MOST_WRITES}", limit=MOST_WRITES)
+
+
+def message_of(write: AnyWrite) -> Create | Update | Delete:
+    """Return one of several writes as a message."""
+    match write:
+        case CreateOne():
+            return Create(
+                id=0, collection=write.collection, data=write.data, entity=write.entity, request=write.request
+            )
+        case UpdateOne():
+            return Update(
+                id=0,
+                collection=write.collection,
+                entity=write.entity,
+                changes=write.changes,
+                unset=write.unset,
+                version=write.version,
+                on_conflict=write.on_conflict,
+                request=write.request,
+            )
+        case DeleteOne():
+            return Delete(id=0, collection=write.collection, entity=write.entity, request=write.request)
+
+
+async def write_each(writes: Sequence[AnyWrite], perform: MakeWrite) -> list[Written | CollabError]:
+    """MakeWrite each write. Returns the outcome of each, in their order.
+
+    Writes to one entity follow each other. The others run side by side, so that a few commits hold all of them; a few
+    begin at a time, and the event loop serves others in between.
+    """
+    check_number(writes)
+    outcomes: list[Written | CollabError] = [InternalError("this write was not made")] * len(writes)
+    lines: dict[Hashable, list[int]] = {}
+    for index, write in enumerate(writes):
+        name = _name(write)
+        lines.setdefault(index if name is None else (write.collection, name), []).append(index)
+    free = asyncio.Semaphore(_AT_ONCE)
+    meter = METER.get()
+
+    async def follow(line: Sequence[int]) -> None:
+        try:
+            for index in line:
+                outcomes[index] = await _outcome(writes[index], perform)
+        finally:
+            free.release()
+
+    async with asyncio.TaskGroup() as tasks:
+        for number, line in enumerate(lines.values(), 1):
+            await free.acquire()
+            work = follow(line)
+            tasks.create_task(work if meter is None else metered(work, meter))
+            if not number % _TOGETHER:
+                await asyncio.sleep(0)
+    return outcomes
+
+
+def _name(write: AnyWrite) -> str | None:
+    """The id of the entity that a write names."""
+    if write.entity is None and isinstance(write, CreateOne):
+        named = write.data.get("id")
+        return named if isinstance(named, str) else None
+    return write.entity
+
+
+async def _outcome(write: AnyWrite, perform: MakeWrite) -> Written | CollabError:
+    try:
+        return await perform(message_of(write))
+    except CollabError as error:
+        return error
+    except Exception:
+        log.exception("could not make one of several writes")
+        return InternalError("could not answer the request")

@@ -1,0 +1,105 @@
+"""Several writes in one request, against a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collab.client import Event, Rows
+from collab.errors import CollabError, Conflict, InvalidRequest, NotFound
+from collab.records.schema import declaration
+from tests.collab.client.world import client, until, world
+
+
+def kinds(outcomes: list[Any]) -> list[str]:
+    return [type(outcome).__name__ for outcome in outcomes]
+
+
+async def test_each_write_has_its_own_outcome(tmp_path: Path) -> None:
+    declared = declaration({"type": "object", "properties": {"n": {"type": "integer"}}})
+    async with world(tmp_path, collections={"tasks": declared}) as (link, _), client(link.address) as ann:
+        created: list[Any] = await ann.tasks.create_many([{"id": "a", "n": 1}, {"id": "b", "n": "two"}, {"n": 3}])
+        assert kinds(created) == ["Entity", "ValidationFailed", "Entity"]
+        assert created[0]["n"] == 1
+        again = await ann.tasks.create_many([{"id": "a"}, {"id": "c"}])
+        assert kinds(again) == ["Conflict", "Entity"]
+        await ann.tasks.update("a", {"n": 2})
+        updated: list[Any] = await ann.tasks.update_many(
+            [
+                {"id": "a", "changes": {"n": 5}, "version": 1, "on_conflict": "reject"},
+                {"id": "c", "changes": {"x": 1}},
+                {"id": "c2", "changes": {"x": 1}},
+            ]
+        )
+        assert kinds(updated) == ["Entity", "Entity", "NotFound"]
+        assert (updated[0].version, updated[1]["x"]) == (3, 1)
+        deleted = await ann.tasks.delete_many(["a", "b", "c"])
+        assert kinds(deleted) == ["Entity", "NotFound", "Entity"]
+        assert not ann.pending
+
+
+async def test_what_nobody_awaits_tells_its_errors_to_the_client(tmp_path: Path) -> None:
+    async with world(tmp_path) as (link, _), client(link.address) as ann:
+        errors: list[CollabError] = []
+        ann.on_error(errors.append)
+        await ann.tasks.create({"id": "a"})
+        ann.tasks.create_many([{"id": "a"}, {"id": "b"}])
+        await ann.saved()
+        await until(lambda: [type(error) for error in errors] == [Conflict])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda tasks: tasks.create_many([{"id": "a"}, 7]),
+        lambda tasks: tasks.create_many([{"id": 7}]),
+        lambda tasks: tasks.create_many([{"a": object()}]),
+        lambda tasks: tasks.create_many([{"id": "a"}, {"id": "a"}]),
+        lambda tasks: tasks.create_many([{}] * 1001),
+        lambda tasks: tasks.update_many([{"changes": {}}]),
+        lambda tasks: tasks.update_many([{"id": "a", "change": {}}]),
+        lambda tasks: tasks.update_many([{"id": "a", "changes": {}, "version": "1"}]),
+        lambda tasks: tasks.delete_many("ab"),
+        lambda tasks: tasks.delete_many([7]),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_at_once(tmp_path: Path, wrong: Any) -> None:
+    async with world(tmp_path) as (link, _), client(link.address) as ann:
+        with pytest.raises(InvalidRequest):
+            wrong(ann.tasks)
+        assert not ann.pending
+
+
+async def test_they_wait_for_a_connection_are_shown_and_have_effect_once(tmp_path: Path) -> None:
+    async with world(tmp_path) as (link, app), client(link.address) as ann:
+        await ann.tasks.create({"id": "there", "n": 0})
+        shown: list[Rows] = []
+        rows = ann.tasks.subscribe({"where": {}, "orderBy": {"id": "asc"}}, shown.append)
+        await rows.ready()
+        await until(lambda: bool(shown))
+        events: list[Event] = []
+        async with client(link.address) as bob:
+            await bob.tasks.subscribe("*", events.append).ready()
+            link.answers = False  # the server makes them, and the client does not learn of it
+            call = ann.tasks.create_many([{"id": "a", "n": 1}, {"id": "b", "n": 2}])
+            more = ann.tasks.update_many([{"id": "there", "changes": {"n": 3}}, {"id": "none", "changes": {"n": 4}}])
+            await until(lambda: bool(shown) and [row["n"] for row in shown[-1]] == [1, 2, 3])
+            assert ann.pending == 4
+            await until_made(app)
+            link.cut()
+            link.answers = True
+            assert [entity["n"] for entity in await call if not isinstance(entity, CollabError)] == [1, 2]
+            first, second = await more
+            assert isinstance(second, NotFound)
+            assert not isinstance(first, CollabError)
+            assert first.version == 2
+            await until(lambda: len(events) == 3)
+
+
+async def until_made(app: Any) -> None:
+    """Wait until the server has made the creations."""
+    tasks = app.collection("tasks")
+    while await tasks.count({"where": {"id": {"in": ["a", "b"]}}}) < 2:
+        pass
