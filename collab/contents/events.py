@@ -6,15 +6,17 @@ Text is counted in UTF-16 code units, as in JavaScript. Facts: https://github.co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 import msgspec
 
-from collab.contents.items import ROOT, TEXT, XML_TEXT, ItemRun, Type
+from collab.contents.items import ROOT, TEXT, XML_TEXT, ItemRun, Stretch, Type
 from collab.contents.replica import Replica
 from collab.contents.tree import ContentValue, Node, as_json, mark, value_of, values_of
 from collab.contents.values import equal, text_of
-from collab.gate.struct_content import EMBED, FORMAT, STRING
+from collab.gate.struct_content import FORMAT
 
 MAX_BYTES = 64 * 1024
 """Limit for the change of one root in one turn, as JSON; a larger one is only mentioned."""
@@ -61,7 +63,7 @@ class _Places:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._indexes: dict[Type, dict[ItemRun, int]] = {}
+        self._starts: dict[Type, dict[Stretch, int]] = {}
 
     def path(self, type_: Type) -> tuple[str, ContentPath] | None:
         """Root and path of a type that existed before the turn and still exists."""
@@ -76,22 +78,22 @@ class _Places:
         return type_.name, path
 
     def _index(self, parent: Type, item: ItemRun) -> int:
-        indexes = self._indexes.get(parent)
-        if indexes is None:
-            indexes = self._indexes[parent] = {}
+        starts = self._starts.get(parent)
+        if starts is None:
+            starts = self._starts[parent] = {}
             index = 0
-            for other in parent.items():
-                if isinstance(other.content, Type):
-                    indexes[other] = index
-                if other.counts:
-                    index += other.length
-        return indexes[item]
+            for stretch in parent.stretches():
+                starts[stretch] = index
+                index += stretch.length
+        assert item.stretch is not None
+        before = takewhile(lambda other: other is not item, item.stretch.items())
+        return starts[item.stretch] + sum(other.length for other in before if other.counts)
 
 
 def _is_text(type_: Type, kind: str) -> bool:
     if type_.kind != ROOT:
         return type_.kind in (TEXT, XML_TEXT)
-    return kind == "text" or any(item.ref in (STRING, EMBED, FORMAT) for item in type_.items())
+    return kind == "text" or type_.has_text
 
 
 def _delta(replica: Replica, type_: Type, *, is_text: bool) -> Delta:
@@ -99,31 +101,45 @@ def _delta(replica: Replica, type_: Type, *, is_text: bool) -> Delta:
     delta: Delta = []
     before: dict[str, Any] = {}  # marks at this position, before and after the turn
     after: dict[str, Any] = {}
-    for item in type_.items():
-        was = not replica.is_new(item) and item.deleted in (0, replica.turn)
-        if item.ref == FORMAT:
-            if was:
-                before = mark(before, item)
-            if not item.deleted:
-                after = mark(after, item)
-        elif not item.deleted and was:
-            changed = {
-                key: as_json(after.get(key))
-                for key in (*after, *(key for key in before if key not in after))
-                if not equal(before.get(key), after.get(key))
-            }
-            _append(delta, {"retain": item.length}, changed)
-        elif was:
-            _append(delta, {"delete": item.length}, {})
-        elif not item.deleted:
-            marks = {key: as_json(value) for key, value in after.items()}
-            for inserted in _inserted(item, is_text=is_text):
-                _append(delta, {"insert": inserted}, marks)
+    passed = 0
+    for stretch in type_.stretches():
+        if stretch.turn != replica.turn and before == after:
+            passed += stretch.length
+            if stretch.has_marks:
+                before = after = reduce(mark, _living_marks(stretch), after)
+            continue
+        if passed:
+            _append(delta, {"retain": passed}, {})
+            passed = 0
+        for item in stretch.items():
+            was = not replica.is_new(item) and item.deleted in (0, replica.turn)
+            if item.ref == FORMAT:
+                if was:
+                    before = mark(before, item)
+                if not item.deleted:
+                    after = mark(after, item)
+            elif not item.deleted and was:
+                changed = {
+                    key: as_json(after.get(key))
+                    for key in (*after, *(key for key in before if key not in after))
+                    if not equal(before.get(key), after.get(key))
+                }
+                _append(delta, {"retain": item.length}, changed)
+            elif was:
+                _append(delta, {"delete": item.length}, {})
+            elif not item.deleted:
+                marks = {key: as_json(value) for key, value in after.items()}
+                for inserted in _inserted(item, is_text=is_text):
+                    _append(delta, {"insert": inserted}, marks)
     while delta and delta[-1].keys() == {"retain"}:
         delta.pop()
     return [
         part | {"insert": text_of(part["insert"])} if isinstance(part.get("insert"), str) else part for part in delta
     ]
+
+
+def _living_marks(stretch: Stretch) -> Iterator[ItemRun]:
+    return (item for item in stretch.items() if item.ref == FORMAT and not item.deleted)
 
 
 def _inserted(item: ItemRun, *, is_text: bool) -> Iterator[Any]:

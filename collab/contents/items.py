@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Final
 
 from collab.contents.values import split_values, units_of
-from collab.gate.struct_content import ANY, FORMAT, STRING, TYPE
+from collab.gate.struct_content import ANY, EMBED, FORMAT, STRING, TYPE
 from collab.gate.structs import Id
 from presence.lib0 import read_string
 
@@ -17,23 +17,27 @@ ARRAY, MAP, TEXT, ELEMENT, FRAGMENT, HOOK, XML_TEXT = range(7)
 ROOT = 16
 """The kind of a root type: Yjs does not encode it."""
 
+TEXTUAL = (STRING, EMBED, FORMAT)
+"""What only texts contain."""
+
 HALF: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 class Type:
     """A shared type. ``item`` holds it, unless it is a root with a ``name``; an XML element's ``name`` is its tag.
 
-    ``start`` is the first item of its list. ``entries`` holds the newest (and last) item of each key of its map,
-    ``rivals`` the first ones.
+    ``start`` is the first item of its list; ``has_text``: there are or were characters, embeds or marks in it.
+    ``entries`` holds the newest (and last) item of each key of its map, ``rivals`` the first ones.
     """
 
-    __slots__ = ("entries", "item", "kind", "name", "rivals", "start")
+    __slots__ = ("entries", "has_text", "item", "kind", "name", "rivals", "start")
 
     def __init__(self, kind: int, name: str = "", item: ItemRun | None = None) -> None:
         self.kind = kind
         self.name = name
         self.item = item
         self.start: ItemRun | None = None
+        self.has_text = False
         self.entries: dict[str, ItemRun] = {}
         self.rivals: dict[str, Rivals] = {}
 
@@ -43,6 +47,70 @@ class Type:
         while item is not None:
             yield item
             item = item.right
+
+    def stretches(self) -> Iterator[Stretch]:
+        """The stretches of the list."""
+        stretch = self.start.stretch if self.start is not None else None
+        while stretch is not None:
+            yield stretch
+            stretch = stretch.right
+
+
+class Stretch:
+    """Some consecutive items of a list, so that whoever looks for changes can pass over what has none.
+
+    ``length`` counts the visible elements, ``turn`` is the last in which one of the items changed. ``has_marks``: some
+    items begin or end marks.
+    """
+
+    __slots__ = ("_size", "first", "has_marks", "length", "right", "turn")
+
+    def __init__(self, first: ItemRun) -> None:
+        self.first = first
+        self.right: Stretch | None = None
+        self.length = 0
+        self.turn = 0
+        self.has_marks = False
+        self._size = 0  # number of items
+
+    def items(self) -> Iterator[ItemRun]:
+        """All items, including deleted ones."""
+        item: ItemRun | None = self.first
+        while item is not None and item.stretch is self:
+            yield item
+            item = item.right
+
+    def add(self, item: ItemRun) -> None:
+        """Take in an item that was linked beside one of these."""
+        if item.counts:
+            self.length += item.length
+        self.take(item)
+
+    def take(self, item: ItemRun) -> None:
+        """Take in an item that was cut off one of these."""
+        item.stretch = self
+        self._size += 1
+        if item.ref == FORMAT:
+            self.has_marks = True
+        if self._size > _LONGEST:
+            self._halve()
+
+    def _halve(self) -> None:
+        items = list(self.items())
+        half = len(items) // 2
+        rest = Stretch(items[half])
+        rest.right, self.right = self.right, rest
+        rest.turn, rest.has_marks = self.turn, self.has_marks
+        self._size, rest._size = half, len(items) - half
+        for item in items[half:]:
+            item.stretch = rest
+            if item.counts:
+                rest.length += item.length
+        self.length -= rest.length
+
+
+_LONGEST = 128
+"""Items of a stretch. To walk a long document's stretches should take no longer than to walk the items of one."""
 
 
 class Rivals:
@@ -79,7 +147,7 @@ class ItemRun:
 
     ``content`` is a string of UTF-16 code units for text, a list of encodings for plain values, a :class:`Type` for a
     shared type, otherwise the bytes in the update. ``deleted`` is the turn of its deletion, 0 if it is alive. The
-    ``parent`` of garbage is ``None``.
+    ``parent`` of garbage is ``None``, and the ``stretch`` of all that is in no list.
     """
 
     __slots__ = (
@@ -95,6 +163,7 @@ class ItemRun:
         "ref",
         "right",
         "right_origin",
+        "stretch",
     )
 
     def __init__(
@@ -118,6 +187,7 @@ class ItemRun:
         self.right: ItemRun | None = None
         self.parent: Type | None = None
         self.key: str | None = None
+        self.stretch: Stretch | None = None
         self.deleted = 0
 
     @property

@@ -11,22 +11,23 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from collab.contents.items import ROOT, ItemRun, Rivals, Type, content_of, cut_behind
+from collab.contents.items import ROOT, TEXTUAL, ItemRun, Rivals, Stretch, Type, content_of, cut_behind
 from collab.gate.order import add_in_order
-from collab.gate.struct_content import DELETED, GC, SKIP, Malformed
+from collab.gate.struct_content import DELETED, FORMAT, GC, SKIP, Malformed
 from collab.gate.structs import Id, Struct, read
 
 
 class Replica:
-    """A document. ``turn`` is the number of the current turn, ``before`` the state vector at its beginning."""
+    """A document of ``size`` items. ``turn`` is the number of the current turn."""
 
     def __init__(self) -> None:
         self.roots: dict[str, Type] = {}
         self.state: dict[int, int] = {}
-        self.before: dict[int, int] = {}
         self.turn = 1
+        self.size = 0
         self.touched: dict[Type, set[str]] = {}
         """Types that this turn changed, with the keys of their maps that it wrote or deleted."""
+        self._before: dict[int, int] = {}  # clocks of those who wrote in this turn, before it
         self._items: dict[int, list[ItemRun]] = {}
         self._clocks: dict[int, array[int]] = {}
 
@@ -48,12 +49,13 @@ class Replica:
     def begin(self) -> None:
         """Begin the next turn."""
         self.turn += 1
-        self.before = dict(self.state)
+        self._before = {}
         self.touched = {}
 
     def is_new(self, item: ItemRun) -> bool:
         """Whether it was added in the current turn."""
-        return item.clock >= self.before.get(item.client, 0)
+        before = self._before.get(item.client)
+        return before is not None and item.clock >= before
 
     def apply(self, update: bytes) -> None:
         """Apply an update, except for parts that depend on unknown elements. Raises :class:`Malformed`."""
@@ -74,11 +76,6 @@ class Replica:
         if clock >= self.state.get(client, 0):
             return None
         return self._items[client][bisect_right(self._clocks[client], clock) - 1]
-
-    @property
-    def size(self) -> int:
-        """The number of items."""
-        return sum(map(len, self._items.values()))
 
     def root(self, name: str) -> Type:
         """A root type, created if it does not exist."""
@@ -135,6 +132,8 @@ class Replica:
         ):
             left = self._left_of(item, parent, key, left, right)
         item.parent, item.key, item.left = parent, key, left
+        if item.ref == DELETED:
+            item.deleted = self.turn
         rivals = parent.rivals.setdefault(key, Rivals()) if key is not None else None
         if left is not None:
             item.right, left.right = left.right, item
@@ -148,13 +147,26 @@ class Replica:
             parent.entries[key] = item
             if left is not None:
                 self._delete(left)
-        if rivals is not None and item.origin is None:
+        if rivals is None:
+            self._stretch(item, parent, left)
+        elif item.origin is None:
             rivals.add(item)
         self._touch(parent, key)
-        if item.ref == DELETED:
-            item.deleted = self.turn
-        elif (parent.item is not None and parent.item.deleted) or (key is not None and item.right is not None):
+        if (parent.item is not None and parent.item.deleted) or (key is not None and item.right is not None):
             self._delete(item)
+
+    def _stretch(self, item: ItemRun, parent: Type, left: ItemRun | None) -> None:
+        """Take a new item of a list into the stretch of its neighbour."""
+        neighbour = left if left is not None else item.right
+        stretch = neighbour.stretch if neighbour is not None else None
+        if stretch is None:
+            stretch = Stretch(item)
+        elif left is None:
+            stretch.first = item
+        stretch.turn = self.turn
+        if item.ref in TEXTUAL:
+            parent.has_text = True
+        stretch.add(item)
 
     def _left_of(
         self, item: ItemRun, parent: Type, key: str | None, left: ItemRun | None, right: ItemRun | None
@@ -200,6 +212,8 @@ class Replica:
             items = self._items[item.client] = []
             self._clocks[item.client] = array("Q")
         items.append(item)
+        self.size += 1
+        self._before.setdefault(item.client, item.clock)
         self._clocks[item.client].append(item.clock)
         self.state[item.client] = item.clock + item.length
 
@@ -223,6 +237,7 @@ class Replica:
         place = bisect_right(clocks, item.clock)
         clocks.insert(place, rest.clock)
         self._items[item.client].insert(place, rest)
+        self.size += 1
         if item.parent is not None:
             rest.parent, rest.key, rest.left, rest.right = item.parent, item.key, item, item.right
             item.right = rest
@@ -230,6 +245,8 @@ class Replica:
                 rest.right.left = rest
             elif rest.key is not None:
                 item.parent.entries[rest.key] = rest
+            if item.stretch is not None:
+                item.stretch.take(rest)
         return rest
 
     def _delete_range(self, client: int, clock: int, end: int) -> None:
@@ -254,6 +271,10 @@ class Replica:
             item = dying.pop()
             if item.deleted:
                 continue
+            if item.stretch is not None:
+                item.stretch.turn = self.turn
+                if item.ref != FORMAT:
+                    item.stretch.length -= item.length
             item.deleted = self.turn
             if item.parent is not None:
                 self._touch(item.parent, item.key)
