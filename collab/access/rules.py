@@ -43,26 +43,29 @@ class Rule:
     access: Access
     where: Condition | None = None
     _holds: Callable[[Mapping[str, Any]], bool] | None = field(init=False, repr=False, compare=False)
+    _globs: tuple[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not _PATTERN.fullmatch(self.pattern):
             raise ValueError("a rule's pattern must be collection/id, where * stands for any characters but /")
-        if _glob_condition(self.pattern.partition("/")[2]) is None:
+        collection, _, ids = self.pattern.partition("/")
+        if _glob_condition(ids) is None:
             raise ValueError("a rule's pattern for ids may have one *, or one at each end")
+        object.__setattr__(self, "_globs", (collection, ids))
         object.__setattr__(self, "_holds", None if self.where is None else compile_where(self.where))
 
     def matches(self, key: RoomKey) -> bool:
         """Whether this rule's pattern matches the name."""
-        collection, _, entity_id = self.pattern.partition("/")
-        return glob_matches(collection, key.collection) and glob_matches(entity_id, key.id)
+        collection, ids = self._globs
+        return glob_matches(collection, key.collection) and glob_matches(ids, key.id)
 
     def is_about(self, collection: str) -> bool:
         """Whether this rule may match an entity of that collection."""
-        return glob_matches(self.pattern.partition("/")[0], collection)
+        return glob_matches(self._globs[0], collection)
 
     def ids_meet(self, prefix: str) -> tuple[bool, bool]:
         """Whether this rule's pattern matches any, and whether it matches all, ids that start with ``prefix``."""
-        glob = self.pattern.partition("/")[2]
+        glob = self._globs[1]
         start, star, _ = glob.partition("*")
         meets = start.startswith(prefix) or (bool(star) and prefix.startswith(start))
         return meets, glob.endswith("*") and glob_matches(glob, prefix)
@@ -73,7 +76,7 @@ class Rule:
 
     def rows(self) -> Condition:
         """The rows that this rule matches in a collection it is about, as a condition on their ``data``."""
-        named = _glob_condition(self.pattern.partition("/")[2])
+        named = _glob_condition(self._globs[1])
         assert named is not None
         return named if self.where is None else conjoin(named, self.where)
 

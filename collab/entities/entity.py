@@ -31,16 +31,12 @@ ABSENT = Absent()
 
 
 class Head(msgspec.Struct, array_like=True):
-    """The newest write of a field: its version, its author, and the value before it.
-
-    ``writer`` distinguishes sessions of one user; it is unknown after the room was closed.
-    """
+    """The newest write of a field: its version, its author, and the value before it."""
 
     version: int
     user_id: str | None
     at: float
     before: Any = None
-    writer: str | None = None
 
 
 class ConcurrentWrite(NamedTuple):
@@ -117,7 +113,8 @@ class _Draft:
 class EntityState:
     """``now`` are the accepted fields, ``alive`` whether the entity exists, both including uncommitted changes.
 
-    ``fields``, ``version`` and ``deleted`` are as of the newest event.
+    ``fields``, ``version`` and ``deleted`` are as of the newest event. ``heads`` has the newest write of each field,
+    and ``writers`` who made it, to distinguish the sessions of one user; nobody knows after the room was closed.
     """
 
     __slots__ = (
@@ -132,6 +129,7 @@ class EntityState:
         "now",
         "updated_at",
         "version",
+        "writers",
     )
 
     def __init__(self, key: RoomKey, row: EntityRow | None = None) -> None:
@@ -140,6 +138,7 @@ class EntityState:
         self.deleted = False
         self.fields: dict[str, Any] = {}
         self.heads: dict[str, Head] = {}
+        self.writers: dict[str, str] = {}
         self.created_at = ""
         self.updated_at = ""
         self.covered = 0
@@ -176,11 +175,7 @@ class EntityState:
 
     def row(self, data: dict[str, Any]) -> EntityRow:
         """The storage row for ``data``, which is :attr:`data`."""
-        heads = {
-            name: head if head.writer is None else Head(head.version, head.user_id, head.at, head.before)
-            for name, head in self.heads.items()
-        }
-        return EntityRow(self.key, self.version, data, self.deleted, _encoder.encode(heads), self.covered)
+        return EntityRow(self.key, self.version, data, self.deleted, _encoder.encode(self.heads), self.covered)
 
     def written_since(self, version: int, fields: Sequence[str], writer: str, user_id: str | None) -> list[str]:
         """Those of ``fields`` that somebody else has written after ``version``."""
@@ -190,7 +185,8 @@ class EntityState:
         head = self.heads.get(name)
         if head is None or head.version <= version:
             return False
-        return head.writer != writer if head.writer is not None else head.user_id != user_id or user_id is None
+        known = self.writers.get(name)
+        return known != writer if known is not None else head.user_id != user_id or user_id is None
 
     def conflict(self, name: str, yours: Any, *, won: bool, version: int | None = None) -> FieldConflict:
         """The conflict of a write to ``name`` with the current value."""
@@ -286,7 +282,11 @@ def _write(entity: EntityState, draft: _Draft, op: EntityOp) -> tuple[FieldConfl
             entity.fields.pop(name, None)
         else:
             entity.fields[name] = value
-        entity.heads[name] = Head(version, op.user_id, draft.at, _plain(old), intent.writer if intent else None)
+        entity.heads[name] = Head(version, op.user_id, draft.at, _plain(old))
+        if intent is not None:
+            entity.writers[name] = intent.writer
+        else:
+            entity.writers.pop(name, None)
     return tuple(conflicts)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -312,8 +312,10 @@ class Fields:
             return Write(map_.root, entries.keys[slot], None, kind, value, head, seen, client)
         return Write(map_.root, map_.child, entries.keys[slot], kind, value, head, seen, client)
 
-    def heads(self, history: DocumentIndex, root: str, child: str | None = None) -> dict[str, Id]:
-        """Key -> its newest write, deleted or not."""
+    def heads(
+        self, history: DocumentIndex, root: str, child: str | None = None, keys: Iterable[str] | None = None
+    ) -> dict[str, Id]:
+        """Key -> its newest write, deleted or not; only of ``keys``, if they are given."""
         number: int | None = history.roots.get(root)
         if child is not None:
             item = self.head(history, root, child)
@@ -321,7 +323,8 @@ class Fields:
         type_ = self.types.get(number or 0)
         if type_ is None or not type_.fields:
             return {}
-        return {key: self._entries.head(slot) for key, slot in self._entries.slots.get(number or 0, {}).items()}
+        slots = self._entries.slots.get(number or 0, {})
+        return {key: self._entries.head(slots[key]) for key in (slots if keys is None else keys) if key in slots}
 
     def head(self, history: DocumentIndex, root: str, key: str) -> Id | None:
         """The newest write of one key, deleted or not."""

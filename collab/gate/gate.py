@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -199,12 +199,12 @@ class Gate:
             return ()
         return self._fields.note(self._history, checked, live=live)
 
-    def heads(self, root: str, child: str | None = None) -> dict[str, Id]:
+    def heads(self, root: str, child: str | None = None, keys: Iterable[str] | None = None) -> dict[str, Id]:
         """Key -> its newest write, deleted or not, in ``fields``, in a mapped root or in a child of one.
 
-        The newest write of a child of a mapped root is also the id of its map.
+        Only of ``keys``, if they are given. The newest write of a child of a mapped root is also the id of its map.
         """
-        return self._fields.heads(self._history, root, child)
+        return self._fields.heads(self._history, root, child, keys)
 
     def head(self, root: str, key: str) -> Id | None:
         """The newest write of one key, deleted or not, in ``fields`` or in a mapped root."""

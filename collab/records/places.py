@@ -43,7 +43,7 @@ class Place(NamedTuple):
         """Return an update that sets and removes fields, and creates a missing child."""
         gate, client = room.gate, room.server_client_id
         clock = gate.state.get(client, 0)
-        heads = gate.heads(self.root, self.child)
+        heads = gate.heads(self.root, self.child, (*fields, *unset))
         if self.child is None:
             return encode_fields(client, clock, self.root, fields, unset, heads)
         item = gate.head(self.root, self.child)
@@ -56,7 +56,8 @@ class Place(NamedTuple):
         assert self.child is not None
         client = room.server_client_id
         clock = room.gate.state.get(client, 0)
-        return encode_fields(client, clock, self.root, {}, [self.child], room.gate.heads(self.root))
+        heads = room.gate.heads(self.root, keys=[self.child])
+        return encode_fields(client, clock, self.root, {}, [self.child], heads)
 
 
 class Places:

@@ -104,7 +104,10 @@ class Jobs:
             self._waiting -= 1
             self._bytes -= job.size
             work = job.work()
-            task = asyncio.ensure_future(work if self._meter is None else metered(work, self._meter))
+            if self._meter is None:
+                task = asyncio.ensure_future(work)
+            else:
+                task = asyncio.create_task(metered(work, self._meter))
             self._running[task] = job
             task.add_done_callback(self._finished)
 

@@ -388,8 +388,9 @@ class Room:
         self.log.add(size, spent, parts)
         for listener in list(self.listeners):
             tell(partial(listener, update, user_id))
-        self._relay.add_update(update, checked.before, session)
-        self._relay_when_due(now)
+        if self.sessions:  # who comes later gets the whole document
+            self._relay.add_update(update, checked.before, session)
+            self._relay_when_due(now)
         if self._revisions.gaps:
             for waiting in self._revisions.gaps.filled(checked.after):
                 if waiting is not session:  # its update already holds all that it can send

@@ -162,7 +162,7 @@ def wrong_value(message: msgspec.Struct, max_depth: int) -> str | None:
                 elif PROTO in node:
                     wrong = f"a member called {PROTO} ({_place_of(message, node)})"
             elif isinstance(node, msgspec.Struct):
-                values = [getattr(node, name) for name in node.__struct_fields__]
+                values = msgspec.structs.astuple(node)
             else:
                 values = node
             for value in values:

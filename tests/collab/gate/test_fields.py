@@ -496,6 +496,7 @@ def test_deleting_a_child_or_a_nested_type_is_one_write() -> None:
         ("fields", None, "list", "delete"),
     ]
     assert room.heads("tasks", "x").keys() == {"a", "b"}
+    assert room.heads("tasks", "x", ["b", "c"]) == {"b": room.heads("tasks", "x")["b"]}
     assert room.heads("tasks", "unknown") == {}
 
 

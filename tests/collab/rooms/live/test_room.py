@@ -94,6 +94,25 @@ def test_e3_the_first_edit_after_a_quiet_time_is_relayed_at_once() -> None:
     assert str(b) == "hello"
 
 
+def test_edits_that_nobody_is_there_to_see_are_not_relayed() -> None:
+    ring = Ring()
+    room = room_of(ring)
+    doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    text = doc.get("t", type=pycrdt.Text)
+    for now in (10.0, 10.001, 10.002):
+        before = doc.get_state()
+        text += "a"
+        room.edit(doc.get_update(before), None, now, lambda: None)
+    assert ring.timers == []
+    (a,) = synced(room, "a")
+    assert str(a) == "aaa"
+    before = doc.get_state()
+    text += "b"
+    room.edit(doc.get_update(before), None, 10.003, lambda: None)
+    a.listen()
+    assert str(a) == "aaab"
+
+
 def test_e3_edits_of_a_busy_moment_are_relayed_as_one_update() -> None:
     ring = Ring()
     room = room_of(ring)
