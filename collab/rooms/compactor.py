@@ -94,7 +94,9 @@ class Compactor:
         before, index = None, None
         if record.snapshot is not None:
             before, index = record.snapshot.update, record.snapshot.index
-        last = room.bridge.covered if self._cuts_covered and room is not None else record.rows[-1].seq
+        last = record.rows[-1].seq
+        if self._cuts_covered:  # what is committed counts: a room knows of events that may still be lost
+            last = record.entity.content_seq if record.entity is not None else 0
         kept = [row for row in record.rows if row.seq <= last]
         if not kept:
             return

@@ -172,10 +172,11 @@ class ContentEvents:
         assert self._registry is not None
         async with self._registry.hold(key, even_deleted=True) as room:
             bridge = room.bridge
+            committed = 0 if room.commits.pending else bridge.seq  # now: rows that come while we read are not read
             rows = await self._storage.log_after(key, bridge.covered)
             if not rows:
-                if bridge.seq > bridge.covered and not room.commits.pending:
-                    await self._cover(room, bridge.seq)  # from before there were events
+                if committed > bridge.covered:
+                    await self._cover(room, committed)  # from before there were events
                 return
             size, gave_up = _ROWS, False
             while rows:

@@ -162,7 +162,10 @@ async def read(http: httpx.AsyncClient, url: str) -> bytes:
 
 
 def compose(changes: list[dict[str, Any]]) -> str:
-    """Apply deltas to an empty text; positions are UTF-16 units."""
+    """Apply deltas to an empty text; positions are UTF-16 units. Raises :class:`ValueError` if one is of another text.
+
+    A change that is missing can stay unnoticed otherwise: what it inserted may have been deleted since.
+    """
     text = b""
     for change in changes:
         made, at = b"", 0
@@ -174,13 +177,18 @@ def compose(changes: list[dict[str, Any]]) -> str:
             if "retain" in part:
                 made += text[at : at + size]
             at += size
+        if at > len(text):
+            raise ValueError(f"{change} is of a longer text than {text.decode('utf-16-le', 'replace')!r}")
         text = made + text[at:]
     return text.decode("utf-16-le")
 
 
 def content_of(entity: Known) -> str:
-    """The text according to an entity's events."""
-    return compose([changes["content"] for *_, changes in entity.events if "content" in changes])
+    """The text according to an entity's events, or what is wrong with them."""
+    try:
+        return compose([changes["content"] for *_, changes in entity.events if "content" in changes])
+    except ValueError as error:
+        return str(error)
 
 
 async def content_told(server: Server, seconds: float = PATIENCE) -> dict[str, pycrdt.Doc[Any]]:

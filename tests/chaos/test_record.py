@@ -70,6 +70,12 @@ def test_deltas_compose_in_units_of_utf_16() -> None:
     assert compose(changes) == "😀b"
 
 
+def test_a_missing_change_is_noticed_even_if_what_it_inserted_was_deleted() -> None:
+    missing: list[dict[str, Any]] = [{"delta": [{"insert": "ab"}]}, {"delta": [{"retain": 2}, {"delete": 1}]}]
+    with pytest.raises(ValueError, match="longer text than 'ab'"):
+        compose(missing)
+
+
 def test_the_audit_of_webhooks_finds_what_is_wrong() -> None:
     happened = [("tasks", "a", 1), ("tasks", "a", 2), ("tasks", "b", 1)]
 

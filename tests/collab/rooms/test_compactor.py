@@ -146,9 +146,15 @@ async def test_a_document_that_nobody_has_open_is_compacted(tmp_path: Path) -> N
         assert text_of(await registry.open(KEY)) == "hello"
 
 
-async def test_rows_whose_content_has_not_become_events_yet_stay_in_the_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["open", "closed", "noted"])
+async def test_rows_whose_content_has_not_become_events_yet_stay_in_the_log(tmp_path: Path, state: str) -> None:
+    """Neither an event that is noted and not committed yet counts, nor that the document was closed."""
     async with opened(tmp_path, cuts_covered=True) as (registry, storage):
         await typed(registry, "hello")
+        if state == "closed":
+            del registry.rooms[KEY]
+        elif state == "noted":
+            registry.rooms[KEY].bridge.cover(1)
         await registry.compactor.compact(KEY)
         record = await storage.load(KEY)
         assert record is not None

@@ -288,6 +288,32 @@ async def test_a_document_whose_changes_cannot_be_read_does_not_hold_up_the_othe
         assert await listener.told(1) == [{"text": {"delta": [{"insert": "ab"}]}}]
 
 
+async def test_a_change_that_is_committed_while_the_log_is_read_becomes_an_event() -> None:
+    reading, read = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryStorage):
+        async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
+            rows = await super().log_after(key, seq)
+            if not rows and not reading.is_set():
+                reading.set()
+                await read.wait()
+            return rows
+
+    collab = Collab(Settings(content_event_seconds=0.05), storage=Slow())
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        await write(collab.room("d"), ["a"])
+        await listener.told(1)
+        collab._content.changed(KEY)  # nothing is left to do
+        await reading.wait()
+        await write(collab.room("d"), ["b"])
+        read.set()
+        assert await listener.told(2) == [
+            {"text": {"delta": [{"insert": "a"}]}},
+            {"text": {"delta": [{"retain": 1}, {"insert": "b"}]}},
+        ]
+
+
 async def test_content_whose_log_is_gone_already_needs_no_event() -> None:
     storage = MemoryStorage(history_seconds=0)
     collab = Collab(Settings(content_event_seconds=0, history_days=0), storage=storage)
