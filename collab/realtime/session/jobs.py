@@ -17,7 +17,7 @@ Work = Callable[[], Awaitable[None]]
 @dataclass(slots=True)
 class _Job:
     work: Work
-    lanes: frozenset[Hashable]
+    lanes: tuple[Hashable, ...]
     size: int
     finish: bool
     waits: int = 0
@@ -70,10 +70,10 @@ class Jobs:
         full = self._waiting >= self._most or (self._waiting and self._bytes + size > self._most_bytes)
         if full and not own:
             raise RateLimitExceeded("too many requests are waiting")
-        job = _Job(work, frozenset(lanes), size, finish)
+        job = _Job(work, tuple(dict.fromkeys(lanes)), size, finish)
         self._waiting += 1
         self._bytes += size
-        for name in job.lanes | ({after} - {None}):
+        for name in dict.fromkeys((*job.lanes, after)):  # no lane is called None
             queue = self._lanes.get(name)
             if queue is not None:
                 queue.append(job)
