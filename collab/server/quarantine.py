@@ -1,84 +1,27 @@
-"""Looks at quarantined edits, and puts them back into their documents if a sandbox takes them."""
+"""Puts quarantined edits back into their documents if a sandbox takes them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 
-from collab.errors import CollabError, InvalidRequest, NotFound
-from collab.gate.struct_content import Malformed
-from collab.gate.structs import decode
+from collab.errors import CollabError, InvalidRequest
 from collab.names import RoomKey
 from collab.sandbox.client import Sandbox, SandboxError
 from collab.server.app import Collab
 from collab.server.config.settings import Settings
+from collab.server.quarantined import RELEASED, find_aside
 from collab.storage.base import Record, Storage
-from collab.storage.location import reader_at, storage_at
+from collab.storage.location import storage_at
 from collab.storage.reading import NumberedAside
 from collab.storage.settling import settle_aside
 from collab.turns import TurnOwner
 
-RELEASED = "released"
-DISCARDED = "discarded"
-
 _SECONDS = 60.0
-
-
-class Contents(NamedTuple):
-    """What an edit writes: clocks of clients from one up to another, and what it deletes. ``malformed``: why not."""
-
-    writes: Sequence[tuple[int, int, int]]
-    deletes: Sequence[tuple[int, int, int]]
-    malformed: str | None = None
-
-
-def contents_of(update: bytes) -> Contents:
-    """Read an edit without the CRDT library."""
-    try:
-        structs, deletes = decode(update)
-    except Malformed as error:
-        return Contents((), (), str(error))
-    writes: list[tuple[int, int, int]] = []
-    for client, clock, length, *_ in structs:
-        if writes and writes[-1][0] == client and writes[-1][2] == clock:
-            writes[-1] = (client, writes[-1][1], clock + length)
-        else:
-            writes.append((client, clock, clock + length))
-    return Contents(writes, [(client, clock, clock + length) for client, clock, length in deletes])
-
-
-def is_settled(aside: NumberedAside) -> bool:
-    """Whether only a mark is left, so that the number of its log row is not assigned again."""
-    return not aside.entry.update and aside.entry.reason in (RELEASED, DISCARDED)
-
-
-async def list_quarantine(location: str, project: str | None = None) -> list[NumberedAside]:
-    """Quarantined edits, oldest first."""
-    async with reader_at(location) as reader:
-        return [
-            each
-            for each in await reader.quarantined()
-            if not is_settled(each) and project in (None, each.entry.key.project)
-        ]
-
-
-async def find_aside(location: str, number: int) -> NumberedAside:
-    """A quarantined edit. Raises :class:`NotFound`."""
-    for each in await list_quarantine(location):
-        if each.number == number:
-            return each
-    raise NotFound(f"nothing in quarantine has the number {number}")
-
-
-async def discard(location: str, number: int) -> NumberedAside:
-    """Forget a quarantined edit. A client that still has it may send it again."""
-    aside = await find_aside(location, number)
-    await settle_aside(location, aside, DISCARDED)
-    return aside
 
 
 async def release(settings: Settings, number: int, *, takes_over: bool) -> NumberedAside:

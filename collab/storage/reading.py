@@ -40,6 +40,32 @@ class CollectionCount(NamedTuple):
     size: int
 
 
+class AsideHead(NamedTuple):
+    """A quarantined entry without its bytes: its number, of which document and log row, how many bytes, why, when."""
+
+    number: int
+    key: RoomKey
+    seq: int | None
+    size: int
+    reason: str
+    at: float
+
+
+class ProjectSize(NamedTuple):
+    """What a project keeps, in bytes as stored: snapshots and history are compressed; indexes and free space of the
+    database are not counted.
+
+    ``entities`` are rows as they are now, ``events`` those before, ``documents`` the current state of Yjs documents and
+    ``history`` the earlier ones.
+    """
+
+    project: str
+    entities: int
+    events: int
+    documents: int
+    history: int
+
+
 class LoadedRecord(NamedTuple):
     """A document with its entity, and its log rows that do not match their checksums (they are not in ``record``)."""
 
@@ -74,11 +100,20 @@ class RecordReader(Protocol):
     async def webhooks(self) -> Sequence[WebhookProgress]:
         """All webhooks that have processed events or have dead letters, by name and project."""
 
-    async def dead_letters(self, webhook: str) -> Sequence[NumberedLetter]:
-        """Events that a webhook did not accept, oldest first."""
+    async def dead_letters(self, webhook: str, *, after: int = 0, limit: int | None = None) -> Sequence[NumberedLetter]:
+        """Events that a webhook did not accept, oldest first: those after a number, at most ``limit``."""
 
     async def quarantined(self) -> Sequence[NumberedAside]:
         """All quarantined entries, oldest first."""
+
+    async def quarantine_page(self, after: int, limit: int) -> Sequence[AsideHead]:
+        """The next quarantined entries after a number, oldest first, without their bytes."""
+
+    async def quarantined_entry(self, number: int) -> NumberedAside | None:
+        """The quarantined entry with a number."""
+
+    async def sizes(self) -> Sequence[ProjectSize]:
+        """What each project keeps, by name. Takes long for a large record: it looks at every row."""
 
     async def clock(self) -> float | None:
         """The clock of the database's machine, in seconds since the epoch; ``None`` if it is this one's."""

@@ -5,6 +5,7 @@ A server may use the record meanwhile: it keeps none of these rows in memory, an
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ async def settle_letters(location: str, letters: Sequence[NumberedLetter]) -> No
         return
     from collab.storage.sqlite.settling import delete_letters as delete_letters_from_file
 
-    delete_letters_from_file(Path(location), letters)
+    await asyncio.to_thread(delete_letters_from_file, Path(location), letters)
 
 
 async def settle_aside(location: str, aside: NumberedAside, why: str) -> None:
@@ -38,4 +39,4 @@ async def settle_aside(location: str, aside: NumberedAside, why: str) -> None:
         return
     from collab.storage.sqlite.settling import delete_aside as delete_aside_from_file
 
-    delete_aside_from_file(Path(location), aside, why)
+    await asyncio.to_thread(delete_aside_from_file, Path(location), aside, why)

@@ -34,7 +34,7 @@ def list_entries(project: str | None, as_json: bool, config: Path | None, **wher
 
     Exit status: 0, or 1 if the record cannot be read.
     """
-    from collab.server.quarantine import list_quarantine
+    from collab.server.quarantined import list_quarantine
 
     found = run(list_quarantine(load_settings(config, where).location, project))
     if as_json:
@@ -66,7 +66,7 @@ def show(number: int, output: Path | None, as_json: bool, config: Path | None, *
 
     Exit status: 0, or 1 if there is none with this number, or FILE exists.
     """
-    from collab.server.quarantine import contents_of, find_aside
+    from collab.server.quarantined import contents_of, find_aside
 
     each = run(find_aside(load_settings(config, where).location, number))
     what = contents_of(each.entry.update)
@@ -124,7 +124,7 @@ def discard(number: int, as_json: bool, config: Path | None, **where: str | None
 
     Exit status: 0 if it is forgotten, 1 if nothing was changed.
     """
-    from collab.server.quarantine import discard as discard_one
+    from collab.server.quarantined import discard as discard_one
 
     each = run(discard_one(load_settings(config, where).location, number))
     say(f"discarded {number} of {each.entry.key.name}", {"discarded": number, **_row(each)}, as_json=as_json)

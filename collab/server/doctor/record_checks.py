@@ -11,7 +11,7 @@ from collab.dates import iso
 from collab.errors import CollabError
 from collab.server.config.settings import MIB, Settings
 from collab.server.doctor.finding import Finding
-from collab.server.quarantine import is_settled
+from collab.server.quarantined import is_settled
 from collab.storage.base import StorageCorrupt
 from collab.storage.location import is_postgres, read_schema_version, reader_at, shown
 from collab.storage.reading import RecordReader

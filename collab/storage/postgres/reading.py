@@ -10,7 +10,15 @@ from collab.storage.base import DeadLetter, Positions, SetAside, Span
 from collab.storage.codec import event_from
 from collab.storage.postgres import documents, entities, history
 from collab.storage.postgres.database import PostgresDatabase, durability_warnings
-from collab.storage.reading import CollectionCount, LoadedRecord, NumberedAside, NumberedLetter, WebhookProgress
+from collab.storage.reading import (
+    AsideHead,
+    CollectionCount,
+    LoadedRecord,
+    NumberedAside,
+    NumberedLetter,
+    ProjectSize,
+    WebhookProgress,
+)
 
 
 @asynccontextmanager
@@ -67,9 +75,9 @@ class PostgresReader:
         async with self._database.query() as connection:
             return [WebhookProgress(*row) for row in await connection.fetch(_WEBHOOKS)]
 
-    async def dead_letters(self, webhook: str) -> Sequence[NumberedLetter]:
+    async def dead_letters(self, webhook: str, *, after: int = 0, limit: int | None = None) -> Sequence[NumberedLetter]:
         async with self._database.query() as connection:
-            rows = await connection.fetch(_LETTERS, webhook)
+            rows = await connection.fetch(_LETTERS, webhook, after, limit)
         return [
             NumberedLetter(number, DeadLetter(name, event_from(event), project, reason, at))
             for number, name, event, project, reason, at in rows
@@ -79,6 +87,20 @@ class PostgresReader:
         async with self._database.query() as connection:
             rows = await connection.fetch(_ASIDE)
         return [NumberedAside(number, SetAside(RoomKey(*row[:3]), *row[3:])) for number, *row in rows]
+
+    async def quarantine_page(self, after: int, limit: int) -> Sequence[AsideHead]:
+        async with self._database.query() as connection:
+            rows = await connection.fetch(_ASIDE_PAGE, after, limit)
+        return [AsideHead(number, RoomKey(*row[:3]), *row[3:]) for number, *row in rows]
+
+    async def quarantined_entry(self, number: int) -> NumberedAside | None:
+        async with self._database.query() as connection:
+            row = await connection.fetchrow(_ASIDE_ENTRY, number)
+        return None if row is None else NumberedAside(row[0], SetAside(RoomKey(*row[1:4]), *row[4:]))
+
+    async def sizes(self) -> Sequence[ProjectSize]:
+        async with self._database.query() as connection:
+            return [ProjectSize(*row) for row in await connection.fetch(_SIZES)]
 
     async def clock(self) -> float | None:
         async with self._database.query() as connection:
@@ -105,6 +127,26 @@ _WEBHOOKS = (
     " GROUP BY webhook, project) AS k GROUP BY name, project ORDER BY name, project"
 )
 _LETTERS = (
-    "SELECT number, webhook, event, project, reason, at FROM collab.dead_letters WHERE webhook = $1 ORDER BY number"
+    "SELECT number, webhook, event, project, reason, at FROM collab.dead_letters WHERE webhook = $1 AND number > $2"
+    " ORDER BY number LIMIT $3"
+)
+_ASIDE_PAGE = (
+    "SELECT number, project, collection, id, seq, octet_length(content), reason, at FROM collab.set_aside"
+    " WHERE number > $1 ORDER BY number LIMIT $2"
+)
+_ASIDE_ENTRY = (
+    "SELECT number, project, collection, id, seq, content, reason, at FROM collab.set_aside WHERE number = $1"
+)
+_SIZES = (
+    "SELECT project, sum(entities)::bigint, sum(events)::bigint, sum(documents)::bigint, sum(history)::bigint FROM ("
+    "SELECT project, octet_length(data) + octet_length(heads) AS entities, 0 AS events, 0 AS documents, 0 AS history"
+    " FROM collab.entities"
+    " UNION ALL SELECT project, 0, octet_length(data) + octet_length(changes), 0, 0 FROM collab.events"
+    " UNION ALL SELECT project, 0, 0, octet_length(content), 0 FROM collab.log JOIN collab.documents USING (rid)"
+    " UNION ALL SELECT project, 0, 0, octet_length(content) + octet_length(gate), 0 FROM collab.snapshots"
+    " JOIN collab.documents USING (rid)"
+    " UNION ALL SELECT project, 0, 0, 0, octet_length(content) FROM collab.archive JOIN collab.documents USING (rid)"
+    " UNION ALL SELECT project, 0, 0, 0, octet_length(content) FROM collab.bases JOIN collab.documents USING (rid)"
+    ") AS k GROUP BY project ORDER BY project"
 )
 _ASIDE = "SELECT number, project, collection, id, seq, content, reason, at FROM collab.set_aside ORDER BY number"

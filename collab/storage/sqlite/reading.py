@@ -14,7 +14,15 @@ from typing import TypeVar
 from collab.names import RoomKey
 from collab.storage.base import DeadLetter, Positions, SetAside, Span
 from collab.storage.codec import event_from
-from collab.storage.reading import CollectionCount, LoadedRecord, NumberedAside, NumberedLetter, WebhookProgress
+from collab.storage.reading import (
+    AsideHead,
+    CollectionCount,
+    LoadedRecord,
+    NumberedAside,
+    NumberedLetter,
+    ProjectSize,
+    WebhookProgress,
+)
 from collab.storage.sqlite import documents, entities, positions
 from collab.storage.sqlite.files import FILE_NAME, check_there, connect_to_read, translate
 from collab.storage.sqlite.schema import check
@@ -73,8 +81,9 @@ class SqliteReader:
     async def webhooks(self) -> Sequence[WebhookProgress]:
         return await self._read(lambda connection: [WebhookProgress(*row) for row in connection.execute(_WEBHOOKS)])
 
-    async def dead_letters(self, webhook: str) -> Sequence[NumberedLetter]:
-        rows = await self._read(lambda connection: connection.execute(_LETTERS, (webhook,)).fetchall())
+    async def dead_letters(self, webhook: str, *, after: int = 0, limit: int | None = None) -> Sequence[NumberedLetter]:
+        values = (webhook, after, -1 if limit is None else limit)
+        rows = await self._read(lambda connection: connection.execute(_LETTERS, values).fetchall())
         return [
             NumberedLetter(number, DeadLetter(name, event_from(event), project, reason, at))
             for number, name, event, project, reason, at in rows
@@ -83,6 +92,17 @@ class SqliteReader:
     async def quarantined(self) -> Sequence[NumberedAside]:
         rows = await self._read(lambda connection: connection.execute(_ASIDE).fetchall())
         return [NumberedAside(number, SetAside(RoomKey(*row[:3]), *row[3:])) for number, *row in rows]
+
+    async def quarantine_page(self, after: int, limit: int) -> Sequence[AsideHead]:
+        rows = await self._read(lambda connection: connection.execute(_ASIDE_PAGE, (after, limit)).fetchall())
+        return [AsideHead(number, RoomKey(*row[:3]), *row[3:]) for number, *row in rows]
+
+    async def quarantined_entry(self, number: int) -> NumberedAside | None:
+        row = await self._read(lambda connection: connection.execute(_ASIDE_ENTRY, (number,)).fetchone())
+        return None if row is None else NumberedAside(row[0], SetAside(RoomKey(*row[1:4]), *row[4:]))
+
+    async def sizes(self) -> Sequence[ProjectSize]:
+        return await self._read(lambda connection: [ProjectSize(*row) for row in connection.execute(_SIZES)])
 
     async def clock(self) -> float | None:
         return None
@@ -109,7 +129,26 @@ _WEBHOOKS = (
     " UNION ALL SELECT webhook, project, 0, count(*) FROM dead_letters GROUP BY webhook, project)"
     " GROUP BY name, project ORDER BY name, project"
 )
-_LETTERS = "SELECT number, webhook, event, project, reason, at FROM dead_letters WHERE webhook = ? ORDER BY number"
+_LETTERS = (
+    "SELECT number, webhook, event, project, reason, at FROM dead_letters WHERE webhook = ?"
+    " AND number > ? ORDER BY number LIMIT ?"
+)
+_ASIDE_PAGE = (
+    "SELECT number, project, collection, id, seq, length(content), reason, at FROM set_aside WHERE number > ?"
+    " ORDER BY number LIMIT ?"
+)
+_ASIDE_ENTRY = "SELECT number, project, collection, id, seq, content, reason, at FROM set_aside WHERE number = ?"
+_SIZES = (
+    "SELECT project, sum(entities), sum(events), sum(documents), sum(history) FROM ("
+    "SELECT project, length(CAST(data AS BLOB)) + length(heads) AS entities, 0 AS events, 0 AS documents, 0 AS history"
+    " FROM entities"
+    " UNION ALL SELECT project, 0, length(CAST(data AS BLOB)) + length(CAST(changes AS BLOB)), 0, 0 FROM events"
+    " UNION ALL SELECT project, 0, 0, length(content), 0 FROM log JOIN documents USING (rid)"
+    " UNION ALL SELECT project, 0, 0, length(content) + length(gate), 0 FROM snapshots JOIN documents USING (rid)"
+    " UNION ALL SELECT project, 0, 0, 0, length(content) FROM archive JOIN documents USING (rid)"
+    " UNION ALL SELECT project, 0, 0, 0, length(content) FROM bases JOIN documents USING (rid)"
+    ") GROUP BY project ORDER BY project"
+)
 _ASIDE = "SELECT number, project, collection, id, seq, content, reason, at FROM set_aside ORDER BY number"
 
 

@@ -24,7 +24,7 @@ from collab.names import RoomKey
 from collab.records.schema import declaration
 from collab.server.exporting import Exported, Selection, export, read_head
 from collab.server.importing import Imported, import_lines
-from collab.server.quarantine import contents_of
+from collab.server.quarantined import contents_of
 from collab.storage.base import Record, SetAside, StorageError
 from collab.storage.location import is_postgres, reader_at
 from tests.collab.storage.database import opened, raw

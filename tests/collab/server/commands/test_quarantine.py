@@ -14,7 +14,7 @@ import pytest
 
 from collab.names import RoomKey
 from collab.rooms.live.quarantine import ENDED_A_WORKER
-from collab.server.quarantine import contents_of
+from collab.server.quarantined import contents_of
 from collab.storage.base import Append, SetAside
 from collab.storage.location import storage_at
 from tests.collab.server.command_line import run, serving
