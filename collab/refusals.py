@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic, time
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
@@ -11,6 +14,17 @@ KINDS = ("connection", "document", "edit", "presence")
 
 _AGAIN_SECONDS = 60.0
 _REMEMBERED = 1000
+_MOST_RECENT = 200
+
+
+class RecentRefusal(NamedTuple):
+    """A refusal that was logged. ``at`` is in seconds since the epoch, ``place`` the project and the document."""
+
+    at: float
+    kind: str
+    place: str
+    user_id: str | None
+    reason: str
 
 
 class Refusals:
@@ -21,6 +35,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+        self._recent: deque[RecentRefusal] = deque(maxlen=_MOST_RECENT)
         self._told: dict[tuple[str, str, str | None], tuple[float, int]] = {}  # when, and how many since
 
     def note(self, kind: str, place: str, user_id: str | None, reason: str) -> None:
@@ -35,5 +50,11 @@ class Refusals:
         if len(self._told) >= _REMEMBERED:
             self._told.clear()
         self._told[what] = (now, 0)
+        self._recent.append(RecentRefusal(time(), kind, place, user_id, reason))
         more_text = f" ({more} more since the last time)" if more else ""
         log.warning("refused %s in %s by user %s: %s%s", kind, place, user_id, reason, more_text)
+
+    @property
+    def recent(self) -> Sequence[RecentRefusal]:
+        """The last refusals that were logged, newest first."""
+        return list(reversed(self._recent))

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from collab.sandbox.changes import Historian
+from collab.sandbox.makeup import makeup_of
 from collab.sandbox.messages import (
     GREETING,
     HEAD_BYTES,
@@ -21,6 +22,7 @@ from collab.sandbox.messages import (
     Compact,
     Edit,
     Failure,
+    Inspect,
     Past,
     Reply,
     Request,
@@ -78,6 +80,8 @@ def _answer(request: Request, historian: Historian) -> Reply:
             return Value(_in_form(read_past(request.updates, request.without), request.form))
         if isinstance(request, Restore):
             return Edit(restore(request.now, request.updates, request.without))
+        if isinstance(request, Inspect):
+            return Value(msgspec.to_builtins(makeup_of(request.snapshot, request.rows)))
         if request.root is None:
             return Value(_in_form(read_json(request.update, request.roots, request.edit), request.form))
         return Value(read_text(request.update, request.root, request.roots[request.root]))

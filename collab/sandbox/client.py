@@ -13,8 +13,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import msgspec
+
 from collab.access.price import charge, owed
 from collab.errors import InternalError, InvalidRequest
+from collab.sandbox.makeup import Makeup
 from collab.sandbox.messages import (
     GREETING,
     HEAD_BYTES,
@@ -24,6 +27,7 @@ from collab.sandbox.messages import (
     Compacted,
     Edit,
     Failure,
+    Inspect,
     Past,
     Read,
     Reply,
@@ -235,6 +239,17 @@ class Child:
         reply = await self._ask(Restore(now, list(updates), list(without), seconds))
         assert isinstance(reply, Edit)
         return reply.update
+
+    async def inspect(
+        self, snapshot: bytes | None, rows: Sequence[tuple[bytes, str | None, float]], seconds: float
+    ) -> Makeup:
+        """Count what the document of a snapshot and the log rows behind it is made of.
+
+        Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        """
+        reply = await self._ask(Inspect(snapshot, list(rows), seconds))
+        assert isinstance(reply, Value)
+        return msgspec.convert(reply.value, Makeup)
 
     async def prepare(self) -> None:
         """Start the process if there is none, so that the next request takes only as long as its document needs.

@@ -74,6 +74,17 @@ class Restore(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
+class Inspect(msgspec.Struct, frozen=True, tag=True):
+    """Count what a document of ``snapshot`` and log rows is made of, and who wrote it.
+
+    ``rows`` are update, user and time (seconds since the epoch) of each.
+    """
+
+    snapshot: bytes | None
+    rows: list[tuple[bytes, str | None, float]]
+    seconds: float
+
+
 class Compacted(msgspec.Struct, frozen=True, tag=True):
     """A document as one update, and the index of its :class:`collab.gate.gate.Gate`.
 
@@ -104,7 +115,7 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     fatal: bool
 
 
-Request = Compact | Read | Changes | Past | Restore
+Request = Compact | Read | Changes | Past | Restore | Inspect
 Reply = Compacted | Value | Edit | Failure
 
 requests = msgspec.msgpack.Decoder(Request)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import time
 
 from collab.server.config.load import unread_variables
 from collab.server.config.settings import Settings
@@ -15,16 +17,34 @@ _MOST_REMEMBERED = 1000
 _MOST_A_MINUTE = 10
 
 
+_MOST_RECENT = 200
+
+
+@dataclass(slots=True)
+class Notice:
+    """A message, how often it was told, and when first and last, in seconds since the epoch."""
+
+    message: str
+    first: float
+    last: float
+    count: int = 1
+
+
 class Notices:
-    """Logs the same message at most once an hour, and at most ten messages a minute. ``now`` is in seconds."""
+    """Logs the same message at most once an hour, and at most ten messages a minute. ``now`` is in seconds.
+
+    Keeps the last two hundred different messages, those that were not logged too.
+    """
 
     def __init__(self) -> None:
+        self._recent: OrderedDict[str, Notice] = OrderedDict()
         self._told: OrderedDict[str, float] = OrderedDict()
         self._minute = 0
         self._count = 0
 
     def tell(self, message: str, now: float) -> None:
         """Log ``message``, which must not contain a credential, unless it was logged recently."""
+        self._remember(message, time())
         if now - self._told.get(message, -3600.0) < 3600.0:
             return
         if int(now // 60) != self._minute:
@@ -37,6 +57,21 @@ class Notices:
         while len(self._told) > _MOST_REMEMBERED:
             self._told.popitem(last=False)
         log.warning("%s", message)
+
+    def _remember(self, message: str, at: float) -> None:
+        known = self._recent.pop(message, None)
+        if known is None:
+            known = Notice(message, at, at)
+        else:
+            known.last, known.count = at, known.count + 1
+        self._recent[message] = known
+        if len(self._recent) > _MOST_RECENT:
+            self._recent.popitem(last=False)
+
+    @property
+    def recent(self) -> Sequence[Notice]:
+        """The last messages, newest first."""
+        return list(reversed(self._recent.values()))
 
 
 def quoted(text: str) -> str:

@@ -30,6 +30,17 @@ def test_refusals_are_remembered_in_bounded_memory() -> None:
     assert len(refusals._told) <= 1000
 
 
+def test_the_last_refusals_that_were_logged_are_kept_newest_first() -> None:
+    refusals = Refusals()
+    for n in range(500):
+        refusals.note("edit", f"p/documents/{n}", "ann", "no")
+    assert len(refusals.recent) == 200
+    assert [(each.place, each.user_id) for each in refusals.recent[:2]] == [
+        ("p/documents/499", "ann"),
+        ("p/documents/498", "ann"),
+    ]
+
+
 def test_refusals_are_told_to_prometheus() -> None:
     metrics = Metrics()
     metrics.expose(dict)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from itertools import islice
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
 
 from collab.entities.feed import Feed
 from collab.errors import CollabError, InternalError, Restarting, Unavailable
@@ -42,10 +44,33 @@ class Watcher(Protocol):
         """The query has ended; no more calls follow."""
 
 
+class QueryCost(NamedTuple):
+    """What one live query is and has cost since it was opened.
+
+    ``query`` is its canonical form, ``rows`` are those that the server holds for it. ``events`` were compared with it
+    in ``seconds`` of the event loop, which made ``steps`` for each watcher. ``reads`` of the storage took
+    ``read_seconds``.
+    """
+
+    project: str
+    collection: str
+    query: bytes
+    watchers: int
+    rows: int
+    events: int
+    steps: int
+    seconds: float
+    reads: int
+    read_seconds: float
+
+
 class _Shared:
     """One query with everybody who watches it or waits for its first rows."""
 
-    __slots__ = ("ended", "failure", "key", "live", "owner", "ready", "task", "topic", "waiting", "watchers")
+    __slots__ = (
+        *("ended", "failure", "key", "live", "owner", "ready", "task", "topic", "waiting", "watchers"),
+        *("events", "read_seconds", "reads", "seconds", "steps"),
+    )
 
     def __init__(self, key: tuple[str, str, bytes], owner: TurnOwner, live: LiveQuery, topic: _Topic) -> None:
         self.key = key
@@ -58,6 +83,20 @@ class _Shared:
         self.task: asyncio.Task[None] | None = None
         self.failure: CollabError | None = None
         self.ended = False
+        self.events = self.steps = self.reads = 0
+        self.seconds = self.read_seconds = 0.0
+
+    def cost(self) -> QueryCost:
+        return QueryCost(
+            *self.key,
+            watchers=len(self.watchers),
+            rows=len(self.live.held),
+            events=self.events,
+            steps=self.steps,
+            seconds=self.seconds,
+            reads=self.reads,
+            read_seconds=self.read_seconds,
+        )
 
 
 class _Topic:
@@ -95,6 +134,10 @@ class LiveQueries:
     def __len__(self) -> int:
         """Number of distinct open queries."""
         return len(self._queries)
+
+    def listed(self, limit: int) -> list[QueryCost]:
+        """The open queries, at most ``limit``."""
+        return [shared.cost() for shared in islice(self._queries.values(), limit)]
 
     @property
     def entries(self) -> int:
@@ -223,7 +266,10 @@ class LiveQueries:
                 since = self._feed.position(shared.key[0])
                 kept = reads[shared] = []
                 try:
+                    began = perf_counter()
                     found = await self._find(*shared.key[:2], live.wanted)
+                    shared.reads += 1
+                    shared.read_seconds += perf_counter() - began
                     if len(kept) <= _KEPT and found.position >= since:
                         steps = self._load(shared, found, kept)
                         break
@@ -263,9 +309,13 @@ class LiveQueries:
     def _apply_to(self, shared: _Shared, event: EntityEvent) -> None:
         live, index = shared.live, shared.topic.index
         had = event.id in live.held
+        began = perf_counter()
         try:
             steps = live.apply(event)
             dropped = live.trim()
+            shared.events += 1
+            shared.steps += len(steps)
+            shared.seconds += perf_counter() - began
         except Exception as error:
             index.release(shared, event.id)
             if not isinstance(error, CollabError):

@@ -25,6 +25,18 @@ def test_a_flood_is_told_ten_times_a_minute_and_remembered_in_bounds(caplog: pyt
     assert len(notices._told) <= 1000
 
 
+def test_the_last_messages_are_kept_with_how_often_they_came_logged_or_not() -> None:
+    notices = Notices()
+    for count in range(1000):
+        notices.tell(f"refused {count % 300}", 0.0)
+    recent = notices.recent
+    assert len(recent) == 200
+    assert recent[0].message == "refused 99"
+    assert (recent[0].count, recent[0].first <= recent[0].last) == (1, True)
+    notices.tell("refused 99", 0.0)
+    assert notices.recent[0].count == 2
+
+
 def test_what_somebody_sent_is_one_short_line_of_the_log() -> None:
     assert quoted("a\nb\x1b[31m" + "c" * 1000) == "'a\\nb\\x1b[31m" + "c" * 92 + "'"
 

@@ -119,6 +119,18 @@ async def test_l6_identical_queries_are_read_once_and_late_watchers_get_the_rows
     assert [row["id"] for row in first.rows][-1] == "r9"
 
 
+async def test_a_query_is_listed_with_what_it_has_cost() -> None:
+    setup = Setup(3)
+    await setup.watch()
+    await setup.watch()
+    setup.write("r9", 9)
+    setup.delete("r0")
+    (cost,) = setup.live.listed(10)
+    assert (cost.watchers, cost.rows, cost.events, cost.steps, cost.reads) == (2, 3, 2, 2, 1)
+    assert cost.seconds > 0
+    assert setup.live.listed(0) == []
+
+
 async def test_l6_many_who_open_at_once_share_one_read() -> None:
     setup = Setup(3)
     watching = await asyncio.gather(*(setup.watch() for _ in range(50)))
