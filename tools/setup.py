@@ -124,17 +124,19 @@ class Setup:
         _mark("js-packages", inputs)
 
     def demo_page(self) -> None:
-        """Build the demo page and the examples into the Python package that serves them."""
+        """Build the demo page, the examples and the inspector into the Python package that serves them."""
         js = ROOT / "js"
-        folders = [js / "demo", js / "examples", *(js / name / "src" for name in JS_PACKAGES)]
+        folders = [js / "demo", js / "examples", js / "inspector", *(js / name / "src" for name in JS_PACKAGES)]
         sources = [path for folder in folders for path in folder.rglob("*") if "node_modules" not in path.parts]
         inputs = _digest([*js.glob("*.json"), *sources])
-        built = ROOT / "collab" / "server" / "demo"
-        if all((built / name).exists() for name in ("index.html", "examples")) and _done("demo-page", inputs):
+        server = ROOT / "collab" / "server"
+        built = [server / "demo" / "index.html", server / "demo" / "examples", server / "inspector" / "page"]
+        if all(path.exists() for path in built) and _done("demo-page", inputs):
             return
         # the demo comes first, because its build empties the folder
-        command = [*npm_command(), "run", "--silent", "build", "--workspace=demo", "--workspace=examples"]
-        self.progress.run("demo page and examples", command, cwd=js, env=node_environment())
+        names = ("demo", "examples", "inspector")
+        command = [*npm_command(), "run", "--silent", "build", *(f"--workspace={name}" for name in names)]
+        self.progress.run("pages", command, cwd=js, env=node_environment())
         _mark("demo-page", inputs)
 
     def browser(self) -> None:

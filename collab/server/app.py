@@ -14,9 +14,10 @@ from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collab.access.credentials import Authenticator
+from collab.access.inspection import InspectionKey
 from collab.access.price import Ledger, Meter, Payer, Share
 from collab.access.revocations import Revocations
 from collab.entities.feed import Feed
@@ -41,6 +42,11 @@ from collab.server.heartbeat import beat
 from collab.server.http import app as http
 from collab.server.http.api import routes
 from collab.server.http.api.serving import Api
+from collab.server.inspector import app as inspector
+from collab.server.inspector.documents import DocumentViews
+from collab.server.inspector.door import Door
+from collab.server.inspector.live import LiveParts, LiveViews
+from collab.server.inspector.record import RecordViews
 from collab.server.key_fetcher import KeyFetcher
 from collab.server.notices import startup_warnings
 from collab.server.python_api import PythonApi
@@ -85,6 +91,7 @@ class Collab(PythonApi):
         self.metrics = Metrics()
         name = supervised.node_name if supervised.node_name is not None else new_node_name()
         joining = self.settings.joining(name)
+        beside = self.settings.location if storage is None else None
         self._storage = (
             storage
             if storage is not None
@@ -103,6 +110,7 @@ class Collab(PythonApi):
         authenticator = authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers)
         self._keys = KeyFetcher(authenticator, self._task_failed)
         revocations = Revocations()
+        inspection = _inspection(self.settings)
         self.admission = Admission(
             self.settings,
             authenticator,
@@ -112,6 +120,7 @@ class Collab(PythonApi):
             rights,
             self._storage.entity,
             supervised.banned,
+            inspection,
         )
         share = partial(Share, burst=self.settings.cpu_burst)
         self.ledger = Ledger(
@@ -238,6 +247,7 @@ class Collab(PythonApi):
             metrics=self.metrics,
             unready=self.unready,
             remark=self._node.remark if self._node is not None else None,
+            inspector=self._inspector(inspection, beside) if inspection is not None else None,
         )
         for webhook in self.settings.webhooks:
             self.metrics.expect_webhook(webhook.name)
@@ -330,6 +340,28 @@ class Collab(PythonApi):
             return "storage does not accept writes"
         return None
 
+    def _inspector(self, key: InspectionKey, location: str | None) -> ASGIApp:
+        """Build the inspector. ``location`` is where the record can be read beside this server, if it can be."""
+        live = LiveViews(
+            LiveParts(
+                self.settings,
+                self.hub,
+                self._sessions,
+                self.admission,
+                self.ledger,
+                self.metrics,
+                rooms=lambda: self._registry.rooms,
+                gauges=self._gauges,
+                unready=self.unready,
+                node=lambda: self._storage.nid if isinstance(self._storage, Nodes) else None,
+            ),
+            key,
+        )
+        record = RecordViews(location, self.settings.webhooks, live.cpu)
+        documents = DocumentViews(self._storage, self._sandbox, lambda: self._registry.rooms)
+        door = Door(key, self.settings, self.admission, self.hub.announcements)
+        return inspector.build(door, inspector.operations(live, record, documents))
+
     def _task_failed(self, error: BaseException) -> None:
         if self._draining and isinstance(error, Fenced):
             return  # this node has resigned
@@ -395,6 +427,14 @@ class Collab(PythonApi):
             "collab_worker_deaths_total": ("Workers that died in the place of this one.", self._worker_deaths),
             **(self._node.gauges() if self._node is not None else {}),
         }
+
+
+def _inspection(settings: Settings) -> InspectionKey | None:
+    if not settings.inspect:
+        return None
+    if settings.inspect_secret is None:
+        raise ValueError("inspect needs inspect_secret (COLLAB_INSPECT_SECRET), except under `collab serve`")
+    return InspectionKey(settings.inspect_secret)
 
 
 def _node_of(storage: Storage, name: str, redis: str) -> ClusterNode:

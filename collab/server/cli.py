@@ -18,6 +18,7 @@ import msgspec
 
 from collab.access.configuration import Issuer
 from collab.access.handshake import is_loopback
+from collab.access.inspection import InspectionKey
 from collab.access.minting import mint, signer_of
 from collab.access.rules import parse_rules
 from collab.errors import InvalidRequest
@@ -38,6 +39,7 @@ from collab.server.options import SettingsCommand, load_settings, warn
 from collab.storage.location import shown
 
 DEMO_PAGE = Path(__file__).parent / "demo"
+INSPECTOR_PAGE = Path(__file__).parent / "inspector" / "page"
 
 _DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,8})(?P<unit>[smhd]?)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -50,6 +52,7 @@ file. Flags override the environment; the environment overrides the file. Lists 
 There are no flags for credentials, because other users can read command lines:
   COLLAB_API_KEY, COLLAB_JWT_SECRET              (or COLLAB_…_FILE: a file that holds it)
   COLLAB_KEYS, COLLAB_ISSUERS                    (JSON; in the file: [[keys]] and [[issuers]])
+  COLLAB_INSPECT_SECRET                          (of --inspect; it does not open the API)
 --database must not contain a password; COLLAB_DATABASE (or COLLAB_DATABASE_FILE) may.
 Without any of them the server is open, and listens on the loopback address only.
 
@@ -160,6 +163,12 @@ def _serve(settings: Settings, app: str | None = None) -> int:
             err=True,
         )
         return 2
+    if settings.inspect:
+        if not (INSPECTOR_PAGE / "index.html").exists():
+            click.echo("Error: the inspector is not built. In a checkout, `python3 dev.py setup` builds it.", err=True)
+            return 2
+        if settings.inspect_secret is None:
+            settings = msgspec.structs.replace(settings, inspect_secret=token_urlsafe(32))
     from collab.server.process.supervisor import run  # `collab token` does not need it
 
     log_to_stderr(settings.log_level)
@@ -180,6 +189,11 @@ def _announcer(settings: Settings, app: str | None) -> Callable[[Sequence[tuple[
         click.echo(f"  y-websocket  ws://{where}/rooms")
         click.echo(f"  Hocuspocus   ws://{where}/hocuspocus")
         click.echo(f"  application  ws://{where}/realtime, http://{where}/api/v1")
+        if settings.inspect and settings.inspect_secret is not None:
+            link = InspectionKey(settings.inspect_secret).issue_link(token_urlsafe(12), time())
+            local = f"127.0.0.1:{port}" if host in ("0.0.0.0", "::") else where  # noqa: S104 - compared, not bound
+            click.echo(f"  inspector    http://{local}/inspect/#{link}")
+            click.echo("               (this link signs in once, within an hour)")
         if app is not None:  # only the worker knows what its module has decided
             click.echo(f"  access       as {app} decides")
             sys.stdout.flush()

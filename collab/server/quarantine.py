@@ -32,7 +32,7 @@ async def release(settings: Settings, number: int, *, takes_over: bool) -> Numbe
     """
     aside = await find_aside(settings.location, number)
     storage = storage_at(settings.location, takes_over=takes_over)
-    alone = msgspec.structs.replace(settings, webhooks=[], redis=None, node_url=None, workers=1)
+    alone = msgspec.structs.replace(settings, webhooks=[], redis=None, node_url=None, workers=1, inspect=False)
     collab = Collab(alone, storage=cast(Storage, _Without(storage, aside)))
     with _quiet():
         async with collab.lifespan():

@@ -22,6 +22,7 @@ JS = Path(__file__).parents[2] / "js"
         ("client", "integration/", 20),
         ("tests/specification", "restore", 10),
         ("tests/unit", "test", 10),
+        ("inspector", "test/", 10),
     ],
 )
 def test_the_javascript_client(package: str, folder: str, least: int, tmp_path: Path) -> None:

@@ -23,7 +23,13 @@ PREFIX = "COLLAB_"
 CONFIG = f"{PREFIX}CONFIG"  # path of the file
 
 _TABLES = ("keys", "issuers", "webhooks", "collections")
-_FILES = ("database", "redis", "api_key", "jwt_secret")  # options that may be read from files of their own
+_FILES = (
+    "database",
+    "redis",
+    "api_key",
+    "jwt_secret",
+    "inspect_secret",
+)  # options that may be read from files of their own
 _TABLE_FILES = ("key", "secret", "public_key")
 _PATHS = ("data", "pages")
 _NOT_EMPTY = ("database", "redis")  # empty would mean another record, or a server alone

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from msgspec import Meta
 
 from collab.access.configuration import EVERYTHING, ApiKey, Issuer
 from collab.access.handshake import COOKIE, is_allowed_origin
+from collab.access.inspection import check_secret
 from collab.consumers.webhook import Webhook
 from collab.names import DEFAULT_PROJECT
 from collab.records.schema import CollectionDeclaration, Schemas
@@ -97,6 +99,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     issuers: Annotated[list[Issuer], _option("Who (secrets)", "Issuers of JSON web tokens.")] = []
     webhooks: Annotated[list[Webhook], _option("Who (secrets)", "Receivers of events over HTTP.")] = []
 
+    inspect_secret: Annotated[
+        str | None,
+        _option(
+            "Who (secrets)",
+            "What signs in to the inspector (see `inspect`). At least 32 bytes, and no other credential. None: `collab "
+            "serve` makes one and prints a link that works once.",
+        ),
+    ] = None
+
+    inspect: Annotated[
+        bool, _option("Who", "Serve the inspector at /inspect/: a page to see into this server, and to change it.")
+    ] = False
     open: Annotated[bool, _option("Who", "Serve other machines even without credentials.")] = False
     allowed_origins: Annotated[
         list[str],
@@ -256,6 +270,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             msgspec.structs.force_setattr(self, option.name, convert_value(option, getattr(self, option.name)))
         if self.open and not self.is_open:
             raise ValueError("open applies to servers without credentials, but credentials are configured")
+        self._check_inspection()
         if self.flush_shortest > self.flush_longest:
             raise ValueError("flush_shortest must be at most flush_longest")
         if self.database is not None and not _is_url(self.database):
@@ -280,6 +295,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         self.all_keys  # noqa: B018
         self.all_issuers  # noqa: B018
         Schemas(self.collections)
+
+    def _check_inspection(self) -> None:
+        secret = self.inspect_secret
+        if secret is None:
+            return
+        check_secret(secret)
+        others = {
+            self.api_key,
+            self.jwt_secret,
+            *(key.key for key in self.keys),
+            *(each.secret for each in self.issuers),
+        }
+        if secret in others or sha256(secret.encode()).hexdigest() in {key.key_sha256 for key in self.keys}:
+            raise ValueError("inspect_secret must not be a credential of clients: it opens more than any of them")
 
     def __repr__(self) -> str:
         return f"<Settings for {self.host}:{self.port}, data in {shown(self.location)}>"

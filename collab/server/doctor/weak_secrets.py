@@ -42,6 +42,8 @@ def configured_secrets(settings: Settings) -> Mapping[str, str]:
 def _secrets(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.jwt_secret is not None:
         yield "COLLAB_JWT_SECRET", settings.jwt_secret
+    if settings.inspect_secret is not None:
+        yield "COLLAB_INSPECT_SECRET", settings.inspect_secret
     if settings.api_key is not None:
         yield "COLLAB_API_KEY", settings.api_key
     for number, key in enumerate(settings.keys, 1):

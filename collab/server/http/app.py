@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
@@ -39,11 +39,12 @@ def build(
     metrics: Metrics,
     unready: Callable[[], str | None],
     remark: Callable[[], str | None] | None = None,
+    inspector: ASGIApp | None = None,
 ) -> ASGIApp:
     """Build the application that serves HTTP requests.
 
     ``handle`` returns the handle of a document for a caller, ``unready`` why this server should get no traffic, and
-    ``remark`` what ``/readyz`` says of one that should.
+    ``remark`` what ``/readyz`` says of one that should. ``inspector``, if there is one, is served at ``/inspect/``.
     """
 
     async def healthz(request: HttpRequest) -> Response:
@@ -85,6 +86,9 @@ def build(
         await handle(admitted.key, None).apply(body, identity.user_id, identity=identity)
         return Response(status_code=204)
 
+    async def to_inspector(request: HttpRequest) -> Response:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/inspect/")
+
     routes: list[BaseRoute] = [
         Route("/healthz", answers(healthz)),
         Route("/readyz", answers(readyz)),
@@ -93,6 +97,8 @@ def build(
         Route("/rooms/{name:path}", answers(write), methods=["POST"]),
         Mount(PREFIX, api),
     ]
+    if inspector is not None:
+        routes += [Route("/inspect", answers(to_inspector)), Mount("/inspect", inspector)]
     if settings.pages is not None:
         routes.append(Mount("/", Pages(Path(settings.pages), single_page=settings.single_page)))
     shared = CrossOrigin(Starlette(routes=routes), [f"{PREFIX}/", "/rooms/"], admission.allowed_origins)

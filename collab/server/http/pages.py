@@ -30,8 +30,8 @@ class Pages(StaticFiles):
     that a missing script is not served as a page.
     """
 
-    def __init__(self, directory: Path, *, single_page: bool = False) -> None:
-        super().__init__(directory=directory, html=True)
+    def __init__(self, directory: Path, *, single_page: bool = False, check_dir: bool = True) -> None:
+        super().__init__(directory=directory, html=True, check_dir=check_dir)
         self._single_page = single_page
 
     async def get_response(self, path: str, scope: Scope) -> Response:

@@ -76,6 +76,30 @@ def test_serve_lets_pages_of_a_development_server_in_and_says_how_to_let_others_
     assert "--allowed-origins" in told[0]
 
 
+def test_serve_prints_a_link_to_the_inspector_that_signs_in_once(tmp_path: Path) -> None:
+    with serving(tmp_path, "serve", "--inspect") as (_, lines):
+        found = next(line.split()[1] for line in lines if line.split()[0] == "inspector")
+        page, _, link = found.partition("#")
+        assert page == lines[0].split()[-1] + "/inspect/"
+        assert lines[lines.index(f"  inspector    {found}") + 1].strip().startswith("(this link signs in once")
+        answers = [httpx.post(f"{page}api/sign-in", json={"link": link}, timeout=40) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 401]
+
+
+def test_serve_prints_no_link_and_has_no_inspector_unless_it_is_told_to(tmp_path: Path) -> None:
+    with serving(tmp_path, "serve", COLLAB_INSPECT_SECRET=SECRET) as (_, lines):
+        assert not [line for line in lines if "inspect" in line]
+        assert httpx.get(lines[0].split()[-1] + "/inspect/", timeout=40).status_code == 404
+
+
+def test_serve_without_the_page_of_the_inspector_says_how_to_build_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "INSPECTOR_PAGE", tmp_path)
+    refused = run("serve", "--inspect")
+    assert (refused.exit_code, "python3 dev.py setup" in refused.stderr) == (2, True)
+
+
 def test_serve_that_is_told_to_be_open_serves_everybody(tmp_path: Path) -> None:
     with serving(tmp_path, "serve", "--host", "0.0.0.0", "--open") as (_, lines):
         assert lines[5].split()[:2] == ["access", "open:"]

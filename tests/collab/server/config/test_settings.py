@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,15 @@ def test_text_becomes_numbers_switches_and_lists(tmp_path: Path) -> None:
         ("api_key = 'short'", "16 characters"),
         ("jwt_secret_file = 'missing'", "jwt_secret_file missing: No such file"),
         ("jwt_secret_file = 7", "jwt_secret_file must be a path"),
+        ("inspect_secret = 'short'", "inspect_secret needs at least 32 bytes"),
+        ("inspect = 'yes'", "inspect: Expected `bool`"),
+        ("inspct = true", "unknown setting inspct; did you mean inspect?"),
+        (f"jwt_secret = '{'x' * 40}'\ninspect_secret = '{'x' * 40}'", "must not be a credential of clients"),
+        (f"api_key = '{'x' * 40}'\ninspect_secret = '{'x' * 40}'", "must not be a credential of clients"),
+        (
+            f"inspect_secret = '{'x' * 40}'\n[[keys]]\nkey_sha256 = '{sha256(b'x' * 40).hexdigest()}'\nrules = {{}}",
+            "must not be a credential of clients",
+        ),
         ("jwt_secret_file = 'collab.toml'\njwt_secret = 'x'", "both jwt_secret and jwt_secret_file"),
     ],
 )

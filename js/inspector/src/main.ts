@@ -1,0 +1,96 @@
+/** The page: its frame, and which view is in it. */
+import { LumenizeClient } from "@lumenize/client"
+
+import { get, post, type Project } from "./api.js"
+import { h, reason, toast } from "./dom.js"
+import { placeOf, readPlace, type Place } from "./places.js"
+import "./style.css"
+import type { View } from "./view.js"
+import { events } from "./views/events.js"
+import { overview } from "./views/overview.js"
+import { queries } from "./views/queries.js"
+import { quarantine } from "./views/quarantine.js"
+import { refused } from "./views/refused.js"
+import { row } from "./views/row.js"
+import { rows } from "./views/rows.js"
+import { sessions } from "./views/sessions.js"
+import { usage } from "./views/usage.js"
+import { webhooks } from "./views/webhooks.js"
+
+const VIEWS: Record<string, [string, View]> = {
+  overview: ["Overview", overview],
+  rows: ["Data", rows],
+  sessions: ["Sessions", sessions],
+  queries: ["Live queries", queries],
+  events: ["Events", events],
+  webhooks: ["Webhooks", webhooks],
+  refused: ["Refused", refused],
+  quarantine: ["Quarantine", quarantine],
+  usage: ["Usage", usage],
+}
+
+const main = document.querySelector<HTMLElement>("#main")!
+const nav = document.querySelector<HTMLElement>("#views")!
+const select = document.querySelector<HTMLSelectElement>("#project")!
+
+let projects: Project[] = []
+let leaving = new AbortController()
+let client: { project: string; client: LumenizeClient } | null = null
+
+/** The client of a project. There is one at a time. */
+function live(project: string): LumenizeClient {
+  if (client?.project === project) return client.client
+  void client?.client.disconnect()
+  const made = new LumenizeClient({
+    url: new URL("..", location.href.replace(/[#?].*/, "")).href.replace(/\/$/, ""),
+    token: async () => (await post<{ token: string }>("ticket", { project })).token,
+  })
+  made.onError((error) => toast(error.message, true))
+  client = { project, client: made }
+  made.connect().catch((error: unknown) => toast(reason(error), true))
+  return made
+}
+
+function viewOf({ view, parts }: Place): View {
+  if (view === "rows" && parts.length > 1) return row
+  return (VIEWS[view] ?? VIEWS["overview"]!)[1]
+}
+
+async function show(): Promise<void> {
+  leaving.abort()
+  leaving = new AbortController()
+  const { signal } = leaving
+  try {
+    projects = (await get<{ projects: Project[] }>("projects")).projects
+  } catch (error) {
+    toast(reason(error), true)
+  }
+  if (signal.aborted) return
+  const place = readPlace(location.hash, projects.some(({ name }) => name === "default") ? "default" : (projects[0]?.name ?? "default"))
+  const names = new Set([...projects.map(({ name }) => name), place.project])
+  select.replaceChildren(...[...names].sort().map((name) => h("option", { value: name }, name)))
+  select.value = place.project
+  nav.replaceChildren(
+    ...Object.entries(VIEWS).map(([name, [title]]) =>
+      h("a", { href: placeOf(place.project, name), "aria-current": name === place.view ? "page" : undefined }, title),
+    ),
+  )
+  // scrollIntoView would move the place from which Tab goes on
+  nav.scrollLeft = (nav.querySelector<HTMLElement>("[aria-current]")?.offsetLeft ?? 0) - 40
+  document.title = `${(VIEWS[place.view] ?? VIEWS["overview"]!)[0]} · Inspector`
+  main.replaceChildren()
+  viewOf(place)({ place, projects, signal, live: () => live(place.project) }, main)
+}
+
+select.addEventListener("change", () => {
+  const { view } = readPlace(location.hash, select.value)
+  location.hash = placeOf(select.value, view)
+})
+document.querySelector("#sign-out")!.addEventListener("click", () => {
+  post("sign-out").then(
+    () => location.reload(),
+    (error: unknown) => toast(reason(error), true),
+  )
+})
+window.addEventListener("hashchange", () => void show())
+void show()

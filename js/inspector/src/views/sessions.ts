@@ -1,0 +1,67 @@
+/** Who is connected, which documents are open, and who is in them. */
+import { get, post, type OpenRoom, type Session } from "../api.js"
+import { attempt, button, card, count, h, link, table, time } from "../dom.js"
+import { placeOf } from "../places.js"
+import { watch, type View } from "../view.js"
+
+const MOST = 200
+
+export const sessions: View = (context, main) => {
+  const { project } = context.place
+  const connected = h("div")
+  const open = h("div")
+  main.append(h("h1", {}, "Sessions"), connected, open)
+  const again = watch(
+    context,
+    connected,
+    async (signal) => (await get<{ sessions: Session[] }>("sessions", { project, limit: MOST }, signal)).sessions,
+    (found) => [
+      card(
+        found.length < MOST ? `${count(found.length)} connected, on all nodes` : `The first ${MOST} connected`,
+        table(
+          "Sessions",
+          [
+            { title: "User", cell: (each) => each.userId ?? "nobody" },
+            { title: "Name", cell: (each) => each.name ?? "" },
+            { title: "Document", cell: (each) => (each.document ? link(placeOf(project, "rows", each.document.split("/")), each.document) : "") },
+            { title: "Protocol", cell: (each) => each.protocol },
+            { title: "Address", cell: (each) => each.address ?? "" },
+            { title: "Since", cell: (each) => time(each.since) },
+            { title: "", cell: (each) => button("Send away", () => sendAway(each), "danger") },
+          ],
+          found,
+          "Nobody is connected.",
+        ),
+      ),
+    ],
+  )
+  const sendAway = async (each: Session): Promise<void> => {
+    if (!confirm(`End the session of ${each.userId ?? "nobody"}? They may connect again unless their token is revoked.`)) return
+    await attempt(() => post("send-away", { project, session: each.session }), "Sent away.")
+    await again()
+  }
+  watch(
+    context,
+    open,
+    (signal) => get<{ rooms: OpenRoom[]; count: number }>("rooms", { limit: MOST }, signal),
+    (found) => [
+      card(
+        `${count(found.count)} open documents on this node`,
+        table(
+          "Open documents",
+          [
+            { title: "Project", cell: (each) => each.project },
+            {
+              title: "Document",
+              cell: (each) => link(placeOf(each.project, "rows", [each.collection, each.id], { tab: "presence" }), `${each.collection}/${each.id}`),
+            },
+            { title: "Sessions", cell: (each) => count(each.sessions), number: true },
+            { title: "Presence", cell: (each) => count(each.people), number: true },
+          ],
+          found.rooms,
+          "No document is open.",
+        ),
+      ),
+    ],
+  )
+}

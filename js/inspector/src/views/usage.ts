@@ -1,0 +1,42 @@
+/** What each project uses. */
+import { get, type Usage } from "../api.js"
+import { bytes, card, h, link, seconds, table } from "../dom.js"
+import { placeOf } from "../places.js"
+import { watch, type View } from "../view.js"
+
+export const usage: View = (context, main) => {
+  const body = h("div")
+  main.append(
+    h("h1", {}, "Usage"),
+    h("p", { class: "hint" }, "CPU seconds of this process since its start, and bytes of content in the record, at most a minute old."),
+    body,
+  )
+  const cpu = ({ cpu: used }: Usage): number => Object.values(used).reduce((sum, each) => sum + each, 0)
+  const stored = ({ stored: kept }: Usage): number => (kept ? kept.entities + kept.events + kept.documents + kept.history : 0)
+  watch(
+    context,
+    body,
+    async (signal) => (await get<{ projects: Usage[] }>("usage", {}, signal)).projects,
+    (found) => [
+      card(
+        "Projects",
+        table(
+          "Usage",
+          [
+            { title: "Project", cell: (each: Usage) => (each.name === "" ? "nobody yet (not signed in)" : link(placeOf(each.name, "rows"), each.name)) },
+            { title: "CPU", cell: (each) => seconds(cpu(each)), number: true },
+            { title: "of users", cell: (each) => seconds(each.cpu["user"] ?? 0), number: true },
+            { title: "of addresses", cell: (each) => seconds(each.cpu["address"] ?? 0), number: true },
+            { title: "of the server", cell: (each) => seconds(each.cpu["server"] ?? 0), number: true },
+            { title: "Stored", cell: (each) => bytes(stored(each)), number: true },
+            { title: "Entities", cell: (each) => bytes(each.stored?.entities ?? 0), number: true },
+            { title: "Events", cell: (each) => bytes(each.stored?.events ?? 0), number: true },
+            { title: "Documents", cell: (each) => bytes(each.stored?.documents ?? 0), number: true },
+            { title: "History", cell: (each) => bytes(each.stored?.history ?? 0), number: true },
+          ],
+          [...found].sort((one, other) => cpu(other) - cpu(one) || stored(other) - stored(one)),
+        ),
+      ),
+    ],
+  )
+}
