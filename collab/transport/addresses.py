@@ -23,6 +23,8 @@ def client_address(peer: str | None, forwarded_for: str | None, proxies: Sequenc
 
 def is_within(address: str, networks: Sequence[str]) -> bool:
     """Whether an IP address is one of ``networks`` (addresses or networks)."""
+    if not networks:
+        return False
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,7 +1,8 @@
 """Runs an ASGI application on hypercorn, and fixes the gaps of hypercorn 0.18.
 
 hypercorn reads HTTP/1.1, calls the application for it, and runs its lifespan. When a request asks for a WebSocket, its
-connection is handed to :class:`collab.transport.websocket.AsgiSocket`. Differences from ``hypercorn.asyncio.serve``:
+connection is handed to :class:`collab.transport.websocket.AsgiSocket`; if it is the first one, hypercorn never sees it
+(:mod:`collab.transport.arrival`). Differences from ``hypercorn.asyncio.serve``:
 
 * permessage-deflate is off unless enabled, and the inflated size is limited;
 * the size of a WebSocket message is limited over all its fragments; beyond it the connection ends with 1009;
@@ -22,12 +23,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import time
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import h11
@@ -43,10 +44,12 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from collab.transport import unproven
-from collab.transport.addresses import client_address, is_within
-from collab.transport.slots import Budget, Slots
-from collab.transport.unproven import Unproven
-from collab.transport.upgrade import Upgrade, handshake_error
+from collab.transport.addresses import client_address
+from collab.transport.arrival import Arrival
+from collab.transport.guests import Guest, Guests
+from collab.transport.intake import Intake
+from collab.transport.slots import Budget
+from collab.transport.upgrade import Upgrade, handshake_error, wants_websocket
 from collab.transport.websocket import COST, ASGIApplication, AsgiSocket, WebSocketLimits
 
 log = logging.getLogger(__name__)
@@ -54,8 +57,6 @@ log = logging.getLogger(__name__)
 _SERVICE_RESTART = 1012
 _READ = 64 * 1024
 _READ_UNPROVEN = 8 * 1024
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
-_RESERVED = 16  # part of the budget
 _BACKLOG = 4096  # hypercorn uses 100: of 150 clients that connect at once, the rest would retry only after a second
 
 
@@ -120,7 +121,7 @@ async def serve(
             raise error
         try:
             for sock in sockets:
-                listener = await asyncio.start_server(server.connected, sock=sock, backlog=config.backlog)
+                listener = await loop.create_server(server.arrive, sock=sock, backlog=config.backlog)
                 listening.callback(listener.close)
             if ready is not None:
                 ready()
@@ -139,85 +140,155 @@ async def serve(
 
 
 class _Server:
-    """The connections of one :func:`serve`."""
+    """The connections of one :func:`serve`: a :class:`collab.transport.arrival.Host`."""
 
     def __init__(self, wrapped: ASGIWrapper, app: ASGIApplication, config: Config, limits: PeerLimits) -> None:
         self.wrapped = wrapped
         self.app = app
         self.config = config
         self.limits = limits
+        self.head_timeout = limits.head_timeout
         self.context = WorkerContext(None)
         self.state: dict[str, Any] = {}
-        self.sockets: set[AsgiSocket] = set()
-        self.budget = Budget(limits.unproven_per_address, limits.unproven)
-        self._plain = Slots(limits.connections_per_address)
-        self._open = Slots(max(1, limits.connections // 2) if limits.connections else 0)
-        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._unproven = Unproven()
+        self.arrivals: set[Arrival] = set()
+        self._loop = asyncio.get_running_loop()
+        self.intake = Intake(self._loop)
+        self._budget = Budget(limits.unproven_per_address, limits.unproven)
+        self.guests = Guests(
+            most=limits.connections,
+            plain=limits.connections_per_address,
+            proxies=limits.proxies,
+            unproven=limits.unproven,
+            budget=self._budget,
+        )
+        self._sockets: set[AsgiSocket] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.Transport] = {}
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection from its first byte to its end."""
-        task = asyncio.current_task()
-        assert task is not None
-        peer = writer.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else None
-        with ExitStack() as whole, ExitStack() as plain:
-            if not self._enter(address, whole, plain):
-                writer.write(_FULL)
-                writer.close()
-                return
-            self._tasks[task] = writer
-            whole.callback(self._tasks.pop, task)
-            drop = writer.transport.abort
-            trusted = partial(self._unproven.discard, address or "", drop)
-            plain.callback(trusted)
-            if address is not None and not is_within(address, self.limits.proxies):
-                self._unproven.add(address, drop)
-                self._drop_some()
-            with suppress(asyncio.CancelledError):  # only stop() cancels, and Python 3.11 would log it as an error
-                heard = partial(self._hear, address or "", drop)
-                await _Connection(self, reader, writer, upgraded=plain.close, heard=heard, trusted=trusted)
+    def arrive(self) -> Arrival:
+        """The protocol of a new connection."""
+        return Arrival(self, self._loop)
 
-    def _hear(self, address: str, drop: Callable[[], object], size: int) -> None:
-        """So many bytes of the head of a request have come."""
-        self._unproven.grow(address, drop, size)
-        self._drop_some()
+    def converse(self, transport: asyncio.Transport, first: bytes, guest: Guest) -> None:
+        """Serve HTTP, until a request asks for a WebSocket."""
+        reader = asyncio.StreamReader(loop=self._loop)
+        streams = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        transport.set_protocol(streams)
+        streams.connection_made(transport)
+        reader.feed_data(first)
+        writer = asyncio.StreamWriter(transport, streams, reader, self._loop)
+        self._start(_Connection(self, reader, writer, guest).run(), transport, guest)
 
-    def _drop_some(self) -> None:
-        """Drop connections beyond the budget."""
-        if self.limits.unproven:
-            # WebSockets may have it all: a part remains, or nobody could come in over HTTP
-            left = max(self.limits.unproven - self.budget.held, self.limits.unproven // _RESERVED)
-            self._unproven.drop_beyond(left)
+    def upgrade(self, transport: asyncio.Transport, http: h11.Connection, request: h11.Request, guest: Guest) -> None:
+        """Serve a WebSocket from its request on."""
+        guest.upgraded()
+        websocket = self.accept(transport, http, request, _nobody)
+        if websocket is None:
+            transport.close()
+            self._loop.call_later(self.limits.websocket.close_timeout, transport.abort)
+            guest.leave()
+            return
+        transport.set_protocol(websocket)
+        self._start(self.run(websocket), transport, guest)
 
-    def _enter(self, address: str | None, whole: ExitStack, plain: ExitStack) -> bool:
-        """Count a connection: its whole lifetime, and the time before a WebSocket. Returns whether there is room for
-        it.
+    def _start(self, work: Coroutine[object, object, None], transport: asyncio.Transport, guest: Guest) -> None:
+        task = self._loop.create_task(work)
+        self._tasks[task] = transport
+        task.add_done_callback(partial(self._ended, guest))
+
+    def _ended(self, guest: Guest, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        guest.leave()
+        if not task.cancelled() and (error := task.exception()) is not None:  # only stop() cancels
+            log.error("a connection failed", exc_info=error)
+
+    def accept(
+        self,
+        transport: asyncio.Transport,
+        http: h11.Connection,
+        request: h11.Request,
+        lost: Callable[[Exception | None], None],
+    ) -> AsgiSocket | None:
+        """The WebSocket that a request asks for; ``None`` if the handshake was invalid and has been answered.
+
+        Make it the transport's protocol before the next ``await``: then every byte is seen.
         """
-        if self.limits.connections and len(self._tasks) >= self.limits.connections:
-            return False
-        if address is None or is_within(address, self.limits.proxies):
-            return True
-        if not self._open.take(address):
-            return False
-        whole.callback(self._open.give_back, address)
-        if not self._plain.take(address):
-            return False
-        plain.callback(self._plain.give_back, address)
-        return True
+        client, address = _address(transport, "peername"), _address(transport, "sockname")
+        proxies = self.limits.proxies
+        forwarded = b",".join(value for name, value in request.headers if name == b"x-forwarded-for").decode("latin-1")
+        sender = client_address(client[0] if client else None, forwarded, proxies)
+        status = handshake_error(request)
+        if status is None and not self._budget.take(sender, COST):
+            status = 503
+        if status is not None:
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            headers.append((b"sec-websocket-version", b"13"))
+            for part in (h11.Response(status_code=status, headers=headers), h11.EndOfMessage()):
+                transport.write(http.send(part) or b"")
+            return None
+        path, _, query = request.target.partition(b"?")
+        scope: dict[str, Any] = {
+            "http_version": request.http_version.decode(),
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": self.config.root_path,
+            "headers": list(request.headers),
+            "client": client,
+            "server": address,
+            "state": self.state.copy(),
+        }
+        started = time()
+
+        async def answered(status: int) -> None:
+            await self.config.log.access(
+                scope,  # type: ignore[arg-type]
+                {"status": status, "headers": []},
+                time() - started,
+            )
+
+        return AsgiSocket(
+            transport,
+            Upgrade(http, request, self.config.response_headers("h11")),
+            scope,
+            self.limits.websocket,
+            answered=answered,
+            lost=lost,
+            address=sender,
+            budget=self._budget,
+        )
+
+    async def run(self, websocket: AsgiSocket) -> None:
+        """Let the application serve a WebSocket to its end."""
+        self._sockets.add(websocket)
+        try:
+            await websocket.run(self.app)
+        finally:
+            self._sockets.discard(websocket)
 
     async def stop(self) -> None:
         """End all connections: idle ones now, WebSockets with 1012, requests when they are done or out of time."""
         await self.context.terminated.set()
-        for websocket in list(self.sockets):
+        for arrival in list(self.arrivals):
+            arrival.transport.abort()
+        for websocket in list(self._sockets):
             websocket.shut(_SERVICE_RESTART, "the server restarts")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self.limits.stop_timeout)
-        for task, writer in list(self._tasks.items()):
-            writer.transport.abort()
+        for task, transport in list(self._tasks.items()):
+            transport.abort()
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
+
+
+def _nobody(error: Exception | None) -> None:
+    """Nobody else asks for the end of this transport."""
+
+
+def _address(transport: asyncio.Transport, name: str) -> tuple[str, int] | None:
+    """The peer's, or our own address; ``None`` if it is no IP address."""
+    found = transport.get_extra_info(name)
+    return (found[0], found[1]) if isinstance(found, tuple) else None
 
 
 class _Asked(Exception):
@@ -233,9 +304,7 @@ class _Http(H11Protocol):
         """Ignore offers to speak HTTP/2."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        headers: dict[bytes, bytes] = dict(request.headers)
-        tokens = [token.strip() for token in headers.get(b"connection", b"").lower().split(b",")]
-        if b"upgrade" in tokens and headers.get(b"upgrade", b"").lower() == b"websocket":
+        if wants_websocket(request):
             raise _Asked(request)
         await super()._create_stream(request)
 
@@ -244,26 +313,17 @@ class _Connection(TCPServer):
     """One TCP connection: HTTP at first, then possibly a WebSocket."""
 
     def __init__(
-        self,
-        server: _Server,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        *,
-        upgraded: Callable[[], object],
-        heard: Callable[[int], object],
-        trusted: Callable[[], object],
+        self, server: _Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, guest: Guest
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(server.wrapped, loop, server.config, server.context, server.state, reader, writer)
         self._server = server
-        self._upgraded = upgraded
-        self._heard = heard
-        self._trusted = trusted
+        self._guest = guest
         self._read_size = _READ_UNPROVEN
 
     def _trust(self) -> None:
         self._read_size = _READ
-        self._trusted()
+        self._guest.trusted()
 
     async def run(self) -> None:
         try:
@@ -288,13 +348,13 @@ class _Connection(TCPServer):
                 request = await self._read_http(http)
                 await self.idle_task.stop()  # otherwise the group would wait for it and stay counted
             if request is not None:
-                websocket = await self._upgrade(http, request, client, address)
+                websocket = await self._upgrade(http, request)
                 # a connection may stay for days: free what is no longer needed
                 del http, request, tasks, sock
                 del self.protocol
-                self._upgraded()
+                self._guest.upgraded()
                 if websocket is not None:
-                    await self._run_websocket(websocket)
+                    await self._server.run(websocket)
         except OSError:
             pass
         finally:
@@ -338,7 +398,7 @@ class _Connection(TCPServer):
             last = len(data)
             if http.stream is None and data:
                 head += last
-                self._heard(head)
+                self._guest.heard(head)
                 if self.writer.transport.is_closing():
                     break  # it was one too many
             else:
@@ -353,67 +413,20 @@ class _Connection(TCPServer):
         await http.handle(Closed())
         return None
 
-    async def _upgrade(
-        self,
-        http: _Http,
-        request: h11.Request,
-        client: tuple[str, int] | None,
-        address: tuple[str, int] | None,
-    ) -> AsgiSocket | None:
+    async def _upgrade(self, http: _Http, request: h11.Request) -> AsgiSocket | None:
         """Hand the connection over to a WebSocket.
 
         ``None`` if the handshake was invalid and has been answered, or if the client has left: nobody would tell the
         WebSocket of an end that came before it.
         """
-        if self.writer.transport.is_closing() or self.reader.at_eof():
+        transport = cast(asyncio.Transport, self.writer.transport)
+        if transport.is_closing() or self.reader.at_eof():
             return None
-        connection = http.connection
-        assert isinstance(connection, h11.Connection)
-        proxies = self._server.limits.proxies
-        forwarded = b",".join(value for name, value in request.headers if name == b"x-forwarded-for").decode("latin-1")
-        sender = client_address(client[0] if client else None, forwarded, proxies)
-        status = handshake_error(request)
-        if status is None and not self._server.budget.take(sender, COST):
-            status = 503
-        if status is not None:
-            headers = [(b"content-length", b"0"), (b"connection", b"close")]
-            headers.append((b"sec-websocket-version", b"13"))
-            for part in (h11.Response(status_code=status, headers=headers), h11.EndOfMessage()):
-                self.writer.write(connection.send(part) or b"")
-            return None
-        path, _, query = request.target.partition(b"?")
-        scope: dict[str, Any] = {
-            "http_version": request.http_version.decode(),
-            "path": unquote(path.decode("ascii")),
-            "raw_path": path,
-            "query_string": query,
-            "root_path": self.config.root_path,
-            "headers": list(request.headers),
-            "client": client,
-            "server": address,
-            "state": self.state.copy(),
-        }
-        started = time()
-
-        async def answered(status: int) -> None:
-            await self.config.log.access(
-                scope,  # type: ignore[arg-type]
-                {"status": status, "headers": []},
-                time() - started,
-            )
-
-        transport = self.writer.transport
+        assert isinstance(http.connection, h11.Connection)
         streams = transport.get_protocol()
-        websocket = AsgiSocket(
-            transport,  # type: ignore[arg-type]
-            Upgrade(connection, request, self.config.response_headers("h11")),
-            scope,
-            self._server.limits.websocket,
-            answered=answered,
-            lost=streams.connection_lost,
-            address=sender,
-            budget=self._server.budget,
-        )
+        websocket = self._server.accept(transport, http.connection, request, streams.connection_lost)
+        if websocket is None:
+            return None
         # no await up to the protocol's change: every byte is seen by one of the two
         transport.set_protocol(websocket)
         self.reader.feed_eof()
@@ -421,10 +434,3 @@ class _Connection(TCPServer):
         if early:
             websocket.data_received(early)
         return websocket
-
-    async def _run_websocket(self, websocket: AsgiSocket) -> None:
-        self._server.sockets.add(websocket)
-        try:
-            await websocket.run(self._server.app)
-        finally:
-            self._server.sockets.discard(websocket)

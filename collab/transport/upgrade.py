@@ -16,6 +16,13 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 Headers = Iterable[tuple[bytes, bytes]]
 
 
+def wants_websocket(request: h11.Request) -> bool:
+    """Whether a request asks for a WebSocket, well or badly."""
+    headers: dict[bytes, bytes] = dict(request.headers)
+    tokens = [token.strip() for token in headers.get(b"connection", b"").lower().split(b",")]
+    return b"upgrade" in tokens and headers.get(b"upgrade", b"").lower() == b"websocket"
+
+
 def handshake_error(request: h11.Request) -> int | None:
     """The HTTP status that refuses this upgrade request, ``None`` if it is valid."""
     headers: dict[bytes, bytes] = dict(request.headers)

@@ -135,6 +135,9 @@ class AsgiSocket(asyncio.Protocol):
             elif self._state is _State.OPEN:
                 self._close(1011, "")
             await self._gone
+            # cut the circles, or a crowd that has left would stay in memory until Python looks for them
+            self._take = None
+            del self.scope["extensions"][DIRECT]
 
     def shut(self, code: int, reason: str) -> None:
         """Close from the server's side; the application sees a disconnect. Does not answer a handshake."""
