@@ -23,6 +23,7 @@ from bench.cluster.commits import commits
 from bench.cluster.failover import failover
 from bench.cluster.loads import ABOUT, bystanders, distance, peers, workers
 from bench.cluster.report import draw, medians, render
+from bench.cluster.revocation import revocation
 from bench.node import Missing
 from bench.result import Options, Result
 from bench.runner import RESULTS, Failed, about, child, rewrite, take_core, write
@@ -33,6 +34,7 @@ PARTS: dict[str, Callable[[Options], Awaitable[list[Result]]]] = {
     "workers": workers,
     "commits": commits,
     "failover": failover,
+    "revocation": revocation,
     "peers": peers,
 }
 LIMIT = 600.0

@@ -42,6 +42,11 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         "another node, for a client that asks again at once. Stock clients wait longer between two attempts.",
         ("document_s", "document_most_s", "entity_s", "entity_most_s", "rounds"),
     ),
+    "revocation": (
+        "Seconds from the call that revokes all tokens of a user until the user's session ends, at the node that is "
+        "called (*here*) and at two others, with Redis and while it is away.",
+        ("here_s", "elsewhere_s", "elsewhere_most_s", "rounds"),
+    ),
     "peers": (
         "20 documents with two people each, who type 5 characters a second, one at each of two nodes. Ours commits "
         "every edit to PostgreSQL, the other keeps documents in memory. Both speak the protocol of Hocuspocus.",
@@ -53,6 +58,8 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 FLAT = 1.2
 RECOVERED = {"worker killed": 3.0, "node killed": 8.0, "node terminated": 1.0}
 """Goals in seconds."""
+REVOKED = 2.0
+"""As docs/people.md promises, in seconds."""
 
 
 def goals(results: Sequence[Result]) -> list[list[str]]:
@@ -62,6 +69,11 @@ def goals(results: Sequence[Result]) -> list[list[str]]:
         if (found := find(results, "failover", label)) and found.numbers:
             value = found.numbers["document_most_s"]
             rows.append([f"next acknowledgement, {label}", f"≤ {most:g} s", f"{value:g} s", _verdict(value <= most)])
+    for label in ("with Redis", "Redis is away"):
+        if (found := find(results, "revocation", label)) and found.numbers:
+            value = found.numbers["elsewhere_most_s"]
+            what = f"revoked at all nodes, {label}"
+            rows.append([what, f"≤ {REVOKED:g} s", f"{value:g} s", _verdict(value <= REVOKED)])
     net = [r.numbers["net_per_edit_us"] for r in results
            if r.scenario.startswith("bystanders ") and "net_per_edit_us" in r.numbers]  # fmt: skip
     if len(net) > 1:

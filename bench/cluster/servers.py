@@ -110,6 +110,7 @@ async def nodes(
     postgres: bool = True,
     path: Callable[[str], str] = lambda room: f"/rooms/documents/{room}",
     framing: Callable[[str], Framing] = Framing,
+    environment: tuple[tuple[str, str], ...] = (),
 ) -> AsyncIterator[Cluster]:
     """Run ``count`` nodes with an empty record; everything is removed afterwards. Raises ``RuntimeError``."""
     ports = _ports(count)
@@ -117,7 +118,9 @@ async def nodes(
         data = Path(folder)
         plan = json.dumps({"postgres": postgres, "nodes": [of(port) for port in ports]})
         command = [sys.executable, "-m", "bench.cluster.nodes", folder, plan]
-        server = Server(name, lambda: name, lambda port, data: command, path, framing, environment=UNLIMITED)
+        server = Server(
+            name, lambda: name, lambda port, data: command, path, framing, environment=(*UNLIMITED, *environment)
+        )
         running = await start(server, core, data, ports[0], seconds=_START_SECONDS)
         try:
             cluster = Cluster(running, ports)

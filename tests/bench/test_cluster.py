@@ -48,7 +48,7 @@ def test_a_run_that_failed_is_said() -> None:
     assert "* peers, hocuspocus-redis: it did not start." in report
 
 
-@pytest.mark.parametrize("parts", [("distance", "commits"), ("failover",)])
+@pytest.mark.parametrize("parts", [("distance", "commits"), ("failover",), ("revocation",)])
 async def test_a_quick_run_measures_real_nodes(parts: tuple[str, ...], tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.cluster", "run", *parts, "--quick", "--out", str(tmp_path), "--name", "smoke",
@@ -60,6 +60,8 @@ async def test_a_quick_run_measures_real_nodes(parts: tuple[str, ...], tmp_path:
     found = {(result["scenario"], result["server"]): result["numbers"] for result in results}
     if "failover" in parts:
         assert all(found["failover", fault]["document_s"] > 0 for fault in FAULTS)
+    elif "revocation" in parts:
+        assert all(found["revocation", redis]["elsewhere_s"] > 0 for redis in ("with Redis", "Redis is away"))
     else:
         for where in ("at the owner", "through another node"):
             assert found["distance", where]["edits_sent"] > 0
