@@ -22,9 +22,10 @@ from collab.entities.feed import Feed
 from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.query.aggregate import Aggregation
 from collab.query.query import And, Compare, Condition, Order, Query
 from collab.realtime.matching.live_queries import LiveQueries
-from collab.storage.base import EntityRow, FoundRows
+from collab.storage.base import EntityRow, FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
 
 SUBSCRIPTIONS = (100, 1_000, 10_000, 100_000)
@@ -95,7 +96,7 @@ class Open:
         self.rows = rows
         self.made = 0
         self.feed = Feed()
-        self.live = LiveQueries(self.find, self.feed)
+        self.live = LiveQueries(self.find, self.aggregate, self.feed)
         self.watchers: list[Watcher] = []
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
@@ -106,6 +107,10 @@ class Open:
         return FoundRows(
             [EntityRow(key._replace(id=row["id"]), 1, row, False, b"", 0) for row in data], self.feed.position(project)
         )
+
+    async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
+        """Return no groups."""
+        return FoundGroups([], self.feed.position(project))
 
     async def watch(self, queries: Sequence[Query]) -> None:
         """Open live queries, a thousand at a time."""

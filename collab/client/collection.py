@@ -211,6 +211,15 @@ class Collection:
         message = realtime.Count(id=self._requests.ticket(), collection=self.name, query=_unconditional(query))
         return self._requests.ask(message, lambda result: _convert(result, int), None)
 
+    def aggregate(self, query: Mapping[str, Any] | None = None) -> Call[list[dict[str, Any]]]:
+        """Add up matching rows by ``group_by``; it, ``sum``, ``avg``, ``min`` and ``max`` are names, or lists of them.
+
+        Returns groups, ``{"id", "group", "count"}`` and those of ``sum``, ``avg``, ``min`` and ``max`` that the query
+        has, in the order of ``group_by``; without ``group_by``, one group.
+        """
+        message = realtime.Aggregate(id=self._requests.ticket(), collection=self.name, query=_unconditional(query))
+        return self._requests.ask(message, lambda result: _convert(result, wire.Groups).groups, None)
+
     def history(self, id: str, *, limit: int = 50, before: int | None = None) -> Call[list[Event]]:
         """Get events of one entity, newest first, ``before`` a version."""
         message = realtime.History(
@@ -244,6 +253,26 @@ class Collection:
             fields=fields,
             include_permissions=include_permissions,
             condition=condition,
+            on_error=on_error,
+            on_resync=on_resync,
+        )()
+
+    def subscribe_aggregate(
+        self,
+        query: Mapping[str, Any] | None = None,
+        callback: Callable[[Any], object] | None = None,
+        *,
+        condition: Callable[[], object] | None = None,
+        on_error: ErrorCallback | None = None,
+        on_resync: Callable[[], object] | None = None,
+    ) -> Subscription:
+        """Subscribe to an aggregate: its groups now and after each change, as :meth:`aggregate` returns them."""
+        wanted, from_query = read_query(query or {})
+        return self._requests.subscription(
+            wire.Aggregated(collection=self.name, query=wanted),
+            callback,
+            newest=True,
+            condition=both(condition, from_query),
             on_error=on_error,
             on_resync=on_resync,
         )()

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 ErrorCallback = Callable[[CollabError], object]
 OnConflict = Literal["merge", "reject"]
-_READS = realtime.FindById | realtime.FindMany | realtime.Count | realtime.History | realtime.Schema
+_READS = (
+    realtime.FindById | realtime.FindMany | realtime.Count | realtime.Aggregate | realtime.History | realtime.Schema
+)
 
 
 class Requests:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from collab.query.aggregate import Aggregation
 from collab.query.query import And, Compare, Condition, Not, Or, Query
 
 
@@ -17,6 +18,13 @@ def canonical(query: Query) -> bytes:
     orders = [(order.path, order.descending) for order in query.order_by]
     where = msgspec.Raw(_encode(simplify(query.where)))
     return msgspec.json.encode((where, orders, query.limit, query.offset, query.after))
+
+
+def canonical_aggregation(aggregation: Aggregation) -> bytes:
+    """:func:`canonical` of an aggregate; it never equals that of a query."""
+    where = msgspec.Raw(_encode(simplify(aggregation.where)))
+    of = aggregation
+    return msgspec.json.encode({"where": where, "by": of.group_by, "of": (of.sum, of.avg, of.min, of.max)})
 
 
 def simplify(condition: Condition) -> Condition:

@@ -5,7 +5,7 @@ A row is an entity's ``data``: JSON as Python values. Values are compared in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from operator import ge, gt, le, lt
 from sys import float_info
@@ -79,7 +79,7 @@ def comparable(value: Any) -> Any:
 
 def lookup(data: Row, path: Path) -> Any:
     """Return the member at ``path`` in the form of :func:`form`, ``None`` if it is missing."""
-    return form_of(path)(_getter(path)(data))
+    return form_of(path)(getter(path)(data))
 
 
 def conjoin(*conditions: Condition) -> Condition:
@@ -109,7 +109,7 @@ def sort_key(order_by: Iterable[Order]) -> Callable[[Row], Any]:
 
     A row with an empty array sorts where any array or object does (:data:`collab.query.query.SortKey`).
     """
-    keys = [(_getter(order.path), form_of(order.path), order.descending) for order in order_by]
+    keys = [(getter(order.path), form_of(order.path), order.descending) for order in order_by]
     if not keys:
         return lambda row: (row["id"],)
 
@@ -154,7 +154,7 @@ def behind(after: tuple[str, Sequence[SortKey]], order_by: Sequence[Order]) -> C
     rest: Condition = Compare(ID, "gt", name)
     for order, value in reversed(list(zip(order_by, values, strict=True))):
         farther = _below(order.path, value) if order.descending else _above(order.path, value)
-        rest = Or((farther, conjoin(_same(order.path, value), rest)))
+        rest = Or((farther, conjoin(equal_to(order.path, value), rest)))
     return rest
 
 
@@ -188,6 +188,30 @@ def equalities(condition: Condition) -> Mapping[Path, tuple[Scalar, ...]]:
     return {}
 
 
+def paths_of(condition: Condition) -> Iterator[Path]:
+    """Yield the members that a condition compares."""
+    match condition:
+        case Compare(path=path):
+            yield path
+        case Not(part):
+            yield from paths_of(part)
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from paths_of(part)
+
+
+def has_order(path: Path) -> Condition:
+    """Return the condition that the member is a number or a string."""
+    return Or((_is_number(path), _is_text(path)))
+
+
+def equal_to(path: Path, value: SortKey) -> Condition:
+    """Return the condition that the member sorts like ``value``."""
+    if isinstance(value, tuple):
+        return Not(Or((_simple(path), _is_number(path), _is_text(path))))
+    return Compare(path, "eq", value)
+
+
 def _is_number(path: Path) -> Condition:
     return Compare(path, "gte", -float_info.max)
 
@@ -199,12 +223,6 @@ def _is_text(path: Path) -> Condition:
 def _simple(path: Path) -> Condition:
     """The member is null, missing, or a boolean."""
     return Compare(path, "in", (None, False, True))
-
-
-def _same(path: Path, value: SortKey) -> Condition:
-    if isinstance(value, tuple):
-        return Not(Or((_simple(path), _is_number(path), _is_text(path))))
-    return Compare(path, "eq", value)
 
 
 def _below(path: Path, value: SortKey) -> Condition:
@@ -224,7 +242,7 @@ def _above(path: Path, value: SortKey) -> Condition:
     """The member sorts after ``value`` in ascending order."""
     if isinstance(value, tuple):
         return NOTHING
-    return Not(Or((_below(path, value), _same(path, value))))
+    return Not(Or((_below(path, value), equal_to(path, value))))
 
 
 def _typed(values: Iterable[Scalar]) -> dict[tuple[bool, Scalar], Scalar]:
@@ -243,8 +261,8 @@ def _name(value: Any) -> Any:
     return value if isinstance(value, str) else form(value)
 
 
-def _getter(path: Path) -> Callable[[Row], Any]:
-    """Return a function that reads the member unchanged, ``None`` if it is missing."""
+def getter(path: Path) -> Callable[[Row], Any]:
+    """Return a function that reads the member at ``path`` unchanged, ``None`` if it is missing."""
     if len(path) == 1:
         name = path[0]
         return lambda row: row.get(name)
@@ -329,7 +347,7 @@ def _comparison(compare: Compare) -> Test:
     plain = _plain(compare)
     if plain is not None:
         return _equals(*plain)
-    get = _getter(path)
+    get = getter(path)
     read = form_of(path)
     if operator == "in" or operator == "eq":
         return _one_of(get, read, value if isinstance(value, tuple) else (value,))

@@ -42,15 +42,15 @@ def parse_query(raw: Mapping[str, Any]) -> Query:
     Raises :class:`InvalidRequest` with the path of the error: ``where.AND[1].total.gte: …``.
     """
     if not isinstance(raw, Mapping):
-        raise _invalid("query", f"must be an object, not {_kind(raw)}")
+        raise invalid("query", f"must be an object, not {kind(raw)}")
     for name in raw:
         if name not in _MEMBERS:
             meant = did_you_mean(str(name), _MEMBERS)
-            raise _invalid("query", f"has no member {_quoted(name)}, only {', '.join(_MEMBERS)}{meant}")
+            raise invalid("query", f"has no member {quoted(name)}, only {', '.join(_MEMBERS)}{meant}")
     order_by = _orders(raw["orderBy"]) if raw.get("orderBy") is not None else ()
     after = raw.get("after")
     if after is not None and not isinstance(after, str):
-        raise _invalid("after", f"must be a string (the next of a page), not {_kind(after)}")
+        raise invalid("after", f"must be a string (the next of a page), not {kind(after)}")
     return Query(
         where=parse_where(raw["where"]) if raw.get("where") is not None else And(()),
         order_by=order_by,
@@ -68,7 +68,7 @@ def parse_where(raw: Mapping[str, Any], *, dotted: bool = False) -> Condition:
     """
     condition = _Reader(dotted).conditions(raw, (), "where", 1)
     if depth(condition) > MAX_DEPTH:
-        raise _invalid("where", f"AND, OR and NOT are nested deeper than {MAX_DEPTH}")
+        raise invalid("where", f"AND, OR and NOT are nested deeper than {MAX_DEPTH}")
     return condition
 
 
@@ -92,9 +92,9 @@ class _Reader:
     def conditions(self, raw: Any, path: Path, place: str, level: int) -> Condition:
         """Read an object whose members are conditions on members of ``path``."""
         if not isinstance(raw, Mapping):
-            raise _invalid(place, f"must be an object, not {_kind(raw)}")
+            raise invalid(place, f"must be an object, not {kind(raw)}")
         if level > _MAX_OBJECTS:
-            raise _invalid(place, f"objects are nested deeper than {_MAX_OBJECTS}")
+            raise invalid(place, f"objects are nested deeper than {_MAX_OBJECTS}")
         if not raw:
             self._count(place)
         parts: list[Condition] = []
@@ -105,10 +105,10 @@ class _Reader:
             else:
                 _check_meant(name, path, here)
                 if path and self.dotted:
-                    written = _shown(_dotted((*path, *_names(name, here))))
+                    written = _shown(_dotted((*path, *member_path(name, here))))
                     meant = did_you_mean(str(name), OPERATORS) or "."
-                    raise _invalid(here, f"is not an operator{meant} A member of this name is written '{written}'")
-                parts.append(self._member(value, (*path, *_names(name, here)), here, level))
+                    raise invalid(here, f"is not an operator{meant} A member of this name is written '{written}'")
+                parts.append(self._member(value, (*path, *member_path(name, here)), here, level))
         return conjoin(*parts)
 
     def _logic(self, name: str, raw: Any, path: Path, place: str, level: int) -> Condition:
@@ -117,7 +117,7 @@ class _Reader:
                 self._count(place)
             parts = [self.conditions(part, path, f"{place}[{at}]", level + 1) for at, part in enumerate(raw)]
         elif name == "OR":
-            raise _invalid(place, f"must be a list of objects, not {_kind(raw)}")
+            raise invalid(place, f"must be a list of objects, not {kind(raw)}")
         else:
             parts = [self.conditions(raw, path, place, level + 1)]
         if name == "AND":
@@ -129,20 +129,20 @@ class _Reader:
     def _member(self, raw: Any, path: Path, place: str, level: int) -> Condition:
         """Read the condition on the member at ``path``: a value, operators, or conditions on nested members."""
         if len(path) > MAX_DEPTH:
-            raise _invalid(place, f"has more than {MAX_DEPTH} names")
+            raise invalid(place, f"has more than {MAX_DEPTH} names")
         if not isinstance(raw, Mapping):
             return self._compare(path, "eq", _scalar(raw, path, place), place)
         if not raw:
-            raise _invalid(place, "must not be an empty object")
+            raise invalid(place, "must not be an empty object")
         operators = sum(isinstance(name, str) and name in OPERATORS for name in raw)
         if not operators:
             return self.conditions(raw, path, place, level + 1)
         if operators < len(raw):
             other = next(name for name in raw if not isinstance(name, str) or name not in OPERATORS)
             meant = did_you_mean(str(other), OPERATORS)
-            raise _invalid(place, f"{_quoted(other)} is not an operator, and stands beside one{meant}")
+            raise invalid(place, f"{quoted(other)} is not an operator, and stands beside one{meant}")
         if level >= _MAX_OBJECTS:
-            raise _invalid(place, f"objects are nested deeper than {_MAX_OBJECTS}")
+            raise invalid(place, f"objects are nested deeper than {_MAX_OBJECTS}")
         return conjoin(*(self._operator(name, raw[name], path, f"{place}.{name}", level + 1) for name in raw))
 
     def _operator(self, name: str, raw: Any, path: Path, place: str, level: int) -> Condition:
@@ -155,19 +155,19 @@ class _Reader:
                 return Not(self._compare(path, "in", _values(raw, path, place), place))
             case "isNull":
                 if not isinstance(raw, bool):
-                    raise _invalid(place, f"must be true or false, not {_kind(raw)}")
+                    raise invalid(place, f"must be true or false, not {kind(raw)}")
                 null = self._compare(path, "eq", None, place)
                 return null if raw else Not(null)
             case "contains":
                 return self._compare(path, name, _as_written(raw, place), place)
             case "startsWith" | "endsWith":
                 if not isinstance(raw, str):
-                    raise _invalid(place, f"must be a string, not {_kind(raw)}")
+                    raise invalid(place, f"must be a string, not {kind(raw)}")
                 return self._compare(path, name, _as_written(raw, place), place)
             case "lt" | "lte" | "gt" | "gte":
                 end = _scalar(raw, path, place)
                 if end is None or isinstance(end, bool):
-                    raise _invalid(place, f"must be a number or a string, not {_kind(raw)}")
+                    raise invalid(place, f"must be a number or a string, not {kind(raw)}")
                 return self._compare(path, name, end, place)
         raise AssertionError(name)
 
@@ -178,7 +178,7 @@ class _Reader:
     def _count(self, place: str) -> None:
         self.comparisons += 1
         if self.comparisons > MAX_CONDITIONS:
-            raise _invalid(place, f"a query has at most {MAX_CONDITIONS} conditions")
+            raise invalid(place, f"a query has at most {MAX_CONDITIONS} conditions")
 
 
 def _orders(raw: Any) -> tuple[Order, ...]:
@@ -186,7 +186,7 @@ def _orders(raw: Any) -> tuple[Order, ...]:
     if isinstance(raw, list | tuple):
         for at, one in enumerate(raw):
             if not isinstance(one, Mapping) or not one:
-                raise _invalid(f"orderBy[{at}]", f"must be an object like {{name: 'asc'}}, not {_kind(one)}")
+                raise invalid(f"orderBy[{at}]", f"must be an object like {{name: 'asc'}}, not {kind(one)}")
             orders.extend(_order_keys(one, (), f"orderBy[{at}]", len(orders)))
     else:
         orders.extend(_order_keys(raw, (), "orderBy", 0))
@@ -195,42 +195,42 @@ def _orders(raw: Any) -> tuple[Order, ...]:
             size = min(len(order.path), len(other.path))
             if order.path[:size] == other.path[:size]:
                 name = _shown(_dotted(order.path))
-                raise _invalid(f"orderBy.{name}", "a member may appear once in orderBy, and not beside its own members")
+                raise invalid(f"orderBy.{name}", "a member may appear once in orderBy, and not beside its own members")
     return tuple(orders)
 
 
 def _order_keys(raw: Any, path: Path, place: str, known: int) -> Iterator[Order]:
     if not isinstance(raw, Mapping):
         wanted = "'asc' or 'desc'" if path else "an object or a list of them"
-        raise _invalid(place, f"must be {wanted}, not {_kind(raw)}")
+        raise invalid(place, f"must be {wanted}, not {kind(raw)}")
     if path and not raw:
-        raise _invalid(place, "must not be an empty object")
+        raise invalid(place, "must not be an empty object")
     for name, value in raw.items():
         here = f"{place}.{_shown(name)}"
-        inner = (*path, *_names(name, here))
+        inner = (*path, *member_path(name, here))
         if len(inner) > MAX_DEPTH:
-            raise _invalid(here, f"has more than {MAX_DEPTH} names")
+            raise invalid(here, f"has more than {MAX_DEPTH} names")
         if value in ("asc", "desc"):
             known += 1
             if known > MAX_ORDERS:
-                raise _invalid(here, f"orderBy has at most {MAX_ORDERS} members")
+                raise invalid(here, f"orderBy has at most {MAX_ORDERS} members")
             yield Order(inner, value == "desc")
         elif isinstance(value, str):
-            raise _invalid(here, f"must be 'asc' or 'desc', not {_quoted(value)}")
+            raise invalid(here, f"must be 'asc' or 'desc', not {quoted(value)}")
         else:
             for order in _order_keys(value, inner, here, known):
                 known += 1
                 yield order
 
 
-def _names(raw: Any, place: str) -> Path:
-    """Split ``profile.city`` into names. A backslash escapes the next character."""
+def member_path(raw: Any, place: str) -> Path:
+    """Split ``profile.city`` into names. A backslash escapes the next character. Raises :class:`InvalidRequest`."""
     if not isinstance(raw, str):
-        raise _invalid(place, f"member names must be strings, not {_kind(raw)}")
+        raise invalid(place, f"member names must be strings, not {kind(raw)}")
     if not is_unicode(raw):
-        raise _invalid(place, "contains a lone surrogate")
+        raise invalid(place, "contains a lone surrogate")
     if len(raw) > 2 * MAX_NAME * MAX_DEPTH:
-        raise _invalid(place, "is too long for member names")
+        raise invalid(place, "is too long for member names")
     names, current = [], ""
     characters = iter(raw)
     for character in characters:
@@ -240,16 +240,16 @@ def _names(raw: Any, place: str) -> Path:
         elif character == "\\":
             escaped = next(characters, None)
             if escaped is None:
-                raise _invalid(place, "ends with a backslash, which escapes the next character")
+                raise invalid(place, "ends with a backslash, which escapes the next character")
             current += escaped
         else:
             current += character
     names.append(current)
     for name in names:
         if len(name) > MAX_NAME:
-            raise _invalid(place, f"a name has at most {MAX_NAME} characters")
+            raise invalid(place, f"a name has at most {MAX_NAME} characters")
         if "\0" in name:
-            raise _invalid(place, "a name must not contain U+0000")
+            raise invalid(place, "a name must not contain U+0000")
     return tuple(names)
 
 
@@ -261,20 +261,20 @@ def _check_meant(name: Any, path: Path, place: str) -> None:
     if meant is not None:
         written = _shown(_dotted((*path, name)))
         hint = f"; did you mean {meant}?" if meant else ""
-        raise _invalid(place, f"is not an operator{hint or '.'} A member of this name is written '{written}'")
+        raise invalid(place, f"is not an operator{hint or '.'} A member of this name is written '{written}'")
 
 
 def _dotted(path: Path) -> str:
-    """Inverse of :func:`_names`."""
+    """Inverse of :func:`member_path`."""
     text = ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
     return "\\" + text if text in LOGIC or (len(path) == 1 and logic_like(text) is not None) else text
 
 
 def _values(raw: Any, path: Path, place: str) -> tuple[Scalar, ...]:
     if not isinstance(raw, list | tuple):
-        raise _invalid(place, f"must be a list, not {_kind(raw)}")
+        raise invalid(place, f"must be a list, not {kind(raw)}")
     if len(raw) > MAX_VALUES:
-        raise _invalid(place, f"has more than {MAX_VALUES} values")
+        raise invalid(place, f"has more than {MAX_VALUES} values")
     return tuple(_scalar(value, path, f"{place}[{at}]") for at, value in enumerate(raw))
 
 
@@ -289,36 +289,38 @@ def _as_written(raw: Any, place: str) -> Scalar:
         try:
             float(raw)
         except OverflowError:
-            raise _invalid(place, "is too large a number") from None
+            raise invalid(place, "is too large a number") from None
         return raw
     if isinstance(raw, datetime):
         if raw.tzinfo is None:
-            raise _invalid(place, "a datetime needs a time zone")
+            raise invalid(place, "a datetime needs a time zone")
         try:
             return raw.astimezone(UTC).isoformat(timespec="microseconds")
         except OverflowError:
-            raise _invalid(place, "this datetime is out of range") from None
+            raise invalid(place, "this datetime is out of range") from None
     if raw is None or isinstance(raw, str | float):
         fault = scalar_fault(raw)
         if fault is not None:
-            raise _invalid(place, fault)
+            raise invalid(place, fault)
         return raw
-    raise _invalid(place, f"must be a string, number, boolean, datetime or null, not {_kind(raw)}")
+    raise invalid(place, f"must be a string, number, boolean, datetime or null, not {kind(raw)}")
 
 
 def _integer(raw: Any, place: str, least: int, most: int) -> int:
     if not isinstance(raw, int) or isinstance(raw, bool):
-        raise _invalid(place, f"must be an integer, not {_kind(raw)}")
+        raise invalid(place, f"must be an integer, not {kind(raw)}")
     if not least <= raw <= most:
-        raise _invalid(place, f"must be from {least} to {most:,}")
+        raise invalid(place, f"must be from {least} to {most:,}")
     return raw
 
 
-def _invalid(place: str, message: str) -> InvalidRequest:
+def invalid(place: str, message: str) -> InvalidRequest:
+    """The error for a fault at ``place``."""
     return InvalidRequest(f"{place}: {message}")
 
 
-def _kind(raw: Any) -> str:
+def kind(raw: Any) -> str:
+    """The kind of a JSON value, for messages."""
     match raw:
         case None:
             return "null"
@@ -342,5 +344,6 @@ def _shown(name: Any) -> str:
     return text + "…" if isinstance(name, str) and len(name) > 48 else text
 
 
-def _quoted(name: Any) -> str:
+def quoted(name: Any) -> str:
+    """A member's name in quotation marks, for messages."""
     return f"'{_shown(name)}'"

@@ -101,7 +101,7 @@ class Hub:
         self.announcements.on(SCHEMA_UPDATED, self._schema_updated)
         self.analytics = AnalyticsMetrics(bus)
         turns = Turns(QUERIES, seconds=query_seconds or None, per_caller=5_000, per_project=10_000, owed=owed)
-        self.live_queries = LiveQueries(storage.find, feed, turns=turns)
+        self.live_queries = LiveQueries(storage.find, storage.aggregate, feed, turns=turns)
         self.entities = EntitySubscriptions(feed)
         self.handlers = Handlers(storage, feed)
         self.places = Places(schemas)

@@ -13,9 +13,9 @@ from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.records.reads import Caller
 from collab.records.records import Collections
-from collab.wire.realtime.messages import Count, Create, Delete, FindById, FindMany, History, Restore, Update
+from collab.wire.realtime.messages import Aggregate, Count, Create, Delete, FindById, FindMany, History, Restore, Update
 from collab.wire.realtime.updates import read_update
-from collab.wire.realtime.values import CreateOne, DeleteOne, Found, FoundMany, Written
+from collab.wire.realtime.values import CreateOne, DeleteOne, Found, FoundMany, Groups, Written
 
 _EVERYTHING = (Rule("*/*", Access.WRITE),)
 
@@ -121,6 +121,11 @@ class Collection:
         """Count matching rows."""
         message = Count(id=0, collection=self.name, query=dict(query or {}))
         return await self._collections.count(self._caller, message)
+
+    async def aggregate(self, query: Mapping[str, Any] | None = None) -> Groups:
+        """Add up matching rows: ``{"where": …, "groupBy": …, "sum": …, "avg": …, "min": …, "max": …}``."""
+        message = Aggregate(id=0, collection=self.name, query=dict(query or {}))
+        return await self._collections.aggregate(self._caller, message)
 
     async def history(self, id: str, *, limit: int = 50, before: int | None = None) -> list[EntityEvent]:  # noqa: A002
         """Get events of an entity, newest first."""

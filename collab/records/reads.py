@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,9 +15,11 @@ from collab.dates import canonical
 from collab.errors import EntityDeleted, InvalidName, InvalidRequest, NotFound, PermissionDenied
 from collab.event import EntityEvent, FieldConflict
 from collab.names import RoomKey, is_part
+from collab.query.aggregate import Aggregation, group_row
 from collab.query.cursor import page_after
 from collab.query.match import conjoin
 from collab.query.parse import parse_query
+from collab.query.parse_aggregation import parse_aggregation
 from collab.query.query import Condition, Query
 from collab.records.documents import Documents
 from collab.records.entity_view import EntityView, data_before
@@ -25,8 +28,8 @@ from collab.rooms.authorization import Authorization
 from collab.storage.base import EntityRow, EntityStorage
 from collab.turns import TurnOwner, Turns
 from collab.wire.realtime.encoding import Format
-from collab.wire.realtime.messages import Count, FindById, FindMany, History
-from collab.wire.realtime.values import Found, FoundMany
+from collab.wire.realtime.messages import Aggregate, Count, FindById, FindMany, History
+from collab.wire.realtime.values import Found, FoundMany, Groups
 
 MAX_ROWS = 10_000
 _SEARCHED = 100  # newest events in which to look for the write that a conflict met
@@ -116,6 +119,19 @@ class Reads:
         wanted = await self.query(caller, message.collection, message.query)
         async with self._turns.turn(caller.owner):
             return await self._storage.count(caller.identity.project, message.collection, wanted)
+
+    async def aggregate(self, caller: Caller, message: Aggregate) -> Groups:
+        """Add up the rows that this caller may see, by group. Raises :class:`InvalidRequest` for too many groups."""
+        wanted = await self.aggregation(caller, message.collection, message.query)
+        async with self._turns.turn(caller.owner):
+            found = await self._storage.aggregate(caller.identity.project, message.collection, wanted)
+        return Groups(groups=[group_row(wanted, group) for group in found.groups])
+
+    async def aggregation(self, caller: Caller, collection: str, raw: Mapping[str, Any]) -> Aggregation:
+        """Parse an aggregate and add the row filter of the caller's rights. Raises :class:`InvalidRequest`."""
+        _check_collection(collection)
+        wanted = parse_aggregation(raw)
+        return replace(wanted, where=conjoin(wanted.where, await self.visible(caller, collection)))
 
     async def query(self, caller: Caller, collection: str, raw: Mapping[str, Any]) -> Query:
         """Parse a query and add the row filter of the caller's rights. Raises :class:`InvalidRequest`."""

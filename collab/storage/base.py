@@ -15,6 +15,7 @@ from collab.access.revocations import Revocation
 from collab.errors import Unavailable
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.query.aggregate import Aggregation, GroupTally
 from collab.query.query import IndexPaths, Query
 
 
@@ -170,6 +171,14 @@ class FoundRows:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundGroups:
+    """Groups of an aggregate, sorted by key, as of ``position`` in their project."""
+
+    groups: Sequence[GroupTally]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """An event that a webhook did not accept after all attempts."""
 
@@ -265,8 +274,15 @@ class EntityStorage(Protocol):
     async def count(self, project: str, collection: str, query: Query) -> int:
         """The number of rows that :meth:`find` would return without ``limit`` and ``offset``."""
 
+    async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
+        """The groups of the living entities that match; from one consistent state.
+
+        Without ``group_by`` there is one group, of all of them. Raises :class:`collab.errors.InvalidRequest` for more
+        than :data:`collab.query.aggregate.MAX_GROUPS`.
+        """
+
     async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None:
-        """Have exactly these indexes of a collection for :meth:`find` and :meth:`count`."""
+        """Have exactly these indexes of a collection for :meth:`find`, :meth:`count` and :meth:`aggregate`."""
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
         """The result of a caller's named write of the last day."""

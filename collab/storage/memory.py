@@ -14,7 +14,8 @@ from collab.dates import iso_micros
 from collab.errors import NotFound
 from collab.event import EntityEvent
 from collab.names import RoomKey
-from collab.query.match import select
+from collab.query.aggregate import Aggregation, tally
+from collab.query.match import compile_where, select
 from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
     Append,
@@ -23,6 +24,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundGroups,
     FoundRows,
     LogRow,
     Positions,
@@ -292,6 +294,10 @@ class MemoryStorage:
         return len(
             select([row.data for row in self._living(project, collection)], replace(query, limit=None, offset=0))
         )
+
+    async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
+        rows = filter(compile_where(aggregation.where), (row.data for row in self._living(project, collection)))
+        return FoundGroups(tally(rows, aggregation), self._span(project).newest)
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
         found = self._record.requests.get((project, caller, name))

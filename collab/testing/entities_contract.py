@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from time import time
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from collab.errors import NotFound
+from collab.errors import InvalidRequest, NotFound
 from collab.event import EntityEvent, FieldConflict
 from collab.names import RoomKey
+from collab.query.aggregate import MAX_GROUPS, Aggregation, GroupTally, Sum
 from collab.query.cursor import place_of
 from collab.query.query import Compare, Order, Query
 from collab.storage.base import Fact, IdempotencyKey, Requested, SetAside, Snapshot, Storage, Version
@@ -184,6 +186,43 @@ class EntitiesContract(StorageCase):
                 assert found.position == 11
                 assert await storage.count("acme", "tasks", query) == 6
                 await storage.index("tasks", [(("n",),), (("profile", "city"),)])
+
+    async def test_an_aggregate_adds_up_the_living_entities_of_its_collection(self, tmp_path: Path) -> None:
+        """Exactly, by group, as of a position; integers and fractions."""
+        values = [(1, "red"), (2**53 + 1, "red"), (0.1, "blue"), (0.2, "blue"), ("x", None), (7, "red")]
+        keys = [RoomKey("acme", "tasks", f"t{number}") for number in range(len(values))]
+        facts = [fact(1, {"n": n, "team": team}, key) for key, (n, team) in zip(keys, values, strict=True)]
+        n, team = ("n",), ("team",)
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([], facts)
+            await storage.commit([], [fact(2, {"n": 7, "team": "red"}, keys[-1], kind="deleted")])
+            await storage.commit([], [fact(1, {"n": 5, "team": "red"}, RoomKey("other", "tasks", "t0"))])
+            wanted = Aggregation(group_by=(team,), sum=(n,), min=(n,), max=(n,))
+            found = await storage.aggregate("acme", "tasks", wanted)
+            assert found.position == 7
+            assert found.groups == [
+                GroupTally((None,), 1, (Sum(0, Decimal(0)),), ("x",), ("x",)),
+                GroupTally(("blue",), 2, (Sum(2, Decimal("0.3")),), (0.1,), (0.2,)),
+                GroupTally(("red",), 2, (Sum(2, Decimal(2**53 + 2)),), (1,), (2**53 + 1,)),
+            ]
+            few = Aggregation(Compare(n, "gt", 1), avg=(n,))
+            assert (await storage.aggregate("acme", "tasks", few)).groups == [
+                GroupTally((), 1, (Sum(1, Decimal(2**53 + 1)),), (), ())
+            ]
+            none = await storage.aggregate("acme", "nothing", few)
+            assert none.groups == [GroupTally((), 0, (Sum(0, Decimal(0)),), (), ())]
+
+    async def test_an_aggregate_with_too_many_groups_is_refused(self, tmp_path: Path) -> None:
+        """And the next one is answered."""
+        keys = [RoomKey("acme", "tasks", f"t{number}") for number in range(MAX_GROUPS + 1)]
+        wanted = Aggregation(group_by=(("n",),))
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([], [fact(1, {"n": number}, key) for number, key in enumerate(keys[:-1])])
+            assert len((await storage.aggregate("acme", "tasks", wanted)).groups) == MAX_GROUPS
+            await storage.commit([], [fact(1, {"n": -1}, keys[-1])])
+            with pytest.raises(InvalidRequest, match="more than 1,000 groups"):
+                await storage.aggregate("acme", "tasks", wanted)
+            assert (await storage.aggregate("acme", "tasks", Aggregation())).groups[0].rows == MAX_GROUPS + 1
 
     async def test_indexes_over_several_members_change_no_result(self, tmp_path: Path) -> None:
         """A page begins where the last one ended, in both directions, whatever the values are."""

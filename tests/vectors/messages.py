@@ -80,6 +80,12 @@ CLIENT: list[r.Message] = [
         include_permissions=True,
     ),
     r.Count(id=8, collection="tasks", query={"where": {"done": True}}),
+    r.Aggregate(id=20, collection="tasks"),
+    r.Aggregate(
+        id=20,
+        collection="tasks",
+        query={"where": {"done": True}, "groupBy": ["owner", "customer.city"], "sum": "rank", "max": ["rank"]},
+    ),
     r.History(id=9, collection="tasks", entity="t1", limit=10, before=70_000),
     r.Schema(id=10),
     r.Subscribe(
@@ -96,6 +102,7 @@ CLIENT: list[r.Message] = [
                 sub=3,
                 target=wire.Rows(collection="tasks", query={"where": {}}, fields=("id",), include_permissions=True),
             ),
+            r.Subscription(sub=9, target=wire.Aggregated(collection="tasks", query={"groupBy": "done"})),
             r.Subscription(sub=4, target=wire.Custom(event="task_completed", cursor="c2")),
             r.Subscription(sub=5, target=wire.System(event="health")),
             r.Subscription(sub=8, target=wire.System(event="schema_updated", cursor="c3")),
@@ -129,6 +136,12 @@ SERVER: list[r.Message] = [
     r.Reply(id=2, result=wire.Written(data=TASK, version=2, conflicts=(CONFLICT,))),
     r.Reply(id=3, result=wire.Found(data=TASK, version=2, permissions={"read": True, "write": False})),
     r.Reply(id=4, result=wire.FoundMany(rows=[TASK], versions=[2], next="n")),
+    r.Reply(
+        id=20,
+        result=wire.Groups(
+            groups=[{"id": '["u1"]', "group": {"owner": "u1"}, "count": 2, "sum": {"rank": 0.3}, "avg": {"rank": None}}]
+        ),
+    ),
     r.Reply(
         id=5,
         result=[

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from collab.client.core.effects import Answered, DocumentFrame, Effect, Met, Opened, Trouble
+from collab.client.core.effects import Answered, Delivery, DocumentFrame, Effect, Met, Opened, Trouble
 from collab.client.core.failures import Unreadable, rebuild
 from collab.client.core.options import WebSocketOptions
 from collab.client.core.overlay import Op, lay_over
@@ -428,6 +428,7 @@ class ClientState:
     def _rows(self, message: realtime.RowsAre | realtime.RowsChanged) -> Iterator[Effect]:
         found = self.subscriptions.rows(message.sub)
         if found is None:
+            yield from self._groups(message)
             return
         collection, view = found
         ops = self._writes.ops(collection)
@@ -442,6 +443,16 @@ class ClientState:
             self._saw(collection, entity, version)
         yield from self.subscriptions.show(message.sub, view, ops)
         self._told(collection)
+
+    def _groups(self, message: realtime.RowsAre | realtime.RowsChanged) -> Iterator[Effect]:
+        groups = self.subscriptions.groups(message.sub)
+        if groups is None:
+            return
+        try:
+            yield Delivery(message.sub, groups.change(message))
+        except InvalidRequest as error:
+            yield Trouble(error)
+            self.subscriptions.again(message.sub)
 
     def _told(self, collection: str) -> None:
         """Drop committed writes that every view of the collection has received."""

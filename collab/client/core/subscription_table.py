@@ -12,7 +12,7 @@ import msgspec
 from collab.client.core.effects import Confirmed, Delayed, Delivery, Effect, Ended
 from collab.client.core.failures import rebuild
 from collab.client.core.overlay import Op
-from collab.client.core.views import PeopleView, RowsView, View, read_event, view_of
+from collab.client.core.views import GroupsView, PeopleView, RowsView, View, read_event, view_of
 from collab.errors import CollabError
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
@@ -179,6 +179,12 @@ class SubscriptionTable:
             known = self._subs.get(sub)
             if known is not None and isinstance(known.view, PeopleView):
                 yield Delivery(sub, known.view.change(message))
+
+    def groups(self, sub: int) -> GroupsView | None:
+        """Return the groups of a live aggregate, unless messages about it are outdated."""
+        known = self._subs.get(sub)
+        view = None if known is None or sub in self._renewed else known.view
+        return view if isinstance(view, GroupsView) else None
 
     def rows(self, sub: int) -> tuple[str, RowsView] | None:
         """Return the collection and the rows of a live query, unless messages about it are outdated."""

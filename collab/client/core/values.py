@@ -98,7 +98,8 @@ def moment(value: datetime) -> str:
 
 
 def read_query(given: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], object] | None]:
-    """Split a query into the server's form and its ``condition``. ``order_by`` may be written ``orderBy`` too.
+    """Split a query or an aggregate into the server's form and its ``condition``. ``order_by`` and
+    ``group_by`` may be written ``orderBy`` and ``groupBy`` too.
 
     Raises :class:`InvalidRequest`.
     """
@@ -108,8 +109,9 @@ def read_query(given: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], o
     condition = raw.pop("condition", None)
     if condition is not None and not callable(condition):
         raise InvalidRequest("condition is not a function")
-    if "order_by" in raw:
-        raw["orderBy"] = raw.pop("order_by")
+    for name, meant in (("order_by", "orderBy"), ("group_by", "groupBy")):
+        if name in raw:
+            raw[meant] = raw.pop(name)
     return plain_object(raw, _QUERY_DEPTH), condition
 
 

@@ -104,6 +104,23 @@ class RowsView:
         return [op for op in ops if op.version is None or not self.is_told(op)]
 
 
+class GroupsView:
+    """The groups of a live aggregate. Own writes count once the server has them."""
+
+    def __init__(self) -> None:
+        self._groups: list[dict[str, Any]] | None = None
+
+    def change(self, message: RowsAre | RowsChanged) -> list[dict[str, Any]]:
+        """Return the groups after a message. Raises :class:`InvalidRequest` if its steps do not fit."""
+        if isinstance(message, RowsAre):
+            self._groups = message.rows
+        elif self._groups is None:
+            raise InvalidRequest("changes of groups that were never sent")
+        else:
+            self._groups = apply_steps(self._groups, message.steps)
+        return list(self._groups)
+
+
 class PeopleView:
     """Presence of a room."""
 
@@ -129,7 +146,7 @@ class Crowd(list[Person]):
         self.total = total
 
 
-View: TypeAlias = RowsView | PeopleView | None
+View: TypeAlias = RowsView | GroupsView | PeopleView | None
 
 
 def view_of(target: wire.AnyTarget) -> View:
@@ -137,6 +154,8 @@ def view_of(target: wire.AnyTarget) -> View:
     match target:
         case wire.Rows():
             return RowsView(target.query, target.fields)
+        case wire.Aggregated():
+            return GroupsView()
         case wire.Presence():
             return PeopleView()
         case _:

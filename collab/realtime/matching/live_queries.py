@@ -1,10 +1,13 @@
-"""All live queries of a process: reads, shares and updates them. :mod:`.query_window` computes a query's changes."""
+"""All live queries and aggregates of a process: reads, shares and updates them.
+
+:mod:`.query_window` and :mod:`.live_aggregate` compute their changes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from itertools import islice
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -12,11 +15,15 @@ from typing import Any, NamedTuple, Protocol
 from collab.entities.feed import Feed
 from collab.errors import CollabError, InternalError, Restarting, Unavailable
 from collab.event import EntityEvent
-from collab.query.canonical import canonical
-from collab.query.query import Query
+from collab.query.aggregate import Aggregation
+from collab.query.canonical import canonical, canonical_aggregation
+from collab.query.query import Condition, Query
+from collab.realtime.matching.live_aggregate import LiveAggregate
 from collab.realtime.matching.query_index import QueryIndex
 from collab.realtime.matching.query_window import MAX_ROWS, SPARE, LiveQuery
-from collab.storage.base import FoundRows
+from collab.realtime.matching.row_steps import WindowRow
+from collab.records.entity_view import data_before
+from collab.storage.base import FoundGroups, FoundRows
 from collab.tasks import BackgroundTasks
 from collab.turns import TurnOwner, Turns
 from collab.wire.realtime import values as wire
@@ -26,13 +33,36 @@ log = logging.getLogger(__name__)
 Find = Callable[[str, str, Query], Awaitable[FoundRows]]
 """Runs a storage query: project, collection, query."""
 
+FindGroups = Callable[[str, str, Aggregation], Awaitable[FoundGroups]]
+"""Computes an aggregate in the storage: project, collection, aggregate."""
+
 _READS = 8  # concurrent reads if no `turns` are given; more would only queue and have to buffer events
 _KEPT = 10_000  # events buffered during one read; a slower read is repeated
 _ATTEMPTS = 3
 
 
+class Live(Protocol):
+    """The state of one query or aggregate: :class:`LiveQuery`, :class:`LiveAggregate`."""
+
+    @property
+    def rows(self) -> Sequence[WindowRow]: ...
+    @property
+    def held(self) -> Set[str]: ...
+    @property
+    def indexed(self) -> Condition: ...
+    @property
+    def dry(self) -> bool: ...
+    def ask(self) -> Query | Aggregation: ...
+    def load(self, found: Any, later: Iterable[EntityEvent] = ()) -> list[wire.Step]: ...
+    def apply(self, event: EntityEvent) -> list[wire.Step]: ...
+    def trim(self) -> list[str]: ...
+
+
 class Watcher(Protocol):
-    """Receives one live query. Rows and steps are shared with other watchers and must not be modified."""
+    """Receives one live query, or aggregate, whose groups are its rows.
+
+    Rows and steps are shared with other watchers and must not be modified.
+    """
 
     def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
         """Receive all rows, in order."""
@@ -72,7 +102,7 @@ class _Shared:
         *("events", "read_seconds", "reads", "seconds", "steps"),
     )
 
-    def __init__(self, key: tuple[str, str, bytes], owner: TurnOwner, live: LiveQuery, topic: _Topic) -> None:
+    def __init__(self, key: tuple[str, str, bytes], owner: TurnOwner, live: Live, topic: _Topic) -> None:
         self.key = key
         self.owner = owner  # the first watcher: reads wait in its queue
         self.live = live
@@ -102,27 +132,36 @@ class _Shared:
 class _Topic:
     """The queries of one collection, and the running reads with the events since each began."""
 
-    __slots__ = ("index", "reads")
+    __slots__ = ("aggregates", "index", "reads")
 
     def __init__(self) -> None:
+        self.aggregates = 0
         self.index: QueryIndex[_Shared] = QueryIndex()
         self.reads: dict[_Shared, list[EntityEvent]] = {}
 
 
 class LiveQueries:
-    """``find`` is :meth:`collab.storage.base.Storage.find`; ``feed`` delivers later commits.
+    """``find`` and ``aggregate`` are those of :class:`collab.storage.base.Storage`; ``feed`` delivers later commits.
 
     Identical queries are shared: read once and matched once, however many watchers there are. A query has at most
-    ``max_rows``, and at least ``spare`` rows are held behind each window. Reads wait in ``turns``, shared with all
-    queries.
+    ``max_rows``, and at least ``spare`` rows or values are held behind each window. Reads wait in ``turns``, shared
+    with all queries.
     """
 
     def __init__(
-        self, find: Find, feed: Feed, *, turns: Turns | None = None, max_rows: int = MAX_ROWS, spare: int = SPARE
+        self,
+        find: Find,
+        aggregate: FindGroups,
+        feed: Feed,
+        *,
+        turns: Turns | None = None,
+        max_rows: int = MAX_ROWS,
+        spare: int = SPARE,
     ) -> None:
         self._max_rows = max_rows
         self._spare = spare
         self._find = find
+        self._aggregate = aggregate
         self._feed = feed
         self._queries: dict[tuple[str, str, bytes], _Shared] = {}
         self._topics: dict[tuple[str, str], _Topic] = {}
@@ -146,7 +185,12 @@ class LiveQueries:
         return len(self._queries) + listed + len(self._tasks)
 
     async def open(
-        self, project: str, collection: str, query: Query, watcher: Watcher, owner: TurnOwner | None = None
+        self,
+        project: str,
+        collection: str,
+        query: Query | Aggregation,
+        watcher: Watcher,
+        owner: TurnOwner | None = None,
     ) -> Callable[[], None]:
         """Watch the rows of a query for ``owner``. Returns a function that ends it immediately.
 
@@ -156,7 +200,8 @@ class LiveQueries:
         """
         if self._closed:
             raise Restarting("the server is shutting down")
-        key = (project, collection, canonical(query))
+        name = canonical(query) if isinstance(query, Query) else canonical_aggregation(query)
+        key = (project, collection, name)
         shared = self._queries.get(key)
         if shared is None:
             shared = self._begin(key, query, owner or TurnOwner(project))
@@ -194,10 +239,16 @@ class LiveQueries:
 
     # life of a shared query
 
-    def _begin(self, key: tuple[str, str, bytes], query: Query, owner: TurnOwner) -> _Shared:
+    def _begin(self, key: tuple[str, str, bytes], query: Query | Aggregation, owner: TurnOwner) -> _Shared:
         topic = self._topics.get(key[:2]) or _Topic()
-        shared = _Shared(key, owner, LiveQuery(query, max_rows=self._max_rows, spare=self._spare), topic)
-        topic.index.add(shared, query.where)
+        live: Live
+        if isinstance(query, Query):
+            live = LiveQuery(query, max_rows=self._max_rows, spare=self._spare)
+        else:
+            live = LiveAggregate(query, spare=self._spare)
+            topic.aggregates += 1
+        shared = _Shared(key, owner, live, topic)
+        topic.index.add(shared, live.indexed)
         self._topics[key[:2]] = topic
         self._queries[key] = shared
         self._read_soon(shared)
@@ -214,6 +265,7 @@ class LiveQueries:
         del self._queries[shared.key]
         topic = shared.topic
         topic.index.remove(shared, shared.live.held)
+        topic.aggregates -= isinstance(shared.live, LiveAggregate)
         if not len(topic.index):
             del self._topics[shared.key[:2]]
         if shared.task is not None:
@@ -263,11 +315,13 @@ class LiveQueries:
         live, reads = shared.live, shared.topic.reads
         for _ in range(_ATTEMPTS):
             async with self._turns.turn(shared.owner):
+                if shared.ready is None and not live.dry:  # events made it superfluous
+                    return
                 since = self._feed.position(shared.key[0])
                 kept = reads[shared] = []
                 try:
                     began = perf_counter()
-                    found = await self._find(*shared.key[:2], live.wanted)
+                    found = await self._answer(shared, live.ask())
                     shared.reads += 1
                     shared.read_seconds += perf_counter() - began
                     if len(kept) <= _KEPT and found.position >= since:
@@ -280,7 +334,12 @@ class LiveQueries:
         self._begun(shared)
         self._tell(shared, steps)
 
-    def _load(self, shared: _Shared, found: FoundRows, kept: Sequence[EntityEvent]) -> list[wire.Step]:
+    async def _answer(self, shared: _Shared, asked: Query | Aggregation) -> FoundRows | FoundGroups:
+        if isinstance(asked, Query):
+            return await self._find(*shared.key[:2], asked)
+        return await self._aggregate(*shared.key[:2], asked)
+
+    def _load(self, shared: _Shared, found: FoundRows | FoundGroups, kept: Sequence[EntityEvent]) -> list[wire.Step]:
         live, index = shared.live, shared.topic.index
         before = set(live.held)
         try:
@@ -302,7 +361,10 @@ class LiveQueries:
         for kept in topic.reads.values():
             if len(kept) <= _KEPT:
                 kept.append(event)
-        for shared in topic.index.candidates(event.id, None if event.type == "deleted" else event.data):
+        found = topic.index.candidates(event.id, None if event.type == "deleted" else event.data)
+        if topic.aggregates and event.type in ("updated", "deleted"):  # they do not know which rows they hold
+            found |= topic.index.candidates(event.id, data_before(event))
+        for shared in found:
             if shared.ready is None and not shared.ended:
                 self._apply_to(shared, event)
 

@@ -16,7 +16,7 @@ from typing import Any
 from collab.errors import SubscriptionFailed
 from collab.event import EntityEvent
 from collab.query.match import behind, compile_where, conjoin, sort_key
-from collab.query.query import Query
+from collab.query.query import Condition, Query
 from collab.realtime.matching.row_steps import WindowRow, change, difference, enter, leave
 from collab.storage.base import FoundRows
 from collab.wire.realtime.values import Step
@@ -82,12 +82,16 @@ class LiveQuery:
         return self._horizon is not None and self._end is not None and len(self._rows) <= self._end
 
     @property
-    def wanted(self) -> Query:
-        """The storage query that :meth:`load` needs."""
+    def indexed(self) -> Condition:
+        """The condition by which events find it."""
+        return self.query.where
+
+    def ask(self) -> Query:
+        """Return the storage query that :meth:`load` needs."""
         return replace(self.query, offset=0, limit=self._limit + 1 if self._end is None else self._end + self._buffer)
 
     def load(self, found: FoundRows, later: Iterable[EntityEvent] = ()) -> list[Step]:
-        """Process the answer to :meth:`wanted`, and the events since it was asked; those it includes are ignored.
+        """Process the answer to :meth:`ask`, and the events since it was asked; those it includes are ignored.
 
         Returns the steps from the old window to the new one, none the first time. Raises :class:`SubscriptionFailed`
         for too many rows.

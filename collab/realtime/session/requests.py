@@ -76,6 +76,8 @@ async def answer(message: Asked, context: Context) -> Any:
             return await rows_in_slices(await records.find_many(caller, message), context.form)
         case realtime.Count():
             return await records.count(caller, message)
+        case realtime.Aggregate():
+            return await records.aggregate(caller, message)
         case realtime.History():
             return await encoded_in_slices(await records.history(caller, message), context.form)
         case realtime.Schema():

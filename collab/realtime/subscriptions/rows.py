@@ -1,4 +1,4 @@
-"""Subscriptions to queries."""
+"""Subscriptions to queries and aggregates."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import msgspec
 from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.names import RoomKey
+from collab.query.aggregate import Aggregation
 from collab.query.match import conjoin
 from collab.query.parse import parse_query
+from collab.query.parse_aggregation import parse_aggregation
 from collab.query.query import Condition, Query
 from collab.realtime.sending.slices import encoded_in_slices
 from collab.realtime.sending.streams import RowsStream
 from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription, check_fields
 from collab.wire.realtime.encoding import Frame
 from collab.wire.realtime.messages import RowsAre, RowsChanged
-from collab.wire.realtime.values import Rows, Step, Subscribed
+from collab.wire.realtime.values import Aggregated, Rows, Step, Subscribed
 
 
 class OpenedRows(OpenSubscription):
@@ -41,7 +43,7 @@ class OpenedRows(OpenSubscription):
     async def open(self, filters: Filters) -> Subscribed:
         """Start; the rows are sent first."""
         check_fields(self._target.fields)
-        self._query = parse_query(self._target.query)
+        self._parse()
         self._where = await filters.of(self._target.collection)
         await self._watch()
         return Subscribed(sub=self.sub)
@@ -52,6 +54,14 @@ class OpenedRows(OpenSubscription):
         if not self.closed and repr(where) != repr(self._where):
             self._where = where
             await self._watch()
+
+    def _parse(self) -> None:
+        """Read what the client asks for. Raises :class:`collab.errors.InvalidRequest`."""
+        self._query = parse_query(self._target.query)
+
+    def _wanted(self, visible: Condition) -> Query | Aggregation:
+        """What to watch if these rows are visible."""
+        return replace(self._query, where=conjoin(self._query.where, visible))
 
     # calls of the live query
 
@@ -78,7 +88,7 @@ class OpenedRows(OpenSubscription):
         self.unwatch()
         assert self._where is not None
         caller, target = self.context.caller(), self._target
-        query = replace(self._query, where=conjoin(self._query.where, self._where))
+        query = self._wanted(self._where)
         project = caller.identity.project
         corked, self.corked = self.corked, True  # hold the rows back until they are encoded
         try:
@@ -158,3 +168,17 @@ class OpenedRows(OpenSubscription):
             return self._steps_frame(mine)
         raw: Any = self.context.once.encode(steps, self.context.form, self._fields, lambda: mine)
         return self.context.encode(RowsChanged(sub=self.sub, steps=raw))
+
+
+class OpenedAggregate(OpenedRows):
+    """A live aggregate. Its groups are rows with all their members."""
+
+    def __init__(self, context: Context, sub: int, target: Aggregated) -> None:
+        super().__init__(context, sub, Rows(collection=target.collection, query=target.query))
+        self._aggregation = Aggregation()
+
+    def _parse(self) -> None:
+        self._aggregation = parse_aggregation(self._target.query)
+
+    def _wanted(self, visible: Condition) -> Aggregation:
+        return replace(self._aggregation, where=conjoin(self._aggregation.where, visible))

@@ -10,7 +10,7 @@ from collab.errors import CollabError, InternalError, InvalidRequest, RateLimitE
 from collab.realtime.matching.entity_index import Seen
 from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription
 from collab.realtime.subscriptions.entities import OpenedEntities
-from collab.realtime.subscriptions.rows import OpenedRows
+from collab.realtime.subscriptions.rows import OpenedAggregate, OpenedRows
 from collab.realtime.subscriptions.topics import OpenedAnalytics, OpenedCustom, OpenedPresence, OpenedSystem
 from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import Subscription
@@ -125,6 +125,8 @@ def _new(context: Context, wanted: Subscription) -> OpenSubscription:
             return OpenedEntities(context, wanted.sub, target)
         case wire.Rows() as target:
             return OpenedRows(context, wanted.sub, target)
+        case wire.Aggregated() as target:
+            return OpenedAggregate(context, wanted.sub, target)
         case wire.Custom() as target:
             return OpenedCustom(context, wanted.sub, target)
         case wire.System() as target:

@@ -51,8 +51,8 @@ async def find_rows(connection: asyncpg.Connection, project: str, collection: st
 
 def find_statement(project: str, collection: str, query: Query) -> tuple[str, list[Any]]:
     """The statement of :func:`find_rows`, and the values of its parameters."""
-    values = _Values()
-    where = _selection(project, collection, query, values)
+    values = Values()
+    where = selection(project, collection, query, values)
     order = [part for one in deciding_orders(query.order_by) for part in _order_of(one)]
     sql = f"SELECT {COLUMNS} FROM collab.entities WHERE {where} ORDER BY {', '.join(order)}"
     if query.limit is not None:
@@ -70,8 +70,8 @@ async def count_rows(connection: asyncpg.Connection, project: str, collection: s
 
 def count_statement(project: str, collection: str, query: Query) -> tuple[str, list[Any]]:
     """The statement of :func:`count_rows`, and the values of its parameters."""
-    values = _Values()
-    where = _selection(project, collection, query, values)
+    values = Values()
+    where = selection(project, collection, query, values)
     return f"SELECT count(*) FROM collab.entities WHERE {where}", values.given
 
 
@@ -132,7 +132,7 @@ async def _replace_statistics(connection: asyncpg.Connection, prefix: str, measu
     return bool(measured.keys() - known)
 
 
-class _Values:
+class Values:
     """Collects parameters in the order of their use."""
 
     def __init__(self) -> None:
@@ -171,7 +171,8 @@ def _member(path: Path, source: str = "keys") -> str:
     return source + "".join(f"->{_literal(name)}" for name in path)
 
 
-def _kind(path: Path) -> str:
+def kind_sql(path: Path) -> str:
+    """The kind of a member other than ``id``, as in :mod:`collab.query.match`."""
     json = _member(path)
     return (
         f"CASE jsonb_typeof({json}) WHEN 'string' THEN {TEXT} WHEN 'number' THEN {NUMBER}"
@@ -180,41 +181,44 @@ def _kind(path: Path) -> str:
     )
 
 
-def _number(path: Path) -> str:
+def number_sql(path: Path) -> str:
+    """A member's number, 0 if it is none."""
     json = _member(path)
     return f"CASE WHEN jsonb_typeof({json}) = 'number' THEN ({json})::numeric ELSE 0 END"
 
 
-def _text(path: Path, source: str = "keys") -> str:
+def text_sql(path: Path, source: str = "keys") -> str:
+    """A member's string, empty if it is none."""
     json = _member(path, source)
     return f"CASE WHEN jsonb_typeof({json}) = 'string' THEN {json} #>> '{{}}' ELSE '' END COLLATE \"C\""
 
 
 def _beginning(path: Path) -> str:
-    return f'left({_text(path)}, {_INDEXED}) COLLATE "C"'
+    return f'left({text_sql(path)}, {_INDEXED}) COLLATE "C"'
 
 
 def _indexed_parts(path: Path) -> list[str]:
     """The columns of an index that are for one member."""
-    return ["id"] if path == ID else [_kind(path), _number(path), _beginning(path)]
+    return ["id"] if path == ID else [kind_sql(path), number_sql(path), _beginning(path)]
 
 
 def _order_of(one: Order) -> list[str]:
-    parts = _indexed_parts(one.path) if one.path == ID else [*_indexed_parts(one.path), _text(one.path)]
+    parts = _indexed_parts(one.path) if one.path == ID else [*_indexed_parts(one.path), text_sql(one.path)]
     return [f"{part} DESC" for part in parts] if one.descending else parts
 
 
 # conditions
 
 
-def _selection(project: str, collection: str, query: Query, values: _Values) -> str:
+def selection(project: str, collection: str, query: Query, values: Values) -> str:
+    """The condition of a query's rows, whatever its limit."""
     parts = [f"project = {values.text(project)}", f"collection = {_literal(collection)}", "NOT deleted"]
     if query.after is not None:
         parts += _behind(query.after, query.order_by, values)
     return " AND ".join((*parts, _condition(query.where, values)))
 
 
-def _behind(after: tuple[str, Sequence[SortKey]], order_by: Sequence[Order], values: _Values) -> list[str]:
+def _behind(after: tuple[str, Sequence[SortKey]], order_by: Sequence[Order], values: Values) -> list[str]:
     """Conditions for the rows after a position in an order; an index is searched for the first one.
 
     Rows are compared as a whole as far as that is their order: up to a member in the other direction, or a long text.
@@ -243,7 +247,7 @@ def _behind(after: tuple[str, Sequence[SortKey]], order_by: Sequence[Order], val
     return [*first, f"({_condition(behind(after, order_by), values)}) IS TRUE"]
 
 
-def _ends(path: Path, place: SortKey, values: _Values) -> list[str]:
+def _ends(path: Path, place: SortKey, values: Values) -> list[str]:
     """Values to compare :func:`_indexed_parts` with."""
     text = values.text(place if path == ID else place[:_INDEXED]) if isinstance(place, str) else "''"
     if path == ID:
@@ -252,7 +256,7 @@ def _ends(path: Path, place: SortKey, values: _Values) -> list[str]:
     return [str(kind_of(place)), number, text]
 
 
-def _condition(condition: Condition, values: _Values) -> str:
+def _condition(condition: Condition, values: Values) -> str:
     match condition:
         case And(parts):
             return _joined([_condition(part, values) for part in parts], "AND", "true")
@@ -277,20 +281,20 @@ def _joined(parts: Sequence[str], word: str, none: str) -> str:
     return f"({f' {word} '.join(parts)})" if parts else none
 
 
-def _equal(path: Path, value: SortKey, values: _Values) -> str:
+def _equal(path: Path, value: SortKey, values: Values) -> str:
     kind = kind_of(value)
     if path == ID:
         return f"id = {values.text(value)}" if isinstance(value, str) and "\0" not in value else "false"
     if isinstance(value, str):
-        begins = f"{_kind(path)} = {TEXT} AND {_number(path)} = 0 AND {_beginning(path)} = "
+        begins = f"{kind_sql(path)} = {TEXT} AND {number_sql(path)} = 0 AND {_beginning(path)} = "
         begins += values.text(value[:_INDEXED])
-        return f"({begins} AND {_text(path)} = {values.text(value)})" if len(value) >= _INDEXED else f"({begins})"
+        return f"({begins} AND {text_sql(path)} = {values.text(value)})" if len(value) >= _INDEXED else f"({begins})"
     # what follows from the kind is said too: the next member of an index is sorted only below equal numbers and texts
     number = values.number(value) if kind == NUMBER and isinstance(value, int | float) else "0"
-    return f"({_kind(path)} = {kind} AND {_number(path)} = {number} AND {_beginning(path)} = '')"
+    return f"({kind_sql(path)} = {kind} AND {number_sql(path)} = {number} AND {_beginning(path)} = '')"
 
 
-def _one_of(path: Path, listed: Sequence[Scalar], values: _Values) -> str:
+def _one_of(path: Path, listed: Sequence[Scalar], values: Values) -> str:
     """One parameter for all strings and one for all numbers, however many."""
     texts = [value for value in listed if isinstance(value, str)]
     if path == ID:
@@ -301,18 +305,18 @@ def _one_of(path: Path, listed: Sequence[Scalar], values: _Values) -> str:
     kinds = sorted({kind_of(value) for value in listed if kind_of(value) < NUMBER})
     if short:
         beginning = f"{_beginning(path)} = ANY ({values.add(short, 'text[]')})"
-        parts.append(f"({_kind(path)} = {TEXT} AND {_number(path)} = 0 AND {beginning})")
+        parts.append(f"({kind_sql(path)} = {TEXT} AND {number_sql(path)} = 0 AND {beginning})")
     if numbers:
         decimals = values.add([repr(exact(number)) for number in numbers], "text[]")
-        number = f"{_number(path)} = ANY ({decimals}::numeric[])"
-        parts.append(f"({_kind(path)} = {NUMBER} AND {number} AND {_beginning(path)} = '')")
+        number = f"{number_sql(path)} = ANY ({decimals}::numeric[])"
+        parts.append(f"({kind_sql(path)} = {NUMBER} AND {number} AND {_beginning(path)} = '')")
     if kinds:
-        kind = f"{_kind(path)} IN ({', '.join(map(str, kinds))})"
-        parts.append(f"({kind} AND {_number(path)} = 0 AND {_beginning(path)} = '')")
+        kind = f"{kind_sql(path)} IN ({', '.join(map(str, kinds))})"
+        parts.append(f"({kind} AND {number_sql(path)} = 0 AND {_beginning(path)} = '')")
     return _joined(parts, "OR", "false")
 
 
-def _range(path: Path, operator: str, value: int | float | str, values: _Values) -> str:
+def _range(path: Path, operator: str, value: int | float | str, values: Values) -> str:
     sign = _OPERATORS[operator]
     if path == ID:
         if not isinstance(value, str):
@@ -322,15 +326,15 @@ def _range(path: Path, operator: str, value: int | float | str, values: _Values)
         sign = sign if not end else "<=" if operator in ("lt", "lte") else ">"
         return f"id {sign} {values.text(begin)}"
     if isinstance(value, str):
-        within = f"{_text(path)} {sign} {values.text(value)}"
+        within = f"{text_sql(path)} {sign} {values.text(value)}"
         wide = ">=" if operator in ("gt", "gte") else "<="
         begin = f"{_beginning(path)} {wide} {values.text(value[:_INDEXED])}"
-        return f"({_kind(path)} = {TEXT} AND {_number(path)} = 0 AND {begin} AND {within})"
-    return f"({_kind(path)} = {NUMBER} AND {_number(path)} {sign} {values.number(value)})"
+        return f"({kind_sql(path)} = {TEXT} AND {number_sql(path)} = 0 AND {begin} AND {within})"
+    return f"({kind_sql(path)} = {NUMBER} AND {number_sql(path)} {sign} {values.number(value)})"
 
 
-def _text_test(path: Path, operator: str, value: Scalar, values: _Values) -> str:
-    kind, written = (str(TEXT), "id") if path == ID else (_kind(path), _text(path, "coalesce(texts, keys)"))
+def _text_test(path: Path, operator: str, value: Scalar, values: Values) -> str:
+    kind, written = (str(TEXT), "id") if path == ID else (kind_sql(path), text_sql(path, "coalesce(texts, keys)"))
     cases = ""
     if isinstance(value, str):
         cases += f" WHEN {kind} = {TEXT} THEN {_within(written, operator, as_written(value), values)}"
@@ -344,7 +348,7 @@ def _text_test(path: Path, operator: str, value: Scalar, values: _Values) -> str
     return f"CASE{cases} ELSE false END" if cases else "false"
 
 
-def _within(written: str, operator: str, part: str, values: _Values) -> str:
+def _within(written: str, operator: str, part: str, values: Values) -> str:
     if not part:
         return "true"
     given = values.text(part)
@@ -353,7 +357,7 @@ def _within(written: str, operator: str, part: str, values: _Values) -> str:
     return f"strpos({written}, {given}) > 0" if operator == "contains" else f"right({written}, {len(part)}) = {given}"
 
 
-def _element(value: Scalar, values: _Values) -> str:
+def _element(value: Scalar, values: Values) -> str:
     if isinstance(value, str):
         return f"CASE WHEN jsonb_typeof(x) = 'string' THEN x #>> '{{}}' = {values.text(value)} ELSE false END"
     if isinstance(value, int | float) and not isinstance(value, bool):

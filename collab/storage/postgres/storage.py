@@ -19,6 +19,7 @@ import asyncpg
 from collab.access.revocations import Revocation
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.query.aggregate import Aggregation
 from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
     Append,
@@ -27,6 +28,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundGroups,
     FoundRows,
     LogRow,
     Positions,
@@ -39,6 +41,7 @@ from collab.storage.base import (
 )
 from collab.storage.nodes import ANNOUNCED_SECONDS, Announced, Announcement, NodeAddress, NodeRow, Opens
 from collab.storage.postgres import archive, documents, entities, history, nodes
+from collab.storage.postgres.aggregate import group_rows
 from collab.storage.postgres.commit import commit_values
 from collab.storage.postgres.database import PostgresDatabase, translated
 from collab.storage.postgres.query import count_rows, create_indexes, find_rows
@@ -216,6 +219,11 @@ class PostgresStorage:
     async def count(self, project: str, collection: str, query: Query) -> int:
         async with self._database.query() as connection:
             return await count_rows(connection, project, collection, query)
+
+    async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
+        async with self._database.query() as connection:
+            groups = await group_rows(connection, project, collection, aggregation)
+            return FoundGroups(groups, (await history.read_span(connection, project)).newest)
 
     async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None:
         """Have exactly these indexes of a collection for :meth:`find`; writes continue while they are built."""

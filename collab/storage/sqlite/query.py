@@ -9,7 +9,7 @@ suit other databases.
 JSON texts come from msgspec, which escapes only quotation marks, backslashes and control characters in names.
 """
 
-# ruff: noqa: S608  -- values are parameters; names of members and collections go through _literal()
+# ruff: noqa: S608  -- values are parameters; names of members and collections go through literal()
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LISTED = 50
 
 def find_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> list[EntityRow]:
     """The entities that a query selects, in its order, without deleted ones."""
-    where = _selection(project, collection, query)
+    where = selection(project, collection, query)
     order = [
         f"{part}{' DESC' if one.descending else ''}"
         for one in deciding_orders(query.order_by)
@@ -51,7 +51,7 @@ def find_rows(connection: sqlite3.Connection, project: str, collection: str, que
 
 def count_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> int:
     """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
-    where = _selection(project, collection, query)
+    where = selection(project, collection, query)
     sql = f"SELECT count(*) FROM entities WHERE {where.sql}"
     return int(connection.execute(sql, where.values).fetchone()[0])
 
@@ -65,7 +65,7 @@ def create_indexes(connection: sqlite3.Connection, collection: str, indexes: Seq
     wanted: dict[str, tuple[str, IndexPaths]] = {}
     for paths in indexes_to_build(collection, indexes):
         keys = ", ".join(part for path in paths for part in _parts_of(path))
-        on = f"ON entities (project, {keys}, id) WHERE collection = {_literal(collection)} AND deleted = 0"
+        on = f"ON entities (project, {keys}, id) WHERE collection = {literal(collection)} AND deleted = 0"
         wanted[f"{_PREFIX}{sha256(on.encode()).hexdigest()[:16]}:{collection}"] = on, paths
     known = _index_names(connection, collection)
     for name in known - wanted.keys():
@@ -150,11 +150,11 @@ class _Member:
                 path += f'."{name}"'
                 continue
             table = f"m{len(tables)}"
-            tables.append(f"json_each({source}, {_literal(path)}) AS {table}")
-            conditions.append(f"{table}.key = {_literal(name)}")
+            tables.append(f"json_each({source}, {literal(path)}) AS {table}")
+            conditions.append(f"{table}.key = {literal(name)}")
             # strings may look like JSON: only objects and arrays are read further
             source, path = f"CASE WHEN {table}.type IN ('object', 'array') THEN {table}.value END", "$"
-        return tables, conditions, source, _literal(path)
+        return tables, conditions, source, literal(path)
 
     def key(self, value: SortKey) -> str:
         """The expression to compare with ``value``."""
@@ -191,7 +191,8 @@ class _Member:
         return _Sql(f"substr({written}, {f'1, {len(part)}' if operator == 'startsWith' else -len(part)}) = ?", (part,))
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """A string in SQL. Raises :class:`InvalidRequest` for one with U+0000."""
     if "\0" in text:
         raise InvalidRequest("a name must not contain U+0000")
     return "'" + text.replace("'", "''") + "'"
@@ -211,9 +212,10 @@ def _parts_of(path: Path) -> tuple[str, ...]:
     return ("id",) if path == ID else (member.key(""), member.rank)
 
 
-def _selection(project: str, collection: str, query: Query) -> _Sql:
+def selection(project: str, collection: str, query: Query) -> _Sql:
+    """The condition of a query's rows, whatever its limit."""
     # literals where an index must be recognised: parameters are unknown when SQLite plans
-    known = _Sql(f"project = ? AND collection = {_literal(collection)} AND deleted = 0", (project,))
+    known = _Sql(f"project = ? AND collection = {literal(collection)} AND deleted = 0", (project,))
     parts = [known, _condition(query.where)]
     if query.after is not None:
         parts.extend(_behind(query.after, query.order_by))

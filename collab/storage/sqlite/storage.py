@@ -17,6 +17,7 @@ from time import time
 from collab.access.revocations import Revocation
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.query.aggregate import Aggregation
 from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
     Append,
@@ -25,6 +26,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundGroups,
     FoundRows,
     LogRow,
     Positions,
@@ -37,6 +39,7 @@ from collab.storage.base import (
 )
 from collab.storage.rules import DEAD_LETTERS
 from collab.storage.sqlite import archive, documents, entities, history, positions
+from collab.storage.sqlite.aggregate import group_rows
 from collab.storage.sqlite.commit import Appender
 from collab.storage.sqlite.database import Database
 from collab.storage.sqlite.erase import list_expired
@@ -176,6 +179,14 @@ class SqliteStorage:
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         return await self._query(lambda connection: count_rows(connection, project, collection, query))
+
+    async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
+        def aggregate(connection: sqlite3.Connection) -> FoundGroups:
+            with moment(connection):
+                groups = group_rows(connection, project, collection, aggregation)
+                return FoundGroups(groups, positions.read_span(connection, project).newest)
+
+        return await self._query(aggregate)
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
         return await self._load(lambda connection: entities.read_request(connection, project, caller, name))

@@ -137,6 +137,16 @@ class Count(Asked, tag="count", frozen=True, kw_only=True):
     query: dict[str, Any] = {}
 
 
+class Aggregate(Asked, tag="aggregate", frozen=True, kw_only=True):
+    """Count, sum, average, minimum and maximum of matching rows, by group. Answered by :class:`Groups`.
+
+    ``query`` is as in :mod:`collab.query.parse_aggregation`.
+    """
+
+    collection: str
+    query: dict[str, Any] = {}
+
+
 class History(Asked, tag="history", frozen=True, kw_only=True):
     """Events of one entity, newest first. Answered by a list of :class:`collab.event.EntityEvent`."""
 
@@ -226,6 +236,7 @@ ClientMessage: TypeAlias = (
     | FindById
     | FindMany
     | Count
+    | Aggregate
     | History
     | Schema
     | Subscribe

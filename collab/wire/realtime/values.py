@@ -49,6 +49,13 @@ class Rows(Target, tag="rows", frozen=True, kw_only=True):
     include_permissions: bool = False
 
 
+class Aggregated(Target, tag="aggregate", frozen=True, kw_only=True):
+    """A live aggregate: its groups arrive like the rows of a live query."""
+
+    collection: str
+    query: dict[str, Any] = {}
+
+
 class Custom(Target, tag="custom", frozen=True, kw_only=True):
     """Custom events of one type."""
 
@@ -78,7 +85,7 @@ class Presence(Target, tag="presence", frozen=True, kw_only=True):
     room: str
 
 
-AnyTarget: TypeAlias = Entities | Rows | Custom | System | Analytics | Presence
+AnyTarget: TypeAlias = Entities | Rows | Aggregated | Custom | System | Analytics | Presence
 
 
 class OneWrite(
@@ -189,6 +196,12 @@ class FoundMany(Jsonable, frozen=True, kw_only=True, rename="camel", omit_defaul
     versions: list[int]
     next: str | None = None
     permissions: list[dict[str, bool]] | None = None
+
+
+class Groups(Jsonable, frozen=True, kw_only=True, rename="camel"):
+    """The groups of an aggregate: ``{id, group, count}``, with ``sum``, ``avg``, ``min`` and ``max`` as requested."""
+
+    groups: list[dict[str, Any]]
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

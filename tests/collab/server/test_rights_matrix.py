@@ -6,6 +6,7 @@ Which entries there are is read from the server: one that is added without a lin
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -34,7 +35,7 @@ from collab.wire import hocuspocus, yjs
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as realtime_values
 from collab.wire.realtime.messages import Subscribe, Subscription
-from collab.wire.realtime.values import Custom, Entities, Presence, Rows, Written
+from collab.wire.realtime.values import Aggregated, Custom, Entities, Presence, Rows, Written
 from presence.lib0 import encode_string
 from tests.collab.server.rights_model import OURS, READ, ROWS, THEIRS, WORDS, WRITE, Rights, Row, Rule, forms
 from tests.collab.server.rights_world import AWARENESS, BROADCAST, SECRET, World, presence
@@ -151,6 +152,14 @@ async def http_counts(world: World, rights: Rights, entity: str, row: Row) -> bo
     asked = {"where": {"id": entity}}
     answer = await world.http(rights, "POST", "/api/v1/collections/tasks/count", json=asked)
     return answer.status_code == 200 and answer.json()["count"] == 1
+
+
+async def http_adds_up(method: str, world: World, rights: Rights, entity: str, row: Row) -> bool:
+    where = "/api/v1/collections/tasks/aggregate"
+    asked = {"where": {"id": entity}}
+    said: dict[str, Any] = {"json": asked} if method == "POST" else {"params": {"where": json.dumps(asked["where"])}}
+    answer = await world.http(rights, method, where, **said)
+    return answer.status_code == 200 and answer.json()["groups"][0]["count"] == 1
 
 
 async def http_creates(world: World, rights: Rights, entity: str, row: Row) -> bool:
@@ -282,6 +291,8 @@ HTTP: Mapping[str, Entry] = {
     "list": {"": Cell(http_lists, may(READ))},
     "query": {"": Cell(http_queries, may(READ))},
     "count": {"": Cell(http_counts, may(READ))},
+    "aggregate": {"": Cell(partial(http_adds_up, "POST"), may(READ))},
+    "listGroups": {"": Cell(partial(http_adds_up, "GET"), may(READ))},
     "create": {"": Cell(http_creates, may(WRITE), made=True)},
     "subscribe": {"": Cell(http_streams, may(READ))},
     "read": {"": Cell(partial(http_says, "GET", path), may(READ))},
@@ -454,6 +465,11 @@ async def watches(world: World, rights: Rights, entity: str, row: Row) -> bool:
     return any(f'"id":"{entity}"' in message for message in heard)
 
 
+async def adds_up(world: World, rights: Rights, entity: str, row: Row) -> bool:
+    answer = await world.ask(rights, of(realtime.Aggregate)(entity))
+    return allowed(answer) and answer["groups"][0]["count"] == 1
+
+
 ASKED: Mapping[str, Entry] = {
     "Hello": FREE,
     "Authenticate": FREE,
@@ -466,6 +482,7 @@ ASKED: Mapping[str, Entry] = {
     "FindById": {"": Cell(partial(says, one(realtime.FindById)), may(READ))},
     "FindMany": {"": Cell(partial(finds, of(realtime.FindMany)), may(READ))},
     "Count": {"": Cell(partial(finds, of(realtime.Count)), may(READ))},
+    "Aggregate": {"": Cell(adds_up, may(READ))},
     "History": {"": Cell(partial(says, one(realtime.History)), may(READ))},
     "Schema": {"": SOME._replace(probe=schema)},
     "Subscribe": FREE,  # by target, below
@@ -498,6 +515,12 @@ TARGETS: Mapping[str, Entry] = {
     "Rows": {
         "": Cell(
             partial(subscribes, lambda entity: Rows(collection="tasks", query={})),
+            lambda rights, entity, row: rights.sees_some("tasks"),
+        )
+    },
+    "Aggregated": {
+        "": Cell(
+            partial(subscribes, lambda entity: Aggregated(collection="tasks", query={})),
             lambda rights, entity, row: rights.sees_some("tasks"),
         )
     },
@@ -646,7 +669,7 @@ MATRIX: dict[str, Entry] = {
         for name in (
             *(f"Collection.{name}" for name in ("create", "update", "delete", "erase", "restore", "find_by_id")),
             *(f"Collection.{name}" for name in ("create_many", "update_many", "delete_many")),
-            *(f"Collection.{name}" for name in ("find_many", "count", "history", "on")),
+            *(f"Collection.{name}" for name in ("find_many", "count", "aggregate", "history", "on")),
             *(f"RoomHandle.{name}" for name in ("edit", "apply", "update", "state_vector", "updates")),
             *(f"RoomHandle.{name}" for name in ("json", "encoded_json", "text")),
         )

@@ -80,6 +80,29 @@ class Asked(_Said, frozen=True, kw_only=True):
         return {name: value for name, value in said.items() if value is not None}
 
 
+class AggregateAsked(_Said, frozen=True, kw_only=True):
+    """An aggregate, as in the application protocol: members are names, or lists of them."""
+
+    where: dict[str, Any] | None = None
+    group_by: str | tuple[str, ...] | None = None
+    sum: str | tuple[str, ...] | None = None
+    avg: str | tuple[str, ...] | None = None
+    min: str | tuple[str, ...] | None = None
+    max: str | tuple[str, ...] | None = None
+
+    def query(self) -> dict[str, Any]:
+        """Return the aggregate for :func:`collab.query.parse_aggregation.parse_aggregation`."""
+        said = {
+            "where": self.where,
+            "groupBy": self.group_by,
+            "sum": self.sum,
+            "avg": self.avg,
+            "min": self.min,
+            "max": self.max,
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+
 class Permissions(_Said, frozen=True, kw_only=True):
     """Whose rights have changed, and on what: ``resourceId`` is ``collection/id``. By default everybody's, on all."""
 

@@ -18,6 +18,7 @@ from collab.realtime.sending.slices import encoded_in_slices, rows_in_slices
 from collab.records.reads import Caller
 from collab.server.http.api import parameters
 from collab.server.http.api.bodies import (
+    AggregateAsked,
     Asked,
     Changes,
     Connected,
@@ -38,9 +39,10 @@ from collab.server.http.api.bodies import (
 )
 from collab.server.http.api.parameters import Parameter
 from collab.server.http.api.serving import Api
+from collab.server.http.api.targets import AGGREGATE, GROUPS, given, target_of
 from collab.server.http.responses import json_answer, read_body
-from collab.wire.realtime.messages import Count, Create, Delete, FindById, FindMany, History, Restore, Update
-from collab.wire.realtime.values import AnyTarget, Entities, Found, FoundMany, Present, Rows, WriteResult, Written
+from collab.wire.realtime.messages import Aggregate, Count, Create, Delete, FindById, FindMany, History, Restore, Update
+from collab.wire.realtime.values import Found, FoundMany, Groups, Present, WriteResult, Written
 
 PERMISSIONS = ("system", "permissions")
 """The right to write this entity allows reporting changed rights."""
@@ -154,6 +156,19 @@ async def _count(ask: Ask) -> Response:
     return json_answer(Counted(count=await ask.api.hub.records.count(ask.caller, message)))
 
 
+async def _aggregate(ask: Ask) -> Response:
+    return await _groups(ask, read(await ask.body(), AggregateAsked).query())
+
+
+async def _list_groups(ask: Ask) -> Response:
+    return await _groups(ask, given(ask.request, AGGREGATE))
+
+
+async def _groups(ask: Ask, query: dict[str, Any]) -> Response:
+    message = Aggregate(id=0, collection=ask.collection, query=query)
+    return json_answer(await ask.api.hub.records.aggregate(ask.caller, message))
+
+
 async def _read(ask: Ask) -> Response:
     message = FindById(
         id=0,
@@ -226,29 +241,7 @@ async def _history(ask: Ask) -> Response:
 
 
 async def _subscribe(ask: Ask) -> Response:
-    fields = parameters.FIELDS.of(ask.request)
-    include_permissions = parameters.PERMISSIONS.of(ask.request) or False
-    target: AnyTarget
-    query = {
-        parameter.name: value
-        for parameter in (parameters.WHERE, parameters.ORDER_BY, parameters.LIMIT, parameters.OFFSET)
-        if (value := parameter.of(ask.request)) is not None
-    }
-    if parameters.KIND.of(ask.request) == "rows":
-        if parameters.ENTITY.of(ask.request) is not None:
-            raise InvalidRequest("entity requires kind=entities")
-        target = Rows(collection=ask.collection, query=query, fields=fields, include_permissions=include_permissions)
-    else:
-        if query:
-            raise InvalidRequest(f"{', '.join(query)}: requires kind=rows")
-        target = Entities(
-            collection=ask.collection,
-            entity=parameters.ENTITY.of(ask.request) or "*",
-            fields=fields,
-            include_permissions=include_permissions,
-            cursor=parameters.LAST_EVENT_ID.of(ask.request),
-        )
-    return await ask.api.stream(ask.request, ask.identity, target)
+    return await ask.api.stream(ask.request, ask.identity, target_of(ask.request, ask.collection))
 
 
 async def _emit(ask: Ask) -> Response:
@@ -325,7 +318,7 @@ async def _health(ask: Ask) -> Response:
 
 _ALL = "/collections/{collection}"
 _ONE = "/collections/{collection}/{id}"
-_ROWS = (
+_ROWS: tuple[Parameter[Any], ...] = (
     parameters.WHERE,
     parameters.ORDER_BY,
     parameters.LIMIT,
@@ -333,7 +326,7 @@ _ROWS = (
     parameters.FIELDS,
     parameters.PERMISSIONS,
 )
-_STREAM = (*_ROWS, parameters.KIND, parameters.ENTITY, parameters.LAST_EVENT_ID)
+_STREAM = (*_ROWS, *GROUPS, parameters.KIND, parameters.ENTITY, parameters.LAST_EVENT_ID)
 _NAMED = (parameters.IDEMPOTENCY_KEY,)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -342,6 +335,24 @@ OPERATIONS: tuple[Operation, ...] = (
     # before the paths with an id, so that these words win over ids
     Operation("query", "POST", f"{_ALL}/query", "Query entities", _query, FoundMany, Asked),
     Operation("count", "POST", f"{_ALL}/count", "Count entities", _count, Counted, Where),
+    Operation(
+        "aggregate",
+        "POST",
+        f"{_ALL}/aggregate",
+        "Count, sum, average, minimum and maximum of entities, by group",
+        _aggregate,
+        Groups,
+        AggregateAsked,
+    ),
+    Operation(
+        "listGroups",
+        "GET",
+        f"{_ALL}/aggregate",
+        "The same, with parameters",
+        _list_groups,
+        Groups,
+        parameters=AGGREGATE,
+    ),
     Operation(
         "subscribe",
         "GET",

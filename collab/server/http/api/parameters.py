@@ -114,6 +114,11 @@ LIMIT = Parameter("limit", "Maximum number of results.", _INTEGER, _integer)
 OFFSET = Parameter("offset", "Number of results to skip.", _INTEGER, _integer)
 AFTER = Parameter("after", "The `next` of the previous page.", _TEXT, str)
 FIELDS = Parameter("fields", "Fields to return, separated by commas.", _TEXT, _names)
+GROUP_BY = Parameter("groupBy", "Fields to group by, separated by commas.", _TEXT, _names)
+SUM = Parameter("sum", "Fields to add up, separated by commas.", _TEXT, _names)
+AVG = Parameter("avg", "Fields to average, separated by commas.", _TEXT, _names)
+MIN = Parameter("min", "Fields to return the minimum of, separated by commas.", _TEXT, _names)
+MAX = Parameter("max", "Fields to return the maximum of, separated by commas.", _TEXT, _names)
 PERMISSIONS = Parameter("includePermissions", "Whether to return the caller's permissions.", _FLAG, _flag)
 CONTENT = Parameter("content", "Whether to return the content roots as plain values.", _FLAG, _flag)
 VERSION = Parameter("version", "Return this version.", _INTEGER, _integer)
@@ -122,9 +127,10 @@ BEFORE = Parameter("before", "Only versions before this one.", _INTEGER, _intege
 USER_ID = Parameter("userId", "Only those of this user.", _TEXT, str)
 KIND = Parameter(
     "kind",
-    "`entities`: events of entities; `rows`: the rows of a query, and then their changes.",
-    {"type": "string", "enum": ["entities", "rows"], "default": "entities"},
-    _one_of("entities", "rows"),
+    "`entities`: events of entities; `rows`, `aggregate`: the rows of a query or the groups of an aggregate, and then "
+    "their changes.",
+    {"type": "string", "enum": ["entities", "rows", "aggregate"], "default": "entities"},
+    _one_of("entities", "rows", "aggregate"),
 )
 ERASE = Parameter("erase", "Whether to erase it permanently; requires the right to write `system/erase`.", _FLAG, _flag)
 ENTITY = Parameter("entity", "Only events of this entity.", {"type": "string", "default": "*"}, str)

@@ -13,10 +13,11 @@ from collab.errors import CollabError
 from collab.event import EntityEvent, EventType
 from collab.json_values import same
 from collab.names import RoomKey
-from collab.query.match import form, select
+from collab.query.aggregate import Aggregation, group_row, tally
+from collab.query.match import compile_where, form, select
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query
 from collab.query.steps import apply_steps
-from collab.storage.base import EntityRow, FoundRows
+from collab.storage.base import EntityRow, FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
 
 PROJECT, COLLECTION = "p", "tasks"
@@ -55,6 +56,20 @@ def queries(draw: st.DrawFn) -> Query:
         limit=draw(st.sampled_from([None, None, 0, 1, 2, 2, 3, 3, 4, 5])),
         offset=draw(st.sampled_from([0, 0, 0, 1, 2, 3])),
         after=draw(places) if draw(st.integers(0, 4)) == 4 else None,
+    )
+
+
+@st.composite
+def aggregations(draw: st.DrawFn) -> Aggregation:
+    """Any aggregate over these fields."""
+    some = st.lists(PATHS, max_size=2, unique=True).map(tuple)
+    return Aggregation(
+        where=draw(CONDITIONS) if draw(st.booleans()) else EVERYTHING,
+        group_by=draw(some),
+        sum=draw(some),
+        avg=draw(some),
+        min=draw(some),
+        max=draw(some),
     )
 
 
@@ -121,8 +136,16 @@ class World:
         found = select((row.data for row in rows.values()), query)
         return FoundRows([rows[data["id"]] for data in found], self.position)
 
-    def fresh(self, query: Query) -> tuple[list[dict[str, Any]], dict[str, int]]:
-        """Current rows of the query, and their versions."""
+    def aggregate(self, aggregation: Aggregation) -> FoundGroups:
+        """The groups of the rows now."""
+        rows = [row.data for row in self.rows.values() if not row.deleted]
+        return FoundGroups(tally(filter(compile_where(aggregation.where), rows), aggregation), self.position)
+
+    def fresh(self, query: Query | Aggregation) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """Current rows of the query, or groups of the aggregate, and their versions."""
+        if isinstance(query, Aggregation):
+            groups = [group_row(query, group) for group in self.aggregate(query).groups]
+            return groups, {group["id"]: 0 for group in groups}
         rows = self.find(query).rows
         return [row.data for row in rows], {row.key.id: row.version for row in rows}
 
@@ -152,6 +175,8 @@ class Screen:
                 del versions[step.id]
             elif step.version is not None:
                 versions[step.id] = step.version
+            elif step.op == "enter":  # a group
+                versions[step.id] = 0
         assert_fewest(self.rows, self.versions, after, versions, steps)
         self.rows, self.versions = after, versions
         self.told.append(steps)
@@ -160,7 +185,7 @@ class Screen:
         assert self.error is None
         self.error = error
 
-    def shows(self, world: World, query: Query) -> bool:
+    def shows(self, world: World, query: Query | Aggregation) -> bool:
         """Whether the list equals the result of a fresh query."""
         rows, versions = world.fresh(query)
         return same(self.rows, rows) and self.versions == versions

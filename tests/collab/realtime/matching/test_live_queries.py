@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from collab.errors import InternalError, Restarting, SubscriptionFailed, Unavailable
+from collab.query.aggregate import Aggregation
 from collab.query.query import And, Compare, Not, Order, Query, Scalar
 from collab.realtime.matching import live_queries
 from collab.realtime.matching.live_queries import LiveQueries
-from collab.storage.base import FoundRows, StorageError
+from collab.storage.base import FoundGroups, FoundRows, StorageError
 from collab.wire.realtime.values import Step
 from tests.collab.realtime.matching.live_world import COLLECTION, PROJECT, Screen, World
 
@@ -26,6 +27,7 @@ class Storage:
         self.gate.set()
         self.errors: list[Exception] = []
         self.asked: list[Query] = []
+        self.aggregated: list[Aggregation] = []
         self.waiting = 0
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
@@ -40,6 +42,10 @@ class Storage:
             raise self.errors.pop(0)
         return found
 
+    async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
+        self.aggregated.append(aggregation)
+        return self.world.aggregate(aggregation)
+
 
 class Setup:
     def __init__(self, count: int = 0, *, max_rows: int = 100, spare: int = 1) -> None:
@@ -47,7 +53,9 @@ class Setup:
         for number in range(count):
             self.write(f"r{number}", number)
         self.storage = Storage(self.world)
-        self.live = LiveQueries(self.storage.find, self.world.feed, max_rows=max_rows, spare=spare)
+        self.live = LiveQueries(
+            self.storage.find, self.storage.aggregate, self.world.feed, max_rows=max_rows, spare=spare
+        )
 
     def write(self, name: str, a: Scalar) -> None:
         self.world.write(name, {"a": a})
@@ -57,7 +65,7 @@ class Setup:
         self.world.write(name, None)
         self.world.tell()
 
-    async def watch(self, query: Query = Query(order_by=BY_A)) -> tuple[Screen, Callable[[], None]]:  # noqa: B008
+    async def watch(self, query: Query | Aggregation = Query(order_by=BY_A)) -> tuple[Screen, Callable[[], None]]:  # noqa: B008
         screen = Screen()
         return screen, await self.live.open(PROJECT, COLLECTION, query, screen)
 
@@ -307,7 +315,7 @@ async def test_an_answer_older_than_what_was_told_is_not_believed() -> None:
         asked += 1
         return old
 
-    live = LiveQueries(stale, setup.world.feed)
+    live = LiveQueries(stale, setup.storage.aggregate, setup.world.feed)
     with pytest.raises(Unavailable):
         await live.open(PROJECT, COLLECTION, Query(), Screen())
     assert asked == 3

@@ -24,7 +24,7 @@ def world_of(**rows: Any) -> World:
 
 def loaded(world: World, query: Query, spare: int = 10, max_rows: int = MAX_ROWS) -> LiveQuery:
     live = LiveQuery(query, spare=spare, max_rows=max_rows)
-    live.load(world.find(live.wanted))
+    live.load(world.find(live.ask()))
     return live
 
 
@@ -111,12 +111,12 @@ def test_l4_a_dry_buffer_says_so_and_the_rows_stay_right() -> None:
     assert ids(live) == ["r2"]
     assert live.apply(world.write("late", {"a": 5})) == []  # others may come before it
     assert [step.op for step in live.apply(world.write("soon", {"a": 1.5}))] == ["enter"]
-    steps = live.load(world.find(live.wanted))
+    steps = live.load(world.find(live.ask()))
     assert steps == []
     assert not live.dry
     live.apply(world.write("soon", None))
     live.apply(world.write("r2", None))
-    assert [(step.op, step.id, step.index) for step in live.load(world.find(live.wanted))] == [("enter", "r4", 1)]
+    assert [(step.op, step.id, step.index) for step in live.load(world.find(live.ask()))] == [("enter", "r4", 1)]
     assert ids(live) == ["r3", "r4"]
 
 
@@ -195,6 +195,6 @@ def test_l1_the_rows_follow_the_events_with_the_fewest_steps(
         if steps := live.apply(world.write(name, fields)):
             screen.steps(steps)
         live.trim()
-        if live.dry and (steps := live.load(world.find(live.wanted))):
+        if live.dry and (steps := live.load(world.find(live.ask()))):
             screen.steps(steps)
         assert screen.shows(world, query)

@@ -59,6 +59,11 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
         ("GET", f"{TASKS}/t1/history?after=3", "after: unknown parameter"),
         ("GET", f"{TASKS}/subscribe?entty=t1", "entty: unknown parameter; did you mean entity?"),
         ("GET", f"{TASKS}/subscribe?kind=rows&filter=x", "filter: unknown parameter"),
+        ("GET", f"{TASKS}/subscribe?kind=rows&sum=n", "sum: requires kind=aggregate"),
+        ("GET", f"{TASKS}/subscribe?kind=aggregate&limit=1", "limit: requires kind=rows"),
+        ("GET", f"{TASKS}/subscribe?kind=aggregate&fields=n", "fields and includePermissions: groups have none"),
+        ("GET", f"{TASKS}/subscribe?kind=aggregate&entity=t1", "entity requires kind=entities"),
+        ("GET", f"{TASKS}/subscribe?kind=aggregate&sum=n,n", "sum[1]: 'n' appears twice"),
         ("GET", f"{TASKS}/subscribe?kind=rows&where=%7B%22a%22:%7B%22eq%22:1%7D%7D", "where.a.eq: is not an operator"),
         ("GET", "/schema?collection=tasks", "collection: unknown parameter"),
         ("POST", f"{TASKS}/query?limit=1", "limit: unknown parameter"),
@@ -276,6 +281,23 @@ async def test_a_query_may_come_as_a_body(api: httpx.AsyncClient) -> None:
     assert (await api.post(f"{TASKS}/count")).json() == {"count": 3}
 
 
+async def test_an_aggregate_may_come_as_a_body_or_in_the_address(api: httpx.AsyncClient) -> None:
+    for number in range(4):
+        await created(api, id=f"t{number}", rank=number / 10, team="ab"[number % 2])
+    asked = {"where": {"rank": {"gt": 0}}, "groupBy": "team", "sum": ["rank"], "max": "rank"}
+    groups = [
+        {"id": '["a"]', "group": {"team": "a"}, "count": 1, "sum": {"rank": 0.2}, "max": {"rank": 0.2}},
+        {"id": '["b"]', "group": {"team": "b"}, "count": 2, "sum": {"rank": 0.4}, "max": {"rank": 0.3}},
+    ]
+    assert (await api.post(f"{TASKS}/aggregate", json=asked)).json() == {"groups": groups}
+    said = {"where": '{"rank": {"gt": 0}}', "groupBy": "team", "sum": "rank", "max": "rank"}
+    assert (await api.get(f"{TASKS}/aggregate", params=said)).json() == {"groups": groups}
+    (all_,) = (await api.post(f"{TASKS}/aggregate")).json()["groups"]
+    assert all_ == {"id": "[]", "group": {}, "count": 4}
+    for wrong in ({"groupBy": ["a", "a"]}, {"sum": {"a": 1}}, {"limit": 1}):
+        assert refusal(await api.post(f"{TASKS}/aggregate", json=wrong)) == (400, "INVALID_REQUEST")
+
+
 @pytest.mark.parametrize(
     ("params", "name"),
     [
@@ -336,6 +358,7 @@ async def test_rules_on_rows_hold_for_reading_listing_and_writing(address: str, 
     async with client(address, token("bob", access=own)) as bob:
         assert [row["id"] for row in (await bob.get(TASKS)).json()["rows"]] == ["mine"]
         assert (await bob.post(f"{TASKS}/count")).json() == {"count": 1}
+        assert (await bob.post(f"{TASKS}/aggregate")).json()["groups"][0]["count"] == 1
         assert (await bob.get(f"{TASKS}/mine")).status_code == 200
         assert (await bob.post(TASKS, json={"owner": "bob"})).status_code == 201
         for response in (
