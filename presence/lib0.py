@@ -69,6 +69,8 @@ def encode_uint(n: int) -> bytes:
         raise ValueError(f"{n} is not in 0 ... 2**53 - 1")
     if n < 16384:
         return bytes((n & 127 | 128, n >> 7))
+    if 2**28 <= n < 2**35:  # nearly all Yjs client ids
+        return bytes((n & 127 | 128, n >> 7 & 127 | 128, n >> 14 & 127 | 128, n >> 21 & 127 | 128, n >> 28))
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)

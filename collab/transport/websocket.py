@@ -347,7 +347,8 @@ class AsgiSocket(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _wake_application(self) -> None:
-        if self._wake is not None:
+        """Let :meth:`receive` return, if there is something for it."""
+        if self._wake is not None and (self._inbox or self._ended is not None):
             if not self._wake.done():
                 self._wake.set_result(None)
             self._wake = None

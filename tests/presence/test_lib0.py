@@ -42,7 +42,11 @@ def test_a_string_is_read_as_it_was_written(text: str) -> None:
         (127, "7f"),
         (128, "8001"),
         (300, "ac02"),
+        (2**28 - 1, "ffffff7f"),
+        (2**28, "8080808001"),
         (2**32 - 1, "ffffffff0f"),
+        (2**35 - 1, "ffffffff7f"),
+        (2**35, "808080808001"),
         (MAX_UINT, "ffffffffffffff0f"),
     ],
 )

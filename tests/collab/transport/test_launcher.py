@@ -10,9 +10,10 @@ import subprocess
 import sys
 import textwrap
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import coroutine
 from typing import Any
 
 import httpx
@@ -708,6 +709,32 @@ async def test_direct_messages_arrive_in_order_also_those_from_before() -> None:
         message if kind == BINARY else message.decode() for kind, message in zip(kinds, messages, strict=True)
     ]
     assert app.events[0]["code"] == 1000
+
+
+async def test_a_direct_message_wakes_no_task() -> None:
+    app = Direct()
+    waits: list[object] = []
+
+    @coroutine
+    def counted(work: Coroutine[Any, None, None]) -> Generator[Any, None, None]:
+        with suppress(StopIteration):
+            while True:
+                waits.append(work.send(None))
+                yield waits[-1]
+
+    async with serving(lambda *connection: counted(app(*connection))) as server:
+        client = await RawClient.open(server.port)
+        await client.read()
+        await client.send(BINARY, b"first")
+        await client.read()
+        before = len(waits)
+        for _ in range(20):
+            await client.send(BINARY, b"next")
+            await client.read()
+        assert len(waits) == before
+        await client.send(CLOSE, (1000).to_bytes(2))
+        await until(lambda: app.events)
+    assert len(app.taken) == 21
 
 
 async def test_direct_sending_says_no_instead_of_waiting_for_a_slow_reader() -> None:
