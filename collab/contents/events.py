@@ -108,11 +108,14 @@ def _delta(replica: Replica, type_: Type, *, is_text: bool) -> Delta:
             if stretch.has_marks:
                 before = after = reduce(mark, _living_marks(stretch), after)
             continue
-        if passed:
-            _append(delta, {"retain": passed}, {})
-            passed = 0
         for item in stretch.items():
             was = not replica.is_new(item) and item.deleted in (0, replica.turn)
+            if was and item.counts and before == after:
+                passed += item.length
+                continue
+            if passed:
+                _append(delta, {"retain": passed}, {})
+                passed = 0
             if item.ref == FORMAT:
                 if was:
                     before = mark(before, item)
