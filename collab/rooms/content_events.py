@@ -15,8 +15,6 @@ from time import monotonic, time
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import anyio
-
 from collab.contents.events import TRUNCATED
 from collab.entities.content_turns import turns
 from collab.entities.entity import EntityOp
@@ -54,37 +52,44 @@ class ContentEvents:
         self._sandbox = sandbox
         self._interval = interval
         self._registry: Registry | None = None
-        self._due: dict[RoomKey, float] = {}
+        self._due: dict[RoomKey, bool] = {}  # whether its time has come, and something else must end first
         self._busy: set[RoomKey] = set()
         self._rest: dict[RoomKey, float] = {}  # until when a document rests
-        self._wake = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
         self._away = False  # whether the storage failed last time
         self._names: WeakKeyDictionary[Room, tuple[int, str]] = WeakKeyDictionary()  # the sandbox's cached state of it
 
     def changed(self, key: RoomKey) -> None:
         """A row that changes content was committed."""
         if self._interval and key not in self._due:
-            now = monotonic()
-            self._due[key] = max(now + self._interval, self._rest.pop(key, 0.0))
-            self._wake.set()
+            self._wait(key, max(self._interval, self._rest.pop(key, 0.0) - monotonic()))
+
+    def _wait(self, key: RoomKey, seconds: float) -> None:
+        self._due[key] = False
+        asyncio.get_running_loop().call_later(seconds, self._begin, key)
+
+    def _begin(self, key: RoomKey) -> None:
+        """Work on a document that is due."""
+        if self._tasks is None or key in self._busy:
+            self._due[key] = True
+            return
+        del self._due[key]
+        self._busy.add(key)
+        self._tasks.create_task(self._work(key))
 
     async def run(self, registry: Registry) -> None:
         """Work until cancelled, beginning with rows from before the last restart."""
         if not self._interval:
             return
         self._registry = registry
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._jobs.run("content events", self._catch_up))
-            while True:
-                now = monotonic()
-                for key in [key for key, due in self._due.items() if due <= now and key not in self._busy]:
-                    del self._due[key]
-                    self._busy.add(key)
-                    tasks.create_task(self._work(key))
-                waiting = [due for key, due in self._due.items() if key not in self._busy]
-                self._wake.clear()
-                with anyio.move_on_after(max(0.001, min(waiting) - now) if waiting else self._interval * 60):
-                    await self._wake.wait()
+        async with asyncio.TaskGroup() as self._tasks:
+            try:
+                for key in [key for key, has_come in self._due.items() if has_come]:
+                    self._begin(key)
+                await self._jobs.run("content events", self._catch_up)
+                await asyncio.get_running_loop().create_future()  # until cancelled
+            finally:
+                self._tasks = None
 
     async def _catch_up(self) -> None:
         """Process rows that a process has left when it ended, and, if others share the work, what they leave later."""
@@ -141,7 +146,8 @@ class ContentEvents:
             pass  # its owner does this
         except StorageError as error:
             self._failed(error)
-            self._due.setdefault(key, monotonic() + _STORAGE_SECONDS)
+            if key not in self._due:
+                self._wait(key, _STORAGE_SECONDS)
         except (SandboxError, CollabError) as error:
             log.error("the content changes of %s could not be computed: %s", key, error)
             self._rest[key] = monotonic() + 60.0
@@ -150,7 +156,8 @@ class ContentEvents:
             self._rest[key] = monotonic() + 60.0
         finally:
             self._busy.discard(key)
-            self._wake.set()
+            if self._due.get(key):
+                self._begin(key)
 
     async def flush(self, key: RoomKey) -> None:
         """Create the missing events for all committed content changes of one document.
