@@ -106,6 +106,7 @@ class Hub:
         self.handlers = Handlers(storage, feed)
         self.places = Places(schemas)
         self._others = others
+        self._differing: Sequence[str] = ()
         self._jobs = jobs if jobs is not None else AllJobs()
         self._webhooks = Webhooks(storage, feed, webhooks, jobs=self._jobs, count=count_delivery)
         self._erasing = Erasing(storage, registry, schemas, flush)
@@ -173,9 +174,31 @@ class Hub:
     async def _save_schemas(self) -> None:
         for event in await self.schemas.save(self._storage, time(), others=self._others is not None and self._others()):
             await self.announcements.announce(Announcement(None, SCHEMA_UPDATED, event))
+        await self._compare_schemas()
 
     async def _schema_updated(self, announcement: Announcement) -> None:
         self.system.announce_to_all(announcement.body)
+        await self._compare_schemas()
+
+    async def _compare_schemas(self) -> None:
+        """Notice that another node declares collections otherwise, as during a deployment, or for a mistake."""
+        if self._others is None:
+            return
+        try:
+            differing = await self.schemas.differing(self._storage)
+        except StorageError as error:
+            log.info("declarations of collections are not compared: %s", error)
+            return
+        if differing != self._differing and differing:
+            log.warning("%s", self._said_of(differing))
+        self._differing = differing
+
+    def remark(self) -> str | None:
+        """What an operator should know of a server that works."""
+        return self._said_of(self._differing) if self._differing else None
+
+    def _said_of(self, differing: Sequence[str]) -> str:
+        return f"another node has declared these collections otherwise, and later: {', '.join(differing)}"
 
     def schema(self, project: str) -> Mapping[str, Any]:
         """Return the declared collections of a project."""

@@ -245,6 +245,10 @@ class Schemas:
                 described[name]["mapped"] = msgspec.to_builtins(said.mapped)
         return described
 
+    async def differing(self, storage: EntityStorage) -> list[str]:
+        """The collections of which the record has another declaration as the newest: see :func:`differing`."""
+        return differing(self._declared, await storage.schemas(EVERY_PROJECT))
+
     async def save(self, storage: EntityStorage, now: float, *, others: bool = False) -> list[dict[str, Any]]:
         """Save the declarations and create their indexes. Returns a ``schema_updated`` event for each change.
 
@@ -265,6 +269,17 @@ class Schemas:
                     events.append({"type": "schema_updated", "entityName": name, "version": version, "at": iso(now)})
             self._versions[name] = version
         return events
+
+
+def differing(declared: Mapping[str, CollectionDeclaration], saved: Mapping[str, tuple[int, bytes]]) -> list[str]:
+    """The collections, by name, of which a record has another declaration as the newest, indexes included."""
+    names = []
+    for name in sorted(declared.keys() & saved.keys()):
+        editions = read_saved(*saved[name]).editions
+        said = declared[name]
+        if editions and editions[-1].digest != digest_of(said.fingerprint(), said.index_paths()):
+            names.append(name)
+    return names
 
 
 def declared_in(saved: Mapping[str, tuple[int, bytes]]) -> dict[str, CollectionDeclaration]:

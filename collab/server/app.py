@@ -246,12 +246,16 @@ class Collab(PythonApi):
             handle=self.handle,
             metrics=self.metrics,
             unready=self.unready,
-            remark=self._node.remark if self._node is not None else None,
+            remark=self._remark,
             inspector=self._inspector(inspection, beside) if inspection is not None else None,
         )
         for webhook in self.settings.webhooks:
             self.metrics.expect_webhook(webhook.name)
         self.metrics.expose(self._gauges, lambda: self.ledger.used)
+
+    def _remark(self) -> str | None:
+        remarks = (self._node.remark() if self._node is not None else None, self.hub.remark())
+        return "; ".join(filter(None, remarks)) or None
 
     # lifespan
 

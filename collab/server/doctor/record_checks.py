@@ -9,6 +9,7 @@ from pathlib import Path
 
 from collab.dates import iso
 from collab.errors import CollabError
+from collab.records.schema import EVERY_PROJECT, differing
 from collab.server.config.settings import MIB, Settings
 from collab.server.doctor.finding import Finding
 from collab.server.quarantined import is_settled
@@ -87,6 +88,15 @@ async def _read(reader: RecordReader, settings: Settings, clock: Callable[[], fl
         findings.append(
             Finding("note", "record", f"{len(aside)} edits are in quarantine", "see them: `collab quarantine list`")
         )
+    findings += [
+        Finding(
+            "note",
+            "collections",
+            f"the newest declaration of {name} in the record is not the one in these settings",
+            "serve with the same declaration on all nodes; a new one is saved when a server starts with it",
+        )
+        for name in differing(settings.collections, await reader.schemas(EVERY_PROJECT))
+    ]
     configured = {(webhook.name, webhook.project) for webhook in settings.webhooks}
     for progress in await reader.webhooks():
         if (progress.name, progress.project) not in configured:

@@ -336,3 +336,13 @@ async def test_what_an_earlier_release_has_saved_is_the_newest_declaration(stora
     for _ in range(2):
         schemas, events = await start(storage, {"tasks": said}, others=True)
         assert (schemas.version("tasks"), events) == (7, [])
+
+
+async def test_a_declaration_that_another_process_has_replaced_differs_from_the_newest(storage: SqliteStorage) -> None:
+    old, _ = await start(storage, {"tasks": declaration(TASK), "notes": declaration()})
+    assert await old.differing(storage) == []
+    new, _ = await start(storage, {"tasks": declaration(TASK, indexes=["status"])}, others=True)
+    assert (await old.differing(storage), await new.differing(storage)) == (["tasks"], [])
+    again, _ = await start(storage, {"tasks": declaration(TASK)}, others=True)
+    assert await again.differing(storage) == ["tasks"]
+    assert await Schemas({"boards": declaration()}).differing(storage) == []

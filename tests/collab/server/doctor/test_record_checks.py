@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from collab import Settings
+from collab import Settings, declaration
 from collab.consumers.webhook import Webhook
+from collab.records.schema import Schemas
 from collab.server.doctor.finding import Finding
 from collab.server.doctor.record_checks import check_record, file_system_of
 from collab.storage.base import DeadLetter, SetAside
@@ -125,3 +127,16 @@ def test_the_file_system_of_a_path_is_that_of_the_longest_mount_point() -> None:
     assert file_system_of(Path("/srv/database"), mounts) == "ext4"
     assert file_system_of(Path("/srv/data/with space/x"), mounts) == "tmpfs"
     assert file_system_of(Path("/x"), "") is None
+
+
+async def test_settings_that_declare_otherwise_than_the_record_are_noted(where: Settings) -> None:
+    storage = storage_at(where.location)
+    await storage.open()
+    await Schemas({"tasks": declaration({})}).save(storage, 0.0)
+    await storage.close()
+    same = msgspec.structs.replace(where, collections={"tasks": declaration({})})
+    other = msgspec.structs.replace(where, collections={"tasks": declaration({}, indexes=["status"])})
+    assert await findings(same) == []
+    assert [(each.level, each.what) for each in await findings(other)] == [
+        ("note", "the newest declaration of tasks in the record is not the one in these settings")
+    ]
