@@ -132,6 +132,13 @@ class SessionsAsked(Arguments, array_like=True, frozen=True):
     limit: int
 
 
+class InspectionAsked(Arguments, array_like=True, frozen=True):
+    """What a node shows of itself in a view of the inspector."""
+
+    view: str
+    limit: int
+
+
 def name_waiting(caller: Hashable) -> str | list[str | None] | None:
     """Return the caller of a :class:`collab.turns.TurnOwner` as a value."""
     if isinstance(caller, tuple):

@@ -15,6 +15,7 @@ from collab.cluster.announcements import ClusterAnnouncements
 from collab.cluster.answering import Desk
 from collab.cluster.calls import Calls
 from collab.cluster.follow import ClusterFeed
+from collab.cluster.inspection import InspectHere, NodeInspection
 from collab.cluster.jobs import ClusterJobs
 from collab.cluster.link import Links
 from collab.cluster.membership import Membership
@@ -51,6 +52,7 @@ class ClusterNode:
         self.ownership = NodeOwnership(nodes)
         self._calls = Calls()
         self.sessions = NodeSessions(self._calls, self.membership)
+        self.inspection = NodeInspection(self._calls, self.membership)
         self._links: Links | None = None
         self._desk: Desk | None = None
         self._passes: Passes | None = None
@@ -112,10 +114,19 @@ class ClusterNode:
         """Makes handles of documents, whichever node owns them."""
         return partial(RoutedRoom, self._calls)
 
-    def desk(self, hub: Hub, handle: LocalHandle, feed: Feed, ledger: Ledger, sessions: ListSessions) -> Desk:
+    def desk(
+        self,
+        hub: Hub,
+        handle: LocalHandle,
+        feed: Feed,
+        ledger: Ledger,
+        sessions: ListSessions,
+        inspect: InspectHere,
+    ) -> Desk:
         """What answers other nodes.
 
-        ``handle`` returns the handle of a document that is not looked for elsewhere, ``sessions`` those of this node.
+        ``handle`` returns the handle of a document that is not looked for elsewhere, ``sessions`` those of this node,
+        and ``inspect`` what it shows in the inspector.
         """
         self._calls.reached = feed.reached
         services = {
@@ -123,6 +134,7 @@ class ClusterNode:
             **RoomServices(handle, feed).services(),
             **PresenceServices(hub.presence).services(),
             **self.sessions.services(sessions),
+            **self.inspection.services(inspect),
         }
         self._desk = Desk(services, ledger)
         return self._desk

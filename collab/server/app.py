@@ -45,7 +45,8 @@ from collab.server.http.api.serving import Api
 from collab.server.inspector import app as inspector
 from collab.server.inspector.documents import DocumentViews
 from collab.server.inspector.door import Door
-from collab.server.inspector.live import LiveParts, LiveViews
+from collab.server.inspector.live import LiveViews
+from collab.server.inspector.node import NodeViews
 from collab.server.inspector.record import RecordViews
 from collab.server.key_fetcher import KeyFetcher
 from collab.server.notices import startup_warnings
@@ -223,6 +224,7 @@ class Collab(PythonApi):
                 feed,
                 self.ledger,
                 lambda project, user_id, limit: self._sessions.connected(project, user_id, limit),
+                lambda view, limit: self._here.answer(view, limit),
             )
         self._tasks = BackgroundTasks(self._task_failed)
         self.failed = False
@@ -236,6 +238,16 @@ class Collab(PythonApi):
             self.hub.announcements,
             self.admission.changed,
             elsewhere=self._node.sessions.elsewhere if self._node is not None else None,
+        )
+        self._here = NodeViews(
+            self.hub,
+            self.admission,
+            self.ledger,
+            self.metrics,
+            rooms=lambda: self._registry.rooms,
+            gauges=self._gauges,
+            unready=self.unready,
+            nid=lambda: self._storage.nid if isinstance(self._storage, Nodes) else 0,
         )
         self.api = Api(self.hub, self.admission, self.rights, self._sessions, self.settings, self.unready)
         api = routes.build(self.api)
@@ -346,21 +358,8 @@ class Collab(PythonApi):
 
     def _inspector(self, key: InspectionKey, location: str | None) -> ASGIApp:
         """Build the inspector. ``location`` is where the record can be read beside this server, if it can be."""
-        live = LiveViews(
-            LiveParts(
-                self.settings,
-                self.hub,
-                self._sessions,
-                self.admission,
-                self.ledger,
-                self.metrics,
-                rooms=lambda: self._registry.rooms,
-                gauges=self._gauges,
-                unready=self.unready,
-                node=lambda: self._storage.nid if isinstance(self._storage, Nodes) else None,
-            ),
-            key,
-        )
+        elsewhere = self._node.inspection.elsewhere if self._node is not None else None
+        live = LiveViews(self.settings, self.hub.presence, self._sessions, key, self._here, elsewhere)
         record = RecordViews(location, self.settings.webhooks, live.cpu)
         documents = DocumentViews(self._storage, self._sandbox, lambda: self._registry.rooms)
         door = Door(key, self.settings, self.admission, self.hub.announcements)

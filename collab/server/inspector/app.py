@@ -77,7 +77,7 @@ def operations(live: LiveViews, record: RecordViews, documents: DocumentViews) -
         InspectorOperation("GET", "/rooms", OfMany, live.rooms),
         InspectorOperation("GET", "/presence", OfDocument, live.presence),
         InspectorOperation("GET", "/queries", OfMany, live.queries),
-        InspectorOperation("GET", "/refused", Question, live.refused),
+        InspectorOperation("GET", "/refused", OfMany, live.refused),
         InspectorOperation("GET", "/document", OfDocument, documents.makeup),
         InspectorOperation("GET", "/webhooks", Question, record.webhooks),
         InspectorOperation("GET", "/letters", OfLetters, record.letters),

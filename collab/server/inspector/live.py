@@ -1,77 +1,53 @@
-"""What happens in the server now: sessions, open documents, live queries, refusals, and what they cost."""
+"""What happens in the server now, on all nodes: sessions, open documents, live queries, refusals, CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from heapq import nlargest
-from importlib.metadata import version
+from collections.abc import Awaitable, Callable, Sequence
 from time import time
 from typing import Any
 
 import msgspec
 
 from collab.access.inspection import TICKET_SECONDS, InspectionKey
-from collab.access.price import Ledger
-from collab.dates import iso
-from collab.metrics import Metrics
-from collab.names import RoomKey
-from collab.realtime.hub import Hub
-from collab.rooms.live.room import Room
-from collab.server.admission import Admission
+from collab.cluster.node_view import NodeView
+from collab.realtime.topics.presence import PresenceRooms
 from collab.server.config.settings import Settings
+from collab.server.inspector.node import NodeViews
 from collab.server.inspector.questions import OfDocument, OfMany, OfProject, OfSessions, Question, SendAway
 from collab.server.sessions import Sessions
 from collab.storage.location import shown
 from collab.wire.realtime.values import ConnectedSession, Present
 
-Gauges = Callable[[], Mapping[str, tuple[str, float]]]
-"""Name -> (what it is, value)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveParts:
-    """What the views need of a running server. ``unready`` says why it should get no traffic."""
-
-    settings: Settings
-    hub: Hub
-    sessions: Sessions
-    admission: Admission
-    ledger: Ledger
-    metrics: Metrics
-    rooms: Callable[[], Mapping[RoomKey, Room]]
-    gauges: Gauges
-    unready: Callable[[], str | None]
-    node: Callable[[], int | None]
+AskOtherNodes = Callable[[str, int], Awaitable[Sequence[NodeView]]]
+"""The name of a view, limit -> what the other nodes show."""
 
 
 class LiveViews:
-    """Each method answers one question, with values for JSON."""
+    """Each method answers one question, with values for JSON. ``elsewhere`` asks the other nodes of a cluster."""
 
-    def __init__(self, parts: LiveParts, key: InspectionKey) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        settings: Settings,
+        presence: PresenceRooms,
+        sessions: Sessions,
+        key: InspectionKey,
+        here: NodeViews,
+        elsewhere: AskOtherNodes | None,
+    ) -> None:
+        self._settings = settings
+        self._presence = presence
+        self._sessions = sessions
         self._key = key
-        self._began = time()
+        self._here = here
+        self._elsewhere = elsewhere
 
     async def overview(self, asked: Question) -> dict[str, Any]:
         """The server at a glance."""
-        parts, settings = self._parts, self._parts.settings
+        settings = self._settings
         return {
-            "version": version("lumenize-collab"),
-            "node": parts.node(),
-            "since": iso(self._began),
-            "unready": parts.unready(),
-            "isOpen": parts.admission.is_open,
             "record": shown(settings.location),
             "historyDays": settings.history_days,
-            "allowedOrigins": list(parts.admission.allowed_origins),
-            "gauges": [
-                {"name": name, "about": about, "value": value} for name, (about, value) in parts.gauges().items()
-            ],
-            "refused": dict(parts.metrics.refusals.counts),
-            "errors": dict(parts.metrics.errors),
-            "bytesIn": parts.metrics.bytes_in,
-            "bytesOut": parts.metrics.bytes_out,
+            **await self._everywhere("health", 0),
         }
 
     async def ticket(self, asked: OfProject) -> dict[str, Any]:
@@ -80,78 +56,55 @@ class LiveViews:
 
     async def sessions(self, asked: OfSessions) -> dict[str, list[ConnectedSession]]:
         """Who is connected, to any node."""
-        return {"sessions": await self._parts.sessions.listed(asked.project, asked.user_id, asked.limit)}
+        return {"sessions": await self._sessions.listed(asked.project, asked.user_id, asked.limit)}
 
     async def send_away(self, asked: SendAway) -> dict[str, int]:
         """End sessions, on all nodes. ``count`` is how many there were on this one."""
-        count = await self._parts.sessions.disconnect(
+        count = await self._sessions.disconnect(
             asked.project, user_id=asked.user_id, session=asked.session, reason=asked.reason
         )
         return {"count": count}
 
-    async def rooms(self, asked: OfMany) -> dict[str, Any]:
-        """The documents that are open on this node, those with the most sessions first."""
-        rooms = self._parts.rooms()
-        busiest = nlargest(asked.limit, rooms.items(), key=lambda each: len(each[1].sessions))
-        found = [
-            {
-                "project": key.project,
-                "collection": key.collection,
-                "id": key.id,
-                "sessions": len(room.sessions),
-                "people": len(room.awareness.states),
-            }
-            for key, room in busiest
-        ]
-        return {"rooms": found, "count": len(rooms)}
-
     async def presence(self, asked: OfDocument) -> Present:
         """Who is in a document, with what they show of themselves."""
-        return await self._parts.hub.presence.present(asked.key)
+        return await self._presence.present(asked.key)
+
+    async def rooms(self, asked: OfMany) -> dict[str, Any]:
+        """The documents that are open, node by node."""
+        return await self._everywhere("rooms", asked.limit)
 
     async def queries(self, asked: OfMany) -> dict[str, Any]:
-        """The live queries of this node, and what they have cost."""
-        live = self._parts.hub.live_queries
-        found = [
-            {
-                "project": each.project,
-                "collection": each.collection,
-                "query": msgspec.Raw(each.query),
-                "watchers": each.watchers,
-                "rows": each.rows,
-                "events": each.events,
-                "steps": each.steps,
-                "seconds": each.seconds,
-                "reads": each.reads,
-                "readSeconds": each.read_seconds,
-            }
-            for each in live.listed(asked.limit)
-        ]
-        return {"queries": found, "count": len(live)}
+        """Live queries, node by node, and what they have cost."""
+        return await self._everywhere("queries", asked.limit)
 
-    async def refused(self, asked: Question) -> dict[str, Any]:
-        """Who was refused lately: credentials and origins, and edits of sessions."""
-        parts = self._parts
+    async def refused(self, asked: OfMany) -> dict[str, Any]:
+        """Who was refused lately, node by node."""
+        return await self._everywhere("refused", asked.limit)
+
+    async def cpu(self) -> dict[str, dict[str, float]]:
+        """Project -> kind of payer -> CPU seconds on all nodes that answer, since they began to serve."""
+        used: dict[str, dict[str, float]] = {}
+        for node in await self._views("cpu", 0):
+            if node.found is None:
+                continue
+            for project, kinds in msgspec.json.decode(node.found, type=dict[str, dict[str, float]]).items():
+                known = used.setdefault(project, {})
+                for kind, seconds in kinds.items():
+                    known[kind] = known.get(kind, 0.0) + seconds
+        return used
+
+    async def _everywhere(self, view: str, limit: int) -> dict[str, Any]:
         return {
-            "clients": [
-                {"message": each.message, "first": iso(each.first), "last": iso(each.last), "count": each.count}
-                for each in parts.admission.notices.recent
-            ],
-            "sessions": [
+            "nodes": [
                 {
-                    "at": iso(each.at),
-                    "kind": each.kind,
-                    "place": each.place,
-                    "userId": each.user_id,
-                    "reason": each.reason,
+                    "node": each.node,
+                    "found": None if each.found is None else msgspec.Raw(each.found),
+                    "failure": each.failure,
                 }
-                for each in parts.metrics.refusals.recent
-            ],
+                for each in await self._views(view, limit)
+            ]
         }
 
-    def cpu(self) -> dict[str, dict[str, float]]:
-        """Project -> kind of payer -> CPU seconds since this process began to serve."""
-        used: dict[str, dict[str, float]] = {}
-        for (project, kind), seconds in self._parts.ledger.used.items():
-            used.setdefault(project, {})[kind] = seconds
-        return used
+    async def _views(self, view: str, limit: int) -> list[NodeView]:
+        here = NodeView(self._here.nid(), self._here.answer(view, limit))
+        return [here, *(await self._elsewhere(view, limit) if self._elsewhere is not None else ())]

@@ -40,7 +40,7 @@ class RecordViews:
         self,
         location: str | None,
         webhooks: Sequence[Webhook],
-        cpu: Callable[[], dict[str, dict[str, float]]],
+        cpu: Callable[[], Awaitable[dict[str, dict[str, float]]]],
     ) -> None:
         self._location = location
         self._webhooks = webhooks
@@ -53,7 +53,8 @@ class RecordViews:
     async def projects(self, asked: Question) -> dict[str, Any]:
         """All projects with their collections. ``size`` counts entities and documents, deleted ones too."""
         counts, newest = await self._counts.get()
-        projects: dict[str, list[dict[str, Any]]] = {name: [] for name in (DEFAULT_PROJECT, *newest, *self._cpu())}
+        used = await self._cpu()
+        projects: dict[str, list[dict[str, Any]]] = {name: [] for name in (DEFAULT_PROJECT, *newest, *used)}
         projects.pop("", None)
         for each in counts[:_MOST_COLLECTIONS]:
             projects.setdefault(each.project, []).append({"name": each.collection, "size": each.size})
@@ -68,7 +69,7 @@ class RecordViews:
     async def usage(self, asked: Question) -> dict[str, Any]:
         """What each project uses: CPU seconds since the start of this process, and bytes in the record."""
         sizes = {each.project: each for each in await self._sizes.get()}
-        used = self._cpu()
+        used = await self._cpu()
         return {
             "projects": [
                 {

@@ -49,21 +49,24 @@ export interface Project {
   collections: { name: string; size: number }[]
 }
 
-export interface Overview {
+/** What each node shows: one alone has the number 0. */
+export interface Nodes<T> {
+  nodes: { node: number; found: T | null; failure: string | null }[]
+}
+
+export interface Health {
   version: string
-  node: number | null
   since: string
   unready: string | null
   isOpen: boolean
-  record: string
-  historyDays: number
   allowedOrigins: string[]
   gauges: { name: string; about: string; value: number }[]
-  refused: Record<string, number>
   errors: Record<string, number>
   bytesIn: number
   bytesOut: number
 }
+
+export type Overview = Nodes<Health> & { record: string; historyDays: number }
 
 export interface Session {
   session: string

@@ -54,6 +54,14 @@ export function table<T>(label: string, columns: Column<T>[], rows: readonly T[]
   )
 }
 
+/** Says which nodes did not answer. */
+export const silent = (nodes: readonly { node: number; failure: string | null }[]): HTMLElement[] =>
+  nodes.flatMap(({ node, failure }) => (failure === null ? [] : [h("p", { class: "bad", role: "alert" }, `Node ${node} shows nothing: ${failure}`)]))
+
+/** A column that names the node of a row, if there are several. */
+export const nodeColumn = (nodes: readonly unknown[]): Column<{ node: number }>[] =>
+  nodes.length > 1 ? [{ title: "Node", cell: ({ node }) => String(node) }] : []
+
 /** A section with a heading. */
 export const card = (title: string, ...children: (Child | Child[])[]): HTMLElement =>
   h("section", { class: "card" }, h("h2", {}, title), ...children)

@@ -1,6 +1,6 @@
-/** The server at a glance. */
-import { get, type Overview } from "../api.js"
-import { bytes, card, count, h, link, table, time } from "../dom.js"
+/** The server at a glance, node by node. */
+import { get, type Health, type Overview } from "../api.js"
+import { bytes, card, count, h, link, silent, table, time } from "../dom.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
 
@@ -11,35 +11,8 @@ export const overview: View = (context, main) => {
     (signal) => get<Overview>("overview", {}, signal),
     (found) => [
       h("h1", {}, "Overview"),
-      found.unready && h("p", { class: "bad", role: "alert" }, `This server should get no traffic: ${found.unready}.`),
-      found.isOpen && h("p", { class: "busy" }, "No credentials are configured: who can connect may read and write everything."),
-      card(
-        "Server",
-        h(
-          "dl",
-          {},
-          ...facts([
-            ["Version", found.version],
-            ["Node", found.node === null || found.node === 0 ? "alone" : String(found.node)],
-            ["Serving since", time(found.since)],
-            ["Record", found.record],
-            ["History", found.historyDays ? `${found.historyDays} days` : "not kept"],
-            ["Pages that may connect", found.allowedOrigins.join(", ") || "its own"],
-            ["Received", bytes(found.bytesIn)],
-            ["Sent", bytes(found.bytesOut)],
-          ]),
-        ),
-      ),
-      card(
-        "Now",
-        h(
-          "ul",
-          { class: "gauges" },
-          ...found.gauges.map(({ name, about, value }) =>
-            h("li", { title: name }, h("b", {}, name.includes("bytes") ? bytes(value) : count(value)), h("span", {}, about.replace(/\.$/, ""))),
-          ),
-        ),
-      ),
+      ...silent(found.nodes),
+      ...found.nodes.flatMap(({ node, found: health }) => (health === null ? [] : nodeCards(health, found, found.nodes.length > 1 ? node : null))),
       card(
         "Projects",
         table(
@@ -53,20 +26,40 @@ export const overview: View = (context, main) => {
           context.projects,
         ),
       ),
-      card(
-        "Errors told to clients",
-        table(
-          "Errors",
-          [
-            { title: "Code", cell: ([code]) => code },
-            { title: "Times", cell: ([, times]) => count(times), number: true },
-          ],
-          Object.entries(found.errors),
-          "None since the start.",
+    ],
+  )
+}
+
+function nodeCards(health: Health, { record, historyDays }: Overview, node: number | null): HTMLElement[] {
+  const errors = Object.entries(health.errors)
+  return [
+    ...(health.unready === null ? [] : [h("p", { class: "bad", role: "alert" }, `This server should get no traffic: ${health.unready}.`)]),
+    ...(health.isOpen ? [h("p", { class: "busy" }, "No credentials are configured: who can connect may read and write everything.")] : []),
+    card(
+      node === null ? "Server" : `Node ${node}`,
+      h(
+        "dl",
+        {},
+        ...facts([
+          ["Version", health.version],
+          ["Serving since", time(health.since)],
+          ["Record", record],
+          ["History", historyDays ? `${historyDays} days` : "not kept"],
+          ["Pages that may connect", health.allowedOrigins.join(", ") || "its own"],
+          ["Received", bytes(health.bytesIn)],
+          ["Sent", bytes(health.bytesOut)],
+          ["Errors told to clients", errors.map(([code, times]) => `${code}: ${count(times)}`).join(", ") || "none"],
+        ]),
+      ),
+      h(
+        "ul",
+        { class: "gauges" },
+        ...health.gauges.map(({ name, about, value }) =>
+          h("li", { title: name }, h("b", {}, name.includes("bytes") ? bytes(value) : count(value)), h("span", {}, about.replace(/\.$/, ""))),
         ),
       ),
-    ].filter((node): node is HTMLElement => node instanceof Node),
-  )
+    ),
+  ]
 }
 
 export const facts = (pairs: [string, string | Node][]): HTMLElement[] =>

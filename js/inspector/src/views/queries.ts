@@ -1,6 +1,6 @@
 /** Live queries, and what they have cost. */
-import { get, type LiveQuery } from "../api.js"
-import { card, count, h, seconds, short, table } from "../dom.js"
+import { get, type LiveQuery, type Nodes } from "../api.js"
+import { card, count, h, nodeColumn, seconds, short, silent, table } from "../dom.js"
 import { watch, type View } from "../view.js"
 
 const MOST = 500
@@ -9,20 +9,22 @@ export const queries: View = (context, main) => {
   const body = h("div")
   main.append(
     h("h1", {}, "Live queries"),
-    h("p", { class: "hint" }, "Those of this node, the most expensive first. Identical queries are shared: they cost once."),
+    h("p", { class: "hint" }, "The most expensive first. Identical queries of a node are shared: they cost once."),
     body,
   )
   watch(
     context,
     body,
-    (signal) => get<{ queries: LiveQuery[]; count: number }>("queries", { limit: MOST }, signal),
-    (found) => [
+    (signal) => get<Nodes<{ queries: LiveQuery[]; count: number }>>("queries", { limit: MOST }, signal),
+    ({ nodes }) => [
+      ...silent(nodes),
       card(
-        `${count(found.count)} open`,
+        `${count(nodes.reduce((sum, { found }) => sum + (found?.count ?? 0), 0))} open`,
         table(
           "Live queries",
           [
-            { title: "Project", cell: (each) => each.project },
+            ...nodeColumn(nodes),
+            { title: "Project", cell: (each: LiveQuery) => each.project },
             { title: "Collection", cell: (each) => each.collection },
             { title: "Query", cell: (each) => h("code", { title: JSON.stringify(each.query) }, short(each.query, 100)) },
             { title: "Watchers", cell: (each) => count(each.watchers), number: true },
@@ -32,7 +34,7 @@ export const queries: View = (context, main) => {
             { title: "Matching", cell: (each) => seconds(each.seconds), number: true },
             { title: "Reads", cell: (each) => `${count(each.reads)} in ${seconds(each.readSeconds)}`, number: true },
           ],
-          [...found.queries].sort((one, other) => other.seconds + other.readSeconds - one.seconds - one.readSeconds),
+          nodes.flatMap(({ node, found }) => found?.queries.map((query) => ({ node, ...query })) ?? []).sort((one, other) => other.seconds + other.readSeconds - one.seconds - one.readSeconds),
           "No live query is open.",
         ),
       ),

@@ -1,6 +1,6 @@
 /** Who was refused lately, and why. */
-import { get } from "../api.js"
-import { card, count, h, table, time } from "../dom.js"
+import { get, type Nodes } from "../api.js"
+import { card, count, h, nodeColumn, silent, table, time } from "../dom.js"
 import { watch, type View } from "../view.js"
 
 interface Refusals {
@@ -10,23 +10,25 @@ interface Refusals {
 
 export const refused: View = (context, main) => {
   const body = h("div")
-  main.append(h("h1", {}, "Refused"), h("p", { class: "hint" }, "On this node, since its start: the last 200 of each."), body)
+  main.append(h("h1", {}, "Refused"), h("p", { class: "hint" }, "Since the start: the last 200 of each node."), body)
   watch(
     context,
     body,
-    (signal) => get<Refusals>("refused", {}, signal),
-    ({ clients, sessions }) => [
+    (signal) => get<Nodes<Refusals>>("refused", {}, signal),
+    ({ nodes }) => [
+      ...silent(nodes),
       card(
         "Credentials, origins and hosts",
         table(
           "Refused clients",
           [
-            { title: "Why", cell: (each) => each.message },
+            ...nodeColumn(nodes),
+            { title: "Why", cell: (each: Refusals["clients"][number]) => each.message },
             { title: "Times", cell: (each) => count(each.count), number: true },
             { title: "First", cell: (each) => time(each.first) },
             { title: "Last", cell: (each) => time(each.last) },
           ],
-          clients,
+          nodes.flatMap(({ node, found }) => found?.clients.map((each) => ({ node, ...each })) ?? []).sort((one, other) => other.last.localeCompare(one.last)),
           "Nobody was refused.",
         ),
       ),
@@ -35,13 +37,14 @@ export const refused: View = (context, main) => {
         table(
           "Refused edits",
           [
-            { title: "At", cell: (each) => time(each.at) },
+            ...nodeColumn(nodes),
+            { title: "At", cell: (each: Refusals["sessions"][number]) => time(each.at) },
             { title: "What", cell: (each) => each.kind },
             { title: "Where", cell: (each) => each.place },
             { title: "User", cell: (each) => each.userId ?? "nobody" },
             { title: "Why", cell: (each) => each.reason },
           ],
-          sessions,
+          nodes.flatMap(({ node, found }) => found?.sessions.map((each) => ({ node, ...each })) ?? []).sort((one, other) => other.at.localeCompare(one.at)),
           "Nothing was refused.",
         ),
       ),

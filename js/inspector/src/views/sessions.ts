@@ -1,6 +1,6 @@
 /** Who is connected, which documents are open, and who is in them. */
-import { get, post, type OpenRoom, type Session } from "../api.js"
-import { attempt, button, card, count, h, link, table, time } from "../dom.js"
+import { get, post, type Nodes, type OpenRoom, type Session } from "../api.js"
+import { attempt, button, card, count, h, link, nodeColumn, silent, table, time } from "../dom.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
 
@@ -43,14 +43,16 @@ export const sessions: View = (context, main) => {
   watch(
     context,
     open,
-    (signal) => get<{ rooms: OpenRoom[]; count: number }>("rooms", { limit: MOST }, signal),
-    (found) => [
+    (signal) => get<Nodes<{ rooms: OpenRoom[]; count: number }>>("rooms", { limit: MOST }, signal),
+    ({ nodes }) => [
+      ...silent(nodes),
       card(
-        `${count(found.count)} open documents on this node`,
+        `${count(nodes.reduce((sum, { found }) => sum + (found?.count ?? 0), 0))} open documents`,
         table(
           "Open documents",
           [
-            { title: "Project", cell: (each) => each.project },
+            ...nodeColumn(nodes),
+            { title: "Project", cell: (each: OpenRoom) => each.project },
             {
               title: "Document",
               cell: (each) => link(placeOf(each.project, "rows", [each.collection, each.id], { tab: "presence" }), `${each.collection}/${each.id}`),
@@ -58,7 +60,7 @@ export const sessions: View = (context, main) => {
             { title: "Sessions", cell: (each) => count(each.sessions), number: true },
             { title: "Presence", cell: (each) => count(each.people), number: true },
           ],
-          found.rooms,
+          nodes.flatMap(({ node, found }) => found?.rooms.map((room) => ({ node, ...room })) ?? []).sort((one, other) => other.sessions - one.sessions),
           "No document is open.",
         ),
       ),

@@ -8,7 +8,7 @@ export const usage: View = (context, main) => {
   const body = h("div")
   main.append(
     h("h1", {}, "Usage"),
-    h("p", { class: "hint" }, "CPU seconds of this process since its start, and bytes of content in the record, at most a minute old."),
+    h("p", { class: "hint" }, "CPU seconds of all nodes since they began to serve, and bytes as stored in the record, at most a minute old."),
     body,
   )
   const cpu = ({ cpu: used }: Usage): number => Object.values(used).reduce((sum, each) => sum + each, 0)
