@@ -26,7 +26,7 @@ from collab.gate.fields import Write
 from collab.hooks import Hooks
 from collab.metrics import Metrics
 from collab.names import RoomKey
-from collab.rooms.allocator import Leftovers, give_memory_back
+from collab.rooms.allocator import Leftovers
 from collab.rooms.authorization import Authorization
 from collab.rooms.blackbox import BlackBox
 from collab.rooms.changes_told import ChangesTold
@@ -75,6 +75,7 @@ class Registry:
         cuts_covered: bool = False,
         lives_inside: Callable[[str], bool] = lambda collection: False,
         ownership: Ownership | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self._ownership = ownership if ownership is not None else Alone()
         self._unneeded: set[RoomKey] = set()  # owned, and not open
@@ -111,7 +112,7 @@ class Registry:
             cuts_covered=cuts_covered,
             spawn=self.spawn,
         )
-        self._leftovers = Leftovers()
+        self.leftovers = leftovers if leftovers is not None else Leftovers()
         self._draining = False
 
     # opening
@@ -177,6 +178,7 @@ class Registry:
             await asyncio.wait((opening,))
         room = self.rooms.pop(key, None)
         if room is not None:
+            self.leftovers.closed()
             room.delete()
             room.broken = True  # for callers that still hold it
         self._unneeded.add(key)
@@ -214,6 +216,8 @@ class Registry:
             log.exception("could not load %s", key)
             raise InternalError("the document could not be loaded") from error
         self._metrics.loads += 1
+        if key not in self.rooms:
+            self.leftovers.opened()
         self.rooms[key] = room
         self._unneeded.discard(key)
         self._idle_since[key] = monotonic()
@@ -371,10 +375,8 @@ class Registry:
                 except Exception:
                     log.exception("maintenance of %s failed", room.key)
             self._give_rooms_back()
-            if self._leftovers.worth_it(len(self.rooms), now):
-                began = monotonic()
-                give_memory_back()
-                self._leftovers.given_back(began, monotonic())
+            if self.leftovers.worth_it(now):
+                self.leftovers.give_back()
 
     def _give_rooms_back(self) -> None:
         """Let other nodes have the rooms that have closed, and to whose documents nothing is written any more."""
@@ -399,7 +401,7 @@ class Registry:
         self._unneeded.add(room.key)
         self._idle_since.pop(room.key, None)
         self._metrics.evictions += 1
-        self._leftovers.add()
+        self.leftovers.closed()
         self.compactor.start_if_due(room, leaving=True)
 
     async def drain(self) -> None:

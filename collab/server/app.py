@@ -170,6 +170,7 @@ class Collab(PythonApi):
             content_changed=self._content.changed,
             cuts_covered=not self.settings.history_days and self.settings.content_event_seconds > 0,
             ownership=self._node.ownership if self._node is not None else None,
+            leftovers=supervised.leftovers,
         )
         self.hub = Hub(
             self._storage,

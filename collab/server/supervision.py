@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from collab.names import RoomKey
+from collab.rooms.allocator import Leftovers
 from collab.rooms.blackbox import BlackBox, NoBlackBox
 from collab.storage.base import SetAside
 
@@ -16,7 +17,8 @@ from collab.storage.base import SetAside
 class Supervision:
     """The arguments of :class:`collab.server.app.Collab` that come from a supervisor; by default there is none.
 
-    ``deaths`` counts the workers that died in this one's place since the supervisor started.
+    ``deaths`` counts the workers that died in this one's place since the supervisor started; ``leftovers`` collects
+    garbage in the worker.
     """
 
     blackbox: BlackBox
@@ -25,6 +27,7 @@ class Supervision:
     banned: Callable[[str], bool] = lambda who: False
     node_name: str | None = None
     deaths: int = 0
+    leftovers: Leftovers | None = None
 
 
 class Offer:

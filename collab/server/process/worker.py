@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import faulthandler
-import gc
 import logging
 import os
 import resource
@@ -23,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from hypercorn.utils import LifespanFailureError
 
+from collab.rooms.allocator import Leftovers
 from collab.rooms.blackbox import SharedBlackBox
 from collab.server.config.settings import Settings
 from collab.server.logs import log_to_stderr
@@ -42,9 +42,6 @@ _SWITCH_SECONDS = 0.0002
 """Python's thread switch interval, in seconds. A request changes threads several times, and each time may wait this
 long for a thread that computes. The default is 25 times as much: reads then take three times as long beside an
 attack."""
-_COLLECT = (700, 10, 100)
-"""Thresholds of Python's cycle collector. Full collections are ten times rarer than by default: each one pauses
-everybody, and rooms, the most frequent garbage, contain no cycles."""
 
 
 class Unusable(Exception):
@@ -105,6 +102,7 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
     for fd in (*orders.sockets, orders.blackbox, orders.ready):
         os.set_inheritable(fd, False)  # a child of this process must not keep the port open
     blackbox = SharedBlackBox(orders.blackbox)
+    leftovers = Leftovers()
     app = build(
         settings,
         Supervision(
@@ -114,13 +112,13 @@ async def _serve(orders: Orders, settings: Settings, build: Build) -> None:
             banned=_until({who: monotonic() + seconds for who, seconds in orders.banned}),
             node_name=orders.node_name,
             deaths=orders.deaths,
+            leftovers=leftovers,
         ),
     )
     settings = getattr(app, "settings", settings)  # an application of its own module may have changed them
 
     def ready() -> None:
-        gc.freeze()  # objects that exist now are permanent: collections need not scan them
-        gc.set_threshold(*_COLLECT)
+        leftovers.start()
         sys.setswitchinterval(_SWITCH_SECONDS)
         os.write(orders.ready, b"1")
         os.close(orders.ready)

@@ -317,6 +317,7 @@ class Sockets:
             held_heartbeat_seconds=_HELD_HEARTBEAT_SECONDS if client.passed is not None else inf,
         )
         self._connections[connection] = client.passed.sender if client.passed is not None else None
+        self._registry.leftovers.opened()
         if client.passed is not None:
             connection.trust()  # it is a node; what its client may hold is limited there
         return connection
@@ -340,6 +341,7 @@ class Sockets:
 
     def _disconnect(self, connection: Connection) -> None:
         del self._connections[connection]
+        self._registry.leftovers.closed()
         if not self._connections:
             self._empty.set()
 
