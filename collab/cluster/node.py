@@ -106,7 +106,7 @@ class ClusterNode:
         return HubParts(
             records=partial(RoutedCollections, self._calls),
             documents=partial(RoutedDocuments, self._calls),
-            presence=partial(RoutedPresence, self._calls),
+            presence=partial(RoutedPresence, self._calls, self._nodes.owner),
         )
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -52,11 +52,14 @@ _encoder = msgspec.json.Encoder()
 
 
 class RoutedPresence(PresenceRooms):
-    """Presence in the rooms of all nodes."""
+    """Presence in the rooms of all nodes. ``owner`` returns the number of the node that owns a room, if one does."""
 
-    def __init__(self, calls: Calls, *args: Any, **options: Any) -> None:
+    def __init__(
+        self, calls: Calls, owner: Callable[[RoomKey], Awaitable[int | None]], *args: Any, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self._calls = calls
+        self._owner = owner
         self._away: dict[str, dict[RoomKey, _Away]] = {}
         self._tasks = BackgroundTasks(lambda error: log.error("presence at another node failed", exc_info=error))
 
@@ -123,6 +126,9 @@ class RoutedPresence(PresenceRooms):
         return super()._joined(writer) | self._away.get(writer, {}).keys()
 
     async def present(self, key: RoomKey) -> Present:
+        # nobody is in a room that is open nowhere, so it is not opened to see that
+        if key in self._registry.rooms or await self._owner(key) is None:
+            return await super().present(key)
         try:
             crowd = await self.open_crowd(key)
         except NotFound:  # it was deleted

@@ -100,6 +100,9 @@ class MemoryStorage:
     async def acquire(self, key: RoomKey) -> int:
         return self._fence().acquire(self._nid, key)
 
+    async def owner(self, key: RoomKey) -> int | None:
+        return self._record.nodes.owner(key)
+
     async def release(self, keys: Sequence[RoomKey]) -> None:
         self._fence().release(self._nid, keys)
 

@@ -76,6 +76,11 @@ class MemoryNodes:
             self._owners[key] = nid
         return self._owners[key]
 
+    def owner(self, key: RoomKey) -> int | None:
+        """The owner of a room, if it lives."""
+        nid = self._owners.get(key, NOBODY)
+        return None if self.is_dead(nid) else nid
+
     def release(self, nid: int, keys: Iterable[RoomKey]) -> None:
         """Take these rooms from ``nid``."""
         for key in keys:

@@ -90,6 +90,9 @@ class Nodes(Protocol):
     async def acquire(self, key: RoomKey) -> int:
         """Own a room unless another node that is not dead owns it. Returns the number of its owner."""
 
+    async def owner(self, key: RoomKey) -> int | None:
+        """The number of the node that owns a room; ``None`` if no node that lives does."""
+
     async def release(self, keys: Sequence[RoomKey]) -> None:
         """Own these rooms no longer. Their last writes must have been answered."""
 

@@ -128,12 +128,15 @@ class NodesContract:
 
     async def test_a_room_has_one_owner_until_that_gives_it_back_or_is_dead(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path, 3) as (first, second, third):
+            assert await first.owner(KEY) is None
             assert [await node.acquire(KEY) for node in (first, second, first)] == [first.nid] * 3
+            assert [await node.owner(KEY) for node in (first, second)] == [first.nid] * 2
             await second.release([KEY, OTHER])
             assert await third.acquire(KEY) == first.nid, "who does not own it cannot give it back"
             await first.release([KEY])
             assert [await node.acquire(KEY) for node in (second, first)] == [second.nid] * 2
             await third.declare_dead(second.nid, 0)
+            assert await first.owner(KEY) is None
             assert [await node.acquire(KEY) for node in (third, first)] == [third.nid] * 2
             await third.close()
             assert await first.acquire(KEY) == first.nid

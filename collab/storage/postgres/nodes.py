@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from collab.names import RoomKey
 from collab.storage.nodes import Announced, Announcement, NodeRow
 
 _read = msgspec.json.Decoder(dict[str, Any]).decode
@@ -20,6 +21,16 @@ async def read_nodes(connection: asyncpg.Connection) -> list[NodeRow]:
         " LEFT JOIN (SELECT nid, count(*) AS rooms FROM collab.rooms GROUP BY nid) AS r USING (nid) ORDER BY n.nid"
     )
     return [NodeRow(*row) for row in rows]
+
+
+async def read_owner(connection: asyncpg.Connection, key: RoomKey) -> int | None:
+    """The node that owns a room, if it lives."""
+    owner: int | None = await connection.fetchval(
+        "SELECT r.nid FROM collab.rooms AS r JOIN collab.nodes AS n USING (nid)"
+        " WHERE (r.project, r.collection, r.id) = ($1, $2, $3) AND NOT n.dead",
+        *key,
+    )
+    return owner
 
 
 async def read_announced(connection: asyncpg.Connection) -> int:

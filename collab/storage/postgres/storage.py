@@ -328,6 +328,10 @@ class PostgresStorage:
         (owner,) = await self._database.call("acquire_1", *key, pool="load")
         return int(owner)
 
+    async def owner(self, key: RoomKey) -> int | None:
+        async with self._database.glance() as connection:
+            return await nodes.read_owner(connection, key)
+
     async def release(self, keys: Sequence[RoomKey]) -> None:
         await self._database.call("release_1", *_columns(keys))
 

@@ -28,6 +28,7 @@ from collab.names import RoomKey
 from collab.realtime.topics.presence import PresenceRooms
 from collab.records.reads import Caller
 from collab.wire.realtime.messages import People
+from collab.wire.realtime.values import Present
 from tests.collab.cluster.entries import Realtime
 from tests.collab.cluster.nodes_world import Node, World, cluster, until
 from tests.collab.realtime.topics import test_presence
@@ -92,6 +93,16 @@ async def test_sessions_of_all_nodes_see_each_other(world: World) -> None:
     rooms(third).leave_all(caller("cyn"))
     await until(lambda: all(widget.states == {"bob": {"cursor": 2}} for widget in widgets))
     assert [node.has_open("d") for node in world.nodes] == [False, True, False]
+
+
+async def test_asking_who_is_in_a_room_that_is_open_nowhere_opens_it_nowhere(world: World) -> None:
+    edge, owner, _ = world.nodes
+    key = RoomKey("default", "documents", "nobody")
+    assert await rooms(edge).present(key) == Present(count=0, people=[])
+    assert not any(node.has_open("nobody") for node in world.nodes)
+    assert await edge.storage.owner(key) is None
+    await rooms(owner).join(caller("ann"), "nobody", {})
+    assert (await rooms(edge).present(key)).count == 1
 
 
 async def test_all_subscribers_of_a_node_share_one_stream(world: World) -> None:
