@@ -51,6 +51,14 @@ class AsideHead(NamedTuple):
     at: float
 
 
+class DeletedEntity(NamedTuple):
+    """A deleted entity that can be restored: its id, its last version, and when it was deleted."""
+
+    id: str
+    version: int
+    at: float
+
+
 class ProjectSize(NamedTuple):
     """What a project keeps, in bytes as stored: snapshots and history are compressed; indexes and free space of the
     database are not counted.
@@ -90,6 +98,9 @@ class RecordReader(Protocol):
 
     async def ids(self, project: str, collection: str, after: str, limit: int) -> Sequence[str]:
         """The next ids of entities and documents of a collection after one, in the order of their bytes."""
+
+    async def deleted(self, project: str, collection: str, after: str, limit: int) -> Sequence[DeletedEntity]:
+        """The next deleted entities of a collection after an id, in the order of the ids' bytes."""
 
     async def load(self, key: RoomKey) -> LoadedRecord | None:
         """A document with its entity. Raises :class:`collab.errors.DocumentDamaged`."""

@@ -126,6 +126,9 @@ async def test_rows_are_live_and_can_be_queried_edited_deleted_and_restored(serv
         await page.get_by_role("button", name="Delete").click()
         await expect(page.get_by_role("heading", name="Not here")).to_be_visible()
         assert (await http.get("/collections/tasks/t03")).status_code == 410
+        await page.goto(view(page, "rows/tasks"))
+        await page.get_by_text("Deleted entities").click()
+        await page.get_by_role("region", name="Deleted tasks").get_by_role("link", name="t03").click()
         await page.get_by_role("button", name="Restore").click()
         await expect(fields).to_have_value(re.compile("By somebody else"))
 

@@ -24,6 +24,7 @@ from collab.server.inspector.door import Door
 from collab.server.inspector.live import LiveViews
 from collab.server.inspector.questions import (
     LARGEST_BODY,
+    OfDeleted,
     OfDocument,
     OfEntry,
     OfLetters,
@@ -70,6 +71,7 @@ def operations(live: LiveViews, record: RecordViews, documents: DocumentViews) -
     return [
         InspectorOperation("GET", "/overview", Question, live.overview),
         InspectorOperation("GET", "/projects", Question, record.projects),
+        InspectorOperation("GET", "/deleted", OfDeleted, record.deleted),
         InspectorOperation("GET", "/usage", Question, record.usage),
         InspectorOperation("POST", "/ticket", OfProject, live.ticket),
         InspectorOperation("GET", "/sessions", OfSessions, live.sessions),

@@ -72,6 +72,14 @@ class OfDocument(OfProject, frozen=True, kw_only=True):
         return RoomKey(self.project, self.collection, self.id)
 
 
+class OfDeleted(OfProject, frozen=True, kw_only=True):
+    """Deleted entities of a collection, those after an id."""
+
+    collection: ShortText
+    after: Annotated[str, Meta(max_length=512)] = ""
+    limit: Limit = 100
+
+
 class OfMany(Question, frozen=True, kw_only=True):
     """A list."""
 

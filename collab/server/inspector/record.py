@@ -14,7 +14,7 @@ from collab.dates import iso
 from collab.errors import InvalidRequest, Unavailable
 from collab.names import DEFAULT_PROJECT
 from collab.server import replay as replaying
-from collab.server.inspector.questions import OfEntry, OfLetters, OfQuarantine, Question, SendAgain
+from collab.server.inspector.questions import OfDeleted, OfEntry, OfLetters, OfQuarantine, Question, SendAgain
 from collab.server.quarantined import contents_of, discard, find_aside, is_settled_as
 from collab.storage.location import reader_at
 from collab.storage.reading import CollectionCount, NumberedAside, ProjectSize, RecordReader
@@ -64,6 +64,15 @@ class RecordViews:
                 for name, collections in sorted(projects.items())
             ],
             "more": len(counts) > _MOST_COLLECTIONS,
+        }
+
+    async def deleted(self, asked: OfDeleted) -> dict[str, Any]:
+        """Deleted entities that can be restored, by id."""
+        async with self._reader() as reader:
+            found = await reader.deleted(asked.project, asked.collection, asked.after, asked.limit)
+        return {
+            "deleted": [{"id": each.id, "version": each.version, "at": iso(each.at)} for each in found],
+            "next": found[-1].id if len(found) == asked.limit else None,
         }
 
     async def usage(self, asked: Question) -> dict[str, Any]:

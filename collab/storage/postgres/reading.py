@@ -13,6 +13,7 @@ from collab.storage.postgres.database import PostgresDatabase, durability_warnin
 from collab.storage.reading import (
     AsideHead,
     CollectionCount,
+    DeletedEntity,
     LoadedRecord,
     NumberedAside,
     NumberedLetter,
@@ -61,6 +62,11 @@ class PostgresReader:
     async def ids(self, project: str, collection: str, after: str, limit: int) -> Sequence[str]:
         async with self._database.query() as connection:
             return [row[0] for row in await connection.fetch(_IDS, project, collection, after, limit)]
+
+    async def deleted(self, project: str, collection: str, after: str, limit: int) -> Sequence[DeletedEntity]:
+        async with self._database.query() as connection:
+            rows = await connection.fetch(_DELETED, project, collection, after, limit)
+        return [DeletedEntity(*row) for row in rows]
 
     async def load(self, key: RoomKey) -> LoadedRecord | None:
         async with self._database.query() as connection:
@@ -120,6 +126,10 @@ _IDS = (
     "SELECT id FROM ((SELECT id FROM collab.entities WHERE project = $1 AND collection = $2 AND id > $3"
     " ORDER BY id LIMIT $4) UNION (SELECT id FROM collab.documents WHERE project = $1 AND collection = $2 AND id > $3"
     " ORDER BY id LIMIT $4)) AS k ORDER BY id LIMIT $4"
+)
+_DELETED = (
+    "SELECT id, version, updated_at FROM collab.entities WHERE project = $1 AND collection = $2 AND id > $3 AND deleted"
+    " ORDER BY id LIMIT $4"
 )
 _WEBHOOKS = (
     "SELECT name, project, max(position)::bigint, sum(dead)::bigint FROM (SELECT name, project, position, 0 AS dead"

@@ -17,6 +17,7 @@ from collab.storage.codec import event_from
 from collab.storage.reading import (
     AsideHead,
     CollectionCount,
+    DeletedEntity,
     LoadedRecord,
     NumberedAside,
     NumberedLetter,
@@ -71,6 +72,12 @@ class SqliteReader:
         values = {"project": project, "collection": collection, "after": after, "limit": limit}
         return await self._read(lambda connection: [row[0] for row in connection.execute(_IDS, values)])
 
+    async def deleted(self, project: str, collection: str, after: str, limit: int) -> Sequence[DeletedEntity]:
+        values = (project, collection, after, limit)
+        return await self._read(
+            lambda connection: [DeletedEntity(*row) for row in connection.execute(_DELETED, values)]
+        )
+
     async def load(self, key: RoomKey) -> LoadedRecord | None:
         record, damaged = await self._read(lambda connection: documents.load(connection, key))
         return None if record is None else LoadedRecord(record, damaged)
@@ -123,6 +130,10 @@ _IDS = (
     "SELECT id FROM (SELECT * FROM (SELECT id FROM entities WHERE project = :project AND collection = :collection"
     " AND id > :after ORDER BY id LIMIT :limit) UNION SELECT * FROM (SELECT id FROM documents WHERE project = :project"
     " AND collection = :collection AND id > :after ORDER BY id LIMIT :limit)) ORDER BY id LIMIT :limit"
+)
+_DELETED = (
+    "SELECT id, version, updated_at FROM entities WHERE project = ? AND collection = ? AND id > ? AND deleted"
+    " ORDER BY id LIMIT ?"
 )
 _WEBHOOKS = (
     "SELECT name, project, max(position), sum(dead) FROM (SELECT name, project, position, 0 AS dead FROM webhooks"

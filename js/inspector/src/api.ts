@@ -167,6 +167,12 @@ export interface Aside {
   reason: string
 }
 
+export interface Deleted {
+  id: string
+  version: number
+  at: string
+}
+
 export interface Usage {
   name: string
   cpu: Record<string, number>

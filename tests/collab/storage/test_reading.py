@@ -65,6 +65,20 @@ async def test_quarantined_entries_come_in_pages_without_their_bytes_and_one_wit
             assert await reader.quarantined_entry(last.number + 1) is None
 
 
+async def test_deleted_entities_come_in_pages_and_those_that_live_do_not(where: str) -> None:
+    keys = [RoomKey("acme", "notes", f"n{n}") for n in range(5)]
+    async with served(where) as storage:
+        facts = [fact(1, key=key, at=10.0) for key in keys]
+        await storage.commit([], facts)
+        await storage.commit([], [fact(2, key=key, at=20.0, kind="deleted") for key in keys[1:]])
+        await storage.commit([], [fact(3, key=keys[2], at=30.0, kind="restored")])
+        async with reader_at(where) as reader:
+            first = await reader.deleted("acme", "notes", "", 2)
+            assert first == [("n1", 2, 20.0), ("n3", 2, 20.0)]
+            assert await reader.deleted("acme", "notes", "n3", 2) == [("n4", 2, 20.0)]
+            assert await reader.deleted("other", "notes", "", 2) == []
+
+
 async def test_sizes_are_those_of_what_each_project_keeps(where: str) -> None:
     other = RoomKey("beta", "documents", "d")
     async with served(where) as storage:

@@ -1,4 +1,5 @@
 /** The rows of a collection, live, and a query for them. */
+import { get, type Deleted } from "../api.js"
 import { count, button, h, link, reason, short, table, time, toast } from "../dom.js"
 import { placeOf } from "../places.js"
 import { PAGE, queryOf } from "../query.js"
@@ -81,6 +82,7 @@ function showCollection(context: Context, main: HTMLElement, name: string): void
       button("New", () => create(context, name), "quiet"),
     ),
     found,
+    deleted(context, name),
   )
   let query: Record<string, unknown>
   try {
@@ -105,6 +107,36 @@ function showCollection(context: Context, main: HTMLElement, name: string): void
   )
   unsubscribe.ready.catch(failed)
   signal.addEventListener("abort", () => unsubscribe())
+}
+
+/** The deleted entities of a collection, once somebody asks for them. */
+function deleted({ place, signal }: Context, name: string): HTMLElement {
+  const list = h("div")
+  const read = async (after: string): Promise<void> => {
+    try {
+      const page = await get<{ deleted: Deleted[]; next: string | null }>("deleted", { project: place.project, collection: name, after }, signal)
+      list.replaceChildren(
+        table(
+          `Deleted ${name}`,
+          [
+            { title: "id", cell: (each) => link(placeOf(place.project, "rows", [name, each.id]), each.id) },
+            { title: "last version", cell: (each) => String(each.version) },
+            { title: "deleted", cell: (each) => time(each.at) },
+          ],
+          page.deleted,
+          after === "" ? "Nothing is deleted." : "No more.",
+        ),
+        ...(page.next === null ? [] : [button("More deleted", () => read(page.next ?? ""))]),
+      )
+    } catch (error) {
+      if (!signal.aborted) list.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
+    }
+  }
+  const details = h("details", { class: "card" }, h("summary", {}, "Deleted entities"), list)
+  details.addEventListener("toggle", () => {
+    if (details.open) void read("")
+  })
+  return details
 }
 
 /** Adds the pages behind the first one, as they are when they are asked for. */

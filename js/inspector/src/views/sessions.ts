@@ -10,11 +10,29 @@ export const sessions: View = (context, main) => {
   const { project } = context.place
   const connected = h("div")
   const open = h("div")
-  main.append(h("h1", {}, "Sessions"), connected, open)
+  const wanted = context.place.query.get("user") ?? ""
+  const user = h("input", { name: "user", placeholder: "all users", "aria-label": "User id", maxlength: 255, value: wanted })
+  main.append(
+    h("h1", {}, "Sessions"),
+    h(
+      "form",
+      {
+        class: "inline",
+        onsubmit: (event: Event) => {
+          event.preventDefault()
+          location.hash = placeOf(project, "sessions", [], { user: user.value.trim() })
+        },
+      },
+      user,
+      h("button", { type: "submit" }, "Filter"),
+    ),
+    connected,
+    open,
+  )
   const again = watch(
     context,
     connected,
-    async (signal) => (await get<{ sessions: Session[] }>("sessions", { project, limit: MOST }, signal)).sessions,
+    async (signal) => (await get<{ sessions: Session[] }>("sessions", { project, limit: MOST, ...(wanted && { userId: wanted }) }, signal)).sessions,
     (found) => [
       card(
         found.length < MOST ? `${count(found.length)} connected, on all nodes` : `The first ${MOST} connected`,

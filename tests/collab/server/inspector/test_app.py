@@ -102,6 +102,7 @@ ANSWERED: dict[str, dict[str, Any]] = {
     "OfProject": {"project": "default"},
     "OfSessions": {"project": "default"},
     "OfDocument": {"project": "default", "collection": "tasks", "id": "t1"},
+    "OfDeleted": {"project": "default", "collection": "tasks"},
     "OfLetters": {"webhook": "crm"},
     "SendAway": {"project": "default", "userId": "nobody"},
     "SendAgain": {"webhook": "crm", "numbers": [1]},

@@ -52,6 +52,19 @@ async def test_projects_and_their_collections(tmp_path: Path) -> None:
         }
 
 
+async def test_deleted_entities_are_listed(tmp_path: Path) -> None:
+    async with inspected(tmp_path) as world:
+        tasks = world.collab.collection("tasks")
+        for count in range(3):
+            await tasks.create({}, id=f"t{count}")
+            await tasks.delete(f"t{count}")
+        await tasks.restore("t1")
+        found = await world.get("deleted", project="default", collection="tasks")
+        assert [(each["id"], each["version"]) for each in found["deleted"]] == [("t0", 2), ("t2", 2)]
+        page = await world.get("deleted", project="default", collection="tasks", limit=1)
+        assert ([each["id"] for each in page["deleted"]], page["next"]) == (["t0"], "t0")
+
+
 async def test_a_ticket_opens_one_project_for_ten_minutes(tmp_path: Path) -> None:
     async with inspected(tmp_path) as world:
         await world.collab.collection("tasks", "acme").create({"title": "a"}, id="t1")
