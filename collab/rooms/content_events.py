@@ -35,7 +35,8 @@ _ROWS = 4096  # processed at once
 _BYTES = 4 * 1024 * 1024  # of these rows
 _FEW_ROWS = 64  # if so few rows fail, they are not retried
 _LOOK_SECONDS = 30.0  # between two looks for what another process has left
-_STORAGE_SECONDS = 2.0  # until a storage that failed is asked again
+_STORAGE_SECONDS = 2.0  # until a storage that failed is asked again, or a document that was being rebuilt
+_REST_SECONDS = 60.0  # of a document that could not be read
 
 
 class ContentEvents:
@@ -112,9 +113,9 @@ class ContentEvents:
                 return
             for key in left:
                 done.add(key)
-                if key not in self._busy and key not in self._due and await self._is_ours(key):
+                if key not in self._busy and key not in self._due:
                     self._busy.add(key)
-                    await self._work(key)
+                    await self._work(key, ask=True)
                     self._rest.pop(key, None)
 
     async def _is_ours(self, key: RoomKey) -> bool:
@@ -135,8 +136,11 @@ class ContentEvents:
             log.error("content changes wait for the storage: %s", error)
         self._away = True
 
-    async def _work(self, key: RoomKey) -> None:
+    async def _work(self, key: RoomKey, *, ask: bool = False) -> None:
+        """Flush one document, and again later if that failed for the moment. With ``ask``, unless it is not ours."""
         try:
+            if ask and not await self._is_ours(key):
+                return
             cost = await self._flush(key)
             self._away = False
             self._rest[key] = monotonic() + _SHARE * cost
@@ -146,18 +150,27 @@ class ContentEvents:
             pass  # its owner does this
         except StorageError as error:
             self._failed(error)
-            if key not in self._due:
-                self._wait(key, _STORAGE_SECONDS)
-        except (SandboxError, CollabError) as error:
+            self._try_again(key, _STORAGE_SECONDS)
+        except CollabError as error:
             log.error("the content changes of %s could not be computed: %s", key, error)
-            self._rest[key] = monotonic() + 60.0
+            if error.retryable:
+                self._try_again(key, _STORAGE_SECONDS)
+            elif isinstance(error, SandboxError):
+                self._try_again(key, _REST_SECONDS)
+            else:
+                self._rest[key] = monotonic() + _REST_SECONDS
         except Exception:  # one document must not end the work for all others
             log.exception("the content changes of %s could not be computed", key)
-            self._rest[key] = monotonic() + 60.0
+            self._rest[key] = monotonic() + _REST_SECONDS
         finally:
             self._busy.discard(key)
             if self._due.get(key):
                 self._begin(key)
+
+    def _try_again(self, key: RoomKey, seconds: float) -> None:
+        """Do not wait for the next change: there may be none for long."""
+        if key not in self._due:
+            self._wait(key, seconds)
 
     async def flush(self, key: RoomKey) -> None:
         """Create the missing events for all committed content changes of one document.

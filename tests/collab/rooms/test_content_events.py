@@ -163,6 +163,29 @@ async def test_a_storage_that_fails_for_a_while_delays_content_events_and_loses_
         assert not storage.failures
 
 
+@pytest.mark.parametrize("error", [Unavailable("the document is being rebuilt"), SandboxError("no process starts")])
+async def test_what_failed_for_the_moment_is_done_later_without_another_change(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(content, "_STORAGE_SECONDS", 0.01)
+    monkeypatch.setattr(content, "_REST_SECONDS", 0.01)
+    collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())
+    work_out, failures = collab._content._work_out, 3
+
+    async def fail(*arguments: Any) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise error
+        await work_out(*arguments)
+
+    monkeypatch.setattr(collab._content, "_work_out", fail)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        await write(collab.room("d"), ["a"])
+        assert await listener.told(1) == [{"text": {"delta": [{"insert": "a"}]}}]
+
+
 async def test_a_document_that_changes_again_and_again_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     storage, read = MemoryStorage(), []
     document_at = storage.document_at
