@@ -6,6 +6,7 @@ Header names are lower-case. Hosts and origins are compared as browsers send the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -139,6 +140,7 @@ def from_this_machine(peer: str | None, forwarded_for: str | None) -> bool:
     return all(is_loopback(hop) for hop in (peer or "", *hops))
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host`` (a name or an address)."""
     if host.lower() == "localhost":

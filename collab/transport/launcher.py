@@ -55,6 +55,7 @@ from collab.transport.websocket import COST, ASGIApplication, AsgiSocket, WebSoc
 log = logging.getLogger(__name__)
 
 _SERVICE_RESTART = 1012
+_UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
 _READ = 64 * 1024
 _READ_UNPROVEN = 8 * 1024
 _BACKLOG = 4096  # hypercorn uses 100: of 150 clients that connect at once, the rest would retry only after a second
@@ -121,6 +122,7 @@ async def serve(
             raise error
         try:
             for sock in sockets:
+                _notice_slow_readers(sock)
                 listener = await loop.create_server(server.arrive, sock=sock, backlog=config.backlog)
                 listening.callback(listener.close)
             if ready is not None:
@@ -279,6 +281,13 @@ class _Server:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
+
+
+def _notice_slow_readers(listener: socket.socket) -> None:
+    """Limit what the kernel holds for each of its connections, which inherit this."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None and listener.family in (socket.AF_INET, socket.AF_INET6):
+        listener.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)
 
 
 def _nobody(error: Exception | None) -> None:

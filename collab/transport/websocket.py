@@ -1,7 +1,7 @@
 """A WebSocket between an asyncio transport and one call of an ASGI application.
 
-hypercorn reads the upgrade request and hands its connection over; from then on only this file touches the transport. So
-it can guarantee what hypercorn 0.18 does not: the whole message is limited, silent peers are detected, the application
+Others read the upgrade request and hand its connection over; from then on only this file touches the transport. So it
+can guarantee what hypercorn 0.18 does not: the whole message is limited, silent peers are detected, the application
 gets the real close code, large messages leave in pieces, and sending to a closed socket raises an error.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ log = logging.getLogger(__name__)
 ASGIEvent = MutableMapping[str, Any]
 ASGIApplication = Callable[[Any, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
-_UNSENT = 128 * 1024  # bytes that the kernel may hold unsent: a slow reader is noticed here, not in megabytes
 _INBOX = 64  # messages that wait for the application, or are passed to it before others have a turn
 COST = 28 * 1024
 """Bytes of memory that a silent socket takes."""
@@ -121,7 +119,6 @@ class AsgiSocket(asyncio.Protocol):
             "websocket.http.response": {},
             DIRECT: {"listen": self.listen, "send": self._sender.send_now, "pause": self.pause, "trust": self.trust},
         }
-        _notice_slow_readers(transport)
 
     async def run(self, app: ASGIApplication) -> None:
         """Call the application, and return when the connection is over. Its exceptions are logged."""
@@ -443,10 +440,3 @@ class AsgiSocket(asyncio.Protocol):
         else:
             self._end(1006, "no sign of life")
             self._transport.abort()
-
-
-def _notice_slow_readers(transport: asyncio.Transport) -> None:
-    sock = transport.get_extra_info("socket")
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)

@@ -15,8 +15,6 @@ from secrets import token_urlsafe
 from time import monotonic, time
 from typing import Literal, NamedTuple, Protocol
 
-import anyio
-
 from collab.access.identity import Identity
 from collab.access.limits import TokenBucket
 from collab.access.price import METER, Meter, rest_after
@@ -107,6 +105,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_abandoned",
         "_backlog",
         "_bucket",
         "_closing",
@@ -119,6 +118,7 @@ class Connection:
         "_listen",
         "_max_bytes",
         "_metrics",
+        "_name",
         "_pause",
         "_paying",
         "_place",
@@ -140,7 +140,6 @@ class Connection:
         "_writer",
         "address",
         "meter",
-        "name",
         "since",
     )
 
@@ -160,7 +159,7 @@ class Connection:
         address: str | None = None,
         held_heartbeat_seconds: float = inf,
     ) -> None:
-        self.name = token_urlsafe(12)
+        self._name: str | None = None
         self.address = address
         self.since = time()
         direct = scope.get("extensions", {}).get(DIRECT, {})
@@ -195,8 +194,16 @@ class Connection:
         self._sending_since: float | None = None
         self._protocol: SocketProtocol | None = None
         self._waking = False
-        self._running: anyio.CancelScope | None = None
+        self._running: asyncio.Task[object] | None = None
+        self._abandoned = False
         self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """Names this connection to others, who cannot guess it. Most are never asked, and randomness is not free."""
+        if self._name is None:
+            self._name = token_urlsafe(12)
+        return self._name
 
     def send(self, frame: Frame) -> None:
         """Queue a message that belongs to no session."""
@@ -286,8 +293,7 @@ class Connection:
     def abandon(self, error: CollabError) -> None:
         """Close without waiting for a peer that is gone."""
         self.close(error)
-        if self._running is not None:
-            self._running.cancel()
+        self._stop_reading()
 
     def beat(self, now: float, wall: float) -> None:
         """Called about once a second."""
@@ -303,12 +309,17 @@ class Connection:
     async def run(self, protocol: SocketProtocol) -> CollabError | None:
         """Serve the accepted socket until it ends. Returns why the server closed it, ``None`` if the client did."""
         self._protocol = protocol
+        self._running = running = asyncio.current_task()
+        assert running is not None
         try:
-            with anyio.CancelScope() as self._running:
-                if self._listen is not None:
-                    self._listen(self._take)
-                await self._read()
+            if self._listen is not None:
+                self._listen(self._take)
+            await self._read()
+        except asyncio.CancelledError:
+            if not self._abandoned or running.uncancel():
+                raise
         finally:
+            self._running = None
             self._protocol = None
             protocol.left(monotonic())
             if self._writer is not None:
@@ -319,6 +330,11 @@ class Connection:
                 place = f"{payer.project or ''}{self._place}"
                 self._metrics.refusals.note("connection", place, user, self._closing.message)
         return self._closing
+
+    def _stop_reading(self) -> None:
+        if self._running is not None and not self._abandoned:
+            self._abandoned = True
+            self._running.cancel()
 
     async def _read(self) -> None:
         """Read to the end; with direct messages, only the end arrives here."""
@@ -450,8 +466,7 @@ class Connection:
                     await self._send_one(last)
                 code, reason = self._closing.close_code, self._closing.message[:120]
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
-                if self._running is not None:
-                    self._running.cancel()
+                self._stop_reading()
         except OSError:
             pass  # the socket is gone; the reader notices after the client's earlier messages
         except Exception:
