@@ -13,13 +13,14 @@ from typing import Protocol
 from collab.access.price import Ledger, Meter, Payer
 from collab.cluster.messages import (
     MOST_MESSAGE,
-    OLDEST,
-    VERSION,
+    SPOKEN,
     Cancelled,
     Greeting,
+    Incompatible,
     Item,
     NodeAnswer,
     NodeCall,
+    Spoken,
     UnknownCall,
     Valued,
     ValueParts,
@@ -80,8 +81,9 @@ class Asking:
 class Desk:
     """Serves all other nodes, once it has begun."""
 
-    def __init__(self, services: Mapping[str, Service], ledger: Ledger) -> None:
+    def __init__(self, services: Mapping[str, Service], ledger: Ledger, spoken: Spoken = SPOKEN) -> None:
         self._services = services
+        self._spoken = spoken
         self._meters = Meters(ledger)
         self._nid = 0
         self._passes: Passes | None = None
@@ -103,7 +105,15 @@ class Desk:
         self, shown: Pass, most: int, ready: Callable[[], None], close: Callable[[CollabError], None]
     ) -> Answering:
         """Answer on a new link until :meth:`left`; ``close`` ends the link, the others are as in :class:`Answering`."""
-        answering = Answering(self._services, self._meters, nid=self._nid, sender=shown.sender, most=most, ready=ready)
+        answering = Answering(
+            self._services,
+            self._meters,
+            nid=self._nid,
+            sender=shown.sender,
+            most=most,
+            ready=ready,
+            spoken=self._spoken,
+        )
         self._open[answering] = close
         return answering
 
@@ -160,7 +170,9 @@ class Answering:
         sender: int,
         most: int,
         ready: Callable[[], None],
+        spoken: Spoken,
     ) -> None:
+        self._spoken = spoken
         self._services = services
         self._meters = meters
         self._nid = nid
@@ -183,8 +195,8 @@ class Answering:
         message = self._pieces.take(decode_node(data))
         if self._peer is None:
             if message is not None:
-                self._peer = check_greeting(message)
-                self._send(encode_node(Greeting(VERSION, OLDEST, self._nid, self._most)))
+                self._peer = check_greeting(message, self._nid, self._spoken)
+                self._send(self._greeting())
             return
         match message:
             case None:
@@ -199,6 +211,13 @@ class Answering:
                         task.cancel()
             case _:
                 raise InvalidRequest("a node that asks sent something else")
+
+    def farewell(self, error: CollabError) -> bytes | None:
+        """Return the last message: a node that this one does not understand learns from a greeting which is older."""
+        return self._greeting() if isinstance(error, Incompatible) else None
+
+    def _greeting(self) -> bytes:
+        return encode_node(Greeting(*self._spoken, self._nid, self._most))
 
     def drain(self) -> list[bytes]:
         """Return messages to send, at most about a megabyte; calls ``ready`` if there are more."""
@@ -244,7 +263,7 @@ class Answering:
     def _begin(self, call: NodeCall) -> None:
         service = self._services.get(call.name)
         if service is None:
-            self._refuse(call.id, UnknownCall(f"this server does not know the call {call.name[:100]!r}"))
+            self._refuse(call.id, UnknownCall(f"{self._said_of_versions()} does not know the call {call.name[:100]!r}"))
             return
         running, most = (self._streams, _STREAMS) if service.streams is not None else (self._calls, _AT_ONCE)
         if call.id in self._calls or call.id in self._streams:
@@ -270,6 +289,12 @@ class Answering:
             self._finishing.discard(task)
 
         task.add_done_callback(done)
+
+    def _said_of_versions(self) -> str:
+        assert self._peer is not None
+        if self._peer.version > self._spoken.version:
+            return f"node {self._nid} is older than node {self._peer.nid}, and"
+        return f"node {self._nid} is of another version than node {self._peer.nid}, and"
 
     async def _serve(self, service: Service, call: NodeCall) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from collab.access.price import METER
 from collab.cluster.arguments import Arguments, decode_value, encode_value
-from collab.cluster.link import Links, Lost, Unreached
+from collab.cluster.link import Links, Lost, Unreached, Unspoken
 from collab.cluster.messages import PayerNamed
 from collab.errors import Elsewhere, Restarting, Unavailable
 from collab.names import RoomKey
@@ -77,7 +77,8 @@ class Calls:
         """Do something here; if another node owns the room, have that do it with ``there``.
 
         An owner that is lost is asked again, or the next one is, as long as it had not begun; with ``repeats`` also if
-        it had. After about 3 s this raises :class:`Unavailable`.
+        it had. After about 3 s this raises :class:`Unavailable`, with the reason if it is
+        :class:`Unspoken`.
         """
         patience = Patience()
         while True:
@@ -87,6 +88,10 @@ class Calls:
                 nid = elsewhere.nid
             try:
                 return await there(nid)
+            except Unspoken:
+                self.forget(nid)
+                if patience.over:
+                    raise
             except (Elsewhere, Restarting, Unreached):
                 self.forget(nid)  # it has done nothing
             except Lost:

@@ -14,16 +14,17 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from collab.cluster.messages import (
     MOST_MESSAGE,
-    OLDEST,
-    VERSION,
+    SPOKEN,
     Cancelled,
     Greeting,
+    Incompatible,
     Item,
     NodeAnswer,
     NodeCall,
     NodeFailure,
     NodeMessage,
     PayerNamed,
+    Spoken,
     ValueParts,
     check_greeting,
     decode_node,
@@ -48,12 +49,16 @@ _ITEMS, _ITEM_BYTES = 1000, 64 * 1024 * 1024  # of a stream, that nobody has tak
 class Lost(Unavailable):
     """The node was lost, or became unreachable, before it had answered. It may have done what it was asked."""
 
-    def __init__(self) -> None:
-        super().__init__("the server that has this document was lost; retry")
+    def __init__(self, message: str = "the server that has this document was lost; retry") -> None:
+        super().__init__(message)
 
 
 class Unreached(Lost):
     """The node could not be reached: it has not been asked."""
+
+
+class Unspoken(Unreached):
+    """The node is of a version with which this one cannot speak. The message says which one is older."""
 
 
 class Addresses(Protocol):
@@ -66,8 +71,9 @@ class Addresses(Protocol):
 class Links:
     """The links of the node ``nid`` to others."""
 
-    def __init__(self, nid: int, addresses: Addresses, passes: Passes) -> None:
+    def __init__(self, nid: int, addresses: Addresses, passes: Passes, spoken: Spoken = SPOKEN) -> None:
         self._nid = nid
+        self._spoken = spoken
         self._addresses = addresses
         self._passes = passes
         self._links: dict[int, asyncio.Task[NodeLink]] = {}
@@ -158,14 +164,17 @@ class Links:
                     max_size=MOST_MESSAGE,
                 )
                 try:
-                    await socket.send(encode_node(Greeting(VERSION, OLDEST, self._nid, MOST_MESSAGE)))
-                    peer = check_greeting(decode_node(await _receive(socket)))
+                    await socket.send(encode_node(Greeting(*self._spoken, self._nid, MOST_MESSAGE)))
+                    peer = check_greeting(decode_node(await _receive(socket)), self._nid, self._spoken)
                 except BaseException:
                     socket.transport.abort()
                     raise
         except InvalidStatus as error:
             said = error.response.body.decode("utf-8", "replace")[:200] if error.response.body else ""
             raise self._unreached(nid, f"{url} refused this one ({error.response.status_code}): {said}") from error
+        except Incompatible as error:
+            self._unreached(nid, f"{url} does not understand this one: {error.message}")
+            raise Unspoken(error.message) from error
         except CollabError as error:
             raise self._unreached(nid, f"{url} does not understand this one: {error.message}") from error
         except (OSError, TimeoutError, WebSocketException) as error:

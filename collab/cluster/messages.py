@@ -20,6 +20,21 @@ VERSION = 1
 """The version of what nodes say to each other. Two servers that follow each other understand each other."""
 OLDEST = 1
 """The oldest version that this server understands."""
+
+
+class Spoken(NamedTuple):
+    """The newest and the oldest version of these messages that a node speaks."""
+
+    version: int = VERSION
+    oldest: int = OLDEST
+
+    def __str__(self) -> str:
+        if self.version == self.oldest:
+            return f"version {self.version}"
+        return f"versions {self.oldest} to {self.version}"
+
+
+SPOKEN = Spoken()
 PIECE = 1024 * 1024
 """Bytes of a value in one message."""
 MOST_MESSAGE = PIECE + 64 * 1024
@@ -118,13 +133,19 @@ def decode_node(data: bytes) -> NodeMessage:
         raise InvalidRequest(f"not a message of a node: {str(error)[:200]}") from None
 
 
-def check_greeting(message: NodeMessage) -> Greeting:
-    """Return the first message of the other node. Raises :class:`InvalidRequest` if the two do not fit together."""
+def check_greeting(message: NodeMessage, nid: int, spoken: Spoken = SPOKEN) -> Greeting:
+    """Return the first message of the other node to ``nid``, which speaks ``spoken``.
+
+    Raises :class:`Incompatible`, and :class:`InvalidRequest` for what is no greeting.
+    """
     if not isinstance(message, Greeting):
         raise InvalidRequest("a link must begin with a greeting")
-    if message.version < OLDEST or message.oldest > VERSION:
-        raise InvalidRequest(
-            f"this node speaks the versions {OLDEST} to {VERSION}, the other one {message.oldest} to {message.version}"
+    theirs = Spoken(message.version, message.oldest)
+    if theirs.version < spoken.oldest or theirs.oldest > spoken.version:
+        older = message.nid if theirs.version < spoken.version else nid
+        raise Incompatible(
+            f"node {message.nid} speaks {theirs} of what nodes say, and node {nid} {spoken}: node {older} is older, "
+            "replace it"
         )
     if message.most < 2 * _ROOM_FOR_NAMES:
         raise InvalidRequest("the other node takes no messages of a useful size")
@@ -177,6 +198,10 @@ class ValueParts:
 _KINDS: Mapping[str, type[CollabError]] = {
     name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, CollabError)
 }
+
+
+class Incompatible(Unavailable):
+    """Two nodes have no version of their messages in common. The message says which one is older."""
 
 
 class UnknownCall(Unavailable):

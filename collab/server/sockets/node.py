@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collab.cluster.answering import Desk
 from collab.cluster.passes import Pass
-from collab.errors import TooLarge
+from collab.errors import CollabError, TooLarge
 from collab.server.sockets.connection import Connection, SocketProtocol
 from collab.wire.realtime.encoding import Frame
 
@@ -37,6 +37,10 @@ class NodeSocket(SocketProtocol):
     def drain(self) -> list[Frame]:
         """Return messages to send."""
         return list(self._answering.drain())
+
+    def farewell(self, error: CollabError) -> Frame | None:
+        """Return the last message."""
+        return self._answering.farewell(error)
 
     def left(self, now: float) -> None:
         """The socket has closed."""

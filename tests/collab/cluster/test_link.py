@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 
 import anyio
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import Server, ServerConnection
@@ -19,16 +20,19 @@ from websockets.http11 import Request, Response
 from collab import Collab, Settings
 from collab.access.price import METER, charge
 from collab.cluster.answering import Asking, Desk, Service
-from collab.cluster.link import Links, Lost, Unreached
+from collab.cluster.calls import Calls
+from collab.cluster.link import Links, Lost, Unreached, Unspoken
 from collab.cluster.messages import (
     MOST_MESSAGE,
     PIECE,
+    SPOKEN,
     VERSION,
     Cancelled,
     Greeting,
     NodeAnswer,
     NodeCall,
     PayerNamed,
+    Spoken,
     UnknownCall,
     decode_node,
     encode_node,
@@ -115,19 +119,21 @@ class Owner:
 
 
 @asynccontextmanager
-async def answering(owner: Owner, nid: int = 2, **settings: int) -> AsyncIterator[tuple[Collab, str]]:
+async def answering(
+    owner: Owner, nid: int = 2, spoken: Spoken = SPOKEN, **settings: int
+) -> AsyncIterator[tuple[Collab, str]]:
     collab = Collab(Settings(**settings), storage=MemoryStorage())  # type: ignore[arg-type]
-    desk = collab.sockets.desk = Desk(owner.services(), collab.ledger)
+    desk = collab.sockets.desk = Desk(owner.services(), collab.ledger, spoken)
     desk.begin(nid, Passes(KEY, nid))
     async with serving(collab) as address:
         yield collab, address
 
 
 @asynccontextmanager
-async def linked(address: str, nid: int = 1) -> AsyncIterator[Links]:
+async def linked(address: str, nid: int = 1, spoken: Spoken = SPOKEN) -> AsyncIterator[Links]:
     book = Book()
     book.urls[2] = f"http://{address}"
-    links = Links(nid, book, Passes(KEY, nid))
+    links = Links(nid, book, Passes(KEY, nid), spoken)
     try:
         yield links
     finally:
@@ -196,6 +202,72 @@ async def test_a_call_that_the_other_version_does_not_know_has_its_own_error(lin
     with pytest.raises(UnknownCall, match="does not know the call 'newer'"):
         await links.call(2, "newer", b"")
     assert await links.call(2, "echo", b"hello") == b"hello"
+
+
+@pytest.mark.parametrize(("asks", "answers"), [(Spoken(2, 1), Spoken(1, 1)), (Spoken(1, 1), Spoken(2, 1))])
+async def test_a_node_and_one_of_the_version_before_serve_each_other(
+    owner: Owner, asks: Spoken, answers: Spoken
+) -> None:
+    async with answering(owner, spoken=answers) as (_, address), linked(address, spoken=asks) as links:
+        assert await links.call(2, "echo", b"x" * 3 * PIECE) == b"x" * 3 * PIECE
+        async with links.stream(2, "count", b"2") as items:
+            assert [item async for item in items] == [b"0", b"1"]
+        older = "is older than node 1" if answers < asks else "is of another version than node 1"
+        with pytest.raises(UnknownCall, match=f"node 2 {older}, and does not know the call 'newer'"):
+            await links.call(2, "newer", b"")
+
+
+async def test_members_that_only_the_later_of_two_nodes_knows_are_skipped_by_the_other(
+    server: tuple[Collab, str],
+) -> None:
+    passes = Passes(KEY, 1)
+    async with connect(f"ws://{server[1]}/node", additional_headers={HEADER: passes.issue(2)}) as later:
+        await later.send(msgspec.msgpack.encode(["hello", VERSION + 1, VERSION, 1, MOST_MESSAGE, "new"]))
+        assert isinstance(decode_node(await later.recv(decode=False)), Greeting)
+        await later.send(msgspec.msgpack.encode(["call", 1, b"hello", "echo", None, {"new": True}]))
+        assert decode_node(await later.recv(decode=False)) == NodeAnswer(1, b"hello")
+
+    async def answer(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(msgspec.msgpack.encode(["hello", VERSION + 1, VERSION, 2, MOST_MESSAGE, "new"]))
+        call = decode_node(await socket.recv(decode=False))
+        assert isinstance(call, NodeCall)
+        await socket.send(msgspec.msgpack.encode(["answer", call.id, call.value, ["new"]]))
+        await socket.wait_closed()
+
+    async with serve_websockets(answer, "127.0.0.1", 0) as answers, linked(address_of(answers)) as links:
+        assert await links.call(2, "echo", b"hello") == b"hello"
+
+
+@pytest.mark.parametrize(("asks", "answers", "older"), [((3, 2), (1, 1), 2), ((1, 1), (3, 2), 1)])
+async def test_nodes_that_do_not_understand_each_other_say_which_one_is_older(
+    owner: Owner, asks: tuple[int, int], answers: tuple[int, int], older: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        answering(owner, spoken=Spoken(*answers)) as (_, address),
+        linked(address, spoken=Spoken(*asks)) as links,
+    ):
+        calls = Calls()
+        calls.begin(links)
+
+        async def here() -> bytes:
+            raise Elsewhere(nid=2)
+
+        said = f"node {older} is older, replace it"
+        with pytest.raises(Unspoken, match=said):
+            await links.call(2, "echo", b"")
+        with pytest.raises(Unspoken, match=said):
+            await calls.routed(here, lambda nid: links.call(nid, "echo", b""))
+        shown = {HEADER: Passes(KEY, 1).issue(2)}
+        async with connect(f"ws://{address}/node", additional_headers=shown) as socket:
+            await socket.send(encode_node(Greeting(*asks, 1, MOST_MESSAGE)))
+            with anyio.fail_after(10):
+                assert decode_node(await socket.recv(decode=False)) == Greeting(*answers, 2, MOST_MESSAGE)
+                with pytest.raises(ConnectionClosed):
+                    await socket.recv()
+        told = [record.name for record in caplog.records if said in record.getMessage()]
+        assert sorted(told) == ["collab.cluster.link", "collab.refusals"], "the log of each has it once"
+        assert owner.finished == []
 
 
 async def test_a_stream_is_read_until_its_end_or_error(links: Links, owner: Owner) -> None:
@@ -358,7 +430,6 @@ async def test_a_server_without_nodes_has_no_such_endpoint() -> None:
     [
         [b"junk"],
         [encode_node(Cancelled(1))],
-        [encode_node(Greeting(VERSION + 2, VERSION + 1, 1, MOST_MESSAGE))],
         [encode_node(Greeting(VERSION, 1, 1, MOST_MESSAGE)), b"junk"],
         [encode_node(Greeting(VERSION, 1, 1, MOST_MESSAGE)), encode_node(NodeAnswer(1))],
         [encode_node(Greeting(VERSION, 1, 1, MOST_MESSAGE)), *[encode_node(NodeCall(1, b"", "read"))] * 2],

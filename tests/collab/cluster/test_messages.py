@@ -15,12 +15,14 @@ from collab.cluster.messages import (
     VERSION,
     Cancelled,
     Greeting,
+    Incompatible,
     Item,
     NodeAnswer,
     NodeCall,
     NodeFailure,
     NodeMessage,
     PayerNamed,
+    Spoken,
     UnknownCall,
     ValuePart,
     ValueParts,
@@ -70,16 +72,16 @@ def test_what_a_later_version_adds_at_the_end_is_skipped() -> None:
 
 
 def test_nodes_whose_versions_have_nothing_in_common_do_not_talk() -> None:
-    check_greeting(Greeting(VERSION + 1, VERSION, 7, MOST_MESSAGE))
-    check_greeting(Greeting(OLDEST, 1, 7, MOST_MESSAGE))
-    for wrong in (
-        Greeting(VERSION + 2, VERSION + 1, 7, MOST_MESSAGE),
-        Greeting(OLDEST - 1, OLDEST - 1, 7, MOST_MESSAGE),
-        Greeting(VERSION, OLDEST, 7, 1000),
-        Cancelled(1),
-    ):
+    check_greeting(Greeting(VERSION + 1, VERSION, 7, MOST_MESSAGE), 3)
+    check_greeting(Greeting(OLDEST, 1, 7, MOST_MESSAGE), 3)
+    for version, older in ((VERSION + 2, 3), (OLDEST - 1, 7)):
+        with pytest.raises(Incompatible, match=f"node 7 speaks version {version} .* node {older} is older"):
+            check_greeting(Greeting(version, version, 7, MOST_MESSAGE), 3)
+    with pytest.raises(Incompatible, match=r"node 7 speaks versions 1 to 2 .*, and node 3 versions 3 to 4: node 7"):
+        check_greeting(Greeting(2, 1, 7, MOST_MESSAGE), 3, Spoken(4, 3))
+    for wrong in (Greeting(VERSION, OLDEST, 7, 1000), Cancelled(1)):
         with pytest.raises(InvalidRequest):
-            check_greeting(wrong)
+            check_greeting(wrong, 3)
 
 
 @given(st.binary(max_size=20_000), st.integers(4096, 30_000))
