@@ -193,7 +193,9 @@ class ContentEvents:
         async with self._registry.hold(key, even_deleted=True) as room:
             bridge = room.bridge
             committed = 0 if room.commits.pending else bridge.seq  # now: rows that come while we read are not read
-            rows = await self._storage.log_after(key, bridge.covered)
+            rows: Sequence[LogRow] | None = room.recent.take_after(bridge.covered)
+            if rows is None:
+                rows = await self._storage.log_after(key, bridge.covered)
             if not rows:
                 if committed > bridge.covered:
                     await self._cover(room, committed)  # from before there were events

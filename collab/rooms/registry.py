@@ -42,7 +42,7 @@ from collab.rooms.ownership import Alone, Ownership
 from collab.rooms.row_edits import RowEdits
 from collab.rooms.seeding import Seeding
 from collab.sandbox.client import Sandbox
-from collab.storage.base import Append, EntityRow, IdempotencyKey, Record, SetAside, Storage
+from collab.storage.base import Append, EntityRow, IdempotencyKey, LogRow, Record, SetAside, Storage
 from collab.storage.nodes import Fenced
 from collab.tasks import BackgroundTasks
 
@@ -279,11 +279,9 @@ class Registry:
         intent: Intent | None,
     ) -> None:
         """Append to the log of a room; after the commit notify the room and call ``done``."""
-        at = time()
-        ops = room.bridge.ops(writes, user_id, at, room.read_field, content=content, intent=intent)
-        self._recorder.append(
-            Append(room.key, update, user_id, at), partial(self._committed, room, user_id, done, content), ops
-        )
+        entry = Append(room.key, update, user_id, time())
+        ops = room.bridge.ops(writes, user_id, entry.at, room.read_field, content=content, intent=intent)
+        self._recorder.append(entry, partial(self._committed, room, entry, done, content), ops)
 
     def note(self, room: Room, *ops: EntityOp) -> None:
         """Record changes to entities without an edit of their document, all in one commit.
@@ -292,11 +290,11 @@ class Registry:
         """
         if room.broken or self.rooms.get(room.key) is not room:
             raise Unavailable("the document is being rebuilt")
-        self._recorder.append(None, partial(self._committed, room, None, None, False), ops)
+        self._recorder.append(None, room.commits.committed, ops)
         room.commits.recorded()
 
     def _committed(
-        self, room: Room, user_id: str | None, done: Callable[[], None] | None, content: bool, seq: int | None
+        self, room: Room, entry: Append, done: Callable[[], None] | None, content: bool, seq: int | None
     ) -> None:
         room.commits.committed(seq)
         if done is not None:
@@ -306,9 +304,10 @@ class Registry:
                 log.exception("a writer could not be notified of its commit")
         if seq is None:
             return
+        room.recent.add(LogRow(seq, entry.update, entry.user_id, entry.at))
         if content:
             self._content_changed(room.key)
-        self._told.note(room.key, seq, user_id)
+        self._told.note(room.key, seq, entry.user_id)
         self.compactor.start_if_due(room)
 
     def take_apart(self, room: Room, session: Session, update: bytes, *, live: bool, counted: bool) -> None:

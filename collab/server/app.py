@@ -32,7 +32,7 @@ from collab.rooms.authorization import Authorization
 from collab.rooms.blackbox import NoBlackBox
 from collab.rooms.content_events import ContentEvents
 from collab.rooms.handle import Locks, RoomHandle
-from collab.rooms.live.ring import RoomOptions
+from collab.rooms.live.ring import RECENT_BYTES, RoomOptions
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
 from collab.sandbox.metered import metered
@@ -159,6 +159,7 @@ class Collab(PythonApi):
                 document_bytes=self.settings.max_document_bytes,
                 outbox_bytes=self.settings.outbox_bytes,
                 keep_deleted=self.settings.keep_deleted,
+                recent_bytes=RECENT_BYTES if self.settings.content_event_seconds else 0,
             ),
             metrics=self.metrics,
             blackbox=supervised.blackbox,

@@ -11,6 +11,8 @@ from collab.entities.entity import Intent
 from collab.gate.fields import Write
 from collab.rooms.live.session import Session
 
+RECENT_BYTES = 64 * 1024
+
 RoomT = TypeVar("RoomT", contravariant=True)
 
 
@@ -27,6 +29,7 @@ class RoomOptions:
     presence_bytes: int = 64 * 1024
     document_bytes: int = 256 * 1024 * 1024
     outbox_bytes: int = 1024 * 1024
+    recent_bytes: int = RECENT_BYTES  # of committed rows that wait for content events; 0: there are none
     reader_bytes: int = 16 * 1024  # check an answer of a read-only client up to this size
     load_seconds: float = 2.0  # of CPU for loading the snapshot, and as much for the rows behind it
     apply_seconds: float = 1.0  # of CPU for an update, plus one for each 4 MiB of it

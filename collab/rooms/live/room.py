@@ -32,6 +32,7 @@ from collab.rooms.live.framing import Framing
 from collab.rooms.live.joining import Joining, is_worth_a_look
 from collab.rooms.live.neighbours import are_inverted
 from collab.rooms.live.pacing import Alarm, Pacer, Portion, SendCost
+from collab.rooms.live.recent import RecentRows
 from collab.rooms.live.relay import Relay
 from collab.rooms.live.revisions import Revisions
 from collab.rooms.live.ring import Ring, RoomOptions
@@ -86,6 +87,7 @@ class Room:
         self.server_client_id: int = doc.client_id  # edits from Python are written under this Yjs client id
         self.log = log if log is not None else LogSize()
         self.commits = Commits(seq)
+        self.recent = RecentRows(options.recent_bytes)
         self.holds = 0  # readers and writers other than sessions
         self.broken = False
         self.sessions: dict[Session, None] = {}
