@@ -247,6 +247,7 @@ class Collab(PythonApi):
             self.ledger,
             self.metrics,
             rooms=lambda: self._registry.rooms,
+            traffic=self.sockets.traffic,
             gauges=self._gauges,
             unready=self.unready,
             nid=lambda: self._storage.nid if isinstance(self._storage, Nodes) else 0,
@@ -362,7 +363,7 @@ class Collab(PythonApi):
         """Build the inspector. ``location`` is where the record can be read beside this server, if it can be."""
         elsewhere = self._node.inspection.elsewhere if self._node is not None else None
         live = LiveViews(self.settings, self.hub.presence, self._sessions, key, self._here, elsewhere)
-        record = RecordViews(location, self.settings.webhooks, live.cpu)
+        record = RecordViews(location, self.settings.webhooks, live.usage)
         documents = DocumentViews(self._storage, self._sandbox, lambda: self._registry.rooms)
         door = Door(key, self.settings, self.admission, self.hub.announcements)
         return inspector.build(door, inspector.operations(live, record, documents))

@@ -13,6 +13,7 @@ from collab.cluster.node_view import NodeView
 from collab.realtime.topics.presence import PresenceRooms
 from collab.server.config.settings import Settings
 from collab.server.inspector.node import NodeViews
+from collab.server.inspector.node_usage import NodeUsage
 from collab.server.inspector.questions import OfDocument, OfMany, OfProject, OfSessions, Question, SendAway
 from collab.server.sessions import Sessions
 from collab.storage.location import shown
@@ -81,16 +82,13 @@ class LiveViews:
         """Who was refused lately, node by node."""
         return await self._everywhere("refused", asked.limit)
 
-    async def cpu(self) -> dict[str, dict[str, float]]:
-        """Project -> kind of payer -> CPU seconds on all nodes that answer, since they began to serve."""
-        used: dict[str, dict[str, float]] = {}
-        for node in await self._views("cpu", 0):
-            if node.found is None:
-                continue
-            for project, kinds in msgspec.json.decode(node.found, type=dict[str, dict[str, float]]).items():
-                known = used.setdefault(project, {})
-                for kind, seconds in kinds.items():
-                    known[kind] = known.get(kind, 0.0) + seconds
+    async def usage(self) -> dict[str, NodeUsage]:
+        """Project -> what it has used on all nodes that answer, since they began to serve."""
+        used: dict[str, NodeUsage] = {}
+        for node in await self._views("usage", 0):
+            if node.found is not None:
+                for project, usage in msgspec.json.decode(node.found, type=dict[str, NodeUsage]).items():
+                    used.setdefault(project, NodeUsage()).add(usage)
         return used
 
     async def _everywhere(self, view: str, limit: int) -> dict[str, Any]:

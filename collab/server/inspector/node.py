@@ -18,7 +18,9 @@ from collab.names import RoomKey
 from collab.realtime.hub import Hub
 from collab.rooms.live.room import Room
 from collab.server.admission import Admission
+from collab.server.inspector.node_usage import NodeUsage
 from collab.server.inspector.questions import MOST_ROWS
+from collab.server.sockets.traffic import SocketBytes
 
 Gauges = Callable[[], Mapping[str, tuple[str, float]]]
 """Name -> (what it is, value)."""
@@ -38,6 +40,7 @@ class NodeViews:
         metrics: Metrics,
         *,
         rooms: Callable[[], Mapping[RoomKey, Room]],
+        traffic: Callable[[], Mapping[str, SocketBytes]],
         gauges: Gauges,
         unready: Callable[[], str | None],
         nid: Callable[[], int],
@@ -47,16 +50,17 @@ class NodeViews:
         self._ledger = ledger
         self._metrics = metrics
         self._rooms = rooms
+        self._traffic = traffic
         self._gauges = gauges
         self._unready = unready
         self.nid = nid
         self._began = time()
-        self._views: dict[str, Callable[[int], dict[str, Any]]] = {
+        self._views: dict[str, Callable[[int], object]] = {
             "health": self._health,
             "rooms": self._open_rooms,
             "queries": self._queries,
             "refused": self._refused,
-            "cpu": self._cpu,
+            "usage": self._usage,
         }
 
     def answer(self, view: str, limit: int) -> bytes:
@@ -137,9 +141,12 @@ class NodeViews:
             ],
         }
 
-    def _cpu(self, limit: int) -> dict[str, Any]:
-        """Project -> kind of payer -> CPU seconds since this process began to serve."""
-        used: dict[str, dict[str, float]] = {}
+    def _usage(self, limit: int) -> dict[str, NodeUsage]:
+        """Project -> what it has used since this process began to serve."""
+        used: dict[str, NodeUsage] = {}
         for (project, kind), seconds in self._ledger.used.items():
-            used.setdefault(project, {})[kind] = seconds
+            used.setdefault(project, NodeUsage()).cpu[kind] = seconds
+        for project, (received, sent) in self._traffic().items():
+            known = used.setdefault(project, NodeUsage())
+            known.received, known.sent = received, sent
         return used

@@ -14,6 +14,7 @@ from collab.dates import iso
 from collab.errors import InvalidRequest, Unavailable
 from collab.names import DEFAULT_PROJECT
 from collab.server import replay as replaying
+from collab.server.inspector.node_usage import NodeUsage
 from collab.server.inspector.questions import OfDeleted, OfEntry, OfLetters, OfQuarantine, Question, SendAgain
 from collab.server.quarantined import contents_of, discard, find_aside, is_settled_as
 from collab.storage.location import reader_at
@@ -33,18 +34,18 @@ class RecordViews:
     """Each method answers one question, with values for JSON.
 
     ``location`` is that of the record; ``None`` if the application made the storage, which then cannot be read beside
-    it. ``cpu`` returns project -> kind of payer -> seconds. Few read at a time, because each opens a connection.
+    it. ``used`` returns what each project has used. Few read at a time, because each opens a connection.
     """
 
     def __init__(
         self,
         location: str | None,
         webhooks: Sequence[Webhook],
-        cpu: Callable[[], Awaitable[dict[str, dict[str, float]]]],
+        used: Callable[[], Awaitable[dict[str, NodeUsage]]],
     ) -> None:
         self._location = location
         self._webhooks = webhooks
-        self._cpu = cpu
+        self._used = used
         self._readers = asyncio.Semaphore(_READERS)
         self._counts = _Fresh(_FRESH_SECONDS, self._read_counts)
         self._sizes = _Fresh(_FRESH_SIZES_SECONDS, self._read_sizes)
@@ -53,7 +54,7 @@ class RecordViews:
     async def projects(self, asked: Question) -> dict[str, Any]:
         """All projects with their collections. ``size`` counts entities and documents, deleted ones too."""
         counts, newest = await self._counts.get()
-        used = await self._cpu()
+        used = await self._used()
         projects: dict[str, list[dict[str, Any]]] = {name: [] for name in (DEFAULT_PROJECT, *newest, *used)}
         projects.pop("", None)
         for each in counts[:_MOST_COLLECTIONS]:
@@ -78,12 +79,12 @@ class RecordViews:
     async def usage(self, asked: Question) -> dict[str, Any]:
         """What each project uses: CPU seconds since the start of this process, and bytes in the record."""
         sizes = {each.project: each for each in await self._sizes.get()}
-        used = await self._cpu()
+        used = await self._used()
         return {
             "projects": [
                 {
                     "name": name,
-                    "cpu": used.get(name, {}),
+                    "used": used.get(name, NodeUsage()),
                     "stored": sizes[name]._asdict() if name in sizes else None,
                 }
                 for name in sorted(used.keys() | sizes.keys())

@@ -140,6 +140,8 @@ class Connection:
         "_writer",
         "address",
         "meter",
+        "received",
+        "sent",
         "since",
     )
 
@@ -162,6 +164,9 @@ class Connection:
         self._name: str | None = None
         self.address = address
         self.since = time()
+        self.received = 0
+        """Bytes of messages so far; ``sent`` are those in the other direction."""
+        self.sent = 0
         direct = scope.get("extensions", {}).get(DIRECT, {})
         self._listen: Callable[[Callable[[Frame | Oversized], None]], None] | None = direct.get("listen")
         self._send_now: Callable[[Frame], bool] | None = direct.get("send")
@@ -357,6 +362,7 @@ class Connection:
         try:
             size = len(data)
             self._metrics.bytes_in += size
+            self.received += size
             if self._bucket is not None and not self._bucket.take(size, began):
                 raise RateLimitExceeded("too many messages")
             if isinstance(data, Oversized) or size > self._max_bytes:
@@ -421,6 +427,7 @@ class Connection:
                 self._write_later()
                 return
             self._metrics.bytes_out += len(frame)
+            self.sent += len(frame)
         if frames:
             self._sent_at = monotonic()
             self._send_cost.observe((self._sent_at - started) / len(frames))
@@ -480,6 +487,7 @@ class Connection:
         self._sending_since = None
         self._sent_at = monotonic()
         self._metrics.bytes_out += len(frame)
+        self.sent += len(frame)
 
 
 def _nothing(paused: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf
 from time import monotonic, time
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +30,7 @@ from collab.server.sockets.handshake import accept, deny
 from collab.server.sockets.hocuspocus import HocuspocusSocket
 from collab.server.sockets.node import NodeSocket
 from collab.server.sockets.realtime import RealtimeSocket
+from collab.server.sockets.traffic import SocketBytes, Traffic
 from collab.server.sockets.yjs import YjsSocket
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Sockets:
         self._metrics = metrics
         self._ledger = ledger
         self._connections: dict[Connection, int | None] = {}  # and which node has passed its client on
+        self._traffic = Traffic()
         self._empty = asyncio.Event()  # set when the last connection closes
         self._draining = False
         self.desk: Desk | None = None
@@ -93,6 +95,10 @@ class Sockets:
         """The sessions on all sockets."""
         for connection in self:
             yield from connection.clients()
+
+    def traffic(self) -> Mapping[str, SocketBytes]:
+        """Bytes of messages by project since the start; that of sockets without a credential is empty."""
+        return self._traffic.with_open((each.meter.payer.project, each.received, each.sent) for each in self)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket until it ends."""
@@ -341,6 +347,7 @@ class Sockets:
 
     def _disconnect(self, connection: Connection) -> None:
         del self._connections[connection]
+        self._traffic.closed(connection.meter.payer.project, connection.received, connection.sent)
         self._registry.leftovers.closed()
         if not self._connections:
             self._empty.set()

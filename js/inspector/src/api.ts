@@ -175,6 +175,6 @@ export interface Deleted {
 
 export interface Usage {
   name: string
-  cpu: Record<string, number>
+  used: { cpu: Record<string, number>; received: number; sent: number }
   stored: { entities: number; events: number; documents: number; history: number } | null
 }

@@ -18,6 +18,7 @@ from collab import Collab, Settings
 from collab.names import RoomKey
 from collab.storage.base import SetAside
 from collab.storage.memory import MemoryStorage
+from collab.wire import yjs
 from tests.collab.server.inspector.world import KEY, SECRET, Inspected, inspected, operator
 from tests.collab.serving import serving
 
@@ -220,7 +221,19 @@ async def test_what_each_project_uses(tmp_path: Path) -> None:
         found = {each["name"]: each for each in (await world.get("usage"))["projects"]}
         assert found["acme"]["stored"]["entities"] > 5000
         assert found["acme"]["stored"]["documents"] > 5000
-        assert found["acme"]["cpu"]["user"] > 0
+        assert found["acme"]["used"]["cpu"]["user"] > 0
+        token = world.collab.mint("ada", access={"*/*": "write"}, project="acme")
+        for _ in range(2):  # one stays open, one is closed
+            async with connect(f"ws://{world.address}/rooms/notes/n?token={token}") as socket:
+                await socket.send(yjs.sync_step1(b"\0"))
+                await socket.recv()
+                found = {each["name"]: each for each in (await world.get("usage"))["projects"]}
+                used = found["acme"]["used"]
+                assert used["received"] > 0
+                assert used["sent"] > 0
+        await until(world, "rooms", lambda found: not any(r["sessions"] for r in found["nodes"][0]["found"]["rooms"]))
+        found = {each["name"]: each for each in (await world.get("usage"))["projects"]}
+        assert found["acme"]["used"]["received"] == used["received"] == 2 * len(yjs.sync_step1(b"\0"))
 
 
 async def test_a_storage_of_the_application_is_not_read_at_another_place(tmp_path: Path) -> None:
