@@ -17,7 +17,8 @@ SOURCES = sorted([*ROOT.glob("collab/**/*.py"), *ROOT.glob("presence/**/*.py")])
 
 # What stands here may import what stands at its right, and itself.
 ORDER = [
-    *("django", "server", "cluster", "realtime", "records", "consumers", "rooms", "entities", "sandbox", "contents"),
+    *("django", "server", "cluster", "realtime", "records", "consumers", "rooms", "entities", "sandbox"),
+    *("richtext", "contents"),
     *("testing", "storage", "bus", "hooks", "access", "query"),
 ]
 # These import nothing of collab but ``BOTTOM``, and ``transport`` not even that.

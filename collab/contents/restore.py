@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from collab.contents.draft import Draft, parent_of
 from collab.contents.items import ROOT, ItemRun, Type
 from collab.contents.pieces import ItemPiece, alike, alive, apart, cut, equal_units, joined, last_of, shrunk, size_of
 from collab.contents.replica import Replica
 from collab.contents.tree import ContentValue, Embed, Node, Run, format_of, node_of, value_of
 from collab.contents.values import encode_units, equal
-from collab.gate.encode import encode_update
 from collab.gate.struct_content import FORMAT, STRING, TYPE
-from collab.gate.structs import DeletedRange, Id, Struct
+from collab.gate.structs import Id
 from presence.lib0 import encode_string, encode_uint
 
 
@@ -36,12 +36,7 @@ class _Edit:
     """Collects new structs and deletions."""
 
     def __init__(self, now: Replica, client: int) -> None:
-        self._now = now
-        self._client = client
-        self._clock = 0
-        self._contents = bytearray()
-        self._structs: list[Struct] = []
-        self._deletes: list[DeletedRange] = []
+        self._draft = Draft(now, client)
         self._nodes: dict[Type, Node] = {}
 
     def make_like(self, new: Type, old: Type) -> None:
@@ -58,7 +53,7 @@ class _Edit:
             present = mine if mine is not None and not mine.deleted else None
             if theirs is None or theirs.deleted:
                 if present is not None:
-                    self._delete((present, 0, present.length))
+                    self._draft.delete((present, 0, present.length))
                 continue
             if present is not None:
                 if alike(present, theirs):
@@ -66,9 +61,9 @@ class _Edit:
                     continue
                 if self._same_value(present, -1, theirs, -1):
                     continue
-                self._delete((present, 0, present.length))
+                self._draft.delete((present, 0, present.length))
             origin = mine.last if mine is not None else None
-            self._copy((theirs, theirs.length - 1, theirs.length), origin, None, _parent(new), key)
+            self._copy((theirs, theirs.length - 1, theirs.length), origin, None, parent_of(new), key)
 
     def _list(self, new: Type, old: Type) -> Iterator[tuple[Type, Type]]:
         mine, theirs = alive(new), alive(old)
@@ -98,21 +93,10 @@ class _Edit:
                 yield from ((_type(mine[0]), _type(theirs[0])) for mine, theirs in pairs)
                 return
         for piece in gone:
-            self._delete(piece)
-        right = self._right_of(new, left)
+            self._draft.delete(piece)
+        right = self._draft.right_of(new, left)
         for piece in joined(come):
-            left = self._copy(piece, left, right, _parent(new), None)
-
-    def _right_of(self, new: Type, left: Id | None) -> Id | None:
-        if left is None:
-            item = new.start
-        else:
-            item = self._now.find(*left)
-            assert item is not None
-            if left != item.last:
-                return left[0], left[1] + 1
-            item = item.right
-        return (item.client, item.clock) if item is not None else None
+            left = self._copy(piece, left, right, parent_of(new), None)
 
     # comparing
 
@@ -165,31 +149,20 @@ class _Edit:
 
     # writing
 
-    def _delete(self, piece: ItemPiece) -> None:
-        item, start, end = piece
-        self._deletes.append((item.client, item.clock + start, end - start))
-        if isinstance(item.content, Type):
-            for below in (*item.content.items(), *item.content.entries.values()):
-                if not below.deleted:
-                    self._delete((below, 0, below.length))
-
     def _copy(self, piece: ItemPiece, origin: Id | None, right: Id | None, parent: Id | str, key: str | None) -> Id:
         """Write a piece and everything inside it; return its last new element."""
         item, start, end = piece
         content = item.content
-        first = (self._client, self._clock)
         size = end - start
-        self._clock += size
-        begins = len(self._contents)
         if isinstance(content, str):
-            self._contents += encode_units(content[start:end])
+            raw = encode_units(content[start:end])
         elif isinstance(content, list):
-            self._contents += encode_uint(size) + b"".join(content[start:end])
+            raw = encode_uint(size) + b"".join(content[start:end])
         elif isinstance(content, Type):
-            self._contents += encode_uint(content.kind) + (encode_string(content.name) if content.name else b"")
+            raw = encode_uint(content.kind) + (encode_string(content.name) if content.name else b"")
         else:
-            self._contents += content
-        self._structs.append((*first, size, item.ref, origin, right, parent, key, begins, len(self._contents)))
+            raw = content
+        first = self._draft.add(item.ref, raw, size, origin, right, parent, key)
         if isinstance(content, Type):
             for name, entry in content.entries.items():
                 if not entry.deleted:
@@ -198,24 +171,11 @@ class _Edit:
             for below in joined(alive(content)):
                 last = self._copy(below, last, None, first, None)
             return first
-        return self._client, self._clock - 1
+        return first[0], first[1] + size - 1
 
     def encoded(self) -> bytes | None:
         """Everything as one update; ``None`` if it is empty."""
-        if not self._structs and not self._deletes:
-            return None
-        return encode_update(bytes(self._contents), self._structs, _merged(self._deletes))
-
-
-def _merged(deletes: Sequence[DeletedRange]) -> list[DeletedRange]:
-    """The same deletions, with adjacent ones merged."""
-    merged: list[DeletedRange] = []
-    for client, clock, length in sorted(deletes):
-        if merged and merged[-1][0] == client and sum(merged[-1][1:]) == clock:
-            merged[-1] = (client, merged[-1][1], merged[-1][2] + length)
-        else:
-            merged.append((client, clock, length))
-    return merged
+        return self._draft.encoded()
 
 
 def _same(one: ContentValue, other: ContentValue) -> bool:
@@ -242,7 +202,3 @@ def _same_child(one: Run | Embed, other: Run | Embed) -> bool:
 def _type(item: ItemRun) -> Type:
     assert isinstance(item.content, Type)
     return item.content
-
-
-def _parent(type_: Type) -> Id | str:
-    return type_.name if type_.item is None else (type_.item.client, type_.item.clock)

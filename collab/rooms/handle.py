@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic, thread_time
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
+import msgspec
 import pycrdt
 
 from collab.access.identity import Identity
@@ -17,6 +18,7 @@ from collab.access.price import charge, is_busy, rest_after
 from collab.errors import InvalidRequest
 from collab.gate.structs import TooManyParts, decode_state_vector, encode_state_vector
 from collab.names import RoomKey
+from collab.richtext.names import RichSchema, WriteFormat
 from collab.rooms.commitment import committed
 from collab.rooms.large import made_ready, read_ahead, reading
 from collab.rooms.live.merge import merge
@@ -25,6 +27,8 @@ from collab.rooms.registry import Registry
 from collab.rooms.row_edits import LargeEdit
 from collab.sandbox.client import Sandbox
 from collab.turns import TurnOwner
+
+RichForm: TypeAlias = Literal["markdown", "html", "prosemirror", "delta"]
 
 _READ_SECONDS = 10.0
 _EMPTY_UPDATE = b"\x00\x00"
@@ -169,12 +173,82 @@ class RoomHandle:
         return value
 
     async def text(self, root: str | None = None) -> str:
-        """One root as a string; without a name, the only root that has text."""
+        """One root as plain text, one line for each block; without a name, the only root that has text."""
         async with self._registry.hold(self.key) as room:
             name = root if root is not None else _only_text(room.gate.roots)
         value = await self._read("text", name)
         assert isinstance(value, str)
         return value
+
+    async def markdown(self, root: str | None = None) -> str:
+        """The rich text of one root as Markdown; without a name, of the only root that has text.
+
+        Reads what Tiptap, ProseMirror, Milkdown, BlockNote, Lexical and Quill write. Raises
+        :class:`collab.errors.InvalidRequest` for other roots, as do the following.
+        """
+        return await self.rich("markdown", root)
+
+    async def html(self, root: str | None = None) -> str:
+        """The same as HTML that is safe to show: everything is escaped, and addresses that run code are left out."""
+        return await self.rich("html", root)
+
+    async def prosemirror(self, root: str | None = None) -> dict[str, Any]:
+        """The same as ProseMirror's JSON, a ``doc``: of an editor built on ProseMirror exactly its own, unfiltered."""
+        value: dict[str, Any] = msgspec.json.decode(await self.rich("prosemirror", root))
+        return value
+
+    async def delta(self, root: str | None = None) -> list[dict[str, Any]]:
+        """A text as Quill's delta, unfiltered: ``[{"insert": …, "attributes": {…}}, …]``."""
+        value: list[dict[str, Any]] = msgspec.json.decode(await self.rich("delta", root))
+        return value
+
+    async def rich(self, form: RichForm, root: str | None = None) -> str:
+        """The same in a form; ``prosemirror`` and ``delta`` are JSON."""
+        async with self._sandbox.turn(self._owner) as child:
+            return await child.read_rich(await self.update(), root, form, _READ_SECONDS)
+
+    async def set_markdown(self, markdown: str, user: str | None = None, **options: Any) -> None:
+        """Make one root say ``markdown``, as an edit of ``user``; ``options`` are those of :meth:`set_rich`."""
+        await self.set_rich("markdown", markdown, user, **options)
+
+    async def set_html(self, html: str, user: str | None = None, **options: Any) -> None:
+        """Make one root say ``html``, as an edit of ``user``. Scripts, styles and unsafe addresses are left out."""
+        await self.set_rich("html", html, user, **options)
+
+    async def set_prosemirror(self, doc: Mapping[str, Any], user: str | None = None, **options: Any) -> None:
+        """Make one root equal to ProseMirror's JSON, as an edit of ``user``."""
+        await self.set_rich("prosemirror", msgspec.json.encode(doc).decode(), user, **options)
+
+    async def set_text(self, text: str, user: str | None = None, **options: Any) -> None:
+        """Make a ``Y.Text`` equal to ``text``, as an edit of ``user``."""
+        await self.set_rich("text", text, user, **options)
+
+    async def set_rich(
+        self,
+        form: WriteFormat,
+        content: str,
+        user: str | None = None,
+        *,
+        root: str | None = None,
+        schema: RichSchema | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        """Make one root say ``content``, as an edit of ``user``; returns once that is committed.
+
+        Only the difference is written. Blocks that say the same stay untouched, also with what the form cannot say, and
+        in others only the changed characters are replaced; so cursors and edits of others survive. Without ``root`` it
+        is the only root that has text. An empty root gets the form of an editor, ``schema``, by default Tiptap's. With
+        ``identity`` the edit must be allowed for each entity that it writes, as for :meth:`apply`.
+
+        Raises :class:`collab.errors.InvalidRequest` for content that is malformed or does not fit the editor of this
+        document, and :class:`collab.errors.PermissionDenied`.
+        """
+        async with self._locks.of(self.key):
+            async with self._sandbox.turn(self._owner) as child:
+                update = await self.update()
+                edit = await child.rewrite(update, root, form, content, schema, _READ_SECONDS)
+            if edit is not None:
+                await self.apply(edit, user, identity=identity)
 
     async def _read(self, form: str, root: str | None) -> Any:
         # in another process: reading can hang inside the CRDT library, and then only that process is killed

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from collab.errors import InvalidRequest
 from collab.sandbox.changes import Historian
 from collab.sandbox.makeup import makeup_of
 from collab.sandbox.messages import (
@@ -27,11 +28,14 @@ from collab.sandbox.messages import (
     Reply,
     Request,
     Restore,
+    Rewrite,
+    Rich,
     Value,
     encode,
     requests,
 )
 from collab.sandbox.past import read_past, restore
+from collab.sandbox.rich import read_rich, rewrite
 from collab.sandbox.work import compact, read_json, read_text
 
 _MEMORY = 1 << 30  # of address space, plus some for each byte of the request
@@ -82,6 +86,8 @@ def _answer(request: Request, historian: Historian) -> Reply:
             return Edit(restore(request.now, request.updates, request.without))
         if isinstance(request, Inspect):
             return Value(msgspec.to_builtins(makeup_of(request.snapshot, request.rows)))
+        if isinstance(request, Rich | Rewrite):
+            return _rich(request)
         if request.root is None:
             return Value(_in_form(read_json(request.update, request.roots, request.edit), request.form))
         return Value(read_text(request.update, request.root, request.roots[request.root]))
@@ -89,6 +95,15 @@ def _answer(request: Request, historian: Historian) -> Reply:
         return Failure(f"{type(error).__name__}: {error}"[:1000], fatal=not isinstance(error, Exception))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _rich(request: Rich | Rewrite) -> Reply:
+    try:
+        if isinstance(request, Rich):
+            return Value(read_rich(request.update, request.root, request.form))
+        return Edit(rewrite(request.update, request.root, request.form, request.content, request.schema))
+    except InvalidRequest as error:
+        return Failure(str(error), fatal=False, invalid=True)
 
 
 def _in_form(values: object, form: str | None) -> object:

@@ -56,6 +56,29 @@ class Changes(msgspec.Struct, frozen=True, tag=True):
     after: str = ""
 
 
+class Rich(msgspec.Struct, frozen=True, tag=True):
+    """Read ``root`` of the document ``update`` as rich text in a ``form``; without a name the only root with text."""
+
+    update: bytes
+    root: str | None
+    form: str
+    seconds: float
+
+
+class Rewrite(msgspec.Struct, frozen=True, tag=True):
+    """Compute the edit after which ``root`` of the document ``update`` says ``content``, given in a ``form``.
+
+    ``schema`` says how an empty root holds rich text.
+    """
+
+    update: bytes
+    root: str | None
+    form: str
+    content: str
+    schema: str | None
+    seconds: float
+
+
 class Past(msgspec.Struct, frozen=True, tag=True):
     """Read the document of ``updates`` as plain values, without its roots in ``without``; ``form`` as above."""
 
@@ -109,13 +132,16 @@ class Edit(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
-    """The reason of a failure. ``fatal``: the process no longer trusts its own state and ends."""
+    """The reason of a failure. ``fatal``: the process no longer trusts its own state and ends. ``invalid``: the request
+    is to blame, not the document.
+    """
 
     reason: str
     fatal: bool
+    invalid: bool = False
 
 
-Request = Compact | Read | Changes | Past | Restore | Inspect
+Request = Compact | Read | Rich | Rewrite | Changes | Past | Restore | Inspect
 Reply = Compacted | Value | Edit | Failure
 
 requests = msgspec.msgpack.Decoder(Request)

@@ -9,10 +9,11 @@ from typing import Any
 import pycrdt
 
 from collab.contents.replica import Replica
-from collab.contents.tree import ROOTS, Node, as_json, as_text, kind_of, node_of
+from collab.contents.tree import ROOTS, Node, as_json, kind_of, node_of
 from collab.gate.gate import Gate
 from collab.gate.replay import Replay
 from collab.gate.structs import decode_state_vector, read
+from collab.richtext.reading import read_root
 from collab.sandbox.messages import Compacted
 
 _ROUNDS = 4
@@ -113,10 +114,10 @@ def read_json(update: bytes, roots: Mapping[str, str], edit: bytes | None = None
 
 
 def read_text(update: bytes, root: str, kind: str) -> str:
-    """One root as a string: text without its formatting, XML with its tags."""
+    """One root as a string: text without its formatting, XML as lines of text."""
     replica = Replica()
     replica.apply(update)
-    return as_text(_root(replica, root, kind))
+    return read_root(_root(replica, root, kind), "text")
 
 
 def _root(replica: Replica, name: str, kind: str) -> Node:

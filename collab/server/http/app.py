@@ -1,10 +1,11 @@
-"""The HTTP application: health, metrics, and documents as JSON, text or Yjs updates."""
+"""The HTTP application: health, metrics, and documents as JSON, text, rich text or Yjs updates."""
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
+from typing import cast, get_args
 
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
@@ -17,7 +18,8 @@ from collab.errors import InvalidRequest, PermissionDenied
 from collab.hooks import Request
 from collab.metrics import Metrics
 from collab.names import RoomKey
-from collab.rooms.handle import RoomHandle
+from collab.richtext.names import RichSchema, WriteFormat
+from collab.rooms.handle import RichForm, RoomHandle
 from collab.server.admission import Admission, Admitted, own_path
 from collab.server.config.settings import Settings
 from collab.server.http.api.parameters import check_names
@@ -28,6 +30,16 @@ from collab.server.http.responses import announced_size, answers, read_body, whi
 from collab.transport.unproven import trust
 
 UPDATE_TYPE = "application/octet-stream"
+RICH_TYPES: Mapping[RichForm, str] = {
+    "markdown": "text/markdown",
+    "html": "text/html",
+    "prosemirror": "application/json",
+    "delta": "application/json",
+}
+_WRITABLE: tuple[str, ...] = get_args(WriteFormat)
+_SCHEMAS: tuple[str, ...] = get_args(RichSchema)
+# a page of ours never shows a document as a page: what it says is its authors', not ours
+_UNTRUSTED = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
 
 
 def build(
@@ -70,11 +82,16 @@ def build(
                 return Response(await room.encoded_json(), media_type="application/json")
             case "text":
                 return PlainTextResponse(await room.text(request.query_params.get("root")))
+            case "markdown" | "html" | "prosemirror" | "delta" as form:
+                shown = await room.rich(form, request.query_params.get("root"))
+                return Response(shown, media_type=RICH_TYPES[form], headers=_UNTRUSTED)
             case "update":
                 update = await room.update(_state_vector(request.query_params.get("sv")))
                 return Response(update, media_type=UPDATE_TYPE)
             case other:
-                raise InvalidRequest(f"unknown format: {other}; must be json, text or update")
+                raise InvalidRequest(
+                    f"unknown format: {other}; must be one of json, text, update, {', '.join(RICH_TYPES)}"
+                )
 
     async def write(request: HttpRequest) -> Response:
         limit = settings.max_message_bytes
@@ -89,12 +106,39 @@ def build(
     async def to_inspector(request: HttpRequest) -> Response:
         return RedirectResponse(f"{request.scope.get('root_path', '')}/inspect/")
 
+    async def replace(request: HttpRequest) -> Response:
+        limit = settings.max_message_bytes
+        sender, admitted = await _admit(admission, request, Access.WRITE)
+        check_names(request, ("format", "root", "schema"))
+        form, schema = request.query_params.get("format"), request.query_params.get("schema")
+        if form not in _WRITABLE:
+            raise InvalidRequest(f"format must be one of {', '.join(_WRITABLE)}")
+        if schema is not None and schema not in _SCHEMAS:
+            raise InvalidRequest(f"schema must be one of {', '.join(_SCHEMAS)}")
+        identity = admitted.identity
+        admission.count_write(sender, identity, announced_size(request, limit))
+        try:
+            content = (await read_body(request, limit)).decode()
+        except UnicodeDecodeError:
+            raise InvalidRequest("the body is not UTF-8") from None
+        room = handle(admitted.key, identity.counted_as(sender.client))
+        await room.set_rich(
+            cast(WriteFormat, form),
+            content,
+            identity.user_id,
+            root=request.query_params.get("root"),
+            schema=cast(RichSchema | None, schema),
+            identity=identity,
+        )
+        return Response(status_code=204)
+
     routes: list[BaseRoute] = [
         Route("/healthz", answers(healthz)),
         Route("/readyz", answers(readyz)),
         Route("/metrics", answers(measure)),
         Route("/rooms/{name:path}", while_connected(answers(read)), methods=["GET"]),
         Route("/rooms/{name:path}", answers(write), methods=["POST"]),
+        Route("/rooms/{name:path}", answers(replace), methods=["PUT"]),
         Mount(PREFIX, api),
     ]
     if inspector is not None:
@@ -116,7 +160,7 @@ async def _admit(admission: Admission, request: HttpRequest, wanted: Access) -> 
 
 
 def _accepted(accept: str) -> str:
-    for kind, form in ((UPDATE_TYPE, "update"), ("text/plain", "text")):
+    for kind, form in ((UPDATE_TYPE, "update"), ("text/plain", "text"), ("text/markdown", "markdown")):
         if accept.startswith(kind):
             return form
     return "json"

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collab.access.handshake import origin_allowed
 
-_METHODS = "GET, HEAD, POST, PATCH, DELETE"
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, X-API-Key"
 _EXPOSED = "ETag, Location, Retry-After"
 _REMEMBER_SECONDS = "600"

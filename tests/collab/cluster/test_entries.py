@@ -465,6 +465,20 @@ ANN = Identity("default", "ann", rules=parse_rules(WRITE))
 BOB = Identity("default", "bob", rules=parse_rules(OWN, "bob"))
 
 ROOM_CASES: Mapping[str, Callable[[RoomHandle], list[Callable[[], Awaitable[Any]]]]] = {
+    "rich text": lambda room: [
+        lambda: room.markdown(),
+        lambda: room.set_markdown("# a *b*", "ann", root="rich", identity=ANN),
+        lambda: room.set_html("<h1>a <i>b</i> c</h1>"),
+        lambda: room.set_rich("markdown", "no root", root="m", schema="quill"),
+        lambda: room.set_text("let x", root="m"),
+        lambda: room.set_prosemirror({"type": "text"}, root="rich"),
+        lambda: room.markdown(),
+        lambda: room.html("rich"),
+        lambda: room.prosemirror("rich"),
+        lambda: room.delta("m"),
+        lambda: room.delta("rich"),
+        lambda: room.rich("markdown", "m"),
+    ],
     "empty": lambda room: [room.json, room.encoded_json, room.text, room.update, room.state_vector],
     "edit": lambda room: [
         lambda: edit(room, "one "),

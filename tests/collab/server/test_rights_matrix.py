@@ -352,6 +352,20 @@ async def rooms_post(changes: Row, world: World, rights: Rights, entity: str, ro
     return await changed(world, entity, row, after, answer.status_code == 204) and after != dict(row)
 
 
+async def rooms_put(world: World, rights: Rights, entity: str, row: Row) -> bool:
+    where = f"/rooms/{world.document(entity)}?format=markdown&root=body"
+    answer = await world.http(rights, "PUT", where, content=b"written")
+    content = await world.collab.room(world.document(entity)).json()
+    assert (answer.status_code == 204) == ("body" in content)
+    return "body" in content
+
+
+async def rooms_get_rich(world: World, rights: Rights, entity: str, row: Row) -> bool:
+    return await http_says(
+        "GET", lambda name: f"/rooms/{world.document(name)}?format=markdown&root=none", world, rights, entity, row
+    )
+
+
 CHANGING = {name: changes for name, changes in CHANGES.items() if name != "into our hands"}
 
 
@@ -368,7 +382,11 @@ ROUTES: Mapping[str, Entry] = {
     "GET /healthz": FREE,
     "GET /readyz": FREE,
     "GET /metrics": FREE,
-    "GET /rooms/{name:path}": {"": Cell(rooms_get, may(READ), whole="open")},
+    "GET /rooms/{name:path}": {
+        "": Cell(rooms_get, may(READ), whole="open"),
+        "rich": Cell(rooms_get_rich, may(READ), whole="open"),
+    },
+    "PUT /rooms/{name:path}": {"": Cell(rooms_put, may(WRITE), whole="text")},
     "POST /rooms/{name:path}": edited_by(rooms_post, CHANGES),
 }
 
@@ -672,6 +690,8 @@ MATRIX: dict[str, Entry] = {
             *(f"Collection.{name}" for name in ("find_many", "count", "aggregate", "history", "on")),
             *(f"RoomHandle.{name}" for name in ("edit", "apply", "update", "state_vector", "updates")),
             *(f"RoomHandle.{name}" for name in ("json", "encoded_json", "text")),
+            *(f"RoomHandle.{name}" for name in ("markdown", "html", "prosemirror", "delta", "rich")),
+            *(f"RoomHandle.set_{name}" for name in ("markdown", "html", "prosemirror", "text", "rich")),
         )
     },
 }

@@ -1,0 +1,235 @@
+"""HTML as rich text. Only what rich text knows is taken: scripts, styles, forms and their like are left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from collab.richtext.addresses import safe_image, safe_link
+from collab.richtext.model import Marks, RichNode, content_of, joined, node, text, whole
+
+_DEPTH = 100  # of elements; deeper ones are left out
+_MARKS = {
+    **dict.fromkeys(("strong", "b"), "bold"),
+    **dict.fromkeys(("em", "i"), "italic"),
+    **dict.fromkeys(("u", "ins"), "underline"),
+    **dict.fromkeys(("s", "strike", "del"), "strike"),
+    **dict.fromkeys(("code", "kbd", "samp", "tt"), "code"),
+    "sub": "subscript",
+    "sup": "superscript",
+    "mark": "highlight",
+}
+_LEFT_OUT = frozenset(
+    {
+        *("script", "style", "template", "noscript", "iframe", "object", "embed", "applet", "head", "title"),
+        *("meta", "link", "base", "svg", "math", "canvas", "audio", "video", "form", "input", "button"),
+        *("select", "textarea", "option", "datalist", "dialog", "frame", "frameset", "noframes", "noembed"),
+        *("xmp", "plaintext"),
+    }
+)
+_OPEN = frozenset({"form", "dialog"})  # of these the content is taken
+_BLOCKS = frozenset(
+    {
+        *("p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "hr", "table"),
+        *("div", "section", "article", "main", "header", "footer", "nav", "aside", "figure", "figcaption"),
+        *("address", "details", "summary", "dl", "dt", "dd", "center", "fieldset", "body", "html", "thead"),
+        *("tbody", "tfoot", "tr", "td", "th", "caption"),
+    }
+)
+_SPACES = re.compile(r"[\t\n\r\f ]+")
+_LANGUAGE = re.compile(r"(?:^|\s)language-(\S+)")
+
+
+def read_html(html: str) -> list[RichNode]:
+    """The blocks of an HTML document or fragment."""
+    root = LexborHTMLParser(html).body
+    return [] if root is None else _blocks(root, 0)
+
+
+@dataclass(slots=True)
+class _Flow:
+    """Blocks under way; inline nodes between them become paragraphs."""
+
+    blocks: list[RichNode] = field(default_factory=list)
+    inline: list[RichNode] = field(default_factory=list)
+
+    def close(self) -> None:
+        inline, self.inline = collapsed(self.inline), []
+        if inline and all(part["type"] == "image" for part in inline):
+            self.blocks += inline
+        elif inline:
+            self.blocks.append(node("paragraph", inline))
+
+
+def _blocks(parent: LexborNode, depth: int) -> list[RichNode]:
+    flow = _Flow()
+    for child in parent.iter(include_text=True):
+        _take(child, flow, {}, depth + 1)
+    flow.close()
+    return flow.blocks
+
+
+def _take(part: LexborNode, flow: _Flow, marks: Marks, depth: int) -> None:
+    tag = part.tag or ""
+    if depth > _DEPTH or (tag in _LEFT_OUT and tag not in _OPEN):
+        return
+    if tag not in _BLOCKS and tag not in _OPEN:
+        inline = _inline(part, flow, marks, depth)  # may close the flow
+        flow.inline += inline
+        return
+    flow.close()
+    flow.blocks += _block(part, tag, depth)
+
+
+def _block(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:
+    match tag:
+        case "p":
+            blocks = _blocks(part, depth)
+            yield from blocks or [node("paragraph")]
+        case "h1" | "h2" | "h3" | "h4" | "h5" | "h6":
+            yield node("heading", collapsed(_only_inline(part, depth)), level=int(tag[1]))
+        case "ul" | "ol":
+            yield from _list(part, tag, depth)
+        case "blockquote":
+            yield node("blockquote", _blocks(part, depth))
+        case "pre":
+            yield _code(part)
+        case "hr":
+            yield node("horizontalRule")
+        case "table":
+            rows = [_row(row, depth) for row in part.css("tr") if _table_of(row) == part.mem_id]
+            if rows:
+                yield node("table", rows)
+        case _:
+            yield from _blocks(part, depth)
+
+
+def _list(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:
+    attrs = _attributes(part)
+    is_tasks = tag == "ul" and attrs.get("data-type") == "taskList"
+    items: list[RichNode] = []
+    for child in part.iter():
+        if child.tag == "li":
+            content = _blocks(child, depth + 1)
+            if is_tasks:
+                items.append(node("taskItem", content, checked=_is_checked(child)))
+            else:
+                items.append(node("listItem", content))
+        elif child.tag in ("ul", "ol") and items:  # not valid, but common
+            items[-1] = {**items[-1], "content": [*content_of(items[-1]), *_list(child, child.tag, depth + 1)]}
+    if not items:
+        return
+    if tag == "ol":
+        yield node("orderedList", items, start=whole(attrs.get("start"), 1))
+    else:
+        yield node("taskList" if is_tasks else "bulletList", items)
+
+
+def _is_checked(item: LexborNode) -> bool:
+    return _attributes(item).get("data-checked") == "true"
+
+
+def _code(part: LexborNode) -> RichNode:
+    inner = part.css_first("code")
+    classes = _attributes(inner if inner is not None else part).get("class") or ""
+    language = _LANGUAGE.search(classes)
+    code = part.text(deep=True).removesuffix("\n")
+    return node("codeBlock", [text(code)] if code else [], language=language[1] if language else None)
+
+
+def _table_of(row: LexborNode) -> int | None:
+    parent = row.parent
+    while parent is not None and parent.tag != "table":
+        parent = parent.parent
+    return parent.mem_id if parent is not None else None
+
+
+def _row(row: LexborNode, depth: int) -> RichNode:
+    cells = []
+    for cell in row.iter():
+        if cell.tag in ("th", "td"):
+            attrs = _attributes(cell)
+            spans = {each: whole(attrs.get(each), 1) for each in ("colspan", "rowspan")}
+            content = _blocks(cell, depth + 3) or [node("paragraph")]
+            kind = "tableHeader" if cell.tag == "th" else "tableCell"
+            cells.append(node(kind, content, **{each: value for each, value in spans.items() if 1 < value <= 1000}))
+    return node("tableRow", cells)
+
+
+def _only_inline(part: LexborNode, depth: int) -> list[RichNode]:
+    """Everything below an element as inline nodes."""
+    flow = _Flow()
+    for child in part.iter(include_text=True):
+        flow.inline += _inline(child, None, {}, depth + 1)
+    return flow.inline
+
+
+def _inline(part: LexborNode, flow: _Flow | None, marks: Marks, depth: int) -> list[RichNode]:
+    tag = part.tag or ""
+    if depth > _DEPTH or tag in _LEFT_OUT:
+        return []
+    if tag == "-text":
+        return [text(part.text_content or "", marks)]
+    attrs = _attributes(part)
+    if tag == "br":
+        return [node("hardBreak")]
+    if tag == "img":
+        source = safe_image(attrs.get("src"))
+        return (
+            [node("image", src=source, alt=attrs.get("alt") or None, title=attrs.get("title") or None)]
+            if source
+            else []
+        )
+    marks = {**marks, **_mark(tag, attrs)}
+    found: list[RichNode] = []
+    for child in part.iter(include_text=True):
+        if flow is not None and child.tag in _BLOCKS:  # a block inside of inline elements ends the paragraph
+            flow.inline += found
+            found = []
+            _take(child, flow, marks, depth + 1)
+        else:
+            found += _inline(child, flow, marks, depth + 1)
+    return found
+
+
+def _mark(tag: str, attrs: Mapping[str, str | None]) -> Marks:
+    if tag == "a":
+        href, title = safe_link(attrs.get("href")), attrs.get("title")
+        return {"link": {"href": href, **({"title": title} if title else {})}} if href is not None else {}
+    return {_MARKS[tag]: {}} if tag in _MARKS else {}
+
+
+def _attributes(part: LexborNode) -> Mapping[str, str | None]:
+    return part.attributes
+
+
+def collapsed(parts: Sequence[RichNode]) -> list[RichNode]:
+    """Inline nodes with spaces as HTML shows them: several are one, and none stand at the ends and around breaks."""
+    found: list[RichNode] = []
+    is_open = False  # whether a space would show
+    for part in joined(parts):
+        if part["type"] != "text":
+            if part["type"] == "hardBreak":
+                _strip_end(found)
+            is_open = part["type"] != "hardBreak"
+            found.append(part)
+            continue
+        shown = _SPACES.sub(" ", part["text"])
+        if not is_open:
+            shown = shown.removeprefix(" ")
+        if shown:
+            is_open = not shown.endswith(" ")
+            found.append({**part, "text": shown})
+    _strip_end(found)
+    return list(joined(found))
+
+
+def _strip_end(found: list[RichNode]) -> None:
+    while found and found[-1]["type"] == "text":
+        found[-1] = {**found[-1], "text": found[-1]["text"].removesuffix(" ")}
+        if found[-1]["text"]:
+            return
+        found.pop()

@@ -1,0 +1,56 @@
+"""Names of nodes, marks and attributes in the schemas of ProseMirror editors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+RichSchema: TypeAlias = Literal["tiptap", "prosemirror", "milkdown", "blocknote", "lexical", "quill"]
+"""How an editor stores rich text in Yjs."""
+ReadFormat: TypeAlias = Literal["markdown", "html", "text", "prosemirror", "delta"]
+WriteFormat: TypeAlias = Literal["markdown", "html", "prosemirror", "text"]
+
+_BASIC = {
+    "bulletList": "bullet_list",
+    "orderedList": "ordered_list",
+    "listItem": "list_item",
+    "codeBlock": "code_block",
+    "horizontalRule": "horizontal_rule",
+    "hardBreak": "hard_break",
+    "tableRow": "table_row",
+    "tableHeader": "table_header",
+    "tableCell": "table_cell",
+    "bold": "strong",
+    "italic": "em",
+    "strike": "strikethrough",
+}
+_MILKDOWN = {
+    **_BASIC,
+    "horizontalRule": "hr",
+    "hardBreak": "hardbreak",
+    "italic": "emphasis",
+    "code": "inlineCode",
+    "strike": "strike_through",
+}
+OTHER_NAMES: Mapping[RichSchema, Mapping[str, str]] = {"tiptap": {}, "prosemirror": _BASIC, "milkdown": _MILKDOWN}
+"""Tiptap's names -> those of each schema, where they differ."""
+_MORE = {"table_header_row": "tableRow", "s": "strike", "del": "strike", "u": "underline", "sub": "subscript"}
+TIPTAP_NAMES: Mapping[str, str] = {
+    **_MORE,
+    "sup": "superscript",
+    **{other: name for names in OTHER_NAMES.values() for name, other in names.items()},
+}
+"""The names of all other schemas -> Tiptap's."""
+_ATTRIBUTES = {("ordered_list", "order"): "start", ("code_block", "params"): "language"}
+OTHER_ATTRIBUTES = {("ordered_list", "start"): "order"}
+
+
+def tiptap_name(name: str) -> str:
+    """A node's or mark's name as Tiptap has it. ``link--hash`` is one of several marks of a kind."""
+    name = name.partition("--")[0]
+    return TIPTAP_NAMES.get(name, name)
+
+
+def tiptap_attribute(name: str, attribute: str) -> str:
+    """An attribute's name as Tiptap has it, by the node's own name."""
+    return _ATTRIBUTES.get((name, attribute), attribute)
