@@ -122,6 +122,60 @@ async def test_rows_are_loading_and_then_there_and_then_as_they_change(scene: Op
     await page.until("it.data.map(row => row.title).join() === 'a,c'")
 
 
+async def test_a_list_grows_page_by_page_and_stays_live_without_doubles_or_gaps(scene: Open, counter: Counter) -> None:
+    page, other = await scene(), await scene()
+    await create(other, *"bdfhjln")
+    pages = {"kind": "pages", "collection": "tasks", "query": OPEN_TASKS, "pageSize": 3}
+    await page.show(pages)
+    shown = "it.data.map(row => row.title).join('')"
+    await page.until(f"{shown} === 'bdf' && it.hasMore && !it.loadingMore")
+    await create(other, "a")
+    await page.until(f"{shown} === 'abd'")
+    await page.run("page.more.w0()")
+    await page.until(f"{shown} === 'abdfhj' && it.hasMore && !it.loadingMore")
+    await page.run("page.more.w0()")
+    await page.until(f"{shown} === 'abdfhjln' && !it.hasMore")
+    assert len(counter) == 1
+    # from the first page to the last, and away from one
+    await other.run("page.client.tasks.update('a', { title: 'z' })")
+    await page.until(f"{shown} === 'bdfhjlnz'")
+    await other.run("page.client.tasks.update('h', { status: 'done' })")
+    await page.until(f"{shown} === 'bdfjlnz'")
+    await page.show({**pages, "query": {**OPEN_TASKS, "orderBy": {"title": "desc"}}})
+    await page.until(f"{shown} === 'znl' && it.hasMore")
+    await page.show({**pages, "enabled": False})
+    told = await page.until("it.data.length === 0")
+    assert (told["loading"], told["hasMore"]) == (False, False)
+
+
+async def test_counts_and_sums_follow_the_rows(scene: Open, counter: Counter) -> None:
+    page, other = await scene(), await scene()
+    await create(other, "a", "b")
+    await create(other, "c", status="done")
+    by_status = {"kind": "aggregate", "collection": "tasks", "query": {"groupBy": "status", "max": "title"}}
+    await page.show(by_status, by_status)
+    told = await page.until("it.data.length === 2")
+    assert told == {
+        "data": [
+            {"id": '["done"]', "group": {"status": "done"}, "count": 1, "max": {"title": "c"}},
+            {"id": '["open"]', "group": {"status": "open"}, "count": 2, "max": {"title": "b"}},
+        ],
+        "loading": False,
+        "error": None,
+    }
+    assert len(counter) == 1
+    await other.run("page.client.tasks.update('b', { status: 'done' })")
+    await page.until("it.data.map(group => group.count + group.max.title).join() === '2c,1a'", "w1")
+    await other.run("page.client.tasks.delete('a')")
+    await page.until("it.data.length === 1")
+    await page.show({**by_status, "query": {"sum": "points"}})
+    assert (await page.until("it.data[0]?.sum"))["data"] == [
+        {"id": "[]", "group": {}, "count": 2, "sum": {"points": 0}}
+    ]
+    await page.show({**by_status, "enabled": False})
+    await page.until("it.data.length === 0 && !it.loading")
+
+
 async def test_ten_components_with_one_query_cost_one_subscription(scene: Open, counter: Counter) -> None:
     page = await scene()
     await create(page, "one")

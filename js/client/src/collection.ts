@@ -4,13 +4,15 @@ import { invalid, LumenizeError } from "./errors.js"
 import { frozen } from "./frozen.js"
 import type { Op } from "./overlay.js"
 import type { OneWrite, Written, WriteResult } from "./protocol.js"
-import { check, checkCallback, checkData, checkList, checkName, FIND, HISTORY, READ, SUBSCRIBE, WRITE } from "./options.js"
-import { EntitySubscription, RowsSubscription, type Subscription } from "./subscription.js"
+import { check, checkCallback, checkData, checkList, checkName, FIND, HISTORY, LIVE, READ, SUBSCRIBE, WRITE } from "./options.js"
+import { EntitySubscription, GroupsSubscription, RowsSubscription, type Subscription } from "./subscription.js"
 import type {
+  Aggregate,
   Data,
   Entity,
   EntityEvent,
   FindOptions,
+  Group,
   HistoryOptions,
   Permissions,
   Query,
@@ -132,6 +134,23 @@ export class Collection<T extends Data = Data> {
 
   async count(query: Query<T> = {}): Promise<number> {
     return this.core.ask({ type: "count", collection: this.name, query: plainQuery(query, 2) }, "read")
+  }
+
+  /** Counts and adds up matching rows, by group; without `groupBy`, one group with all of them. */
+  async aggregate(query: Aggregate<T> = {}): Promise<Group[]> {
+    const wanted = plainQuery<Aggregate>(query, 2)
+    return (await this.core.ask<{ groups: Group[] }>({ type: "aggregate", collection: this.name, query: wanted }, "read")).groups
+  }
+
+  /** The groups of an aggregate, now and after each change. */
+  subscribeAggregate(
+    query: Aggregate<T>,
+    callback: (groups: Shown<Group>[]) => void,
+    options: Omit<SubscribeOptions, keyof ReadOptions> = {},
+  ): Subscribed {
+    checkCallback(callback)
+    const target = { kind: "aggregate", collection: this.name, query: plainQuery<Aggregate>(query, 5) } as const
+    return this.core.subscriptions.add(new GroupsSubscription(target, check(options, LIVE), callback))
   }
 
   /** Events of an entity, newest first. */

@@ -81,12 +81,8 @@ const WEBSOCKET: Table<WebSocketOptions> = {
 }
 const LIMITS: Table<RateLimit> = { maxSubscriptions: from(1), maxEventsPerSecond: from(1) }
 export const READ: Table<ReadOptions> = { fields: TEXTS, includePermissions: BOOLEAN }
-export const SUBSCRIBE: Table<SubscribeOptions> = {
-  ...READ,
-  condition: FUNCTION,
-  onError: FUNCTION,
-  onResume: FUNCTION,
-}
+export const LIVE: Table<Omit<SubscribeOptions, keyof ReadOptions>> = { condition: FUNCTION, onError: FUNCTION, onResume: FUNCTION }
+export const SUBSCRIBE: Table<SubscribeOptions> = { ...READ, ...LIVE }
 export const FIND: Table<FindOptions> = {
   content: BOOLEAN,
   version: from(1),

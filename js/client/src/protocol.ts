@@ -1,6 +1,6 @@
 /** Messages of `/realtime`; the rules are in docs/protocol.md. The twin of `collab/wire/realtime/messages.py`. */
 import type { WireError } from "./errors.js"
-import type { Conflict, Data, EntityEvent, Permissions, Query } from "./types.js"
+import type { Aggregate, Conflict, Data, EntityEvent, Permissions, Query } from "./types.js"
 
 export const VERSION = 1
 
@@ -9,6 +9,7 @@ type Fields = readonly string[] | undefined
 export type Target =
   | { kind: "entities"; collection: string; entity?: string; fields?: Fields; includePermissions?: boolean | undefined; cursor?: string }
   | { kind: "rows"; collection: string; query?: Query; fields?: Fields; includePermissions?: boolean | undefined }
+  | { kind: "aggregate"; collection: string; query?: Aggregate }
   | { kind: "custom"; event: string; cursor?: string }
   | { kind: "system"; event: string; cursor?: string }
   | { kind: "analytics"; metric: string }
@@ -60,6 +61,7 @@ export type Request =
     }
   | { type: "findMany"; collection: string; query?: Query; fields?: readonly string[]; includePermissions?: boolean }
   | { type: "count"; collection: string; query?: Query }
+  | { type: "aggregate"; collection: string; query?: Aggregate }
   | { type: "history"; collection: string; entity: string; limit?: number; before?: number }
   | { type: "schema" }
   | { type: "subscribe"; subscriptions: { sub: number; target: Target }[] }

@@ -4,7 +4,7 @@ import { inTurn, watched } from "./listeners.js"
 import { isNews, lens, type Lens, type Op } from "./overlay.js"
 import type { ServerMessage, Target, WirePerson } from "./protocol.js"
 import { applySteps } from "./rows.js"
-import type { Data, EntityEvent, Person, Query, SubscribeOptions } from "./types.js"
+import type { Data, EntityEvent, Group, Person, Query, SubscribeOptions } from "./types.js"
 import { Versions } from "./versions.js"
 
 export type Told = Extract<ServerMessage, { type: "event" | "rows" | "diff" | "custom" | "system" | "metric" | "presence" }>
@@ -172,6 +172,28 @@ export class RowsSubscription extends Subscription {
   private saw(id: string, version: number): void {
     this.versions.set(id, version)
     this.seen(this.collection, id, version)
+  }
+}
+
+/** A live aggregate. Own writes count once the server has them. */
+export class GroupsSubscription extends Subscription {
+  private groups: readonly Data[] = []
+
+  constructor(
+    target: Target & { kind: "aggregate" },
+    options: SubscribeOptions,
+    private readonly callback: (groups: Group[]) => unknown,
+  ) {
+    super(target, options)
+  }
+
+  tell(message: Told): boolean | void {
+    if (!("sub" in message)) return
+    const groups = message.type === "rows" ? message.rows : applySteps(this.groups, message.steps)
+    if (groups === null) return false
+    this.groups = groups
+    groups.forEach(frozen)
+    this.deliver(() => this.callback([...groups] as Group[]))
   }
 }
 

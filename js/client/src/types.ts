@@ -127,6 +127,32 @@ export interface Query<T = Data> {
   after?: string
 }
 
+/** The names of members, `"customer.city"`; or one. */
+type Members<T> = Field<T> | `${string}.${string}` | readonly (Field<T> | `${string}.${string}`)[]
+
+/** What to compute of the rows that match `where`, for each combination of values of `groupBy`. */
+export interface Aggregate<T = Data> {
+  where?: Where<T>
+  groupBy?: Members<T>
+  sum?: Members<T>
+  avg?: Members<T>
+  min?: Members<T>
+  max?: Members<T>
+}
+
+/** One group of an aggregate. `sum`, `avg`, `min` and `max` have the members that it asked for. */
+export interface Group {
+  /** Unique among the groups. */
+  id: string
+  /** The values of the members of `groupBy`. */
+  group: Data
+  count: number
+  sum?: Record<string, number>
+  avg?: Record<string, number | null>
+  min?: Record<string, number | string | null>
+  max?: Record<string, number | string | null>
+}
+
 /** The name of a field of an entity. */
 export type Field<T = Data> = Untyped<T> extends true ? string : keyof Entity<T> & string
 

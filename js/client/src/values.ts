@@ -21,9 +21,9 @@ export function plain<T>(value: T, depth = 1): T {
 /**
  * The same for a query, which may not contain `undefined`: omitting a condition would match more rows than intended.
  */
-export function plainQuery<T>(query: Query<T>, depth: number): Query {
+export function plainQuery<Q = Query>(query: object, depth: number): Q {
   checkObject("a query", query)
-  return copy(query, depth, "", true) as Query
+  return copy(query, depth, "", true) as Q
 }
 
 function copy(value: unknown, depth: number, at: string, complete: boolean): unknown {

@@ -4,7 +4,9 @@ import {
   useConnection,
   useDocument,
   useEntityEvent,
+  useLumenizeAggregate,
   useLumenizeEvent,
+  useLumenizePages,
   useLumenizeSubscription,
   useMetric,
   usePresence,
@@ -13,7 +15,7 @@ import {
 import type { Data, Entity } from "@lumenize/client"
 import { Activity, memo, StrictMode, useEffect, useState, type ReactElement } from "react"
 
-import { allowed, refusal, told, toldDocument, type TestPage, type Widget } from "./scene"
+import { allowed, refusal, told, toldDocument, toldPages, type TestPage, type Widget } from "./scene"
 
 type Of<K extends Widget["kind"]> = Extract<Widget, { kind: K }>
 
@@ -35,6 +37,16 @@ function Query({ of }: { of: Of<"query"> }): ReactElement {
       {each && state.data.map((row) => <Row key={row.id} of={key} row={row} />)}
     </>
   )
+}
+
+function Pages({ of }: { of: Of<"pages"> }): ReactElement {
+  const { key, collection, query, pageSize, enabled = true } = of
+  return <Told of={key} text={toldPages(key, useLumenizePages(collection, { ...query }, { pageSize, enabled }))} />
+}
+
+function Aggregate({ of }: { of: Of<"aggregate"> }): ReactElement {
+  const { key, collection, query, enabled = true } = of
+  return <Told of={key} text={told(key, useLumenizeAggregate(collection, { ...query }, { enabled }))} />
 }
 
 function Connection({ of }: { of: Of<"connection"> }): ReactElement {
@@ -87,6 +99,10 @@ function Part({ of }: { of: Widget }): ReactElement {
   switch (of.kind) {
     case "query":
       return <Query of={of} />
+    case "pages":
+      return <Pages of={of} />
+    case "aggregate":
+      return <Aggregate of={of} />
     case "connection":
       return <Connection of={of} />
     case "presence":

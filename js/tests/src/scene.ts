@@ -1,5 +1,6 @@
 /** What the test pages of all frameworks have in common: a scene is what is shown, and each part of it is one widget. */
-import { LumenizeClient, queryStore, type Data, type LumenizeError, type QueryWithCondition, type SystemEventType } from "@lumenize/client"
+import { LumenizeClient, queryStore, type Aggregate, type Data, type LumenizeError, type QueryWithCondition, type SystemEventType } from "@lumenize/client"
+import type { PagesQuery } from "@lumenize/client/stores"
 import type * as Y from "yjs"
 
 export type Widget = { key: string } & (
@@ -13,6 +14,8 @@ export type Widget = { key: string } & (
       /** Whether each row is drawn by a component of its own, which is drawn again only if its row is another one. */
       each?: boolean
     }
+  | { kind: "pages"; collection: string; query: PagesQuery; pageSize: number; enabled?: boolean }
+  | { kind: "aggregate"; collection: string; query: Aggregate; enabled?: boolean }
   | { kind: "connection" }
   | { kind: "presence"; room: string | null; state?: Data | null }
   | { kind: "document"; id: string | null }
@@ -41,6 +44,8 @@ export class TestPage {
   draw: (stage: Stage) => void = () => {}
   readonly docs: Record<string, Y.Doc> = {}
   readonly emits: Record<string, (event?: Data) => Promise<void>> = {}
+  /** What each list shows of more. */
+  readonly more: Record<string, () => void> = {}
   /** How often each widget was drawn. */
   readonly draws: Record<string, number> = {}
   /** What conditions say. */
@@ -129,6 +134,12 @@ export function told(key: string, state: unknown): string {
   return JSON.stringify(state, (_, value: unknown) =>
     value instanceof Error ? { code: (value as { code?: string }).code, message: value.message } : value,
   )
+}
+
+/** A list's state; the page can load more of it. */
+export function toldPages(key: string, state: { loadMore: () => void }): string {
+  if (typeof window !== "undefined") window.page.more[key] = state.loadMore
+  return told(key, state)
 }
 
 /** A document's state without what JSON cannot tell. */

@@ -3,4 +3,5 @@ export { lumenize, provideClient, setClient, useLumenizeClient } from "./client.
 export { useConnection, useDocument, useMetric, usePresence } from "./live.js"
 export { useEntityEvent, useLumenizeEvent, useSystemEvent, type EventOptions } from "./events.js"
 export { useLumenizeSubscription, type SubscriptionOptions } from "./subscription.js"
-export type { ConnectionState, DocumentState, EntityEventOptions, MetricState, PresenceState, QueryState } from "@lumenize/client/stores"
+export { useLumenizeAggregate, useLumenizePages, type AggregateOptions, type PagesOptions } from "./lists.js"
+export type { AggregateState, ConnectionState, DocumentState, EntityEventOptions, MetricState, PagesState, PresenceState, QueryState } from "@lumenize/client/stores"

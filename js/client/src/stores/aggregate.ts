@@ -1,0 +1,38 @@
+/** A live aggregate, as an external store. */
+import type { Client } from "../client.js"
+import type { LumenizeError } from "../errors.js"
+import { frozen } from "../frozen.js"
+import { keyOf } from "../key.js"
+import { constant, lasting, shared, type Store } from "../shared-store.js"
+import type { Aggregate, Data, Group, NameOf, RowOf, Shown } from "../types.js"
+
+export interface AggregateState {
+  /** The groups, in the order of `groupBy`; empty before the first answer. */
+  data: readonly Shown<Group>[]
+  loading: boolean
+  /** Why there are no groups, or no updates. */
+  error: LumenizeError | null
+}
+
+export const UNCOUNTED: AggregateState = frozen({ data: [], loading: true, error: null })
+
+/** A store without groups. */
+export const NO_GROUPS: Store<AggregateState> = constant({ ...UNCOUNTED, loading: false })
+
+/** The store of a live aggregate. Stores of the same aggregate share one subscription. */
+export function aggregateStore<T extends object = Data, N extends string = string>(
+  client: Client,
+  collection: NameOf<T, N>,
+  query: Aggregate<NoInfer<RowOf<T, N>>> = {},
+): Store<AggregateState> {
+  return shared<AggregateState>(client, `aggregate ${keyOf([collection, query])}`, UNCOUNTED, (set) => {
+    let state = UNCOUNTED
+    const change = (next: AggregateState): void => set((state = next))
+    const failed = (error: LumenizeError): void => change({ ...state, loading: false, error })
+    return lasting(client, failed, (onError) =>
+      client
+        .collection(collection)
+        .subscribeAggregate(query as unknown as Aggregate, (data) => change({ data: frozen(data), loading: false, error: null }), { onError }),
+    )
+  })
+}
