@@ -49,6 +49,13 @@ def _doors(settings: Settings) -> Iterator[Finding]:
             "no credentials are configured: everybody on this machine may read and write everything",
             "configure credentials before others use it",
         )
+    if settings.inspect and outside and settings.public_scheme != "https" and not settings.trusted_proxies:
+        yield Finding(
+            "wrong",
+            area,
+            f"the inspector can be reached at {settings.host} without HTTPS: its secret can be read on the way",
+            "serve it by HTTPS and set public_scheme or trusted_proxies, or use it through an SSH tunnel",
+        )
     for issuer in settings.issuers:
         if any(_writes_all(pattern, rule) for pattern, rule in plain(issuer.rules).items()):
             yield Finding(

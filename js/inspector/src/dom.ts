@@ -1,4 +1,4 @@
-/** Elements, tables, and how values are written. */
+/** Elements, tables, and how times and values are written. */
 
 type Child = Node | string | number | null | undefined | false
 
@@ -70,29 +70,6 @@ export const button = (text: string, act: () => unknown, kind = ""): HTMLButtonE
   h("button", { type: "button", class: kind, onclick: () => void act() }, text)
 
 export const link = (href: string, ...children: Child[]): HTMLAnchorElement => h("a", { href }, ...children)
-
-const UNITS = ["bytes", "KB", "MB", "GB", "TB"]
-
-/** `1234567` as `1.2 MB`. */
-export function bytes(size: number): string {
-  let value = size
-  let unit = 0
-  while (value >= 1000 && unit < UNITS.length - 1) {
-    value /= 1000
-    unit += 1
-  }
-  return `${unit === 0 ? value : value.toPrecision(value < 100 ? 2 : 3)} ${UNITS[unit]}`
-}
-
-export const count = (value: number): string => value.toLocaleString("en")
-
-/** Seconds, in the unit that suits them. */
-export function seconds(value: number): string {
-  if (value === 0) return "0"
-  if (value < 0.001) return `${(value * 1e6).toFixed(0)} µs`
-  if (value < 1) return `${(value * 1000).toPrecision(2)} ms`
-  return `${value < 100 ? value.toFixed(1) : count(Math.round(value))} s`
-}
 
 /** A time of the server as `14:03:05`, with the date if it is not today. */
 export function time(at: string): HTMLElement {

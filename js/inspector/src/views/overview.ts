@@ -1,6 +1,7 @@
 /** The server at a glance, node by node. */
 import { get, type Health, type Overview } from "../api.js"
-import { bytes, card, count, h, link, silent, table, time } from "../dom.js"
+import { card, h, link, silent, table, time } from "../dom.js"
+import { bytes, count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
 

@@ -1,6 +1,7 @@
 /** What the server has set aside: edits that ended a worker, and log rows that cannot be read. */
 import { get, post, type Aside } from "../api.js"
-import { attempt, button, bytes, card, count, h, link, reason, table, time, toast } from "../dom.js"
+import { attempt, button, card, h, link, reason, table, time, toast } from "../dom.js"
+import { bytes, count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import type { View } from "../view.js"
 

@@ -1,6 +1,7 @@
 /** Live queries, and what they have cost. */
 import { get, type LiveQuery, type Nodes } from "../api.js"
-import { card, count, h, nodeColumn, seconds, short, silent, table } from "../dom.js"
+import { card, h, nodeColumn, short, silent, table } from "../dom.js"
+import { count, seconds } from "../numbers.js"
 import { watch, type View } from "../view.js"
 
 const MOST = 500

@@ -1,6 +1,7 @@
 /** Who was refused lately, and why. */
 import { get, type Nodes } from "../api.js"
-import { card, count, h, nodeColumn, silent, table, time } from "../dom.js"
+import { card, h, nodeColumn, silent, table, time } from "../dom.js"
+import { count } from "../numbers.js"
 import { watch, type View } from "../view.js"
 
 interface Refusals {

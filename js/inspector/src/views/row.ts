@@ -2,7 +2,8 @@
 import type { Collection } from "@lumenize/client"
 
 import { get, type Makeup, type Person } from "../api.js"
-import { attempt, button, bytes, card, count, h, link, reason, short, table, time, toast } from "../dom.js"
+import { attempt, button, card, h, link, reason, short, table, time, toast } from "../dom.js"
+import { bytes, count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type Context, type View } from "../view.js"
 import { history } from "./history.js"

@@ -1,6 +1,7 @@
 /** The rows of a collection, live, and a query for them. */
 import { get, type Deleted } from "../api.js"
-import { count, button, h, link, reason, short, table, time, toast } from "../dom.js"
+import { button, h, link, reason, short, table, time, toast } from "../dom.js"
+import { count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { PAGE, queryOf } from "../query.js"
 import type { Context, View } from "../view.js"

@@ -1,6 +1,7 @@
 /** Who is connected, which documents are open, and who is in them. */
 import { get, post, type Nodes, type OpenRoom, type Session } from "../api.js"
-import { attempt, button, card, count, h, link, nodeColumn, silent, table, time } from "../dom.js"
+import { attempt, button, card, h, link, nodeColumn, silent, table, time } from "../dom.js"
+import { count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
 

@@ -1,6 +1,7 @@
 /** What each project uses. */
 import { get, type Usage } from "../api.js"
-import { bytes, card, h, link, seconds, table } from "../dom.js"
+import { card, h, link, table } from "../dom.js"
+import { bytes, seconds } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
 
@@ -23,7 +24,7 @@ export const usage: View = (context, main) => {
         table(
           "Usage",
           [
-            { title: "Project", cell: (each: Usage) => (each.name === "" ? "nobody yet (not signed in)" : link(placeOf(each.name, "rows"), each.name)) },
+            { title: "Project", cell: (each: Usage) => (each.name === "" ? "not signed in" : link(placeOf(each.name, "rows"), each.name)) },
             { title: "CPU", cell: (each) => seconds(cpu(each)), number: true },
             { title: "of users", cell: (each) => seconds(each.used.cpu["user"] ?? 0), number: true },
             { title: "of addresses", cell: (each) => seconds(each.used.cpu["address"] ?? 0), number: true },

@@ -1,6 +1,7 @@
 /** Webhooks, what they did not accept, and sending it again. */
 import { get, post, type Letter, type Webhook } from "../api.js"
-import { button, card, count, h, link, reason, short, table, time, toast } from "../dom.js"
+import { button, card, h, link, reason, short, table, time, toast } from "../dom.js"
+import { count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
 

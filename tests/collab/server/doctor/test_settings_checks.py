@@ -27,6 +27,7 @@ def found(**settings: Any) -> list[tuple[str, str]]:
 
 def test_sound_settings_have_no_findings() -> None:
     assert found(**SOUND) == []
+    assert found(**SOUND, inspect=True, inspect_secret=OTHER) == []
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,12 @@ def test_sound_settings_have_no_findings() -> None:
         ({**SOUND, "api_key": "0123456789abcdef"}, "wrong", "COLLAB_API_KEY can be guessed: it counts"),
         ({**SOUND, "api_key": "changeme-now-please"}, "wrong", "COLLAB_API_KEY can be guessed"),
         ({**SOUND, "api_key": GOOD}, "wrong", "COLLAB_JWT_SECRET and COLLAB_API_KEY are the same"),
+        (
+            {"jwt_secret": GOOD, "host": "0.0.0.0", "inspect": True},
+            "wrong",
+            "inspector can be reached at 0.0.0.0 without",
+        ),
+        ({**SOUND, "inspect_secret": "a" * 32}, "wrong", "COLLAB_INSPECT_SECRET can be guessed"),
         ({**SOUND, "cpu_per_user": 0}, "note", "no limit: cpu_per_user"),
         ({**SOUND, "database": "postgresql://u:pw@db.internal/c"}, "note", "may be unencrypted (sslmode=prefer)"),
         (
