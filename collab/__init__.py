@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collab.query.query import Condition
     from collab.records.handle import Collection
     from collab.records.schema import declaration
+    from collab.records.transaction_handle import Transaction
     from collab.rooms.handle import RoomHandle, Update
     from collab.server.app import Collab
     from collab.server.config.settings import Settings
@@ -80,6 +81,7 @@ __all__ = [
     "SessionTimeout",
     "Settings",
     "TooLarge",
+    "Transaction",
     "Unavailable",
     "Update",
     "ValidationFailed",
@@ -119,6 +121,7 @@ _HOME = {
     "Condition": "collab.query.query",
     "Collection": "collab.records.handle",
     "declaration": "collab.records.schema",
+    "Transaction": "collab.records.transaction_handle",
     "RoomHandle": "collab.rooms.handle",
     "Update": "collab.rooms.handle",
     "Changed": "collab.hooks",

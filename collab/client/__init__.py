@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collab.client.core.views import Crowd, Event
     from collab.client.documents import Document
     from collab.client.subscription import Subscription
+    from collab.client.transaction import Transaction
 
 __all__ = [
     "Collection",
@@ -30,12 +31,14 @@ __all__ = [
     "Rows",
     "Subscription",
     "SubscriptionBatch",
+    "Transaction",
     "WebSocketOptions",
 ]
 
 _HOME = {
     "LumenizeClient": "collab.client.client",
     "SubscriptionBatch": "collab.client.client",
+    "Transaction": "collab.client.transaction",
     "Collection": "collab.client.collection",
     "Document": "collab.client.documents",
     "RateLimit": "collab.client.core.options",

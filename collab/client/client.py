@@ -15,6 +15,7 @@ from collab.client.engine import Engine
 from collab.client.requests import ErrorCallback, OnConflict, Requests
 from collab.client.subscription import Subscription
 from collab.client.topics import Analytics, Events, Presence, System
+from collab.client.transaction import Transaction
 from collab.errors import CollabError, InvalidRequest
 from collab.wire.realtime import messages as realtime
 
@@ -132,6 +133,10 @@ class LumenizeClient:
         if found is None:
             found = self._collections[name] = Collection(self._requests, name)
         return found
+
+    def transaction(self) -> Transaction:
+        """Return an empty transaction: writes of different entities, all of which are made, or none."""
+        return Transaction(self._requests)
 
     def __getattr__(self, name: str) -> Collection:
         if name.startswith("_"):

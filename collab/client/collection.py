@@ -327,12 +327,12 @@ class Collection:
         self, writes: Sequence[wire.AnyWrite], on_error: ErrorCallback | None
     ) -> Call[list[Entity | CollabError]]:
         if len(writes) > wire.MOST_WRITES:
-            raise InvalidRequest(f"{len(writes)} writes: a request may have {wire.MOST_WRITES}")
+            raise InvalidRequest(f"{len(writes)} writes: there may be {wire.MOST_WRITES}")
         twice = next((each for each, count in Counter(str(each.entity) for each in writes).items() if count > 1), None)
         if twice is not None:
             raise InvalidRequest(f"{twice}: an entity may occur once")
         message = realtime.WriteMany(id=self._requests.ticket(), writes=tuple(writes))
-        return self._requests.write(message, _written_many, on_error, iso(time()))
+        return self._requests.write(message, written_many, on_error, iso(time()))
 
 
 def both(first: Callable[[], object] | None, second: Callable[[], object] | None) -> Callable[[], object] | None:
@@ -366,7 +366,8 @@ def _written(result: Any) -> Entity:
     return entity
 
 
-def _written_many(result: Any) -> list[Entity | CollabError]:
+def written_many(result: Any) -> list[Entity | CollabError]:
+    """Read the results of several writes."""
     return [
         rebuild(one.error) if one.error is not None else _written(msgspec.to_builtins(one))
         for one in _convert(result, list[wire.WriteResult])

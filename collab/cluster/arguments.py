@@ -15,7 +15,7 @@ from collab.records.reads import Caller
 from collab.turns import TurnOwner
 from collab.wire.realtime.encoding import Format
 from collab.wire.realtime.messages import Create, Delete, Restore, Update
-from collab.wire.realtime.values import Written
+from collab.wire.realtime.values import AnyWrite, Written
 
 T = TypeVar("T")
 
@@ -45,6 +45,27 @@ class WriteAsked(Arguments, array_like=True, frozen=True):
 
     caller: CallerNamed
     message: Create | Update | Delete | Restore
+
+
+class TransactionAsked(Arguments, array_like=True, frozen=True):
+    """Several writes, of which all are to be made, or none."""
+
+    caller: CallerNamed
+    writes: tuple[AnyWrite, ...]
+    request: str | None
+
+
+class WroteAll(Arguments, array_like=True, frozen=True):
+    """What a transaction has written, and a position of its project's feed that is not before its events."""
+
+    written: list[Written]
+    position: int
+
+
+class RoomsAsked(Arguments, array_like=True, frozen=True):
+    """Rooms that another node would like to own, unless somebody needs them."""
+
+    rooms: list[RoomKey]
 
 
 class EraseAsked(Arguments, array_like=True, frozen=True):

@@ -72,7 +72,7 @@ class Links:
     """The links of the node ``nid`` to others."""
 
     def __init__(self, nid: int, addresses: Addresses, passes: Passes, spoken: Spoken = SPOKEN) -> None:
-        self._nid = nid
+        self.nid = nid
         self._spoken = spoken
         self._addresses = addresses
         self._passes = passes
@@ -164,8 +164,8 @@ class Links:
                     max_size=MOST_MESSAGE,
                 )
                 try:
-                    await socket.send(encode_node(Greeting(*self._spoken, self._nid, MOST_MESSAGE)))
-                    peer = check_greeting(decode_node(await _receive(socket)), self._nid, self._spoken)
+                    await socket.send(encode_node(Greeting(*self._spoken, self.nid, MOST_MESSAGE)))
+                    peer = check_greeting(decode_node(await _receive(socket)), self.nid, self._spoken)
                 except BaseException:
                     socket.transport.abort()
                     raise

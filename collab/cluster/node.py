@@ -31,6 +31,7 @@ from collab.entities.feed import Feed
 from collab.errors import Unavailable
 from collab.realtime.hub import Hub, HubParts
 from collab.rooms.handle import RoomHandle
+from collab.rooms.registry import Registry
 from collab.storage.base import StorageError
 from collab.storage.nodes import NodeStorage
 
@@ -117,6 +118,7 @@ class ClusterNode:
     def desk(
         self,
         hub: Hub,
+        registry: Registry,
         handle: LocalHandle,
         feed: Feed,
         ledger: Ledger,
@@ -129,8 +131,9 @@ class ClusterNode:
         and ``inspect`` what it shows in the inspector.
         """
         self._calls.reached = feed.reached
+        assert isinstance(hub.records, RoutedCollections)  # it is made of our parts
         services = {
-            **EntityServices(hub.records, hub.documents, feed).services(),
+            **EntityServices(hub.records, hub.documents, feed, registry).services(),
             **RoomServices(handle, feed).services(),
             **PresenceServices(hub.presence).services(),
             **self.sessions.services(sessions),

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from collab.cluster.arguments import CallerNamed, ContentAsked, EraseAsked, WriteAsked, Wrote, name_waiting
-from collab.cluster.calls import Calls
+from collab.cluster.arguments import (
+    CallerNamed,
+    ContentAsked,
+    EraseAsked,
+    RoomsAsked,
+    TransactionAsked,
+    WriteAsked,
+    Wrote,
+    WroteAll,
+    name_waiting,
+)
+from collab.cluster.calls import Calls, Patience
+from collab.cluster.link import Lost, Unreached
+from collab.errors import Conflict, Elsewhere, Restarting, Unavailable
 from collab.names import RoomKey
 from collab.records.documents import Documents
 from collab.records.field_values import check_values
@@ -19,7 +32,7 @@ from collab.records.records import Collections
 from collab.turns import TurnOwner
 from collab.wire.realtime.encoding import Format
 from collab.wire.realtime.messages import Create, Delete, Restore, Update
-from collab.wire.realtime.values import Written
+from collab.wire.realtime.values import AnyWrite, UpdateOne, Written
 
 _ATTEMPTS = 16
 
@@ -49,6 +62,69 @@ class RoutedCollections(Collections):
             return await self._seen(caller, await self._calls.ask(nid, "erase", asked, Wrote))
 
         return await self._calls.routed(partial(super().erase, caller, collection, entity), there)
+
+    async def transact(self, caller: Caller, writes: Sequence[AnyWrite], request: str | None = None) -> list[Written]:
+        """Make a transaction at one node: here, or where its documents are in use.
+
+        Raises :class:`Conflict` if they are in use at different nodes.
+        """
+        for write in writes:
+            if isinstance(write, UpdateOne):
+                check_values(write.changes, write.unset)  # as for one update
+        try:
+            return await super().transact(caller, writes, request)
+        except Elsewhere as elsewhere:
+            nid = elsewhere.nid
+        asked = TransactionAsked(CallerNamed.of(caller), tuple(writes), request)
+        patience = Patience()
+        while True:
+            await self._registry.give_up(self.rooms_of(caller, writes))
+            try:
+                if nid == self._calls.links.nid:
+                    return await self.transact_here(caller, writes, request)
+                wrote = await self._calls.ask(nid, "transaction", asked, WroteAll)
+            except Elsewhere as elsewhere:
+                nid = elsewhere.nid
+                if patience.over:  # not just for a moment
+                    raise Conflict(
+                        "the documents of this transaction are in use at different servers",
+                        reason="TRANSACTION_ACROSS_NODES",
+                    ) from None
+            except (Restarting, Unreached):
+                self._calls.forget(nid)
+                if patience.over:
+                    raise Unavailable("the server that has these documents cannot be reached; retry") from None
+                nid = self._calls.links.nid
+            else:
+                await self._calls.reach(caller.identity.project, wrote.position)
+                return wrote.written
+            await patience.pause()
+
+    async def transact_here(self, caller: Caller, writes: Sequence[AnyWrite], request: str | None) -> list[Written]:
+        """Make a transaction at this node. Others are asked for the rooms that they do not need.
+
+        Raises :class:`Elsewhere` if one needs a room, after this node has let others have those that it does not need.
+        """
+        patience = Patience()
+        while True:
+            try:
+                return await super().transact(caller, writes, request)
+            except Elsewhere as elsewhere:
+                nid = elsewhere.nid
+            rooms = self.rooms_of(caller, writes)
+            needed: list[RoomKey] = []
+            try:
+                needed = await self._calls.ask(nid, "room.give_up", RoomsAsked(rooms), list[RoomKey])
+            except (Restarting, Unreached, Lost):
+                if patience.over:
+                    raise Unavailable("the server that has this document cannot be reached; retry") from None
+            self._calls.forget(nid)
+            if needed:
+                await self._registry.give_up(rooms)
+                raise Elsewhere(nid=nid)
+            if patience.over:
+                raise Unavailable("these documents change hands too fast; retry", retryAfter=1.0)
+            await patience.pause()
 
     async def _routed(
         self, name: str, here: Any, caller: Caller, message: Create | Update | Delete | Restore

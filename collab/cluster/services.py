@@ -14,20 +14,25 @@ from collab.cluster.arguments import (
     EraseAsked,
     Followed,
     RoomAsked,
+    RoomsAsked,
     StateAsked,
     TextAsked,
+    TransactionAsked,
     WriteAsked,
     Wrote,
+    WroteAll,
     decode_value,
     encode_value,
     read_identity,
 )
+from collab.cluster.records import RoutedCollections
 from collab.entities.feed import Feed
 from collab.names import RoomKey
 from collab.records.documents import Documents
 from collab.records.reads import Caller
 from collab.records.records import Collections
 from collab.rooms.handle import RoomHandle
+from collab.rooms.registry import Registry
 from collab.wire.realtime.messages import Create, Delete, Restore, Update
 from collab.wire.realtime.values import Written
 
@@ -41,8 +46,9 @@ class EntityServices:
     The methods of the base classes are called, which never ask another node: a request travels once at most.
     """
 
-    def __init__(self, records: Collections, documents: Documents, feed: Feed) -> None:
+    def __init__(self, records: RoutedCollections, documents: Documents, feed: Feed, registry: Registry) -> None:
         self._records = records
+        self._registry = registry
         self._documents = documents
         self._feed = feed
 
@@ -54,6 +60,8 @@ class EntityServices:
             "delete": Service(answers=self._write, finishes=True, refuses_debtors=True),
             "restore": Service(answers=self._write, finishes=True, refuses_debtors=True),
             "erase": Service(answers=self._erase, finishes=True, refuses_debtors=True),
+            "transaction": Service(answers=self._transaction, finishes=True, refuses_debtors=True),
+            "room.give_up": Service(answers=self._give_up),
             "content": Service(answers=self._content, refuses_debtors=True),
         }
 
@@ -70,6 +78,15 @@ class EntityServices:
             case Restore():
                 written = await Collections.restore(self._records, caller, message)
         return self._wrote(caller, written)
+
+    async def _transaction(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, TransactionAsked)
+        caller = asked.caller.caller()
+        written = await self._records.transact_here(caller, asked.writes, asked.request)
+        return encode_value(WroteAll(written, self._feed.position(caller.identity.project)))
+
+    async def _give_up(self, sender: Asking, value: bytes) -> bytes:
+        return encode_value(await self._registry.give_up(decode_value(value, RoomsAsked).rooms))
 
     async def _erase(self, sender: Asking, value: bytes) -> bytes:
         asked = decode_value(value, EraseAsked)

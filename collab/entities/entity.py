@@ -60,13 +60,14 @@ class Intent:
     """Additional data of an application's write.
 
     ``version`` is the last one of the entity that the application had seen; ``request`` its name for this write.
-    ``told`` is called after the commit.
+    ``told`` is called after the commit. ``alone``: its event holds nothing else.
     """
 
     writer: str
     told: Callable[[WriteOutcome], None]
     version: int | None = None
     request: IdempotencyKey | None = None
+    alone: bool = False
 
 
 class Answer(NamedTuple):
@@ -107,6 +108,7 @@ class _Draft:
     row: int = -1
     request: IdempotencyKey | None = None
     place: int = -1  # index in the facts
+    alone: bool = False
     told: list[tuple[Intent, tuple[FieldConflict, ...]]] = field(default_factory=list)
 
 
@@ -240,6 +242,8 @@ def _take(op: EntityOp, row: int, stamps: Stamps, facts: list[Fact | None], answ
         draft is None
         or draft.user_id != op.user_id
         or new_request
+        or draft.alone
+        or (intent is not None and intent.alone)
         or (op.kind == "content" and not draft.content.keys().isdisjoint(op.changes))  # deltas cannot be merged
         or not (kind == draft.type or (kind == "updated" and draft.type in {"created", "restored"}))
     ):
@@ -258,6 +262,7 @@ def _take(op: EntityOp, row: int, stamps: Stamps, facts: list[Fact | None], answ
     conflicts = _write(entity, draft, op)
     if intent is not None:
         draft.request = draft.request or intent.request
+        draft.alone = draft.alone or intent.alone
         draft.told.append((intent, conflicts))
 
 

@@ -39,7 +39,8 @@ _RETRY_LONGEST = 2.0
 class _Waiting(NamedTuple):
     """An accepted change: a log row, or a change without one, and its effect on entities.
 
-    ``size`` is that of its update in bytes; ``awaited``: an application waits for it.
+    ``size`` is that of its update in bytes; ``awaited``: an application waits for it. ``joined``: the next one belongs
+    to the same commit.
     """
 
     append: Append | None
@@ -47,6 +48,7 @@ class _Waiting(NamedTuple):
     done: Callable[[int | None], None]
     size: int
     awaited: bool
+    joined: bool
 
 
 _Name: TypeAlias = tuple[str, str, str]
@@ -118,20 +120,42 @@ class Recorder:
         ``done(seq)`` is called once it is committed, in the order of the calls. Never waits. Raises
         :class:`Unavailable` if too much is pending; then nothing was accepted.
         """
+        size = len(entry.update) if entry is not None else 0
+        self._admit(size)
+        self._add(entry, done, ops, size)
+
+    def append_together(
+        self, changes: Sequence[tuple[Append | None, Callable[[int | None], None], Sequence[EntityOp]]]
+    ) -> None:
+        """As :meth:`append`, for changes that are all in one commit."""
+        self._admit(sum(len(entry.update) for entry, _, _ in changes if entry is not None))
+        for number, (entry, done, ops) in enumerate(changes, 1):
+            size = len(entry.update) if entry is not None else 0
+            self._add(entry, done, ops, size, joined=number < len(changes))
+
+    def _admit(self, size: int) -> None:
         if self.fenced is not None:
             raise Unavailable("another server has taken over; nothing was lost, retry")
-        size = len(entry.update) if entry is not None else 0
-        pending = self.pending_bytes + size
-        if pending > self._max_pending_bytes:
+        if self.pending_bytes + size > self._max_pending_bytes:
             raise Unavailable("storage is too far behind; nothing was lost, retry")
+
+    def _add(
+        self,
+        entry: Append | None,
+        done: Callable[[int | None], None],
+        ops: Sequence[EntityOp],
+        size: int,
+        *,
+        joined: bool = False,
+    ) -> None:
         awaited = False
         for op in ops:
             if op.intent is not None:
                 awaited = True
                 if op.intent.request is not None:
                     self._named.add(_name(op.entity.key.project, op.intent.request))
-        self.pending_bytes = pending + _OVERHEAD
-        self._waiting.append(_Waiting(entry, ops, done, size, awaited))
+        self.pending_bytes += size + _OVERHEAD
+        self._waiting.append(_Waiting(entry, ops, done, size, awaited, joined))
         self._appended += 1
         self._awaited += awaited
         if not self._wake.is_set() and (self._alarm is None or self._awaited == 1):
@@ -240,7 +264,7 @@ class Recorder:
         for waiting in self._waiting:
             batch.append(waiting)
             size += waiting.size
-            if len(batch) >= _ROWS or size >= _BYTES:
+            if not waiting.joined and (len(batch) >= _ROWS or size >= _BYTES):
                 break
         rows = [waiting.append for waiting in batch if waiting.append is not None]
         self._writers = sum(waiting.awaited for waiting in batch)

@@ -34,6 +34,7 @@ from collab.records.places import Places
 from collab.records.reads import Caller
 from collab.records.records import Collections
 from collab.records.schema import CollectionDeclaration, Schemas
+from collab.records.transaction_handle import Transaction
 from collab.rooms.authorization import Authorization
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
@@ -164,6 +165,12 @@ class Hub:
     ) -> Collection:
         """Return a collection for Python code: all rights, writing as ``user``; or the rights of ``identity``."""
         return Collection(self.records, self.handlers, name, identity or of_server(project, user))
+
+    def transaction(
+        self, project: str = DEFAULT_PROJECT, *, user: str | None = None, identity: Identity | None = None
+    ) -> Transaction:
+        """Return a transaction for Python code, as :meth:`collection` returns a collection."""
+        return Transaction(self.records, identity or of_server(project, user))
 
     async def declare(self, name: str, declared: CollectionDeclaration) -> None:
         """Declare a collection, or replace its declaration; changes emit ``schema_updated``. Raises ValueError."""

@@ -26,14 +26,15 @@ from collab.wire.realtime.values import Written
 
 MAX_NAME = 64
 
-Perform: TypeAlias = Callable[[IdempotencyKey | None], Awaitable[Written]]
+MakeNamed: TypeAlias = Callable[[IdempotencyKey | None], Awaitable[Written]]
+MakeAllNamed: TypeAlias = Callable[[IdempotencyKey | None], Awaitable[list[Written]]]
 AsSeen: TypeAlias = Callable[[Identity, RoomKey, Sequence[FieldConflict], int], Awaitable[tuple[FieldConflict, ...]]]
 """Removes from the conflicts of a version what the caller may not see."""
 
 
 class _Running(NamedTuple):
     digest: bytes
-    done: asyncio.Future[Written | None]
+    done: asyncio.Future[list[Written] | None]
     """The result; ``None``: the write failed, and the next request may try again."""
 
 
@@ -66,34 +67,87 @@ class Once:
         self._running: dict[tuple[str, str, str], _Running] = {}
 
     async def do(
-        self, caller: Caller, name: str | None, operation: str, collection: str, body: Sequence[Any], write: Perform
+        self, caller: Caller, name: str | None, operation: str, collection: str, body: Sequence[Any], write: MakeNamed
     ) -> Written:
         """Run ``write``, or return the answer of its first run.
 
         ``body`` is everything else in the request, including the entity. Raises :class:`IdempotencyKeyReused`, and
         :class:`collab.errors.PermissionDenied` if the caller may no longer see the result.
         """
+
+        async def make(key: IdempotencyKey | None) -> list[Written]:
+            return [await write(key)]
+
+        async def recall(key: IdempotencyKey, known: Requested) -> list[Written]:
+            # databases from before digests were stored know only the collection
+            if known.digest != key.digest and (known.digest or known.key.collection != collection):
+                raise reused(key.name)
+            return [await self._written(known)]
+
+        [written] = await self._do(caller, name, (operation, collection, *body), [collection], make, recall)
+        return written
+
+    async def do_all(
+        self, caller: Caller, name: str | None, keys: Sequence[RoomKey], body: Sequence[Any], write: MakeAllNamed
+    ) -> list[Written]:
+        """As :meth:`do`, for one write of different entities, whose ``keys`` the same request always has.
+
+        It is recorded once for each entity that it changed: under its own name and those of :func:`name_of_part`.
+        """
+
+        async def recall(key: IdempotencyKey, known: Requested) -> list[Written]:
+            if known.digest != key.digest:
+                raise reused(key.name)
+            found: list[Written] = []
+            for number, entity in enumerate(keys):
+                part = known
+                if entity != known.key:
+                    stored = await self._storage.request(
+                        caller.identity.project, key.caller, name_of_part(key.name, number)
+                    )
+                    if stored is None:  # it had nothing to change
+                        row = await self._storage.entity(entity)
+                        found.append(
+                            Written(data=row.data if row else {"id": entity.id}, version=row.version if row else 0)
+                        )
+                        continue
+                    part = stored
+                found.append(await self._written(part))
+            return found
+
+        asked = ("transaction", *body)
+        return await self._do(caller, name, asked, [key.collection for key in keys], write, recall)
+
+    async def _do(
+        self,
+        caller: Caller,
+        name: str | None,
+        asked: Sequence[Any],
+        collections: Sequence[str],
+        write: MakeAllNamed,
+        recall: Callable[[IdempotencyKey, Requested], Awaitable[list[Written]]],
+    ) -> list[Written]:
         if name is None:
             self._ready()
             return await write(None)
         check_name(name)
         identity = caller.identity
-        key = IdempotencyKey(identity.caller, name, digest_of((operation, collection, *body)))
+        key = IdempotencyKey(identity.caller, name, digest_of(asked))
         place = (identity.project, key.caller, name)
         while (running := self._running.get(place)) is not None:
             if running.digest != key.digest:
                 raise reused(name)
-            written = await asyncio.shield(running.done)
-            if written is not None:
-                return await self._tell(caller, RoomKey(identity.project, collection, written.data["id"]), written)
+            done = await asyncio.shield(running.done)
+            if done is not None:
+                return await self._tell(caller, collections, done)
         running = self._running[place] = _Running(key.digest, asyncio.get_running_loop().create_future())
-        written = None
+        written: list[Written] | None = None
         try:
             if self._pending(identity.project, key):  # its first caller has left, or got no answer in time
                 await self._flush()
             known = await self._storage.request(identity.project, key.caller, name)
             if known is not None:
-                written = await self._answer(caller, collection, key, known)
+                written = await self._tell(caller, collections, await recall(key, known))
             else:
                 self._ready()
                 written = await write(key)
@@ -102,25 +156,30 @@ class Once:
             running.done.set_result(written)
         return written
 
-    async def _answer(self, caller: Caller, collection: str, key: IdempotencyKey, known: Requested) -> Written:
-        # databases from before digests were stored know only the collection
-        if known.digest != key.digest and (known.digest or known.key.collection != collection):
-            raise reused(key.name)
+    async def _written(self, known: Requested) -> Written:
         try:
             _, then = await self._storage.seq_at(known.key, version=known.version)
             await self._reached(known.key.project, then.event.position)
-            written = Written(data=then.event.data, version=known.version, conflicts=then.event.conflicts)
+            return Written(data=then.event.data, version=known.version, conflicts=then.event.conflicts)
         except NotFound:  # this version is no longer kept
             row = await self._storage.entity(known.key)
             if row is None:
                 raise
-            written = Written(data=row.data, version=row.version)
-        return await self._tell(caller, known.key, written)
+            return Written(data=row.data, version=row.version)
 
-    async def _tell(self, caller: Caller, key: RoomKey, written: Written) -> Written:
-        await self._rights.require(caller.identity, key, Access.READ, written.data)
-        conflicts = await self._as_seen(caller.identity, key, written.conflicts, written.version)
-        return msgspec.structs.replace(written, conflicts=conflicts)
+    async def _tell(self, caller: Caller, collections: Sequence[str], written: Sequence[Written]) -> list[Written]:
+        identity, told = caller.identity, []
+        for collection, one in zip(collections, written, strict=True):
+            key = RoomKey(identity.project, collection, one.data["id"])
+            await self._rights.require(identity, key, Access.READ, one.data)
+            conflicts = await self._as_seen(identity, key, one.conflicts, one.version)
+            told.append(msgspec.structs.replace(one, conflicts=conflicts))
+        return told
+
+
+def name_of_part(name: str, number: int) -> str:
+    """Return the name under which a write of a named request is recorded. No caller can use it: it is not ASCII."""
+    return f"{name}\u00a7{number}"
 
 
 def check_name(name: str) -> None:

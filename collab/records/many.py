@@ -21,10 +21,10 @@ _TOGETHER = 20  # writes that begin in one turn of the event loop: a few millise
 MakeWrite: TypeAlias = Callable[[Create | Update | Delete], Awaitable[Written]]
 
 
-def check_number(writes: Sequence[AnyWrite]) -> None:
-    """Raise :class:`InvalidRequest` if there are too many writes for one request."""
-    if len(writes) > MOST_WRITES:
-        raise InvalidRequest(f"{len(writes)} writes: a request may have {MOST_WRITES}", limit=MOST_WRITES)
+def check_number(writes: Sequence[AnyWrite], most: int) -> None:
+    """Raise :class:`InvalidRequest` for more than ``most`` writes."""
+    if len(writes) > most:
+        raise InvalidRequest(f"{len(writes)} writes: there may be {most}", limit=most)
 
 
 def message_of(write: AnyWrite) -> Create | Update | Delete:
@@ -55,7 +55,7 @@ async def write_each(writes: Sequence[AnyWrite], perform: MakeWrite) -> list[Wri
     Writes to one entity follow each other. The others run side by side, so that a few commits hold all of them; a few
     begin at a time, and the event loop serves others in between.
     """
-    check_number(writes)
+    check_number(writes, MOST_WRITES)
     outcomes: list[Written | CollabError] = [InternalError("this write was not made")] * len(writes)
     lines: dict[Hashable, list[int]] = {}
     for index, write in enumerate(writes):

@@ -39,10 +39,13 @@ class Place(NamedTuple):
     def entity(self, room: Room) -> EntityState:
         return room.bridge.main if self.child is None else room.bridge.child(self.key)
 
-    def writing(self, room: Room, fields: Mapping[str, Any], unset: Collection[str]) -> bytes:
-        """Return an update that sets and removes fields, and creates a missing child."""
+    def writing(self, room: Room, fields: Mapping[str, Any], unset: Collection[str], *, ahead: int = 0) -> bytes:
+        """Return an update that sets and removes fields, and creates a missing child.
+
+        It follows ``ahead`` structs of updates of other entities in the same document.
+        """
         gate, client = room.gate, room.server_client_id
-        clock = gate.state.get(client, 0)
+        clock = gate.state.get(client, 0) + ahead
         heads = gate.heads(self.root, self.child, (*fields, *unset))
         if self.child is None:
             return encode_fields(client, clock, self.root, fields, unset, heads)
@@ -50,6 +53,10 @@ class Place(NamedTuple):
         if not self.exists(room):
             return encode_child(client, clock, self.root, self.child, fields, item)
         return encode_fields(client, clock, self.root, fields, unset, heads, item)
+
+    def structs(self, room: Room, fields: Collection[str]) -> int:
+        """Return how many structs :meth:`writing` makes."""
+        return len(fields) + (self.child is not None and not self.exists(room))
 
     def deleting(self, room: Room) -> bytes:
         """Return an update that removes the child."""

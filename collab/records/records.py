@@ -6,18 +6,15 @@ return once they are committed.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from secrets import token_urlsafe
 from time import monotonic, time
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from collab.access.rules import Access
-from collab.entities.entity import ABSENT, EntityOp, EntityState, Intent, WriteOutcome
+from collab.entities.entity import ABSENT, EntityOp, EntityState
 from collab.errors import (
     CollabError,
     Conflict,
@@ -25,21 +22,22 @@ from collab.errors import (
     InvalidName,
     InvalidRequest,
     NotFound,
-    Unavailable,
 )
 from collab.event import RECORD_MEMBERS
 from collab.hooks import ProposedWrite
 from collab.json_values import same
 from collab.names import RoomKey
 from collab.records.cascade import Cascade
+from collab.records.checks import WriteChecks, fields_after, intent_of, written_by
 from collab.records.documents import Documents
 from collab.records.erasing import Erasing
-from collab.records.field_values import check_fields, check_size
+from collab.records.field_values import check_fields
 from collab.records.idempotency import Once
 from collab.records.many import write_each
 from collab.records.places import Place, Places
 from collab.records.reads import Caller, Reads
 from collab.records.schema import Schemas
+from collab.records.transaction import Transactions
 from collab.rooms.authorization import Authorization
 from collab.rooms.commitment import all_committed, committed
 from collab.rooms.live.merge import merge
@@ -52,9 +50,6 @@ from collab.wire.realtime.values import AnyWrite, Written
 
 ERASE = ("system", "erase")
 """The right to write this entity allows erasing any entity that the caller may write."""
-
-
-_ATTEMPTS = 10
 
 
 class Collections(Reads):
@@ -81,9 +76,9 @@ class Collections(Reads):
         self._places = places
         self._cascade = cascade
         self._erasing = erasing
-        self._max_entity_bytes = max_entity_bytes
         self._flush = partial(all_committed, flush)
-        self._once = Once(
+        self._checks = WriteChecks(rights, schemas, self._flush, self._as_seen, max_entity_bytes=max_entity_bytes)
+        once = self._once = Once(
             storage,
             rights,
             self._as_seen,
@@ -91,6 +86,9 @@ class Collections(Reads):
             pending=registry.pending,
             flush=self._flush,
             reached=reached,
+        )
+        self._transactions = Transactions(
+            registry, rights, places, cascade, self._checks, once, key_of=self._key, admit=self._admit
         )
 
     async def create(self, caller: Caller, message: Create) -> Written:
@@ -114,6 +112,17 @@ class Collections(Reads):
             lambda name: self._create(caller, key, fields, name),
         )
 
+    async def transact(self, caller: Caller, writes: Sequence[AnyWrite], request: str | None = None) -> list[Written]:
+        """Make all of several writes, or none of them. Returns what each has written, in order.
+
+        Raises the error of a write that cannot be made, with its number in the details (``write``).
+        """
+        return await self._transactions.make(caller, writes, request)
+
+    def rooms_of(self, caller: Caller, writes: Sequence[AnyWrite]) -> list[RoomKey]:
+        """Return the documents that a transaction is sure to write into. Raises :class:`InvalidRequest`."""
+        return self._transactions.rooms_of(caller, writes)
+
     async def _new_id(self, caller: Caller, message: Create) -> str:
         """Choose the id of a new entity."""
         return token_urlsafe(12).replace("-", "_")
@@ -129,7 +138,7 @@ class Collections(Reads):
             )
             fields = {**fields, **check_fields(more, now={"id": key.id})}
             await self._rights.require(caller.identity, key, Access.WRITE, {"id": key.id, **fields})
-        self._check(key, fields)
+        self._checks.fit(key, fields)
         place = self._places.of(key)
         own = place.child is None
         async with self._registry.hold(place.room, even_deleted=own, seeds=not own) as room:
@@ -165,7 +174,7 @@ class Collections(Reads):
             updates = [emptied] if emptied is not None else []
             if changed or gone:
                 updates.append(place.writing(room, changed, gone))
-            told, intent = _intent(caller, None, request)
+            told, intent = intent_of(caller, None, request)
             room.restore()
             try:
                 if updates:  # merged into one, so that a crash leaves all of it or nothing
@@ -177,7 +186,7 @@ class Collections(Reads):
             except CollabError:
                 room.delete()
                 raise
-            return _written(await committed(told))
+            return written_by(await committed(told))
 
     async def _may_bring_into_being(self, caller: Caller, place: Place, room: Room) -> None:
         """An entity inside a document that does not exist creates that document too: check the right to do so."""
@@ -213,14 +222,14 @@ class Collections(Reads):
             fields = check_fields(message.changes, unset, now=target.data)
 
             def rows() -> list[dict[str, Any]]:
-                return [target.current, target.with_fields(_after(target, fields, unset))]
+                return [target.current, target.with_fields(fields_after(target, fields, unset))]
 
             await self._rights.require_write(caller.identity, key, rows)
             proposed = fields
-            for _ in self._while_changing(lambda: target.current):
+            for _ in self._checks.while_changing(lambda: target.current):
                 if self._rights.asks_before_writes:
                     fields, unset = proposed, message.unset
-                    fields, unset = await self._completed(caller, target, fields, unset)
+                    fields, unset = await self._checks.completed(caller, target, fields, unset)
                     await self._rights.require_write(caller.identity, key, rows)
                 if version is not None and message.on_conflict == "reject":
                     wanted = {**message.changes, **dict.fromkeys(message.unset)}
@@ -228,66 +237,11 @@ class Collections(Reads):
                     while not same(compared, rows()):  # others may have written during the comparison
                         await self._rights.require_write(caller.identity, key, rows)
                         compared = rows()
-                        await self._compare(room, target, caller, wanted, version)
+                        await self._checks.compare(room, target, caller, wanted, version)
             # others may have written during the awaits above; from here to the write there is no await
             place.check_exists(room)
-            self._check(key, _after(target, fields, unset))
+            self._checks.fit(key, fields_after(target, fields, unset))
             return await self._write(room, place, caller, fields, unset, version=version, request=request)
-
-    def _while_changing(self, row: Callable[[], dict[str, Any]]) -> Iterator[None]:
-        """Repeat the body until the application was asked about the row that is there when the body ends.
-
-        Raises :class:`Unavailable` if others write it all the time.
-        """
-        if not self._rights.asks_before_writes:
-            yield
-            return
-        for _ in range(_ATTEMPTS):
-            asked = row()
-            yield
-            if same(asked, row()):
-                return
-        raise Unavailable("this entity changes too fast to check a write; retry")
-
-    async def _completed(
-        self, caller: Caller, target: EntityState, fields: dict[str, Any], unset: Collection[str]
-    ) -> tuple[dict[str, Any], Collection[str]]:
-        """Ask the application about an update, and return what to set and remove."""
-        before, after = target.current, target.with_fields(_after(target, fields, unset))
-        more = await self._rights.before_write(
-            ProposedWrite("update", caller.identity, target.key, before, after, changes=fields, unset=frozenset(unset))
-        )
-        return {**fields, **check_fields(more, now=target.data)}, [name for name in unset if name not in more]
-
-    async def _ask(
-        self,
-        action: Literal["delete", "restore", "erase"],
-        caller: Caller,
-        key: RoomKey,
-        before: Mapping[str, Any] | None,
-        after: Mapping[str, Any] | None,
-    ) -> None:
-        if self._rights.asks_before_writes:
-            await self._rights.before_write(ProposedWrite(action, caller.identity, key, before, after))
-
-    async def _compare(
-        self, room: Room, target: EntityState, caller: Caller, wanted: Mapping[str, Any], version: int
-    ) -> None:
-        """Compare-and-set: refuse if anybody else has written these fields since ``version``."""
-        while room.commits.pending:
-            await self._flush()
-        user_id = caller.identity.user_id
-        newer = target.written_since(version, sorted(wanted), caller.writer, user_id)
-        if newer:
-            data, now = target.data, target.version
-            met = [target.conflict(name, wanted[name], won=False, version=version) for name in newer]
-            conflicts = await self._as_seen(caller.identity, target.key, met, now + 1)
-            raise Conflict(
-                f"{', '.join(newer)}: written by somebody else since version {version}",
-                data=data,
-                version=now,
-                conflicts=msgspec.to_builtins(list(conflicts)),
-            )
 
     async def delete(self, caller: Caller, message: Delete) -> Written:
         """Delete an entity and close the sessions of its document; its history is kept."""
@@ -309,10 +263,10 @@ class Collections(Reads):
         async with self._registry.hold(place.room, even_deleted=True, seeds=place.child is not None) as room:
             place.check_exists(room)
             target = place.entity(room)
-            for _ in self._while_changing(lambda: target.current):
+            for _ in self._checks.while_changing(lambda: target.current):
                 await self._rights.require_write(caller.identity, key, lambda: [target.current])
                 if asks:
-                    await self._ask("delete", caller, key, target.current, None)
+                    await self._checks.ask("delete", caller, key, target.current, None)
             place.check_exists(room)  # others may have deleted it meanwhile
             if room.deleted:
                 raise EntityDeleted(f"{key.name} is already deleted")
@@ -322,8 +276,8 @@ class Collections(Reads):
                 await self._cascade.allow_delete(caller.identity, room)
                 if room.deleted:
                     raise EntityDeleted(f"{key.name} is already deleted")
-                told, intent = _intent(caller, None, request)
-                return _written(await self._cascade.delete(room, caller.identity.user_id, intent, told))
+                told, intent = intent_of(caller, None, request)
+                return written_by(await self._cascade.delete(room, caller.identity.user_id, intent, told))
 
     async def erase(self, caller: Caller, collection: str, entity: str) -> Written:
         """Delete an entity permanently, with its history. Nobody can restore it.
@@ -338,7 +292,7 @@ class Collections(Reads):
         known = row.data if row is not None else {"id": key.id}
         await self._rights.require_write(caller.identity, key, lambda: [known])
         await self._cascade.allow_erase(caller.identity, key)
-        await self._ask("erase", caller, key, known if row is not None and not row.deleted else None, None)
+        await self._checks.ask("erase", caller, key, known if row is not None and not row.deleted else None, None)
         if row is None or not row.deleted:
             with suppress(NotFound):  # deleted meanwhile, or only its quarantined updates are known
                 await self._delete(caller, key, None, asks=False)
@@ -374,12 +328,12 @@ class Collections(Reads):
             old = then.event.data if then is not None else target.data
             fields = {name: value for name, value in old.items() if name not in RECORD_MEMBERS}
             # the restored row is written and sent: with a version, that is the row of that version
-            for _ in self._while_changing(lambda: target.current):
+            for _ in self._checks.while_changing(lambda: target.current):
                 await self._rights.require_write(
                     caller.identity, key, lambda: [target.current, old, target.with_fields(fields)]
                 )
                 before = target.current if place.exists(room) and not room.deleted else None
-                await self._ask("restore", caller, key, before, target.with_fields(fields))
+                await self._checks.ask("restore", caller, key, before, target.with_fields(fields))
             written: Written | None = None
             if place.child is None and room.deleted:
                 written = await self._undelete(room, caller, request)
@@ -391,7 +345,7 @@ class Collections(Reads):
             changed = {name: value for name, value in fields.items() if not same(target.now.get(name, ABSENT), value)}
             unset = [name for name in target.now if name not in fields]
             if then is not None:
-                self._check(key, fields)
+                self._checks.fit(key, fields)
                 if place.child is None:
                     content = await self._documents.restoring(caller.owner, key, seq)
                     if content is not None:
@@ -406,8 +360,8 @@ class Collections(Reads):
             await self._cascade.allow_restore(caller.identity, room)
             if not room.deleted:
                 raise InvalidRequest(f"{room.key.name} is not deleted")
-            told, intent = _intent(caller, None, request)
-            return _written(await self._cascade.restore(room, caller.identity.user_id, intent, told))
+            told, intent = intent_of(caller, None, request)
+            return written_by(await self._cascade.restore(room, caller.identity.user_id, intent, told))
 
     async def write_many(self, caller: Caller, writes: Sequence[AnyWrite]) -> list[Written | CollabError]:
         """Make several writes, each for itself. Returns the outcome of each, in order.
@@ -447,10 +401,7 @@ class Collections(Reads):
                 return await self._note(room, target, caller, request)
         update = place.writing(room, fields, gone)
         written = await self._commit(room, caller, update, version=version, request=request)
-        if not written.conflicts:
-            return written
-        conflicts = await self._as_seen(caller.identity, place.key, written.conflicts, written.version)
-        return msgspec.structs.replace(written, conflicts=conflicts)
+        return await self._checks.seen(caller, place.key, written)
 
     async def _commit(
         self,
@@ -462,38 +413,14 @@ class Collections(Reads):
         request: IdempotencyKey | None = None,
     ) -> Written:
         """Apply an update in the room; returns once it is committed."""
-        told, intent = _intent(caller, version, request)
+        told, intent = intent_of(caller, version, request)
         room.edit(update, caller.identity.user_id, monotonic(), _ignore, intent)
-        return _written(await committed(told))
+        return written_by(await committed(told))
 
     async def _note(self, room: Room, target: EntityState, caller: Caller, request: IdempotencyKey | None) -> Written:
-        told, intent = _intent(caller, None, request)
+        told, intent = intent_of(caller, None, request)
         self._registry.note(room, EntityOp("write", target, caller.identity.user_id, time(), intent=intent))
-        return _written(await committed(told))
-
-    def _check(self, key: RoomKey, fields: Mapping[str, Any]) -> None:
-        check_size(fields, len(msgspec.json.encode(fields)), self._max_entity_bytes)
-        self._schemas.validate(key.collection, fields)
-
-
-def _after(target: EntityState, fields: Mapping[str, Any], unset: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in {**target.now, **fields}.items() if name not in unset}
-
-
-def _intent(
-    caller: Caller, version: int | None, request: IdempotencyKey | None
-) -> tuple[asyncio.Future[WriteOutcome], Intent]:
-    told: asyncio.Future[WriteOutcome] = asyncio.get_running_loop().create_future()
-
-    def tell(what: WriteOutcome) -> None:
-        if not told.done():
-            told.set_result(what)
-
-    return told, Intent(caller.writer, tell, version, request)
-
-
-def _written(told: WriteOutcome) -> Written:
-    return Written(data=told.data, version=told.version, conflicts=told.conflicts)
+        return written_by(await committed(told))
 
 
 def _ignore() -> None:

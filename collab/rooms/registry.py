@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from hashlib import blake2b
@@ -39,6 +39,7 @@ from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.rooms.loading import Loader
 from collab.rooms.ownership import Alone, Ownership
+from collab.rooms.part import RoomPart, write_together
 from collab.rooms.row_edits import RowEdits
 from collab.rooms.seeding import Seeding
 from collab.sandbox.client import Sandbox
@@ -293,6 +294,18 @@ class Registry:
         self._recorder.append(None, room.commits.committed, ops)
         room.commits.recorded()
 
+    def write_together(self, parts: Sequence[RoomPart], user_id: str | None) -> None:
+        """Accept updates and notes of different rooms, all in one commit, or none of them.
+
+        Nobody gets the updates before the commit. Raises :class:`CollabError`; then nothing has changed. Call it in
+        the turn of the event loop in which the updates were checked.
+        """
+        for part in parts:
+            if part.room.broken or self.rooms.get(part.room.key) is not part.room:
+                raise Unavailable("the document is being rebuilt")
+        self.admit(sum(len(part.checked.update) for part in parts if part.checked is not None), awaited=True)
+        write_together(parts, user_id, self._recorder.append_together, self._committed)
+
     def _committed(
         self, room: Room, entry: Append, done: Callable[[], None] | None, content: bool, seq: int | None
     ) -> None:
@@ -388,8 +401,25 @@ class Registry:
             self._unneeded.difference_update(gone)
             self.spawn(self._ownership.give_back(gone))
 
+    async def give_up(self, keys: Iterable[RoomKey]) -> list[RoomKey]:
+        """Let other nodes have these rooms now. Returns those that somebody needs here."""
+        wanted = list(keys)
+        for key in wanted:
+            room = self.rooms.get(key)
+            if room is not None and not self._is_needed(room):
+                self._evict(room)
+        needed = [key for key in wanted if key in self.rooms or key in self._opening or self.compactor.is_busy(key)]
+        free = [key for key in wanted if key in self._unneeded and key not in needed]
+        self._unneeded.difference_update(free)
+        if free:
+            await self._ownership.give_back(free)
+        return needed
+
+    def _is_needed(self, room: Room) -> bool:
+        return bool(room.sessions or room.holds or room.commits.pending or room.key in self._opening)
+
     def _evict_if_idle(self, room: Room, now: float) -> None:
-        if room.sessions or room.holds or room.commits.pending or room.key in self._opening:
+        if self._is_needed(room):
             return
         if self._idle_since.get(room.key, now) + self._idle_seconds > now:
             return

@@ -222,6 +222,7 @@ class Collab(PythonApi):
             self._node.lost = self.sockets.node_lost
             self.sockets.desk = self._node.desk(
                 self.hub,
+                self._registry,
                 partial(self._handle, RoomHandle),
                 feed,
                 self.ledger,

@@ -19,6 +19,7 @@ from collab.realtime.hub import Hub
 from collab.realtime.topics.custom_events import CustomEvents
 from collab.records.handle import Collection
 from collab.records.reads import Caller
+from collab.records.transaction_handle import Transaction
 from collab.rooms.handle import Locks, RoomHandle
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Sandbox
@@ -74,6 +75,15 @@ class PythonApi:
         With ``identity``, it is that of its project, with its rights: for routes that act for their caller.
         """
         return self.hub.collection(name, project, user=user, identity=identity)
+
+    def transaction(
+        self, project: str = DEFAULT_PROJECT, *, user: str | None = None, identity: Identity | None = None
+    ) -> Transaction:
+        """Return an empty transaction: writes of a project's entities, all of which are made, or none.
+
+        ``user`` and ``identity`` are as for :meth:`collection`.
+        """
+        return self.hub.transaction(project, user=user, identity=identity)
 
     async def identity(self, connection: HTTPConnection) -> Identity:
         """Identify the caller of a route of yours, with the credentials that this server accepts.

@@ -70,6 +70,15 @@ CLIENT: list[r.Message] = [
             wire.DeleteOne(collection="tasks", entity="t1", request="r3"),
         ),
     ),
+    r.Transaction(
+        id=18,
+        writes=(
+            wire.CreateOne(collection="tasks", data=TASK, entity="t1"),
+            wire.UpdateOne(collection="users", entity="u1", changes={"tasks": 1}, version=4, on_conflict="reject"),
+            wire.DeleteOne(collection="drafts", entity="d1"),
+        ),
+        request="r1",
+    ),
     r.FindById(id=6, collection="tasks", entity="t1", content=True, version=1, include_permissions=True),
     r.FindById(id=6, collection="tasks", entity="t1", at="2024-01-31T12:00:00Z"),
     r.FindMany(

@@ -20,10 +20,10 @@ import msgspec
 
 from collab.client.core.overlay import Op
 from collab.errors import RateLimitExceeded
-from collab.wire.realtime.messages import Create, Delete, Restore, Update, WriteMany
+from collab.wire.realtime.messages import Create, Delete, Restore, Transaction, Update, WriteMany
 from collab.wire.realtime.values import AnyWrite, UpdateOne, WriteResult, Written
 
-WriteMessage: TypeAlias = Create | Update | Delete | Restore | WriteMany
+WriteMessage: TypeAlias = Create | Update | Delete | Restore | WriteMany | Transaction
 """A request that writes: one entity, or several."""
 EntityPath: TypeAlias = tuple[str, str]
 _OpName: TypeAlias = tuple[int, int]
@@ -206,7 +206,7 @@ class Writes:
 
 def writes_in(message: WriteMessage) -> Sequence[Create | Update | Delete | Restore | AnyWrite]:
     """Return the writes of a request."""
-    return message.writes if isinstance(message, WriteMany) else (message,)
+    return message.writes if isinstance(message, WriteMany | Transaction) else (message,)
 
 
 def path_of(write: Create | Update | Delete | Restore | AnyWrite) -> EntityPath:
@@ -236,14 +236,14 @@ def with_versions(message: WriteMessage, base: Callable[[EntityPath, int | None]
     match message:
         case Update():
             return msgspec.structs.replace(message, version=base(path_of(message), message.version))
-        case WriteMany():
+        case WriteMany() | Transaction():
             return msgspec.structs.replace(message, writes=tuple(map(based, message.writes)))
     return message
 
 
 def results_of(message: WriteMessage, result: Any) -> Sequence[WriteResult]:
     """Read a server's answer to a request. Raises :class:`msgspec.ValidationError`."""
-    if isinstance(message, WriteMany):
+    if isinstance(message, WriteMany | Transaction):
         results = msgspec.convert(result, list[WriteResult])
         if len(results) != len(message.writes):
             raise ValueError("the server answered another number of writes")

@@ -21,6 +21,7 @@ WRITES = (
     realtime.Delete,
     realtime.Restore,
     realtime.WriteMany,
+    realtime.Transaction,
     realtime.Emit,
 )
 """Requests that count as writes; they finish even if the client is gone."""
@@ -28,7 +29,7 @@ WRITES = (
 
 def writes_in(message: object) -> int:
     """Return as how many writes a request counts."""
-    return max(len(message.writes), 1) if isinstance(message, realtime.WriteMany) else 1
+    return max(len(message.writes), 1) if isinstance(message, realtime.WriteMany | realtime.Transaction) else 1
 
 
 def lanes_of(message: Asked) -> Sequence[Hashable]:
@@ -43,7 +44,7 @@ def lanes_of(message: Asked) -> Sequence[Hashable]:
             | realtime.FindById(collection=collection, entity=entity)
         ):
             return ((collection, entity),)
-        case realtime.WriteMany(writes=writes):
+        case realtime.WriteMany(writes=writes) | realtime.Transaction(writes=writes):
             return [(write.collection, write.entity) for write in writes if write.entity is not None]
         case realtime.Subscribe() | realtime.Unsubscribe() | realtime.Authenticate():
             return (SUBSCRIPTIONS,)
@@ -70,6 +71,9 @@ async def answer(message: Asked, context: Context) -> Any:
         case realtime.WriteMany(writes=writes):
             outcomes = await records.write_many(caller, writes)
             return await encoded_in_slices(map(WriteResult.of, outcomes), context.form)
+        case realtime.Transaction(writes=writes, request=request):
+            written = await records.transact(caller, writes, request)
+            return await encoded_in_slices(map(WriteResult.of, written), context.form)
         case realtime.FindById():
             return await records.find_by_id(caller, message, context.form)
         case realtime.FindMany():

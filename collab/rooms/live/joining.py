@@ -45,6 +45,7 @@ class Joining:
     def __init__(self, shared: SharedState, gate: Gate, longest: float) -> None:
         self._shared = shared
         self._gate = gate
+        self.paused = False  # nobody is answered
         self._pacer = Pacer(0.0, longest)
         self._asking: dict[Session, bytes] = {}
         self._strangers: dict[Session, float] = {}  # asked, but did not send awareness yet: until when to wait
@@ -65,7 +66,9 @@ class Joining:
         if session in self._strangers or (self._compares(session) and not session.introduced):
             self._asking[session] = state_vector
             self._strangers.setdefault(session, now + INTRODUCTION_SECONDS)
-        elif self._pacer.due(now) <= now or self._shared.has(state_vector, session.framing.address):
+        elif not self.paused and (
+            self._pacer.due(now) <= now or self._shared.has(state_vector, session.framing.address)
+        ):
             self._asking.pop(session, None)
             self.answer(session, state_vector, now)
         else:
@@ -87,13 +90,15 @@ class Joining:
 
     def due(self, now: float) -> float | None:
         """When to answer the waiting sessions; ``None`` if none wait."""
+        if self.paused:
+            return None
         if len(self._asking) > len(self._strangers):
             return self._pacer.due(now)
         return max(self._pacer.due(now), min(self._strangers.values())) if self._strangers else None
 
     def take_due(self, now: float) -> dict[Session, bytes]:
         """Remove the sessions that are due, and return them with their state vectors."""
-        if self._pacer.due(now) > now:
+        if self.paused or self._pacer.due(now) > now:
             return {}
         self._strangers = {session: until for session, until in self._strangers.items() if until > now}
         due = {session: asked for session, asked in self._asking.items() if session not in self._strangers}

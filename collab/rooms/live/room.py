@@ -25,9 +25,10 @@ from collab.gate.structs import TooManyParts, encode_state_vector
 from collab.metrics import Metrics
 from collab.names import RoomKey
 from collab.rooms.blackbox import BlackBox
+from collab.rooms.live.applying import Taken, take_in_timed
 from collab.rooms.live.commits import Commits
 from collab.rooms.live.compaction import LogSize
-from collab.rooms.live.faults import Deferred, NotApplied, NotRecorded, closing, take_in, tell
+from collab.rooms.live.faults import Deferred, NotApplied, NotRecorded, closing, tell
 from collab.rooms.live.framing import Framing
 from collab.rooms.live.joining import Joining, is_worth_a_look
 from collab.rooms.live.neighbours import are_inverted
@@ -45,10 +46,6 @@ from presence.state import User
 
 EMPTY_AWARENESS = b"\x00"
 EMPTY_STATE_VECTOR = b"\x00"
-# Reading the CPU clock takes a system call. The other one also counts the machine's other work, so it is believed only
-# in part: at most ``_AT_MOST`` seconds of a short edit in a document that is not large, for there it takes no longer
-# whatever its values are, and for a check at most twice the time of applying.
-_FEW_PARTS, _AT_MOST, _LARGE = 8, 0.002, 128 * 1024
 _FEW_BYTES = 64  # bytes; such an update has few parts, whoever sends it
 _SETBACKS = 3  # edits of a session that could not be recorded before the next one is quarantined
 _INVERTED = "the left and right origins of an element are in reverse order"
@@ -114,6 +111,7 @@ class Room:
         self._joining = Joining(self.shared, gate, options.join_longest)
         self._revisions = Revisions(key, metrics)
         self._deferred = Deferred()
+        self._withheld = 0  # updates that are not committed, and nobody may get before that
 
     # sessions
 
@@ -211,6 +209,16 @@ class Room:
         Raises :class:`collab.errors.InvalidRequest`, :class:`EntityDeleted`, :class:`Unavailable`,
         :class:`TooManyParts` or :class:`collab.rooms.live.faults.NotRecorded`.
         """
+        checked = self.check_own(update, limit)
+        if self._is_news(checked, live=False):
+            self._accept(None, checked, user_id, now, done, live=False, intent=intent)
+            return
+        self.commits.after(done)
+        if intent is not None:
+            self.commits.after(lambda: intent.told(WriteOutcome(self.bridge.main.data, self.bridge.main.version, ())))
+
+    def check_own(self, update: bytes | UpdatePiece, limit: int | None = None) -> Checked:
+        """Check an update from the server itself, and change nothing. Raises as :meth:`edit`."""
         if self.broken:
             raise Unavailable("the document is being rebuilt")
         if self.deleted:
@@ -231,12 +239,7 @@ class Room:
         if self.gate.contradicts(checked, self.doc.get_update):
             raise InvalidRequest(_CONTRADICTION)
         self._check_neighbours(checked)
-        if self._is_news(checked, live=False):
-            self._accept(None, checked, user_id, now, done, live=False, intent=intent)
-            return
-        self.commits.after(done)
-        if intent is not None:
-            self.commits.after(lambda: intent.told(WriteOutcome(self.bridge.main.data, self.bridge.main.version, ())))
+        return checked
 
     def delete(self) -> None:
         """The entity was deleted: nobody may edit it until :meth:`restore`."""
@@ -349,45 +352,60 @@ class Room:
         live: bool,
         intent: Intent | None = None,
     ) -> None:
-        if self._quarantine is not None and self._quarantine(checked):
-            raise Quarantined("this edit crashed a worker before and is quarantined")
+        self.admit(checked)
         update = checked.update
-        size = len(update)
-        self.log.admit(size, self._options.document_bytes, self._options.load_seconds)
-        self._ring.admit(size)
-        seconds = self._options.apply_seconds * (1 + size / (4 * 1024 * 1024))
-        who = session.who if session is not None else f"user {user_id} of {self.key.project}" if user_id else ""
-        self._blackbox.begin(self.key, update, seconds, who=who)
+        self._begin(checked, session.who if session is not None else self._who(user_id))
         try:
-            parts = checked.parts
-            is_short = parts <= _FEW_PARTS and self.log.whole < _LARGE
-            clock = perf_counter if is_short else thread_time
-            began = clock()
-            doc, writes = take_in(self.doc, self.gate, checked, live=live, keep_deleted=self._keeps_deleted)
-            spent = clock() - began
+            taken = self._take_in(checked, live=live)
             try:
-                self._ring.record(self, update, user_id, done, writes, checked.content, intent)
+                self._ring.record(self, update, user_id, done, taken.writes, checked.content, intent)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:
                 raise NotRecorded("the update could not be recorded; the document is unchanged") from error
         except (NotApplied, NotRecorded) as error:
-            self.broken = True
             again = isinstance(error, NotRecorded) and (session is None or session.setbacks < _SETBACKS)
-            self._ring.broken(self, error, None if again else update)
+            self.fail(error, None if again else update)
             raise
         finally:
             self._blackbox.end()
         # no failure from here on undoes the edit
+        self._accepted(checked, taken)
+        self._pass_on(session, checked, user_id, now)
+
+    def admit(self, checked: Checked) -> None:
+        """Raise :class:`CollabError` if a checked update cannot be accepted now, and change nothing."""
+        if self._quarantine is not None and self._quarantine(checked):
+            raise Quarantined("this edit crashed a worker before and is quarantined")
+        size = len(checked.update)
+        self.log.admit(size, self._options.document_bytes, self._options.load_seconds)
+        self._ring.admit(size)
+
+    def _who(self, user_id: str | None) -> str:
+        return f"user {user_id} of {self.key.project}" if user_id else ""
+
+    def _begin(self, checked: Checked, who: str) -> None:
+        seconds = self._options.apply_seconds * (1 + len(checked.update) / (4 * 1024 * 1024))
+        self._blackbox.begin(self.key, checked.update, seconds, who=who)
+
+    def _take_in(self, checked: Checked, *, live: bool) -> Taken:
+        return take_in_timed(
+            self.doc, self.gate, checked, live=live, keep_deleted=self._keeps_deleted, whole=self.log.whole
+        )
+
+    def _accepted(self, checked: Checked, taken: Taken) -> None:
+        """An update was applied and recorded."""
         self.commits.recorded()
-        if doc is not self.doc:
-            self.doc = doc
-            self.shared.follow(doc.get_update, doc.get_state)
+        if taken.doc is not self.doc:
+            self.doc = taken.doc
+            self.shared.follow(taken.doc.get_update, taken.doc.get_state)
         self.shared.changed(deletes=checked.has_deletes)
-        if is_short and spent > _AT_MOST:
-            spent = _AT_MOST
-        self.portion.took(spent + min(checked.seconds, 2 * spent), parts)
-        self.log.add(size, spent, parts)
+        self.portion.took(taken.seconds + min(checked.seconds, 2 * taken.seconds), checked.parts)
+        self.log.add(len(checked.update), taken.seconds, checked.parts)
+
+    def _pass_on(self, session: Session | None, checked: Checked, user_id: str | None, now: float) -> None:
+        """Tell everybody else of an accepted update."""
+        update = checked.update
         for listener in list(self.listeners):
             tell(partial(listener, update, user_id))
         if self.sessions:  # who comes later gets the whole document
@@ -397,6 +415,40 @@ class Room:
             for waiting in self._revisions.gaps.filled(checked.after):
                 if waiting is not session:  # its update already holds all that it can send
                     self._joining.ask(waiting, counted=False)
+
+    def fail(self, error: BaseException, culprit: bytes | None) -> None:
+        """The document may be damaged, or ahead of its log: have it rebuilt, without ``culprit``."""
+        self.broken = True
+        self._ring.broken(self, error, culprit)
+
+    # updates that concern nobody before they are committed
+
+    def take_first(self, checked: Checked, user_id: str | None) -> Taken:
+        """Apply an update that is not recorded yet, and tell nobody. Raises :class:`NotApplied`.
+
+        Record it, then call :meth:`withhold`, before the next ``await``; if that is not possible, :meth:`fail`.
+        """
+        self._begin(checked, self._who(user_id))
+        try:
+            return self._take_in(checked, live=False)
+        finally:
+            self._blackbox.end()
+
+    def withhold(self, checked: Checked, taken: Taken) -> None:
+        """The update was recorded. Nobody gets it before :meth:`release`, nor a state that holds it."""
+        self._accepted(checked, taken)
+        self._withheld += 1
+        self._joining.paused = True
+
+    def release(self, checked: Checked, user_id: str | None, now: float) -> None:
+        """The update is committed."""
+        self._withheld -= 1
+        self._pass_on(None, checked, user_id, now)
+        if not self._withheld:
+            self._joining.paused = False
+            self._answer_when_due(now)
+            for session in list(self.sessions):
+                session.outbox.wake()
 
     # commits and holds
 
@@ -488,8 +540,8 @@ class Room:
 
     def drain(self, session: Session) -> list[bytes]:
         """Remove and return everything for a session's socket, in order."""
-        if self.broken and session.outbox.is_behind:
-            return []  # the diff would hold what is not in the log; the next room sends it
+        if (self.broken or self._withheld) and session.outbox.is_behind:
+            return []  # the diff would hold what is not in the log; the next room sends it, or this one later
         framing = session.framing
         return session.outbox.drain(
             lambda behind: self._catch_up(framing, behind),

@@ -107,6 +107,17 @@ class WriteMany(Asked, tag="writeMany", frozen=True, kw_only=True):
     writes: tuple[AnyWrite, ...]
 
 
+class Transaction(Asked, tag="transaction", frozen=True, kw_only=True):
+    """Up to ``MOST_IN_TRANSACTION`` writes of different entities, all of which are made, or none.
+
+    Answered by one :class:`WriteResult` for each, in order. ``request`` names all of them; they have no names of their
+    own.
+    """
+
+    writes: tuple[AnyWrite, ...]
+    request: str | None = None
+
+
 class FindById(Asked, tag="findById", frozen=True, kw_only=True):
     """One entity. Answered by :class:`Found`; ``content`` requests its content roots as plain values.
 
@@ -233,6 +244,7 @@ ClientMessage: TypeAlias = (
     | Delete
     | Restore
     | WriteMany
+    | Transaction
     | FindById
     | FindMany
     | Count

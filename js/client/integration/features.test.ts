@@ -26,6 +26,18 @@ describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
     expect((await tasks.findMany()).map(({ id }) => id)).toEqual(["b", "c"])
   })
 
+  it("makes all writes of a transaction, or none", async () => {
+    const client = await connected()
+    const [tasks, drafts] = [fresh(), fresh()]
+    const made = await client.transaction().create(tasks, { id: "a", n: 1 }).create(drafts, { id: "d" }).commit()
+    expect(made).toMatchObject([{ id: "a", n: 1 }, { id: "d" }])
+    const next = () => client.transaction().update(tasks, "a", { n: 2 }).delete(drafts, "d").create(tasks, { id: "b" })
+    await expect(next().create(tasks, { id: "c" }).update(tasks, "none", {}).commit()).rejects.toMatchObject({ code: "NOT_FOUND", details: { write: 4 } })
+    expect(await client.collection(tasks).findById("a")).toMatchObject({ n: 1 })
+    expect(await next().commit()).toMatchObject([{ n: 2 }, { id: "d" }, { id: "b" }])
+    expect(await client.collection(drafts).count()).toBe(0)
+  })
+
   it("creates, reads, updates, deletes and restores", async () => {
     const tasks = (await connected()).collection(fresh())
     const task = await tasks.create({ title: "x", at: new Date(0), rank: 1.5, tags: ["a", null] })

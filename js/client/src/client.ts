@@ -6,6 +6,7 @@ import { invalid, type LumenizeError } from "./errors.js"
 import { frozen } from "./frozen.js"
 import { quiet } from "./listeners.js"
 import { check, checkCallback, checkName, checkObject, OPEN, SUBSCRIBE } from "./options.js"
+import { Transaction } from "./transaction.js"
 import { NoticeSubscription, PresenceSubscription, type Subscription } from "./subscription.js"
 import type {
   ClientOptions,
@@ -194,6 +195,11 @@ export class Client {
     let known = this.#collections.get(name)
     if (known === undefined) this.#collections.set(name, (known = new Collection(this[CORE], name)))
     return known as unknown as Collection<T>
+  }
+
+  /** Collects writes of different entities, all of which are made, or none. */
+  transaction(): Transaction {
+    return new Transaction(this[CORE], (name) => this.collection(name))
   }
 
   /** Collects subscriptions to send in one message. */

@@ -31,7 +31,7 @@ export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolea
 /** A page of rows; `next` is the `after` of the query for the next one. */
 export type Rows<T> = Entity<T>[] & { next?: string; permissions?: Permissions[] }
 
-type Single = Exclude<WriteRequest, { type: "writeMany" }>
+type Single = Exclude<WriteRequest, { writes: unknown }>
 type Writing<K> = Extract<OneWrite, { type: K }>
 
 const MOST_WRITES = 1000
@@ -203,13 +203,15 @@ export class Collection<T extends Data = Data> {
     )
   }
 
-  private creating(data: Data, depth: number): Writing<"create"> {
+  /** @internal One of several writes; `depth` is that of its values in the message. */
+  creating(data: Data, depth: number): Writing<"create"> {
     checkData(data)
     const { id: entity = randomId(), ...fields } = plain(data, depth) as Data & { id?: string }
     return { type: "create", collection: this.name, data: fields, entity }
   }
 
-  private updating({ id, changes = {}, ...options }: UpdateOf, depth: number): Writing<"update"> {
+  /** @internal */
+  updating({ id, changes = {}, ...options }: UpdateOf, depth: number): Writing<"update"> {
     checkName("an id", id)
     checkData(changes)
     const { version = this.core.versions.get(this.name, id), onConflict = this.core.settings.conflicts, unset = [] } = check(options, WRITE)
@@ -225,21 +227,28 @@ export class Collection<T extends Data = Data> {
   }
 
   private async writeMany(writes: OneWrite[]): Promise<PromiseSettledResult<Entity<T>>[]> {
-    if (writes.length > MOST_WRITES) throw invalid(`${writes.length} writes: a request may have ${MOST_WRITES}`)
-    const ids = new Set<string>()
-    for (const { entity } of writes) {
-      if (ids.has(entity)) throw invalid(`${entity}: an entity may occur once`)
-      ids.add(entity)
-    }
+    checkWrites(writes, MOST_WRITES)
     const results = await this.core.write<WriteResult[]>(
       { type: "writeMany", writes: writes.map((write) => ({ ...write, request: randomId() })) },
-      writes.map((write) => this.op(write.type, write.entity, valuesOf(write), write.type === "update" ? write.unset : undefined)),
+      writes.map((write) => this.opOf(write)),
     )
     return results.map((result, index) =>
       result.error === undefined
-        ? { status: "fulfilled", value: this.wrote((writes[index] as OneWrite).entity, { conflicts: [], ...result }) }
+        ? { status: "fulfilled", value: this.wroteOne(writes[index] as OneWrite, result) }
         : { status: "rejected", reason: LumenizeError.of(result.error) },
     )
+  }
+
+  /** @internal What lists show of one of several writes. */
+  opOf(write: OneWrite): Op | undefined {
+    const { type, entity } = write
+    if (type === "create") return this.op(type, entity, { id: entity, ...write.data })
+    return type === "update" ? this.op(type, entity, write.changes, write.unset) : this.op(type, entity, {})
+  }
+
+  /** @internal One of several writes was made. */
+  wroteOne({ entity }: OneWrite, result: WriteResult): Entity<T> {
+    return this.wrote(entity, { conflicts: [], ...(result as Omit<Written, "conflicts">) })
   }
 
   /** Lists show `values`, and omit `unset`, before the write is confirmed. */
@@ -260,10 +269,15 @@ export class Collection<T extends Data = Data> {
   }
 }
 
-/** What a list shows of a write. */
-function valuesOf(write: OneWrite): Data {
-  if (write.type === "create") return { id: write.entity, ...write.data }
-  return write.type === "update" ? write.changes : {}
+/** Throws `INVALID_REQUEST` if there are more than `most` writes, or two of one entity. */
+export function checkWrites(writes: readonly OneWrite[], most: number): void {
+  if (writes.length > most) throw invalid(`${writes.length} writes: there may be ${most}`)
+  const names = new Set<string>()
+  for (const { collection, entity } of writes) {
+    const name = `${collection}/${entity}`
+    if (names.has(name)) throw invalid(`${name}: an entity may occur once`)
+    names.add(name)
+  }
 }
 
 /** A unique id: 20 letters and digits, 119 random bits. */

@@ -50,6 +50,7 @@ export type Request =
   | { type: "delete"; collection: string; entity: string; request?: string }
   | { type: "restore"; collection: string; entity: string; version?: number | undefined; request?: string }
   | { type: "writeMany"; writes: OneWrite[] }
+  | { type: "transaction"; writes: OneWrite[]; request: string }
   | {
       type: "findById"
       collection: string

@@ -15,7 +15,7 @@ import type { Request, Written } from "./protocol.js"
 /** A request that writes: one entity, or several. */
 export type WriteRequest =
   | (Extract<Request, { type: "create" | "update" | "delete" | "restore" }> & { entity: string })
-  | Extract<Request, { type: "writeMany" }>
+  | Extract<Request, { type: "writeMany" | "transaction" }>
 
 interface Waiting {
   id: number
@@ -184,14 +184,14 @@ export class Writes {
           ? { ...one, version: Math.max(version, (one as { version?: number }).version ?? 0) }
           : one
       const { request } = write
-      write.request = request.type === "writeMany" ? { ...request, writes: request.writes.map(based) } : based(request, 0)
+      write.request = "writes" in request ? { ...request, writes: request.writes.map(based) } : based(request, 0)
     }
   }
 }
 
 /** The writes of a request. */
 export function writesIn(request: WriteRequest): readonly { collection: string; entity: string }[] {
-  return request.type === "writeMany" ? request.writes : [request]
+  return "writes" in request ? request.writes : [request]
 }
 
 function keyOf(collection: string, id: string): string {

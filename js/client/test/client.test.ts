@@ -66,7 +66,7 @@ it("says which place of what it is given makes no sense", async () => {
     [tasks["delete"]?.(undefined), "an id must be a string"],
     [tasks["createMany"]?.({ n: 1 }), "the entities must be a list"],
     [tasks["createMany"]?.([{ n: 1 }, 2]), "must be an object"],
-    [tasks["createMany"]?.([{ id: "a" }, { id: "a" }]), "a: an entity may occur once"],
+    [tasks["createMany"]?.([{ id: "a" }, { id: "a" }]), "tasks/a: an entity may occur once"],
     [tasks["createMany"]?.(Array(1001).fill({})), "1001 writes"],
     [tasks["updateMany"]?.([{ changes: {} }]), "an id must be a string"],
     [tasks["updateMany"]?.([{ id: "a", changes: {}, onconflict: "reject" }]), "unknown option onconflict"],

@@ -80,6 +80,54 @@ it("sends all of them again if the server cannot make one now: each has effect o
   expect(await outcomes).toMatchObject([{ status: "fulfilled" }, { status: "fulfilled" }])
 })
 
+it("sends a transaction as one, once, and shows it until it is refused", async () => {
+  const client = await connected()
+  const seen: unknown[] = []
+  client.tasks.subscribe({ orderBy: { id: "asc" } }, (rows) => seen.push(rows.map(({ id, n }) => [id, n])))
+  await settle()
+  const { id, subscriptions } = socket().of("subscribe")[0] as unknown as { id: number; subscriptions: { sub: number }[] }
+  const sub = subscriptions[0]?.sub as number
+  socket().reply(id, [{ sub, cursor: "c" }])
+  socket().say({ type: "rows", sub, rows: [{ id: "a", n: 1 }], versions: [4] })
+  const transaction = client.transaction().create("tasks", { id: "b", n: 2 }).update("tasks", "a", { n: 3 }).delete("drafts", "d")
+  expect(socket().of("transaction")).toEqual([])
+  const outcome = transaction.commit()
+  await settle()
+  expect(seen.at(-1)).toEqual([["a", 3], ["b", 2]])
+  expect(client.pending).toBe(3)
+  const first = socket().sent.at(-1)
+  expect(first).toMatchObject({
+    type: "transaction",
+    writes: [
+      { type: "create", collection: "tasks", entity: "b", data: { n: 2 } },
+      { type: "update", collection: "tasks", entity: "a", changes: { n: 3 }, version: 4 },
+      { type: "delete", collection: "drafts", entity: "d" },
+    ],
+  })
+  socket().end()
+  await vi.advanceTimersByTimeAsync(3000)
+  socket().welcome()
+  expect(socket().of("transaction")).toEqual([first])
+  socket().refuse(first?.id as number, "CONFLICT", { write: 1 })
+  await expect(outcome).rejects.toMatchObject({ code: "CONFLICT", details: { write: 1 } })
+  await settle()
+  expect(seen.at(-1)).toEqual([["a", 1]])
+  expect(client.pending).toBe(0)
+})
+
+it("gives what a transaction has written, and does not send what makes no sense", async () => {
+  const client = await connected()
+  const outcome = client.transaction().create("tasks", { id: "a" }).delete("tasks", "b").commit()
+  socket().reply(socket().sent.at(-1)?.id as number, [result("a", 1), result("b", 2)])
+  expect(await outcome).toMatchObject([{ id: "a" }, { id: "b" }])
+  expect(client.tasks.seen("b")).toBe(2)
+  const sent = socket().sent.length
+  expect(() => client.transaction().update("tasks", "a", { "x.y": 1 })).toThrow("field names cannot contain dots")
+  expect(() => client.transaction().delete("tasks", 7 as never)).toThrow("an id must be a string")
+  await expect(client.transaction().create("tasks", { id: "a" }).delete("tasks", "a").commit()).rejects.toThrow("may occur once")
+  expect(socket().sent).toHaveLength(sent)
+})
+
 it("sends them after a reconnect in the same message", async () => {
   const client = await connected()
   void client.tasks.createMany([{ id: "a" }, { id: "b" }])

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import type { Op } from "../src/overlay.js"
 import { Writes, type WriteRequest } from "../src/writes.js"
 
-type Single = Exclude<WriteRequest, { type: "writeMany" }>
+type Single = Exclude<WriteRequest, { writes: unknown }>
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

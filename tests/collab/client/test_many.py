@@ -98,6 +98,70 @@ async def test_they_wait_for_a_connection_are_shown_and_have_effect_once(tmp_pat
             await until(lambda: len(events) == 3)
 
 
+async def test_a38_a_transaction_makes_all_of_its_writes_or_none(tmp_path: Path) -> None:
+    async with world(tmp_path) as (link, _), client(link.address) as ann:
+        made = await ann.transaction().create("tasks", {"n": 1}, id="a").create("drafts", {"id": "d"}).commit()
+        assert [(entity["id"], entity.version) for entity in made] == [("a", 1), ("d", 1)]
+        failing = ann.transaction().update("tasks", "a", {"n": 2}).delete("drafts", "d").create("tasks", {}, id="b")
+        with pytest.raises(NotFound) as met:
+            await failing.update("tasks", "none", {}).commit()
+        assert met.value.details == {"write": 3}
+        assert (await ann.tasks.find_by_id("a"))["n"] == 1
+        assert await ann.drafts.count() == 1
+        seen = await ann.tasks.find_by_id("a")
+        async with client(link.address) as bob:
+            await bob.tasks.update("a", {"n": 7})
+        careful = ann.transaction().create("tasks", {}, id="b")
+        with pytest.raises(Conflict):
+            await careful.update("tasks", "a", {"n": 2}, version=seen.version, on_conflict="reject").commit()
+        assert await ann.tasks.count() == 1
+        done = await ann.transaction().update("tasks", "a", {"x": 1}, unset=["n"]).delete("drafts", "d").commit()
+        assert (done[0]["x"], "n" in done[0], done[1].version) == (1, False, 2)
+        assert not ann.pending
+
+
+async def test_a38_a39_a_transaction_waits_is_shown_and_has_effect_once(tmp_path: Path) -> None:
+    async with world(tmp_path) as (link, app), client(link.address) as ann:
+        await ann.tasks.create({"id": "there", "n": 0})
+        shown: list[Rows] = []
+        await ann.tasks.subscribe({"where": {}, "orderBy": {"id": "asc"}}, shown.append).ready()
+        await until(lambda: bool(shown))
+        link.answers = False
+        call = ann.transaction().create("tasks", {"n": 1}, id="a").create("tasks", {"n": 2}, id="b").commit()
+        more = ann.transaction().update("tasks", "there", {"n": 3}).update("tasks", "a", {"n": 9}).commit()
+        await until(lambda: [row["n"] for row in shown[-1]] == [9, 2, 3])
+        assert ann.pending == 4
+        await until_made(app)
+        link.cut()
+        link.answers = True
+        assert [entity.version for entity in await call] == [1, 1]
+        assert [entity.version for entity in await more] == [2, 2]
+        refused = ann.transaction().update("tasks", "there", {"n": 4}).create("tasks", {}, id="a").commit()
+        await until(lambda: [row["n"] for row in shown[-1]] == [9, 2, 4])
+        with pytest.raises(Conflict):
+            await refused
+        await until(lambda: [row["n"] for row in shown[-1]] == [9, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda transaction: transaction.create("tasks", 7),
+        lambda transaction: transaction.create("tasks", {"a": object()}),
+        lambda transaction: transaction.create(7, {}).commit(),
+        lambda transaction: transaction.update("tasks", 7, {}),
+        lambda transaction: transaction.update("tasks", "a", {}, unset="n"),
+        lambda transaction: transaction.delete("tasks", 7).commit(),
+        lambda transaction: transaction.create("tasks", {}, id="a").delete("tasks", "a").commit(),
+    ],
+)
+async def test_a_transaction_that_makes_no_sense_is_refused_at_once(tmp_path: Path, wrong: Any) -> None:
+    async with world(tmp_path) as (link, _), client(link.address) as ann:
+        with pytest.raises(InvalidRequest):
+            wrong(ann.transaction())
+        assert not ann.pending
+
+
 async def until_made(app: Any) -> None:
     """Wait until the server has made the creations."""
     tasks = app.collection("tasks")

@@ -27,6 +27,7 @@ PATHS = {
     "restore": ("POST", "/collections/{collection}/{id}/restore"),
     "history": ("GET", "/collections/{collection}/{id}/history"),
     "writeMany": ("POST", "/writes"),
+    "transaction": ("POST", "/transaction"),
     "present": ("GET", "/presence/{collection}/{id}"),
 }
 

@@ -180,6 +180,39 @@ HTTP_CASES: Mapping[str, tuple[Mapping[str, Any], list[Step]]] = {
             step("writeMany", body={"writes": [{"type": "erase", "collection": "tasks", "entity": "{id}"}]}),
         ],
     ),
+    "transaction": (
+        WRITE,
+        [
+            step("create", body={"id": "{id}", "n": 1}),
+            step(
+                "transaction",
+                body={
+                    "writes": [
+                        {"type": "update", "collection": "tasks", "entity": "{id}", "changes": {"n": 2}},
+                        {"type": "create", "collection": "books", "entity": "{id}", "data": {"pages": "many"}},
+                    ]
+                },
+            ),
+            step(
+                "transaction",
+                body={
+                    "writes": [
+                        {"type": "update", "collection": "tasks", "entity": "{id}", "changes": {"n": 2**60}},
+                        {"type": "create", "collection": "books", "entity": "{id}", "data": {"pages": 7}},
+                        {"type": "create", "collection": "cards", "entity": "{id}:c1", "data": {"x": 1}},
+                    ]
+                },
+                request="t {id}",
+            ),
+            step(
+                "transaction",
+                body={"writes": [{"type": "update", "collection": "tasks", "entity": "{id}", "changes": {"n": 5}}]},
+                request="t {id}",
+            ),
+            step("transaction", body={"writes": [{"type": "delete", "collection": "boards", "entity": "{id}"}]}),
+            step("history", id="{id}"),
+        ],
+    ),
     "update may not": (
         OWN,
         [step("update", id="{id}", body={"changes": {"title": "a"}}), step("read", id="{id}")],
@@ -285,6 +318,17 @@ REALTIME_CASES: Mapping[str, tuple[Mapping[str, Any], list[Step]]] = {
                     {"type": "delete", **TASK},
                 ],
             )
+        ],
+    ),
+    "transaction": (
+        WRITE,
+        [
+            step("transaction", writes=[{"type": "create", **TASK, "data": {"n": 1}}], request="t {id}"),
+            step("transaction", writes=[{"type": "create", **TASK, "data": {"n": 1}}], request="t {id}"),
+            step("transaction", writes=[{"type": "create", **TASK, "data": {"n": 1}}]),
+            step("update", **TASK, changes={"n": 2}, version=1, onConflict="reject"),
+            step("transaction", writes=[{"type": "update", **TASK, "changes": {"n": 3}, "version": 1}]),
+            step("transaction", writes=[{"type": "delete", **TASK}]),
         ],
     ),
     "create": (

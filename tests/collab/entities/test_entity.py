@@ -44,6 +44,15 @@ def test_what_one_author_changes_in_one_flush_is_one_event() -> None:
     assert (fact.event.version, fact.row) == (2, 1)
 
 
+def test_a_write_that_is_alone_shares_its_event_with_nothing_before_or_after_it() -> None:
+    entity = EntityState(KEY)
+    alone = Intent("s", lambda outcome: None, alone=True)
+    facts = flush(
+        write(entity, "ann", {"n": 1}), write(entity, "ann", {"n": 2}, intent=alone), write(entity, "ann", {"n": 3})
+    )
+    assert [(fact.event.version, fact.event.data["n"]) for fact in facts] == [(1, 1), (2, 2), (3, 3)]
+
+
 def test_alternating_authors_make_an_event_per_turn() -> None:
     entity = EntityState(KEY)
     facts = flush(write(entity, "ann", {"n": 1}), write(entity, "bob", {"n": 2}), write(entity, "ann", {"n": 3}))

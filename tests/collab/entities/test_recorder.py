@@ -445,6 +445,37 @@ async def test_with_sqlite_everything_taken_before_a_cancellation_is_on_the_disk
     await storage.close()
 
 
+async def test_changes_that_belong_together_are_in_one_commit_however_many_and_large_they_are() -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=8 * 1024 * 1024)
+    seqs: list[int | None] = []
+    async with running(recorder):
+        storage.gate.clear()
+        recorder.append(entry(b"first"), seqs.append)
+        await asyncio.sleep(0.02)
+        recorder.append(entry(b"before"), seqs.append)
+        together = [b"%d" % number + b"x" * 1000 for number in range(1500)]
+        recorder.append_together([(entry(update), seqs.append, ()) for update in together])
+        for number in range(5):
+            recorder.append(entry(b"after %d" % number), seqs.append)
+        storage.gate.set()
+        await recorder.flush()
+    assert [update for batch in storage.batches for update in batch][2:1502] == together
+    assert any(set(together) <= set(batch) for batch in storage.batches)
+    assert len(seqs) == 1507
+
+
+async def test_changes_that_are_too_large_together_are_refused_together() -> None:
+    storage = Gated()
+    recorder = Recorder(storage, max_pending_bytes=1000)
+    with pytest.raises(Unavailable):
+        recorder.append_together([(entry(b"x" * 600), lambda seq: None, ()) for _ in range(2)])
+    assert recorder.pending_bytes == 0
+    async with running(recorder):
+        await recorder.flush()
+    assert storage.batches == []
+
+
 async def test_events_that_contradict_the_record_do_not_hold_up_the_log() -> None:
     storage = MemoryStorage()
     published: list[int] = []

@@ -152,7 +152,7 @@ def test_a_short_edit_counts_in_full_if_the_document_is_large(
     client.type("x" * size)
     minutes = count(0.0, 60.0)
     for clock in ("thread_time", "perf_counter"):
-        monkeypatch.setattr(f"collab.rooms.live.room.{clock}", lambda: next(minutes))
+        monkeypatch.setattr(f"collab.rooms.live.applying.{clock}", lambda: next(minutes))
     client.say(yjs.Update(encode_update(b"", (), [(7, 1, 1), (7, 3, 1)])))
     assert (room.log.seconds >= 60) == counted
     assert room.log.seconds < 61 * counted + 1

@@ -23,7 +23,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from collab import Access, Collab, Hooks, Identity, Request, RoomKey, Settings
+from collab import Access, Collab, Hooks, Identity, Request, RoomKey, Settings, Transaction
 from collab.access.rules import parse_rules
 from collab.query.query import Condition
 from collab.records.handle import Collection
@@ -194,6 +194,26 @@ async def http_writes(write: Row, after: Row | None, world: World, rights: Right
     return await made(world, entity, row, after, first(answer.json()["results"]))
 
 
+async def http_transacts(write: Row, after: Row | None, world: World, rights: Rights, entity: str, row: Row) -> bool:
+    asked = {"collection": "tasks", "entity": entity, **write}
+    answer = await world.http(rights, "POST", "/api/v1/transaction", json={"writes": [asked]})
+    assert answer.status_code in (200, 403), answer.text
+    return await made(world, entity, row, after, answer.status_code == 200)
+
+
+async def says_transacts(write: Row, after: Row | None, world: World, rights: Rights, entity: str, row: Row) -> bool:
+    one = msgspec.convert({"collection": "tasks", "entity": entity, **write}, realtime_values.AnyWrite)
+    answer = await world.ask(rights, realtime.Transaction(id=1, writes=(one,)))
+    return await made(world, entity, row, after, allowed(answer))
+
+
+def creates(does: Callable[..., Awaitable[bool]]) -> Probe:
+    async def create(world: World, rights: Rights, entity: str, row: Row) -> bool:
+        return await does({"type": "create", "data": dict(row)}, row, world, rights, entity, row)
+
+    return create
+
+
 async def made(world: World, entity: str, row: Row, after: Row | None, done: bool) -> bool:
     """Whether a write was made; it created the row, deleted it (``after`` is ``None``), or changed it."""
     if after is row:
@@ -205,14 +225,6 @@ async def made(world: World, entity: str, row: Row, after: Row | None, done: boo
     return await changed(world, entity, row, {**row, **after}, done)
 
 
-async def http_creates_many(world: World, rights: Rights, entity: str, row: Row) -> bool:
-    return await http_writes({"type": "create", "data": dict(row)}, row, world, rights, entity, row)
-
-
-async def says_creates_many(world: World, rights: Rights, entity: str, row: Row) -> bool:
-    return await says_writes({"type": "create", "data": dict(row)}, row, world, rights, entity, row)
-
-
 async def says_writes(write: Row, after: Row | None, world: World, rights: Rights, entity: str, row: Row) -> bool:
     one = msgspec.convert({"collection": "tasks", "entity": entity, **write}, realtime_values.AnyWrite)
     return await made(
@@ -220,10 +232,10 @@ async def says_writes(write: Row, after: Row | None, world: World, rights: Right
     )
 
 
-def several(creates: Probe, does: Callable[..., Awaitable[bool]]) -> dict[str, Cell]:
+def several(does: Callable[..., Awaitable[bool]]) -> dict[str, Cell]:
     """Requests of several writes, each kind of which has a line."""
     return {
-        "create": Cell(creates, may(WRITE), made=True),
+        "create": Cell(creates(does), may(WRITE), made=True),
         "delete": Cell(partial(does, {"type": "delete"}, None), may(WRITE)),
         **{
             f"update {name}": Cell(
@@ -308,7 +320,8 @@ HTTP: Mapping[str, Entry] = {
         ),
     },
     "restore": {"": RESTORED},
-    "writeMany": several(http_creates_many, http_writes),
+    "writeMany": several(http_writes),
+    "transaction": several(http_transacts),
     "history": {"": Cell(partial(http_says, "GET", lambda entity: path(entity, "/history")), may(READ))},
     "emit": {"": Cell(http_emits, may_whatever(WRITE, "events"), "events")},
     "permissionsChanged": {
@@ -496,7 +509,8 @@ ASKED: Mapping[str, Entry] = {
     "Update": writes(says_update),
     "Delete": {"": Cell(partial(says, one(realtime.Delete)), may(WRITE))},
     "Restore": {"": RESTORED._replace(probe=says_restore)},
-    "WriteMany": several(says_creates_many, says_writes),
+    "WriteMany": several(says_writes),
+    "Transaction": several(says_transacts),
     "FindById": {"": Cell(partial(says, one(realtime.FindById)), may(READ))},
     "FindMany": {"": Cell(partial(finds, of(realtime.FindMany)), may(READ))},
     "Count": {"": Cell(partial(finds, of(realtime.Count)), may(READ))},
@@ -651,6 +665,9 @@ def document_entries(way: str) -> dict[str, Entry]:
 async def python_writes(world: World, rights: Rights, entity: str, row: Row) -> bool:
     tasks = world.collab.collection("tasks", user="alice")
     await tasks.update(entity, dict(THEIRS))
+    several = world.collab.transaction(user="alice").create("tasks", {}, id=f"{entity}-other")
+    assert len(await several.update("tasks", entity, dict(THEIRS)).commit()) == 2
+    await world.collab.transaction(user="alice").delete("tasks", f"{entity}-other").commit()
     await tasks.create_many([{"id": f"{entity}-more"}])
     await tasks.update_many([{"id": f"{entity}-more", "changes": dict(THEIRS)}])
     assert [one.version for one in await tasks.delete_many([f"{entity}-more"]) if isinstance(one, Written)] == [3]
@@ -688,6 +705,7 @@ MATRIX: dict[str, Entry] = {
             *(f"Collection.{name}" for name in ("create", "update", "delete", "erase", "restore", "find_by_id")),
             *(f"Collection.{name}" for name in ("create_many", "update_many", "delete_many")),
             *(f"Collection.{name}" for name in ("find_many", "count", "aggregate", "history", "on")),
+            *(f"Transaction.{name}" for name in ("create", "update", "delete", "commit")),
             *(f"RoomHandle.{name}" for name in ("edit", "apply", "update", "state_vector", "updates")),
             *(f"RoomHandle.{name}" for name in ("json", "encoded_json", "text")),
             *(f"RoomHandle.{name}" for name in ("markdown", "html", "prosemirror", "delta", "rich")),
@@ -711,6 +729,7 @@ def served() -> Iterator[str]:
     yield from (f"y-websocket {name}" for name in names(yjs.Message))
     yield from (f"{way} {name}" for way in WAYS[1:] for name in names(hocuspocus.Message))
     yield from (f"Python Collection.{name}" for name in methods(Collection))
+    yield from (f"Python Transaction.{name}" for name in methods(Transaction))
     yield from (f"Python RoomHandle.{name}" for name in methods(RoomHandle))
 
 

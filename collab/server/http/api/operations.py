@@ -231,6 +231,13 @@ async def _write_many(ask: Ask) -> Response:
     return json_answer(Results(results=await encoded_in_slices(map(WriteResult.of, outcomes), "json")))
 
 
+async def _transaction(ask: Ask) -> Response:
+    writes = read(await ask.body(), Writing).writes
+    ask.api.count_more_writes(ask.request, ask.identity, len(writes) - 1 if writes else 0)
+    written = await ask.api.hub.records.transact(ask.caller, writes, ask.key)
+    return json_answer(Results(results=await encoded_in_slices(map(WriteResult.of, written), "json")))
+
+
 async def _history(ask: Ask) -> Response:
     limit, before = parameters.LIMIT.of(ask.request), parameters.BEFORE.of(ask.request)
     message = History(
@@ -421,6 +428,17 @@ OPERATIONS: tuple[Operation, ...] = (
         _write_many,
         Results,
         Writing,
+        write=True,
+    ),
+    Operation(
+        "transaction",
+        "POST",
+        "/transaction",
+        "Create, update and delete different entities, all or none",
+        _transaction,
+        Results,
+        Writing,
+        parameters=_NAMED,
         write=True,
     ),
     Operation("emit", "POST", "/events", "Emit a custom event", _emit, dict, dict, parameters=_NAMED, write=True),

@@ -510,3 +510,27 @@ async def test_a37_a_malformed_write_refuses_the_request(
     assert refusal(answer) == (400, "INVALID_REQUEST")
     assert complaint in answer.json()["error"]["message"]
     assert (await api.get(f"{TASKS}/t1")).json()["version"] == 1
+
+
+async def test_a38_a39_a_transaction_makes_all_of_its_writes_or_none_and_once(api: httpx.AsyncClient) -> None:
+    await created(api, id="t1", n=1)
+    await created(api, id="t2", n=1)
+    writes = [
+        {"type": "update", "collection": "tasks", "entity": "t1", "changes": {"n": 2}},
+        {"type": "create", "collection": "todos", "data": {"title": "Write"}},
+    ]
+    refused = [*writes, {"type": "create", "collection": "tasks", "data": {"id": "t2"}}]
+    answer = await api.post("/transaction", json={"writes": refused})
+    assert refusal(answer) == (409, "CONFLICT")
+    assert answer.json()["error"]["details"] == {"write": 2}
+    assert (await api.get(f"{TASKS}/t1")).json()["version"] == 1
+    once = {"Idempotency-Key": "once"}
+    answers = [await api.post("/transaction", json={"writes": writes}, headers=once) for _ in range(2)]
+    assert [one.status_code for one in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    assert [result["version"] for result in answers[0].json()["results"]] == [2, 1]
+    assert len((await api.get("/collections/todos")).json()["rows"]) == 1
+    other = await api.post("/transaction", json={"writes": writes[:1]}, headers=once)
+    assert refusal(other) == (422, "INVALID_REQUEST")
+    named = await api.post("/transaction", json={"writes": [{**writes[0], "request": "r"}]})
+    assert refusal(named) == (400, "INVALID_REQUEST")

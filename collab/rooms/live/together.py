@@ -1,0 +1,48 @@
+"""Updates of several documents that are accepted together, or not at all. Nothing here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from collab.gate.checked import Checked
+from collab.gate.fields import Write
+from collab.rooms.live.applying import Taken
+from collab.rooms.live.faults import NotApplied, NotRecorded
+from collab.rooms.live.room import Room
+
+
+class JointEdit(NamedTuple):
+    """One document's update, as :meth:`Room.check_own` has checked it in this turn of the event loop."""
+
+    room: Room
+    checked: Checked
+
+
+def accept_together(
+    edits: Sequence[JointEdit], user_id: str | None, record: Callable[[Sequence[Sequence[Write]]], None]
+) -> None:
+    """Apply and record updates of different documents; ``record`` gets the fields that each of them wrote.
+
+    Nobody gets them before each room's :meth:`Room.release`: editors that had got one would bring it back after a
+    crash that has lost the others. If one cannot be applied, or they cannot be recorded, all documents to which some
+    were applied are rebuilt without them. Raises :class:`collab.errors.CollabError`.
+    """
+    for edit in edits:
+        edit.room.admit(edit.checked)
+    taken: list[Taken] = []
+    try:
+        for edit in edits:
+            taken.append(edit.room.take_first(edit.checked, user_id))  # noqa: PERF401 - one may fail
+        try:
+            record([one.writes for one in taken])
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise NotRecorded("the updates could not be recorded; the documents are unchanged") from error
+    except (NotApplied, NotRecorded) as error:
+        for number, edit in enumerate(edits[: len(taken) + 1]):
+            edit.room.fail(error, edit.checked.update if number == len(taken) else None)
+        raise
+    for edit, one in zip(edits, taken, strict=True):
+        edit.room.withhold(edit.checked, one)
