@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from collab.contents.align import changed_words, kept, pairs
@@ -150,6 +151,8 @@ def _same_tokens(
         key = token.units if token.units else id(token)
         return embeds.setdefault(key, f"\0{len(embeds)}")  # no character
 
+    if [(token.text, token.units) for token in mine] == [(token.text, token.units) for token in theirs]:
+        return [(start + n, at + n) for n in range(len(mine))]
     visible = [n for n, token in enumerate(mine) if not _stays(token)]
     same = [(visible[x], y) for x, y in changed_words([name(mine[n]) for n in visible], [name(t) for t in theirs])]
     found: list[tuple[int, int]] = []
@@ -179,9 +182,15 @@ def _lines(tokens: Sequence[TextToken]) -> list[_Extent]:
     return [*found, (start, len(tokens))] if start < len(tokens) else found
 
 
-def _node(tokens: Sequence[TextToken], span: _Extent) -> Node:
-    line = tokens[span[0] : span[1]]
-    return Node("text", children=[Run(t.text, t.marks) if t.text else Embed(t.value, t.marks) for t in line])
+def _node(tokens: Sequence[TextToken], extent: _Extent) -> Node:
+    children: list[Run | Embed] = []
+    for _, group in groupby(tokens[extent[0] : extent[1]], key=lambda token: (bool(token.text), id(token.marks))):
+        run = list(group)
+        if run[0].text:
+            children.append(Run("".join(token.text for token in run), run[0].marks))
+        else:
+            children += (Embed(token.value, token.marks) for token in run)
+    return Node("text", children=children)
 
 
 def _same_lines(
@@ -217,6 +226,7 @@ def write_text(
     place = 0
     pen = Pen(draft, types[0])
     number = 0  # of the next token of ours
+    known: dict[tuple[int, int], Mapping[str, Any]] = {}  # by the marks of both, which many tokens share
     for i, j in steps:
         if i is None:
             assert j is not None
@@ -234,7 +244,12 @@ def write_text(
             pen.flush()
             draft.delete((token.item, token.at, token.at + max(1, _size(token))))
             continue
-        pen.stand_before(token, token.marks if j < 0 else marks(token.marks, theirs.tokens[j].marks))
+        after = token.marks
+        if j >= 0:
+            wanted = theirs.tokens[j].marks
+            key = id(token.marks), id(wanted)
+            after = known[key] = known[key] if key in known else marks(token.marks, wanted)
+        pen.stand_before(token, after)
         pen.pass_by(token.item, token.at + max(1, _size(token)))
     while place < len(types):
         pen.end(mine.formats.get((place, number), ()))
@@ -256,26 +271,28 @@ class Pen:
         self._parent = parent_of(type_)
         self._base: Id | None = None  # the last element that stays
         self._left: Id | None = None  # the same, or the last new one
-        self._right = draft.right_of(type_, None)
         self._marks: dict[str, Any] = {}  # those behind the last element
         self._met: list[ItemRun] = []  # beginnings and ends of marks, of which it is not yet known whether they stay
         self._text: list[str] = []  # not yet written
 
+    def _right(self) -> Id | None:
+        """The old element before which new ones stand."""
+        return self._draft.right_of(self._type, self._base)
+
     def put(self, value: ContentValue, *, embedded: bool = False) -> None:
         """Write a value here."""
-        self._left = write_value(self._draft, value, self._left, self._right, self._parent, embedded=embedded)
+        self._left = write_value(self._draft, value, self._left, self._right(), self._parent, embedded=embedded)
 
     def pass_by(self, item: ItemRun, end: int | None = None) -> None:
         """Go behind an element that stays."""
         self.flush()
         self._base = self._left = item.last if end is None else (item.client, item.clock + end - 1)
-        self._right = self._draft.right_of(self._type, self._base)
 
     def type_in(self, text: str, value: ContentValue, marks: Mapping[str, Any]) -> None:
         """Write a character or an embed here."""
         if not equal(self._marks, marks):
             self.flush()
-            self._left = write_marks(self._draft, self._marks, marks, self._left, self._right, self._parent)
+            self._left = write_marks(self._draft, self._marks, marks, self._left, self._right(), self._parent)
             self._marks = dict(marks)
         if text:
             self._text.append(text)
@@ -336,5 +353,5 @@ class Pen:
         """Write the characters that wait."""
         if self._text:
             text = "".join(self._text)
-            self._left = write_characters(self._draft, text, self._left, self._right, self._parent)
+            self._left = write_characters(self._draft, text, self._left, self._right(), self._parent)
             self._text = []

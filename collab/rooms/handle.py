@@ -205,7 +205,8 @@ class RoomHandle:
     async def rich(self, form: RichForm, root: str | None = None) -> str:
         """The same in a form; ``prosemirror`` and ``delta`` are JSON."""
         async with self._sandbox.turn(self._owner) as child:
-            return await child.read_rich(await self.update(), root, form, _READ_SECONDS)
+            update = await self.update()
+            return await child.read_rich(update, root, form, _rich_seconds(len(update)))
 
     async def set_markdown(self, markdown: str, user: str | None = None, **options: Any) -> None:
         """Make one root say ``markdown``, as an edit of ``user``; ``options`` are those of :meth:`set_rich`."""
@@ -246,7 +247,9 @@ class RoomHandle:
         async with self._locks.of(self.key):
             async with self._sandbox.turn(self._owner) as child:
                 update = await self.update()
-                edit = await child.rewrite(update, root, form, content, schema, _READ_SECONDS)
+                edit = await child.rewrite(
+                    update, root, form, content, schema, _rich_seconds(len(update) + len(content))
+                )
             if edit is not None:
                 await self.apply(edit, user, identity=identity)
 
@@ -273,6 +276,11 @@ class RoomHandle:
                     yield await queue.get()
             finally:
                 listeners.discard(listen)
+
+
+def _rich_seconds(size: int) -> float:
+    """How long reading or comparing so many bytes of rich text may take."""
+    return _READ_SECONDS + size / (64 * 1024)
 
 
 def _ignore() -> None: ...
