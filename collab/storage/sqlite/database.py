@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from threading import Event
 from time import thread_time
@@ -24,6 +25,7 @@ from collab.errors import CollabError
 from collab.storage.base import StorageError
 from collab.storage.sqlite.checkpoints import WAL_BYTES, Checkpoints, empty
 from collab.storage.sqlite.files import FILE_NAME, check_there, connect, keep_private, take_folder, translate
+from collab.storage.sqlite.loads import Loads
 from collab.storage.sqlite.schema import STEPS, prepare, read_version
 from collab.storage.versions import check_found
 
@@ -59,6 +61,7 @@ class Database:
         self._write_thread = ThreadPoolExecutor(1, "collab-write")
         self._checkpoint_thread = ThreadPoolExecutor(1, "collab-checkpoint")
         self._load_thread = ThreadPoolExecutor(1, "collab-load")
+        self._loads = Loads(lambda: _open_one(self._loader), partial(self._run, self._load_thread))
         self._query_threads = ThreadPoolExecutor(_FINDERS, "collab-query", _yield_to_others)
         self._is_due = False  # a checkpoint
         self._trimming: asyncio.Task[None] | None = None
@@ -113,13 +116,13 @@ class Database:
 
     async def load(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a quick read, for example while somebody waits for a room."""
-        return await self._measured(self._load_thread, lambda: work(_open_one(self._loader)))
+        return await self._loads.load(work)
 
     async def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a read that may take a while. Cancelling the caller cancels the query."""
         unwanted = Event()
         try:
-            return await self._measured(self._query_threads, lambda: self._find(work, unwanted))
+            return await self._measured(lambda: self._find(work, unwanted))
         except asyncio.CancelledError:
             unwanted.set()
             raise
@@ -180,11 +183,11 @@ class Database:
             raise StorageError("the storage is closed")
         return await asyncio.get_running_loop().run_in_executor(thread, translate, work)
 
-    async def _measured(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        """Run work and charge its CPU time to the meter of the current task, even if the caller is cancelled."""
+    async def _measured(self, work: Callable[[], T]) -> T:
+        """Query and charge the CPU time to the meter of the current task, even if the caller is cancelled."""
         meter = METER.get()
         if meter is None:
-            return await self._run(thread, work)
+            return await self._run(self._query_threads, work)
         loop = asyncio.get_running_loop()
         spent, abandoned = 0.0, False
 
@@ -199,7 +202,7 @@ class Database:
                     loop.call_soon_threadsafe(meter.add, spent)
 
         try:
-            return await self._run(thread, measured)
+            return await self._run(self._query_threads, measured)
         except asyncio.CancelledError:
             abandoned = True
             raise
