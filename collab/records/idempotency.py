@@ -16,7 +16,7 @@ import msgspec
 
 from collab.access.identity import Identity
 from collab.access.rules import Access
-from collab.errors import IdempotencyKeyReused, InvalidRequest, NotFound
+from collab.errors import IdempotencyKeyReused, InvalidRequest, NotFound, Unavailable
 from collab.event import FieldConflict
 from collab.names import RoomKey
 from collab.records.reads import Caller
@@ -155,6 +155,14 @@ class Once:
             del self._running[place]
             running.done.set_result(written)
         return written
+
+    async def check_new(self, project: str, key: IdempotencyKey) -> None:
+        """Raise :class:`Unavailable` if a request with this name was committed since :meth:`do` has begun.
+
+        Another node may have owned its rooms until now. When the request is repeated, it is answered.
+        """
+        if await self._storage.request(project, key.caller, key.name) is not None:
+            raise Unavailable("another server has just made this write; retry", retryAfter=0.1)
 
     async def _written(self, known: Requested) -> Written:
         try:

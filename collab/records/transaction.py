@@ -147,6 +147,8 @@ class Transactions:
             # rooms without a seed last: who holds one waits for nobody
             for key, seeds in sorted(_rooms(steps).items(), key=lambda one: (not one[1], one[0])):
                 rooms[key] = await stack.enter_async_context(self._registry.hold(key, even_deleted=True, seeds=seeds))
+            if name is not None:
+                await self._once.check_new(caller.identity.project, name)
             await self._check(caller, steps, rooms)
             inside = sum(len(rooms[step.place.room].bridge.inside()) for step in steps if step.deletes_document)
             if inside > MOST_INSIDE:

@@ -20,6 +20,7 @@ from collab.errors import (
     InvalidRequest,
     NotFound,
     PermissionDenied,
+    Unavailable,
     ValidationFailed,
 )
 from collab.hooks import ProposedWrite
@@ -201,6 +202,27 @@ async def test_a39_a_named_transaction_has_effect_once_and_its_name_covers_all_o
         with pytest.raises(Conflict):
             await records.transact(caller(), [create("t")], "later")
         assert [one.version for one in await records.transact(caller(), [create("u")], "later")] == [1]
+
+
+async def test_a39_what_another_node_has_made_until_the_rooms_came_here_is_not_made_again() -> None:
+    class Late(MemoryStorage):
+        """Another node commits after this one has looked, and then gives its rooms back."""
+
+        looks = 0
+
+        async def request(self, project: str, caller: str, name: str) -> Any:
+            self.looks -= 1
+            return None if self.looks == 0 else await super().request(project, caller, name)
+
+    storage = Late()
+    async with running(storage) as collab:
+        records, events = collab.hub.records, listen(collab)
+        made = await records.transact(caller(), [create("a"), create("b")], "once")
+        storage.looks = 1
+        with pytest.raises(Unavailable, match="another server"):
+            await records.transact(caller(), [create("a"), create("b")], "once")
+        assert await records.transact(caller(), [create("a"), create("b")], "once") == made
+        assert len(events) == 2
 
 
 async def test_a39_a_named_single_write_is_no_transaction() -> None:
