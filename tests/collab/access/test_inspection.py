@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
+
 import jwt
 import pytest
 
@@ -80,6 +83,11 @@ def test_a_ticket_may_do_everything_in_its_project_and_nothing_elsewhere() -> No
     assert identity.access_to(RoomKey("other", "tasks", "t1")) is Access.NONE
     with pytest.raises(AuthenticationFailed):
         KEY.identity_of(KEY.issue_ticket("a/b", NOW), NOW)
+
+
+def test_clients_can_read_when_a_ticket_expires_so_that_they_ask_for_the_next_one() -> None:
+    claims = KEY.issue_ticket("acme", NOW).split(".")[1]  # as the JavaScript client reads it
+    assert json.loads(b64decode(claims + "=" * (-len(claims) % 4)))["exp"] == NOW + TICKET_SECONDS
 
 
 def test_other_tokens_are_left_to_the_other_credentials() -> None:
