@@ -245,6 +245,7 @@ class Sockets:
     async def _serve_hocuspocus(self, client: _Client, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self._settings
         connection = self._connect(client, scope, receive, send, bucket=self._bucket())
+        self._registry.leftovers.opened()
         try:
             await accept(scope, send)
             socket = HocuspocusSocket(
@@ -264,9 +265,11 @@ class Sockets:
             await connection.run(socket)
         finally:
             self._disconnect(connection)
+            self._registry.leftovers.closed()
 
     async def _serve_realtime(self, client: _Client, scope: Scope, receive: Receive, send: Send) -> None:
         connection = self._connect(client, scope, receive, send, bucket=None)
+        self._registry.leftovers.opened()
         try:
             await accept(scope, send)
             socket = RealtimeSocket(
@@ -282,6 +285,7 @@ class Sockets:
             await connection.run(socket)
         finally:
             self._disconnect(connection)
+            self._registry.leftovers.closed()
 
     async def _serve_node(self, desk: Desk, shown: Pass, scope: Scope, receive: Receive, send: Send) -> None:
         # each call names who pays for it; the link itself is free
@@ -323,7 +327,6 @@ class Sockets:
             held_heartbeat_seconds=_HELD_HEARTBEAT_SECONDS if client.passed is not None else inf,
         )
         self._connections[connection] = client.passed.sender if client.passed is not None else None
-        self._registry.leftovers.opened()
         if client.passed is not None:
             connection.trust()  # it is a node; what its client may hold is limited there
         return connection
@@ -348,7 +351,6 @@ class Sockets:
     def _disconnect(self, connection: Connection) -> None:
         del self._connections[connection]
         self._traffic.closed(connection.meter.payer.project, connection.received, connection.sent)
-        self._registry.leftovers.closed()
         if not self._connections:
             self._empty.set()
 
