@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench.result import Options, Result
-from bench.scenarios import idle, joins, large, replay, storm, typing
+from bench.scenarios import idle, joins, large, memory, replay, storm, typing
 from bench.servers import Running
 
 OURS = "collab"
@@ -98,6 +98,20 @@ LOADS = {
             (OURS, YARDSTICK),
         ),
         Load("idle", "2,000 sessions without activity in 1,000 rooms, then none", partial(idle.idle, "idle")),
+        Load(
+            "documents",
+            "1,000 open documents of 100 KB, each with the person who wrote it",
+            partial(memory.documents, "documents"),
+            (OURS, YARDSTICK, "hocuspocus"),
+            limit=180.0,
+        ),
+        Load(
+            "day",
+            "200,000 edits of one writer in one document, and what remains of them in memory",
+            partial(memory.day, "day"),
+            (OURS, YARDSTICK, "hocuspocus"),
+            limit=300.0,
+        ),
         *(
             Load(
                 f"large{label}",
@@ -144,6 +158,7 @@ GOALS = (
     Goal("join20", "all_joined_ms", "<=", 4000),
     Goal("join20", "memory_per_document", "<=", 3),
     Goal("idle", "memory_per_session_kb", "<=", 30),
+    Goal("idle", "join_cpu_us", "<=", 600),
     Goal("idle", "memory_after_mb", "<=", 20),
     *(Goal(f"large{label}", "cpu_per_edit_us", "<=", 500) for label, _, _ in SIZES),
     Goal("storm", "synced_s", "<=", 5),

@@ -27,8 +27,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "cpu_percent", "generator_percent",
     ),
     "idle": (
-        "memory_empty_mb", "memory_idle_mb", "memory_per_session_kb", "memory_after_mb", "back_after_s",
-        "cpu_percent", "join_s",
+        "memory_empty_mb", "memory_idle_mb", "memory_per_session_kb", "session_kb", "room_kb", "memory_after_mb",
+        "back_after_s", "cpu_percent", "join_cpu_us", "join_s",
+    ),
+    "documents": (
+        "documents", "document_kb", "memory_sessions_mb", "memory_mb", "memory_per_document", "cpu_per_document_ms",
+    ),
+    "day": (
+        "edits", "document_kb", "cpu_per_edit_us", "memory_busy_mb", "memory_rest_mb", "memory_per_document",
+        "memory_after_mb", "disk_kb",
     ),
     "large1k": (
         "document_mb", "edits", "missing", "cpu_per_edit_us", "p50_ms", "p99_ms", "at_rest_percent", "memory_mb",
@@ -57,6 +64,8 @@ RATIOS = {
     "join20": "all_joined_ms",
     "idle": "memory_per_session_kb",
     **dict.fromkeys(_LARGE, "cpu_per_edit_us"),
+    "documents": "memory_mb",
+    "day": "memory_rest_mb",
     "storm": "synced_s",
     "b4": "edits_per_s",
     "friends": "edits_per_s",

@@ -27,20 +27,27 @@ async def idle(name: str, server: Running, options: Options) -> Result:
     empty = server.tree.pss()
     rng = random.Random(5)
     sessions = [server.session(f"idle-{i % rooms}") for i in range(count)]
-    began = perf_counter()
-    # One client of each room joins first: pycrdt-websocket loses clients that open a room concurrently.
-    await join_all(sessions[:rooms])
-    await join_all(sessions[rooms:])
-    joining = perf_counter() - began
-    for i, (session, _) in enumerate(sessions):
-        client = rng.getrandbits(32)
-        if i < rooms:
-            text = " ".join(rng.choices(WORDS, k=20)).encode()
-            session.edit(update((client, 0), insert(text, None, None)))
-        session.send(session.framing.awareness(awareness(client, 1, STATE)))
-        if i % 50 == 0:
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(1 if options.quick else 4)
+    clients = [rng.getrandbits(32) for _ in sessions]
+    joining = joining_cpu = 0.0
+    memory = [empty]
+    # One client of each room joins first: pycrdt-websocket loses clients that open a room concurrently. And the others
+    # then cost a session without a room.
+    for part in (range(rooms), range(rooms, count)):
+        watch = Stopwatch(server.tree, options.core)
+        await join_all([sessions[i] for i in part])
+        joins = watch.stop()
+        joining, joining_cpu = joining + joins.seconds, joining_cpu + joins.server
+        for i in part:
+            session, _ = sessions[i]
+            if i < rooms:
+                text = " ".join(rng.choices(WORDS, k=20)).encode()
+                session.edit(update((clients[i], 0), insert(text, None, None)))
+            session.send(session.framing.awareness(awareness(clients[i], 1, STATE)))
+            if i % 50 == 0:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(1 if options.quick else 4)
+        memory.append(server.tree.pss())
+    session_kb = (memory[2] - memory[1]) / 1e3 / (count - rooms)
     watch = Stopwatch(server.tree, options.core)
     await asyncio.sleep(1 if options.quick else 4)
     cost = watch.stop()
@@ -61,10 +68,13 @@ async def idle(name: str, server: Running, options: Options) -> Result:
         "rooms": rooms,
         "memory_empty_mb": round(empty / 1e6, 1),
         "memory_idle_mb": round((full - empty) / 1e6, 1),
+        "session_kb": round(session_kb, 1),
+        "room_kb": round((memory[1] - memory[0]) / 1e3 / rooms - session_kb, 1),
         "memory_per_session_kb": round((full - empty) / 1e3 / count, 1),
         "memory_after_mb": round((left - empty) / 1e6, 1),
         "back_after_s": round(settled, 1),
         "join_s": round(joining, 2),
+        "join_cpu_us": round(1e6 * joining_cpu / count, 1),
         **cost.shares(),
     }
     if not back:

@@ -4,6 +4,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bench.report import COLUMNS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,6 +44,13 @@ async def test_after_a_crash_everybody_is_back_and_nobody_in_the_calm_room_lost_
     assert numbers["calm_edits"] > 0
     assert numbers["calm_missing"] == 0
     assert result["notes"] == [] or "other processes" in result["notes"][0]
+
+
+@pytest.mark.parametrize("load", ["idle", "documents", "day"])
+async def test_memory_is_measured(tmp_path: Path, load: str) -> None:
+    result = await run(tmp_path, load)
+    assert result["invalid"] is None
+    assert set(COLUMNS[load]) <= set(result["numbers"])
 
 
 async def test_every_edit_of_a_large_document_arrives(tmp_path: Path) -> None:
