@@ -141,8 +141,10 @@ def _append(
         tail.seq = tail.live = seq = tail.seq + 1
         rid, update = tail.rid, entry.update
         rows.append((rid, seq, update, entry.user_id, entry.at, zlib.crc32(update, seed(rid, seq))))
-    insert(connection, "INSERT INTO documents (rid, project, collection, id, lineage, created_at)", documents)
-    insert(connection, "INSERT INTO log", rows)
+    insert(
+        connection, "INSERT OR ROLLBACK INTO documents (rid, project, collection, id, lineage, created_at)", documents
+    )
+    insert(connection, "INSERT OR ROLLBACK INTO log", rows)
     return [row[1] for row in rows]
 
 
@@ -185,10 +187,10 @@ def _record(
         if fact.request is not None:
             requests.append((project, *fact.request, eid, entity.version, fact.at))
         entities[eid] = fact, data, entities[eid][2] if eid in entities else fact.at
-    insert(connection, "INSERT INTO events", events)
+    insert(connection, "INSERT OR ROLLBACK INTO events", events)
     insert(
         connection,
-        "INSERT INTO entities",
+        "INSERT OR ROLLBACK INTO entities",
         [_entity(eid, *state) for eid, state in entities.items()],
         "ON CONFLICT (eid) DO UPDATE SET version = excluded.version, deleted = excluded.deleted,"
         " data = excluded.data, keys = excluded.keys, heads = excluded.heads,"
@@ -258,7 +260,7 @@ def _list_uncovered(connection: sqlite3.Connection, tails: Iterable[Tail]) -> No
         if uncovered != tail.listed:
             (came if uncovered else went).append((tail.rid,))
             tail.listed = uncovered
-    insert(connection, "INSERT INTO uncovered (rid)", came)
+    insert(connection, "INSERT OR ROLLBACK INTO uncovered (rid)", came)
     if went:
         connection.executemany("DELETE FROM uncovered WHERE rid = ?", went)
 
