@@ -184,7 +184,7 @@ class _Rewriting:
         steps = script(line, theirs, of, said, self._embed_likeness, self._meaning.blank)
         write_text(self._draft, types, line, theirs, steps, self._marks)
         for i, j in steps:
-            if i is not None and j is not None:
+            if i is not None and j is not None and j >= 0:
                 item, value = line.tokens[i].item, theirs.tokens[j].value
                 if isinstance(item.content, Type) and isinstance(value, Node) and self._differs(item.content, value):
                     self.make(item.content, value)

@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from collab.richtext.markdown_reader import read_markdown
 from collab.richtext.markdown_writer import write_markdown
-from collab.richtext.model import RichNode
+from collab.richtext.model import RichNode, node, text
 from collab.richtext.setting import Saying
 from tests.collab.richtext.documents import DOCUMENTS
+from tests.collab.richtext.hostile import HOSTILE, assert_harmless
 
 
 def said(parts: list[RichNode]) -> object:
     return Saying("markdown", "tiptap").wanted_blocks(parts)
 
 
+@settings(max_examples=60, deadline=None)
 @given(DOCUMENTS)
 def test_a_parser_reads_what_was_written(parts: list[RichNode]) -> None:
     assert said(read_markdown(write_markdown(parts))) == said(parts)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(HOSTILE, max_size=3))
+def test_no_document_makes_markdown_that_a_lenient_renderer_turns_into_more(parts: list[dict[str, Any]]) -> None:
+    renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])  # lets HTML through
+    vars(renderer)["validateLink"] = lambda address: True
+    assert_harmless(renderer.render(write_markdown(parts)))
+
+
+@pytest.mark.parametrize(
+    ("inline", "markdown"),
+    [
+        ([text(" a "), text(" b ", {"bold": {}}), text("c")], "a  **b** c\n"),
+        ([text("a"), text("“b”", {"bold": {}}), text("c")], "&#97;**“b”**&#99;\n"),
+        ([text("a", {"bold": {}}), text("b", {"bold": {}, "italic": {}})], "**a*b***\n"),
+        ([text("# 1. - > a")], "\\# 1. - \\> a\n"),
+        ([text("1. a")], "1\\. a\n"),
+        ([text("`a``", {"code": {}})], "``` `a`` ```\n"),
+        ([text("a", {"link": {"href": "/x (y)", "title": 'q"'}})], '[a](/x%20\\(y\\) "q\\"")\n'),
+        ([text("a", {"link": {"href": "javascript:a"}, "underline": {}})], "a\n"),
+        ([node("hardBreak"), text("a"), node("hardBreak"), text(" b"), node("hardBreak")], "a\\\nb\n"),
+        ([node("mention", label="Ann_"), node("image", src="data:text/html,a")], "@Ann\\_\n"),
+    ],
+)
+def test_inline_nodes_are_written_so_that_they_mean_themselves(inline: list[RichNode], markdown: str) -> None:
+    assert write_markdown([node("paragraph", inline)]) == markdown
+
+
+def test_lists_that_follow_each_other_stay_apart() -> None:
+    def bullets(*words: str) -> RichNode:
+        return node("bulletList", [node("listItem", [node("paragraph", [text(word)])]) for word in words])
+
+    assert write_markdown([bullets("a", "b"), bullets("c"), node("horizontalRule")]) == "- a\n- b\n\n* c\n\n___\n"

@@ -20,6 +20,7 @@ from collab.richtext.model import RichNode, node, text
 from collab.richtext.names import RichSchema, WriteFormat
 from collab.richtext.setting import Saying
 from tests.collab.richtext.documents import DOCUMENTS, SCHEMAS, SIMPLE_DOCUMENTS, Document, doc, document
+from tests.fuzz.contents import histories
 
 READERS = {"markdown": read_markdown, "html": read_html}
 WRITERS = {"markdown": write_markdown, "html": write_html}
@@ -227,6 +228,38 @@ def test_a_schema_that_contradicts_the_document_is_refused() -> None:
 def test_what_an_editor_does_not_have_is_refused(schema: RichSchema, why: str) -> None:
     with pytest.raises(InvalidRequest, match=why):
         Document().edit("markdown", "| a |\n| --- |\n", schema)
+
+
+def test_what_a_plain_text_cannot_say_stays_at_its_end() -> None:
+    made = Document()
+    made.set("markdown", "a\n\n![](https://i.png)\n\n![](https://j.png)\n", "quill")
+    before = made.node().children
+    assert made.edit("text", made.read("text")) is None
+    made.set("text", "b\n\n\n")
+    assert [child for child in made.node().children if isinstance(child, Embed)] == [
+        child for child in before if isinstance(child, Embed)
+    ]
+
+
+@pytest.mark.parametrize("first", [100, 200])
+def test_of_whatever_yjs_can_write_setting_what_was_read_changes_nothing(first: int) -> None:
+    read, refused = 0, 0
+    for history in histories(first, 6, 120):
+        made = document(history.updates, 2000)
+        for name in list(made.replica.roots):
+            for form in (*WRITABLE, "text"):
+                if form == "text" and made.node(name).kind != "text":
+                    continue
+                try:
+                    shown = made.read(form, name)
+                except InvalidRequest:
+                    refused += 1
+                    continue
+                assert made.edit(form, shown, root=name) is None
+                read += 1
+                made.set(form, json.dumps(doc(node("p"))) if form == "prosemirror" else "# b\n\n- *c*", root=name)
+    assert read > 30
+    assert refused > 10
 
 
 def test_a_text_keeps_its_pairs_of_surrogates() -> None:
