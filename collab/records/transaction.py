@@ -154,9 +154,7 @@ class Transactions:
             if inside > MOST_INSIDE:
                 raise InvalidRequest(f"{inside} entities live in the documents to delete", limit=MOST_INSIDE)
             outcomes = self._write(caller, steps, rooms, name)
-            told = [
-                await committed(outcome) if isinstance(outcome, asyncio.Future) else outcome for outcome in outcomes
-            ]
+            told = [await committed(outcome) for outcome in outcomes]
         answers = zip(steps, told, strict=True)
         return [await self._checks.seen(caller, step.place.key, written_by(one)) for step, one in answers]
 
@@ -262,10 +260,10 @@ class Transactions:
 
     def _write(
         self, caller: Caller, steps: Sequence[PlannedWrite], rooms: dict[RoomKey, Room], name: IdempotencyKey | None
-    ) -> list[asyncio.Future[WriteOutcome] | WriteOutcome]:
+    ) -> list[asyncio.Future[WriteOutcome]]:
         """Apply and record everything, in one turn. Returns what each write will have written once it is committed."""
         drafts: dict[RoomKey, _Draft] = {key: _Draft(room) for key, room in rooms.items()}
-        outcomes: list[asyncio.Future[WriteOutcome] | WriteOutcome] = []
+        outcomes: list[asyncio.Future[WriteOutcome]] = []
         first = True
         for step in steps:
             draft, place = drafts[step.place.room], step.place
@@ -274,13 +272,11 @@ class Transactions:
             deletes = isinstance(step.write, DeleteOne)
             # whatever follows makes an event, so that the name is recorded with it
             changes = gone or any(not same(target.now.get(one, ABSENT), value) for one, value in step.fields.items())
-            if not deletes and not changes and place.exists(draft.room):
-                outcomes.append(WriteOutcome(target.data, target.version, ()))
-                continue
-            part = name
-            if name is not None and not first:
-                part = name._replace(name=name_of_part(name.name, step.number))
-            first = False
+            idle = not deletes and not changes and place.exists(draft.room)
+            part = None if idle else name
+            if part is not None and not first:
+                part = part._replace(name=name_of_part(part.name, step.number))
+            first = first and idle
             version = step.write.version if isinstance(step.write, UpdateOne) else None
             told, intent = intent_of(caller, version, part, alone=True)
             outcomes.append(told)
@@ -288,7 +284,8 @@ class Transactions:
                 draft.delete(target, caller.identity.user_id, intent)
             elif deletes:
                 draft.edit(place.deleting(draft.room), 0, target, intent)
-            elif not step.fields and not gone and step.own:
+            elif idle or (not step.fields and not gone and step.own):
+                # also if it changes nothing: what it is equal to may not be committed yet
                 draft.notes.append(EntityOp("write", target, caller.identity.user_id, time(), intent=intent))
             else:
                 update = place.writing(draft.room, step.fields, gone, ahead=draft.structs)

@@ -31,8 +31,9 @@ def client_of(server: Server) -> LumenizeClient:
 class Pairs:
     """Writes the same number into all tasks, again and again."""
 
-    def __init__(self, client: LumenizeClient) -> None:
+    def __init__(self, client: LumenizeClient, number: int) -> None:
         self._client = client
+        self._number = number
         self.made = 0
         self.acknowledged = 0
         self.writing = True
@@ -42,7 +43,7 @@ class Pairs:
             self.made += 1
             transaction = self._client.transaction()
             for name in NAMES:
-                transaction.update("tasks", name, {"n": self.made, "by": id(self) % 1000})
+                transaction.update("tasks", name, {"n": self.made, "by": self._number})
             for entity in await transaction.commit():
                 assert entity["n"] == self.made or entity.conflicts
             self.acknowledged += 1
@@ -65,7 +66,7 @@ async def kill_rounds(server: Server, rounds: int, seed: int) -> int:
     """Kill the worker in each round. Returns how many transactions were acknowledged."""
     chance = Random(seed)
     async with AsyncExitStack() as stack:
-        writers = [Pairs(await stack.enter_async_context(client_of(server))) for _ in range(3)]
+        writers = [Pairs(await stack.enter_async_context(client_of(server)), number) for number in range(1, 4)]
         reader = await stack.enter_async_context(client_of(server))
         setup = reader.transaction()
         for name in NAMES:

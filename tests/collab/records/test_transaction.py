@@ -111,6 +111,34 @@ async def test_a38_all_writes_are_one_commit_with_their_events_in_order() -> Non
         assert (await collab.room("tasks/a").json())["fields"] == {"n": 2}
 
 
+async def test_a38_who_writes_what_is_there_already_is_answered_with_it_once_it_is_committed() -> None:
+    """The same values may be on their way to the record."""
+
+    class Held(MemoryStorage):
+        holds: asyncio.Event | None = None
+
+        async def commit(self, batch: Any, facts: Any = (), *, commit_id: CommitId | None = None) -> Committed:
+            if self.holds is not None:
+                await self.holds.wait()
+            return await super().commit(batch, facts, commit_id=commit_id)
+
+    storage = Held()
+    async with running(storage, collections=BOARDS) as collab:
+        records = collab.hub.records
+        await records.transact(caller(), [create("a", n=1), create("b", n=1)])
+        storage.holds = asyncio.Event()
+        writes = [update("a", n=2), update("b", n=2)]
+        both = [asyncio.create_task(records.transact(caller(), writes, f"name-{number}")) for number in range(2)]
+        while collab._registry.rooms[RoomKey("default", "tasks", "b")].bridge.main.now["n"] != 2:
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not any(one.done() for one in both)
+        storage.holds.set()
+        for written in await asyncio.gather(*both):
+            assert [(one.data["n"], one.version) for one in written] == [(2, 2), (2, 2)]
+
+
 @pytest.mark.parametrize(
     ("writes", "error", "number"),
     [
