@@ -21,6 +21,8 @@ PATHS = {
     "list": ("GET", "/collections/{collection}"),
     "query": ("POST", "/collections/{collection}/query"),
     "count": ("POST", "/collections/{collection}/count"),
+    "aggregate": ("POST", "/collections/{collection}/aggregate"),
+    "listGroups": ("GET", "/collections/{collection}/aggregate"),
     "read": ("GET", "/collections/{collection}/{id}"),
     "update": ("PATCH", "/collections/{collection}/{id}"),
     "delete": ("DELETE", "/collections/{collection}/{id}"),
