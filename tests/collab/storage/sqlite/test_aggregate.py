@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from collab.query.aggregate import tally
+from collab.query.aggregate import MAX_GROUP_MEMBERS, MAX_MEASURES, tally
 from collab.query.match import compile_where
 from collab.query.parse_aggregation import parse_aggregation
 from collab.storage.sqlite.aggregate import group_rows
@@ -39,3 +39,15 @@ def test_g_the_law_groups_from_sqlite_are_the_groups_of_the_rows(
             aggregation = parse_aggregation(raw)
             wanted = tally(filter(compile_where(aggregation.where), rows), aggregation)
             assert repr(group_rows(connection, PROJECT, TASKS, aggregation)) == repr(wanted)
+
+
+def test_an_aggregate_of_as_many_members_as_there_may_be_is_answered() -> None:
+    raw: dict[str, Any] = {
+        name: [f"{name}{number}" for number in range(MAX_MEASURES)] for name in ("sum", "avg", "min", "max")
+    }
+    raw["groupBy"] = [f"group{number}" for number in range(MAX_GROUP_MEMBERS)]
+    rows = [{"id": str(n), **{name: n for members in raw.values() for name in members}} for n in range(3)]
+    with closing(empty()) as connection:
+        put(connection, rows)
+        aggregation = parse_aggregation(raw)
+        assert group_rows(connection, PROJECT, TASKS, aggregation) == tally(rows, aggregation)
