@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
 
-from collab.contents.tree import Embed, Node, Run
+from collab.contents.tree import Embed, Node, Run, TypeKind
 from collab.errors import InvalidRequest
 from collab.richtext.blocknote import read_blocknote, write_blocknote
 from collab.richtext.lexical import read_lexical, type_of, types_in, write_lexical
@@ -31,7 +31,7 @@ def schema_of(root: Node, hint: RichSchema | None = None) -> RichSchema | None:
     Raises :class:`InvalidRequest` if it is no rich text.
     """
     if root.kind in ("map", "array"):
-        raise InvalidRequest(f"this root is {'an array' if root.kind == 'array' else 'a map'}, not rich text")
+        raise no_rich_text(root.kind)
     if not root.children:
         return "quill" if root.kind == "text" else None
     embedded = [child.value for child in root.children if isinstance(child, Embed) and isinstance(child.value, Node)]
@@ -51,6 +51,11 @@ def schema_of(root: Node, hint: RichSchema | None = None) -> RichSchema | None:
         return "milkdown"
     fitting = [schema for schema in OTHER_NAMES if names & _TELLING <= _names_of(schema)]
     return hint if hint in fitting else fitting[0] if fitting else "tiptap"
+
+
+def no_rich_text(kind: TypeKind) -> InvalidRequest:
+    """The error for a map or an array."""
+    return InvalidRequest(f"this root is {'an array' if kind == 'array' else 'a map'}, not rich text")
 
 
 def _names_of(schema: RichSchema) -> Set[str]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from collab.errors import InvalidRequest
 from collab.richtext.addresses import safe_image, safe_link
 from collab.richtext.model import Marks, RichNode, content_of, joined, node, text, whole
 
-_DEPTH = 100  # of elements; deeper ones are left out
+_DEPTH = 200  # of elements
 _MARKS = {
     **dict.fromkeys(("strong", "b"), "bold"),
     **dict.fromkeys(("em", "i"), "italic"),
@@ -44,7 +45,7 @@ _LANGUAGE = re.compile(r"(?:^|\s)language-(\S+)")
 
 
 def read_html(html: str) -> list[RichNode]:
-    """The blocks of an HTML document or fragment."""
+    """The blocks of an HTML document or fragment. Raises :class:`InvalidRequest` if they are nested too deeply."""
     root = LexborHTMLParser(html).body
     return [] if root is None else _blocks(root, 0)
 
@@ -74,7 +75,8 @@ def _blocks(parent: LexborNode, depth: int) -> list[RichNode]:
 
 def _take(part: LexborNode, flow: _Flow, marks: Marks, depth: int) -> None:
     tag = part.tag or ""
-    if depth > _DEPTH or (tag in _LEFT_OUT and tag not in _OPEN):
+    _bound(depth)
+    if tag in _LEFT_OUT and tag not in _OPEN:
         return
     if tag not in _BLOCKS and tag not in _OPEN:
         inline = _inline(part, flow, marks, depth)  # may close the flow
@@ -82,6 +84,11 @@ def _take(part: LexborNode, flow: _Flow, marks: Marks, depth: int) -> None:
         return
     flow.close()
     flow.blocks += _block(part, tag, depth)
+
+
+def _bound(depth: int) -> None:
+    if depth > _DEPTH:
+        raise InvalidRequest(f"elements are nested more than {_DEPTH} levels deep")
 
 
 def _block(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:
@@ -100,6 +107,9 @@ def _block(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:
         case "hr":
             yield node("horizontalRule")
         case "table":
+            for caption in part.iter():
+                if caption.tag == "caption":
+                    yield from _blocks(caption, depth + 1)
             rows = [_row(row, depth) for row in part.css("tr") if _table_of(row) == part.mem_id]
             if rows:
                 yield node("table", rows)
@@ -111,15 +121,23 @@ def _list(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:
     attrs = _attributes(part)
     is_tasks = tag == "ul" and attrs.get("data-type") == "taskList"
     items: list[RichNode] = []
-    for child in part.iter():
+    for child in part.iter(include_text=True):
         if child.tag == "li":
             content = _blocks(child, depth + 1)
             if is_tasks:
                 items.append(node("taskItem", content, checked=_is_checked(child)))
             else:
                 items.append(node("listItem", content))
-        elif child.tag in ("ul", "ol") and items:  # not valid, but common
-            items[-1] = {**items[-1], "content": [*content_of(items[-1]), *_list(child, child.tag, depth + 1)]}
+            continue
+        flow = _Flow()
+        _take(child, flow, {}, depth + 1)
+        flow.close()
+        if not flow.blocks:
+            continue
+        if items:  # not valid, but common
+            items[-1] = {**items[-1], "content": [*content_of(items[-1]), *flow.blocks]}
+        else:
+            items.append(node("taskItem", flow.blocks, checked=False) if is_tasks else node("listItem", flow.blocks))
     if not items:
         return
     if tag == "ol":
@@ -136,8 +154,16 @@ def _code(part: LexborNode) -> RichNode:
     inner = part.css_first("code")
     classes = _attributes(inner if inner is not None else part).get("class") or ""
     language = _LANGUAGE.search(classes)
-    code = part.text(deep=True).removesuffix("\n")
+    code = "".join(_code_texts(part)).removesuffix("\n")
     return node("codeBlock", [text(code)] if code else [], language=language[1] if language else None)
+
+
+def _code_texts(part: LexborNode) -> Iterator[str]:
+    for inside in part.traverse(include_text=True):
+        if inside.tag == "-text":
+            yield inside.text_content or ""
+        elif inside.tag == "br":
+            yield "\n"
 
 
 def _table_of(row: LexborNode) -> int | None:
@@ -163,13 +189,16 @@ def _only_inline(part: LexborNode, depth: int) -> list[RichNode]:
     """Everything below an element as inline nodes."""
     flow = _Flow()
     for child in part.iter(include_text=True):
+        if child.tag in _BLOCKS:
+            flow.inline.append(text(" "))  # the words of two blocks stay apart
         flow.inline += _inline(child, None, {}, depth + 1)
     return flow.inline
 
 
 def _inline(part: LexborNode, flow: _Flow | None, marks: Marks, depth: int) -> list[RichNode]:
     tag = part.tag or ""
-    if depth > _DEPTH or tag in _LEFT_OUT:
+    _bound(depth)
+    if tag in _LEFT_OUT:
         return []
     if tag == "-text":
         return [text(part.text_content or "", marks)]
@@ -191,6 +220,8 @@ def _inline(part: LexborNode, flow: _Flow | None, marks: Marks, depth: int) -> l
             found = []
             _take(child, flow, marks, depth + 1)
         else:
+            if child.tag in _BLOCKS:
+                found.append(text(" "))  # the words of two blocks stay apart
             found += _inline(child, flow, marks, depth + 1)
     return found
 

@@ -149,6 +149,8 @@ def _written(signs: Sequence[_Sign]) -> str:
     out = [sign.text for sign in signs]
     for n, sign in enumerate(signs):
         if sign.begins is None:
+            if sign.text.endswith("!") and n + 1 < len(signs) and signs[n + 1].text == "[":
+                out[n] = f"{out[n][:-1]}\\!"  # else the link would be an image
             continue
         first = n
         while first and signs[first - 1].begins is not None:

@@ -6,21 +6,37 @@ import re
 from collections.abc import Iterator, Sequence
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
+from collab.errors import InvalidRequest
 from collab.richtext.addresses import safe_image, safe_link
 from collab.richtext.model import Marks, RichNode, joined, node, text
 
 _MARKS = {"strong": "bold", "em": "italic", "s": "strike"}
+_DEPTH = 100  # of lists and quotes, and of their items
+_CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 _BOX = re.compile(r"\[([ xX])\](?:[ \t]|$)")
 
 
 def read_markdown(markdown: str) -> list[RichNode]:
-    """The blocks of a Markdown text."""
-    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("text_join")
+    """The blocks of a Markdown text. Raises :class:`InvalidRequest` if they are nested too deeply."""
+    parser = (
+        MarkdownIt("commonmark", {"html": False, "maxNesting": _DEPTH})
+        .enable(["table", "strikethrough"])
+        .disable("text_join")
+    )
     parser.validateLink = _is_safe  # type: ignore[assignment,method-assign]
     parser.normalizeLink = str  # type: ignore[assignment,method-assign]
-    return _blocks(SyntaxTreeNode(parser.parse(markdown)).children)
+    tokens = parser.parse(markdown)
+    if any(map(_is_cut, tokens)):
+        raise InvalidRequest(f"lists and quotes are nested more than {_DEPTH} levels deep")
+    return _blocks(SyntaxTreeNode(tokens).children)
+
+
+def _is_cut(token: Token) -> bool:
+    """Whether the parser left out what is inside, in silence."""
+    return token.type in _CONTAINERS and token.level + 1 >= _DEPTH
 
 
 def _is_safe(address: str) -> bool:

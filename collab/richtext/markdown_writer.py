@@ -111,7 +111,9 @@ def _is_tight(item: RichNode) -> bool:
 
 def _may_interrupt(part: RichNode) -> bool:
     items = content_of(part)
-    begins = bool(items) and bool(content_of(items[0])) and _block(content_of(items[0])[0], 0) is not None
+    first = content_of(items[0])[:1] if items else []
+    # an item that begins with another block is not tight, and writing that here would double the work at each level
+    begins = bool(first) and first[0]["type"] == "paragraph" and _block(first[0], 0) is not None
     starts = part["type"] != "orderedList" or whole(attrs_of(part).get("start"), 1) == 1
     return begins and starts and all(_is_tight(item) for item in items)
 

@@ -10,9 +10,9 @@ import msgspec
 
 from collab.contents.replica import Replica
 from collab.contents.rewrite import Meaning, rewrite
-from collab.contents.tree import ContentValue, Embed, Node, Run, kind_of, node_of
+from collab.contents.tree import ContentValue, Embed, Node, Run, TypeKind, kind_of, node_of
 from collab.errors import InvalidRequest
-from collab.richtext.forms import PROSEMIRROR, read_rich, schema_of, write_rich
+from collab.richtext.forms import PROSEMIRROR, no_rich_text, read_rich, schema_of, write_rich
 from collab.richtext.html_reader import read_html
 from collab.richtext.html_writer import write_html
 from collab.richtext.lexical import FORMATS, type_of
@@ -58,23 +58,32 @@ def set_root(
     form: WriteFormat,
     content: str,
     *,
+    known: TypeKind | None = None,
     schema: RichSchema | None,
     client: int,
     new_id: Callable[[], str],
 ) -> bytes | None:
     """An update (Yjs encoding v1) of ``client`` after which a root says ``content``; ``None`` if it does already.
 
-    ``schema`` is the one of an empty root, by default Tiptap's. Raises :class:`InvalidRequest` if the content cannot be
+    ``known`` is what the root was before it was emptied, if it was. ``schema`` is the one of an empty root, by default
+    Tiptap's. Raises :class:`InvalidRequest` if the content cannot be
     read, or not be written for the editor of this document.
     """
-    kind = kind_of(now.root(name))
-    root = node_of(now.root(name), kind or ("text" if schema == "quill" else "fragment"))
+    if known in ("map", "array"):
+        raise no_rich_text(known)  # whatever else somebody has put there
+    kind = kind_of(now.root(name), known)
+    empty: TypeKind = "text" if form == "text" or schema == "quill" else "fragment"
+    root = node_of(now.root(name), kind or empty)
+    if root.kind in ("map", "array"):
+        raise no_rich_text(root.kind)
     if form == "text":
         return _set_text(now, name, root, content, client)
     found = schema_of(root, schema)
     if found is not None and schema is not None and found != schema:
         raise InvalidRequest(f"this document has the form of {found}, not of {schema}")
     using: RichSchema = found or schema or "tiptap"
+    if using == "quill" and root.kind != "text":
+        raise InvalidRequest("this root is XML, not a text as Quill has it")
     parts = _parsed(content, form)
     if form == "prosemirror" and using in PROSEMIRROR:
         if read_json(root.children) == parts:
@@ -87,7 +96,7 @@ def set_root(
 
 
 def _set_text(now: Replica, name: str, root: Node, content: str, client: int) -> bytes | None:
-    if root.kind != "text" and root.children:
+    if root.kind != "text":
         raise InvalidRequest("this root has more than plain text; write Markdown, HTML or ProseMirror JSON")
     wanted = Node("text", children=[Run(content, {})] if content else [])
     meaning = Meaning(

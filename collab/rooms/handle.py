@@ -204,9 +204,10 @@ class RoomHandle:
 
     async def rich(self, form: RichForm, root: str | None = None) -> str:
         """The same in a form; ``prosemirror`` and ``delta`` are JSON."""
+        _check_characters(root or "")
         async with self._sandbox.turn(self._owner) as child:
-            update = await self.update()
-            return await child.read_rich(update, root, form, _rich_seconds(len(update)))
+            update, roots = await self._with_roots()
+            return await child.read_rich(update, roots, root, form, _rich_seconds(len(update)))
 
     async def set_markdown(self, markdown: str, user: str | None = None, **options: Any) -> None:
         """Make one root say ``markdown``, as an edit of ``user``; ``options`` are those of :meth:`set_rich`."""
@@ -218,7 +219,11 @@ class RoomHandle:
 
     async def set_prosemirror(self, doc: Mapping[str, Any], user: str | None = None, **options: Any) -> None:
         """Make one root equal to ProseMirror's JSON, as an edit of ``user``."""
-        await self.set_rich("prosemirror", msgspec.json.encode(doc).decode(), user, **options)
+        try:
+            content = msgspec.json.encode(doc).decode()
+        except UnicodeEncodeError as error:
+            raise _half(error) from None
+        await self.set_rich("prosemirror", content, user, **options)
 
     async def set_text(self, text: str, user: str | None = None, **options: Any) -> None:
         """Make a ``Y.Text`` equal to ``text``, as an edit of ``user``."""
@@ -244,14 +249,19 @@ class RoomHandle:
         Raises :class:`collab.errors.InvalidRequest` for content that is malformed or does not fit the editor of this
         document, and :class:`collab.errors.PermissionDenied`.
         """
+        _check_characters(content, root or "")
         async with self._locks.of(self.key):
             async with self._sandbox.turn(self._owner) as child:
-                update = await self.update()
-                edit = await child.rewrite(
-                    update, root, form, content, schema, _rich_seconds(len(update) + len(content))
-                )
+                update, roots = await self._with_roots()
+                seconds = _rich_seconds(len(update) + len(content))
+                edit = await child.rewrite(update, roots, root, form, content, schema, seconds)
             if edit is not None:
                 await self.apply(edit, user, identity=identity)
+
+    async def _with_roots(self) -> tuple[bytes, Mapping[str, str]]:
+        async with self._registry.hold(self.key) as room:
+            roots = {**room.gate.roots, **dict.fromkeys(room.bridge.roots, "map")}
+            return room.shared.whole(monotonic()), roots
 
     async def _read(self, form: str, root: str | None) -> Any:
         # in another process: reading can hang inside the CRDT library, and then only that process is killed
@@ -281,6 +291,18 @@ class RoomHandle:
 def _rich_seconds(size: int) -> float:
     """How long reading or comparing so many bytes of rich text may take."""
     return _READ_SECONDS + size / (64 * 1024)
+
+
+def _check_characters(*texts: str) -> None:
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise _half(error) from None
+
+
+def _half(error: UnicodeEncodeError) -> InvalidRequest:
+    return InvalidRequest(f"a text has half a character at {error.start}: a surrogate that stands alone")
 
 
 def _ignore() -> None: ...

@@ -100,8 +100,9 @@ def _answer(request: Request, historian: Historian) -> Reply:
 def _rich(request: Rich | Rewrite) -> Reply:
     try:
         if isinstance(request, Rich):
-            return Value(read_rich(request.update, request.root, request.form))
-        return Edit(rewrite(request.update, request.root, request.form, request.content, request.schema))
+            return Value(read_rich(request.update, request.roots, request.root, request.form))
+        edit = rewrite(request.update, request.roots, request.root, request.form, request.content, request.schema)
+        return Edit(edit)
     except InvalidRequest as error:
         return Failure(str(error), fatal=False, invalid=True)
 

@@ -253,27 +253,36 @@ class Child:
         assert isinstance(reply, Value)
         return msgspec.convert(reply.value, Makeup)
 
-    async def read_rich(self, update: bytes, root: str | None, form: str, seconds: float) -> str:
+    async def read_rich(
+        self, update: bytes, roots: Mapping[str, str], root: str | None, form: str, seconds: float
+    ) -> str:
         """Read a root, by default the only one with text, as rich text.
 
-        ``form`` is ``markdown``, ``html``, ``prosemirror`` or ``delta`` (JSON). Raises
-        :class:`collab.errors.InvalidRequest` if the root has no such form, and :class:`SandboxError` if reading fails
-        or takes longer than ``seconds``.
+        ``roots`` are the kinds of roots, as for :meth:`read`. ``form`` is ``markdown``, ``html``, ``prosemirror`` or
+        ``delta`` (JSON). Raises :class:`collab.errors.InvalidRequest` if the root has no such form, and
+        :class:`SandboxError` if reading fails or takes longer than ``seconds``.
         """
-        reply = await self._ask(Rich(update, root, form, seconds))
+        reply = await self._ask(Rich(update, dict(roots), root, form, seconds))
         assert isinstance(reply, Value)
         text: str = reply.value
         return text
 
     async def rewrite(
-        self, update: bytes, root: str | None, form: str, content: str, schema: str | None, seconds: float
+        self,
+        update: bytes,
+        roots: Mapping[str, str],
+        root: str | None,
+        form: str,
+        content: str,
+        schema: str | None,
+        seconds: float,
     ) -> bytes | None:
         """An update after which a root says ``content``, given in a ``form``; ``None`` if it does already.
 
         ``schema`` says how an empty root holds rich text. Raises :class:`collab.errors.InvalidRequest` for content that
         is malformed or does not fit the document, and :class:`SandboxError` as above.
         """
-        reply = await self._ask(Rewrite(update, root, form, content, schema, seconds))
+        reply = await self._ask(Rewrite(update, dict(roots), root, form, content, schema, seconds))
         assert isinstance(reply, Edit)
         return reply.update
 

@@ -57,9 +57,13 @@ class Changes(msgspec.Struct, frozen=True, tag=True):
 
 
 class Rich(msgspec.Struct, frozen=True, tag=True):
-    """Read ``root`` of the document ``update`` as rich text in a ``form``; without a name the only root with text."""
+    """Read ``root`` of the document ``update`` as rich text in a ``form``; without a name the only root with text.
+
+    ``roots`` are the kinds of roots as the gate knows them.
+    """
 
     update: bytes
+    roots: dict[str, str]
     root: str | None
     form: str
     seconds: float
@@ -68,10 +72,11 @@ class Rich(msgspec.Struct, frozen=True, tag=True):
 class Rewrite(msgspec.Struct, frozen=True, tag=True):
     """Compute the edit after which ``root`` of the document ``update`` says ``content``, given in a ``form``.
 
-    ``schema`` says how an empty root holds rich text.
+    ``roots`` as above. ``schema`` says how an empty root holds rich text.
     """
 
     update: bytes
+    roots: dict[str, str]
     root: str | None
     form: str
     content: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from collab.errors import InvalidRequest
 from collab.richtext.html_reader import read_html
 from collab.richtext.model import RichNode, node, text
 
@@ -38,6 +39,15 @@ CELLS = [node("tableHeader", [paragraph(text("a"))]), node("tableCell", [paragra
         ("<ol start=3><li>a</ol>", [node("orderedList", [node("listItem", [paragraph(text("a"))])], start=3)]),
         ("<pre><code class='a language-js'>x\n y\n</code></pre>", [node("codeBlock", [text("x\n y")], language="js")]),
         ("<h2>a <em>b</em></h2>", [node("heading", [text("a "), text("b", {"italic": {}})], level=2)]),
+        ("<pre>a<br>b</pre>", [node("codeBlock", [text("a\nb")])]),
+        ("<h1><p>a</p><p>b</p></h1>", [node("heading", [text("a b")], level=1)]),
+        ("<ul>a<li>b</ul>", [node("bulletList", [item(paragraph(text("a"))), item(paragraph(text("b")))])]),
+        ("<ul><div><li>b</div></ul>", [node("bulletList", [item(paragraph(text("b")))])]),
+        ("<ul><ul><li>b</ul></ul>", [node("bulletList", [item(INNER)])]),
+        (
+            "<table><caption>a</caption><tr><th>a<td colspan=2>b</table>",
+            [paragraph(text("a")), node("table", [node("tableRow", CELLS)])],
+        ),
         ("<img src=/i alt=b>", [node("image", src="/i", alt="b")]),
         ("<table><tr><th>a<td colspan=2>b</table>", [node("table", [node("tableRow", CELLS)])]),
     ],
@@ -67,3 +77,10 @@ def test_what_is_not_rich_text_is_left_out(html: str) -> None:
 def test_unsafe_addresses_are_no_links() -> None:
     for address in ("javascript:alert(1)", "&#106;avascript:alert(1)", "java&Tab;script:alert(1)", "data:text/html,a"):
         assert read_html(f'<a href="{address}" onclick="alert(1)">a</a>') == [paragraph(text("a"))]
+
+
+def test_elements_that_are_nested_too_deeply_are_an_error_instead_of_a_loss() -> None:
+    assert read_html("<div>" * 150 + "a") == [paragraph(text("a"))]
+    for tag in ("<div>", "<b>"):
+        with pytest.raises(InvalidRequest, match="nested more than 200 levels deep"):
+            read_html(tag * 300 + "a")

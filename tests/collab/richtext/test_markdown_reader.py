@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from collab.errors import InvalidRequest
 from collab.richtext.markdown_reader import read_markdown
 from collab.richtext.model import RichNode, node, text
 
@@ -61,3 +62,14 @@ def test_unsafe_addresses_are_no_links(address: str) -> None:
         for part in read_markdown(markdown):
             assert part["type"] == "paragraph"
             assert not any("marks" in inline for inline in part["content"])
+
+
+@pytest.mark.parametrize("markdown", [">" * 99 + "end", "\n".join(f"{'  ' * n}- {n}" for n in range(49)) + " end"])
+def test_deep_lists_and_quotes_are_read_whole(markdown: str) -> None:
+    assert "end" in repr(read_markdown(markdown))
+
+
+@pytest.mark.parametrize("markdown", [">" * 100 + "end", "\n".join(f"{'  ' * n}- {n}" for n in range(60)) + " end"])
+def test_deeper_ones_are_an_error_instead_of_a_loss(markdown: str) -> None:
+    with pytest.raises(InvalidRequest, match="nested more than 100 levels deep"):
+        read_markdown(markdown)

@@ -43,6 +43,7 @@ def test_no_document_makes_markdown_that_a_lenient_renderer_turns_into_more(part
         ([text("a", {"bold": {}}), text("b", {"bold": {}, "italic": {}})], "**a*b***\n"),
         ([text("# 1. - > a")], "\\# 1. - \\> a\n"),
         ([text("1. a")], "1\\. a\n"),
+        ([text("a!"), text("b", {"link": {"href": "/x"}})], "a\\![b](/x)\n"),
         ([text("`a``", {"code": {}})], "``` `a`` ```\n"),
         ([text("a", {"link": {"href": "/x (y)", "title": 'q"'}})], '[a](/x%20\\(y\\) "q\\"")\n'),
         ([text("a", {"link": {"href": "javascript:a"}, "underline": {}})], "a\n"),
@@ -52,6 +53,14 @@ def test_no_document_makes_markdown_that_a_lenient_renderer_turns_into_more(part
 )
 def test_inline_nodes_are_written_so_that_they_mean_themselves(inline: list[RichNode], markdown: str) -> None:
     assert write_markdown([node("paragraph", inline)]) == markdown
+
+
+def test_a_list_that_begins_with_a_list_at_each_level_is_written_without_doubled_work() -> None:
+    part = node("paragraph", [text("end")])
+    for n in range(120):
+        inside = [part] if n % 2 else [node("paragraph", [text("a")]), part]
+        part = node("bulletList", [node("listItem", inside)])
+    assert write_markdown([part]).count("end") == 1
 
 
 def test_lists_that_follow_each_other_stay_apart() -> None:

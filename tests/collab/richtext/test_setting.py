@@ -210,9 +210,10 @@ def test_content_that_is_nested_too_deeply_is_refused() -> None:
         inner = {"type": "blockquote", "content": [inner]}
     with pytest.raises(InvalidRequest, match="nested more than 100 levels deep"):
         Document().edit("prosemirror", json.dumps(doc(inner)))
-    made = Document()
-    made.set("html", "<blockquote>" * 5000 + "deep")
-    made.set("markdown", "> " * 5000 + "deep")
+    with pytest.raises(InvalidRequest, match="nested more than 200 levels deep"):
+        Document().edit("html", "<blockquote>" * 5000 + "deep")
+    with pytest.raises(InvalidRequest, match="nested more than 100 levels deep"):
+        Document().edit("markdown", "> " * 5000 + "deep")
 
 
 def test_a_schema_that_contradicts_the_document_is_refused() -> None:

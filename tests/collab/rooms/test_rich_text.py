@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
-from pycrdt import Array, Text
+from pycrdt import Array, Map, Text
 
 from collab import Collab, Settings
 from collab.errors import InvalidRequest
@@ -91,3 +92,54 @@ async def test_a_root_that_is_no_rich_text_is_an_error_of_the_caller(collab: Col
     await room.set_markdown("# fine", root="x")
     with pytest.raises(InvalidRequest, match="only a text has a delta"):
         await room.delta("x")
+
+
+async def test_a_root_that_was_emptied_is_set_again_as_what_it_was(collab: Collab) -> None:
+    room = collab.room("d")
+    await room.set_markdown("# a", root="default")
+    await room.set_markdown("")
+    await room.set_markdown("b")
+    assert await room.markdown() == "b\n"
+    code = collab.room("e")
+    await code.set_text("a", root="code")
+    await code.set_text("")
+    assert await code.delta() == []
+    await code.set_markdown("b")
+    assert await code.delta() == [{"insert": "b\n"}]
+    await room.set_markdown("")
+    with pytest.raises(InvalidRequest, match="more than plain text"):
+        await room.set_text("c")
+    with pytest.raises(InvalidRequest, match="this root is XML"):
+        await room.set_markdown("c", schema="quill")
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "prosemirror"])
+async def test_nothing_is_written_into_maps_and_arrays(collab: Collab, form: Any) -> None:
+    content = '{"type": "doc", "content": [{"type": "paragraph"}]}' if form == "prosemirror" else "a"
+    room = collab.room("d")
+    with pytest.raises(InvalidRequest, match="this root is a map"):
+        await room.set_rich(form, content, root="fields")  # of the entity, also before there is one
+    async with room.edit() as doc:
+        doc["m"] = Map({"a": 1})
+        doc["n"] = Array([1])
+    with pytest.raises(InvalidRequest, match="this root is a map"):
+        await room.set_rich(form, content, root="m")
+    async with room.edit() as doc:
+        del doc.get("m", type=Map)["a"]
+        doc.get("n", type=Array).pop()
+    with pytest.raises(InvalidRequest, match="this root is a map"):
+        await room.set_rich(form, content, root="m")
+    with pytest.raises(InvalidRequest, match="this root is an array"):
+        await room.set_rich(form, content, root="n")
+    assert await room.json() == {"m": {}, "n": []}
+
+
+async def test_half_a_character_is_an_error_of_the_caller(collab: Collab) -> None:
+    room = collab.room("d")
+    for setting in (room.set_text, room.set_markdown):
+        with pytest.raises(InvalidRequest, match="a surrogate that stands alone"):
+            await setting("a\ud800", root="x")
+    with pytest.raises(InvalidRequest, match="a surrogate that stands alone"):
+        await room.set_prosemirror({"type": "doc", "content": [{"type": "text", "text": "\ud800"}]}, root="x")
+    with pytest.raises(InvalidRequest, match="a surrogate that stands alone"):
+        await room.html("\ud800")

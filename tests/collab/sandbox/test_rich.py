@@ -22,13 +22,13 @@ async def child() -> AsyncIterator[Child]:
 
 
 async def test_a_child_reads_what_it_has_written(child: Child) -> None:
-    update = await child.rewrite(NOTHING, "default", "markdown", "# a", None, 40)
+    update = await child.rewrite(NOTHING, {}, "default", "markdown", "# a", None, 40)
     assert update is not None
-    assert await child.read_rich(update, None, "html", 40) == "<h1>a</h1>"
-    assert await child.rewrite(update, None, "markdown", "# a", None, 40) is None
+    assert await child.read_rich(update, {}, None, "html", 40) == "<h1>a</h1>"
+    assert await child.rewrite(update, {}, None, "markdown", "# a", None, 40) is None
 
 
 async def test_wrong_content_is_no_fault_of_the_document_and_the_child_goes_on(child: Child) -> None:
     with pytest.raises(InvalidRequest, match="the body is not JSON"):
-        await child.rewrite(NOTHING, "default", "prosemirror", "{", None, 40)
-    assert await child.read_rich(NOTHING, None, "markdown", 40) == ""
+        await child.rewrite(NOTHING, {}, "default", "prosemirror", "{", None, 40)
+    assert await child.read_rich(NOTHING, {}, None, "markdown", 40) == ""
