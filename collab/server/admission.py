@@ -22,6 +22,7 @@ from collab.access.handshake import (
     token_from,
 )
 from collab.access.identity import Identity
+from collab.access.inspection import USER_ID as INSPECTOR
 from collab.access.inspection import InspectionKey
 from collab.access.limits import Rates, Strikes
 from collab.access.price import METER, Payer
@@ -158,9 +159,8 @@ class Admission:
         """
         identity = self._inspection.identity_of(request.token, time()) if self._inspection is not None else None
         if identity is None:
-            identity = await self._ask(request)
-        if identity is None:
-            identity = await self._recognise(request)
+            identity = await self._ask(request) or await self._recognise(request)
+            _check_name(identity.user_id)
         self._check_revoked(identity)
         payer = self.payer(request, identity)
         if not self.is_open and self._banned(str(payer)):
@@ -263,6 +263,7 @@ class Admission:
         if not identity.verified and identity.user_id is None and hello.user_id is not None:
             if not 0 < len(hello.user_id) <= LONGEST_CLAIM:
                 raise AuthenticationFailed(f"a user id must be a string of 1-{LONGEST_CLAIM} characters")
+            _check_name(hello.user_id)
             identity = replace(identity, user_id=hello.user_id)
         if hello.project_id is not None and hello.project_id != identity.project:
             raise AuthenticationFailed("this credential belongs to another project")
@@ -312,6 +313,12 @@ class Admission:
         """A counted session has ended."""
         if identity.is_somebody:
             self._users.give_back((identity.project, identity.user_id))
+
+
+def _check_name(user_id: str | None) -> None:
+    """Raise :class:`AuthenticationFailed` for the name under which the inspector writes."""
+    if user_id == INSPECTOR:
+        raise AuthenticationFailed(f"no user can be named {INSPECTOR}")
 
 
 def _who(request: Request, admitted: Admitted) -> tuple[str | None, str | None, RoomKey]:

@@ -239,3 +239,33 @@ async def test_the_keyboard_is_enough(served: Server) -> None:
             " !(each.textContent.trim() || each.getAttribute('aria-label') || each.labels?.length)).length"
         )
         assert unnamed == 0
+
+
+async def test_a_link_that_somebody_opens_who_has_signed_in_does_not_stay_in_the_address(served: Server) -> None:
+    async with operator(served) as page:
+        await page.goto("about:blank")
+        for _ in range(2):  # from elsewhere, and from the page itself
+            await page.goto(link_of(served))
+            await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+            await expect(page).to_have_url(re.compile(r"/inspect/$"))
+            await expect(page.get_by_label("Project", exact=True)).to_have_value("default")
+
+
+async def test_what_is_no_view_shows_the_overview(served: Server) -> None:
+    async with operator(served) as page:
+        await page.goto(view(page, "webhooks"))
+        await expect(page.get_by_role("heading", name="Webhooks", level=1)).to_be_visible()
+        await page.goto(view(page, "constructor"))
+        await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+async def test_skipping_to_the_content_stays_in_the_view(served: Server) -> None:
+    async with operator(served) as page:
+        await page.goto(view(page, "webhooks"))
+        await expect(page.get_by_role("heading", name="Webhooks", level=1)).to_be_visible()
+        before = page.url
+        await page.get_by_role("link", name="Skip to the content").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("main")).to_be_focused()
+        await expect(page).to_have_url(before)
+        await expect(page.get_by_role("heading", name="Webhooks", level=1)).to_be_visible()

@@ -71,9 +71,11 @@ class Door:
             if request.headers.get(HEADER) is None:
                 raise PermissionDenied(f"requests with a cookie need the header {HEADER}")
             self.key.check_session(found.token, self._clock())
-        elif not self.key.matches(found.token):
-            self._count_attempt(address)
-            raise AuthenticationFailed("this is not the secret of the inspector")
+        else:
+            self._count_attempt(address, 0)  # beyond the limit a right guess looks like a wrong one
+            if not self.key.matches(found.token):
+                self._count_attempt(address)
+                raise AuthenticationFailed("this is not the secret of the inspector")
         _require(self._requests.take(address, 0, monotonic()), "too many requests to the inspector")
         trust(request.scope)
 
@@ -110,8 +112,8 @@ class Door:
             raise PermissionDenied("the inspector serves its own pages only")
         return sender.client
 
-    def _count_attempt(self, address: str | None) -> None:
-        _require(self._attempts.take(address, 0, monotonic()), "too many attempts to sign in")
+    def _count_attempt(self, address: str | None, count: int = 1) -> None:
+        _require(self._attempts.take(address, 0, monotonic(), count), "too many attempts to sign in")
 
     async def _use(self, text: str) -> None:
         now = self._clock()

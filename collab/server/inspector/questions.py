@@ -15,7 +15,8 @@ LARGEST_BODY = 64 * 1024
 MOST_ROWS = 500
 """Rows of one answer."""
 
-ShortText = Annotated[str, Meta(min_length=1, max_length=512)]
+_NO_NUL = r"^[^\0]*$"  # PostgreSQL has no text with one
+ShortText = Annotated[str, Meta(min_length=1, max_length=512, pattern=_NO_NUL)]
 Limit = Annotated[int, Meta(ge=1, le=MOST_ROWS)]
 EntryNumber = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
@@ -76,7 +77,7 @@ class OfDeleted(OfProject, frozen=True, kw_only=True):
     """Deleted entities of a collection, those after an id."""
 
     collection: ShortText
-    after: Annotated[str, Meta(max_length=512)] = ""
+    after: Annotated[str, Meta(max_length=512, pattern=_NO_NUL)] = ""
     limit: Limit = 100
 
 

@@ -3,7 +3,7 @@ import { LumenizeClient } from "@lumenize/client"
 
 import { get, post, type Project } from "./api.js"
 import { h, reason, toast } from "./dom.js"
-import { placeOf, readPlace, type Place } from "./places.js"
+import { isPlace, placeOf, readPlace, type Place } from "./places.js"
 import "./style.css"
 import type { View } from "./view.js"
 import { events } from "./views/events.js"
@@ -28,6 +28,7 @@ const VIEWS: Record<string, [string, View]> = {
   quarantine: ["Quarantine", quarantine],
   usage: ["Usage", usage],
 }
+const viewNamed = (name: string): [string, View] => VIEWS[Object.hasOwn(VIEWS, name) ? name : "overview"]!
 
 const main = document.querySelector<HTMLElement>("#main")!
 const nav = document.querySelector<HTMLElement>("#views")!
@@ -53,7 +54,7 @@ function live(project: string): LumenizeClient {
 
 function viewOf({ view, parts }: Place): View {
   if (view === "rows" && parts.length > 1) return row
-  return (VIEWS[view] ?? VIEWS["overview"]!)[1]
+  return viewNamed(view)[1]
 }
 
 async function show(): Promise<void> {
@@ -77,7 +78,7 @@ async function show(): Promise<void> {
   )
   // scrollIntoView would move the place from which Tab goes on
   nav.scrollLeft = (nav.querySelector<HTMLElement>("[aria-current]")?.offsetLeft ?? 0) - 40
-  document.title = `${(VIEWS[place.view] ?? VIEWS["overview"]!)[0]} · Inspector`
+  document.title = `${viewNamed(place.view)[0]} · Inspector`
   main.replaceChildren()
   viewOf(place)({ place, projects, signal, live: () => live(place.project) }, main)
 }
@@ -92,5 +93,14 @@ document.querySelector("#sign-out")!.addEventListener("click", () => {
     (error: unknown) => toast(reason(error), true),
   )
 })
-window.addEventListener("hashchange", () => void show())
-void show()
+// what names no place leads to no other view: "Skip to the content", and a link that signs in, which must not stay here
+let shown = ""
+function go(): void {
+  if (isPlace(location.hash)) {
+    shown = location.hash
+    void show()
+  } else history.replaceState(null, "", location.pathname + shown)
+}
+window.addEventListener("hashchange", go)
+if (!isPlace(location.hash)) history.replaceState(null, "", location.pathname)
+go()

@@ -8,6 +8,9 @@ export interface Place {
   query: URLSearchParams
 }
 
+/** Whether it names a place. Others are the link that signs in, and elements of the page. */
+export const isPlace = (hash: string): boolean => hash === "" || hash.startsWith("#/")
+
 /** Reads `#/PROJECT/VIEW/…?…`. Names need no escapes, but a person may type anything. */
 export function readPlace(hash: string, project: string): Place {
   const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?")

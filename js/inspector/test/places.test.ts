@@ -1,6 +1,6 @@
 import { expect, test } from "vitest"
 
-import { placeOf, readPlace } from "../src/places.js"
+import { isPlace, placeOf, readPlace } from "../src/places.js"
 import { PAGE, queryOf } from "../src/query.js"
 
 test("a place is read as it was written", () => {
@@ -11,6 +11,11 @@ test("a place is read as it was written", () => {
 
 test("without a place there is the overview of the given project", () => {
   for (const hash of ["", "#", "#/"]) expect(readPlace(hash, "default")).toMatchObject({ project: "default", view: "overview", parts: [] })
+})
+
+test("a link that signs in and an element of the page are no places", () => {
+  for (const hash of ["#eyJh.eyJi.c-_", "#main"]) expect(isPlace(hash)).toBe(false)
+  for (const hash of ["", placeOf("acme", "rows", ["tasks", "a.b.c"])]) expect(isPlace(hash)).toBe(true)
 })
 
 test("what somebody typed with a broken escape is taken as it is", () => {

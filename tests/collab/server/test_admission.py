@@ -370,6 +370,22 @@ async def test_only_where_nobody_is_asked_a_users_word_stands_and_counts_as_nobo
         await door.admit_session(request, Hello(user_id="x" * 1000))
 
 
+async def test_nobody_can_have_the_name_under_which_the_inspector_writes() -> None:
+    class Knows(Hooks):
+        async def authenticate(self, request: Request) -> Identity | None:
+            return Identity("default", "collab:inspector")
+
+    claimed = admission(Settings(jwt_secret=SECRET)).read(
+        scope(authorization=f"Bearer {token(sub='collab:inspector')}")
+    )
+    for door in (admission(Settings(jwt_secret=SECRET)), admission(hooks=Knows())):
+        with pytest.raises(AuthenticationFailed, match="collab:inspector"):
+            await door.identify(claimed)
+    everybodys = admission(Settings())
+    with pytest.raises(AuthenticationFailed, match="collab:inspector"):
+        await everybodys.admit_session(everybodys.read(local()), Hello(user_id="collab:inspector"))
+
+
 async def test_an_api_key_in_hello_stands_without_the_token_of_the_handshake() -> None:
     door = admission(Settings(jwt_secret=SECRET, keys=[ApiKey(key=KEY, project="p", rules={"*/*": "read"})]))
     request = door.read(scope(authorization=f"Bearer {token()}"))

@@ -110,8 +110,8 @@ async function save(collection: Collection, id: string, before: Record<string, u
     return false
   }
   const now = after as Record<string, unknown>
-  const changes = Object.fromEntries(Object.entries(now).filter(([field, value]) => JSON.stringify(value) !== JSON.stringify(before[field])))
-  const unset = Object.keys(before).filter((field) => !(field in now))
+  const changes = Object.fromEntries(Object.entries(now).filter(([field, value]) => !Object.hasOwn(before, field) || JSON.stringify(value) !== JSON.stringify(before[field])))
+  const unset = Object.keys(before).filter((field) => !Object.hasOwn(now, field))
   if (Object.keys(changes).length + unset.length === 0) {
     toast("Nothing has changed.")
     return false

@@ -171,7 +171,7 @@ function tableOf({ place }: Context, name: string, rows: readonly Row[]): HTMLEl
     `Rows of ${name}`,
     [
       { title: "id", cell: (row: Row) => link(placeOf(place.project, "rows", [name, row.id]), row.id) },
-      ...[...fields].slice(0, 8).map((field) => ({ title: field, cell: (row: Row) => (field in row ? short(row[field]) : "") })),
+      ...[...fields].slice(0, 8).map((field) => ({ title: field, cell: (row: Row) => (Object.hasOwn(row, field) ? short(row[field]) : "") })),
       { title: "updated", cell: (row: Row) => (row.updatedAt ? time(row.updatedAt) : "") },
     ],
     rows,

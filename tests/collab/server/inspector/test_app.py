@@ -13,9 +13,19 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from collab import Collab, Settings
+from collab import Collab, InvalidRequest, Settings
 from collab.server.inspector import app as inspector
-from collab.server.inspector.questions import OfDocument, OfEntry, OfLetters, OfProject, SendAgain, SendAway
+from collab.server.inspector.questions import (
+    OfDeleted,
+    OfDocument,
+    OfEntry,
+    OfLetters,
+    OfProject,
+    Question,
+    SendAgain,
+    SendAway,
+    from_parameters,
+)
 from tests.collab.server.inspector.world import KEY, SECRET, USERS, cookie, inspected, operator
 from tests.collab.serving import serving
 
@@ -136,6 +146,19 @@ async def test_each_operation_answers_with_the_credential_and_refuses_what_it_do
             else:
                 twice = await world.http.get(f"{path}?project=a&project=b", headers=operator())
                 assert twice.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (OfDeleted, {"project": "default", "collection": "a\0b"}),
+        (OfDeleted, {"project": "default", "collection": "tasks", "after": "\0"}),
+        (OfLetters, {"webhook": "\0"}),
+    ],
+)
+def test_what_no_database_can_look_for_is_refused(kind: type[Question], given: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest):
+        from_parameters(kind, list(given.items()))
 
 
 def _views(collab: Collab) -> Any:

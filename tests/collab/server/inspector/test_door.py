@@ -54,7 +54,7 @@ async def test_the_secret_signs_in_and_nothing_else_does(tmp_path: Path) -> None
         assert foreign.status_code == 403
 
 
-async def test_guesses_are_bounded_and_do_not_keep_out_who_has_signed_in(tmp_path: Path) -> None:
+async def test_guesses_are_bounded_also_the_right_one_and_do_not_keep_out_who_has_signed_in(tmp_path: Path) -> None:
     async with inspected(tmp_path) as world:
         session = KEY.issue_session(time())
         answers = [await sign_in(world, secret=f"{count:x<40}") for count in range(30)]
@@ -62,7 +62,17 @@ async def test_guesses_are_bounded_and_do_not_keep_out_who_has_signed_in(tmp_pat
         guess = {"authorization": f"Bearer {'x' * 40}"}
         assert (await world.http.get("/inspect/api/overview", headers=guess)).status_code == 429
         assert (await world.http.get("/inspect/api/overview", headers=cookie(session))).status_code == 200
-        assert (await world.http.get("/inspect/api/overview", headers=operator())).status_code == 200
+        assert (await world.http.get("/inspect/api/overview", headers=operator())).status_code == 429
+        assert await sign_in(world, secret=SECRET) == 429
+
+
+async def test_guesses_by_header_are_bounded_also_the_right_one(tmp_path: Path) -> None:
+    async with inspected(tmp_path) as world:
+        for count in range(30):
+            guess = {"authorization": f"Bearer {count:x<40}"}
+            last = (await world.http.get("/inspect/api/overview", headers=guess)).status_code
+        assert last == 429
+        assert (await world.http.get("/inspect/api/overview", headers=operator())).status_code == 429
 
 
 async def test_requests_are_bounded(tmp_path: Path) -> None:
