@@ -128,12 +128,13 @@ class LiveAggregate:
         old, new = self._shares(event)
         if old == new:
             return []
-        names = []
-        if old is not None:
-            names.append(self._take(old, event.position))
-        if new is not None and (name := self._put(new, event.position)) not in names:
-            names.append(name)
-        return [step for name in names for step in self._show(name)]
+        steps: list[Step] = []
+        entered = None if new is None else group_id(new.key)
+        if old is not None and (left := self._take(old, event.position)) != entered:
+            steps += self._show(left)  # an empty group makes room for a new one
+        if new is not None:
+            steps += self._show(self._put(new, event.position))
+        return steps
 
     def trim(self) -> list[str]:
         """It holds no rows."""

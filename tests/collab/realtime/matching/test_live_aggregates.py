@@ -108,6 +108,17 @@ async def test_g5_an_aggregate_that_grows_beyond_its_groups_ends() -> None:
         live.apply(world.write("r4", {"a": 3}))
 
 
+async def test_g5_the_last_row_of_a_group_may_begin_another_when_no_more_groups_are_allowed() -> None:
+    world = World()
+    live = LiveAggregate(Aggregation(group_by=A, max=B), max_groups=2)
+    live.load(world.aggregate(live.aggregation))
+    for row in ("r1", "r2"):
+        live.apply(world.write(row, {"a": row, "b": 1}))
+    steps = live.apply(world.write("r1", {"a": "r3", "b": 2}))
+    assert [(step.op, step.id) for step in steps] == [("leave", '["r1"]'), ("enter", '["r3"]')]
+    assert [row.data for row in live.rows] == world.fresh(live.aggregation)[0]
+
+
 async def test_values_read_for_a_group_that_is_gone_are_ignored() -> None:
     world = World()
     events = [world.write(f"r{number}", {"a": number, "b": 1}) for number in range(3)]
