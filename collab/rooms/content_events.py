@@ -246,13 +246,16 @@ class ContentEvents:
         if room.deleted:  # a deleted entity has no events but its deletion
             changes = [{} for _ in changes]
         last = max((n for n, change in enumerate(changes) if change), default=-1)
-        for n, (turn, change) in enumerate(zip(turns(rows), changes, strict=True)):
-            if change:
-                covered = rows[-1].seq if n == last else turn.seq
-                self._registry.note(
-                    room, EntityOp("content", bridge.main, turn.user_id, turn.at, change, covered=covered)
-                )
-        if last < 0:
+        ops = [
+            EntityOp(
+                "content", bridge.main, turn.user_id, turn.at, change, covered=rows[-1].seq if n == last else turn.seq
+            )
+            for n, (turn, change) in enumerate(zip(turns(rows), changes, strict=True))
+            if change
+        ]
+        if ops:
+            self._registry.note(room, *ops)  # all or none: what was recorded would be told again
+        else:
             await self._cover(room, rows[-1].seq)
         bridge.cover(rows[-1].seq)
 

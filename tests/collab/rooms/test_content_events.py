@@ -102,6 +102,23 @@ async def test_what_was_just_committed_is_not_read_from_the_storage() -> None:
     assert storage.reads == 0
 
 
+async def test_turns_for_which_the_recorder_has_no_room_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "_STORAGE_SECONDS", 0.05)
+    collab = Collab(Settings(content_event_seconds=0.2), storage=MemoryStorage())
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        room = collab.room("d")
+        for user in ("ann", "bob", "cleo"):
+            async with room.edit(user=user) as doc:
+                doc.get("text", type=Text).insert(0, user)
+        assert not listener.changes
+        monkeypatch.setattr(collab._recorder, "_max_pending_bytes", 300)  # less than two changes take
+        await listener.told(3)
+        await collab._recorder.flush()
+        told = [[{"insert": user}] for user in ("ann", "bob", "cleo")]
+        assert [change["text"]["delta"] for change in listener.changes] == told
+
+
 class Picky(Child):
     """Fails on a turn with a certain word, and on more than ``most`` updates at once."""
 
