@@ -18,14 +18,15 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 def wants_websocket(request: h11.Request) -> bool:
     """Whether a request asks for a WebSocket, well or badly."""
-    headers: dict[bytes, bytes] = dict(request.headers)
-    tokens = [token.strip() for token in headers.get(b"connection", b"").lower().split(b",")]
-    return b"upgrade" in tokens and headers.get(b"upgrade", b"").lower() == b"websocket"
+    return b"upgrade" in _tokens(request, b"connection") and b"websocket" in _tokens(request, b"upgrade")
 
 
 def handshake_error(request: h11.Request) -> int | None:
     """The HTTP status that refuses this upgrade request, ``None`` if it is valid."""
     headers: dict[bytes, bytes] = dict(request.headers)
+    names = [name for name, _ in request.headers]
+    if names.count(b"sec-websocket-key") > 1 or names.count(b"sec-websocket-version") > 1:
+        return 400  # others on the way might look at another one than we do
     if request.http_version != b"1.1" or request.method != b"GET":
         return 400
     if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
@@ -37,6 +38,11 @@ def handshake_error(request: h11.Request) -> int | None:
     except Base64Error:
         return 400
     return None if len(key) == 16 else 400
+
+
+def _tokens(request: h11.Request, name: bytes) -> list[bytes]:
+    """The members of a list, in lower case, that may come in several headers."""
+    return [token.strip() for key, value in request.headers if key == name for token in value.lower().split(b",")]
 
 
 class Upgrade:

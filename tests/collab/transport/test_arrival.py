@@ -48,6 +48,22 @@ async def test_a_request_that_comes_in_pieces_opens_a_websocket(cut: int) -> Non
         assert (await client.read()).payload == b"hello /socket"
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Connection: Upgrade", b"Connection: Upgrade\r\nConnection: keep-alive"),
+        (b"Upgrade: websocket", b"Upgrade: websocket\r\nUpgrade: h2c"),
+        (b"Upgrade: websocket", b"Upgrade: h2c, websocket"),
+    ],
+)
+async def test_lists_of_a_request_may_come_in_several_headers(old: bytes, new: bytes) -> None:
+    async with serving(hello) as server:
+        client = await RawClient.dial(server.port)
+        await client.write(REQUEST.replace(old, new))
+        assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+        assert (await client.read()).payload == b"hello /socket"
+
+
 async def test_a_websocket_may_follow_an_answered_request() -> None:
     async with serving(hello) as server:
         client = await RawClient.dial(server.port)
@@ -64,6 +80,8 @@ async def test_a_websocket_may_follow_an_answered_request() -> None:
     [
         (b"Version: 13", b"Version: 8", b"426"),
         (b"Key: AAAA", b"Key: !!!!", b"400"),
+        (b"Sec-WebSocket-Key:", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key:", b"400"),
+        (b"Sec-WebSocket-Version:", b"Sec-WebSocket-Version: 8\r\nSec-WebSocket-Version:", b"400"),
         (b"Host: localhost\r\n", b"", b"400"),  # no valid HTTP at all
         (b"GET /socket HTTP/1.1", b"GET /socket HTTP/1.1\r\nbad", b"400"),
     ],
