@@ -79,7 +79,7 @@ def joined(parts: Iterable[RichNode]) -> Iterator[RichNode]:
             last = None
             yield part
         elif part["text"]:
-            if last is not None and marks_of(last) == marks_of(part):
+            if last is not None and _have_same_marks(last, part):
                 last = {**last, "text": last["text"] + part["text"]}
                 continue
             if last is not None:
@@ -87,6 +87,14 @@ def joined(parts: Iterable[RichNode]) -> Iterator[RichNode]:
             last = part
     if last is not None:
         yield last
+
+
+def _have_same_marks(one: RichNode, other: RichNode) -> bool:
+    mine, theirs = one.get("marks") or [], other.get("marks") or []
+    if mine == theirs:
+        return True
+    known = marks_of(one)  # several marks of a kind count each
+    return len(mine) == len(theirs) == len(known) and known == marks_of(other)
 
 
 def is_inline(part: RichNode) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
@@ -42,12 +43,19 @@ TIPTAP_NAMES: Mapping[str, str] = {
 }
 """The names of all other schemas -> Tiptap's."""
 _ATTRIBUTES = {("ordered_list", "order"): "start", ("code_block", "params"): "language"}
+_SEVERAL = re.compile(r"(.*)--[A-Za-z0-9+/=]{8}", re.DOTALL)
 OTHER_ATTRIBUTES = {("ordered_list", "start"): "order"}
 
 
+def mark_name(name: str) -> str:
+    """A mark's name without what y-prosemirror adds where several of a kind may stand: ``comment--hash``."""
+    found = _SEVERAL.fullmatch(name)
+    return found[1] if found is not None else name
+
+
 def tiptap_name(name: str) -> str:
-    """A node's or mark's name as Tiptap has it. ``link--hash`` is one of several marks of a kind."""
-    name = name.partition("--")[0]
+    """A node's or mark's name as Tiptap has it."""
+    name = mark_name(name)
     return TIPTAP_NAMES.get(name, name)
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import json
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
+from hashlib import sha256
+from typing import Any, TypeAlias
 
 from collab.contents.tree import Embed, Node, Run, as_json
 from collab.errors import InvalidRequest
-from collab.richtext.model import RichNode, attrs_of, content_of, is_inline, joined, marks_of, node
-from collab.richtext.names import OTHER_ATTRIBUTES, OTHER_NAMES, RichSchema, tiptap_attribute, tiptap_name
+from collab.richtext.model import RichNode, attrs_of, content_of, is_inline, joined, node
+from collab.richtext.names import OTHER_ATTRIBUTES, OTHER_NAMES, RichSchema, mark_name, tiptap_attribute, tiptap_name
 
 _DEPTH = 100
+
+MarkNames: TypeAlias = Mapping[tuple[str, str], str]
+"""A mark's name and its attributes as JSON -> its name in Yjs."""
 
 
 def read_json(children: Sequence[Run | Embed]) -> list[RichNode]:
@@ -37,22 +44,56 @@ def _read(child: Run | Embed) -> Iterator[RichNode]:
 
 def _mark(name: str, value: Any) -> RichNode:
     attrs = {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else {}
-    return node(name.partition("--")[0], **attrs)
+    return node(mark_name(name), **attrs)
 
 
-def write_json(parts: Sequence[RichNode]) -> list[Run | Embed]:
-    """ProseMirror's JSON as the children of a fragment or an element."""
+def mark_names(children: Sequence[Run | Embed]) -> MarkNames:
+    """The names that the marks of a document have in Yjs."""
+    found: dict[tuple[str, str], str] = {}
+    for child in children:
+        if isinstance(child, Embed) and isinstance(child.value, Node):
+            found |= mark_names(child.value.children)
+        for name, value in child.marks.items():
+            found.setdefault(_key(_mark(name, value)), name)
+    return found
+
+
+def _key(mark: RichNode) -> tuple[str, str]:
+    return mark["type"], json.dumps(attrs_of(mark), sort_keys=True, default=repr)
+
+
+def _named(part: RichNode, known: MarkNames, several: Set[str]) -> dict[str, Any]:
+    """The marks of a text by their names in Yjs; those of which ``several`` may stand together have one each."""
+    marks: list[RichNode] = part.get("marks") or []
+    counts = Counter(mark["type"] for mark in marks)
+    found: dict[str, Any] = {}
+    for mark in marks:
+        name, attrs = key = _key(mark)
+        if name in several or counts[name] > 1:
+            digest = b64encode(sha256(attrs.encode()).digest()[:6]).decode()
+            name = known.get(key, name) if known.get(key, name) != name else f"{name}--{digest}"
+        found[name] = dict(attrs_of(mark))
+    return found
+
+
+def write_json(parts: Sequence[RichNode], known: MarkNames | None = None) -> list[Run | Embed]:
+    """ProseMirror's JSON as the children of a fragment or an element, with the mark names ``known`` there."""
+    names = known or {}
+    return _write(parts, names, {kind for (kind, _), name in names.items() if kind != name})
+
+
+def _write(parts: Sequence[RichNode], known: MarkNames, several: Set[str]) -> list[Run | Embed]:
     children: list[Run | Embed] = []
     texts: list[Run | Embed] = []
     for part in joined(parts):
         if part["type"] == "text":
-            texts.append(Run(part["text"], marks_of(part)))
+            texts.append(Run(part["text"], _named(part, known, several)))
             continue
         if texts:
             children.append(Embed(Node("xml_text", children=texts), {}))
             texts = []
         entries = {key: value for key, value in attrs_of(part).items() if value is not None}
-        children.append(Embed(Node("element", part["type"], entries, write_json(content_of(part))), {}))
+        children.append(Embed(Node("element", part["type"], entries, _write(content_of(part), known, several)), {}))
     if texts:
         children.append(Embed(Node("xml_text", children=texts), {}))
     return children

@@ -20,7 +20,7 @@ from collab.richtext.markdown_reader import read_markdown
 from collab.richtext.markdown_writer import write_markdown
 from collab.richtext.model import RichNode, attrs_of, content_of, marks_of, node, whole
 from collab.richtext.names import RichSchema, WriteFormat, tiptap_name
-from collab.richtext.prosemirror import check, read_json, write_json
+from collab.richtext.prosemirror import check, mark_names, read_json, write_json
 from collab.richtext.quill import BLOCK_FORMATS
 
 _MARKDOWN_MARKS = frozenset({"bold", "italic", "strike", "code", "link"})
@@ -88,7 +88,9 @@ def set_root(
     if form == "prosemirror" and using in PROSEMIRROR:
         if read_json(root.children) == parts:
             return None  # also where Yjs holds more than this JSON can say
-        return rewrite(now, name, Node("fragment", children=write_json(parts)), _EXACT, client)
+        return rewrite(
+            now, name, Node("fragment", children=write_json(parts, mark_names(root.children))), _EXACT, client
+        )
     saying = Saying(form, using)
     if saying.of_blocks(read_rich(root.children, using)) == saying.wanted_blocks(parts):
         return None
@@ -140,13 +142,16 @@ class Saying:
 
     def of_blocks(self, parts: Sequence[RichNode]) -> tuple[Hashable, ...]:
         """What is said of blocks: what a reader of the format understands of what a writer says of them."""
-        match self._form:
-            case "markdown":
-                return self.wanted_blocks(read_markdown(write_markdown(parts)))
-            case "html":
-                return self.wanted_blocks(read_html(write_html(parts)))
-            case _:
-                return self.wanted_blocks(parts)
+        try:
+            match self._form:
+                case "markdown":
+                    return self.wanted_blocks(read_markdown(write_markdown(parts)))
+                case "html":
+                    return self.wanted_blocks(read_html(write_html(parts)))
+                case _:
+                    return self.wanted_blocks(parts)
+        except InvalidRequest:  # nested more deeply than the format may be: nothing that is wanted equals it
+            return (("too deep", repr(parts)),)
 
     def wanted_blocks(self, parts: Sequence[RichNode]) -> tuple[Hashable, ...]:
         """The same of blocks that come from a reader of the format."""

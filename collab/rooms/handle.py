@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic, thread_time
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -204,6 +204,7 @@ class RoomHandle:
 
     async def rich(self, form: RichForm, root: str | None = None) -> str:
         """The same in a form; ``prosemirror`` and ``delta`` are JSON."""
+        _check("form", form, get_args(RichForm))
         _check_characters(root or "")
         async with self._sandbox.turn(self._owner) as child:
             update, roots = await self._with_roots()
@@ -249,6 +250,9 @@ class RoomHandle:
         Raises :class:`collab.errors.InvalidRequest` for content that is malformed or does not fit the editor of this
         document, and :class:`collab.errors.PermissionDenied`.
         """
+        _check("form", form, get_args(WriteFormat))
+        if schema is not None:
+            _check("schema", schema, get_args(RichSchema))
         _check_characters(content, root or "")
         async with self._locks.of(self.key):
             async with self._sandbox.turn(self._owner) as child:
@@ -293,9 +297,16 @@ def _rich_seconds(size: int) -> float:
     return _READ_SECONDS + size / (64 * 1024)
 
 
-def _check_characters(*texts: str) -> None:
+def _check(what: str, value: object, known: Collection[str]) -> None:
+    if value not in known:
+        raise InvalidRequest(f"{what} must be one of {', '.join(known)}")
+
+
+def _check_characters(*texts: object) -> None:
     try:
         for text in texts:
+            if not isinstance(text, str):
+                raise InvalidRequest(f"a text and the name of a root are strings, not {type(text).__name__}")
             text.encode()
     except UnicodeEncodeError as error:
         raise _half(error) from None

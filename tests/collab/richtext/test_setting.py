@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collab.contents.replica import Replica
+from collab.contents.rewrite import Meaning, rewrite
 from collab.contents.tree import Embed, Node, Run
 from collab.errors import InvalidRequest
 from collab.gate.structs import read
@@ -18,8 +21,9 @@ from collab.richtext.markdown_reader import read_markdown
 from collab.richtext.markdown_writer import write_markdown
 from collab.richtext.model import RichNode, node, text
 from collab.richtext.names import RichSchema, WriteFormat
+from collab.richtext.prosemirror import write_json
 from collab.richtext.setting import Saying
-from tests.collab.richtext.documents import DOCUMENTS, SCHEMAS, SIMPLE_DOCUMENTS, Document, doc, document
+from tests.collab.richtext.documents import DOCUMENTS, ROOT, SCHEMAS, SIMPLE_DOCUMENTS, Document, doc, document
 from tests.fuzz.contents import histories
 
 READERS = {"markdown": read_markdown, "html": read_html}
@@ -214,6 +218,57 @@ def test_content_that_is_nested_too_deeply_is_refused() -> None:
         Document().edit("html", "<blockquote>" * 5000 + "deep")
     with pytest.raises(InvalidRequest, match="nested more than 100 levels deep"):
         Document().edit("markdown", "> " * 5000 + "deep")
+
+
+def holding(*children: Embed) -> Document:
+    """A document with children that no format wrote."""
+    meaning = Meaning(lambda _: (), lambda _: (), lambda _: False, lambda _: True, lambda key, value: True)
+    update = rewrite(Replica(), ROOT, Node("fragment", children=list(children)), meaning, 1)
+    assert update is not None
+    return document([update], 100)
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_a_document_that_is_nested_too_deeply_for_a_format_can_be_replaced(form: WriteFormat) -> None:
+    inner = node("paragraph", [text("deep")])
+    for _ in range(220):
+        inner = node("blockquote", [inner])
+    made = holding(*(part for part in write_json([inner]) if isinstance(part, Embed)))
+    assert "deep" in made.read(form)
+    made.set(form, "flat")
+    assert made.read("text") == "flat"
+
+
+COMMENTS = {"comment--AAAAAAAA": {"id": 1}, "comment--BBBBBBBB": {"id": 2}}
+
+
+def commented() -> Document:
+    runs: list[Run | Embed] = [
+        Run("ab", COMMENTS),
+        Run("c", {"comment--BBBBBBBB": {"id": 2}}),
+        Run("d", {"my--mark": {}}),
+    ]
+    return holding(Embed(Node("element", "paragraph", children=[Embed(Node("xml_text", children=runs), {})]), {}))
+
+
+def test_several_marks_of_a_kind_are_read_apart_and_stay_when_others_change() -> None:
+    made = commented()
+    shown = json.loads(made.read("prosemirror"))
+    inline = shown["content"][0]["content"]
+    assert [part["text"] for part in inline] == ["ab", "c", "d"]
+    assert sorted(mark["attrs"]["id"] for mark in inline[0]["marks"]) == [1, 2]
+    assert inline[2]["marks"] == [{"type": "my--mark"}]
+    inline[0]["text"] = "a very b"
+    inline[1]["marks"].append({"type": "comment", "attrs": {"id": 3}})
+    made.set("prosemirror", json.dumps(shown))
+    again = json.loads(made.read("prosemirror"))["content"][0]["content"]
+    assert [{mark["attrs"]["id"] for mark in part["marks"]} for part in again[:2]] == [{1, 2}, {2, 3}]
+    assert again[0]["text"] == "a very b"
+    element = made.node().children[0]
+    assert isinstance(element, Embed)
+    runs = element.value.children[0].value.children
+    assert set(runs[0].marks) == set(COMMENTS)
+    assert all(re.fullmatch(r"comment--[A-Za-z0-9+/=]{8}", name) for name in runs[1].marks)
 
 
 def test_a_schema_that_contradicts_the_document_is_refused() -> None:

@@ -143,3 +143,17 @@ async def test_half_a_character_is_an_error_of_the_caller(collab: Collab) -> Non
         await room.set_prosemirror({"type": "doc", "content": [{"type": "text", "text": "\ud800"}]}, root="x")
     with pytest.raises(InvalidRequest, match="a surrogate that stands alone"):
         await room.html("\ud800")
+
+
+async def test_arguments_that_no_document_has_are_errors_of_the_caller(collab: Collab) -> None:
+    room: Any = collab.room("d")
+    with pytest.raises(InvalidRequest, match="form must be one of markdown, html, prosemirror, text"):
+        await room.set_rich("docx", "a", root="x")
+    with pytest.raises(InvalidRequest, match="form must be one of markdown, html, prosemirror, delta"):
+        await room.rich("docx")
+    with pytest.raises(InvalidRequest, match="schema must be one of tiptap"):
+        await room.set_markdown("a", root="x", schema="word")
+    with pytest.raises(InvalidRequest, match="not bytes"):
+        await room.set_markdown(b"a", root="x")
+    with pytest.raises(InvalidRequest, match="not int"):
+        await room.set_markdown("a", root=1)
