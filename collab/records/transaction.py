@@ -64,6 +64,8 @@ class PlannedWrite:
     unset: Collection[str] = ()
     seen: Any = None
     """What its check has seen."""
+    with_document: bool = False
+    """Whether the document in which it lives is created by the same transaction, and checked there."""
 
     @property
     def own(self) -> bool:
@@ -132,6 +134,9 @@ class Transactions:
         for step in steps:
             if step.deletes_document and count[step.place.room] > 1:
                 raise InvalidRequest(f"{step.place.key.name}: a transaction may not write into a document it deletes")
+        created = {step.place.room for step in steps if step.own and isinstance(step.write, CreateOne)}
+        for step in steps:
+            step.with_document = step.place.room in created
         return steps
 
     def rooms_of(self, caller: Caller, writes: Sequence[AnyWrite]) -> list[RoomKey]:
@@ -210,7 +215,7 @@ class Transactions:
         await self._rights.require(identity, key, Access.WRITE, {"id": key.id, **fields})
         self._checks.fit(key, fields)
         step.fields = fields
-        if not step.own and not room.bridge.exists:  # it creates the document, too
+        if not (step.own or step.with_document or room.bridge.exists):  # it creates the document, too
             await self._rights.require(identity, place.room, Access.WRITE, {"id": place.room.id})
         if room.deleted:
             if not step.own:

@@ -454,3 +454,27 @@ async def test_a_transaction_and_editors_keep_what_both_write() -> None:
         await asyncio.gather(edit(), transact())
         assert await rows(collab) == {"tasks/a": {"n": 20}, "tasks/b": {"n": 20}}
         assert await collab.room("tasks/a").text("content") == "x" * 20
+
+
+async def test_a38_a_document_may_be_created_with_what_lives_in_it_under_a_rule_about_its_row() -> None:
+    """Like one after the other; without the document's own row, the rule does not allow it."""
+    rules = parse_rules({"boards/*": {"access": "write", "where": {"owner": "$userId"}}, "cards/*": "write"}, "ann")
+    ann = caller("ann", tuple(rules))
+    async with running(collections=BOARDS) as collab:
+        records = collab.hub.records
+        for writes in (
+            [create("b1:c1", "cards", n=1)],
+            [create("b1:c1", "cards", n=1), create("b1", "boards", owner="bob")],
+            [create("b1:c1", "cards", n=1), create("b2", "boards", owner="ann")],
+        ):
+            with pytest.raises(PermissionDenied):
+                await records.transact(ann, writes)
+        assert await rows(collab, "boards", "cards") == {}
+        await records.transact(ann, [create("b1:c1", "cards", n=1), create("b1", "boards", owner="ann")])
+        await records.transact(ann, [create("b2", "boards", owner="ann"), create("b2:c1", "cards", n=2)])
+        assert await rows(collab, "boards", "cards") == {
+            "boards/b1": {"owner": "ann"},
+            "boards/b2": {"owner": "ann"},
+            "cards/b1:c1": {"n": 1},
+            "cards/b2:c1": {"n": 2},
+        }
