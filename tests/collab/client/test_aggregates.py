@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import pycrdt
 import pytest
 
+from collab import Collab, Hooks, Identity, Settings
 from collab.errors import InvalidRequest
+from collab.query.query import Compare, Condition
 from tests.collab.client.world import client, until, world
+from tests.collab.serving import serving
 from tests.e2e.guarded import SECRET, mint
 
 
@@ -58,6 +64,25 @@ async def test_g7_rows_that_the_caller_may_not_see_never_count(tmp_path: Path) -
         assert seen[-1] == await bob.orders.aggregate({"sum": "n", "max": "n"})
 
 
+async def test_g7_changed_rights_change_what_counts(tmp_path: Path) -> None:
+    teams = {"ada": ["a"]}
+
+    class Membership(Hooks):
+        async def visible(self, identity: Identity, collection: str) -> Condition | None:
+            return Compare(("team",), "in", tuple(teams[identity.user_id or ""]))
+
+    app = Collab(Settings(data=str(tmp_path), jwt_secret=SECRET), hooks=Membership())
+    async with serving(app) as address, client(address, token=mint("ada")) as ada:
+        for name in "aabc":
+            await app.collection("orders").create({"team": name})
+        seen: list[Any] = []
+        await ada.orders.subscribe_aggregate({"group_by": "team"}, seen.append).ready()
+        await until(lambda: [group["count"] for group in seen[-1]] == [2] if seen else False)
+        teams["ada"] = ["b", "c"]
+        await app.permissions_changed()
+        await until(lambda: [group["group"]["team"] for group in seen[-1]] == ["b", "c"])
+
+
 async def test_g6_a_lost_connection_misses_nothing(tmp_path: Path) -> None:
     async with world(tmp_path) as (link, app), client(link.address) as made:
         seen: list[Any] = []
@@ -68,3 +93,55 @@ async def test_g6_a_lost_connection_misses_nothing(tmp_path: Path) -> None:
         await asyncio.gather(*(orders.create({"n": number}) for number in range(20)))
         await until(lambda: seen[-1][0]["count"] == 20)
         assert (await orders.aggregate({"sum": "n"})).groups[0]["sum"] == {"n": 190}
+
+
+def shows(lists: list[Any], groups: list[dict[str, Any]]) -> bool:
+    return bool(lists) and lists[-1] == groups
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_g6_whatever_happens_to_entities_live_groups_are_those_of_a_fresh_answer(
+    tmp_path: Path, seed: int
+) -> None:
+    """Writes, resets to versions, deletions, restorations, erasures, and edits of documents."""
+    random = Random(seed)
+    async with world(tmp_path) as (link, app), client(link.address) as made:
+        orders, alive, deleted = app.collection("orders"), set[str](), set[str]()
+        wanted: list[dict[str, Any]] = [
+            {"group_by": "team", "sum": "n", "avg": "n", "min": ["n", "createdAt"], "max": "n"},
+            {"where": {"n": {"gte": 3}}, "max": ["n", "updatedAt"]},
+            {"where": {"team": "a"}, "sum": "n"},
+        ]
+        seen: list[list[Any]] = [[] for _ in wanted]
+        for each, lists in zip(wanted, seen, strict=True):
+            await made.orders.subscribe_aggregate(each, lists.append).ready()
+        for step in range(80):
+            fields = {"n": random.choice([0, 1, 2.5, 3, 4, 0.1, "x", None]), "team": random.choice("abc")}
+            one = random.choice(sorted(alive)) if alive else ""
+            match random.choice(("create", "create", "update", "edit", "unset", "reset", "delete", "restore", "erase")):
+                case "create":
+                    alive.add(name := random.choice([f"o{step}", *sorted(deleted)]))
+                    deleted.discard(name)
+                    await orders.create(fields, id=name)
+                case "update" if one:
+                    await orders.update(one, {random.choice(("n", "team", "other")): fields["n"]})
+                case "edit" if one:
+                    async with app.room(f"orders/{one}").edit() as doc:
+                        doc.get("fields", type=pycrdt.Map)["n"] = random.randint(0, 9)
+                case "unset" if one:
+                    await orders.update(one, {}, unset=["team"])
+                case "reset" if one:
+                    await orders.restore(one, version=1)
+                case "delete" if one:
+                    await orders.delete(one)
+                    alive.discard(one)
+                    deleted.add(one)
+                case "restore" if deleted:
+                    alive.add(name := deleted.pop())
+                    await orders.restore(name)
+                case "erase" if one and step % 4 == 0:
+                    await orders.erase(one)
+                    alive.discard(one)
+        for each, lists in zip(wanted, seen, strict=True):
+            fresh = await made.orders.aggregate(each)
+            await until(partial(shows, lists, fresh))
