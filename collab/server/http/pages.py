@@ -42,7 +42,7 @@ class Pages(StaticFiles):
         try:
             return await super().get_response(path, scope)
         except HTTPException as error:
-            is_page = "." not in parts[-1] and "text/html" in Headers(scope=scope).get("accept", "")
+            is_page = "." not in PurePath(path).name and "text/html" in Headers(scope=scope).get("accept", "")
             if error.status_code != 404 or not self._single_page or not is_page:
                 raise
             return await super().get_response("index.html", scope)

@@ -54,6 +54,15 @@ async def test_without_it_a_path_that_is_no_file_is_not_found(tmp_path: Path, pa
         assert (await http.get("/boards/b1", headers={"accept": "text/html"})).status_code == 404
 
 
+@pytest.mark.parametrize("single_page", [False, True])
+async def test_a_folder_without_a_page_is_not_found(tmp_path: Path, pages: Path, single_page: bool) -> None:
+    (pages / "index.html").unlink()
+    collab = Collab(Settings(data=str(tmp_path / "data"), pages=str(pages), single_page=single_page))
+    async with serving(collab) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:
+        for path in ("/", "/none/"):
+            assert (await http.get(path, headers={"accept": "text/html"})).status_code == 404
+
+
 async def test_all_answers_have_headers_that_browsers_heed(tmp_path: Path, pages: Path) -> None:
     collab = Collab(Settings(data=str(tmp_path / "data"), pages=str(pages)))
     async with serving(collab) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:

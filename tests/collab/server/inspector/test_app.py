@@ -201,6 +201,8 @@ async def test_the_files_of_the_page_need_the_credential_and_those_of_the_door_d
         for file in files:
             assert (await world.http.get(f"/inspect/{file}")).status_code == 401
             assert (await world.http.get(f"/inspect/{file}", headers=session)).status_code == 200
+        assert (await world.http.get("/inspect/door/")).status_code == 404
+        assert (await world.http.get("/inspect/assets/", headers=session)).status_code == 404
         for path in ("assets/none.js", "assets/../index.html", "assets/%2e%2e/index.html", "door/../index.html"):
             raw = httpx.URL(f"http://{world.address}").copy_with(raw_path=f"/inspect/{path}".encode())
             answer = await world.http.get(raw)
