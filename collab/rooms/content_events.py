@@ -181,12 +181,16 @@ class ContentEvents:
         await self._flush(key)
 
     async def _flush(self, key: RoomKey) -> float:
-        """Do the same. Returns the seconds that it took, without waiting for a turn."""
+        """Do the same. Returns the seconds of CPU that it took.
+
+        Waiting for a turn, for the start of a child or for a storage that does not answer is not work, and no reason to
+        let the document rest.
+        """
         async with self._sandbox.background(TurnOwner(key.project, "content")) as child:
-            await child.prepare()  # the start of a child is not this document's cost
-            started = monotonic()
+            await child.prepare()
+            before = child.spent
             await self._work_out(key, child)
-            return monotonic() - started
+            return child.spent - before
 
     async def _work_out(self, key: RoomKey, child: Child) -> None:
         assert self._registry is not None

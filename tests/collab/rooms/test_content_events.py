@@ -20,33 +20,40 @@ from collab.storage.jobs import AllJobs
 from collab.storage.memory import MemoryStorage
 
 
-async def test_the_start_of_a_process_does_not_count_as_a_documents_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("waits_for", ["process", "storage"])
+async def test_only_work_lets_a_document_rest(monkeypatch: pytest.MonkeyPatch, waits_for: str) -> None:
+    """The first start of its process, or the first answer of the storage, takes a quarter of an hour."""
     skipped = 0.0
 
+    def wait(what: str) -> None:
+        nonlocal skipped
+        if what == waits_for and not skipped:
+            skipped = 900.0
+
     class Slow(Child):
-        """Starting its process once takes a quarter of an hour."""
-
-        started = False
-
         async def prepare(self) -> None:
-            nonlocal skipped
-            if not self.started:
-                skipped += 900.0
-                self.started = True
+            wait("process")
             await super().prepare()
+
+    class Frozen(MemoryStorage):
+        async def document_at(self, key: RoomKey, seq: int) -> Sequence[bytes]:
+            wait("storage")
+            return await super().document_at(key, seq)
 
     monkeypatch.setattr(content, "monotonic", lambda: time.monotonic() + skipped)
     monkeypatch.setattr("collab.sandbox.client.Child", Slow)
-    collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())
+    collab = Collab(Settings(content_event_seconds=0.05), storage=Frozen())
     async with collab.lifespan(), asyncio.timeout(60):
         events: list[EntityEvent] = []
         collab.feed.subscribe(lambda project, event: events.append(event))
-        for number, letter in enumerate("ab"):
+        for number, letter in enumerate("abc"):
+            collab._content._names.clear()  # the document is read anew
             async with collab.room("d").edit(user="ann") as doc:
                 doc.get("text", type=Text).insert(0, letter)
             while not any(event.changes == {"text": {"delta": [{"insert": letter}]}} for event in events):
                 await asyncio.sleep(0.01)
             assert len(events) == number + 2
+        assert skipped
 
 
 KEY = RoomKey("default", "documents", "d")
