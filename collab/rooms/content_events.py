@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from secrets import token_hex
 from time import monotonic, time
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from collab.contents.events import TRUNCATED
 from collab.entities.content_turns import turns
@@ -59,6 +59,7 @@ class ContentEvents:
         self._tasks: asyncio.TaskGroup | None = None
         self._away = False  # whether the storage failed last time
         self._names: WeakKeyDictionary[Room, tuple[int, str]] = WeakKeyDictionary()  # the sandbox's cached state of it
+        self._read: WeakSet[Room] = WeakSet()  # since they were opened
 
     def changed(self, key: RoomKey) -> None:
         """A row that changes content was committed."""
@@ -181,19 +182,18 @@ class ContentEvents:
         await self._flush(key)
 
     async def _flush(self, key: RoomKey) -> float:
-        """Do the same. Returns the seconds of CPU that it took.
+        """Do the same. Returns the seconds of CPU for which the document is to rest.
 
-        Waiting for a turn, for the start of a child or for a storage that does not answer is not work, and no reason to
-        let the document rest.
+        Not among them: waiting for a turn, for a child or for a storage that does not answer, which is no work; and the
+        first changes after the document was opened, for which its whole content must be read, once.
         """
         async with self._sandbox.background(TurnOwner(key.project, "content")) as child:
             await child.prepare()
-            before = child.spent
-            await self._work_out(key, child)
-            return child.spent - before
+            return await self._work_out(key, child)
 
-    async def _work_out(self, key: RoomKey, child: Child) -> None:
+    async def _work_out(self, key: RoomKey, child: Child) -> float:
         assert self._registry is not None
+        cost = 0.0
         async with self._registry.hold(key, even_deleted=True) as room:
             bridge = room.bridge
             committed = 0 if room.commits.pending else bridge.seq  # now: rows that come while we read are not read
@@ -203,14 +203,16 @@ class ContentEvents:
             if not rows:
                 if committed > bridge.covered:
                     await self._cover(room, committed)  # from before there were events
-                return
+                return cost
             size, gave_up = _ROWS, False
             while rows:
                 piece = _first(rows, size)
                 await child.prepare()  # if no child can start, the rows are not to blame
+                spent = child.spent
                 try:
                     changes = await self._told(room, piece, child)
                 except SandboxError as error:
+                    cost += child.spent - spent
                     if len(piece) > _FEW_ROWS:
                         size = max(_FEW_ROWS, len(piece) // 8)
                         continue
@@ -219,9 +221,13 @@ class ContentEvents:
                     piece = rows if gave_up else piece
                     gave_up = True
                     changes = [{root: dict(TRUNCATED) for root in room.content_roots()}] * len(turns(piece))
+                else:
+                    cost += child.spent - spent if room in self._read else 0.0
+                    self._read.add(room)
                 size = min(size * 8, _ROWS)
                 await self._note(room, piece, changes)
                 rows = rows[len(piece) :]
+            return cost
 
     async def _told(self, room: Room, rows: Sequence[LogRow], child: Child) -> list[dict[str, dict[str, Any]]]:
         """The changes of each turn in ``rows``."""

@@ -59,6 +59,35 @@ async def test_only_work_lets_a_document_rest(monkeypatch: pytest.MonkeyPatch, w
 KEY = RoomKey("default", "documents", "d")
 
 
+async def test_the_first_changes_after_opening_let_no_document_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They need the whole document, and later ones do not: after a takeover they would come late for nothing."""
+
+    class Large(Child):
+        async def changes(self, base: Sequence[bytes] | None, *arguments: Any, **names: Any) -> Any:
+            found = await super().changes(base, *arguments, **names)
+            if base is not None:
+                self.spent += 900.0
+            return found
+
+    monkeypatch.setattr("collab.sandbox.client.Child", Large)
+    collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        for number, letter in enumerate("ab", 1):
+            await write(collab.room("d"), [letter])
+            await listener.told(number)
+            while KEY in collab._content._busy:
+                await asyncio.sleep(0.01)
+            assert collab._content._rest[KEY] - time.monotonic() < 60
+        collab._content._rest.clear()
+        collab._content._names.clear()  # the sandbox forgets the document: that may happen again and again
+        await write(collab.room("d"), ["c"])
+        await listener.told(3)
+        while KEY in collab._content._busy:
+            await asyncio.sleep(0.01)
+        assert collab._content._rest[KEY] - time.monotonic() > 8000
+
+
 async def test_a_server_that_is_stopped_at_the_moment_a_document_changes_stops() -> None:
     collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())
     async with collab.lifespan():
