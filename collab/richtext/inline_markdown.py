@@ -124,22 +124,37 @@ def _is_space(piece: _Piece) -> bool:
 
 
 def _marked(pieces: Sequence[_Piece], names: Sequence[str]) -> Iterator[_Sign]:
-    if not names:
-        for is_code, group in groupby(pieces, key=lambda piece: piece.raw is None and "code" in piece.marks):
-            run = list(group)
-            if is_code:
-                yield _Sign(code_markdown("".join(piece.text for piece in run)))
-            else:
-                yield from (_Sign(piece.raw if piece.raw is not None else _escaped(piece.text)) for piece in run)
-        return
-    name = names[0]
-    for is_marked, group in groupby(pieces, key=lambda piece: name in piece.marks):
-        run = list(group)
-        if is_marked:
-            yield _Sign(_SIGNS[name], True)
-        yield from _marked(run, names[1:])
-        if is_marked:
-            yield _Sign(_SIGNS[name], False)
+    """Pieces with the delimiters of their marks: of several the one that reaches farthest is outside."""
+    n = 0
+    while n < len(pieces):
+        plain = n
+        while plain < len(pieces) and (_is_space(pieces[plain]) or not pieces[plain].marks.keys() & set(names)):
+            plain += 1
+        yield from _plain(pieces[n:plain])
+        n = plain
+        if n == len(pieces):
+            return
+        reach = {name: _reach(pieces, n, name) for name in names if name in pieces[n].marks}
+        name = max(reach, key=lambda name: reach[name])
+        end = reach[name]
+        while _is_space(pieces[end - 1]):
+            end -= 1
+        yield _Sign(_SIGNS[name], True)
+        yield from _marked(pieces[n:end], [other for other in names if other != name])
+        yield _Sign(_SIGNS[name], False)
+        n = end
+
+
+def _reach(pieces: Sequence[_Piece], start: int, name: str) -> int:
+    return next((n for n in range(start, len(pieces)) if name not in pieces[n].marks), len(pieces))
+
+
+def _plain(pieces: Sequence[_Piece]) -> Iterator[_Sign]:
+    for is_code, group in groupby(pieces, key=lambda piece: piece.raw is None and "code" in piece.marks):
+        if is_code:
+            yield _Sign(code_markdown("".join(piece.text for piece in group)))
+        else:
+            yield from (_Sign(piece.raw if piece.raw is not None else _escaped(piece.text)) for piece in group)
 
 
 def _written(signs: Sequence[_Sign]) -> str:
@@ -153,10 +168,10 @@ def _written(signs: Sequence[_Sign]) -> str:
                 out[n] = f"{out[n][:-1]}\\!"  # else the link would be an image
             continue
         first = n
-        while first and signs[first - 1].begins is not None:
+        while first and _are_one(signs[first - 1], sign):
             first -= 1
         last = n
-        while last + 1 < len(signs) and signs[last + 1].begins is not None:
+        while last + 1 < len(signs) and _are_one(sign, signs[last + 1]):
             last += 1
         before = out[first - 1][-1:] if first else ""
         after = out[last + 1][:1] if last + 1 < len(signs) else ""
@@ -165,6 +180,11 @@ def _written(signs: Sequence[_Sign]) -> str:
         elif not sign.begins and not _is_letter(before) and _is_letter(after):
             out[last + 1] = f"&#{ord(after)};{out[last + 1][1:]}"
     return "".join(out)
+
+
+def _are_one(one: _Sign, other: _Sign) -> bool:
+    """Whether adjacent delimiters form one run; another character beside them counts as punctuation."""
+    return one.begins is not None and other.begins is not None and one.text[0] == other.text[0]
 
 
 def _is_letter(character: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from collab.richtext.markdown_reader import read_markdown
 from collab.richtext.markdown_writer import write_markdown
-from collab.richtext.model import RichNode, node, text
+from collab.richtext.model import RichNode, node, plain_text, text
 from collab.richtext.setting import Saying
 from tests.collab.richtext.documents import DOCUMENTS
 from tests.collab.richtext.hostile import HOSTILE, assert_harmless
@@ -41,6 +42,8 @@ def test_no_document_makes_markdown_that_a_lenient_renderer_turns_into_more(part
         ([text(" a "), text(" b ", {"bold": {}}), text("c")], "a  **b** c\n"),
         ([text("a"), text("“b”", {"bold": {}}), text("c")], "&#97;**“b”**&#99;\n"),
         ([text("a", {"bold": {}}), text("b", {"bold": {}, "italic": {}})], "**a*b***\n"),
+        ([text("a b ", {"italic": {}}), text("c", {"bold": {}, "italic": {}})], "*a b **c***\n"),
+        ([text("a"), text("b", {"bold": {}, "strike": {}}), text("c")], "&#97;**~~b~~**&#99;\n"),
         ([text("# 1. - > a")], "\\# 1. - \\> a\n"),
         ([text("1. a")], "1\\. a\n"),
         ([text("a!"), text("b", {"link": {"href": "/x"}})], "a\\![b](/x)\n"),
@@ -53,6 +56,19 @@ def test_no_document_makes_markdown_that_a_lenient_renderer_turns_into_more(part
 )
 def test_inline_nodes_are_written_so_that_they_mean_themselves(inline: list[RichNode], markdown: str) -> None:
     assert write_markdown([node("paragraph", inline)]) == markdown
+
+
+def test_words_with_any_marks_are_read_with_the_same() -> None:
+    names = ("bold", "italic", "strike")
+    choices = [chosen for size in range(4) for chosen in combinations(names, size)]
+    for chosen in product(choices, repeat=3):
+        words = zip(("a ", "b ", "c"), chosen, strict=True)
+        written = write_markdown(
+            [node("paragraph", [text(word, {name: {} for name in marks}) for word, marks in words])]
+        )
+        again = read_markdown(written)
+        assert plain_text(again) == "a b c"
+        assert write_markdown(again) == written
 
 
 def test_a_list_that_begins_with_a_list_at_each_level_is_written_without_doubled_work() -> None:
