@@ -45,7 +45,7 @@ class RowChange(NamedTuple):
 class Bridge:
     """The entities of one document. ``seq`` is its newest log row; content changes up to ``covered`` have events."""
 
-    __slots__ = ("_children", "_mapped", "covered", "edition", "key", "main", "seq")
+    __slots__ = ("_children", "_mapped", "_noted", "covered", "edition", "key", "main", "seq")
 
     def __init__(
         self,
@@ -61,12 +61,17 @@ class Bridge:
         self.covered = self.main.covered
         self.edition = 0  # changes whenever an entity is written
         self._mapped = mapped or {}  # root -> collection
+        self._noted = False
         self._children = {child.key: EntityState(child.key, child) for child in children}
 
     @property
     def exists(self) -> bool:
-        """Whether anything was ever written here."""
-        return bool(self.seq or self.main.version)
+        """Whether anything was ever written here, committed or not."""
+        return bool(self.seq or self.main.version or self._noted)
+
+    def noted(self) -> None:
+        """A change without a log row was recorded: from then on the entity exists."""
+        self._noted = True
 
     def cover(self, seq: int) -> None:
         """The log rows up to ``seq`` need no more events."""

@@ -395,7 +395,7 @@ class Collections(Reads):
         exists = place.exists(room)
         gone = [name for name in unset if name in target.now]
         if not fields and not gone:
-            if exists:
+            if exists and (place.child is not None or target.version):
                 return Written(data=target.data, version=target.version)
             if place.child is None:
                 return await self._note(room, target, caller, request)

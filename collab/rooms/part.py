@@ -72,3 +72,4 @@ def write_together(
     accept_together(edits, user_id, record)
     for part in noted:
         part.room.commits.recorded()
+        part.room.bridge.noted()

@@ -293,6 +293,7 @@ class Registry:
             raise Unavailable("the document is being rebuilt")
         self._recorder.append(None, room.commits.committed, ops)
         room.commits.recorded()
+        room.bridge.noted()
 
     def write_together(self, parts: Sequence[RoomPart], user_id: str | None) -> None:
         """Accept updates and notes of different rooms, all in one commit, or none of them.

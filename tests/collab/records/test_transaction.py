@@ -28,6 +28,7 @@ from collab.records.schema import declaration
 from collab.rooms.live import faults
 from collab.storage.base import CommitId, Committed
 from collab.storage.memory import MemoryStorage
+from collab.wire.realtime.messages import Create
 from collab.wire.realtime.values import MOST_IN_TRANSACTION, AnyWrite, CreateOne, DeleteOne, UpdateOne
 from tests.collab.records.test_records import caller, listen, running
 
@@ -478,3 +479,19 @@ async def test_a38_a_document_may_be_created_with_what_lives_in_it_under_a_rule_
             "cards/b1:c1": {"n": 1},
             "cards/b2:c1": {"n": 2},
         }
+
+
+@pytest.mark.parametrize("data", [{}, {"n": 1}])
+async def test_a34_of_creates_at_the_same_time_one_succeeds(data: dict[str, Any]) -> None:
+    """Also of an entity without fields, alone and in a transaction."""
+    async with running() as collab:
+        records = collab.hub.records
+        one = Create(id=1, collection="tasks", data=data, entity="one")
+        outcomes = await asyncio.gather(*(records.create(caller(), one) for _ in range(3)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes].count(Conflict) == 2
+        together = await asyncio.gather(
+            *(records.transact(caller(), [create("both", **data), create(f"rest{n}")]) for n in range(3)),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in together].count(Conflict) == 2
+        assert sorted(await rows(collab)) == ["tasks/both", "tasks/one", "tasks/rest0"]
