@@ -143,7 +143,8 @@ def _table(rows: Sequence[RichNode]) -> str | None:
     width = max(map(len, cells), default=0)
     if not width:
         return None
-    lines = ["| " + " | ".join([*row, *[""] * (width - len(row))]) + " |" for row in cells]
+    cells[0] += [""] * (width - len(cells[0]))  # others may be shorter: a wide one would multiply them
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([lines[0], "|" + " --- |" * width, *lines[1:]])
 
 

@@ -58,6 +58,13 @@ def test_inline_nodes_are_written_so_that_they_mean_themselves(inline: list[Rich
     assert write_markdown([node("paragraph", inline)]) == markdown
 
 
+def test_a_wide_row_makes_others_no_longer() -> None:
+    rows = [node("tableRow", [node("tableCell", [node("paragraph", [text("a")])])] * size) for size in (1, 3, 1)]
+    written = write_markdown([node("table", rows)])
+    assert written == "| a |  |  |\n| --- | --- | --- |\n| a | a | a |\n| a |\n"
+    assert [len(row["content"]) for row in read_markdown(written)[0]["content"]] == [3, 3, 3]
+
+
 def test_words_with_any_marks_are_read_with_the_same() -> None:
     names = ("bold", "italic", "strike")
     choices = [chosen for size in range(4) for chosen in combinations(names, size)]
