@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from collab.cluster.arguments import (
 from collab.cluster.calls import Calls, Patience
 from collab.cluster.identities import encode_identity
 from collab.cluster.link import Unreached
+from collab.entities.bridge import FIELDS
 from collab.errors import Elsewhere, Restarting
 from collab.rooms.handle import RoomHandle, Update
 from collab.rooms.live.merge import merge
@@ -75,6 +76,12 @@ class RoutedRoom(RoomHandle):
     async def update(self, state_vector: bytes | None = None) -> bytes:
         asked = StateAsked(self.key, self._waiting, state_vector)
         return await self._read_routed("room.update", partial(super().update, state_vector), asked)
+
+    async def _with_roots(self) -> tuple[bytes, Mapping[str, str]]:
+        try:
+            return await super()._with_roots()
+        except Elsewhere:  # there the child finds out what the content tells
+            return await self.update(), {FIELDS: "map"}
 
     async def state_vector(self) -> bytes:
         return await self._read_routed("room.state_vector", super().state_vector, RoomAsked(self.key, self._waiting))
