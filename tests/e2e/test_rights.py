@@ -190,9 +190,11 @@ async def test_http_asks_the_same_questions(
                 answer = await client.get(f"/rooms/{room}", params={"format": form})
                 assert answer.status_code == reading
                 assert (TEXT in answer.text) == (reading == 200)
-            for method in ("PUT", "DELETE", "PATCH"):
+            for method in ("DELETE", "PATCH"):
                 assert (await client.request(method, f"/rooms/{room}")).status_code == 405
             answers = [await client.post(f"/rooms/{room}", content=update) for update in edits(doc).values()]
+            whole = {"format": "markdown", "root": "put"}
+            answers.append(await client.put(f"/rooms/{room}", params=whole, content=b"# From bob"))
             assert {answer.status_code for answer in answers} == {writing}
         assert (await state_hash(server, room) == before) == (writing != 204)
         await watcher.handled()
