@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
 from hashlib import blake2b
+from itertools import count
 from secrets import token_hex
 from typing import Final, NamedTuple
 
@@ -49,10 +50,15 @@ class UsersAsked(msgspec.Struct, array_like=True, frozen=True):
 
 
 class UsersTold(msgspec.Struct, array_like=True, frozen=True):
-    """Who is connected to ``node``: all of them if ``number`` is 1, else what changed since ``number - 1``."""
+    """Who is connected to ``node``: what changed since its message ``before``; all of them if that is 0.
+
+    A node uses no ``number`` twice. If it counted anew after a while with nobody, a message that was lost then could go
+    unnoticed.
+    """
 
     node: str
     number: int
+    before: int
     unverified: int
     came: Sequence[bytes]
     went: Sequence[bytes] = ()
@@ -69,11 +75,12 @@ def hash_user(user_id: str) -> bytes:
 
 
 class OwnUsers:
-    """What one node has told of one project, and what it tells next."""
+    """What one node has told of one project, and what it tells next. ``numbers`` are those of all its messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterator[int]) -> None:
+        self._numbers = numbers
         self._told = NOBODY
-        self._number = 0
+        self._number = 0  # of the last message; 0: the next one tells all
         self._left = ASKED_TICKS
 
     def asked(self, *, whole: bool) -> None:
@@ -93,10 +100,10 @@ class OwnUsers:
             self._number = 0
             return None
         users = frozenset(now.users)
-        self._number += 1
-        before = self._told.users if self._number > 1 else frozenset()
+        before, self._number = self._number, next(self._numbers)
+        known = self._told.users if before else frozenset()
         self._told = ConnectedUsers(users, now.unverified)
-        return UsersTold(node, self._number, now.unverified, [*(users - before)], [*(before - users)])
+        return UsersTold(node, self._number, before, now.unverified, [*(users - known)], [*(known - users)])
 
 
 class _Node:
@@ -118,14 +125,14 @@ class OtherUsers:
     def hear(self, tell: UsersTold) -> bool:
         """Take a message. Returns whether the count may have changed."""
         node = self._nodes.get(tell.node)
-        if tell.number == 1:
+        if not tell.before:
             node = self._nodes[tell.node] = _Node()
-        elif node is None or tell.number != node.number + 1:
+        elif node is None or tell.before != node.number:
             self.incomplete.add(tell.node)
             self._nodes.setdefault(tell.node, _Node()).silent = 0
             return False
         self.incomplete.discard(tell.node)
-        changed = tell.number == 1 or bool(tell.came) or bool(tell.went) or tell.unverified != node.unverified
+        changed = not tell.before or bool(tell.came) or bool(tell.went) or tell.unverified != node.unverified
         node.number, node.unverified, node.silent = tell.number, tell.unverified, 0
         node.users.difference_update(tell.went)
         node.users.update(tell.came)
@@ -174,6 +181,7 @@ class ClusterUsers:
         self._watched: dict[str, OtherUsers] = {}
         self._ends: dict[str, Ending] = {}  # by project: of what is heard
         self._telling: dict[str, OwnUsers] = {}
+        self._numbers = count(1)
         self._new = asyncio.Event()
 
     def watch(self, project: str) -> None:
@@ -253,7 +261,7 @@ class ClusterUsers:
         if telling is None:
             if self._mine(ask.project) == NOBODY:
                 return
-            telling = self._telling[ask.project] = OwnUsers()
+            telling = self._telling[ask.project] = OwnUsers(self._numbers)
             whole = True
         telling.asked(whole=whole)
         if whole:

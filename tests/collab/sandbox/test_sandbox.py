@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -21,6 +22,7 @@ from collab.errors import InvalidRequest, RateLimitExceeded
 from collab.gate.gate import Gate
 from collab.gate.limits import MAX_TYPE_DEPTH, MAX_VALUE_DEPTH
 from collab.sandbox.client import SandboxError
+from collab.sandbox.messages import GREETING, Read, encode
 from collab.turns import TurnOwner
 from presence.lib0 import encode_uint
 from tests.collab.sandbox.asking import Asking
@@ -394,6 +396,21 @@ async def test_a_child_process_ends_with_its_parent() -> None:
     assert await parent.wait() == -signal.SIGKILL
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         await asyncio.sleep(0.01)
+
+
+def test_a_child_whose_answer_nobody_reads_any_more_ends_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "collab.sandbox", str(os.getpid())]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.read(len(GREETING)) == GREETING
+        child.stdout.close()
+        child.stdin.write(encode(Read(EMOJI, {"a": "text"}, "a", SECONDS)))
+        child.stdin.flush()
+        assert child.wait(30) == -signal.SIGPIPE
+        assert child.stderr.read() == b""
 
 
 def test_the_library_still_hangs_on_what_these_tests_send() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ STATES = st.builds(ConnectedUsers, st.frozensets(st.sampled_from([*users(*"abcde
 
 @given(states=st.lists(st.tuples(STATES, st.booleans()), min_size=1, max_size=30))
 def test_who_hears_all_or_asks_again_knows_who_is_there(states: list[tuple[ConnectedUsers, bool]]) -> None:
-    telling, told = OwnUsers(), OtherUsers()
+    telling, told = OwnUsers(count(1)), OtherUsers()
     for state, arrives in [*states, (states[-1][0], True), (states[-1][0], True)]:
         telling.asked(whole="n" in told.incomplete)
         tell = telling.next("n", state)
@@ -55,10 +56,20 @@ def test_who_hears_all_or_asks_again_knows_who_is_there(states: list[tuple[Conne
     assert "n" not in told.incomplete
 
 
+def test_a_message_that_was_lost_is_noticed_also_when_nobody_was_there_before_it() -> None:
+    telling, told = OwnUsers(count(1)), OtherUsers()
+    states = [("a", True), ("a", True), ("", False), ("", False), ("a", False), ("ab", False), ("ab", True)]
+    for names, arrives in states:
+        tell = telling.next("n", ConnectedUsers(users(*names), 0))
+        if tell is not None and arrives:
+            told.hear(tell)
+    assert told.incomplete == {"n"}
+
+
 def test_a_user_of_several_nodes_counts_once_and_unverified_connections_each_time() -> None:
     told = OtherUsers()
     for node in "xy":
-        tell = OwnUsers().next(node, ConnectedUsers(users("ada", node), 2))
+        tell = OwnUsers(count(1)).next(node, ConnectedUsers(users("ada", node), 2))
         assert tell is not None
         assert told.hear(tell)
         assert told.hear(tell), "all users again: nobody compares"
@@ -66,9 +77,9 @@ def test_a_user_of_several_nodes_counts_once_and_unverified_connections_each_tim
 
 
 def test_a_node_that_tells_nothing_is_gone_and_one_without_news_is_not() -> None:
-    told, telling = OtherUsers(), OwnUsers()
+    told, telling = OtherUsers(), OwnUsers(count(1))
     for node in ("silent", "there"):
-        tell = (telling if node == "there" else OwnUsers()).next(node, ConnectedUsers(users(node), 0))
+        tell = (telling if node == "there" else OwnUsers(count(1))).next(node, ConnectedUsers(users(node), 0))
         assert tell is not None
         told.hear(tell)
     for _ in range(SILENT_TICKS):
@@ -82,7 +93,7 @@ def test_a_node_that_tells_nothing_is_gone_and_one_without_news_is_not() -> None
 
 
 def test_a_node_of_which_only_news_were_heard_is_asked_until_it_is_gone() -> None:
-    told, telling = OtherUsers(), OwnUsers()
+    told, telling = OtherUsers(), OwnUsers(count(1))
     telling.next("n", ConnectedUsers(users("a"), 0))
     tell = telling.next("n", ConnectedUsers(users("a", "b"), 0))
     assert tell is not None
@@ -95,7 +106,7 @@ def test_a_node_of_which_only_news_were_heard_is_asked_until_it_is_gone() -> Non
 
 
 def test_a_node_tells_for_a_while_after_it_was_asked() -> None:
-    telling = OwnUsers()
+    telling = OwnUsers(count(1))
     for _ in range(2):
         telling.asked(whole=False)
         assert [telling.tick() for _ in range(ASKED_TICKS)] == [*[True] * (ASKED_TICKS - 1), False]
@@ -296,7 +307,7 @@ def test_after_any_history_all_who_watch_have_the_same_number(steps: list[tuple[
 
 
 def test_users_are_told_as_hashes() -> None:
-    tell = OwnUsers().next("n", ConnectedUsers(users("ada@example.com"), 0))
+    tell = OwnUsers(count(1)).next("n", ConnectedUsers(users("ada@example.com"), 0))
     assert tell is not None
     assert b"ada" not in cluster_users._encoder.encode(tell)
     assert [len(user) for user in tell.came] == [8]
