@@ -318,7 +318,8 @@ class Registry:
                 log.exception("a writer could not be notified of its commit")
         if seq is None:
             return
-        room.recent.add(LogRow(seq, entry.update, entry.user_id, entry.at))
+        if seq > room.bridge.covered:
+            room.recent.add(LogRow(seq, entry.update, entry.user_id, entry.at))
         if content:
             self._content_changed(room.key)
         self._told.note(room.key, seq, entry.user_id)

@@ -45,7 +45,7 @@ class Joining:
     def __init__(self, shared: SharedState, gate: Gate, longest: float) -> None:
         self._shared = shared
         self._gate = gate
-        self.paused = False  # nobody is answered
+        self.withheld = 0  # updates that nobody may get yet; meanwhile nobody is answered
         self._pacer = Pacer(0.0, longest)
         self._asking: dict[Session, bytes] = {}
         self._strangers: dict[Session, float] = {}  # asked, but did not send awareness yet: until when to wait
@@ -66,7 +66,7 @@ class Joining:
         if session in self._strangers or (self._compares(session) and not session.introduced):
             self._asking[session] = state_vector
             self._strangers.setdefault(session, now + INTRODUCTION_SECONDS)
-        elif not self.paused and (
+        elif not self.withheld and (
             self._pacer.due(now) <= now or self._shared.has(state_vector, session.framing.address)
         ):
             self._asking.pop(session, None)
@@ -90,7 +90,7 @@ class Joining:
 
     def due(self, now: float) -> float | None:
         """When to answer the waiting sessions; ``None`` if none wait."""
-        if self.paused:
+        if self.withheld:
             return None
         if len(self._asking) > len(self._strangers):
             return self._pacer.due(now)
@@ -98,7 +98,7 @@ class Joining:
 
     def take_due(self, now: float) -> dict[Session, bytes]:
         """Remove the sessions that are due, and return them with their state vectors."""
-        if self.paused or self._pacer.due(now) > now:
+        if self.withheld or self._pacer.due(now) > now:
             return {}
         self._strangers = {session: until for session, until in self._strangers.items() if until > now}
         due = {session: asked for session, asked in self._asking.items() if session not in self._strangers}

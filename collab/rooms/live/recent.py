@@ -1,4 +1,4 @@
-"""The newest rows of a document's log, so that what follows each commit need not read them from the storage."""
+"""The newest rows of a document's log, so that content events need not read them from the storage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _ROW_BYTES = 200  # of memory, besides the update
 
 
 class RecentRows:
-    """Committed rows, the newest ones, of at most ``limit`` bytes together.
+    """Committed rows that no event covers yet, of at most ``limit`` bytes together.
 
     If there are more before somebody takes them, they are forgotten.
     """

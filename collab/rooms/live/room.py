@@ -111,7 +111,6 @@ class Room:
         self._joining = Joining(self.shared, gate, options.join_longest)
         self._revisions = Revisions(key, metrics)
         self._deferred = Deferred()
-        self._withheld = 0  # updates that are not committed, and nobody may get before that
 
     # sessions
 
@@ -437,15 +436,13 @@ class Room:
     def withhold(self, checked: Checked, taken: Taken) -> None:
         """The update was recorded. Nobody gets it before :meth:`release`, nor a state that holds it."""
         self._accepted(checked, taken)
-        self._withheld += 1
-        self._joining.paused = True
+        self._joining.withheld += 1
 
     def release(self, checked: Checked, user_id: str | None, now: float) -> None:
         """The update is committed."""
-        self._withheld -= 1
+        self._joining.withheld -= 1
         self._pass_on(None, checked, user_id, now)
-        if not self._withheld:
-            self._joining.paused = False
+        if not self._joining.withheld:
             self._answer_when_due(now)
             for session in list(self.sessions):
                 session.outbox.wake()
@@ -540,7 +537,7 @@ class Room:
 
     def drain(self, session: Session) -> list[bytes]:
         """Remove and return everything for a session's socket, in order."""
-        if (self.broken or self._withheld) and session.outbox.is_behind:
+        if (self.broken or self._joining.withheld) and session.outbox.is_behind:
             return []  # the diff would hold what is not in the log; the next room sends it, or this one later
         framing = session.framing
         return session.outbox.drain(

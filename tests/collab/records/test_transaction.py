@@ -356,11 +356,11 @@ async def test_editors_get_the_updates_of_a_transaction_after_its_commit() -> No
             await storage.begun.wait()
             assert room.read_field("fields", None, "n") == 1
             assert not heard
-            assert room._joining.paused
+            assert room._joining.withheld == 1
             storage.held.set()
             await work
             assert heard == ["ann"]
-            assert not room._joining.paused
+            assert room._joining.withheld == 0
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])

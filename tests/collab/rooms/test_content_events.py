@@ -386,6 +386,17 @@ async def test_a_document_whose_changes_cannot_be_read_does_not_hold_up_the_othe
         assert await listener.told(1) == [{"text": {"delta": [{"insert": "ab"}]}}]
 
 
+async def test_rows_that_change_fields_alone_are_not_kept_in_memory() -> None:
+    """Their events are in their commits."""
+    collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())
+    async with collab.lifespan(), asyncio.timeout(60):
+        documents = collab.collection("documents")
+        await documents.create({"n": 0}, id="d")
+        for number in range(5):
+            await documents.update("d", {"n": number + 1})
+        assert collab._registry.rooms[KEY].recent.take_after(0) is None
+
+
 async def test_a_change_that_is_committed_while_the_log_is_read_becomes_an_event() -> None:
     reading, read = asyncio.Event(), asyncio.Event()
 
