@@ -180,7 +180,7 @@ def group_row(aggregation: Aggregation, group: GroupTally) -> dict[str, Any]:
         "count": group.rows,
     }
     if aggregation.sum:
-        row["sum"] = {spelled(path): _number(totals[path].total) for path in aggregation.sum}
+        row["sum"] = {spelled(path): number_of(totals[path].total) for path in aggregation.sum}
     if aggregation.avg:
         row["avg"] = {spelled(path): _average(totals[path]) for path in aggregation.avg}
     if aggregation.min:
@@ -232,9 +232,12 @@ def exact(value: Any) -> int | Decimal | None:
     return number if isinstance(number, int) else Decimal(repr(number))
 
 
-def number_of(text: str) -> int | float:
-    """Inverse of :func:`exact`, of a decimal in any spelling."""
-    return _number(Decimal(text))
+def number_of(decimal: Decimal) -> int | float:
+    """Inverse of :func:`exact`: an integer if it has one of 64 bits, else the nearest finite float."""
+    if decimal == decimal.to_integral_value() and -(2**63) <= decimal < 2**63:
+        return int(decimal)
+    rounded = float(decimal)
+    return rounded if isfinite(rounded) else float_info.max if rounded > 0 else -float_info.max
 
 
 def _readers(paths: Iterable[Path]) -> list[Callable[[Mapping[str, Any]], Any]]:
@@ -286,12 +289,5 @@ def _nearer(known: Scalar, value: Scalar, *, highest: bool) -> Scalar:
     return value if (rank(value) > rank(known)) == highest else known
 
 
-def _number(exactly: Decimal) -> int | float:
-    if exactly == exactly.to_integral_value() and -(2**63) <= exactly < 2**63:
-        return int(exactly)
-    rounded = float(exactly)
-    return rounded if isfinite(rounded) else float_info.max if rounded > 0 else -float_info.max
-
-
 def _average(total: Sum) -> int | float | None:
-    return _number(_ROUNDED.divide(total.total, Decimal(total.numbers))) if total.numbers else None
+    return number_of(_ROUNDED.divide(total.total, Decimal(total.numbers))) if total.numbers else None

@@ -212,6 +212,17 @@ class EntitiesContract(StorageCase):
             none = await storage.aggregate("acme", "nothing", few)
             assert none.groups == [GroupTally((), 0, (Sum(0, Decimal(0)),), (), ())]
 
+    async def test_an_aggregate_tells_a_number_from_the_string_of_its_digits(self, tmp_path: Path) -> None:
+        """A string is the maximum, a number the minimum, and each is a group."""
+        facts = [fact(1, {"n": n}, RoomKey("acme", "tasks", f"t{at}")) for at, n in enumerate((1, "1", "0", 0))]
+        n = ("n",)
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([], facts)
+            (all_rows,) = (await storage.aggregate("acme", "tasks", Aggregation(min=(n,), max=(n,)))).groups
+            assert (all_rows.lows, all_rows.highs) == ((0,), ("1",))
+            groups = (await storage.aggregate("acme", "tasks", Aggregation(group_by=(n,)))).groups
+            assert [group.key for group in groups] == [(0,), (1,), ("0",), ("1",)]
+
     async def test_an_aggregate_with_too_many_groups_is_refused(self, tmp_path: Path) -> None:
         """And the next one is answered."""
         keys = [RoomKey("acme", "tasks", f"t{number}") for number in range(MAX_GROUPS + 1)]

@@ -15,7 +15,6 @@ from collab.query.aggregate import (
     GroupTally,
     Sum,
     check_size,
-    group_value,
     in_order,
     number_of,
 )
@@ -58,7 +57,7 @@ def _group(row: list[Any], aggregation: Aggregation) -> GroupTally:
     cells = iter(row)
     key = tuple(_value(next(cells), next(cells), next(cells)) for _ in aggregation.group_by)
     rows = next(cells)
-    sums = tuple(Sum(next(cells), Decimal(next(cells) or 0)) for _ in aggregation.summed)
+    sums = tuple(Sum(next(cells), next(cells) or Decimal(0)) for _ in aggregation.summed)
     lows = tuple(_nearest(next(cells), next(cells), highest=False) for _ in aggregation.min)
     highs = tuple(_nearest(next(cells), next(cells), highest=True) for _ in aggregation.max)
     return GroupTally(key, rows, sums, lows, highs)
@@ -73,13 +72,13 @@ def _parts(path: Path) -> tuple[str, str, str]:
 def _sum(path: Path) -> tuple[str, str]:
     kind, number, _ = _parts(path)
     only = f"FILTER (WHERE {kind} = {NUMBER})"
-    return f"count(*) {only}", f"(sum({number}) {only})::text"
+    return f"count(*) {only}", f"sum({number}) {only}"
 
 
 def _end(path: Path, function: str) -> tuple[str, str]:
     kind, number, text = _parts(path)
     return (
-        f"({function}({number}) FILTER (WHERE {kind} = {NUMBER}))::text",
+        f"{function}({number}) FILTER (WHERE {kind} = {NUMBER})",
         f"{function}({text}) FILTER (WHERE {kind} = {TEXT})",
     )
 
@@ -88,12 +87,12 @@ def _value(kind: int, number: Decimal, text: str) -> SortKey:
     if kind in _ONE_SORT:
         return _ONE_SORT[kind]
     if kind == NUMBER:
-        return group_value(number_of(str(number)))
+        return number_of(number)
     return text if kind == TEXT else ()
 
 
-def _nearest(number: str | None, text: str | None, *, highest: bool) -> Scalar:
+def _nearest(number: Decimal | None, text: str | None, *, highest: bool) -> Scalar:
     """Numbers come before strings."""
-    first, second = (text, number) if highest else (number, text)
-    nearest = second if first is None else first
-    return number_of(number) if number is not None and nearest is number else nearest
+    value = None if number is None else number_of(number)
+    first, second = (text, value) if highest else (value, text)
+    return second if first is None else first

@@ -25,6 +25,7 @@ EVERYTHING = {name: ["a", "b", 'q"q'] for name in ("sum", "avg", "min", "max")}
 @given(rows=row_lists(), raws=st.lists(aggregations, min_size=1, max_size=4))
 @example(rows=[{"id": str(at), "a": value} for at, value in enumerate(VALUES)], raws=[EVERYTHING])
 @example(rows=[{"id": str(at), "a": value} for at, value in enumerate(VALUES)], raws=[{**EVERYTHING, "groupBy": "a"}])
+@example(rows=[{"id": str(at), "a": value} for at, value in enumerate([1, "1", 2, "2"])], raws=[EVERYTHING])
 @pytest.mark.slow
 def test_g_the_law_groups_from_postgresql_are_the_groups_of_the_rows(
     entities: Entities, rows: list[dict[str, Any]], raws: list[dict[str, Any]]
