@@ -15,8 +15,8 @@ from collab.access.rules import Access
 from collab.event import RECORD_MEMBERS, EntityEvent, EventType
 from collab.json_values import same
 from collab.names import RoomKey
-from collab.query.match import compile_where
-from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or
+from collab.query.match import ID, compile_where, paths_of
+from collab.query.query import EVERYTHING, Condition
 
 """Metadata in ``data``. Selecting only these does not make an event arrive."""
 
@@ -38,7 +38,7 @@ class EntityView:
         self._matches: Callable[[Mapping[str, Any]], bool] | None = (
             None if where == EVERYTHING else compile_where(where)
         )
-        self._may_change = _asks_fields(where)
+        self._may_change = any(path != ID for path in paths_of(where))  # an id never changes
         # repr(), not equality: 1 == 1.0 == True, but they are different conditions
         who = None if identity is None else repr(identity.rules)
         self.key = (repr(where), self._fields, who)
@@ -103,17 +103,6 @@ def data_before(event: EntityEvent) -> dict[str, Any]:
         elif "to" in change:
             data.pop(name, None)
     return data
-
-
-def _asks_fields(condition: Condition) -> bool:
-    """Whether a row can begin or stop matching: its id never changes."""
-    match condition:
-        case Compare(path=path):
-            return path != ("id",)
-        case Not(part):
-            return _asks_fields(part)
-        case And(parts) | Or(parts):
-            return any(map(_asks_fields, parts))
 
 
 def conflate(older: EntityEvent, newer: EntityEvent) -> EntityEvent:
