@@ -27,7 +27,8 @@ def group_rows(
 ) -> list[GroupTally]:
     """The groups of an aggregate. Raises :class:`collab.errors.InvalidRequest` for too many."""
     where = selection(project, collection, Query(aggregation.where))
-    read = list(dict.fromkeys(map(_readable, aggregation.paths)))
+    # the shortest first: a longer path leads into the value of a shorter one, which has it already
+    read = sorted(dict.fromkeys(map(_readable, aggregation.paths)), key=len)
     # with several paths, the result is a JSON array of the values as they are written; SQLite reads 126 at most
     several = read * 2 if len(read) == 1 else read
     paths = ", ".join(literal("$" + "".join(f'."{name}"' for name in path)) for path in several)
@@ -50,8 +51,7 @@ def _rows(text: str, read: Sequence[Path]) -> Iterator[tuple[dict[str, Any], int
     for line in text.split("\n") if text else ():
         times, _, listed = line.partition(" ")
         row: dict[str, Any] = {}
-        # the shortest first: a longer path leads into the value of a shorter one, which has it already
-        for path, value in sorted(zip(read, _list.decode(listed), strict=False), key=lambda pair: len(pair[0])):
+        for path, value in zip(read, _list.decode(listed), strict=False):
             if not path:
                 row = value
                 break
