@@ -31,7 +31,7 @@ class OpenedRows(OpenSubscription):
         super().__init__(context, sub)
         self._target = target
         self._fields = None if target.fields is None else frozenset((*target.fields, "id"))
-        self._query = Query()
+        self._asked: Query | Aggregation = Query()
         self._where: Condition | None = None
         self._stream = RowsStream(self._steps_frame, self._rows_frame, full=lambda: context.run(self._again))
 
@@ -43,7 +43,7 @@ class OpenedRows(OpenSubscription):
     async def open(self, filters: Filters) -> Subscribed:
         """Start; the rows are sent first."""
         check_fields(self._target.fields)
-        self._parse()
+        self._asked = self._parse()
         self._where = await filters.of(self._target.collection)
         await self._watch()
         return Subscribed(sub=self.sub)
@@ -55,13 +55,9 @@ class OpenedRows(OpenSubscription):
             self._where = where
             await self._watch()
 
-    def _parse(self) -> None:
+    def _parse(self) -> Query | Aggregation:
         """Read what the client asks for. Raises :class:`collab.errors.InvalidRequest`."""
-        self._query = parse_query(self._target.query)
-
-    def _wanted(self, visible: Condition) -> Query | Aggregation:
-        """What to watch if these rows are visible."""
-        return replace(self._query, where=conjoin(self._query.where, visible))
+        return parse_query(self._target.query)
 
     # calls of the live query
 
@@ -88,7 +84,7 @@ class OpenedRows(OpenSubscription):
         self.unwatch()
         assert self._where is not None
         caller, target = self.context.caller(), self._target
-        query = self._wanted(self._where)
+        query = replace(self._asked, where=conjoin(self._asked.where, self._where))
         project = caller.identity.project
         corked, self.corked = self.corked, True  # hold the rows back until they are encoded
         try:
@@ -175,10 +171,6 @@ class OpenedAggregate(OpenedRows):
 
     def __init__(self, context: Context, sub: int, target: Aggregated) -> None:
         super().__init__(context, sub, Rows(collection=target.collection, query=target.query))
-        self._aggregation = Aggregation()
 
-    def _parse(self) -> None:
-        self._aggregation = parse_aggregation(self._target.query)
-
-    def _wanted(self, visible: Condition) -> Aggregation:
-        return replace(self._aggregation, where=conjoin(self._aggregation.where, visible))
+    def _parse(self) -> Aggregation:
+        return parse_aggregation(self._target.query)
