@@ -17,7 +17,7 @@ import msgspec
 
 from collab.errors import InvalidRequest
 from collab.query.match import COMPOSITE, NUMBER, TEXT, form_of, getter, kind_of
-from collab.query.query import EVERYTHING, Condition, Path, Scalar, SortKey
+from collab.query.query import EVERYTHING, Condition, Path, Scalar, SortKey, spelled
 
 MAX_GROUPS = 1_000
 """Maximum number of groups of one aggregate."""
@@ -131,18 +131,10 @@ def empty(aggregation: Aggregation, key: tuple[SortKey, ...]) -> GroupTally:
     return GroupTally(key, 0, nothing, (None,) * len(aggregation.min), (None,) * len(aggregation.max))
 
 
-def plus(sums: Sequence[Sum], numbers: Sequence[int | Decimal | None]) -> tuple[Sum, ...]:
-    """Add one row's numbers."""
+def add_row(sums: Sequence[Sum], numbers: Sequence[int | Decimal | None], times: int) -> tuple[Sum, ...]:
+    """Add one row's numbers ``times`` times; -1 subtracts them."""
     return tuple(
-        one if number is None else Sum(one.numbers + 1, _EXACT.add(one.total, number))
-        for one, number in zip(sums, numbers, strict=True)
-    )
-
-
-def minus(sums: Sequence[Sum], numbers: Sequence[int | Decimal | None]) -> tuple[Sum, ...]:
-    """Subtract one row's numbers."""
-    return tuple(
-        one if number is None else Sum(one.numbers - 1, _EXACT.subtract(one.total, number))
+        one if number is None else Sum(one.numbers + times, _EXACT.fma(number, times, one.total))
         for one, number in zip(sums, numbers, strict=True)
     )
 
@@ -188,11 +180,6 @@ def group_row(aggregation: Aggregation, group: GroupTally) -> dict[str, Any]:
     if aggregation.max:
         row["max"] = dict(zip(map(spelled, aggregation.max), group.highs, strict=True))
     return row
-
-
-def spelled(path: Path) -> str:
-    """A member as queries name it: ``customer.city``."""
-    return ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
 
 
 def check_size(groups: int) -> None:
@@ -271,7 +258,7 @@ class _Running:
                 if isinstance(number, int):
                     self._integers[at] += number * times
                 else:
-                    self._fractions[at] = _EXACT.fma(number, Decimal(times), self._fractions[at])
+                    self._fractions[at] = _EXACT.fma(number, times, self._fractions[at])
         for at, value in enumerate(share.lows):
             self._lows[at] = _nearer(self._lows[at], value, highest=False)
         for at, value in enumerate(share.highs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +30,7 @@ from collab.query.query import (
     Path,
     Query,
     Scalar,
+    spelled,
 )
 
 _MEMBERS = ("where", "orderBy", "limit", "offset", "after")
@@ -41,12 +42,7 @@ def parse_query(raw: Mapping[str, Any]) -> Query:
 
     Raises :class:`InvalidRequest` with the path of the error: ``where.AND[1].total.gte: …``.
     """
-    if not isinstance(raw, Mapping):
-        raise invalid("query", f"must be an object, not {kind(raw)}")
-    for name in raw:
-        if name not in _MEMBERS:
-            meant = did_you_mean(str(name), _MEMBERS)
-            raise invalid("query", f"has no member {quoted(name)}, only {', '.join(_MEMBERS)}{meant}")
+    check_members("query", raw, _MEMBERS)
     order_by = _orders(raw["orderBy"]) if raw.get("orderBy") is not None else ()
     after = raw.get("after")
     if after is not None and not isinstance(after, str):
@@ -58,6 +54,16 @@ def parse_query(raw: Mapping[str, Any]) -> Query:
         offset=0 if raw.get("offset") is None else _integer(raw["offset"], "offset", 0, MAX_OFFSET),
         after=None if after is None else read_after(after, order_by),
     )
+
+
+def check_members(place: str, raw: Any, members: Sequence[str]) -> None:
+    """Raise :class:`InvalidRequest` unless ``raw`` is an object that has no others than these members."""
+    if not isinstance(raw, Mapping):
+        raise invalid(place, f"must be an object, not {kind(raw)}")
+    for name in raw:
+        if name not in members:
+            meant = did_you_mean(str(name), members)
+            raise invalid(place, f"has no member {quoted(name)}, only {', '.join(members)}{meant}")
 
 
 def parse_where(raw: Mapping[str, Any], *, dotted: bool = False) -> Condition:
@@ -265,8 +271,8 @@ def _check_meant(name: Any, path: Path, place: str) -> None:
 
 
 def _dotted(path: Path) -> str:
-    """Inverse of :func:`member_path`."""
-    text = ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
+    """How to write a member as a name in ``where``. :func:`member_path` reads it."""
+    text = spelled(path)
     return "\\" + text if text in LOGIC or (len(path) == 1 and logic_like(text) is not None) else text
 
 

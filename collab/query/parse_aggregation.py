@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from collab.nearest import did_you_mean
 from collab.query.aggregate import MAX_GROUP_MEMBERS, MAX_MEASURES, Aggregation
-from collab.query.parse import invalid, kind, member_path, parse_where, quoted
+from collab.query.parse import check_members, invalid, kind, member_path, parse_where, quoted
 from collab.query.query import EVERYTHING, MAX_DEPTH, Path
 
 MEMBERS = ("where", "groupBy", "sum", "avg", "min", "max")
@@ -20,12 +19,7 @@ def parse_aggregation(raw: Mapping[str, Any]) -> Aggregation:
     The order of members counts in ``groupBy`` only. Raises :class:`collab.errors.InvalidRequest` with the path of the
     error: ``sum[1]: …``.
     """
-    if not isinstance(raw, Mapping):
-        raise invalid("aggregate", f"must be an object, not {kind(raw)}")
-    for name in raw:
-        if name not in MEMBERS:
-            meant = did_you_mean(str(name), MEMBERS)
-            raise invalid("aggregate", f"has no member {quoted(name)}, only {', '.join(MEMBERS)}{meant}")
+    check_members("aggregate", raw, MEMBERS)
     return Aggregation(
         where=EVERYTHING if raw.get("where") is None else parse_where(raw["where"]),
         group_by=_paths(raw, "groupBy", MAX_GROUP_MEMBERS),

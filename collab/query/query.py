@@ -22,6 +22,12 @@ MAX_INDEX_MEMBERS = 5
 Path: TypeAlias = tuple[str, ...]
 """Member names, outermost first: ``("profile", "city")``."""
 
+
+def spelled(path: Path) -> str:
+    """A path as queries write it: ``profile.city``."""
+    return ".".join(name.replace("\\", "\\\\").replace(".", "\\.") for name in path)
+
+
 IndexPaths: TypeAlias = tuple[Path, ...]
 """The members of an index, in its order: ``(("status",), ("createdAt",))``."""
 

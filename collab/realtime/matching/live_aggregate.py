@@ -10,6 +10,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from collab.errors import SubscriptionFailed
 from collab.event import EntityEvent
 from collab.json_values import same
@@ -18,13 +20,12 @@ from collab.query.aggregate import (
     Aggregation,
     Contribution,
     GroupTally,
+    add_row,
     empty,
     group_id,
     group_row,
-    minus,
     order_of_group,
     ordered,
-    plus,
     rank,
     sharer,
 )
@@ -110,7 +111,7 @@ class LiveAggregate:
             self._show(name)
         for event in later:
             self.apply(event)
-        return [] if before is None else [_unversioned(step) for step in difference(before, self.rows)]
+        return [] if before is None else [replace(step, version=None) for step in difference(before, self.rows)]
 
     def apply(self, event: EntityEvent) -> list[Step]:
         """Return the effect of an event: at most a step for the row's old group and one for its new one.
@@ -155,7 +156,7 @@ class LiveAggregate:
         name = group_id(share.key)
         group = self._groups[name]
         group.rows -= 1
-        group.sums = minus(group.sums, share.numbers)
+        group.sums = add_row(group.sums, share.numbers, -1)
         for end, value in group.ends(share, position):
             end.remove(value)
         return name
@@ -168,7 +169,7 @@ class LiveAggregate:
                 raise SubscriptionFailed(f"more than {self._most:,} groups: narrow where, or group by fewer members")
             group = self._groups[name] = _Group(empty(self.aggregation, share.key), self._spare)
         group.rows += 1
-        group.sums = plus(group.sums, share.numbers)
+        group.sums = add_row(group.sums, share.numbers, 1)
         for end, value in group.ends(share, position):
             end.add(value)
         return name
@@ -201,19 +202,18 @@ class LiveAggregate:
         """Bring what is shown of a group up to date, unless a value of it is still to be read."""
         group = self._groups[name]
         at = (order_of_group(group.key), name)
+        places = group.places(name)
+        for place in places:
+            self._lost.pop(place, None)
         if group.rows == 0 and self.aggregation.group_by:
             del self._groups[name]
-            for place in group.places(name):
-                self._lost.pop(place, None)
             if not group.shown:
                 return []
             self._shown.remove(at)
             return [Step(op="leave", id=name)]
-        lost = [place for place in group.places(name) if group.end(place).lost]
-        for place in group.places(name):
-            self._lost.pop(place, None)
-        self._lost.update(dict.fromkeys(lost))
+        lost = [place for place in places if group.end(place).lost]
         if lost:
+            self._lost.update(dict.fromkeys(lost))
             return []
         before, group.shown = group.shown, group_row(self.aggregation, group.tally())
         if not before:
@@ -312,8 +312,3 @@ class _End:
         at = bisect_left(self._known, key)
         if at < len(self._known) and self._known[at] == key:
             del self._known[at]
-
-
-def _unversioned(step: Step) -> Step:
-    """Groups have no versions."""
-    return Step(op=step.op, id=step.id, index=step.index, data=step.data, set=step.set, unset=step.unset)

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from collab.query.aggregate import Aggregation, spelled
+from collab.query.aggregate import Aggregation
 from collab.query.match import compile_where, lookup
-from collab.query.query import Path
+from collab.query.query import Path, spelled
 from tests.collab.query.rows import paths, wheres
 from tests.collab.query.rows import spelled as in_query
 
