@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from secrets import token_hex
 from time import time
 
-import msgspec
-
 from collab.access.revocations import Revocation
-from collab.dates import iso_micros
 from collab.errors import NotFound
 from collab.event import EntityEvent
 from collab.names import RoomKey
@@ -35,11 +31,10 @@ from collab.storage.base import (
     Span,
     Version,
 )
-from collab.storage.codec import event_from, from_json, to_json
 from collab.storage.memory_nodes import NOBODY, MemoryNodes
-from collab.storage.memory_record import MemoryDocument, MemoryEntity, MemoryRecord, cut, rows_of
+from collab.storage.memory_record import MemoryRecord, copied, cut, rows_of
 from collab.storage.nodes import Announced, Announcement, NodeRow, Opens
-from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat, reach_of
+from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat
 
 
 class MemoryStorage:
@@ -129,7 +124,7 @@ class MemoryStorage:
     # documents
 
     async def load(self, key: RoomKey) -> Record | None:
-        aside = self._asides(key)
+        aside = self._record.asides(key)
         document = self._record.documents.get(key)
         entity = await self.entity(key)
         if document is None:
@@ -156,10 +151,10 @@ class MemoryStorage:
             if fact.entity.version != before + 1:
                 raise ValueError(f"version {fact.entity.version} of {key} does not follow version {before}")
             versions[key] = before + 1
-        seqs = [self._append(entry) for entry in batch]
-        positions = [self._store(fact, seqs) for fact in facts]
+        seqs = [self._record.append(entry) for entry in batch]
+        positions = [self._record.store(fact, seqs) for fact in facts]
         for key in dict.fromkeys([*(entry.key for entry in batch), *versions]):
-            self._list_uncovered(key)
+            self._record.list_uncovered(key)
         committed = Committed(seqs, positions)
         if commit_id is not None:
             self._record.receipts[commit_id.writer] = (commit_id.number, committed)
@@ -190,11 +185,8 @@ class MemoryStorage:
                 document.bases.append(old)
             document.archive += moved
             if self._history_seconds and moved:
-                cut(document, max(row.at for row in moved) - self._history_seconds, self._asides(key))
-        self._list_uncovered(key)
-
-    def _asides(self, key: RoomKey) -> list[SetAside]:
-        return [entry for entry in self._record.set_aside if entry.key == key]
+                cut(document, max(row.at for row in moved) - self._history_seconds, self._record.asides(key))
+        self._record.list_uncovered(key)
 
     async def set_aside(self, entry: SetAside) -> None:
         self._fence()
@@ -204,7 +196,7 @@ class MemoryStorage:
         document = self._record.documents.get(entry.key)
         if document is not None:
             document.rows = [row for row in document.rows if row.seq != entry.seq]
-            self._list_uncovered(entry.key)
+            self._record.list_uncovered(entry.key)
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
         return [entry for entry in self._record.set_aside if project is None or entry.key.project == project]
@@ -245,7 +237,7 @@ class MemoryStorage:
         entity = self._record.entities.get(key)
         if entity is not None and entity.row.content_seq < seq:
             entity.row = replace(entity.row, content_seq=seq)
-            self._list_uncovered(key)
+            self._record.list_uncovered(key)
 
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
         document = self._record.documents.get(key)
@@ -269,11 +261,11 @@ class MemoryStorage:
 
     async def entity(self, key: RoomKey) -> EntityRow | None:
         entity = self._record.entities.get(key)
-        return None if entity is None else _copy(entity.row)
+        return None if entity is None else copied(entity.row)
 
     async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
         return [
-            _copy(entity.row)
+            copied(entity.row)
             for key, entity in sorted(self._record.entities.items())
             if key[:2] == (project, collection) and key.id.startswith(prefix)
         ]
@@ -289,18 +281,18 @@ class MemoryStorage:
         ][:limit]
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
-        rows = {row.key.id: row for row in self._living(project, collection)}
+        rows = {row.key.id: row for row in self._record.living(project, collection)}
         found = select([row.data for row in rows.values()], query)
-        return FoundRows([rows[data["id"]] for data in found], self._span(project).newest)
+        return FoundRows([rows[data["id"]] for data in found], self._record.span(project).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         return len(
-            select([row.data for row in self._living(project, collection)], replace(query, limit=None, offset=0))
+            select([row.data for row in self._record.living(project, collection)], replace(query, limit=None, offset=0))
         )
 
     async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
-        rows = filter(compile_where(aggregation.where), (row.data for row in self._living(project, collection)))
-        return FoundGroups(tally(rows, aggregation), self._span(project).newest)
+        rows = filter(compile_where(aggregation.where), (row.data for row in self._record.living(project, collection)))
+        return FoundGroups(tally(rows, aggregation), self._record.span(project).newest)
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
         found = self._record.requests.get((project, caller, name))
@@ -314,7 +306,7 @@ class MemoryStorage:
         return Positions(self._record.epoch, 0, {project: spans[project].newest for project in listed})
 
     async def span(self, project: str) -> Span:
-        return self._span(project)
+        return self._record.span(project)
 
     async def newest_at(self) -> float:
         return max(
@@ -332,12 +324,12 @@ class MemoryStorage:
         return found[:limit]
 
     async def history(self, key: RoomKey, *, before: int | None = None, limit: int = 50) -> Sequence[Version]:
-        versions = [one for _, one in self._versions(key) if before is None or one.event.version < before]
+        versions = [one for _, one in self._record.versions(key) if before is None or one.event.version < before]
         return versions[::-1][:limit]
 
     async def seq_at(self, key: RoomKey, *, version: int | None = None, at: float | None = None) -> tuple[int, Version]:
         found: Version | None = None
-        for when, one in self._versions(key):
+        for when, one in self._record.versions(key):
             if one.event.version == version if version is not None else at is None or when <= at:
                 found = one
         if found is None:
@@ -358,14 +350,14 @@ class MemoryStorage:
             )
             self._record.spans[project] = Span(next(young, newest + 1) - 1, newest)
         for key, entity in self._record.entities.items():
-            old = [one for _, one in entity.versions if one.event.position <= self._span(key.project).oldest]
+            old = [one for _, one in entity.versions if one.event.position <= self._record.span(key.project).oldest]
             for one in old[:-1]:
                 del self._record.events[key.project][one.event.position]
             entity.versions = entity.versions[max(len(old) - 1, 0) :]
         day = max(before, self._clock() - REQUEST_SECONDS)
         self._record.requests = {name: kept for name, kept in self._record.requests.items() if kept[1] >= day}
         for key, document in self._record.documents.items():
-            cut(document, before, self._asides(key))
+            cut(document, before, self._record.asides(key))
 
     # declarations and webhooks
 
@@ -403,64 +395,3 @@ class MemoryStorage:
 
     async def dead_letters(self, webhook: str) -> Sequence[DeadLetter]:
         return list(self._record.dead.get(webhook, ()))
-
-    # inside
-
-    def _append(self, entry: Append) -> int:
-        document = self._record.documents.get(entry.key)
-        if document is None:
-            document = self._record.documents[entry.key] = MemoryDocument(token_hex(8))
-        document.seq += 1
-        document.rows.append(LogRow(document.seq, entry.update, entry.user_id, entry.at))
-        return document.seq
-
-    def _span(self, project: str) -> Span:
-        return self._record.spans.get(project, Span(0, 0))
-
-    def _store(self, fact: Fact, seqs: Sequence[int]) -> int:
-        """Store a fact; return the position of its event."""
-        key = fact.entity.key
-        entity = self._record.entities.setdefault(key, MemoryEntity(fact.entity))
-        entity.row = _copy(fact.entity)
-        span = self._span(key.project)
-        position = span.newest + 1
-        self._record.spans[key.project] = span._replace(newest=position)
-        event = event_from(to_json(msgspec.structs.replace(fact.event, position=position, at=iso_micros(fact.at))))
-        document = self._record.documents.get(key)
-        seq = reach_of(
-            fact,
-            seqs,
-            document.seq if document is not None else 0,
-            entity.versions[-1][1].seq if entity.versions else 0,
-        )
-        entity.versions.append((fact.at, Version(event, seq)))
-        self._record.events.setdefault(key.project, {})[position] = (fact.at, key, event)
-        if fact.request is not None:
-            caller, name, digest = fact.request
-            done = Requested(key, fact.entity.version, digest)
-            self._record.requests.setdefault((key.project, caller, name), (done, fact.at))
-        return position
-
-    def _list_uncovered(self, key: RoomKey) -> None:
-        document, entity = self._record.documents.get(key), self._record.entities.get(key)
-        covered = entity.row.content_seq if entity is not None else 0
-        if document is not None and document.live > max(covered, 0):
-            self._record.uncovered.setdefault(key)
-        else:
-            self._record.uncovered.pop(key, None)
-
-    def _versions(self, key: RoomKey) -> Sequence[tuple[float, Version]]:
-        entity = self._record.entities.get(key)
-        return entity.versions if entity is not None else ()
-
-    def _living(self, project: str, collection: str) -> list[EntityRow]:
-        return [
-            _copy(entity.row)
-            for key, entity in self._record.entities.items()
-            if key[:2] == (project, collection) and not entity.row.deleted
-        ]
-
-
-def _copy(row: EntityRow) -> EntityRow:
-    """A copy as a database would return it, which shares nothing with the stored row."""
-    return replace(row, data=from_json(to_json(row.data)))

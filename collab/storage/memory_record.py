@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
+import msgspec
+
 from collab.access.revocations import Revocation
+from collab.dates import iso_micros
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.storage.base import (
+    Append,
     Committed,
     DeadLetter,
     EntityRow,
+    Fact,
     LogRow,
     Requested,
     SetAside,
@@ -20,7 +25,9 @@ from collab.storage.base import (
     Span,
     Version,
 )
+from collab.storage.codec import event_from, from_json, to_json
 from collab.storage.memory_nodes import MemoryNodes
+from collab.storage.rules import reach_of
 
 
 @dataclass(slots=True)
@@ -75,6 +82,69 @@ class MemoryRecord:
     dead: dict[str, list[DeadLetter]] = field(default_factory=dict)
     revocations: dict[tuple[str, str, str], Revocation] = field(default_factory=dict)
 
+    def asides(self, key: RoomKey) -> list[SetAside]:
+        """The quarantined entries of a document."""
+        return [entry for entry in self.set_aside if entry.key == key]
+
+    def versions(self, key: RoomKey) -> Sequence[tuple[float, Version]]:
+        """The versions of an entity that are kept, with their times."""
+        entity = self.entities.get(key)
+        return entity.versions if entity is not None else ()
+
+    def living(self, project: str, collection: str) -> list[EntityRow]:
+        """Copies of the entities of a collection that are not deleted."""
+        return [
+            copied(entity.row)
+            for key, entity in self.entities.items()
+            if key[:2] == (project, collection) and not entity.row.deleted
+        ]
+
+    def span(self, project: str) -> Span:
+        """The positions of a project whose events are kept."""
+        return self.spans.get(project, Span(0, 0))
+
+    def append(self, entry: Append) -> int:
+        """Append a row to a document, which may be new; return its number."""
+        document = self.documents.get(entry.key)
+        if document is None:
+            document = self.documents[entry.key] = MemoryDocument(token_hex(8))
+        document.seq += 1
+        document.rows.append(LogRow(document.seq, entry.update, entry.user_id, entry.at))
+        return document.seq
+
+    def store(self, fact: Fact, seqs: Sequence[int]) -> int:
+        """Store a fact; return the position of its event."""
+        key = fact.entity.key
+        entity = self.entities.setdefault(key, MemoryEntity(fact.entity))
+        entity.row = copied(fact.entity)
+        span = self.span(key.project)
+        position = span.newest + 1
+        self.spans[key.project] = span._replace(newest=position)
+        event = event_from(to_json(msgspec.structs.replace(fact.event, position=position, at=iso_micros(fact.at))))
+        document = self.documents.get(key)
+        seq = reach_of(
+            fact,
+            seqs,
+            document.seq if document is not None else 0,
+            entity.versions[-1][1].seq if entity.versions else 0,
+        )
+        entity.versions.append((fact.at, Version(event, seq)))
+        self.events.setdefault(key.project, {})[position] = (fact.at, key, event)
+        if fact.request is not None:
+            caller, name, digest = fact.request
+            done = Requested(key, fact.entity.version, digest)
+            self.requests.setdefault((key.project, caller, name), (done, fact.at))
+        return position
+
+    def list_uncovered(self, key: RoomKey) -> None:
+        """Update ``uncovered``: it has the documents whose newest rows are not in a content event yet."""
+        document, entity = self.documents.get(key), self.entities.get(key)
+        covered = entity.row.content_seq if entity is not None else 0
+        if document is not None and document.live > max(covered, 0):
+            self.uncovered.setdefault(key)
+        else:
+            self.uncovered.pop(key, None)
+
 
 def rows_of(document: MemoryDocument) -> list[LogRow]:
     """All rows that are kept."""
@@ -95,3 +165,8 @@ def cut(document: MemoryDocument, before: float, aside: Sequence[SetAside]) -> N
             document.bases = [one for one in document.bases if one.seq >= base.seq]
             document.floor = base.seq
             return
+
+
+def copied(row: EntityRow) -> EntityRow:
+    """A copy as a database would return it, which shares nothing with the stored row."""
+    return replace(row, data=from_json(to_json(row.data)))
