@@ -12,6 +12,7 @@ from collab.cluster.identities import decode_identity, encode_identity
 from collab.errors import InvalidRequest, Unavailable
 from collab.names import RoomKey
 from collab.records.reads import Caller
+from collab.richtext.names import RichForm, RichSchema, WriteFormat
 from collab.turns import TurnOwner
 from collab.wire.realtime.encoding import Format
 from collab.wire.realtime.messages import Create, Delete, Restore, Update
@@ -111,6 +112,24 @@ class TextAsked(RoomAsked, array_like=True, frozen=True):
     """One root as text."""
 
     root: str | None = None
+
+
+class RichAsked(RoomAsked, array_like=True, frozen=True):
+    """One root as rich text."""
+
+    form: RichForm = "markdown"
+    root: str | None = None
+
+
+class RichSet(RoomAsked, array_like=True, frozen=True):
+    """What a root shall say, as an edit of ``user``; with ``identity`` (encoded), as far as that may."""
+
+    form: WriteFormat = "markdown"
+    content: str = ""
+    user: str | None = None
+    root: str | None = None
+    schema: RichSchema | None = None
+    identity: bytes | None = None
 
 
 class Applied(RoomAsked, array_like=True, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ from collab.access.identity import Identity
 from collab.cluster.arguments import (
     Applied,
     Followed,
+    RichAsked,
+    RichSet,
     RoomAsked,
     StateAsked,
     TextAsked,
@@ -23,8 +25,8 @@ from collab.cluster.arguments import (
 from collab.cluster.calls import Calls, Patience
 from collab.cluster.identities import encode_identity
 from collab.cluster.link import Unreached
-from collab.entities.bridge import FIELDS
 from collab.errors import Elsewhere, Restarting
+from collab.richtext.names import RichForm, RichSchema, WriteFormat
 from collab.rooms.handle import RoomHandle, Update
 from collab.rooms.live.merge import merge
 
@@ -64,24 +66,14 @@ class RoutedRoom(RoomHandle):
                     raise
 
     async def apply(self, update: bytes, user: str | None = None, *, identity: Identity | None = None) -> None:
-        async def there(nid: int) -> None:
-            encoded = None if identity is None else encode_identity(identity)
-            asked = Applied(self.key, self._waiting, update, user, encoded)
-            position = await self._calls.ask(nid, "room.apply", asked, int)
-            await self._calls.reach(self.key.project, position)
-
+        asked = Applied(self.key, self._waiting, update, user, _encoded(identity))
+        here = partial(super().apply, update, user, identity=identity)
         # the same update twice is one
-        await self._calls.routed(partial(super().apply, update, user, identity=identity), there, repeats=True)
+        await self._calls.routed(here, partial(self._write_there, "room.apply", asked), repeats=True)
 
     async def update(self, state_vector: bytes | None = None) -> bytes:
         asked = StateAsked(self.key, self._waiting, state_vector)
         return await self._read_routed("room.update", partial(super().update, state_vector), asked)
-
-    async def _with_roots(self) -> tuple[bytes, Mapping[str, str]]:
-        try:
-            return await super()._with_roots()
-        except Elsewhere:  # there the child finds out what the content tells
-            return await self.update(), {FIELDS: "map"}
 
     async def state_vector(self) -> bytes:
         return await self._read_routed("room.state_vector", super().state_vector, RoomAsked(self.key, self._waiting))
@@ -94,11 +86,37 @@ class RoutedRoom(RoomHandle):
         return await self._read_routed("room.json", super().encoded_json, RoomAsked(self.key, self._waiting))
 
     async def text(self, root: str | None = None) -> str:
-        async def here() -> bytes:
-            return (await local(root)).encode()
+        asked = TextAsked(self.key, self._waiting, root)
+        return await self._read_routed_text("room.text", partial(super().text, root), asked)
 
-        local = super().text
-        return (await self._read_routed("room.text", here, TextAsked(self.key, self._waiting, root))).decode()
+    async def rich(self, form: RichForm, root: str | None = None) -> str:
+        asked = RichAsked(self.key, self._waiting, form, root)
+        return await self._read_routed_text("room.rich", partial(super().rich, form, root), asked)
+
+    async def set_rich(
+        self,
+        form: WriteFormat,
+        content: str,
+        user: str | None = None,
+        *,
+        root: str | None = None,
+        schema: RichSchema | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        asked = RichSet(self.key, self._waiting, form, content, user, root, schema, _encoded(identity))
+        here = partial(super().set_rich, form, content, user, root=root, schema=schema, identity=identity)
+        # not repeated: to set it again would take back what others wrote in between
+        await self._calls.routed(here, partial(self._write_there, "room.set_rich", asked))
+
+    async def _write_there(self, name: str, asked: RoomAsked, nid: int) -> None:
+        position = await self._calls.ask(nid, name, asked, int)
+        await self._calls.reach(self.key.project, position)
+
+    async def _read_routed_text(self, name: str, here: Callable[[], Awaitable[str]], asked: RoomAsked) -> str:
+        async def encoded() -> bytes:
+            return (await here()).encode()
+
+        return (await self._read_routed(name, encoded, asked)).decode()
 
     async def _read_routed(self, name: str, here: Any, asked: RoomAsked) -> bytes:
         return await self._calls.routed(here, lambda nid: self._calls.ask_raw(nid, name, asked), repeats=True)
@@ -125,3 +143,7 @@ class RoutedRoom(RoomHandle):
                     raise
                 self._calls.forget(nid)
             await patience.pause()
+
+
+def _encoded(identity: Identity | None) -> bytes | None:
+    return None if identity is None else encode_identity(identity)

@@ -13,6 +13,8 @@ from collab.cluster.arguments import (
     ContentAsked,
     EraseAsked,
     Followed,
+    RichAsked,
+    RichSet,
     RoomAsked,
     RoomsAsked,
     StateAsked,
@@ -120,6 +122,8 @@ class RoomServices:
             "room.state_vector": Service(answers=self._state_vector, refuses_debtors=True),
             "room.json": Service(answers=self._json, refuses_debtors=True),
             "room.text": Service(answers=self._text, refuses_debtors=True),
+            "room.rich": Service(answers=self._rich, refuses_debtors=True),
+            "room.set_rich": Service(answers=self._set_rich, finishes=True, refuses_debtors=True),
             "room.updates": Service(streams=self._updates),
         }
 
@@ -145,6 +149,18 @@ class RoomServices:
     async def _text(self, sender: Asking, value: bytes) -> bytes:
         asked = decode_value(value, TextAsked)
         return (await self._of(asked).text(asked.root)).encode()
+
+    async def _rich(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, RichAsked)
+        return (await self._of(asked).rich(asked.form, asked.root)).encode()
+
+    async def _set_rich(self, sender: Asking, value: bytes) -> bytes:
+        asked = decode_value(value, RichSet)
+        identity = None if asked.identity is None else read_identity(asked.identity)
+        await self._of(asked).set_rich(
+            asked.form, asked.content, asked.user, root=asked.root, schema=asked.schema, identity=identity
+        )
+        return encode_value(self._feed.position(asked.room.project))
 
     async def _updates(self, sender: Asking, value: bytes) -> AsyncGenerator[bytes]:
         async with aclosing(self._of(decode_value(value, RoomAsked)).updates()) as updates:  # type: ignore[type-var]

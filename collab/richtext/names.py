@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 
 RichSchema: TypeAlias = Literal["tiptap", "prosemirror", "milkdown", "blocknote", "lexical", "quill"]
 """How an editor stores rich text in Yjs."""
-ReadFormat: TypeAlias = Literal["markdown", "html", "text", "prosemirror", "delta"]
+RichForm: TypeAlias = Literal["markdown", "html", "prosemirror", "delta"]
+ReadFormat: TypeAlias = Literal[RichForm, "text"]
 WriteFormat: TypeAlias = Literal["markdown", "html", "prosemirror", "text"]
 
 _BASIC = {

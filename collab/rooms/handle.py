@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mappi
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic, thread_time
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -18,7 +18,7 @@ from collab.access.price import charge, is_busy, rest_after
 from collab.errors import InvalidRequest
 from collab.gate.structs import TooManyParts, decode_state_vector, encode_state_vector
 from collab.names import RoomKey
-from collab.richtext.names import RichSchema, WriteFormat
+from collab.richtext.names import RichForm, RichSchema, WriteFormat
 from collab.rooms.commitment import committed
 from collab.rooms.large import made_ready, read_ahead, reading
 from collab.rooms.live.merge import merge
@@ -27,8 +27,6 @@ from collab.rooms.registry import Registry
 from collab.rooms.row_edits import LargeEdit
 from collab.sandbox.client import Sandbox
 from collab.turns import TurnOwner
-
-RichForm: TypeAlias = Literal["markdown", "html", "prosemirror", "delta"]
 
 _READ_SECONDS = 10.0
 _EMPTY_UPDATE = b"\x00\x00"
@@ -206,8 +204,8 @@ class RoomHandle:
         """The same in a form; ``prosemirror`` and ``delta`` are JSON."""
         _check("form", form, get_args(RichForm))
         _check_characters(root or "")
-        async with self._sandbox.turn(self._owner) as child:
-            update, roots = await self._with_roots()
+        async with self._registry.hold(self.key) as room, self._sandbox.turn(self._owner) as child:
+            update, roots = room.shared.whole(monotonic()), _kinds(room)
             return await child.read_rich(update, roots, root, form, _rich_seconds(len(update)))
 
     async def set_markdown(self, markdown: str, user: str | None = None, **options: Any) -> None:
@@ -254,18 +252,13 @@ class RoomHandle:
         if schema is not None:
             _check("schema", schema, get_args(RichSchema))
         _check_characters(content, root or "")
-        async with self._locks.of(self.key):
+        async with self._locks.of(self.key), self._registry.hold(self.key) as room:
             async with self._sandbox.turn(self._owner) as child:
-                update, roots = await self._with_roots()
+                update, roots = room.shared.whole(monotonic()), _kinds(room)
                 seconds = _rich_seconds(len(update) + len(content))
                 edit = await child.rewrite(update, roots, root, form, content, schema, seconds)
             if edit is not None:
                 await self.apply(edit, user, identity=identity)
-
-    async def _with_roots(self) -> tuple[bytes, Mapping[str, str]]:
-        async with self._registry.hold(self.key) as room:
-            roots = {**room.gate.roots, **dict.fromkeys(room.bridge.roots, "map")}
-            return room.shared.whole(monotonic()), roots
 
     async def _read(self, form: str, root: str | None) -> Any:
         # in another process: reading can hang inside the CRDT library, and then only that process is killed
@@ -290,6 +283,11 @@ class RoomHandle:
                     yield await queue.get()
             finally:
                 listeners.discard(listen)
+
+
+def _kinds(room: Room) -> Mapping[str, str]:
+    """The kinds of the roots, also of those that hold entities and are still empty."""
+    return {**room.gate.roots, **dict.fromkeys(room.bridge.roots, "map")}
 
 
 def _rich_seconds(size: int) -> float:

@@ -18,8 +18,8 @@ from collab.errors import InvalidRequest, PermissionDenied
 from collab.hooks import Request
 from collab.metrics import Metrics
 from collab.names import RoomKey
-from collab.richtext.names import RichSchema, WriteFormat
-from collab.rooms.handle import RichForm, RoomHandle
+from collab.richtext.names import RichForm, RichSchema, WriteFormat
+from collab.rooms.handle import RoomHandle
 from collab.server.admission import Admission, Admitted, own_path
 from collab.server.config.settings import Settings
 from collab.server.http.api.parameters import check_names

@@ -503,6 +503,16 @@ async def edit(room: RoomHandle, text: str) -> None:
         held += text
 
 
+async def edit_root(room: RoomHandle, name: str, value: Any) -> None:
+    async with room.edit() as doc:
+        doc[name] = value
+
+
+async def empty_map(room: RoomHandle, name: str) -> None:
+    async with room.edit() as doc:
+        doc.get(name, type=pycrdt.Map).clear()
+
+
 async def fail_in_edit(room: RoomHandle) -> None:
     async with room.edit() as doc:
         doc["t"] = pycrdt.Text("never")
@@ -526,6 +536,16 @@ ROOM_CASES: Mapping[str, Callable[[RoomHandle], list[Callable[[], Awaitable[Any]
         lambda: room.delta("m"),
         lambda: room.delta("rich"),
         lambda: room.rich("markdown", "m"),
+    ],
+    "emptied roots": lambda room: [
+        lambda: edit_root(room, "m", pycrdt.Map({"a": 1})),
+        lambda: empty_map(room, "m"),
+        lambda: room.set_markdown("a", root="m"),
+        lambda: room.set_markdown("a", root="code", schema="quill"),
+        lambda: room.set_text("", root="code"),
+        lambda: room.markdown(),
+        lambda: room.set_markdown("b"),
+        lambda: room.delta(),
     ],
     "empty": lambda room: [room.json, room.encoded_json, room.text, room.update, room.state_vector],
     "edit": lambda room: [
