@@ -1,7 +1,7 @@
 /** A callback that writes, throws, ends something or waits changes nothing of what those behind it are told. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { LumenizeClient, type Data, type LumenizeError } from "../src/index.js"
-import { connectionStore, listen, listenEntities, presenceStore, queryStore } from "../src/stores/index.js"
+import { connectionStore, listen, listenEntities, pagesStore, presenceStore, queryStore } from "../src/stores/index.js"
 import { ScriptedSocket, settle } from "./scripted.js"
 
 type Tasks = LumenizeClient<{ tasks: Data }>
@@ -142,8 +142,11 @@ it("tells who listens no error after it has ended that, and an invalid argument 
   expect(told).toMatchObject([{ code: "INVALID_REQUEST" }])
 })
 
-it("tells the others of a store when one throws, leaves or brings another", async () => {
-  const store = queryStore(client, "tasks")
+it.each([
+  ["a query", () => queryStore(client, "tasks")],
+  ["pages", () => pagesStore(client, "tasks")],
+])("tells the others of a store of %s when one throws, leaves or brings another", async (_, made) => {
+  const store = made()
   const heard: string[] = []
   store.subscribe(fails)
   store.subscribe(() => {

@@ -2,7 +2,8 @@
 import type { Client } from "../client.js"
 import { invalid } from "../errors.js"
 import { frozen } from "../frozen.js"
-import { LOADING, queryStore, type QueryState, type Store } from "../shared-store.js"
+import { guarded } from "../listeners.js"
+import { constant, LOADING, queryStore, type QueryState, type Store } from "../shared-store.js"
 import type { Data, NameOf, Query, ReadOptions, RowOf, Unsubscribe } from "../types.js"
 
 /** The rows of a live query at most. */
@@ -24,6 +25,9 @@ export interface PagesState<T> extends QueryState<T> {
 }
 
 export const NO_PAGE: PagesState<never> = frozen({ ...LOADING, hasMore: false, loadingMore: false, loadMore: () => {} })
+
+/** A store without pages. */
+export const NO_PAGES: Store<PagesState<never>> = constant({ ...NO_PAGE, loading: false })
 
 /**
  * The first rows of a query. All pages are one live query, whose limit grows: a row that moves is never in two pages,
@@ -66,7 +70,7 @@ export function pagesStore<T extends object = Data, N extends string = string>(
     return state
   }
   const tell = (): void => {
-    for (const each of [...listeners]) if (listeners.has(each)) each()
+    for (const each of [...listeners]) if (listeners.has(each)) guarded(each)
   }
   const follow = (store: Store<Rows>, changed: () => void): void => {
     ends.push(store.subscribe(changed))
