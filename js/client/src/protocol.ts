@@ -15,7 +15,7 @@ export type Target =
   | { kind: "analytics"; metric: string }
   | { kind: "presence"; room: string }
 
-/** One of several writes. Its members are those of the message of the same type. */
+/** A write: a message of its own, or one of several in a message. */
 export type OneWrite =
   | { type: "create"; collection: string; data: Data; entity: string; request?: string }
   | {
@@ -36,18 +36,7 @@ export type WriteResult = { error: WireError } | (Omit<Written, "conflicts"> & P
 /** Messages answered by one `reply` or `failure` with the same `id`. Members that are `undefined` are not sent. */
 export type Request =
   | { type: "authenticate"; token: string; userId?: string | undefined }
-  | { type: "create"; collection: string; data: Data; entity?: string; request?: string }
-  | {
-      type: "update"
-      collection: string
-      entity: string
-      changes: Data
-      unset?: string[] | undefined
-      version?: number | undefined
-      onConflict?: "merge" | "reject"
-      request?: string
-    }
-  | { type: "delete"; collection: string; entity: string; request?: string }
+  | OneWrite
   | { type: "restore"; collection: string; entity: string; version?: number | undefined; request?: string }
   | { type: "writeMany"; writes: OneWrite[] }
   | { type: "transaction"; writes: OneWrite[]; request: string }
