@@ -1,18 +1,14 @@
 import { CORE } from "../src/core.js"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
-import { LumenizeClient, type Group } from "../src/index.js"
+import type { Group, LumenizeClient } from "../src/index.js"
 import { aggregateStore, NO_GROUPS, UNCOUNTED } from "../src/stores/index.js"
-import { ScriptedSocket, settle } from "./scripted.js"
+import { connectedClient, ScriptedSocket, settle } from "./scripted.js"
 
 let client: LumenizeClient
 
 beforeEach(async () => {
   vi.useFakeTimers()
-  client = new LumenizeClient({ WebSocket: ScriptedSocket.fresh() })
-  const connected = client.connect()
-  await settle()
-  ScriptedSocket.last.welcome()
-  await connected
+  client = await connectedClient()
 })
 afterEach(() => void vi.useRealTimers())
 

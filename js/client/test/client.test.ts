@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { LumenizeClient } from "../src/index.js"
 import type { ClientOptions, Conflict, Data } from "../src/types.js"
-import { ScriptedSocket, settle } from "./scripted.js"
+import { connectedClient, ScriptedSocket, settle } from "./scripted.js"
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => {
@@ -15,14 +15,7 @@ function client(options: ClientOptions = {}): Tasks {
   return new LumenizeClient<{ tasks: Data; users: Data }>({ WebSocket: ScriptedSocket.fresh(), ...options })
 }
 
-async function connected(options: ClientOptions = {}): Promise<Tasks> {
-  const made = client(options)
-  const connecting = made.connect()
-  await settle()
-  ScriptedSocket.last.welcome()
-  await connecting
-  return made
-}
+const connected = (options: ClientOptions = {}): Promise<Tasks> => connectedClient<{ tasks: Data; users: Data }>(options)
 
 async function reconnect(): Promise<ScriptedSocket> {
   ScriptedSocket.last.end()

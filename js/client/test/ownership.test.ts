@@ -1,18 +1,14 @@
 /** Nothing that is handed out is the client's own state, or can be changed for others who get it. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
-import { LumenizeClient, LumenizeError, type Data } from "../src/index.js"
+import { LumenizeError, type Data, type LumenizeClient } from "../src/index.js"
 import { joinPresence, metricStore, presenceStore } from "../src/stores/index.js"
-import { ScriptedSocket, settle } from "./scripted.js"
+import { connectedClient, ScriptedSocket, settle } from "./scripted.js"
 
 let client: LumenizeClient<{ tasks: Data }>
 
 beforeEach(async () => {
   vi.useFakeTimers()
-  client = new LumenizeClient({ WebSocket: ScriptedSocket.fresh() })
-  const connected = client.connect()
-  await settle()
-  ScriptedSocket.last.welcome()
-  await connected
+  client = await connectedClient()
 })
 afterEach(() => void vi.useRealTimers())
 

@@ -1,19 +1,15 @@
 import { CORE } from "../src/core.js"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
-import { LumenizeClient } from "../src/index.js"
+import type { LumenizeClient } from "../src/index.js"
 import { NO_PAGES, pagesStore, type PagesState } from "../src/stores/index.js"
 import type { Data } from "../src/types.js"
-import { ScriptedSocket, settle } from "./scripted.js"
+import { connectedClient, ScriptedSocket, settle } from "./scripted.js"
 
 let client: LumenizeClient
 
 beforeEach(async () => {
   vi.useFakeTimers()
-  client = new LumenizeClient({ WebSocket: ScriptedSocket.fresh() })
-  const connected = client.connect()
-  await settle()
-  ScriptedSocket.last.welcome()
-  await connected
+  client = await connectedClient()
 })
 afterEach(() => void vi.useRealTimers())
 

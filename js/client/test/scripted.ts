@@ -1,5 +1,6 @@
 /** A WebSocket whose other side is the test. */
 import { afterEach, beforeEach, vi } from "vitest"
+import { LumenizeClient, type ClientOptions, type Data } from "../src/index.js"
 import type { ClientMessage, ServerMessage } from "../src/protocol.js"
 
 // what a client asks when it has no connection: nothing answers, and at once
@@ -81,6 +82,16 @@ export class ScriptedSocket {
     ScriptedSocket.all.length = 0
     return ScriptedSocket as unknown as typeof WebSocket
   }
+}
+
+/** A new client, connected to the newest socket. */
+export async function connectedClient<C = { tasks: Data }>(options: ClientOptions = {}): Promise<LumenizeClient<C>> {
+  const client = new LumenizeClient<C>({ WebSocket: ScriptedSocket.fresh(), ...options })
+  const connected = client.connect()
+  await settle()
+  ScriptedSocket.last.welcome()
+  await connected
+  return client
 }
 
 /** Let all that waits for no time happen. */

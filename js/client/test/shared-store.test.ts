@@ -2,17 +2,13 @@ import { CORE } from "../src/core.js"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { LumenizeClient, queryStore } from "../src/index.js"
 import { CONNECTING, connectionStore, listen, listenSystem, LOADING, metricStore, NO_DOCUMENT, NO_ROOM, NO_ROWS, NOBODY, UNOPENED } from "../src/stores/index.js"
-import { ScriptedSocket, settle } from "./scripted.js"
+import { connectedClient, ScriptedSocket, settle } from "./scripted.js"
 
 let client: LumenizeClient
 
 beforeEach(async () => {
   vi.useFakeTimers()
-  client = new LumenizeClient({ WebSocket: ScriptedSocket.fresh() })
-  const connected = client.connect()
-  await settle()
-  ScriptedSocket.last.welcome()
-  await connected
+  client = await connectedClient()
 })
 afterEach(() => void vi.useRealTimers())
 
