@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from collab.errors import InvalidRequest
-from collab.query.match import COMPOSITE, NUMBER, TEXT, form_of, getter, kind_of
+from collab.query.match import COMPOSITE, NUMBER, TEXT, form_of, getter, kind_of, whole
 from collab.query.query import EVERYTHING, Condition, Path, Scalar, SortKey, spelled
 
 MAX_GROUPS = 1_000
@@ -26,7 +26,6 @@ MAX_GROUP_MEMBERS = 5
 MAX_MEASURES = 20
 """Maximum number of members in each of ``sum``, ``avg``, ``min`` and ``max``."""
 
-_INTEGERS = range(-(2**63), 2**63)
 # every finite double has at most 324 places behind the point and 309 before it
 _EXACT = Context(prec=2_000, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, DivisionByZero])
 _ROUNDED = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation, DivisionByZero])
@@ -95,7 +94,7 @@ def sharer(aggregation: Aggregation) -> Callable[[Mapping[str, Any]], Contributi
     def share(row: Mapping[str, Any]) -> Contribution:
         return Contribution(
             tuple([group_value(read(row)) for read in group_by]),
-            tuple([exact(read(row)) for read in summed]),
+            tuple([decimal_of(read(row)) for read in summed]),
             tuple([ordered(read(row)) for read in lows]),
             tuple([ordered(read(row)) for read in highs]),
         )
@@ -191,11 +190,6 @@ def check_size(groups: int) -> None:
 # values, in the form of collab.query.match.form
 
 
-def whole(value: int | float) -> int | float:
-    """One spelling for each number: a fraction without a fractional part becomes the integer."""
-    return int(value) if isinstance(value, float) and value.is_integer() and int(value) in _INTEGERS else value
-
-
 def group_value(value: Any) -> SortKey:
     """The value that stands for all equal ones."""
     kind = kind_of(value)
@@ -211,8 +205,8 @@ def ordered(value: Any) -> Scalar:
     return whole(value) if kind == NUMBER else value if kind == TEXT else None
 
 
-def exact(value: Any) -> int | Decimal | None:
-    """A number as an integer or a decimal; ``None``: it is none."""
+def decimal_of(value: Any) -> int | Decimal | None:
+    """A number as an integer or a decimal; ``None`` for other values."""
     if kind_of(value) != NUMBER:
         return None
     number = whole(value)
@@ -220,7 +214,7 @@ def exact(value: Any) -> int | Decimal | None:
 
 
 def number_of(decimal: Decimal) -> int | float:
-    """Inverse of :func:`exact`: an integer if it has one of 64 bits, else the nearest finite float."""
+    """Inverse of :func:`decimal_of`: an integer if it has one of 64 bits, else the nearest finite float."""
     if decimal == decimal.to_integral_value() and -(2**63) <= decimal < 2**63:
         return int(decimal)
     rounded = float(decimal)

@@ -58,6 +58,14 @@ def form(value: Any) -> Any:
     return value
 
 
+def whole(value: int | float) -> int | float:
+    """One spelling for each number: a float that is an integer of 64 bits becomes that integer.
+
+    The shortest decimal of such a float may be another integer.
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() and int(value) in _INTEGERS else value
+
+
 def form_of(path: Path) -> Callable[[Any], Any]:
     """Return the function that normalises values of the member at ``path``."""
     return _name if path == ID else form

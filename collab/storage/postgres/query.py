@@ -32,11 +32,12 @@ from collab.query.match import (
     behind,
     form,
     kind_of,
+    whole,
 )
 from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
 from collab.storage.postgres.entities import COLUMNS, entity_row
-from collab.storage.postgres.values import exact, plain
+from collab.storage.postgres.values import plain
 from collab.storage.rules import deciding_orders, indexes_to_build
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -149,7 +150,7 @@ class Values:
 
     def number(self, value: int | float) -> str:
         """A number, passed as a decimal."""
-        return f"{self.add(repr(exact(value)), 'text')}::numeric"
+        return f"{self.add(repr(whole(value)), 'text')}::numeric"
 
 
 def _digest(text: str) -> str:
@@ -307,7 +308,7 @@ def _one_of(path: Path, listed: Sequence[Scalar], values: Values) -> str:
         beginning = f"{_beginning(path)} = ANY ({values.add(short, 'text[]')})"
         parts.append(f"({kind_sql(path)} = {TEXT} AND {number_sql(path)} = 0 AND {beginning})")
     if numbers:
-        decimals = values.add([repr(exact(number)) for number in numbers], "text[]")
+        decimals = values.add([repr(whole(number)) for number in numbers], "text[]")
         number = f"{number_sql(path)} = ANY ({decimals}::numeric[])"
         parts.append(f"({kind_sql(path)} = {NUMBER} AND {number} AND {_beginning(path)} = '')")
     if kinds:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from collab.query.match import as_written, comparable
+from collab.query.match import as_written, comparable, whole
 from collab.storage.codec import encodable, to_json
-
-_INTEGERS = range(-(2**63), 2**63)
 
 
 def plain(text: str) -> str:
@@ -41,29 +39,19 @@ def sealed(content: bytes, rid: int, seq: int) -> int:
     return checksum(content) ^ ((rid & 0x7FFFFFFF) * 0x9E3779B1 ^ seq) & 0xFFFFFFFF
 
 
-def exact(value: int | float) -> int | float:
-    """A number in the form that PostgreSQL needs.
-
-    The shortest decimal of a float that is a whole number may be another whole number.
-    """
-    if isinstance(value, float) and value.is_integer() and int(value) in _INTEGERS:
-        return int(value)
-    return value
-
-
 def keys_and_texts(data: dict[str, Any]) -> tuple[str, str | None]:
     """``data`` as JSON in the form in which it is compared, and with its texts as written (``None``: the same)."""
-    keys = to_json(_exact_in(comparable(data)))
-    texts = to_json(_exact_in(_as_written_in(data)))
+    keys = to_json(_whole_in(comparable(data)))
+    texts = to_json(_whole_in(_as_written_in(data)))
     return keys, None if texts == keys else texts
 
 
-def _exact_in(value: Any) -> Any:
+def _whole_in(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _exact_in(member) for name, member in value.items()}
+        return {name: _whole_in(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_exact_in(item) for item in value]
-    return exact(value) if isinstance(value, float) else value
+        return [_whole_in(item) for item in value]
+    return whole(value) if isinstance(value, float) else value
 
 
 def _as_written_in(value: Any) -> Any:
