@@ -116,12 +116,12 @@ class Collection:
             on_error,
         )
 
-    # writing several, each for itself
+    # writing several, each on its own
 
     def create_many(
         self, entities: Iterable[Mapping[str, Any]], *, on_error: ErrorCallback | None = None
     ) -> Call[list[Entity | CollabError]]:
-        """Create up to 1,000 entities in one request, each for itself.
+        """Create up to 1,000 entities in one request, each on its own.
 
         Returns for each, in order, the entity or the error: one that fails does not affect the others.
         """
@@ -136,7 +136,7 @@ class Collection:
     def update_many(
         self, updates: Iterable[Mapping[str, Any]], *, on_error: ErrorCallback | None = None
     ) -> Call[list[Entity | CollabError]]:
-        """Update up to 1,000 entities in one request, each for itself, as :meth:`create_many` creates them.
+        """Update up to 1,000 entities in one request, each on its own, as :meth:`create_many` creates them.
 
         Each of ``updates`` is ``{"id", "changes", "unset", "version", "on_conflict"}``, as the arguments of
         :meth:`update`; all but ``id`` are optional. An entity may occur once.
@@ -157,7 +157,7 @@ class Collection:
     def delete_many(
         self, ids: Iterable[str], *, on_error: ErrorCallback | None = None
     ) -> Call[list[Entity | CollabError]]:
-        """Delete up to 1,000 entities in one request, each for itself, as :meth:`create_many` creates them."""
+        """Delete up to 1,000 entities in one request, each on its own, as :meth:`create_many` creates them."""
         return self._write_many(
             [
                 wire.DeleteOne(collection=self.name, entity=each, request=uuid.uuid4().hex)

@@ -69,20 +69,20 @@ class Collection:
         return await self._collections.delete(self._caller, Delete(id=0, collection=self.name, entity=id))
 
     async def create_many(self, entities: Sequence[Mapping[str, Any]]) -> list[Written | CollabError]:
-        """Create up to 1,000 entities, each for itself. Returns for each what was written, or why it was not."""
+        """Create up to 1,000 entities, each on its own. Returns for each what was written, or why it was not."""
         return await self._collections.write_many(
             self._caller, [CreateOne(collection=self.name, data=dict(data)) for data in entities]
         )
 
     async def update_many(self, updates: Sequence[Mapping[str, Any]]) -> list[Written | CollabError]:
-        """Update up to 1,000 entities, each for itself, as :meth:`create_many` creates them.
+        """Update up to 1,000 entities, each on its own, as :meth:`create_many` creates them.
 
         Each of ``updates`` is ``{"id", "changes", "unset", "version", "on_conflict"}``, all but ``id`` optional.
         """
         return await self._collections.write_many(self._caller, [read_update(self.name, each) for each in updates])
 
     async def delete_many(self, ids: Sequence[str]) -> list[Written | CollabError]:
-        """Delete up to 1,000 entities, each for itself, as :meth:`create_many` creates them."""
+        """Delete up to 1,000 entities, each on its own, as :meth:`create_many` creates them."""
         return await self._collections.write_many(
             self._caller, [DeleteOne(collection=self.name, entity=each) for each in ids]
         )

@@ -1,4 +1,4 @@
-"""Several writes in one request, each for itself: one that fails does not affect the others."""
+"""Several writes in one request, each on its own: one that fails does not affect the others."""
 
 from __future__ import annotations
 

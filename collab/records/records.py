@@ -364,7 +364,7 @@ class Collections(Reads):
             return written_by(await self._cascade.restore(room, caller.identity.user_id, intent, told))
 
     async def write_many(self, caller: Caller, writes: Sequence[AnyWrite]) -> list[Written | CollabError]:
-        """Make several writes, each for itself. Returns the outcome of each, in order.
+        """Make several writes, each on its own. Returns the outcome of each, in order.
 
         Raises :class:`InvalidRequest` for more than :data:`MOST_WRITES`.
         """

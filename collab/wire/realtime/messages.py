@@ -102,7 +102,7 @@ class Restore(Asked, tag="restore", frozen=True, kw_only=True):
 
 
 class WriteMany(Asked, tag="writeMany", frozen=True, kw_only=True):
-    """Up to ``MOST_WRITES`` writes, each for itself. Answered by one :class:`WriteResult` for each, in order."""
+    """Up to ``MOST_WRITES`` writes, each on its own. Answered by one :class:`WriteResult` for each, in order."""
 
     writes: tuple[AnyWrite, ...]
 

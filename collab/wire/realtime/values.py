@@ -132,7 +132,7 @@ class DeleteOne(OneWrite, tag="delete", frozen=True, kw_only=True):
 AnyWrite: TypeAlias = CreateOne | UpdateOne | DeleteOne
 
 MOST_WRITES = 1000
-"""Maximum number of writes in one request, each for itself."""
+"""Maximum number of writes in one request, each on its own."""
 MOST_IN_TRANSACTION = 100
 """Maximum number of writes in a transaction: all of them are applied in one turn of the server."""
 

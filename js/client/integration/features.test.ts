@@ -15,7 +15,7 @@ describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
   const connected = (userId?: string) =>
     world.connected({ websocket: { binaryProtocol }, ...(userId !== undefined && { userId }) })
 
-  it("makes several writes in one request, each for itself", async () => {
+  it("makes several writes in one request, each on its own", async () => {
     const tasks = (await connected()).collection(fresh())
     const kinds = (outcomes: PromiseSettledResult<Data>[]): unknown[] =>
       outcomes.map((one) => (one.status === "fulfilled" ? one.value["n"] : (one.reason as { code: string }).code))

@@ -68,7 +68,7 @@ export class Collection<T extends Data = Data> {
   }
 
   /**
-   * Creates up to 1,000 entities in one request, each for itself. Resolves with the outcome of each, in order: one that
+   * Creates up to 1,000 entities in one request, each on its own. Resolves with the outcome of each, in order: one that
    * fails does not affect the others.
    */
   async createMany(entities: readonly (T & { id?: string })[]): Promise<PromiseSettledResult<Entity<T>>[]> {
@@ -76,13 +76,13 @@ export class Collection<T extends Data = Data> {
     return this.writeMany(entities.map((data) => this.creating(data, 4)))
   }
 
-  /** Changes up to 1,000 entities in one request, each for itself, as `createMany` creates them. */
+  /** Changes up to 1,000 entities in one request, each on its own, as `createMany` creates them. */
   async updateMany(updates: readonly UpdateOf<T>[]): Promise<PromiseSettledResult<Entity<T>>[]> {
     checkList("the updates", updates)
     return this.writeMany(updates.map((update) => this.updating(update, 4)))
   }
 
-  /** Deletes up to 1,000 entities in one request, each for itself, as `createMany` creates them. */
+  /** Deletes up to 1,000 entities in one request, each on its own, as `createMany` creates them. */
   async deleteMany(ids: readonly string[]): Promise<PromiseSettledResult<Entity<T>>[]> {
     checkList("the ids", ids)
     return this.writeMany(

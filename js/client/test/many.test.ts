@@ -1,4 +1,4 @@
-/** Several writes in one request, each for itself. */
+/** Several writes in one request, each on its own. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { LumenizeClient, type Data } from "../src/index.js"
 import { ScriptedSocket, settle } from "./scripted.js"

@@ -424,7 +424,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "writeMany",
         "POST",
         "/writes",
-        "Create, update and delete, each for itself",
+        "Create, update and delete, each on its own",
         _write_many,
         Results,
         Writing,
