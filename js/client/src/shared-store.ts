@@ -126,6 +126,26 @@ export function lasting(
   }
 }
 
+interface LiveState {
+  loading: boolean
+  error: LumenizeError | null
+}
+
+/** A store of what a subscription told last, shared by `key`. It keeps that after an error. */
+export function liveStore<T extends LiveState>(
+  client: Client,
+  key: string,
+  first: T,
+  begin: (tell: (news: Omit<T, keyof LiveState>) => void, onError: (error: LumenizeError) => void) => Unsubscribe,
+): Store<T> {
+  return shared(client, key, first, (set) => {
+    let state = first
+    const change = (next: T): void => set((state = next))
+    const failed = (error: LumenizeError): void => change({ ...state, loading: false, error })
+    return lasting(client, failed, (onError) => begin((news) => change({ ...first, ...news, loading: false, error: null }), onError))
+  })
+}
+
 /**
  * The store of a live query. Stores of the same query share one subscription.
  *

@@ -3,7 +3,7 @@ import type { Client } from "../client.js"
 import type { LumenizeError } from "../errors.js"
 import { frozen } from "../frozen.js"
 import { keyOf } from "../key.js"
-import { constant, lasting, shared, type Store } from "../shared-store.js"
+import { constant, liveStore, type Store } from "../shared-store.js"
 import type { Aggregate, Data, Group, NameOf, RowOf, Shown } from "../types.js"
 
 export interface AggregateState {
@@ -25,14 +25,7 @@ export function aggregateStore<T extends object = Data, N extends string = strin
   collection: NameOf<T, N>,
   query: Aggregate<NoInfer<RowOf<T, N>>> = {},
 ): Store<AggregateState> {
-  return shared<AggregateState>(client, `aggregate ${keyOf([collection, query])}`, UNCOUNTED, (set) => {
-    let state = UNCOUNTED
-    const change = (next: AggregateState): void => set((state = next))
-    const failed = (error: LumenizeError): void => change({ ...state, loading: false, error })
-    return lasting(client, failed, (onError) =>
-      client
-        .collection(collection)
-        .subscribeAggregate(query as unknown as Aggregate, (data) => change({ data: frozen(data), loading: false, error: null }), { onError }),
-    )
-  })
+  return liveStore(client, `aggregate ${keyOf([collection, query])}`, UNCOUNTED, (tell, onError) =>
+    client.collection(collection).subscribeAggregate(query as unknown as Aggregate, (data) => tell({ data: frozen(data) }), { onError }),
+  )
 }

@@ -3,7 +3,7 @@ import type { Client, CustomEvent, SystemEventType } from "../client.js"
 import { CORE } from "../core.js"
 import type { LumenizeError } from "../errors.js"
 import { frozen } from "../frozen.js"
-import { lasting, perClient, shared, type Store } from "../shared-store.js"
+import { lasting, liveStore, perClient, type Store } from "../shared-store.js"
 import type { Data, EntityEvent, Field, NameOf, RowOf, Shown, Unsubscribe } from "../types.js"
 
 export interface MetricState {
@@ -18,13 +18,9 @@ export const UNMEASURED: MetricState = frozen({ value: null, loading: true, erro
 
 /** A number that the server sends after each change. */
 export function metricStore(client: Client, metric: "active_users"): Store<MetricState> {
-  return shared(client, `metric ${metric}`, UNMEASURED, (set) => {
-    let state = UNMEASURED
-    const failed = (error: LumenizeError): void => set((state = { ...state, loading: false, error }))
-    return lasting(client, failed, (onError) =>
-      client.analytics.subscribe(metric, (value) => set((state = { value, loading: false, error: null })), { onError }),
-    )
-  })
+  return liveStore(client, `metric ${metric}`, UNMEASURED, (tell, onError) =>
+    client.analytics.subscribe(metric, (value) => tell({ value }), { onError }),
+  )
 }
 
 /** Joined channels: the number of users of each, and the answer to the join. */

@@ -4,7 +4,7 @@ import { CORE } from "../core.js"
 import type { LumenizeError } from "../errors.js"
 import { frozen } from "../frozen.js"
 import { keyOf } from "../key.js"
-import { asError, constant, lasting, perClient, shared, type Store } from "../shared-store.js"
+import { asError, constant, liveStore, perClient, type Store } from "../shared-store.js"
 import type { Data, Person, Unsubscribe } from "../types.js"
 import { plain } from "../values.js"
 import { nameOf } from "./document.js"
@@ -25,17 +25,9 @@ export const NO_ROOM: Store<PresenceState> = constant({ ...NOBODY, loading: fals
 
 /** The people in a room. */
 export function presenceStore(client: Client, room: string): Store<PresenceState> {
-  return shared(client, `presence ${nameOf(room)}`, NOBODY, (set) => {
-    let state = NOBODY
-    const failed = (error: LumenizeError): void => set((state = { ...state, loading: false, error }))
-    return lasting(client, failed, (onError) =>
-      client.presence.subscribe(
-        room,
-        (people, count) => set((state = { people: frozen(people), count, loading: false, error: null })),
-        { onError },
-      ),
-    )
-  })
+  return liveStore(client, `presence ${nameOf(room)}`, NOBODY, (tell, onError) =>
+    client.presence.subscribe(room, (people, count) => tell({ people: frozen(people), count }), { onError }),
+  )
 }
 
 interface Stay {
