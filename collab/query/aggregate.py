@@ -93,8 +93,8 @@ def sharer(aggregation: Aggregation) -> Callable[[Mapping[str, Any]], Contributi
 
     def share(row: Mapping[str, Any]) -> Contribution:
         return Contribution(
-            tuple([group_value(read(row)) for read in group_by]),
-            tuple([decimal_of(read(row)) for read in summed]),
+            tuple([_group_value(read(row)) for read in group_by]),
+            tuple([_decimal_of(read(row)) for read in summed]),
             tuple([ordered(read(row)) for read in lows]),
             tuple([ordered(read(row)) for read in highs]),
         )
@@ -118,7 +118,7 @@ def tally_alike(rows: Iterable[tuple[Mapping[str, Any], int]], aggregation: Aggr
         name = group_id(mine.key) if mine.key else "[]"
         running = groups.get(name)
         if running is None:
-            check_size(len(groups) + 1)
+            check_group_count(len(groups) + 1)
             running = groups[name] = _Running(empty(aggregation, mine.key))
         running.add(mine, times)
     return in_order(running.result() for running in groups.values())
@@ -181,7 +181,7 @@ def group_row(aggregation: Aggregation, group: GroupTally) -> dict[str, Any]:
     return row
 
 
-def check_size(groups: int) -> None:
+def check_group_count(groups: int) -> None:
     """Raise :class:`InvalidRequest` if there are too many groups."""
     if groups > MAX_GROUPS:
         raise InvalidRequest(f"groupBy: more than {MAX_GROUPS:,} groups: narrow where, or group by fewer members")
@@ -190,7 +190,7 @@ def check_size(groups: int) -> None:
 # values, in the form of collab.query.match.form
 
 
-def group_value(value: Any) -> SortKey:
+def _group_value(value: Any) -> SortKey:
     """The value that stands for all equal ones."""
     kind = kind_of(value)
     if kind == COMPOSITE:
@@ -205,7 +205,7 @@ def ordered(value: Any) -> Scalar:
     return whole(value) if kind == NUMBER else value if kind == TEXT else None
 
 
-def decimal_of(value: Any) -> int | Decimal | None:
+def _decimal_of(value: Any) -> int | Decimal | None:
     """A number as an integer or a decimal; ``None`` for other values."""
     if kind_of(value) != NUMBER:
         return None
@@ -214,7 +214,7 @@ def decimal_of(value: Any) -> int | Decimal | None:
 
 
 def number_of(decimal: Decimal) -> int | float:
-    """Inverse of :func:`decimal_of`: an integer if it has one of 64 bits, else the nearest finite float."""
+    """The number of a decimal: an integer if it is one of 64 bits, else the nearest finite float."""
     if decimal == decimal.to_integral_value() and -(2**63) <= decimal < 2**63:
         return int(decimal)
     rounded = float(decimal)

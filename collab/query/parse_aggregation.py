@@ -9,7 +9,7 @@ from collab.query.aggregate import MAX_GROUP_MEMBERS, MAX_MEASURES, Aggregation
 from collab.query.parse import check_members, invalid, kind, member_path, parse_where, quoted
 from collab.query.query import EVERYTHING, MAX_DEPTH, Path
 
-MEMBERS = ("where", "groupBy", "sum", "avg", "min", "max")
+_MEMBERS = ("where", "groupBy", "sum", "avg", "min", "max")
 _PROTO = "__proto__"
 
 
@@ -19,7 +19,7 @@ def parse_aggregation(raw: Mapping[str, Any]) -> Aggregation:
     The order of members counts in ``groupBy`` only. Raises :class:`collab.errors.InvalidRequest` with the path of the
     error: ``sum[1]: …``.
     """
-    check_members("aggregate", raw, MEMBERS)
+    check_members("aggregate", raw, _MEMBERS)
     return Aggregation(
         where=EVERYTHING if raw.get("where") is None else parse_where(raw["where"]),
         group_by=_paths(raw, "groupBy", MAX_GROUP_MEMBERS),

@@ -14,7 +14,7 @@ from collab.query.aggregate import (
     Aggregation,
     GroupTally,
     Sum,
-    check_size,
+    check_group_count,
     in_order,
     number_of,
 )
@@ -49,7 +49,7 @@ async def group_rows(
     if keys:
         sql += f" GROUP BY {', '.join(map(str, range(1, len(keys) + 1)))} LIMIT {MAX_GROUPS + 1}"
     rows = await connection.fetch(sql, *values.given)
-    check_size(len(rows))
+    check_group_count(len(rows))
     return in_order(_group(list(row), aggregation) for row in rows)
 
 
