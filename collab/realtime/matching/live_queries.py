@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 from collab.entities.feed import Feed
-from collab.errors import CollabError, InternalError, Restarting, Unavailable
+from collab.errors import CollabError, InternalError, InvalidRequest, Restarting, SubscriptionFailed, Unavailable
 from collab.event import EntityEvent
 from collab.query.aggregate import Aggregation
 from collab.query.canonical import canonical, canonical_aggregation
@@ -195,8 +195,8 @@ class LiveQueries:
         """Watch the rows of a query for ``owner``. Returns a function that ends it immediately.
 
         ``watcher.reset`` is called with the first rows before this returns; from then on no event is missed. Raises
-        (and never calls ``watcher.failed``) if it cannot start: :class:`SubscriptionFailed` for too many rows, and the
-        errors of ``find``. Later failures call ``watcher.failed``.
+        (and never calls ``watcher.failed``) if it cannot start: :class:`SubscriptionFailed` for too many rows or
+        groups, and the errors of ``find``. Later failures call ``watcher.failed``.
         """
         if self._closed:
             raise Restarting("the server is shutting down")
@@ -337,7 +337,10 @@ class LiveQueries:
     async def _answer(self, shared: _Shared, asked: Query | Aggregation) -> FoundRows | FoundGroups:
         if isinstance(asked, Query):
             return await self._find(*shared.key[:2], asked)
-        return await self._aggregate(*shared.key[:2], asked)
+        try:
+            return await self._aggregate(*shared.key[:2], asked)
+        except InvalidRequest as error:  # too many groups
+            raise SubscriptionFailed(error.message) from error
 
     def _load(self, shared: _Shared, found: FoundRows | FoundGroups, kept: Sequence[EntityEvent]) -> list[wire.Step]:
         live, index = shared.live, shared.topic.index

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collab.errors import SubscriptionFailed
-from collab.query.aggregate import Aggregation
+from collab.query.aggregate import MAX_GROUPS, Aggregation
 from collab.query.query import Compare
 from collab.realtime.matching.live_aggregate import LiveAggregate
 from collab.storage.base import FoundRows
@@ -95,6 +95,16 @@ async def test_g6_many_lost_extremes_are_read_together() -> None:
     assert [group["min"]["a"] for group in screen.rows] == list(range(8, 16))
     assert len(setup.storage.asked) <= 1
     assert len(setup.storage.aggregated) == 2
+
+
+async def test_g5_a_subscription_fails_if_a_read_finds_too_many_groups() -> None:
+    setup = Setup(MAX_GROUPS)
+    screen = await watch(setup, Aggregation(group_by=A, max=(("updatedAt",),)))
+    setup.write("one more", MAX_GROUPS)
+    await settle()
+    assert isinstance(screen.error, SubscriptionFailed)
+    with pytest.raises(SubscriptionFailed, match="more than 1,000 groups"):
+        await watch(setup, Aggregation(group_by=A))
 
 
 async def test_g5_an_aggregate_that_grows_beyond_its_groups_ends() -> None:
