@@ -49,9 +49,11 @@ def inline_markdown(parts: Sequence[RichNode], *, one_line: bool = False, in_cel
     for address, group in groupby(pieces, key=lambda piece: piece.marks.get("link")):
         inside = list(group)
         if address is None:
-            out += _marked(inside, list(_SIGNS))
+            _mark(inside, list(_SIGNS), out)
         else:
-            out += [_Sign("["), *_marked(inside, list(_SIGNS)), _Sign(f"]({address})")]
+            out.append(_Sign("["))
+            _mark(inside, list(_SIGNS), out)
+            out.append(_Sign(f"]({address})"))
     return _escaped_start(_written(out))
 
 
@@ -123,14 +125,14 @@ def _is_space(piece: _Piece) -> bool:
     return "code" not in piece.marks and piece.raw in (None, "\\\n") and (piece.text.isspace() or piece.raw is not None)
 
 
-def _marked(pieces: Sequence[_Piece], names: Sequence[str]) -> Iterator[_Sign]:
-    """Pieces with the delimiters of their marks: of several the one that reaches farthest is outside."""
+def _mark(pieces: Sequence[_Piece], names: Sequence[str], out: list[_Sign]) -> None:
+    """Append pieces with the delimiters of their marks: of several the one that reaches farthest is outside."""
     n = 0
     while n < len(pieces):
         plain = n
         while plain < len(pieces) and (_is_space(pieces[plain]) or not pieces[plain].marks.keys() & set(names)):
             plain += 1
-        yield from _plain(pieces[n:plain])
+        out += _plain(pieces[n:plain])
         n = plain
         if n == len(pieces):
             return
@@ -139,10 +141,21 @@ def _marked(pieces: Sequence[_Piece], names: Sequence[str]) -> Iterator[_Sign]:
         end = reach[name]
         while _is_space(pieces[end - 1]):
             end -= 1
-        yield _Sign(_SIGNS[name], True)
-        yield from _marked(pieces[n:end], [other for other in names if other != name])
-        yield _Sign(_SIGNS[name], False)
+        sign = _sign(name, out[-1] if out else None, ends_together=end == len(pieces))
+        out.append(_Sign(sign, True))
+        _mark(pieces[n:end], [other for other in names if other != name], out)
+        out.append(_Sign(sign, False))
         n = end
+
+
+def _sign(name: str, before: _Sign | None, *, ends_together: bool) -> str:
+    """A delimiter that begins behind another one. Of equal characters they would be one run, of which a parser knows no
+    longer what ends where, unless both marks begin and end together.
+    """
+    sign = _SIGNS[name]
+    if before is None or before.begins is None or before.text[0] != sign[0] or (before.begins and ends_together):
+        return sign
+    return "_" * len(sign)
 
 
 def _reach(pieces: Sequence[_Piece], start: int, name: str) -> int:
@@ -162,11 +175,13 @@ def _written(signs: Sequence[_Sign]) -> str:
     characters that would prevent this are written as references.
     """
     out = [sign.text for sign in signs]
-    for n, sign in enumerate(signs):
-        if sign.begins is None:
-            if sign.text.endswith("!") and n + 1 < len(signs) and signs[n + 1].text == "[":
-                out[n] = f"{out[n][:-1]}\\!"  # else the link would be an image
-            continue
+    for n in range(1, len(signs)):
+        if signs[n].text == "[" and out[n - 1].endswith("!"):
+            out[n - 1] = f"{out[n - 1][:-1]}\\!"  # else the link would be an image
+    begins = [n for n, sign in enumerate(signs) if sign.begins]
+    ends = [n for n, sign in enumerate(signs) if sign.begins is False]
+    for n in (*reversed(begins), *ends):  # a reference may change what stands beside the delimiter before or behind it
+        sign = signs[n]
         first = n
         while first and _are_one(signs[first - 1], sign):
             first -= 1
@@ -177,7 +192,7 @@ def _written(signs: Sequence[_Sign]) -> str:
         after = out[last + 1][:1] if last + 1 < len(signs) else ""
         if sign.begins and _is_letter(before) and not _is_letter(after):
             out[first - 1] = f"{out[first - 1][:-1]}&#{ord(before)};"
-        elif not sign.begins and not _is_letter(before) and _is_letter(after):
+        elif not sign.begins and _is_letter(after) and (sign.text[0] == "_" or not _is_letter(before)):
             out[last + 1] = f"&#{ord(after)};{out[last + 1][1:]}"
     return "".join(out)
 

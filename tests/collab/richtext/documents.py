@@ -31,15 +31,12 @@ _LINK: st.SearchStrategy[dict[str, dict[str, Any]]] = st.builds(
 TEXTS = st.builds(lambda a, b, c: text(a, {**b, **c}), _WORDS, _MARKS, st.just({}) | _LINK)
 
 
-def _spaced(parts: Sequence[RichNode]) -> list[RichNode]:
-    """Inline nodes between which there are spaces: so all marks are sayable in Markdown."""
-    found: list[RichNode] = []
-    for part in parts:
-        found += [part, text(" ")]
-    return list(joined(found[:-1]))
+def _in_a_row(first: RichNode, others: Sequence[tuple[str, RichNode]]) -> list[RichNode]:
+    """Inline nodes, each with what stands before it."""
+    return list(joined([first, *(each for space, part in others for each in (text(space), part))]))
 
 
-INLINE = st.lists(TEXTS, min_size=1, max_size=4).map(_spaced)
+INLINE = st.builds(_in_a_row, TEXTS, st.lists(st.tuples(st.sampled_from(["", " "]), TEXTS), max_size=3))
 PARAGRAPH = INLINE.map(lambda inline: node("paragraph", inline))
 HEADING = st.builds(lambda inline, level: node("heading", inline, level=level), INLINE, st.integers(1, 6))
 _CODE = st.text("ab `\n~#", max_size=12).map(lambda code: code.strip("\n"))

@@ -12,10 +12,12 @@ from markdown_it import MarkdownIt
 
 from collab.richtext.markdown_reader import read_markdown
 from collab.richtext.markdown_writer import write_markdown
-from collab.richtext.model import RichNode, node, plain_text, text
+from collab.richtext.model import RichNode, joined, node, plain_text, text
 from collab.richtext.setting import Saying
 from tests.collab.richtext.documents import DOCUMENTS
 from tests.collab.richtext.hostile import HOSTILE, assert_harmless
+
+MARKS = [chosen for size in range(4) for chosen in combinations(("bold", "italic", "strike"), size)]
 
 
 def said(parts: list[RichNode]) -> object:
@@ -66,9 +68,7 @@ def test_a_wide_row_makes_others_no_longer() -> None:
 
 
 def test_words_with_any_marks_are_read_with_the_same() -> None:
-    names = ("bold", "italic", "strike")
-    choices = [chosen for size in range(4) for chosen in combinations(names, size)]
-    for chosen in product(choices, repeat=3):
+    for chosen in product(MARKS, repeat=3):
         words = zip(("a ", "b ", "c"), chosen, strict=True)
         written = write_markdown(
             [node("paragraph", [text(word, {name: {} for name in marks}) for word, marks in words])]
@@ -76,6 +76,15 @@ def test_words_with_any_marks_are_read_with_the_same() -> None:
         again = read_markdown(written)
         assert plain_text(again) == "a b c"
         assert write_markdown(again) == written
+
+
+@pytest.mark.parametrize("characters", ["abc", "a(c", ".b.", "(b)", "..."])
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("x", "y"), (".", "."), ("x ", " y")])
+def test_characters_with_any_marks_are_read_with_the_same(characters: str, before: str, after: str) -> None:
+    for chosen in product(MARKS, repeat=3):
+        inside = [text(each, {name: {} for name in marks}) for each, marks in zip(characters, chosen, strict=True)]
+        parts = [node("paragraph", list(joined([text(before), *inside, text(after)])))]
+        assert said(read_markdown(write_markdown(parts))) == said(parts)
 
 
 def test_a_list_that_begins_with_a_list_at_each_level_is_written_without_doubled_work() -> None:
