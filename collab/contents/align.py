@@ -69,8 +69,7 @@ def changed_words(mine: Sequence[str], theirs: Sequence[str]) -> list[tuple[int,
     one, other = _words(mine), _words(theirs)
     found: list[tuple[int, int]] = []
     a = b = 0  # how far both are compared
-    ends = [(start, end, at) for start, end, at, _ in _equal_words(one, other)]
-    for start, end, at in [*ends, (len(mine), len(mine), len(theirs))]:
+    for start, end, at in [*_equal_words(one, other), (len(mine), len(mine), len(theirs))]:
         size = min(start - a, at - b)
         head = next((n for n in range(size) if mine[a + n] != theirs[b + n]), size)
         rest = size - head
@@ -84,10 +83,11 @@ def changed_words(mine: Sequence[str], theirs: Sequence[str]) -> list[tuple[int,
 
 def _equal_words(
     one: Sequence[tuple[int, tuple[str, ...]]], other: Sequence[tuple[int, tuple[str, ...]]]
-) -> Iterator[tuple[int, int, int, int]]:
+) -> Iterator[tuple[int, int, int]]:
+    """Where each begins and ends in ours, and begins in theirs."""
     for i, j in matches([word for _, word in one], [word for _, word in other]):
         start, word = one[i]
-        yield start, start + len(word), other[j][0], other[j][0] + len(word)
+        yield start, start + len(word), other[j][0]
 
 
 def _words(characters: Sequence[str]) -> list[tuple[int, tuple[str, ...]]]:

@@ -126,11 +126,9 @@ class _Rewriting:
 
     def _likeness(self, part: _Part, wanted: ContentValue, units: Sequence[Hashable], is_empty: bool) -> float:
         """How well an element serves to become another one; 0 if it cannot."""
-        if not isinstance(part.value, Node) or not isinstance(wanted, Node) or not _alike(part.value, wanted):
-            return 0.0
         if not part.units and units and not part.is_text and not (is_empty and self._meaning.blank(part.value)):
             return 0.0
-        return 0.01 + _similarity(part.value, wanted)
+        return _likeness(part.value, wanted)
 
     def _parts(self, type_: Type) -> list[_Part]:
         parts: list[_Part] = []
@@ -181,7 +179,7 @@ class _Rewriting:
         line = TextLine.of(types, self._meaning.of)
         theirs = TextLine.wanted(wanted, self._meaning.wanted)
         of, said = (self._meaning.of, self._meaning.wanted) if lines else (None, None)
-        steps = script(line, theirs, of, said, self._embed_likeness, self._meaning.blank)
+        steps = script(line, theirs, of, said, _likeness, self._meaning.blank)
         write_text(self._draft, types, line, theirs, steps, self._marks)
         for i, j in steps:
             if i is not None and j is not None and j >= 0:
@@ -191,11 +189,6 @@ class _Rewriting:
 
     def _differs(self, type_: Type, wanted: Node) -> bool:
         return tuple(self._meaning.of(node_of(type_))) != tuple(self._meaning.wanted(wanted))
-
-    def _embed_likeness(self, present: ContentValue, wanted: ContentValue) -> float:
-        if not isinstance(present, Node) or not isinstance(wanted, Node) or not _alike(present, wanted):
-            return 0.0
-        return 0.01 + _similarity(present, wanted)
 
     def _marks(self, present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The marks of characters that stay."""
@@ -261,6 +254,13 @@ def _merged(children: Sequence[Run | Embed]) -> Iterator[Embed]:
 
 def _is_text(item: ItemRun) -> bool:
     return isinstance(item.content, Type) and item.content.kind in (TEXT, XML_TEXT)
+
+
+def _likeness(present: ContentValue, wanted: ContentValue) -> float:
+    """How alike two values are; 0 if the one cannot become the other."""
+    if not isinstance(present, Node) or not isinstance(wanted, Node) or not _alike(present, wanted):
+        return 0.0
+    return 0.01 + _similarity(present, wanted)
 
 
 def _alike(one: Node, other: Node) -> bool:

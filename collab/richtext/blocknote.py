@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from collab.richtext.model import INLINE, LISTS, RichNode, attrs_of, content_of, is_inline, node, string_of, text, whole
+from collab.richtext.model import (
+    INLINE,
+    LISTS,
+    RichNode,
+    attrs_of,
+    content_of,
+    is_inline,
+    level_of,
+    node,
+    string_of,
+    text,
+    whole,
+    without_images,
+)
 
 _ITEMS = {
     "bulletListItem": "bulletList",
@@ -89,11 +102,10 @@ def _containers(parts: Sequence[RichNode], new_id: Callable[[], str]) -> Iterato
         name, attrs, content = part["type"], attrs_of(part), content_of(part)
         match name:
             case "paragraph":
-                for block in _paragraphs(content):
-                    yield container(block)
+                for block in without_images(part):
+                    yield container(block if block["type"] == "paragraph" else _image(block))
             case "heading":
-                level = min(max(whole(attrs.get("level"), 1), 1), 6)
-                yield container(node("heading", _inline(content), level=level))
+                yield container(node("heading", _inline(content), level=level_of(part)))
             case "bulletList" | "orderedList" | "taskList":
                 for n, item in enumerate(content):
                     blocks = content_of(item)
@@ -124,21 +136,6 @@ def _containers(parts: Sequence[RichNode], new_id: Callable[[], str]) -> Iterato
                 yield container(node("paragraph", [part]))
             case _:
                 yield from _containers(content, new_id)
-
-
-def _paragraphs(content: Sequence[RichNode]) -> Iterator[RichNode]:
-    """A paragraph; images in it stand beside it."""
-    rest: list[RichNode] = []
-    for part in content:
-        if part["type"] == "image":
-            if rest:
-                yield node("paragraph", rest)
-            yield _image(part)
-            rest = []
-        else:
-            rest.append(part)
-    if rest or not content:
-        yield node("paragraph", rest)
 
 
 def _image(part: RichNode) -> RichNode:

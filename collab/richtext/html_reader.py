@@ -10,7 +10,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from collab.errors import InvalidRequest
 from collab.richtext.addresses import safe_image, safe_link
-from collab.richtext.model import Marks, RichNode, content_of, joined, node, text, whole
+from collab.richtext.model import Marks, RichNode, content_of, joined, node, spans_of, text, whole
 
 _DEPTH = 200  # of elements
 _MARKS = {
@@ -118,7 +118,7 @@ def _block(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:
 
 
 def _list(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:
-    attrs = _attributes(part)
+    attrs = part.attributes
     is_tasks = tag == "ul" and attrs.get("data-type") == "taskList"
     items: list[RichNode] = []
     for child in part.iter(include_text=True):
@@ -147,12 +147,12 @@ def _list(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:
 
 
 def _is_checked(item: LexborNode) -> bool:
-    return _attributes(item).get("data-checked") == "true"
+    return item.attributes.get("data-checked") == "true"
 
 
 def _code(part: LexborNode) -> RichNode:
     inner = part.css_first("code")
-    classes = _attributes(inner if inner is not None else part).get("class") or ""
+    classes = (inner if inner is not None else part).attributes.get("class") or ""
     language = _LANGUAGE.search(classes)
     code = "".join(_code_texts(part)).removesuffix("\n")
     return node("codeBlock", [text(code)] if code else [], language=language[1] if language else None)
@@ -177,22 +177,20 @@ def _row(row: LexborNode, depth: int) -> RichNode:
     cells = []
     for cell in row.iter():
         if cell.tag in ("th", "td"):
-            attrs = _attributes(cell)
-            spans = {each: whole(attrs.get(each), 1) for each in ("colspan", "rowspan")}
             content = _blocks(cell, depth + 3) or [node("paragraph")]
             kind = "tableHeader" if cell.tag == "th" else "tableCell"
-            cells.append(node(kind, content, **{each: value for each, value in spans.items() if 1 < value <= 1000}))
+            cells.append(node(kind, content, **spans_of(cell.attributes)))
     return node("tableRow", cells)
 
 
 def _only_inline(part: LexborNode, depth: int) -> list[RichNode]:
     """Everything below an element as inline nodes."""
-    flow = _Flow()
+    found: list[RichNode] = []
     for child in part.iter(include_text=True):
         if child.tag in _BLOCKS:
-            flow.inline.append(text(" "))  # the words of two blocks stay apart
-        flow.inline += _inline(child, None, {}, depth + 1)
-    return flow.inline
+            found.append(text(" "))  # the words of two blocks stay apart
+        found += _inline(child, None, {}, depth + 1)
+    return found
 
 
 def _inline(part: LexborNode, flow: _Flow | None, marks: Marks, depth: int) -> list[RichNode]:
@@ -202,7 +200,7 @@ def _inline(part: LexborNode, flow: _Flow | None, marks: Marks, depth: int) -> l
         return []
     if tag == "-text":
         return [text(part.text_content or "", marks)]
-    attrs = _attributes(part)
+    attrs = part.attributes
     if tag == "br":
         return [node("hardBreak")]
     if tag == "img":
@@ -231,10 +229,6 @@ def _mark(tag: str, attrs: Mapping[str, str | None]) -> Marks:
         href, title = safe_link(attrs.get("href")), attrs.get("title")
         return {"link": {"href": href, **({"title": title} if title else {})}} if href is not None else {}
     return {_MARKS[tag]: {}} if tag in _MARKS else {}
-
-
-def _attributes(part: LexborNode) -> Mapping[str, str | None]:
-    return part.attributes
 
 
 def collapsed(parts: Sequence[RichNode]) -> list[RichNode]:

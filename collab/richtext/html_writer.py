@@ -8,7 +8,17 @@ from itertools import groupby
 from typing import Any
 
 from collab.richtext.addresses import safe_image, safe_link
-from collab.richtext.model import RichNode, attrs_of, content_of, display_text, marks_of, string_of, whole
+from collab.richtext.model import (
+    RichNode,
+    attrs_of,
+    content_of,
+    display_text,
+    level_of,
+    marks_of,
+    spans_of,
+    string_of,
+    whole,
+)
 
 _MARKS = {
     "bold": "strong",
@@ -52,7 +62,7 @@ def _written(part: RichNode) -> str:
         case "hardBreak":
             return "<br>"
         case "heading":
-            level = min(max(whole(attrs.get("level"), 1), 1), 6)
+            level = level_of(part)
             return f"<h{level}>{write_html(content)}</h{level}>"
         case "bulletList":
             return f"<ul>{_items(content)}</ul>"
@@ -72,9 +82,7 @@ def _written(part: RichNode) -> str:
         case "table":
             return f"<table><tbody>{write_html(content)}</tbody></table>"
         case "tableHeader" | "tableCell" as name:
-            spans = {each: whole(attrs.get(each), 1) for each in ("colspan", "rowspan")}
-            shown = _attributes(**{each: value if 1 < value <= 1000 else None for each, value in spans.items()})
-            return f"<{_CELLS[name]}{shown}>{write_html(content)}</{_CELLS[name]}>"
+            return f"<{_CELLS[name]}{_attributes(**spans_of(attrs))}>{write_html(content)}</{_CELLS[name]}>"
         case name if name in _BLOCKS:
             return f"<{_BLOCKS[name]}>{write_html(content)}</{_BLOCKS[name]}>"
         case _:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 
 from collab.richtext.addresses import safe_image, safe_link
@@ -91,21 +91,13 @@ def _trimmed(pieces: list[_Piece]) -> list[_Piece]:
         if piece.raw is not None or "code" in piece.marks:
             parts.append(piece)
             continue
-        for is_space, characters in groupby(piece.text, str.isspace):
-            parts.append(_Piece("".join(characters), dict(piece.marks), " " if is_space else None))
-            if is_space:
-                parts[-1].raw = None
+        parts += (_Piece("".join(group), dict(piece.marks)) for _, group in groupby(piece.text, str.isspace))
     for name in (*_SIGNS, "link"):
-        start = 0
         for value, group in groupby(parts, key=lambda piece, name=name: piece.marks.get(name)):  # type: ignore[misc]
             run = list(group)
             if value is not None:
-                for side in (run, run[::-1]):
-                    for piece in side:
-                        if not _is_space(piece):
-                            break
-                        piece.marks.pop(name, None)
-            start += len(run)
+                for piece in (*takewhile(_is_space, run), *takewhile(_is_space, run[::-1])):
+                    piece.marks.pop(name, None)
     kept: list[_Piece] = []
     for piece in parts:
         if _is_space(piece) and (not kept or kept[-1].raw == "\\\n"):
@@ -122,7 +114,7 @@ def _trimmed(pieces: list[_Piece]) -> list[_Piece]:
 
 
 def _is_space(piece: _Piece) -> bool:
-    return "code" not in piece.marks and piece.raw in (None, "\\\n") and (piece.text.isspace() or piece.raw is not None)
+    return "code" not in piece.marks and piece.text.isspace()
 
 
 def _mark(pieces: Sequence[_Piece], names: Sequence[str], out: list[_Sign]) -> None:

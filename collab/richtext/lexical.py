@@ -17,8 +17,9 @@ from collab.richtext.model import (
     attrs_of,
     content_of,
     display_text,
-    is_inline,
+    grouped,
     joined,
+    level_of,
     marks_of,
     node,
     plain_text,
@@ -102,7 +103,7 @@ def _block(value: Any) -> Iterator[RichNode]:
             level = int(tag[1]) if isinstance(tag, str) and tag in ("h1", "h2", "h3", "h4", "h5", "h6") else 1
             yield node("heading", read_lexical(value.children), level=level)
         case "quote":
-            yield node("blockquote", _grouped(read_lexical(value.children)))
+            yield node("blockquote", _blocks(value))
         case "list":
             yield _list(value)
         case "listitem":
@@ -121,24 +122,14 @@ def _block(value: Any) -> Iterator[RichNode]:
             yield node("tableRow", read_lexical(value.children))
         case "tablecell":
             is_header = whole(value.entries.get("__headerState"), 0) > 0
-            yield node("tableHeader" if is_header else "tableCell", _grouped(read_lexical(value.children)))
+            yield node("tableHeader" if is_header else "tableCell", _blocks(value))
         case _:
             yield from read_lexical(value.children)
 
 
-def _grouped(parts: Sequence[RichNode]) -> list[RichNode]:
-    """Inline nodes beside blocks as paragraphs."""
-    found: list[RichNode] = []
-    inline: list[RichNode] = []
-    for part in parts:
-        if is_inline(part):
-            inline.append(part)
-            continue
-        if inline:
-            found.append(node("paragraph", inline))
-            inline = []
-        found.append(part)
-    return [*found, node("paragraph", inline)] if inline or not found else found
+def _blocks(value: Node) -> list[RichNode]:
+    """The children of an element as blocks, of which there is at least one."""
+    return grouped(read_lexical(value.children)) or [node("paragraph")]
 
 
 def _list(value: Node) -> RichNode:
@@ -163,7 +154,7 @@ def _is_nesting(item: Node) -> bool:
 
 
 def _item(value: Node, name: str) -> RichNode:
-    inside = read_lexical(value.children) if _is_nesting(value) else _grouped(read_lexical(value.children))
+    inside = read_lexical(value.children) if _is_nesting(value) else _blocks(value)
     checked = value.entries.get("__checked") is True if name == "taskItem" else None
     return node(name, inside, checked=checked)
 
@@ -192,8 +183,7 @@ def _write(part: RichNode, known: Collection[str]) -> Iterator[Run | Embed]:
         case "paragraph":
             yield _element("paragraph", list(_write_inline(content, known)))
         case "heading":
-            level = min(max(whole(attrs.get("level"), 1), 1), 6)
-            yield _element("heading", list(_write_inline(content, known)), __tag=f"h{level}")
+            yield _element("heading", list(_write_inline(content, known)), __tag=f"h{level_of(part)}")
         case "blockquote":
             yield from _write_quote(content, known)
         case "bulletList" | "orderedList" | "taskList":
@@ -203,8 +193,7 @@ def _write(part: RichNode, known: Collection[str]) -> Iterator[Run | Embed]:
         case "horizontalRule":
             yield _decorator("horizontalrule", known)
         case "image":
-            image = _decorator("image", known, __src=attrs.get("src"), __altText=string_of(attrs.get("alt")) or "")
-            yield _element("paragraph", [image])
+            yield _element("paragraph", list(_write_part(part, known)))
         case "table":
             _require("table", known)
             yield _element("table", write_lexical(content, known))
@@ -238,11 +227,11 @@ def _write_list(part: RichNode, known: Collection[str]) -> Embed:
         for block in inside:
             if block["type"] in _LISTS:
                 nested.append(_write_list(block, known))
-            elif block["type"] in ("paragraph", "heading"):
-                break_ = [_linebreak()] if inline else []
-                inline += [*break_, *_write_inline(content_of(block), known)]
-            else:
-                inline += [*([_linebreak()] if inline else []), *_write_inline([text(plain_text([block]))], known)]
+                continue
+            if inline:
+                inline.append(_linebreak())
+            is_text = block["type"] in ("paragraph", "heading")
+            inline += _write_inline(content_of(block) if is_text else [text(plain_text([block]))], known)
         checked = {"__checked": attrs_of(item).get("checked") is True} if name == "taskList" else {}
         children.append(_element("listitem", inline, __value=value, **checked))
         value += 1

@@ -6,7 +6,18 @@ import re
 from collections.abc import Sequence
 
 from collab.richtext.inline_markdown import image_markdown, inline_markdown
-from collab.richtext.model import INLINE, LISTS, RichNode, attrs_of, content_of, plain_text, string_of, whole
+from collab.richtext.model import (
+    INLINE,
+    LISTS,
+    RichNode,
+    attrs_of,
+    content_of,
+    grouped,
+    level_of,
+    plain_text,
+    string_of,
+    whole,
+)
 
 _FENCE = re.compile(r"^ {0,3}(`{3,})", re.MULTILINE)
 _NO_LANGUAGE = re.compile(r"[^\w+#.-]")
@@ -21,7 +32,7 @@ def write_markdown(parts: Sequence[RichNode]) -> str:
 def _blocks(parts: Sequence[RichNode]) -> str:
     written: list[str] = []
     last, turn = "", 0
-    for part in _grouped(parts):
+    for part in grouped(parts):
         name = part["type"]
         turn = (turn + 1) % 2 if _is_same_list(name, last) else 0
         block = _block(part, turn)
@@ -39,21 +50,6 @@ def _is_same_list(name: str, last: str) -> bool:
     return (name == "orderedList") == (last == "orderedList")
 
 
-def _grouped(parts: Sequence[RichNode]) -> list[RichNode]:
-    """Inline nodes beside blocks as paragraphs."""
-    found: list[RichNode] = []
-    inline: list[RichNode] = []
-    for part in parts:
-        if part["type"] in INLINE:
-            inline.append(part)
-            continue
-        if inline:
-            found.append({"type": "paragraph", "content": inline})
-            inline = []
-        found.append(part)
-    return [*found, {"type": "paragraph", "content": inline}] if inline else found
-
-
 def _block(part: RichNode, turn: int) -> str | None:
     """One block; ``None`` if there is nothing to say."""
     content = content_of(part)
@@ -61,10 +57,9 @@ def _block(part: RichNode, turn: int) -> str | None:
         case "paragraph":
             return inline_markdown(content) or None
         case "heading":
-            level = min(max(whole(attrs_of(part).get("level"), 1), 1), 6)
             shown = inline_markdown(content, one_line=True)
             shown = re.sub(r"(#+)$", r"\\\1", shown) if re.search(r"(^|\s)#+$", shown) else shown
-            return f"{'#' * level} {shown}".rstrip()
+            return f"{'#' * level_of(part)} {shown}".rstrip()
         case "bulletList" | "orderedList" | "taskList":
             return _list(part, turn)
         case "blockquote":
@@ -93,7 +88,7 @@ def _list(part: RichNode, turn: int) -> str | None:
         box = ""
         if item["type"] == "taskItem":
             box = "[x] " if attrs_of(item).get("checked") is True else "[ ] "
-        inside = [block for block in _grouped(content_of(item)) if block["type"] != "paragraph" or _block(block, 0)]
+        inside = [block for block in grouped(content_of(item)) if block["type"] != "paragraph" or _block(block, 0)]
         text = _tight(inside) if is_tight else _blocks(inside)
         if box and inside and inside[0]["type"] != "paragraph":
             text = f"\n\n{text}"

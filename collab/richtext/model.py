@@ -7,6 +7,7 @@ empty members are left out. Other nodes and marks may occur; whoever does not kn
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, TypeAlias
 
 RichNode: TypeAlias = dict[str, Any]
@@ -67,6 +68,35 @@ def whole(value: Any, default: int) -> int:
     if isinstance(value, str) and value.isdecimal() and len(value) < 10:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9 else default
+
+
+def level_of(heading: RichNode) -> int:
+    """The level of a heading, 1 to 6."""
+    return min(max(whole(attrs_of(heading).get("level"), 1), 1), 6)
+
+
+def spans_of(attrs: Mapping[str, Any]) -> dict[str, int]:
+    """The columns and rows that a cell spans, where it is more than one."""
+    spans = {name: whole(attrs.get(name), 1) for name in ("colspan", "rowspan")}
+    return {name: span for name, span in spans.items() if 1 < span <= 1000}
+
+
+def grouped(parts: Sequence[RichNode]) -> list[RichNode]:
+    """Blocks; inline nodes beside them as paragraphs."""
+    found: list[RichNode] = []
+    for inline, group in groupby(parts, key=is_inline):
+        run = list(group)
+        found += [node("paragraph", run)] if inline else run
+    return found
+
+
+def without_images(paragraph: RichNode) -> Iterator[RichNode]:
+    """A paragraph, with the images in it beside it."""
+    if not content_of(paragraph):
+        yield paragraph
+    for is_image, group in groupby(content_of(paragraph), key=lambda part: part["type"] == "image"):
+        run = list(group)
+        yield from run if is_image else [{**paragraph, "content": run}]
 
 
 def joined(parts: Iterable[RichNode]) -> Iterator[RichNode]:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from collab.contents.tree import Embed, Node, Run, as_json
 from collab.errors import InvalidRequest
-from collab.richtext.model import RichNode, attrs_of, content_of, is_inline, joined, node
+from collab.richtext.model import RichNode, attrs_of, content_of, is_inline, joined, node, without_images
 from collab.richtext.names import OTHER_ATTRIBUTES, OTHER_NAMES, RichSchema, mark_name, tiptap_attribute, tiptap_name
 
 _DEPTH = 100
@@ -164,22 +164,8 @@ def _placed(parts: Sequence[RichNode], inline_images: bool) -> Iterator[RichNode
             continue
         content = content_of(part)
         if part["type"] == "paragraph":
-            if inline_images or all(inner["type"] != "image" for inner in content):
-                yield part
-                continue
-            rest: list[RichNode] = []
-            for inner in content:
-                if inner["type"] != "image":
-                    rest.append(inner)
-                    continue
-                if rest:
-                    yield {**part, "content": rest}
-                yield inner
-                rest = []
-            if rest:
-                yield {**part, "content": rest}
-            continue
-        if part["type"] == "heading" and not inline_images:
+            yield from [part] if inline_images else without_images(part)
+        elif part["type"] == "heading" and not inline_images:
             content = [inner for inner in content if inner["type"] != "image"]
             yield {**part, "content": content}
         elif content and not is_inline(content[0]):

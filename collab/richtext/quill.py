@@ -16,6 +16,7 @@ from collab.richtext.model import (
     content_of,
     display_text,
     joined,
+    level_of,
     marks_of,
     node,
     plain_text,
@@ -152,7 +153,7 @@ def _write(part: RichNode, formats: Mapping[str, Any], depth: int) -> Iterator[R
         case "paragraph":
             yield from _line(content, formats)
         case "heading":
-            yield from _line(content, {"header": min(max(whole(attrs.get("level"), 1), 1), 6)})
+            yield from _line(content, {"header": level_of(part)})
         case "bulletList" | "orderedList" | "taskList":
             for item in content:
                 yield from _write_item(part, item, depth)

@@ -101,10 +101,7 @@ def _set_text(now: Replica, name: str, root: Node, content: str, client: int) ->
     if root.kind != "text":
         raise InvalidRequest("this root has more than plain text; write Markdown, HTML or ProseMirror JSON")
     wanted = Node("text", children=[Run(content, {})] if content else [])
-    meaning = Meaning(
-        lambda value: (), lambda value: (), lambda value: False, lambda mark: False, lambda key, value: False
-    )
-    return rewrite(now, name, wanted, meaning, client)
+    return rewrite(now, name, wanted, _CHARACTERS, client)
 
 
 def _parsed(content: str, form: WriteFormat) -> list[RichNode]:
