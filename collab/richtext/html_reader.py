@@ -13,6 +13,8 @@ from collab.richtext.addresses import safe_image, safe_link
 from collab.richtext.model import Marks, RichNode, content_of, joined, node, spans_of, text, whole
 
 _DEPTH = 200  # of elements
+_OPEN = 2000  # elements around a place, also where nothing is read
+_PORTION = 64 * 1024  # characters
 _MARKS = {
     **dict.fromkeys(("strong", "b"), "bold"),
     **dict.fromkeys(("em", "i"), "italic"),
@@ -26,18 +28,17 @@ _MARKS = {
 _LEFT_OUT = frozenset(
     {
         *("script", "style", "template", "noscript", "iframe", "object", "embed", "applet", "head", "title"),
-        *("meta", "link", "base", "svg", "math", "canvas", "audio", "video", "form", "input", "button"),
-        *("select", "textarea", "option", "datalist", "dialog", "frame", "frameset", "noframes", "noembed"),
+        *("meta", "link", "base", "svg", "math", "canvas", "audio", "video", "input", "button"),
+        *("select", "textarea", "option", "datalist", "frame", "frameset", "noframes", "noembed"),
         *("xmp", "plaintext"),
     }
 )
-_OPEN = frozenset({"form", "dialog"})  # of these the content is taken
 _BLOCKS = frozenset(
     {
         *("p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "hr", "table"),
         *("div", "section", "article", "main", "header", "footer", "nav", "aside", "figure", "figcaption"),
         *("address", "details", "summary", "dl", "dt", "dd", "center", "fieldset", "body", "html", "thead"),
-        *("tbody", "tfoot", "tr", "td", "th", "caption"),
+        *("tbody", "tfoot", "tr", "td", "th", "caption", "form", "dialog"),
     }
 )
 _SPACES = re.compile(r"[\t\n\r\f ]+")
@@ -46,8 +47,20 @@ _LANGUAGE = re.compile(r"(?:^|\s)language-(\S+)")
 
 def read_html(html: str) -> list[RichNode]:
     """The blocks of an HTML document or fragment. Raises :class:`InvalidRequest` if they are nested too deeply."""
+    _bound_open(html)
     root = LexborHTMLParser(html).body
     return [] if root is None else _blocks(root, 0)
+
+
+def _bound_open(html: str) -> None:
+    """See that no portion of a long text leaves very many elements open: the parser goes through them at each tag."""
+    step = max(_PORTION, len(html) // 8)
+    for end in range(step, len(html), step):
+        part, depth = LexborHTMLParser(html[:end]).root, 0
+        while part is not None:
+            part, depth = part.last_child, depth + 1
+        if depth > _OPEN:
+            raise _too_deep()
 
 
 @dataclass(slots=True)
@@ -76,9 +89,7 @@ def _blocks(parent: LexborNode, depth: int) -> list[RichNode]:
 def _take(part: LexborNode, flow: _Flow, marks: Marks, depth: int) -> None:
     tag = part.tag or ""
     _bound(depth)
-    if tag in _LEFT_OUT and tag not in _OPEN:
-        return
-    if tag not in _BLOCKS and tag not in _OPEN:
+    if tag not in _BLOCKS:
         inline = _inline(part, flow, marks, depth)  # may close the flow
         flow.inline += inline
         return
@@ -88,7 +99,11 @@ def _take(part: LexborNode, flow: _Flow, marks: Marks, depth: int) -> None:
 
 def _bound(depth: int) -> None:
     if depth > _DEPTH:
-        raise InvalidRequest(f"elements are nested more than {_DEPTH} levels deep")
+        raise _too_deep()
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"elements are nested more than {_DEPTH} levels deep")
 
 
 def _block(part: LexborNode, tag: str, depth: int) -> Iterator[RichNode]:

@@ -30,6 +30,9 @@ CELLS = [node("tableHeader", [paragraph(text("a"))]), node("tableCell", [paragra
         ("<p> a\n  b </p> <p></p>", [paragraph(text("a b")), node("paragraph")]),
         ("<div>a<p>b</p>c</div>", [paragraph(text("a")), paragraph(text("b")), paragraph(text("c"))]),
         ("<b>a<p>b</p></b>", [paragraph(text("a", {"bold": {}})), paragraph(text("b"))]),
+        ("a<form>b</form>", [paragraph(text("a")), paragraph(text("b"))]),
+        ("<i>a<dialog>b</dialog></i>", [paragraph(text("a", {"italic": {}})), paragraph(text("b"))]),
+        ("<h3>a<form>b</form></h3>", [node("heading", [text("a b")], level=3)]),
         ("a<br> b", [paragraph(text("a"), node("hardBreak"), text("b"))]),
         ("<a href='/x' title=y><i>a</i></a>", [paragraph(text("a", LINKED))]),
         (

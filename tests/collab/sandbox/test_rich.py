@@ -32,3 +32,9 @@ async def test_wrong_content_is_no_fault_of_the_document_and_the_child_goes_on(c
     with pytest.raises(InvalidRequest, match="the body is not JSON"):
         await child.rewrite(NOTHING, {}, "default", "prosemirror", "{", None, 40)
     assert await child.read_rich(NOTHING, {}, None, "markdown", 40) == ""
+
+
+@pytest.mark.parametrize("html", ["<div>", "<ul><li>", "<p>a</p><b><blockquote>"])
+async def test_html_that_is_nested_very_deeply_is_refused_before_it_takes_long(child: Child, html: str) -> None:
+    with pytest.raises(InvalidRequest, match="nested more than 200 levels deep"):
+        await child.rewrite(NOTHING, {}, "default", "html", html * 250_000, None, 40)
