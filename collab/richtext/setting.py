@@ -66,8 +66,8 @@ def set_root(
     """An update (Yjs encoding v1) of ``client`` after which a root says ``content``; ``None`` if it does already.
 
     ``known`` is what the root was before it was emptied, if it was. ``schema`` is the one of an empty root, by default
-    Tiptap's. Raises :class:`InvalidRequest` if the content cannot be
-    read, or not be written for the editor of this document.
+    Tiptap's. Raises :class:`InvalidRequest` if the content cannot be read, or not be written for the editor of this
+    document.
     """
     if known in ("map", "array"):
         raise no_rich_text(known)  # whatever else somebody has put there

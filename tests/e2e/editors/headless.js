@@ -1,6 +1,6 @@
 // Real editors on Yjs documents, without a browser: one JSON request a line, one JSON answer a line.
 //
-// {editor, updates, write, html}: an editor opens the document of `updates` (hex), its content becomes `write` (in the
+// {editor, updates, write}: an editor opens the document of `updates` (hex), its content becomes `write` (in the
 // editor's own form) if there is any, and the answer is {updates, shown}: all that it wrote, and what it shows.
 import { createInterface } from 'node:readline'
 import { JSDOM } from 'jsdom'
