@@ -34,6 +34,10 @@ def test_a_sandbox_child_loads_at_most_300_modules() -> None:
     assert len(loaded("import collab.sandbox.__main__")) <= 300
 
 
+def test_a_sandbox_child_loads_rich_text_only_when_it_is_asked_for_some() -> None:
+    assert "collab.richtext.model" not in loaded("import collab.sandbox.__main__")
+
+
 def test_presence_loads_nothing_of_collab() -> None:
     found = loaded("from presence import *")
     assert "presence.awareness" in found

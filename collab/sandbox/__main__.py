@@ -35,7 +35,6 @@ from collab.sandbox.messages import (
     requests,
 )
 from collab.sandbox.past import read_past, restore
-from collab.sandbox.rich import read_rich, rewrite
 from collab.sandbox.work import compact, read_json, read_text
 
 _MEMORY = 1 << 30  # of address space, plus some for each byte of the request
@@ -99,6 +98,8 @@ def _answer(request: Request, historian: Historian) -> Reply:
 
 
 def _rich(request: Rich | Rewrite) -> Reply:
+    from collab.sandbox.rich import read_rich, rewrite  # most children never need it
+
     try:
         if isinstance(request, Rich):
             return Value(read_rich(request.update, request.roots, request.root, request.form))

@@ -13,7 +13,6 @@ from collab.contents.tree import ROOTS, Node, as_json, kind_of, node_of
 from collab.gate.gate import Gate
 from collab.gate.replay import Replay
 from collab.gate.structs import decode_state_vector, read
-from collab.richtext.reading import read_root
 from collab.sandbox.messages import Compacted
 
 _ROUNDS = 4
@@ -115,6 +114,8 @@ def read_json(update: bytes, roots: Mapping[str, str], edit: bytes | None = None
 
 def read_text(update: bytes, root: str, kind: str) -> str:
     """One root as a string: text without its formatting, XML as lines of text."""
+    from collab.richtext.reading import read_root  # most children never need it
+
     replica = Replica()
     replica.apply(update)
     return read_root(_root(replica, root, kind), "text")
