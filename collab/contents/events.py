@@ -101,16 +101,17 @@ def _delta(replica: Replica, type_: Type, *, is_text: bool) -> Delta:
     delta: Delta = []
     before: dict[str, Any] = {}  # marks at this position, before and after the turn
     after: dict[str, Any] = {}
+    same = True  # whether they are equal
     passed = 0
     for stretch in type_.stretches():
-        if stretch.turn != replica.turn and before == after:
+        if stretch.turn != replica.turn and same:
             passed += stretch.length
             if stretch.has_marks:
                 before = after = reduce(mark, _living_marks(stretch), after)
             continue
         for item in stretch.items():
             was = not replica.is_new(item) and item.deleted in (0, replica.turn)
-            if was and item.counts and before == after:
+            if was and item.counts and same:
                 passed += item.length
                 continue
             if passed:
@@ -121,6 +122,7 @@ def _delta(replica: Replica, type_: Type, *, is_text: bool) -> Delta:
                     before = mark(before, item)
                 if not item.deleted:
                     after = mark(after, item)
+                same = equal(before, after)
             elif not item.deleted and was:
                 changed = {
                     key: as_json(after.get(key))

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeAlias
 
+from collab.contents.values import equal
+
 RichNode: TypeAlias = dict[str, Any]
 """A node of rich text."""
 Marks: TypeAlias = dict[str, dict[str, Any]]
@@ -121,10 +123,10 @@ def joined(parts: Iterable[RichNode]) -> Iterator[RichNode]:
 
 def _have_same_marks(one: RichNode, other: RichNode) -> bool:
     mine, theirs = one.get("marks") or [], other.get("marks") or []
-    if mine == theirs:
+    if equal(mine, theirs):
         return True
     known = marks_of(one)  # several marks of a kind count each
-    return len(mine) == len(theirs) == len(known) and known == marks_of(other)
+    return len(mine) == len(theirs) == len(known) and equal(known, marks_of(other))
 
 
 def is_inline(part: RichNode) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from collab.contents.replica import Replica
 from collab.contents.rewrite import Meaning, rewrite
 from collab.contents.tree import ContentValue, Embed, Node, Run, TypeKind, kind_of, node_of
+from collab.contents.values import equal
 from collab.errors import InvalidRequest
 from collab.richtext.forms import PROSEMIRROR, no_rich_text, read_rich, schema_of, write_rich
 from collab.richtext.html_reader import read_html
@@ -86,7 +87,7 @@ def set_root(
         raise InvalidRequest("this root is XML, not a text as Quill has it")
     parts = _parsed(content, form)
     if form == "prosemirror" and using in PROSEMIRROR:
-        if read_json(root.children) == parts:
+        if equal(read_json(root.children), parts):
             return None  # also where Yjs holds more than this JSON can say
         return rewrite(
             now, name, Node("fragment", children=write_json(parts, mark_names(root.children))), _EXACT, client

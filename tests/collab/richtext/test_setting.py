@@ -178,6 +178,14 @@ def test_json_of_prosemirror_is_set_exactly() -> None:
     assert json.loads(made.read("prosemirror")) == doc(*parts)
 
 
+def test_true_is_not_one() -> None:
+    parts = [node("paragraph", [text("a", {"m": {"n": True}}), text("b", {"m": {"n": 1}})], n=True)]
+    made = Document()
+    made.set("prosemirror", json.dumps(doc(*parts)).replace("true", "1"))
+    made.set("prosemirror", json.dumps(doc(*parts)))
+    assert made.read("prosemirror") == json.dumps(doc(*parts), separators=(",", ":"))
+
+
 def test_a_plain_text_is_set_by_its_difference() -> None:
     made = Document()
     made.set("text", "let x = 1\n", "quill")

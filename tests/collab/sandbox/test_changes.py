@@ -221,6 +221,13 @@ def test_a_delta_makes_the_new_text_of_the_old_one(
         assert _apply(texts[number], delta) == texts[number + 1]
 
 
+def test_a_mark_that_becomes_true_instead_of_one_has_changed() -> None:
+    me = Author()
+    assert told(me, lambda: me.text.insert(0, "abc", {"n": 1}), lambda: me.text.format(0, 2, {"n": True})) == [
+        {"text": {"delta": [{"retain": 2, "attributes": {"n": True}}]}}
+    ]
+
+
 def test_only_the_roots_that_are_asked_for_are_told() -> None:
     me = Author()
 
