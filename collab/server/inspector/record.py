@@ -95,22 +95,22 @@ class RecordViews:
         """All webhooks that are configured or of which the record knows."""
         async with self._reader() as reader:
             known = {(each.name, each.project): each for each in await reader.webhooks()}
-            configured = {(each.name, each.project): each for each in self._webhooks}
-            rows = []
-            for name, project in dict.fromkeys([*configured, *known]):
-                progress, webhook = known.get((name, project)), configured.get((name, project))
-                position = progress.position if progress is not None else None
-                newest = (await reader.span(project)).newest
-                rows.append(
-                    {
-                        "name": name,
-                        "project": project,
-                        "url": replaying.address_of(webhook) if webhook is not None else None,
-                        "position": position,
-                        "behind": None if position is None else newest - position,
-                        "deadLetters": progress.dead if progress is not None else 0,
-                    }
-                )
+            positions = await reader.positions()
+        configured = {(each.name, each.project): each for each in self._webhooks}
+        rows = []
+        for name, project in dict.fromkeys([*configured, *known]):
+            progress, webhook = known.get((name, project)), configured.get((name, project))
+            position = progress.position if progress is not None else None
+            rows.append(
+                {
+                    "name": name,
+                    "project": project,
+                    "url": replaying.address_of(webhook) if webhook is not None else None,
+                    "position": position,
+                    "behind": None if position is None else positions.of(project) - position,
+                    "deadLetters": progress.dead if progress is not None else 0,
+                }
+            )
         return {"webhooks": rows}
 
     async def letters(self, asked: OfLetters) -> dict[str, Any]:
