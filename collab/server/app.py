@@ -363,7 +363,7 @@ class Collab(PythonApi):
     def _inspector(self, key: InspectionKey, location: str | None) -> ASGIApp:
         """Build the inspector. ``location`` is where the record can be read beside this server, if it can be."""
         elsewhere = self._node.inspection.elsewhere if self._node is not None else None
-        live = LiveViews(self.settings, self.hub.presence, self._sessions, key, self._here, elsewhere)
+        live = LiveViews(location, self.settings, self.hub.presence, self._sessions, key, self._here, elsewhere)
         record = RecordViews(location, self.settings.webhooks, live.usage)
         documents = DocumentViews(self._storage, self._sandbox, lambda: self._registry.rooms)
         door = Door(key, self.settings, self.admission, self.hub.announcements)

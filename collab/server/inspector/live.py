@@ -24,10 +24,14 @@ AskOtherNodes = Callable[[str, int], Awaitable[Sequence[NodeView]]]
 
 
 class LiveViews:
-    """Each method answers one question, with values for JSON. ``elsewhere`` asks the other nodes of a cluster."""
+    """Each method answers one question, with values for JSON. ``elsewhere`` asks the other nodes of a cluster.
+
+    ``location`` is that of the record; ``None`` if the application made the storage.
+    """
 
     def __init__(
         self,
+        location: str | None,
         settings: Settings,
         presence: PresenceRooms,
         sessions: Sessions,
@@ -35,6 +39,7 @@ class LiveViews:
         here: NodeViews,
         elsewhere: AskOtherNodes | None,
     ) -> None:
+        self._location = location
         self._settings = settings
         self._presence = presence
         self._sessions = sessions
@@ -44,10 +49,9 @@ class LiveViews:
 
     async def overview(self, asked: Question) -> dict[str, Any]:
         """The server at a glance."""
-        settings = self._settings
         return {
-            "record": shown(settings.location),
-            "historyDays": settings.history_days,
+            "record": shown(self._location) if self._location is not None else "of the application",
+            "historyDays": self._settings.history_days,
             **await self._everywhere("health", 0),
         }
 

@@ -243,7 +243,9 @@ async def test_a_storage_of_the_application_is_not_read_at_another_place(tmp_pat
         answer = await http.get("/inspect/api/projects", headers=operator())
         assert answer.status_code == 400
         assert "the application made this server's storage" in answer.text
-        assert (await http.get("/inspect/api/overview", headers=operator())).status_code == 200
+        overview = await http.get("/inspect/api/overview", headers=operator())
+        assert overview.status_code == 200
+        assert overview.json()["record"] == "of the application"
 
 
 async def test_an_overview_says_how_the_server_is(tmp_path: Path) -> None:
