@@ -77,7 +77,7 @@ class RecordViews:
         }
 
     async def usage(self, asked: Question) -> dict[str, Any]:
-        """What each project uses: CPU seconds since the start of this process, and bytes in the record."""
+        """What each project uses: CPU and traffic of all nodes since they began to serve, and bytes in the record."""
         sizes = {each.project: each for each in await self._sizes.get()}
         used = await self._used()
         return {
@@ -149,9 +149,11 @@ class RecordViews:
         }
 
     async def quarantine(self, asked: OfQuarantine) -> dict[str, Any]:
-        """Quarantined edits and log rows, oldest first, without their bytes."""
+        """Quarantined edits and log rows, oldest first, without their bytes. Skips pages of settled ones."""
         async with self._reader() as reader:
             found = await reader.quarantine_page(asked.after, asked.limit)
+            while len(found) == asked.limit and all(is_settled_as(each.size, each.reason) for each in found):
+                found = await reader.quarantine_page(found[-1].number, asked.limit)
         return {
             "entries": [
                 {

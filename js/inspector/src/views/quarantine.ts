@@ -39,7 +39,7 @@ export const quarantine: View = (context, main) => {
               { title: "", cell: (each) => button("Look", () => look(each.number)) },
             ],
             found.entries,
-            "Nothing is in quarantine.",
+            after === 0 ? "Nothing is in quarantine." : "No more.",
           ),
           found.next !== null && button("Next", () => show(found.next ?? 0)),
         ),
