@@ -1,4 +1,5 @@
 /** Elements, tables, and how times and values are written. */
+import type { Nodes } from "./api.js"
 
 type Child = Node | string | number | null | undefined | false
 
@@ -62,6 +63,17 @@ export const silent = (nodes: readonly { node: number; failure: string | null }[
 export const nodeColumn = (nodes: readonly unknown[]): Column<{ node: number }>[] =>
   nodes.length > 1 ? [{ title: "Node", cell: ({ node }) => String(node) }] : []
 
+/** The rows of all nodes that answered, each with the number of its node. */
+export const rowsOf = <T, R>(nodes: Nodes<T>["nodes"], rows: (found: T) => R[]): (R & { node: number })[] =>
+  nodes.flatMap(({ node, found }) => (found === null ? [] : rows(found).map((row) => ({ node, ...row }))))
+
+/** What all nodes that answered have together. */
+export const sumOf = (nodes: Nodes<{ count: number }>["nodes"]): number => nodes.reduce((sum, { found }) => sum + (found?.count ?? 0), 0)
+
+/** Names and values. */
+export const facts = (pairs: [string, string | Node][]): HTMLElement =>
+  h("dl", {}, ...pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))))
+
 /** A section with a heading. */
 export const card = (title: string, ...children: (Child | Child[])[]): HTMLElement =>
   h("section", { class: "card" }, h("h2", {}, title), ...children)
@@ -94,6 +106,9 @@ export function toast(message: string, bad = false): void {
 }
 
 export const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+/** Says why something cannot be shown, in its place. */
+export const failure = (error: unknown): HTMLElement => h("p", { class: "bad", role: "alert" }, reason(error))
 
 /** Does something and says `done`, or why it failed. Returns whether it was done. */
 export async function attempt(act: () => Promise<unknown>, done: string): Promise<boolean> {

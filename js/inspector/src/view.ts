@@ -2,7 +2,7 @@
 import type { LumenizeClient } from "@lumenize/client"
 
 import type { Project } from "./api.js"
-import { h, reason } from "./dom.js"
+import { failure, h } from "./dom.js"
 import type { Place } from "./places.js"
 
 export interface Context {
@@ -43,7 +43,7 @@ export function watch<T>(
     } catch (error) {
       if (signal.aborted) return
       shown = ""
-      place.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
+      place.replaceChildren(failure(error))
     } finally {
       looking = false
     }

@@ -2,7 +2,7 @@
 import type { EntityEvent } from "@lumenize/client"
 
 import { sideBySide } from "../diff.js"
-import { attempt, button, card, h, reason, short, table, time, toast } from "../dom.js"
+import { attempt, button, card, failure, h, reason, short, table, time, toast } from "../dom.js"
 import type { Context } from "../view.js"
 
 const PAGE = 50
@@ -52,7 +52,7 @@ export function history(context: Context, body: HTMLElement, name: string, id: s
         ),
       )
     } catch (error) {
-      if (!context.signal.aborted) compared.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
+      if (!context.signal.aborted) compared.replaceChildren(failure(error))
     }
   }
 
@@ -93,7 +93,7 @@ export function history(context: Context, body: HTMLElement, name: string, id: s
       )
     } catch (error) {
       toast(reason(error), true)
-      if (known.length === 0) list.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
+      if (known.length === 0) list.replaceChildren(failure(error))
     }
   }
 

@@ -1,6 +1,6 @@
 /** The server at a glance, node by node. */
 import { get, type Health, type Overview } from "../api.js"
-import { card, h, link, silent, table, time } from "../dom.js"
+import { card, facts, h, link, silent, table, time } from "../dom.js"
 import { bytes, count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
@@ -38,20 +38,16 @@ function nodeCards(health: Health, { record, historyDays }: Overview, node: numb
     ...(health.isOpen ? [h("p", { class: "busy" }, "No credentials are configured: who can connect may read and write everything.")] : []),
     card(
       node === null ? "Server" : `Node ${node}`,
-      h(
-        "dl",
-        {},
-        ...facts([
-          ["Version", health.version],
-          ["Serving since", time(health.since)],
-          ["Record", record],
-          ["History", historyDays ? `${historyDays} days` : "not kept"],
-          ["Pages that may connect", health.allowedOrigins.join(", ") || "its own"],
-          ["Received", bytes(health.bytesIn)],
-          ["Sent", bytes(health.bytesOut)],
-          ["Errors told to clients", errors.map(([code, times]) => `${code}: ${count(times)}`).join(", ") || "none"],
-        ]),
-      ),
+      facts([
+        ["Version", health.version],
+        ["Serving since", time(health.since)],
+        ["Record", record],
+        ["History", historyDays ? `${historyDays} days` : "not kept"],
+        ["Pages that may connect", health.allowedOrigins.join(", ") || "its own"],
+        ["Received", bytes(health.bytesIn)],
+        ["Sent", bytes(health.bytesOut)],
+        ["Errors told to clients", errors.map(([code, times]) => `${code}: ${count(times)}`).join(", ") || "none"],
+      ]),
       h(
         "ul",
         { class: "gauges" },
@@ -62,6 +58,3 @@ function nodeCards(health: Health, { record, historyDays }: Overview, node: numb
     ),
   ]
 }
-
-export const facts = (pairs: [string, string | Node][]): HTMLElement[] =>
-  pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))

@@ -1,6 +1,6 @@
 /** What the server has set aside: edits that ended a worker, and log rows that cannot be read. */
 import { get, post, type Aside } from "../api.js"
-import { attempt, button, card, h, link, reason, table, time, toast } from "../dom.js"
+import { attempt, button, card, failure, h, link, reason, table, time, toast } from "../dom.js"
 import { bytes, count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import type { View } from "../view.js"
@@ -45,7 +45,7 @@ export const quarantine: View = (context, main) => {
         ),
       )
     } catch (error) {
-      if (!context.signal.aborted) list.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
+      if (!context.signal.aborted) list.replaceChildren(failure(error))
     }
   }
 

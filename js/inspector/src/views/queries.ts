@@ -1,6 +1,6 @@
 /** Live queries, and what they have cost. */
 import { get, type LiveQuery, type Nodes } from "../api.js"
-import { card, h, nodeColumn, short, silent, table } from "../dom.js"
+import { card, h, nodeColumn, rowsOf, short, silent, sumOf, table } from "../dom.js"
 import { count, seconds } from "../numbers.js"
 import { watch, type View } from "../view.js"
 
@@ -20,7 +20,7 @@ export const queries: View = (context, main) => {
     ({ nodes }) => [
       ...silent(nodes),
       card(
-        `${count(nodes.reduce((sum, { found }) => sum + (found?.count ?? 0), 0))} open`,
+        `${count(sumOf(nodes))} open`,
         table(
           "Live queries",
           [
@@ -35,7 +35,7 @@ export const queries: View = (context, main) => {
             { title: "Matching", cell: (each) => seconds(each.seconds), number: true },
             { title: "Reads", cell: (each) => `${count(each.reads)} in ${seconds(each.readSeconds)}`, number: true },
           ],
-          nodes.flatMap(({ node, found }) => found?.queries.map((query) => ({ node, ...query })) ?? []).sort((one, other) => other.seconds + other.readSeconds - one.seconds - one.readSeconds),
+          rowsOf(nodes, ({ queries: listed }) => listed).sort((one, other) => other.seconds + other.readSeconds - one.seconds - one.readSeconds),
           "No live query is open.",
         ),
       ),

@@ -1,6 +1,6 @@
 /** Who was refused lately, and why. */
 import { get, type Nodes } from "../api.js"
-import { card, h, nodeColumn, silent, table, time } from "../dom.js"
+import { card, h, nodeColumn, rowsOf, silent, table, time } from "../dom.js"
 import { count } from "../numbers.js"
 import { watch, type View } from "../view.js"
 
@@ -29,7 +29,7 @@ export const refused: View = (context, main) => {
             { title: "First", cell: (each) => time(each.first) },
             { title: "Last", cell: (each) => time(each.last) },
           ],
-          nodes.flatMap(({ node, found }) => found?.clients.map((each) => ({ node, ...each })) ?? []).sort((one, other) => other.last.localeCompare(one.last)),
+          rowsOf(nodes, ({ clients }) => clients).sort((one, other) => other.last.localeCompare(one.last)),
           "Nobody was refused.",
         ),
       ),
@@ -45,7 +45,7 @@ export const refused: View = (context, main) => {
             { title: "User", cell: (each) => each.userId ?? "nobody" },
             { title: "Why", cell: (each) => each.reason },
           ],
-          nodes.flatMap(({ node, found }) => found?.sessions.map((each) => ({ node, ...each })) ?? []).sort((one, other) => other.at.localeCompare(one.at)),
+          rowsOf(nodes, ({ sessions }) => sessions).sort((one, other) => other.at.localeCompare(one.at)),
           "Nothing was refused.",
         ),
       ),

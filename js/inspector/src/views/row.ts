@@ -2,12 +2,11 @@
 import type { Collection } from "@lumenize/client"
 
 import { get, type Makeup, type Person } from "../api.js"
-import { attempt, button, card, h, link, reason, short, table, time, toast } from "../dom.js"
+import { attempt, button, card, facts, failure, h, link, reason, short, table, time, toast } from "../dom.js"
 import { bytes, count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type Context, type View } from "../view.js"
 import { history } from "./history.js"
-import { facts } from "./overview.js"
 
 type Row = Record<string, unknown> & { id: string; createdAt: string; updatedAt: string }
 
@@ -58,7 +57,7 @@ async function fields(context: Context, body: HTMLElement, name: string, id: str
   body.replaceChildren(
     card(
       "Fields",
-      h("dl", {}, ...facts([["Version", String(version ?? "?")], ["Created", time(createdAt)], ["Updated", time(updatedAt)]])),
+      facts([["Version", String(version ?? "?")], ["Created", time(createdAt)], ["Updated", time(updatedAt)]]),
       news,
       text,
       h(
@@ -138,7 +137,7 @@ async function content(context: Context, body: HTMLElement, name: string, id: st
       ...roots.map(([root, value]) => card(root, h("pre", { tabindex: 0 }, typeof value === "string" ? value : JSON.stringify(value, null, 2)))),
     )
   } catch (error) {
-    if (!context.signal.aborted) body.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
+    if (!context.signal.aborted) body.replaceChildren(failure(error))
   }
 }
 
@@ -148,23 +147,19 @@ function makeup(found: Makeup): Node[] {
   return [
     card(
       "Size",
-      h(
-        "dl",
-        {},
-        ...facts([
-          ["Snapshot", bytes(found.snapshotBytes)],
-          ["Log behind it", `${bytes(found.logBytes)}, rows: ${count(found.logRows)}`],
-          ["Index of the gate", bytes(found.indexBytes)],
-          ["Content", bytes(made.contentBytes)],
-          ["Elements ever written", count(made.elements)],
-          ["Tombstones", `${count(made.deleted)} (${dead} %)`],
-          ["Garbage collected", count(made.collected)],
-          ["Parts of its encoding", count(made.structs)],
-          ["Client ids", count(made.clientCount)],
-          ["Quarantined edits", count(found.quarantined)],
-          ["Open on this node", found.openHere ? `yes, sessions: ${count(found.sessions)}` : "no"],
-        ]),
-      ),
+      facts([
+        ["Snapshot", bytes(found.snapshotBytes)],
+        ["Log behind it", `${bytes(found.logBytes)}, rows: ${count(found.logRows)}`],
+        ["Index of the gate", bytes(found.indexBytes)],
+        ["Content", bytes(made.contentBytes)],
+        ["Elements ever written", count(made.elements)],
+        ["Tombstones", `${count(made.deleted)} (${dead} %)`],
+        ["Garbage collected", count(made.collected)],
+        ["Parts of its encoding", count(made.structs)],
+        ["Client ids", count(made.clientCount)],
+        ["Quarantined edits", count(found.quarantined)],
+        ["Open on this node", found.openHere ? `yes, sessions: ${count(found.sessions)}` : "no"],
+      ]),
     ),
     card(
       "Who wrote it",
@@ -199,7 +194,7 @@ function makeup(found: Makeup): Node[] {
   ]
 }
 
-export function presence(all: number, people: readonly Person[]): HTMLElement {
+function presence(all: number, people: readonly Person[]): HTMLElement {
   return card(
     `${count(all)} here`,
     table(

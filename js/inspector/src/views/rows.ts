@@ -1,6 +1,6 @@
 /** The rows of a collection, live, and a query for them. */
 import { get, type Deleted } from "../api.js"
-import { button, h, link, reason, short, table, time, toast } from "../dom.js"
+import { button, failure, h, link, reason, short, table, time, toast } from "../dom.js"
 import { count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { PAGE, queryOf } from "../query.js"
@@ -85,15 +85,15 @@ function showCollection(context: Context, main: HTMLElement, name: string): void
     found,
     deleted(context, name),
   )
+  const failed = (error: unknown): void => found.replaceChildren(failure(error))
   let query: Record<string, unknown>
   try {
     query = queryOf(asked("where"), asked("orderBy"))
   } catch (error) {
-    found.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
+    failed(error)
     return
   }
   const collection = context.live().collection<Row>(name)
-  const failed = (error: unknown): void => found.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
   const more = pages(context, name, query)
   const unsubscribe = collection.subscribe(
     query,
@@ -130,7 +130,7 @@ function deleted({ place, signal }: Context, name: string): HTMLElement {
         ...(page.next === null ? [] : [button("More deleted", () => read(page.next ?? ""))]),
       )
     } catch (error) {
-      if (!signal.aborted) list.replaceChildren(h("p", { class: "bad", role: "alert" }, reason(error)))
+      if (!signal.aborted) list.replaceChildren(failure(error))
     }
   }
   const details = h("details", { class: "card" }, h("summary", {}, "Deleted entities"), list)

@@ -1,6 +1,6 @@
 /** Who is connected, which documents are open, and who is in them. */
 import { get, post, type Nodes, type OpenRoom, type Session } from "../api.js"
-import { attempt, button, card, h, link, nodeColumn, silent, table, time } from "../dom.js"
+import { attempt, button, card, h, link, nodeColumn, rowsOf, silent, sumOf, table, time } from "../dom.js"
 import { count } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
@@ -66,7 +66,7 @@ export const sessions: View = (context, main) => {
     ({ nodes }) => [
       ...silent(nodes),
       card(
-        `${count(nodes.reduce((sum, { found }) => sum + (found?.count ?? 0), 0))} open documents`,
+        `${count(sumOf(nodes))} open documents`,
         table(
           "Open documents",
           [
@@ -79,7 +79,7 @@ export const sessions: View = (context, main) => {
             { title: "Sessions", cell: (each) => count(each.sessions), number: true },
             { title: "Presence", cell: (each) => count(each.people), number: true },
           ],
-          nodes.flatMap(({ node, found }) => found?.rooms.map((room) => ({ node, ...room })) ?? []).sort((one, other) => other.sessions - one.sessions),
+          rowsOf(nodes, ({ rooms }) => rooms).sort((one, other) => other.sessions - one.sessions),
           "No document is open.",
         ),
       ),
