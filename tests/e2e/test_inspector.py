@@ -145,7 +145,19 @@ async def test_two_versions_stand_side_by_side_and_one_can_be_gone_back_to(serve
         await expect(differences.locator("td.new").filter(has_text="title")).to_have_text('  "title": "second",')
         await page.get_by_role("row").filter(has_text="created").get_by_role("button").click()
         await expect(page.get_by_label("Compare version 3")).to_be_visible()
+        await expect(page.get_by_label("Compare version 1")).to_be_checked()
         assert (await http.get("/collections/tasks/t1")).json()["data"]["title"] == "first"
+
+
+async def test_older_versions_are_shown_once_however_often_they_are_asked_for(served: Server) -> None:
+    async with api(served) as http, operator(served) as page:
+        await http.post("/collections/tasks", json={"id": "t1", "title": "0"})
+        for number in range(1, 60):
+            await http.patch("/collections/tasks/t1", json={"changes": {"title": str(number)}})
+        await page.goto(view(page, "rows/tasks/t1?tab=history"))
+        await page.get_by_role("button", name="Older versions").dblclick()
+        await expect(page.get_by_label("Compare version 1", exact=True)).to_be_visible()
+        await expect(page.get_by_role("checkbox")).to_have_count(60)
 
 
 async def test_a_document_its_sessions_and_sending_one_away(served: Server) -> None:

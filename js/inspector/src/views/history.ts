@@ -68,7 +68,7 @@ export function history(context: Context, body: HTMLElement, name: string, id: s
     const before = known.at(-1)?.version
     try {
       const events = await collection.history(id, { limit: PAGE, ...(before !== undefined && { before }) })
-      if (context.signal.aborted) return
+      if (context.signal.aborted || known.at(-1)?.version !== before) return // another click was faster
       known.push(...(events as EntityEvent[]))
       list.replaceChildren(
         table(
@@ -77,7 +77,7 @@ export function history(context: Context, body: HTMLElement, name: string, id: s
             {
               title: "Compare",
               cell: (event: EntityEvent) =>
-                h("input", { type: "checkbox", value: event.version, "aria-label": `Compare version ${event.version}`, onchange: () => choose(event.version) }),
+                h("input", { type: "checkbox", value: event.version, checked: chosen.includes(event.version), "aria-label": `Compare version ${event.version}`, onchange: () => choose(event.version) }),
             },
             { title: "Version", cell: (event) => String(event.version), number: true },
             { title: "At", cell: (event) => time(event.at) },
