@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from collab.consumers.webhook import Webhook
 from collab.consumers.webhook_sender import post, sending_client
@@ -30,12 +29,6 @@ def webhook_named(webhooks: Sequence[Webhook], name: str) -> Webhook:
         if webhook.name == name:
             return webhook
     raise NotFound(f"no webhook {name} is configured{did_you_mean(name, [each.name for each in webhooks])}")
-
-
-def address_of(webhook: Webhook) -> str:
-    """Where a webhook is, without what may be secret: user, password, query."""
-    parts = urlsplit(webhook.url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def replay(

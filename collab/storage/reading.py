@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from collab.names import RoomKey
-from collab.storage.base import DeadLetter, Positions, Record, SetAside, Span
+from collab.storage.base import DeadLetter, Positions, Record, SetAside
 
 
 class NumberedLetter(NamedTuple):
@@ -86,9 +86,6 @@ class RecordReader(Protocol):
 
     async def positions(self) -> Positions:
         """The newest position of every project."""
-
-    async def span(self, project: str) -> Span:
-        """The range of a project's stored events."""
 
     async def newest_at(self) -> float:
         """The time of the newest event, in seconds since the epoch; 0 if there was none."""

@@ -44,28 +44,11 @@ def list_webhooks(as_json: bool, config: Path | None, **where: str | None) -> No
 
 
 async def _read(settings: Settings) -> list[dict[str, str | int | None]]:
-    from collab.server.replay import address_of
+    from collab.server.webhook_list import webhook_rows
     from collab.storage.location import reader_at
 
     async with reader_at(settings.location) as reader:
-        known = {(each.name, each.project): each for each in await reader.webhooks()}
-        rows: list[dict[str, str | int | None]] = []
-        configured = {(webhook.name, webhook.project): address_of(webhook) for webhook in settings.webhooks}
-        for name, project in dict.fromkeys([*configured, *known]):
-            progress = known.get((name, project))
-            position = None if progress is None else progress.position
-            newest = (await reader.span(project)).newest
-            rows.append(
-                {
-                    "name": name,
-                    "project": project,
-                    "url": configured.get((name, project)),
-                    "position": position,
-                    "behind": None if position is None else newest - position,
-                    "deadLetters": 0 if progress is None else progress.dead,
-                }
-            )
-    return rows
+        return await webhook_rows(reader, settings.webhooks)
 
 
 @webhooks.command("dead-letters")

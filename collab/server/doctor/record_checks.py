@@ -98,7 +98,9 @@ async def _read(reader: RecordReader, settings: Settings, clock: Callable[[], fl
         for name in differing(settings.collections, await reader.schemas(EVERY_PROJECT))
     ]
     configured = {(webhook.name, webhook.project) for webhook in settings.webhooks}
-    for progress in await reader.webhooks():
+    webhooks = await reader.webhooks()
+    positions = await reader.positions()
+    for progress in webhooks:
         if (progress.name, progress.project) not in configured:
             continue
         if progress.dead:
@@ -110,7 +112,7 @@ async def _read(reader: RecordReader, settings: Settings, clock: Callable[[], fl
                     f"see them: `collab webhooks dead-letters {progress.name}`; then `collab webhooks replay`",
                 )
             )
-        behind = (await reader.span(progress.project)).newest - progress.position
+        behind = positions.of(progress.project) - progress.position
         if behind > _BEHIND:
             findings.append(
                 Finding(

@@ -17,6 +17,7 @@ from collab.server import replay as replaying
 from collab.server.inspector.node_usage import NodeUsage
 from collab.server.inspector.questions import OfDeleted, OfEntry, OfLetters, OfQuarantine, Question, SendAgain
 from collab.server.quarantined import contents_of, discard, find_aside, is_settled_as
+from collab.server.webhook_list import webhook_rows
 from collab.storage.location import reader_at
 from collab.storage.reading import CollectionCount, NumberedAside, ProjectSize, RecordReader
 
@@ -94,24 +95,7 @@ class RecordViews:
     async def webhooks(self, asked: Question) -> dict[str, Any]:
         """All webhooks that are configured or of which the record knows."""
         async with self._reader() as reader:
-            known = {(each.name, each.project): each for each in await reader.webhooks()}
-            positions = await reader.positions()
-        configured = {(each.name, each.project): each for each in self._webhooks}
-        rows = []
-        for name, project in dict.fromkeys([*configured, *known]):
-            progress, webhook = known.get((name, project)), configured.get((name, project))
-            position = progress.position if progress is not None else None
-            rows.append(
-                {
-                    "name": name,
-                    "project": project,
-                    "url": replaying.address_of(webhook) if webhook is not None else None,
-                    "position": position,
-                    "behind": None if position is None else positions.of(project) - position,
-                    "deadLetters": progress.dead if progress is not None else 0,
-                }
-            )
-        return {"webhooks": rows}
+            return {"webhooks": await webhook_rows(reader, self._webhooks)}
 
     async def letters(self, asked: OfLetters) -> dict[str, Any]:
         """Events that a webhook did not accept, oldest first."""

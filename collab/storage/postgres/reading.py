@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from collab.names import RoomKey
-from collab.storage.base import DeadLetter, Positions, SetAside, Span
+from collab.storage.base import DeadLetter, Positions, SetAside
 from collab.storage.codec import event_from
 from collab.storage.postgres import documents, entities, history
 from collab.storage.postgres.database import PostgresDatabase, durability_warnings
@@ -46,10 +46,6 @@ class PostgresReader:
     async def positions(self) -> Positions:
         async with self._database.query() as connection:
             return await history.read_positions(connection)
-
-    async def span(self, project: str) -> Span:
-        async with self._database.query() as connection:
-            return await history.read_span(connection, project)
 
     async def newest_at(self) -> float:
         async with self._database.query() as connection:

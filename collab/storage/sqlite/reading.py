@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from collab.names import RoomKey
-from collab.storage.base import DeadLetter, Positions, SetAside, Span
+from collab.storage.base import DeadLetter, Positions, SetAside
 from collab.storage.codec import event_from
 from collab.storage.reading import (
     AsideHead,
@@ -58,9 +58,6 @@ class SqliteReader:
 
     async def positions(self) -> Positions:
         return await self._read(positions.read_positions)
-
-    async def span(self, project: str) -> Span:
-        return await self._read(lambda connection: positions.read_span(connection, project))
 
     async def newest_at(self) -> float:
         return await self._read(positions.read_newest_at)
