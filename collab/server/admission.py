@@ -117,7 +117,7 @@ class Admission:
         Raises :class:`PermissionDenied` if the page's origin, or the ``Host`` header, is not allowed.
         """
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        headers.pop(HEADER, None)  # hooks get the rest to see
+        headers.pop(HEADER, None)  # hooks see the others
         query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
         peer, forwarded_for = (scope.get("client") or (None,))[0], headers.get("x-forwarded-for")
         if passed is not None:

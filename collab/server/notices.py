@@ -15,8 +15,6 @@ log = logging.getLogger(__name__)
 
 _MOST_REMEMBERED = 1000
 _MOST_A_MINUTE = 10
-
-
 _MOST_RECENT = 200
 
 
