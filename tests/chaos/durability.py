@@ -78,6 +78,11 @@ async def acknowledged(writers: list[Writer], entries: int) -> None:
     await until(lambda: sum(writer.saved for writer in writers) >= entries, "an acknowledgement")
 
 
+def unacknowledged(writers: list[Writer]) -> int:
+    """How many entries the writers have written and have no acknowledgement for."""
+    return sum(writer.made - writer.saved for writer in writers)
+
+
 @asynccontextmanager
 async def at_work(server: Server, writers: list[Writer]) -> AsyncIterator[None]:
     """Run writers inside the block; afterwards their connections have ended."""
@@ -144,6 +149,8 @@ async def kill_rounds(
         async with at_work(server, writers):
             await acknowledged(writers, wanted)
             await asyncio.sleep(random.uniform(0, 0.02))
+            await until(lambda: unacknowledged(writers) > 0, "an entry that waits for its acknowledgement")
+            tally.in_flight += unacknowledged(writers)
             if random.random() < 0.3:
                 kill_worker(server)
             else:
@@ -155,7 +162,6 @@ async def kill_rounds(
         tally.complaints += [f"round {number}: {text}" for text in audit(writers, await stored(server))]
         tally.rounds += 1
         tally.acknowledged = sum(writer.saved for writer in writers)
-        tally.in_flight += sum(writer.made - writer.saved for writer in writers)
         report(tally)
         if tally.complaints:
             return tally

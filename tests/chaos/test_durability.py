@@ -51,7 +51,7 @@ async def test_s1_twenty_kills_under_load_lose_nothing_that_was_acknowledged(ser
     assert tally.complaints == []
     assert tally.rounds == 20
     assert tally.acknowledged > 500
-    assert tally.in_flight > 0, "the kills came while there was something to lose"
+    assert tally.in_flight >= 20, "each kill came while there was something to lose"
     assert tally.snapshots > 0, "some came while documents were compacted"
 
 
@@ -59,7 +59,7 @@ async def test_s1_kills_of_a_server_on_postgresql_lose_nothing_that_was_acknowle
     tally = await kill_rounds(on_postgres, rounds=4, seed=5)
     assert tally.complaints == []
     assert tally.acknowledged > 100
-    assert tally.in_flight > 0, "the kills came while there was something to lose"
+    assert tally.in_flight >= 4, "each kill came while there was something to lose"
 
 
 async def test_sigterm_under_load_loses_nothing_that_was_accepted(server: Server) -> None:
