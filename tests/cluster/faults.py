@@ -44,6 +44,19 @@ class Tally:
     missed: int = 0
     complaints: list[str] = field(default_factory=list)
 
+    def add(self, other: Tally) -> None:
+        """Count what happened to another cluster, too."""
+        self.faults += other.faults
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        self.acknowledged += other.acknowledged
+        self.read += other.read
+        self.commits += other.commits
+        self.writes += other.writes
+        self.heard += other.heard
+        self.missed += other.missed
+        self.complaints += other.complaints
+
     def __str__(self) -> str:
         lines = [
             f"{self.faults.total()} faults, {self.acknowledged} entries acknowledged, {self.commits} commits, "

@@ -37,6 +37,8 @@ from tests.e2e.peer import peer
 FAULTS_A_ROUND = 8
 """After so many, new people write new documents, so that these stay small."""
 _ROOMS = 2
+_CLUSTERS = 10
+"""So many clusters may draw a complaint, before the run gives up."""
 
 
 def plan(counts: dict[str, int], random: Random) -> list[Fault]:
@@ -188,25 +190,36 @@ async def run(
     outage_seconds: float,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Tally:
-    """Everything that ``counts`` says, in random order, or as much of it as there is time for."""
+    """Everything that ``counts`` says, in random order, or as much of it as there is time for.
+
+    After a complaint a new cluster goes on, because the state of the old one is no longer known.
+    """
     faults = plan(counts, Random(seed))
     ends = monotonic() + 60 * minutes
-    async with laboratory(folder, nodes, seed, tell) as lab:
-        try:
-            async with lab.applications(folder):
-                while faults and monotonic() < ends and not lab.tally.complaints:
-                    now, faults = faults[:FAULTS_A_ROUND], faults[FAULTS_A_ROUND:]
-                    async with lab.round(outage_seconds=outage_seconds) as what:
-                        for fault in now:
-                            if monotonic() < ends:
-                                await lab.suffer(what, fault)
-                    tell(f"{lab.tally}\n  {len(faults)} faults are left")
-        except Exception as error:
-            lab.tally.complaints.append(repr(error) if not isinstance(error, ExceptionGroup) else _told(error))
-        if lab.tally.complaints:
-            for node in lab.nodes:
-                tell(f"--- the log of node {node.name}:\n{node.log()[-6000:]}")
-    return lab.tally
+    tally = Tally()
+    for number in range(_CLUSTERS):
+        if not faults or monotonic() >= ends:
+            break
+        of_this = folder / f"cluster-{number}"
+        of_this.mkdir()
+        async with laboratory(of_this, nodes, seed + number, tell) as lab:
+            try:
+                async with lab.applications(of_this):
+                    while faults and monotonic() < ends and not lab.tally.complaints:
+                        now, faults = faults[:FAULTS_A_ROUND], faults[FAULTS_A_ROUND:]
+                        async with lab.round(outage_seconds=outage_seconds) as what:
+                            for fault in now:
+                                if monotonic() < ends:
+                                    await lab.suffer(what, fault)
+                        tell(f"{lab.tally}\n  {len(faults)} faults are left")
+            except Exception as error:
+                lab.tally.complaints.append(repr(error) if not isinstance(error, ExceptionGroup) else _told(error))
+            if lab.tally.complaints:
+                tell("\n".join(lab.tally.complaints))
+                for node in lab.nodes:
+                    tell(f"--- the log of node {node.name}:\n{node.log()[-6000:]}")
+            tally.add(lab.tally)
+    return tally
 
 
 def _told(group: ExceptionGroup[Exception]) -> str:
