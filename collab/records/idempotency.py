@@ -71,7 +71,8 @@ class Once:
     ) -> Written:
         """Run ``write``, or return the answer of its first run.
 
-        ``body`` is everything else in the request, including the entity. Raises :class:`IdempotencyKeyReused`, and
+        ``body`` is everything else in the request, including the entity. Raises :class:`IdempotencyKeyReused`,
+        :class:`collab.errors.NotFound` if the entity has been erased since, and
         :class:`collab.errors.PermissionDenied` if the caller may no longer see the result.
         """
 
@@ -79,10 +80,11 @@ class Once:
             return [await write(key)]
 
         async def recall(key: IdempotencyKey, known: Requested) -> list[Written]:
+            entity = _entity_of(known)
             # databases from before digests were stored know only the collection
-            if known.digest != key.digest and (known.digest or known.key.collection != collection):
+            if known.digest != key.digest and (known.digest or entity.collection != collection):
                 raise reused(key.name)
-            return [await self._written(known)]
+            return [await self._written(entity, known.version)]
 
         [written] = await self._do(caller, name, (operation, collection, *body), [collection], make, recall)
         return written
@@ -96,12 +98,13 @@ class Once:
         """
 
         async def recall(key: IdempotencyKey, known: Requested) -> list[Written]:
+            first = _entity_of(known)
             if known.digest != key.digest:
                 raise reused(key.name)
             found: list[Written] = []
             for number, entity in enumerate(keys):
                 part = known
-                if entity != known.key:
+                if entity != first:
                     stored = await self._storage.request(
                         caller.identity.project, key.caller, name_of_part(key.name, number)
                     )
@@ -112,7 +115,7 @@ class Once:
                         )
                         continue
                     part = stored
-                found.append(await self._written(part))
+                found.append(await self._written(_entity_of(part), part.version))
             return found
 
         asked = ("transaction", *body)
@@ -164,13 +167,13 @@ class Once:
         if await self._storage.request(project, key.caller, key.name) is not None:
             raise Unavailable("another server has just made this write; retry", retryAfter=0.1)
 
-    async def _written(self, known: Requested) -> Written:
+    async def _written(self, key: RoomKey, version: int) -> Written:
         try:
-            _, then = await self._storage.seq_at(known.key, version=known.version)
-            await self._reached(known.key.project, then.event.position)
-            return Written(data=then.event.data, version=known.version, conflicts=then.event.conflicts)
+            _, then = await self._storage.seq_at(key, version=version)
+            await self._reached(key.project, then.event.position)
+            return Written(data=then.event.data, version=version, conflicts=then.event.conflicts)
         except NotFound:  # this version is no longer kept
-            row = await self._storage.entity(known.key)
+            row = await self._storage.entity(key)
             if row is None:
                 raise
             return Written(data=row.data, version=row.version)
@@ -183,6 +186,13 @@ class Once:
             conflicts = await self._as_seen(identity, key, one.conflicts, one.version)
             told.append(msgspec.structs.replace(one, conflicts=conflicts))
         return told
+
+
+def _entity_of(known: Requested) -> RoomKey:
+    """The entity that a named request wrote. Raises :class:`NotFound` if it has been erased since."""
+    if known.key is None:
+        raise NotFound("this request was made before, and what it wrote has been erased since")
+    return known.key
 
 
 def name_of_part(name: str, number: int) -> str:

@@ -96,9 +96,12 @@ class IdempotencyKey(NamedTuple):
 
 
 class Requested(NamedTuple):
-    """The result of a named write: a version of an entity. ``digest`` is empty if it is unknown."""
+    """The result of a named write: a version of an entity. ``digest`` is empty if it is unknown.
 
-    key: RoomKey
+    ``key`` is ``None`` if the entity has been erased: the name stays taken, so that the write is not made again.
+    """
+
+    key: RoomKey | None
     version: int
     digest: bytes
 
@@ -370,7 +373,9 @@ class Storage(DocumentStorage, EntityStorage, ConsumerStorage, AccessStorage, Pr
         """Delete events, old log rows and named requests from before this time, except each entity's newest event."""
 
     async def erase(self, keys: Sequence[RoomKey]) -> None:
-        """Delete entities and their documents for good: log, snapshots, history, events, requests, dead letters.
+        """Delete entities and their documents for good: log, snapshots, history, events, dead letters.
+
+        Of named requests the names remain, so that no request is made again (:class:`Requested`).
 
         Positions are not assigned again. When this returns, the data is no longer on the disk. If it fails, they may be
         gone for readers already; the rest is deleted by the next call, or after the next start.

@@ -79,7 +79,7 @@ class CopiedEvent(NamedTuple):
 
 
 class CopiedRequest(NamedTuple):
-    """A named write, whose result is a version of the entity with this number."""
+    """A named write, whose result is a version of the entity with this number; 0 if that has been erased."""
 
     project: str
     caller: str

@@ -212,7 +212,9 @@ class MemoryStorage:
         for events in self._record.events.values():
             for position in [position for position, kept in events.items() if kept[1] in gone]:
                 del events[position]
-        self._record.requests = {name: kept for name, kept in self._record.requests.items() if kept[0].key not in gone}
+        for name, (done, at) in self._record.requests.items():
+            if done.key in gone:
+                self._record.requests[name] = done._replace(key=None, digest=b""), at
         self._record.set_aside = [entry for entry in self._record.set_aside if entry.key not in gone]
         for webhook, letters in self._record.dead.items():
             self._record.dead[webhook] = [

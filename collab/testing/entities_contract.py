@@ -316,6 +316,17 @@ class EntitiesContract(StorageCase):
                 await storage.trim(0.0)
             assert await storage.request("acme", "user:ada", "r2") is None
 
+    async def test_the_name_of_a_request_outlives_the_entity_that_it_wrote(self, tmp_path: Path) -> None:
+        """Also an entity that gets the same name, and nothing else of the request is kept."""
+        names = [IdempotencyKey("user:ada", name, b"digest") for name in ("r1", "r2", "r3")]
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([], [fact(1, request=names[0]), fact(1, key=OTHER, request=names[1])])
+            await storage.erase([KEY])
+            await storage.commit([], [fact(1, key=TASK, request=names[2]), fact(1, request=names[0])])
+        async with self.reopened(storage, tmp_path) as storage:
+            found = [await storage.request("acme", *name[:2]) for name in names]
+            assert found == [Requested(None, 1, b""), Requested(OTHER, 1, b"digest"), Requested(TASK, 1, b"digest")]
+
     async def test_an_event_knows_the_log_row_of_its_document(self, tmp_path: Path) -> None:
         """That of its own row, of the content that it covers, or of the whole log; never less than before."""
         async with self.opened(tmp_path) as storage:

@@ -87,7 +87,9 @@ async def read_requests(
             f"{_REQUESTS_OF} ORDER BY k.i", *(list(part) for part in zip(*texts, strict=True))
         )
     return [
-        None if entity is None else Requested(RoomKey(project, collection, entity), version, digest)
+        None
+        if version is None
+        else Requested(None if entity is None else RoomKey(project, collection, entity), version, digest)
         for project, collection, entity, version, digest in rows
     ]
 

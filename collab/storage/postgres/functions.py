@@ -363,7 +363,7 @@ BEGIN
     DELETE FROM collab.uncovered WHERE rid = ANY (rids);
     DELETE FROM collab.documents WHERE rid = ANY (rids);
     DELETE FROM collab.events WHERE eid = ANY (eids);
-    DELETE FROM collab.requests WHERE eid = ANY (eids);
+    UPDATE collab.requests SET eid = 0, digest = '' WHERE eid = ANY (eids); -- the names stay taken
     DELETE FROM collab.entities WHERE eid = ANY (eids);
     DELETE FROM collab.set_aside AS s USING unnest(k_project, k_collection, k_id) AS k(p, c, i)
         WHERE s.project = k.p AND s.collection = k.c AND s.id = k.i;

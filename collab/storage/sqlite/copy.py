@@ -241,8 +241,10 @@ _TABLES: Mapping[str, Callable[..., Copied]] = {
     " FROM entities ORDER BY eid": _entity,
     "SELECT project, position, eid, version, type, seq, user_id, at, data, changes, conflicts"  # noqa: S608
     f" FROM events WHERE {_NOT_ERASED.format('eid')} ORDER BY project, position": CopiedEvent,
-    "SELECT project, caller, request, digest, eid, version, at FROM requests"  # noqa: S608
-    f" WHERE {_NOT_ERASED.format('eid')} ORDER BY number": CopiedRequest,
+    f"SELECT project, caller, request, CASE WHEN {_NOT_ERASED.format('eid')} THEN digest ELSE x'' END,"  # noqa: S608
+    f" CASE WHEN {_NOT_ERASED.format('eid')} THEN eid ELSE 0 END, version, at FROM requests ORDER BY number": (
+        CopiedRequest
+    ),
     "SELECT project, collection, version, content FROM schemas": CopiedSchema,
     "SELECT project, kind, name, issued_before, kept_until FROM revocations": CopiedRevocation,
     "SELECT name, project, position FROM webhooks": CopiedWebhook,

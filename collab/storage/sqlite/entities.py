@@ -69,11 +69,14 @@ def find_eid(connection: sqlite3.Connection, key: RoomKey) -> int | None:
 
 def read_request(connection: sqlite3.Connection, project: str, caller: str, name: str) -> Requested | None:
     row = connection.execute(
-        "SELECT e.project, e.collection, e.id, r.version, r.digest FROM requests AS r JOIN entities AS e USING (eid)"
+        "SELECT e.project, e.collection, e.id, r.version, r.digest"
+        " FROM requests AS r LEFT JOIN entities AS e USING (eid)"
         " WHERE r.project = ? AND r.caller = ? AND r.request = ?",
         (project, encodable(caller), name),
     ).fetchone()
-    return None if row is None else Requested(RoomKey(*row[:3]), int(row[3]), bytes(row[4]))
+    if row is None:
+        return None
+    return Requested(None if row[0] is None else RoomKey(*row[:3]), int(row[3]), bytes(row[4]))
 
 
 def read_schemas(connection: sqlite3.Connection, project: str) -> dict[str, tuple[int, bytes]]:

@@ -1,6 +1,7 @@
 """Erasure in SQLite: no table keeps anything of an entity, and its bytes are overwritten (``secure_delete``).
 
 One transaction makes the entities and their documents unknown and lists them in ``erasing``; others delete their rows.
+The names of requests that wrote them stay for their day, without anything else, so that no request is made again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collab.names import RoomKey
 from collab.storage.sqlite.documents import find_rid
 from collab.storage.sqlite.entities import find_eid
 from collab.storage.sqlite.positions import read_newest_at
-from collab.storage.sqlite.slices import delete_numbered, delete_slice
+from collab.storage.sqlite.slices import change_numbered, delete_slice
 
 _OF_DOCUMENT = ("log", "snapshots", "archive", "bases", "parts")
 
@@ -54,7 +55,7 @@ def list_erased(connection: sqlite3.Connection) -> list[Erased]:
 
 
 def erase_rows(connection: sqlite3.Connection, erased: Erased) -> Iterator[None]:
-    """Delete the rows of one of them. Each step is for a transaction of its own."""
+    """Delete what there is of one of them. Each step is for a transaction of its own."""
     number, rid, eid, key = erased
     for table in _OF_DOCUMENT:
         while delete_slice(connection, table, rid):
@@ -62,9 +63,12 @@ def erase_rows(connection: sqlite3.Connection, erased: Erased) -> Iterator[None]
     while delete_slice(connection, "events", eid):
         yield
     in_event = "project = ? AND json_extract(event, '$.collection') = ? AND json_extract(event, '$.id') = ?"
-    for table, where, values in (("requests", "eid = ?", (eid,)), ("dead_letters", in_event, (*key,))):
+    for table, change, where, values in (
+        ("requests", "UPDATE requests SET eid = 0, digest = x''", "eid = ?", (eid,)),
+        ("dead_letters", "DELETE FROM dead_letters", in_event, (*key,)),
+    ):
         last = 0
-        while (reached := delete_numbered(connection, table, last, where, values)) is not None:
+        while (reached := change_numbered(connection, table, change, last, where, values)) is not None:
             last = reached
             yield
     connection.execute("DELETE FROM erasing WHERE number = ?", (number,))

@@ -1,4 +1,4 @@
-"""Deleting many rows in slices: each transaction is bounded, so that everybody's commits go in between.
+"""Deleting and changing many rows in slices: each transaction is bounded, so that everybody's commits go in between.
 
 With ``secure_delete`` deleting costs as much as writing: 256 KiB take about two milliseconds.
 """
@@ -47,12 +47,12 @@ def delete_slice(
     return int(total)
 
 
-def delete_numbered(
-    connection: sqlite3.Connection, table: str, after: int, where: str, values: tuple[Any, ...]
+def change_numbered(
+    connection: sqlite3.Connection, table: str, change: str, after: int, where: str, values: tuple[Any, ...]
 ) -> int | None:
-    """Of the next rows by ``number``, which are not found by an index, delete those that fulfil a condition.
+    """Of the next rows by ``number``, which are not found by an index, change those that fulfil a condition.
 
-    Returns the number to continue after, ``None`` at the end.
+    ``change`` is the statement without its condition. Returns the number to continue after, ``None`` at the end.
     """
     (last,) = connection.execute(
         f"SELECT max(number) FROM (SELECT number FROM {table} WHERE number > ? ORDER BY number LIMIT {SLICE_ROWS})",  # noqa: S608
@@ -60,5 +60,5 @@ def delete_numbered(
     ).fetchone()
     if last is None:
         return None
-    connection.execute(f"DELETE FROM {table} WHERE number > ? AND number <= ? AND {where}", (after, last, *values))  # noqa: S608
+    connection.execute(f"{change} WHERE number > ? AND number <= ? AND {where}", (after, last, *values))
     return int(last)

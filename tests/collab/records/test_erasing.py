@@ -52,6 +52,18 @@ async def write(collab: Collab, key: RoomKey, secret: str) -> None:
     await tasks.delete(key.id)
 
 
+async def test_a10_a_named_write_is_not_made_again_once_its_entity_is_erased(collab: Collab) -> None:
+    tasks = collab.collection("tasks", user="ann")
+    await tasks.create({"title": SECRET}, id="t1", request="once")
+    await collab.erase(RoomKey("default", "tasks", "t1"))
+    with pytest.raises(NotFound, match="erased"):
+        await tasks.create({"title": SECRET}, id="t1", request="once")
+    assert await tasks.count() == 0
+    await tasks.create({"title": KEPT}, id="t1", request="another")  # it may be created again, though
+    with pytest.raises(NotFound, match="erased"):
+        await tasks.create({"title": SECRET}, id="t1", request="once")
+
+
 async def test_nothing_of_what_is_erased_is_left_in_the_files(collab: Collab, tmp_path: Path) -> None:
     erased, kept = RoomKey("default", "tasks", "t1"), RoomKey("default", "tasks", "t2")
     await write(collab, erased, SECRET)

@@ -233,6 +233,23 @@ async def test_a39_a_named_transaction_has_effect_once_and_its_name_covers_all_o
         assert [one.version for one in await records.transact(caller(), [create("u")], "later")] == [1]
 
 
+@pytest.mark.parametrize("erased", ["a", "b"])
+async def test_a39_a_named_transaction_is_not_made_again_once_something_that_it_wrote_is_erased(erased: str) -> None:
+    async with running() as collab:
+        records, events = collab.hub.records, listen(collab)
+        writes: list[AnyWrite] = [create("a"), create("b")]
+        await records.transact(caller(), writes, "once")
+        await collab.erase(RoomKey("default", "tasks", erased))
+        told = len(events)
+        for again in (writes, writes[:1]):
+            with pytest.raises((NotFound, IdempotencyKeyReused)):
+                await records.transact(caller(), again, "once")
+        with pytest.raises(NotFound, match="erased"):
+            await records.transact(caller(), writes, "once")
+        assert len(events) == told
+        assert set(await rows(collab)) == {f"tasks/{name}" for name in {"a", "b"} - {erased}}
+
+
 async def test_a39_what_another_node_has_made_until_the_rooms_came_here_is_not_made_again() -> None:
     class Late(MemoryStorage):
         """Another node commits after this one has looked, and then gives its rooms back."""
