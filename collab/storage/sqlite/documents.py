@@ -41,11 +41,10 @@ def load(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, l
 
 
 # most documents that are loaded for the first time are new: one statement says so instead of five
-_IS_KNOWN = " OR ".join(
+_IS_KNOWN = "SELECT " + " OR ".join(  # noqa: S608
     f"EXISTS (SELECT 1 FROM {table} WHERE project = ?1 AND collection = ?2 AND id = ?3)"  # noqa: S608
     for table in ("documents", "entities", "set_aside")
 )
-_IS_KNOWN = f"SELECT {_IS_KNOWN}"
 
 
 def find_rid(connection: sqlite3.Connection, key: RoomKey) -> int | None:
