@@ -60,7 +60,7 @@ class Setup:
             for folder in node_projects():
                 self.npm_packages(folder)
             self.javascript_packages()
-            self.demo_page()
+            self.pages()
             self.browser()
 
     def demo(self) -> None:
@@ -70,7 +70,7 @@ class Setup:
             self.node()
             self.npm_packages(ROOT / "js")
             self.javascript_packages()
-            self.demo_page()
+            self.pages()
 
     def python_packages(self, group: str | None) -> None:
         """Create the virtual environment with the project, editable, and a dependency group."""
@@ -123,21 +123,21 @@ class Setup:
         self.progress.run("JavaScript packages", command, cwd=js, env=node_environment())
         _mark("js-packages", inputs)
 
-    def demo_page(self) -> None:
-        """Build the demo page, the examples and the inspector into the Python package that serves them."""
+    def pages(self) -> None:
+        """Build the pages (the demo, the examples, the inspector) into the Python package that serves them."""
         js = ROOT / "js"
         folders = [js / "demo", js / "examples", js / "inspector", *(js / name / "src" for name in JS_PACKAGES)]
         sources = [path for folder in folders for path in folder.rglob("*") if "node_modules" not in path.parts]
         inputs = _digest([*js.glob("*.json"), *sources])
         server = ROOT / "collab" / "server"
         built = [server / "demo" / "index.html", server / "demo" / "examples", server / "inspector" / "page"]
-        if all(path.exists() for path in built) and _done("demo-page", inputs):
+        if all(path.exists() for path in built) and _done("pages", inputs):
             return
         # the demo comes first, because its build empties the folder
         names = ("demo", "examples", "inspector")
         command = [*npm_command(), "run", "--silent", "build", *(f"--workspace={name}" for name in names)]
         self.progress.run("pages", command, cwd=js, env=node_environment())
-        _mark("demo-page", inputs)
+        _mark("pages", inputs)
 
     def browser(self) -> None:
         """Install a headless Chromium, unless the machine has one."""
