@@ -40,10 +40,11 @@ class Documents:
         """
         async with self._registry.hold(key, even_deleted=True) as room, self._sandbox.turn(owner) as child:
             if seq is None:
+                room = await self._registry.readable(room)
                 update, roots = room.diff(), room.content_roots()
                 if not roots or update == _EMPTY:
                     return {}
-                value = await child.read(update, roots, form or "values", None, _SECONDS)
+                value = await child.read(update, roots, form or "values", _SECONDS)
                 return value if form is None else msgspec.Raw(value)
             owned = [name for name in room.gate.roots if room.bridge.owns(name)]
             updates = await self._past(owner, key, seq)

@@ -8,7 +8,7 @@ import msgspec
 
 from collab.contents.tree import Node, as_text
 from collab.errors import InvalidRequest
-from collab.richtext.forms import PROSEMIRROR, read_rich, schema_of
+from collab.richtext.forms import PROSEMIRROR, no_rich_text, read_rich, schema_of
 from collab.richtext.html_writer import write_html
 from collab.richtext.markdown_writer import write_markdown
 from collab.richtext.model import node, plain_text
@@ -34,6 +34,8 @@ def read_root(root: Node, form: ReadFormat) -> str:
 
 
 def _read_text(root: Node) -> str:
+    if root.kind in ("map", "array"):
+        raise no_rich_text(root.kind)
     if root.kind == "text":
         return as_text(root)
     try:

@@ -18,7 +18,7 @@ from collab.access.price import charge, is_busy, rest_after
 from collab.errors import InvalidRequest
 from collab.gate.structs import TooManyParts, decode_state_vector, encode_state_vector
 from collab.names import RoomKey
-from collab.richtext.names import RichForm, RichSchema, WriteFormat
+from collab.richtext.names import ReadFormat, RichForm, RichSchema, WriteFormat
 from collab.rooms.commitment import committed
 from collab.rooms.large import made_ready, read_ahead, reading
 from collab.rooms.live.merge import merge
@@ -30,7 +30,7 @@ from collab.turns import TurnOwner
 
 _READ_SECONDS = 10.0
 _EMPTY_UPDATE = b"\x00\x00"
-_EMPTY: Mapping[str, Any] = {"values": {}, "json": b"{}", "text": ""}
+_EMPTY: Mapping[str, Any] = {"values": {}, "json": b"{}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class RoomHandle:
         clients keep editing meanwhile, and everything merges. Raises :class:`collab.errors.CollabError`.
         """
         async with self._locks.of(self.key), self._registry.hold(self.key) as room:
+            room = await self._registry.readable(room)
             doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=room.server_client_id)
             doc.apply_update(room.diff())
             updates: list[bytes] = []
@@ -148,6 +149,7 @@ class RoomHandle:
     async def update(self, state_vector: bytes | None = None) -> bytes:
         """The update that a replica at ``state_vector`` lacks; without one, the whole state. Yjs encoding v1."""
         async with self._registry.hold(self.key) as room:
+            room = await self._registry.readable(room)
             if state_vector is None:
                 return room.shared.whole(monotonic())
             decode_state_vector(state_vector)
@@ -156,27 +158,27 @@ class RoomHandle:
     async def state_vector(self) -> bytes:
         """The document's state vector."""
         async with self._registry.hold(self.key) as room:
+            room = await self._registry.readable(room)
             return encode_state_vector(room.gate.state)
 
     async def json(self) -> dict[str, Any]:
         """All roots as plain values: text and XML as strings, maps as dicts, arrays as lists."""
-        value = await self._read("values", None)
+        value = await self._read("values")
         assert isinstance(value, dict)
         return value
 
     async def encoded_json(self) -> bytes:
         """All roots as JSON, encoded in the process that reads, so that a large document costs this one nothing."""
-        value = await self._read("json", None)
+        value = await self._read("json")
         assert isinstance(value, bytes)
         return value
 
     async def text(self, root: str | None = None) -> str:
-        """One root as plain text, one line for each block; without a name, the only root that has text."""
-        async with self._registry.hold(self.key) as room:
-            name = root if root is not None else _only_text(room.gate.roots)
-        value = await self._read("text", name)
-        assert isinstance(value, str)
-        return value
+        """One root as plain text, one line for each block; without a name, the only root that has text.
+
+        Raises :class:`collab.errors.InvalidRequest` if there are several, or if the root is a map or an array.
+        """
+        return await self._rich("text", root)
 
     async def markdown(self, root: str | None = None) -> str:
         """The rich text of one root as Markdown; without a name, of the only root that has text.
@@ -203,8 +205,12 @@ class RoomHandle:
     async def rich(self, form: RichForm, root: str | None = None) -> str:
         """The same in a form; ``prosemirror`` and ``delta`` are JSON."""
         _check("form", form, get_args(RichForm))
+        return await self._rich(form, root)
+
+    async def _rich(self, form: ReadFormat, root: str | None) -> str:
         _check_characters(root or "")
         async with self._registry.hold(self.key) as room, self._sandbox.turn(self._owner) as child:
+            room = await self._registry.readable(room)
             update, roots = room.shared.whole(monotonic()), _kinds(room)
             return await child.read_rich(update, roots, root, form, _rich_seconds(len(update)))
 
@@ -254,19 +260,21 @@ class RoomHandle:
         _check_characters(content, root or "")
         async with self._locks.of(self.key), self._registry.hold(self.key) as room:
             async with self._sandbox.turn(self._owner) as child:
+                room = await self._registry.readable(room)
                 update, roots = room.shared.whole(monotonic()), _kinds(room)
                 seconds = _rich_seconds(len(update) + len(content))
                 edit = await child.rewrite(update, roots, root, form, content, schema, seconds)
             if edit is not None:
                 await self.apply(edit, user, identity=identity)
 
-    async def _read(self, form: str, root: str | None) -> Any:
+    async def _read(self, form: str) -> Any:
         # in another process: reading can hang inside the CRDT library, and then only that process is killed
         async with self._registry.hold(self.key) as room, self._sandbox.turn(self._owner) as child:
+            room = await self._registry.readable(room)
             update, roots = room.shared.whole(monotonic()), dict(room.gate.roots)
             if update == _EMPTY_UPDATE:
                 return _EMPTY[form]
-            return await child.read(update, roots, form, root, _READ_SECONDS)
+            return await child.read(update, roots, form, _READ_SECONDS)
 
     async def updates(self) -> AsyncIterator[Update]:
         """Every update from now on, as it is accepted (not yet committed). The room stays open meanwhile."""
@@ -315,10 +323,3 @@ def _half(error: UnicodeEncodeError) -> InvalidRequest:
 
 
 def _ignore() -> None: ...
-
-
-def _only_text(roots: Mapping[str, str]) -> str:
-    names = [name for name, kind in roots.items() if kind in {"text", "xml"}]
-    if len(names) > 1:
-        raise InvalidRequest(f"name a root: this document has {', '.join(sorted(names))}")
-    return names[0] if names else ""

@@ -30,6 +30,7 @@ from collab.rooms.allocator import Leftovers
 from collab.rooms.authorization import Authorization
 from collab.rooms.blackbox import BlackBox
 from collab.rooms.changes_told import ChangesTold
+from collab.rooms.commitment import all_committed
 from collab.rooms.compactor import Compactor
 from collab.rooms.large import take_apart
 from collab.rooms.live.pacing import SendCost
@@ -131,6 +132,16 @@ class Registry:
         """A holder that wanted no seed has left: close the room if it must reopen with one."""
         if self._seeding.decide(key, self.rooms.get(key)):
             self._evict(self.rooms[key])
+
+    async def readable(self, room: Room) -> Room:
+        """Return a held room, or the one that has replaced it, once it withholds nothing.
+
+        Read its document before the next ``await``. Raises :class:`Unavailable` if the storage accepts no writes.
+        """
+        while room.withholds:
+            await all_committed(self._recorder.flush)
+            room = room.latest
+        return room
 
     def release(self, room: Room) -> None:
         """Undo one :meth:`Room.hold`, even if the room was rebuilt since."""

@@ -98,7 +98,7 @@ class RowEdits:
         size = len(document) + len(edit or b"")
         try:
             async with self._sandbox.turn(TurnOwner(room.key.project, identity.counted_as(None))) as child:
-                value = await child.read(document, roots, "values", None, _SECONDS + size / (256 * 1024), edit=edit)
+                value = await child.read(document, roots, "values", _SECONDS + size / (256 * 1024), edit=edit)
         except SandboxError as error:
             raise Unavailable("the effect of this edit could not be computed; retry") from error
         assert isinstance(value, dict)

@@ -35,7 +35,7 @@ from collab.sandbox.messages import (
     requests,
 )
 from collab.sandbox.past import read_past, restore
-from collab.sandbox.work import compact, read_json, read_text
+from collab.sandbox.work import compact, read_json
 
 _MEMORY = 1 << 30  # of address space, plus some for each byte of the request
 _MEMORY_FOR_EACH_BYTE = 128
@@ -88,9 +88,7 @@ def _answer(request: Request, historian: Historian) -> Reply:
             return Value(msgspec.to_builtins(makeup_of(request.snapshot, request.rows)))
         if isinstance(request, Rich | Rewrite):
             return _rich(request)
-        if request.root is None:
-            return Value(_in_form(read_json(request.update, request.roots, request.edit), request.form))
-        return Value(read_text(request.update, request.root, request.roots[request.root]))
+        return Value(_in_form(read_json(request.update, request.roots, request.edit), request.form))
     except BaseException as error:  # a panic of Yrs is not an Exception, and leaves an unknown state
         return Failure(f"{type(error).__name__}: {error}"[:1000], fatal=not isinstance(error, Exception))
     finally:

@@ -166,33 +166,17 @@ class Child:
         return reply
 
     async def read(
-        self,
-        update: bytes,
-        roots: Mapping[str, str],
-        form: str,
-        root: str | None,
-        seconds: float,
-        *,
-        edit: bytes | None = None,
+        self, update: bytes, roots: Mapping[str, str], form: str, seconds: float, *, edit: bytes | None = None
     ) -> Any:
         """Read a document, given as one update, as plain values.
 
         ``roots`` are the kinds of its roots (``map``, ``array``, ``text``, ``xml``). With ``form`` ``"values"`` the
-        answer is a dict of all roots, or of ``root`` alone if it is named; with ``"json"`` or ``"msgpack"`` the same as
-        bytes, encoded by the child; with ``"text"`` it is ``root`` as a string, empty if there is no such root. With
+        answer is a dict of all roots; with ``"json"`` or ``"msgpack"`` the same as bytes, encoded by the child. With
         ``edit`` the values are those after the part of it that a room would apply. Raises :class:`SandboxError` if that
-        fails or takes longer than ``seconds``, and :class:`collab.errors.InvalidRequest` for the text of a map or
-        array.
+        fails or takes longer than ``seconds``.
         """
-        if form == "text":
-            if root is None or root not in roots:
-                return ""
-            if roots[root] not in {"text", "xml"}:
-                raise InvalidRequest(f"{root} is a {roots[root]} and has no text")
-        elif root is not None:
-            roots, root = {name: kind for name, kind in roots.items() if name == root}, None
         encoded = form if form in ("json", "msgpack") else None
-        reply = await self._ask(Read(update, dict(roots), root, seconds, encoded, edit))
+        reply = await self._ask(Read(update, dict(roots), seconds, encoded, edit))
         assert isinstance(reply, Value)
         return reply.value
 
@@ -258,9 +242,9 @@ class Child:
     ) -> str:
         """Read a root, by default the only one with text, as rich text.
 
-        ``roots`` are the kinds of roots, as for :meth:`read`. ``form`` is ``markdown``, ``html``, ``prosemirror`` or
-        ``delta`` (JSON). Raises :class:`collab.errors.InvalidRequest` if the root has no such form, and
-        :class:`SandboxError` if reading fails or takes longer than ``seconds``.
+        ``roots`` are the kinds of roots, as for :meth:`read`. ``form`` is ``text``, ``markdown``, ``html``, or
+        ``prosemirror`` or ``delta`` (JSON). Raises :class:`collab.errors.InvalidRequest` if the root has no
+        such form, and :class:`SandboxError` if reading fails or takes longer than ``seconds``.
         """
         reply = await self._ask(Rich(update, dict(roots), root, form, seconds))
         assert isinstance(reply, Value)

@@ -27,7 +27,7 @@ class Compact(msgspec.Struct, frozen=True, tag=True):
 
 
 class Read(msgspec.Struct, frozen=True, tag=True):
-    """Read the document ``update`` as plain values: all ``roots`` (name -> kind), or ``root`` as text.
+    """Read the document ``update`` as plain values: all ``roots`` (name -> kind).
 
     ``form``: the values as bytes of JSON (``json``) or MessagePack (``msgpack``). With ``edit``, the values that a room
     would hold after it.
@@ -35,7 +35,6 @@ class Read(msgspec.Struct, frozen=True, tag=True):
 
     update: bytes
     roots: dict[str, str]
-    root: str | None
     seconds: float
     form: str | None = None
     edit: bytes | None = None

@@ -112,15 +112,6 @@ def read_json(update: bytes, roots: Mapping[str, str], edit: bytes | None = None
     return {name: as_json(_root(replica, name, kind)) for name, kind in roots.items()}
 
 
-def read_text(update: bytes, root: str, kind: str) -> str:
-    """One root as a string: text without its formatting, XML as lines of text."""
-    from collab.richtext.reading import read_root  # most children never need it
-
-    replica = Replica()
-    replica.apply(update)
-    return read_root(_root(replica, root, kind), "text")
-
-
 def _root(replica: Replica, name: str, kind: str) -> Node:
     root = replica.root(name)
     return node_of(root, kind_of(root, ROOTS[kind]))

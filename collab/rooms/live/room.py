@@ -438,6 +438,11 @@ class Room:
         self._accepted(checked, taken)
         self._joining.withheld += 1
 
+    @property
+    def withholds(self) -> bool:
+        """Whether it holds updates that nobody may get yet."""
+        return self._joining.withheld > 0
+
     def release(self, checked: Checked, user_id: str | None, now: float) -> None:
         """The update is committed."""
         self._joining.withheld -= 1

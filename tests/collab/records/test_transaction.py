@@ -351,7 +351,7 @@ async def test_too_many_writes_are_refused_and_no_writes_are_none() -> None:
         assert await collab.hub.records.transact(caller(), []) == []
 
 
-async def test_editors_get_the_updates_of_a_transaction_after_its_commit() -> None:
+async def test_a38_editors_and_readers_get_the_updates_of_a_transaction_after_its_commit() -> None:
     class Held(MemoryStorage):
         held: asyncio.Event | None = None
         begun = asyncio.Event()
@@ -373,11 +373,20 @@ async def test_editors_get_the_updates_of_a_transaction_after_its_commit() -> No
             await storage.begun.wait()
             assert room.read_field("fields", None, "n") == 1
             assert not heard
-            assert room._joining.withheld == 1
+            assert room.withholds
+            handle = collab.room("tasks/a")
+            reads = [handle.json(), handle.text(), handle.update(), handle.update(b"\0"), handle.state_vector()]
+            reading = [
+                asyncio.create_task(read) for read in (*reads, collab.collection("tasks").find_by_id("a", content=True))
+            ]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
             storage.held.set()
             await work
             assert heard == ["ann"]
-            assert room._joining.withheld == 0
+            assert not room.withholds
+            assert (await asyncio.gather(*reading))[0] == {"fields": {"n": 1}}
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])

@@ -57,8 +57,14 @@ async def test_a_document_is_read_as_json_text_and_values(collab: Collab) -> Non
     assert msgspec.json.decode(await room.encoded_json()) == {"t": "words", "m": {"n": 1}}
     assert await room.text() == await room.text("t") == "words"
     await write(collab, "more", root="u")
-    with pytest.raises(InvalidRequest, match="name a root: this document has t, u"):
-        await room.text()
+    for form in (room.text, room.markdown):
+        with pytest.raises(InvalidRequest, match="name a root: this document has t, u"):
+            await form()
+    async with room.edit() as doc:
+        del doc.get("u", type=Text)[:]
+    assert await room.text() == (await room.markdown()).strip() == "words"  # the other one has no text any more
+    with pytest.raises(InvalidRequest, match="a map"):
+        await room.text("m")
 
 
 async def test_updates_are_followed_with_their_authors_until_the_follower_leaves(collab: Collab) -> None:

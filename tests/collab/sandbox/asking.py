@@ -16,6 +16,10 @@ class Asking(Sandbox):
         async with self.turn(READER) as child:
             return await child.read(*asked)
 
+    async def read_rich(self, *asked: Any) -> str:
+        async with self.turn(READER) as child:
+            return await child.read_rich(*asked)
+
     async def changes(self, *asked: Any) -> Any:
         async with self.background(WORKER) as child:
             return await child.changes(*asked)

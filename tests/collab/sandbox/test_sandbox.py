@@ -87,7 +87,7 @@ async def test_a_document_is_shown_as_json(sandbox: Asking) -> None:
     doc["array"] = Array([1, Text("two"), Map({"x": Array([])})])
     doc["xml"] = XmlFragment([XmlElement("p", {"class": "x"}, [XmlText("hi")])])
     kinds = {"text": "text", "map": "map", "array": "array", "xml": "xml"}
-    assert await sandbox.read(doc.get_update(), kinds, "values", None, SECONDS) == {
+    assert await sandbox.read(doc.get_update(), kinds, "values", SECONDS) == {
         "text": "h\u00e9llo \U0001f600",
         "map": {
             "n": 1,
@@ -116,7 +116,7 @@ async def test_types_and_values_nested_to_the_gates_limit_are_read_and_restored(
         update = frame([block(7, 0, items)])
         gate = Gate()
         gate.commit(gate.check(update))
-        await sandbox.read(update, gate.roots, "json", None, SECONDS)
+        await sandbox.read(update, gate.roots, "json", SECONDS)
         await sandbox.read_past([update], [], SECONDS)
         empty = await sandbox.restore(update, [], [], SECONDS)
         assert empty is not None
@@ -128,18 +128,17 @@ async def test_types_and_values_nested_to_the_gates_limit_are_read_and_restored(
         assert change.keys() == {"deep"}
 
 
-async def test_one_root_is_shown_alone(sandbox: Asking) -> None:
+async def test_one_root_is_read_as_text(sandbox: Asking) -> None:
     doc: Doc[Any] = Doc()
     doc["a"], doc["b"], doc["m"] = Text("one"), XmlFragment(), Map({"k": "v"})
     for words in ("two", "lines"):
         doc["b"].children.append(XmlElement("paragraph", contents=[XmlText(words)]))
     update, kinds = doc.get_update(), {"a": "text", "b": "xml", "m": "map"}
-    assert await sandbox.read(update, kinds, "text", "a", SECONDS) == "one"
-    assert await sandbox.read(update, kinds, "text", "b", SECONDS) == "two\nlines"
-    assert await sandbox.read(update, kinds, "text", "no such root", SECONDS) == ""
-    assert await sandbox.read(update, kinds, "values", "m", SECONDS) == {"m": {"k": "v"}}
-    with pytest.raises(InvalidRequest, match="m is a map"):
-        await sandbox.read(update, kinds, "text", "m", SECONDS)
+    assert await sandbox.read_rich(update, kinds, "a", "text", SECONDS) == "one"
+    assert await sandbox.read_rich(update, kinds, "b", "text", SECONDS) == "two\nlines"
+    assert await sandbox.read_rich(update, kinds, "no such root", "text", SECONDS) == ""
+    with pytest.raises(InvalidRequest, match="a map"):
+        await sandbox.read_rich(update, kinds, "m", "text", SECONDS)
 
 
 async def test_compaction_gives_the_same_document_and_a_gate_that_goes_on(sandbox: Asking) -> None:
@@ -211,7 +210,7 @@ async def test_a_log_with_a_gap_is_not_compacted(sandbox: Asking) -> None:
 
 async def hang(sandbox: Asking) -> psutil.Process:
     """Make a reader stop answering."""
-    await sandbox.read(EMOJI, {"a": "text"}, "values", None, SECONDS)
+    await sandbox.read(EMOJI, {"a": "text"}, "values", SECONDS)
     (child,) = children()
     child.suspend()
     return child
@@ -219,14 +218,14 @@ async def hang(sandbox: Asking) -> psutil.Process:
 
 @pytest.mark.parametrize("kind", ["text", "array", "map", "xml"])
 async def test_j3_a_text_is_read_as_a_text_whatever_kind_is_claimed(sandbox: Asking, kind: str) -> None:
-    assert await sandbox.read(EMOJI, {"a": kind}, "values", None, SECONDS) == {"a": "\U0001f600"}
+    assert await sandbox.read(EMOJI, {"a": kind}, "values", SECONDS) == {"a": "\U0001f600"}
 
 
 async def test_a_reader_that_hangs_is_replaced_and_nobody_else_waits_for_it(sandbox: Asking) -> None:
     await hang(sandbox)
     with pytest.raises(SandboxError, match=r"not processed within 1\.0 s"):
-        await sandbox.read(EMOJI, {"a": "text"}, "values", None, 1.0)
-    assert await sandbox.read(EMOJI, {"a": "text"}, "values", None, SECONDS) == {"a": "\U0001f600"}
+        await sandbox.read(EMOJI, {"a": "text"}, "values", 1.0)
+    assert await sandbox.read(EMOJI, {"a": "text"}, "values", SECONDS) == {"a": "\U0001f600"}
     _, updates = recorded(typing(5, 5))
     await sandbox.compact(None, updates, SECONDS)
 
@@ -234,27 +233,27 @@ async def test_a_reader_that_hangs_is_replaced_and_nobody_else_waits_for_it(sand
 async def test_compaction_goes_on_while_a_reader_hangs(sandbox: Asking) -> None:
     _, updates = recorded(typing(6, 5))
     await hang(sandbox)
-    hanging = asyncio.create_task(sandbox.read(EMOJI, {"a": "text"}, "values", None, 600.0))
+    hanging = asyncio.create_task(sandbox.read(EMOJI, {"a": "text"}, "values", 600.0))
     for _ in range(5):
         await sandbox.compact(None, updates, SECONDS)
     assert not hanging.done()
     hanging.cancel()
     with pytest.raises(asyncio.CancelledError):
         await hanging
-    assert await sandbox.read(EMOJI, {"a": "text"}, "text", "a", SECONDS) == "\U0001f600"
+    assert await sandbox.read_rich(EMOJI, {"a": "text"}, "a", "text", SECONDS) == "\U0001f600"
 
 
 async def test_a_document_that_wants_all_memory_is_refused(sandbox: Asking) -> None:
     for count in (2**26, 2**31, 2**35):  # blocks, or deletions, that the bytes claim to hold
         for hostile in (encode_uint(count), b"\x00" + encode_uint(count)):
             with pytest.raises(SandboxError):
-                await sandbox.read(hostile, {"a": "text"}, "values", None, SECONDS)
-    assert await sandbox.read(EMOJI, {"a": "text"}, "text", "a", SECONDS) == "\U0001f600"
+                await sandbox.read(hostile, {"a": "text"}, "values", SECONDS)
+    assert await sandbox.read_rich(EMOJI, {"a": "text"}, "a", "text", SECONDS) == "\U0001f600"
 
 
 async def test_a_reader_that_dies_is_an_error_and_is_replaced(sandbox: Asking) -> None:
     slow = frame([block(1, 0, [item(STRING, string("a"), parent="a")] * 400_000)])
-    reading = asyncio.create_task(sandbox.read(slow, {"a": "text"}, "values", None, 600.0))
+    reading = asyncio.create_task(sandbox.read(slow, {"a": "text"}, "values", 600.0))
     while not children():
         await asyncio.sleep(0.01)
     (child,) = children()
@@ -263,12 +262,12 @@ async def test_a_reader_that_dies_is_an_error_and_is_replaced(sandbox: Asking) -
     child.send_signal(signal.SIGSEGV)
     with pytest.raises(SandboxError, match="SIGSEGV"):
         await reading
-    assert await sandbox.read(EMOJI, {"a": "text"}, "text", "a", SECONDS) == "\U0001f600"
+    assert await sandbox.read_rich(EMOJI, {"a": "text"}, "a", "text", SECONDS) == "\U0001f600"
 
 
 async def test_a_reader_killed_between_two_requests_is_not_noticed(sandbox: Asking) -> None:
     for _ in range(3):
-        assert await sandbox.read(EMOJI, {"a": "text"}, "text", "a", SECONDS) == "\U0001f600"
+        assert await sandbox.read_rich(EMOJI, {"a": "text"}, "a", "text", SECONDS) == "\U0001f600"
         (child,) = children()
         child.kill()
         while children():
@@ -311,7 +310,7 @@ async def test_a_project_whose_documents_hang_does_not_keep_others_waiting(sandb
     hogs = [asyncio.create_task(hold(TurnOwner("hog", number % 10))) for number in range(60)]
     await asyncio.sleep(0)
     for _ in range(3):
-        assert await sandbox.read(EMOJI, {"a": "text"}, "text", "a", SECONDS) == "\U0001f600"
+        assert await sandbox.read_rich(EMOJI, {"a": "text"}, "a", "text", SECONDS) == "\U0001f600"
     assert not any(hog.done() for hog in hogs)
     for hog in hogs:
         hog.cancel()
@@ -320,7 +319,7 @@ async def test_a_project_whose_documents_hang_does_not_keep_others_waiting(sandb
 
 async def test_a_caller_that_is_gone_takes_its_child_along(sandbox: Asking) -> None:
     await hang(sandbox)
-    hanging = asyncio.create_task(sandbox.read(EMOJI, {"a": "text"}, "values", None, 600.0))
+    hanging = asyncio.create_task(sandbox.read(EMOJI, {"a": "text"}, "values", 600.0))
     await asyncio.sleep(0.05)
     hanging.cancel()
     await asyncio.gather(hanging, return_exceptions=True)
@@ -329,7 +328,7 @@ async def test_a_caller_that_is_gone_takes_its_child_along(sandbox: Asking) -> N
 
 async def test_only_so_many_requests_of_one_caller_wait(sandbox: Asking) -> None:
     await hang(sandbox)
-    asked = [asyncio.create_task(sandbox.read(EMOJI, {"a": "text"}, "values", None, 600.0)) for _ in range(102)]
+    asked = [asyncio.create_task(sandbox.read(EMOJI, {"a": "text"}, "values", 600.0)) for _ in range(102)]
     with pytest.raises(RateLimitExceeded):
         await asked[-1]
     for one in asked:
@@ -341,7 +340,7 @@ async def test_a_document_is_encoded_as_json_by_the_child(sandbox: Asking) -> No
     doc: Doc[Any] = Doc()
     doc["text"] = Text("h\u00e9llo")
     doc["map"] = Map({"nan": float("nan"), "n": 1})
-    encoded = await sandbox.read(doc.get_update(), {"text": "text", "map": "map"}, "json", None, SECONDS)
+    encoded = await sandbox.read(doc.get_update(), {"text": "text", "map": "map"}, "json", SECONDS)
     assert json.loads(encoded) == {"text": "h\u00e9llo", "map": {"nan": None, "n": 1}}
 
 
@@ -351,7 +350,9 @@ async def test_requests_take_turns(sandbox: Asking) -> None:
         doc: Doc[Any] = Doc()
         doc["t"] = Text(str(number) * (1 + number * 1000))
         documents.append(doc.get_update())
-    answers = await asyncio.gather(*(sandbox.read(update, {"t": "text"}, "text", "t", SECONDS) for update in documents))
+    answers = await asyncio.gather(
+        *(sandbox.read_rich(update, {"t": "text"}, "t", "text", SECONDS) for update in documents)
+    )
     assert answers == [str(number) * (1 + number * 1000) for number in range(20)]
 
 
@@ -360,14 +361,14 @@ async def test_a_large_document_passes(sandbox: Asking) -> None:
     doc["t"] = Text("0123456789abcdef" * 400_000)
     compacted = await sandbox.compact(None, [doc.get_update()], SECONDS)
     assert len(compacted.update) > 6_000_000
-    assert len(await sandbox.read(compacted.update, {"t": "text"}, "text", "t", SECONDS)) == 6_400_000
+    assert len(await sandbox.read_rich(compacted.update, {"t": "text"}, "t", "text", SECONDS)) == 6_400_000
 
 
 async def test_no_child_lives_before_the_first_request_or_after_idle_time() -> None:
     sandbox = Asking(idle_seconds=0.05)
     assert children() == []
     for _ in range(2):
-        assert await sandbox.read(EMOJI, {"a": "text"}, "text", "a", SECONDS) == "\U0001f600"
+        assert await sandbox.read_rich(EMOJI, {"a": "text"}, "a", "text", SECONDS) == "\U0001f600"
         while children():
             await asyncio.sleep(0.01)
     await sandbox.close()
@@ -407,7 +408,7 @@ def test_a_child_whose_answer_nobody_reads_any_more_ends_without_a_traceback() -
         assert child.stderr is not None
         assert child.stdout.read(len(GREETING)) == GREETING
         child.stdout.close()
-        child.stdin.write(encode(Read(EMOJI, {"a": "text"}, "a", SECONDS)))
+        child.stdin.write(encode(Read(EMOJI, {"a": "text"}, SECONDS)))
         child.stdin.flush()
         assert child.wait(30) == -signal.SIGPIPE
         assert child.stderr.read() == b""
@@ -424,7 +425,7 @@ def test_the_library_still_hangs_on_what_these_tests_send() -> None:
 async def test_a_child_knows_no_secret_of_its_parent(sandbox: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLAB_JWT_SECRET", "s" * 32)
     monkeypatch.setenv("DATABASE_PASSWORD", "secret")
-    await sandbox.read(EMOJI, {"a": "text"}, "text", "a", SECONDS)
+    await sandbox.read_rich(EMOJI, {"a": "text"}, "a", "text", SECONDS)
     (child,) = children()
     known = child.environ()
     assert "PATH" in known
@@ -439,7 +440,7 @@ async def test_what_a_child_spends_is_charged_to_its_caller_or_in_the_background
         doc: Doc[Any] = Doc()
         doc.get("m", type=Map).update({f"k{n}": n for n in range(20_000)})
         update = doc.get_update()
-        await sandbox.read(update, {"m": "map"}, "json", None, SECONDS)
+        await sandbox.read(update, {"m": "map"}, "json", SECONDS)
         own = book.used["p", "user"]
         assert own > 0.01
         await sandbox.compact(None, [update], SECONDS)
@@ -448,7 +449,7 @@ async def test_what_a_child_spends_is_charged_to_its_caller_or_in_the_background
         for child in children():
             child.suspend()
         with pytest.raises(SandboxError, match="not processed"):  # it is ended: what it may have taken counts
-            await sandbox.read(update, {"m": "map"}, "json", None, 0.2)
+            await sandbox.read(update, {"m": "map"}, "json", 0.2)
     finally:
         METER.reset(token)
         await sandbox.close()
@@ -456,7 +457,7 @@ async def test_what_a_child_spends_is_charged_to_its_caller_or_in_the_background
 
 
 async def test_a_child_yields_to_its_parent_from_its_start_on(sandbox: Asking) -> None:
-    starting = asyncio.create_task(sandbox.read(EMOJI, {"a": "text"}, "text", "a", SECONDS))
+    starting = asyncio.create_task(sandbox.read_rich(EMOJI, {"a": "text"}, "a", "text", SECONDS))
     while not (found := children()) and not starting.done():
         await asyncio.sleep(0)
     await asyncio.sleep(0)
