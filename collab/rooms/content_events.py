@@ -22,7 +22,7 @@ from collab.errors import CollabError, Elsewhere, Unavailable
 from collab.names import RoomKey
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
-from collab.sandbox.client import Child, Sandbox, SandboxError
+from collab.sandbox.client import Child, Sandbox, SandboxError, SandboxRefused
 from collab.storage.base import DocumentStorage, LogRow, StorageError
 from collab.storage.jobs import AllJobs, JobHolder
 from collab.turns import TurnOwner
@@ -33,7 +33,7 @@ _SHARE = 10  # a document rests at least this many times as long as its last cha
 _UNCOVERED = 100
 _ROWS = 4096  # processed at once
 _BYTES = 4 * 1024 * 1024  # of these rows
-_FEW_ROWS = 64  # if so few rows fail, they are not retried
+_FEW_ROWS = 64  # if so few rows fail, they are retried once, and not divided
 _LOOK_SECONDS = 30.0  # between two looks for what another process has left
 _STORAGE_SECONDS = 2.0  # until a storage that failed is asked again, or a document that was being rebuilt
 _REST_SECONDS = 60.0  # of a document that could not be read
@@ -204,7 +204,7 @@ class ContentEvents:
                 if committed > bridge.covered:
                     await self._cover(room, committed)  # from before there were events
                 return cost
-            size, gave_up = _ROWS, False
+            size, failed, gave_up = _ROWS, False, False
             while rows:
                 piece = _first(rows, size)
                 await child.prepare()  # if no child can start, the rows are not to blame
@@ -216,6 +216,9 @@ class ContentEvents:
                     if len(piece) > _FEW_ROWS:
                         size = max(_FEW_ROWS, len(piece) // 8)
                         continue
+                    if not failed and not gave_up and not isinstance(error, SandboxRefused):
+                        failed = True  # this process or its child may have been frozen, or the child killed by others
+                        continue
                     # Still record that something changed: no row may wait for ever, nor the log grow.
                     log.error("the content changes of %s rows of %s could not be computed: %s", len(piece), key, error)
                     piece = rows if gave_up else piece
@@ -224,7 +227,7 @@ class ContentEvents:
                 else:
                     cost += child.spent - spent if room in self._read else 0.0
                     self._read.add(room)
-                size = min(size * 8, _ROWS)
+                size, failed = min(size * 8, _ROWS), False
                 await self._note(room, piece, changes)
                 rows = rows[len(piece) :]
             return cost

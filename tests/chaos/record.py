@@ -168,6 +168,8 @@ def compose(changes: list[dict[str, Any]]) -> str:
     """
     text = b""
     for change in changes:
+        if "delta" not in change:
+            raise ValueError(f"{change} says nothing of what was changed")
         made, at = b"", 0
         for part in change["delta"]:
             if "insert" in part:

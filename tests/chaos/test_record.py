@@ -76,6 +76,11 @@ def test_a_missing_change_is_noticed_even_if_what_it_inserted_was_deleted() -> N
         compose(missing)
 
 
+def test_a_change_without_details_is_noticed() -> None:
+    with pytest.raises(ValueError, match="says nothing"):
+        compose([{"delta": [{"insert": "ab"}]}, {"truncated": True}])
+
+
 def test_the_audit_of_webhooks_finds_what_is_wrong() -> None:
     happened = [("tasks", "a", 1), ("tasks", "a", 2), ("tasks", "b", 1)]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -259,6 +260,31 @@ async def test_what_failed_for_the_moment_is_done_later_without_another_change(
     async with collab.lifespan(), asyncio.timeout(60):
         await write(collab.room("d"), ["a"])
         assert await listener.told(1) == [{"text": {"delta": [{"insert": "a"}]}}]
+
+
+async def test_a_child_that_is_frozen_once_takes_no_detail_from_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the machine pauses: the time is over when it goes on."""
+
+    class Frozen(Child):
+        frozen = False
+
+        async def changes(self, *arguments: Any, **names: Any) -> Any:
+            if self.frozen:
+                return await super().changes(*arguments, **names)
+            await self.prepare()
+            Frozen.frozen = True
+            assert self._process is not None
+            self._process.send_signal(signal.SIGSTOP)
+            base, turns, roots, _, *caching = arguments
+            return await super().changes(base, turns, roots, 0.1, *caching, **names)
+
+    monkeypatch.setattr("collab.sandbox.client.Child", Frozen)
+    collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        await write(collab.room("d"), ["a"])
+        assert await listener.told(1) == [{"text": {"delta": [{"insert": "a"}]}}]
+        assert Frozen.frozen
 
 
 async def test_a_document_that_changes_again_and_again_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
