@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -18,6 +19,9 @@ from collab.refusals import KINDS, Refusals
 WEBHOOK_OUTCOMES = ("taken", "failed", "given_up", "stopped")
 """Of an attempt to tell a webhook. ``failed``: it is tried again; ``given_up``: it is not, and a dead letter is kept;
 ``stopped``: an error of our own ended all attempts, until the server starts again."""
+
+FailureKind = Literal["timeout", "unreachable", "3xx", "4xx", "5xx", "internal"]
+"""Why an attempt failed: no answer in time, no connection, a status, or an error of our own."""
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -66,6 +70,7 @@ class Metrics:
         self.refusals = Refusals()
         self.errors: dict[str, int] = {}
         self.deliveries: dict[tuple[str, str], int] = {}
+        self.failures: dict[tuple[str, str], int] = {}
         self.failing_webhooks: dict[str, bool] = {}
         self.flush_seconds = Distribution(_SECONDS)
         self.commit_seconds = Distribution(_SECONDS)
@@ -80,10 +85,14 @@ class Metrics:
         self.failing_webhooks[webhook] = False
         for outcome in WEBHOOK_OUTCOMES:
             self.deliveries[webhook, outcome] = 0
+        for kind in get_args(FailureKind):
+            self.failures[webhook, kind] = 0
 
-    def delivered(self, webhook: str, outcome: str) -> None:
-        """Count one of the :data:`WEBHOOK_OUTCOMES`."""
+    def delivered(self, webhook: str, outcome: str, kind: FailureKind | None = None) -> None:
+        """Count one of the :data:`WEBHOOK_OUTCOMES`, and of which ``kind`` the failure was."""
         self.deliveries[webhook, outcome] = self.deliveries.get((webhook, outcome), 0) + 1
+        if kind is not None:
+            self.failures[webhook, kind] = self.failures.get((webhook, kind), 0) + 1
         self.failing_webhooks[webhook] = outcome != "taken"
 
     def committed(self, rows: int, seconds: float) -> None:
@@ -144,6 +153,12 @@ class _Values(Collector):
         for names, count in m.deliveries.items():
             attempts.add_metric(names, count)
         yield attempts
+        failures = CounterMetricFamily(
+            "collab_webhook_failures", "Attempts to tell webhooks that failed, by reason.", labels=["webhook", "reason"]
+        )
+        for names, count in m.failures.items():
+            failures.add_metric(names, count)
+        yield failures
         failing = GaugeMetricFamily(
             "collab_webhook_failing", "1 if the last attempt to tell a webhook failed.", labels=["webhook"]
         )

@@ -34,6 +34,7 @@ from collab.cluster.messages import (
 from collab.cluster.passes import HEADER, Pass, Passes
 from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded, Unavailable
 from collab.sandbox.metered import metered
+from collab.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,15 @@ class Asking:
 class Desk:
     """Serves all other nodes, once it has begun."""
 
-    def __init__(self, services: Mapping[str, Service], ledger: Ledger, spoken: Spoken = SPOKEN) -> None:
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        ledger: Ledger,
+        spoken: Spoken = SPOKEN,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._services = services
+        self._tracer = tracer
         self._spoken = spoken
         self._meters = Meters(ledger)
         self._nid = 0
@@ -113,6 +121,7 @@ class Desk:
             most=most,
             ready=ready,
             spoken=self._spoken,
+            tracer=self._tracer,
         )
         self._open[answering] = close
         return answering
@@ -171,8 +180,10 @@ class Answering:
         most: int,
         ready: Callable[[], None],
         spoken: Spoken,
+        tracer: Tracer | None = None,
     ) -> None:
         self._spoken = spoken
+        self._tracer = tracer
         self._services = services
         self._meters = meters
         self._nid = nid
@@ -300,7 +311,7 @@ class Answering:
         try:
             await self._room.wait()
             if service.answers is not None:
-                self._send_valued(NodeAnswer(call.id, await service.answers(self._sender, call.value)))
+                self._send_valued(NodeAnswer(call.id, await self._answer(service.answers, call)))
                 return
             assert service.streams is not None
             async with aclosing(service.streams(self._sender, call.value)) as items:
@@ -312,6 +323,13 @@ class Answering:
             if not isinstance(error, CollabError):
                 log.exception("could not do %s for node %d", call.name, self._sender.nid)
             self._refuse(call.id, fault(error))
+
+    async def _answer(self, answers: Answers, call: NodeCall) -> bytes:
+        if self._tracer is None or call.traceparent is None:
+            return await answers(self._sender, call.value)
+        asked = self._tracer.told(call.traceparent)
+        with self._tracer.work(f"answer {call.name}", {"collab.node": self._sender.nid}, kind="server", parent=asked):
+            return await answers(self._sender, call.value)
 
     def _refuse(self, number: int, error: CollabError) -> None:
         self._send_valued(failure_of(number, error))

@@ -15,6 +15,7 @@ from collab.cluster.link import Links, Lost, Unreached, Unspoken
 from collab.cluster.messages import PayerNamed
 from collab.errors import Elsewhere, Restarting, Unavailable
 from collab.names import RoomKey
+from collab.tracing import Tracer
 
 T = TypeVar("T")
 
@@ -48,7 +49,8 @@ class Patience:
 class Calls:
     """Calls to the owners of rooms. Nothing is called before :meth:`begin`, which gets the node's links."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer
         self.reached: Reached = _at_once
         """That of this node's feed."""
         self._links: Links | None = None
@@ -112,7 +114,10 @@ class Calls:
 
     async def ask_raw(self, nid: int, name: str, arguments: Arguments) -> bytes:
         """As :meth:`ask`; the answer as it came."""
-        return await self.links.call(nid, name, encode_value(arguments), _payer())
+        if self._tracer is None or self._tracer.here() is None:
+            return await self.links.call(nid, name, encode_value(arguments), _payer())
+        with self._tracer.work(f"call {name}", {"collab.node": nid}, kind="client"):
+            return await self.links.call(nid, name, encode_value(arguments), _payer(), self._tracer.carried())
 
     def stream(self, nid: int, name: str, arguments: Arguments) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Read a stream of another node."""

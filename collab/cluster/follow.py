@@ -19,6 +19,7 @@ import msgspec
 from collab.bus.base import Bus, Ending
 from collab.cluster.event_messages import read_message, topic_of, write_messages
 from collab.entities.entity import Answer
+from collab.entities.event_traces import EventTraces
 from collab.entities.feed import Feed, answer
 from collab.entities.order import EventOrder
 from collab.errors import CollabError, Restarting, Unavailable
@@ -99,8 +100,9 @@ class ClusterFeed(Feed):
         patience: float = _PATIENCE,
         look_seconds: float = _LOOK_SECONDS,
         linger: float = _LINGER_SECONDS,
+        traces: EventTraces | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(traces)
         self.junk = 0  # messages that made no sense, or named positions that do not exist
         self.filled = 0  # gaps that were read from the record
         self._own = Feed()

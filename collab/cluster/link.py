@@ -81,13 +81,15 @@ class Links:
         self._failing: set[int] = set()  # nodes whose last attempt failed: logged once
         self._closed = False
 
-    async def call(self, nid: int, name: str, value: bytes, payer: PayerNamed | None = None) -> bytes:
+    async def call(
+        self, nid: int, name: str, value: bytes, payer: PayerNamed | None = None, traceparent: str | None = None
+    ) -> bytes:
         """Have a node do something, and return its answer.
 
         Raises the error that it answers, :class:`Unreached` and :class:`Lost`. If this is cancelled, the node learns.
         """
         link = await self._link(nid)
-        return await link.call(name, value, payer)
+        return await link.call(name, value, payer, traceparent)
 
     @asynccontextmanager
     async def stream(
@@ -243,11 +245,11 @@ class NodeLink:
         self._ended = True
         self._socket.transport.abort()
 
-    async def call(self, name: str, value: bytes, payer: PayerNamed | None) -> bytes:
+    async def call(self, name: str, value: bytes, payer: PayerNamed | None, traceparent: str | None) -> bytes:
         """See :meth:`Links.call`."""
         async with self._slots:
             number = self._number()
-            return await self._call(NodeCall(number, value, name, payer))
+            return await self._call(NodeCall(number, value, name, payer, traceparent))
 
     async def _call(self, call: NodeCall) -> bytes:
         number = call.id

@@ -68,12 +68,16 @@ class PayerNamed(_Said, array_like=True, frozen=True):
 
 
 class NodeCall(_Said, tag="call", array_like=True, frozen=True):
-    """Asks the owner to do something. ``id`` is new on this link; ``value`` are the arguments, encoded."""
+    """Asks the owner to do something. ``id`` is new on this link; ``value`` are the arguments, encoded.
+
+    ``traceparent`` (W3C Trace Context) names the span that asks.
+    """
 
     id: int
     value: bytes
     name: str
     payer: PayerNamed | None = None
+    traceparent: str | None = None
 
 
 class NodeAnswer(_Said, tag="answer", array_like=True, frozen=True):

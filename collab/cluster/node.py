@@ -27,6 +27,7 @@ from collab.cluster.rooms import RoutedRoom
 from collab.cluster.services import EntityServices, LocalHandle, RoomServices
 from collab.cluster.sessions import ListSessions, NodeSessions
 from collab.cluster.tunnel import Handshake, Tunnel
+from collab.entities.event_traces import EventTraces
 from collab.entities.feed import Feed
 from collab.errors import Unavailable
 from collab.realtime.hub import Hub, HubParts
@@ -34,6 +35,7 @@ from collab.rooms.handle import RoomHandle
 from collab.rooms.registry import Registry
 from collab.storage.base import StorageError
 from collab.storage.nodes import NodeStorage
+from collab.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +45,23 @@ _LEAVE_SECONDS = 2.0
 class ClusterNode:
     """``name`` is the same for a process and for the one that replaces it."""
 
-    def __init__(self, nodes: NodeStorage, name: str, bus: Bus) -> None:
+    def __init__(
+        self,
+        nodes: NodeStorage,
+        name: str,
+        bus: Bus,
+        tracer: Tracer | None = None,
+        traces: EventTraces | None = None,
+    ) -> None:
         self._nodes = nodes
         self.bus = SealedBus(bus)
-        self.feed = ClusterFeed(nodes, self.bus)
+        self.feed = ClusterFeed(nodes, self.bus, traces=traces)
         self.jobs = ClusterJobs(nodes, living=self._living)
         self.announcements = ClusterAnnouncements(nodes, self.bus)
         self.membership = Membership(nodes, name, died=self._died)
         self.ownership = NodeOwnership(nodes)
-        self._calls = Calls()
+        self._calls = Calls(tracer)
+        self._tracer = tracer
         self.sessions = NodeSessions(self._calls, self.membership)
         self.inspection = NodeInspection(self._calls, self.membership)
         self._links: Links | None = None
@@ -139,7 +149,7 @@ class ClusterNode:
             **self.sessions.services(sessions),
             **self.inspection.services(inspect),
         }
-        self._desk = Desk(services, ledger)
+        self._desk = Desk(services, ledger, tracer=self._tracer)
         return self._desk
 
     def _died(self, nid: int) -> None:

@@ -11,15 +11,18 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from time import monotonic, time
+from typing import NamedTuple
 
 import httpx
 
 from collab.consumers.delivery import Deliveries, Parcel, backoff
+from collab.consumers.delivery_traces import DeliveryTraces
 from collab.consumers.failure_log import FailureLog
 from collab.consumers.webhook import Webhook, body_of, message_id, signed
 from collab.entities.feed import Feed
 from collab.errors import CollabError
 from collab.event import EntityEvent
+from collab.metrics import FailureKind
 from collab.storage.base import DeadLetter, Storage
 from collab.storage.jobs import AllJobs, JobHolder
 from collab.tasks import BackgroundTasks
@@ -34,14 +37,26 @@ _CALM_SECONDS = 600.0  # after which an error counts as the first one again
 _ANSWER_BYTES = 64 * 1024  # read this much of a response, so that the connection can be reused
 
 
-CountDelivery = Callable[[str, str], object]
+CountDelivery = Callable[[str, str, FailureKind | None], object]
+
+
+class Attempt(NamedTuple):
+    """How an attempt ended. ``reason`` says why it failed, without a secret (``None``: it did not), ``kind`` in short.
+
+    ``retry_after`` is how many seconds the receiver asks to wait.
+    """
+
+    reason: str | None = None
+    kind: FailureKind | None = None
+    retry_after: float = 0.0
 
 
 class Webhooks:
     """All webhooks of one server, each sent by one node. Raises :class:`ValueError` if two have the same name.
 
-    ``count(webhook, outcome)`` is called for each attempt: ``taken``, ``failed``, or ``given_up`` for the last one; and
-    with ``stopped`` if an error of our own interrupts the webhook, which begins again after a pause.
+    ``count(webhook, outcome, kind)`` is called for each attempt: ``taken``, ``failed``, or ``given_up`` for the last
+    one, with the kind of failure; and with ``stopped`` if an error of our own interrupts the webhook, which begins
+    again after a pause.
     """
 
     def __init__(
@@ -51,7 +66,8 @@ class Webhooks:
         webhooks: Sequence[Webhook],
         *,
         jobs: JobHolder | None = None,
-        count: CountDelivery = lambda webhook, outcome: None,
+        count: CountDelivery = lambda webhook, outcome, kind: None,
+        traces: DeliveryTraces | None = None,
         random: Callable[[], float] = random.random,
     ) -> None:
         if len({webhook.name for webhook in webhooks}) < len(webhooks):
@@ -61,6 +77,7 @@ class Webhooks:
         self._webhooks = webhooks
         self._jobs = jobs if jobs is not None else AllJobs()
         self._count = count
+        self._traces = traces
         self._random = random
 
     async def run(self) -> None:
@@ -76,7 +93,7 @@ class Webhooks:
         failures = 0
         while True:
             began = monotonic()
-            sender = _Sender(webhook, self._storage, self._feed, client, self._count, self._random)
+            sender = _Sender(webhook, self._storage, self._feed, client, self._count, self._random, self._traces)
             try:
                 await self._jobs.run(f"webhook:{webhook.name}", sender.run)
                 return
@@ -84,7 +101,7 @@ class Webhooks:
                 failures = failures + 1 if monotonic() < began + _CALM_SECONDS else 1
                 pause = backoff(failures, self._random())
                 log.exception("webhook %s has stopped, and begins again in %.0f s", webhook.name, pause)
-                self._count(webhook.name, "stopped")
+                self._count(webhook.name, "stopped", None)
             await asyncio.sleep(pause)
 
 
@@ -99,12 +116,14 @@ class _Sender:
         client: httpx.AsyncClient,
         count: CountDelivery,
         random: Callable[[], float],
+        traces: DeliveryTraces | None,
     ) -> None:
         self._webhook = webhook
         self._storage = storage
         self._feed = feed
         self._client = client
         self._count = count
+        self._traces = traces
         self._failures = FailureLog(webhook.name)
         self._away = False  # whether the storage failed last time
         self._random = random
@@ -213,31 +232,40 @@ class _Sender:
             self._wake.set()
 
     async def _settle(self, deliveries: Deliveries, parcel: Parcel) -> None:
-        try:
-            reason, retry_after = await post(
-                self._client, self._webhook, self._feed.epoch, parcel.project, parcel.event
-            )
-        except Exception as error:
-            log.exception("webhook %s could not send an event", self._webhook.name)
-            reason, retry_after = self._webhook.conceal(f"{type(error).__name__}: {error}")[:500], 0.0
+        if self._traces is None:
+            reason, kind, retry_after = await self._attempt(parcel)
+        else:
+            with self._traces.attempt(self._webhook.name, parcel.project, parcel.event, parcel.failures) as trace:
+                reason, kind, retry_after = await self._attempt(parcel, trace.traceparent)
+                if kind is not None:
+                    trace.failed(kind)
         self._news = True
         if reason is None:
             deliveries.sent(parcel)
-            self._count(self._webhook.name, "taken")
+            self._count(self._webhook.name, "taken", None)
             if line := self._failures.taken():
                 log.warning("%s", line)
             return
         now = monotonic()
         dead = deliveries.failed(parcel, reason, now, self._random(), retry_after)
         if dead is None:
-            self._count(self._webhook.name, "failed")
+            self._count(self._webhook.name, "failed", kind)
             if line := self._failures.failed(reason, now):
                 log.warning("%s", line)
             return
-        self._count(self._webhook.name, "given_up")
+        self._count(self._webhook.name, "given_up", kind)
         event = parcel.event
         if line := self._failures.gave_up(f"version {event.version} of {event.collection}/{event.id}", reason, now):
             log.error("%s", line)
+
+    async def _attempt(self, parcel: Parcel, traceparent: str | None = None) -> Attempt:
+        try:
+            return await post(
+                self._client, self._webhook, self._feed.epoch, parcel.project, parcel.event, traceparent=traceparent
+            )
+        except Exception as error:
+            log.exception("webhook %s could not send an event", self._webhook.name)
+            return Attempt(self._webhook.conceal(f"{type(error).__name__}: {error}")[:500], "internal")
 
     async def _save(self, deliveries: Deliveries, now: float | None) -> None:
         """Save the position: at intervals, and, with ``now`` ``None``, at the end."""
@@ -285,15 +313,24 @@ def sending_client() -> httpx.AsyncClient:
 
 
 async def post(
-    client: httpx.AsyncClient, webhook: Webhook, epoch: str, project: str, event: EntityEvent
-) -> tuple[str | None, float]:
-    """Send an event once. Returns why it failed (``None``: success), and how long the receiver asks to wait.
+    client: httpx.AsyncClient,
+    webhook: Webhook,
+    epoch: str,
+    project: str,
+    event: EntityEvent,
+    *,
+    traceparent: str | None = None,
+) -> Attempt:
+    """Send an event once.
 
-    ``epoch`` is that of the record: the same event has the same ``webhook-id`` each time.
+    ``epoch`` is that of the record: the same event has the same ``webhook-id`` each time. ``traceparent`` (W3C Trace
+    Context) names the span of this attempt.
     """
     body = body_of(project, event)
     message = message_id(epoch, project, event.position)
     headers = {"content-type": "application/json", **signed(body, message, int(time()), webhook.secrets)}
+    if traceparent is not None:
+        headers["traceparent"] = traceparent
     try:
         async with (
             asyncio.timeout(webhook.timeout_seconds),
@@ -305,12 +342,13 @@ async def post(
                 if size > _ANSWER_BYTES:
                     break
     except TimeoutError:
-        return f"no answer within {webhook.timeout_seconds:g} s", 0.0
+        return Attempt(f"no answer within {webhook.timeout_seconds:g} s", "timeout")
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return webhook.conceal(f"{type(error).__name__}: {error}")[:500], 0.0
+        return Attempt(webhook.conceal(f"{type(error).__name__}: {error}")[:500], "unreachable")
     if response.is_success:
-        return None, 0.0
-    return f"HTTP status {response.status_code}", _seconds(response.headers.get("retry-after", ""))
+        return Attempt()
+    kind: FailureKind = "5xx" if response.is_server_error else "4xx" if response.is_client_error else "3xx"
+    return Attempt(f"HTTP status {response.status_code}", kind, _seconds(response.headers.get("retry-after", "")))
 
 
 def _seconds(retry_after: str) -> float:

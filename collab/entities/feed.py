@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from collab.entities.entity import Answer
+from collab.entities.event_traces import EventTraces
 from collab.event import EntityEvent, read_cursor, write_cursor
 from collab.storage.base import Fact, Positions
 
@@ -24,14 +25,15 @@ FeedListener = Callable[[str, EntityEvent], None]
 class Feed:
     """Publishes events. ``epoch`` identifies the database that positions belong to.
 
-    ``own`` has the events that this process committed, and no others.
+    ``own`` has the events that this process committed, and no others. ``traces`` knows which events are traced.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, traces: EventTraces | None = None) -> None:
         self.epoch = ""
         self._base = 0
         self._newest: dict[str, int] = {}
         self._listeners: dict[object, FeedListener] = {}
+        self._traces = traces
 
     @property
     def own(self) -> Feed:
@@ -73,6 +75,13 @@ class Feed:
     def publish(self, project: str, event: EntityEvent) -> None:
         """Call all listeners, in the order in which they subscribed."""
         self._newest[project] = event.position
+        if self._traces is None:
+            self._tell(project, event)
+        else:
+            with self._traces.telling(project, event):
+                self._tell(project, event)
+
+    def _tell(self, project: str, event: EntityEvent) -> None:
         for listener in list(self._listeners.values()):
             try:
                 listener(project, event)

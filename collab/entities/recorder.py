@@ -16,12 +16,14 @@ from time import perf_counter
 from typing import NamedTuple, TypeAlias
 
 from collab.entities.entity import Answer, EntityOp, derive
+from collab.entities.event_traces import CommitTrace, EventTraces, TracedChange
 from collab.entities.feed import Feed
 from collab.entities.stamps import Stamps
 from collab.errors import CollabError, Unavailable
 from collab.names import DEFAULT_PROJECT
 from collab.storage.base import Append, CommitId, Fact, IdempotencyKey, Storage
 from collab.storage.nodes import Fenced
+from collab.tracing import Trace
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class _Waiting(NamedTuple):
     """An accepted change: a log row, or a change without one, and its effect on entities.
 
     ``size`` is that of its update in bytes; ``awaited``: an application waits for it. ``joined``: the next one belongs
-    to the same commit.
+    to the same commit. ``trace`` is the span that made it, if one is recorded.
     """
 
     append: Append | None
@@ -49,6 +51,7 @@ class _Waiting(NamedTuple):
     size: int
     awaited: bool
     joined: bool
+    trace: Trace | None
 
 
 _Name: TypeAlias = tuple[str, str, str]
@@ -76,7 +79,7 @@ class Recorder:
 
     ``max_pending_bytes`` limits the pending changes. ``observe(rows, seconds)`` is called for each commit,
     ``feed`` gets its events. ``stop_seconds`` is how long a cancelled :meth:`run` tries to commit the rest; a storage
-    that does not answer for ``stall_seconds`` counts as failing.
+    that does not answer for ``stall_seconds`` counts as failing. ``traces`` learns of changes, commits and events.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Recorder:
         feed: Feed | None = None,
         stop_seconds: float = 3.0,
         stall_seconds: float = 5.0,
+        traces: EventTraces | None = None,
     ) -> None:
         self.healthy = True  # whether the storage answered last time, and in time
         self.fenced: Fenced | None = None  # this process may write no more, and will never again
@@ -98,6 +102,7 @@ class Recorder:
         self._feed = feed if feed is not None else Feed()
         self._stop_seconds = stop_seconds
         self._stall_seconds = stall_seconds
+        self._traces = traces
         self._writer = token_hex(8)
         self._commits = 0
         self._stamps = Stamps()
@@ -155,7 +160,8 @@ class Recorder:
                 if op.intent.request is not None:
                     self._named.add(_name(op.entity.key.project, op.intent.request))
         self.pending_bytes += size + _OVERHEAD
-        self._waiting.append(_Waiting(entry, ops, done, size, awaited, joined))
+        trace = self._traces.here() if self._traces is not None else None
+        self._waiting.append(_Waiting(entry, ops, done, size, awaited, joined, trace))
         self._appended += 1
         self._awaited += awaited
         if not self._wake.is_set() and (self._alarm is None or self._awaited == 1):
@@ -270,6 +276,7 @@ class Recorder:
         self._writers = sum(waiting.awaited for waiting in batch)
         facts, answers = self._derive(batch)
         delay = _RETRY_FIRST
+        trace = self._begun(batch)
         self._commits += 1
         commit_id = CommitId(self._writer, self._commits)  # a commit whose answer was lost is not made twice
         while True:
@@ -298,12 +305,19 @@ class Recorder:
         if self._observe is not None:
             self._observe(len(rows), perf_counter() - started)
         self._answered()
+        if self._traces is not None and trace is not None:
+            self._traces.committed(trace, facts, committed.positions)
         try:
             self._feed.commit(facts, committed.positions, answers)
         except Exception:
             log.exception("the events of a commit could not be delivered")
         self._settle(batch, committed.seqs)
         return True
+
+    def _begun(self, batch: Sequence[_Waiting]) -> CommitTrace | None:
+        if self._traces is None:
+            return None
+        return self._traces.begin([TracedChange(waiting.trace, waiting.ops) for waiting in batch])
 
     def _forget_names(self, ops: Sequence[EntityOp]) -> None:
         for op in ops:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from collab.access.identity import Identity
 from collab.access.price import owed
 from collab.bus.base import Bus
+from collab.consumers.delivery_traces import DeliveryTraces
 from collab.consumers.handlers import Handlers
 from collab.consumers.webhook import Webhook
-from collab.consumers.webhook_sender import Webhooks
+from collab.consumers.webhook_sender import CountDelivery, Webhooks
 from collab.entities.feed import Feed
 from collab.errors import CollabError
 from collab.names import DEFAULT_PROJECT
@@ -83,7 +84,7 @@ class Hub:
         max_entity_bytes: int,
         history_days: float,
         webhooks: Sequence[Webhook] = (),
-        count_delivery: Callable[[str, str], object] = lambda webhook, outcome: None,
+        count_delivery: CountDelivery = lambda webhook, outcome, kind: None,
         presence_sample: int = 50,
         query_seconds: float = 10.0,
         presence_bytes: int = 64 * 1024,
@@ -93,6 +94,7 @@ class Hub:
         parts: HubParts = HubParts(),  # noqa: B008 - a value that nobody can change
         bus: Bus | None = None,
         announcements: Announcements | None = None,
+        deliveries: DeliveryTraces | None = None,
     ) -> None:
         self.feed = feed
         self.schemas = schemas
@@ -109,7 +111,7 @@ class Hub:
         self._others = others
         self._differing: Sequence[str] = ()
         self._jobs = jobs if jobs is not None else AllJobs()
-        self._webhooks = Webhooks(storage, feed, webhooks, jobs=self._jobs, count=count_delivery)
+        self._webhooks = Webhooks(storage, feed, webhooks, jobs=self._jobs, count=count_delivery, traces=deliveries)
         self._erasing = Erasing(storage, registry, schemas, flush)
         self._cascade = Cascade(storage, registry, rights, schemas, flush)
         self.documents = parts.documents(storage, turns, registry, sandbox)

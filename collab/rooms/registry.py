@@ -43,10 +43,12 @@ from collab.rooms.ownership import Alone, Ownership
 from collab.rooms.part import RoomPart, write_together
 from collab.rooms.row_edits import RowEdits
 from collab.rooms.seeding import Seeding
+from collab.rooms.traced import TracedRoom
 from collab.sandbox.client import Sandbox
 from collab.storage.base import Append, EntityRow, IdempotencyKey, LogRow, Record, SetAside, Storage
 from collab.storage.nodes import Fenced
 from collab.tasks import BackgroundTasks
+from collab.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +80,13 @@ class Registry:
         lives_inside: Callable[[str], bool] = lambda collection: False,
         ownership: Ownership | None = None,
         leftovers: Leftovers | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._ownership = ownership if ownership is not None else Alone()
         self._unneeded: set[RoomKey] = set()  # owned, and not open
         self.rooms: dict[RoomKey, Room] = {}
         self.send_cost = SendCost()
+        self._new_room: Callable[..., Room] = Room if tracer is None else partial(TracedRoom, tracer)
         self._storage = storage
         self._recorder = recorder
         self._hooks = hooks
@@ -245,7 +249,7 @@ class Registry:
         loaded = await self._loader.load(key, record, mapped, self._client_id(key))
         aside = record.set_aside if record is not None else ()
         quarantine = Quarantine(entry.update for entry in aside if entry.reason.startswith(ENDED_A_WORKER))
-        return Room(
+        return self._new_room(
             key,
             loaded.doc,
             loaded.gate,

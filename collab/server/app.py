@@ -20,6 +20,8 @@ from collab.access.credentials import Authenticator
 from collab.access.inspection import InspectionKey
 from collab.access.price import Ledger, Meter, Payer, Share
 from collab.access.revocations import Revocations
+from collab.consumers.delivery_traces import DeliveryTraces
+from collab.entities.event_traces import EventTraces
 from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
 from collab.errors import CollabError
@@ -59,9 +61,13 @@ from collab.storage.base import Storage
 from collab.storage.location import check_cluster_extra, storage_at
 from collab.storage.nodes import Fenced, Nodes, new_node_name
 from collab.tasks import BackgroundTasks
+from collab.tracing import Tracer
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from collab.cluster.node import ClusterNode
+    from collab.server.tracing.start import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +78,8 @@ class Collab(PythonApi):
     ``settings`` default to :meth:`Settings.from_env`, ``storage`` to the one at ``settings.location``. ``supervision``
     comes from a supervisor: its ``blackbox`` records what is being applied, ``quarantined`` are updates that crashed a
     worker, ``closed`` selects rooms to keep closed for a while, ``banned`` callers to refuse, and ``node_name`` is that
-    of all its workers: each declares its predecessor dead.
+    of all its workers: each declares its predecessor dead. Traces go to ``tracer_provider``; without one none are made,
+    or with the setting ``tracing`` they go where :meth:`collab.server.tracing.start.Tracing.start` says.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class Collab(PythonApi):
         storage: Storage | None = None,
         authenticator: Authenticator | None = None,
         supervision: Supervision | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         supervised = supervision if supervision is not None else offered()
         self.is_supervised = not isinstance(supervised.blackbox, NoBlackBox)
@@ -104,8 +112,12 @@ class Collab(PythonApi):
                 joining=joining,
             )
         )
+        traced = self.settings.tracing or tracer_provider is not None
+        self._tracing = _tracing_of(tracer_provider) if traced else None
+        tracer = self._tracing.tracer if self._tracing is not None else None
+        traces = EventTraces(tracer) if tracer is not None else None
         redis = self.settings.redis
-        self._node = _node_of(self._storage, name, redis) if redis is not None else None
+        self._node = _node_of(self._storage, name, redis, tracer, traces) if redis is not None else None
         self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
         rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)
         authenticator = authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers)
@@ -130,7 +142,7 @@ class Collab(PythonApi):
             address=share(0.0 if self.admission.is_open else self.settings.cpu_per_address),
             project=share(self.settings.cpu_per_project),
         )
-        feed = self._node.feed if self._node is not None else Feed()
+        feed = self._node.feed if self._node is not None else Feed(traces)
         jobs = self._node.jobs if self._node is not None else None
         self._quarantined = supervised.quarantined
         self._worker_deaths = supervised.deaths
@@ -142,6 +154,7 @@ class Collab(PythonApi):
             max_pending_bytes=self.settings.max_pending_bytes,
             observe=self.metrics.committed,
             feed=feed,
+            traces=traces,
         )
         self._content = ContentEvents(
             self._storage, self._sandbox, interval=self.settings.content_event_seconds, jobs=jobs
@@ -172,6 +185,7 @@ class Collab(PythonApi):
             cuts_covered=not self.settings.history_days and self.settings.content_event_seconds > 0,
             ownership=self._node.ownership if self._node is not None else None,
             leftovers=supervised.leftovers,
+            tracer=tracer,
         )
         self.hub = Hub(
             self._storage,
@@ -195,6 +209,7 @@ class Collab(PythonApi):
             failed=self._task_failed,
             parts=self._node.parts if self._node is not None else HubParts(),
             announcements=self._node.announcements if self._node is not None else None,
+            deliveries=DeliveryTraces(tracer, traces) if tracer is not None and traces is not None else None,
         )
         self.rights = Rights(
             self._registry,
@@ -217,6 +232,7 @@ class Collab(PythonApi):
             self.metrics,
             self.ledger,
             self._node,
+            tracer,
         )
         if self._node is not None:
             self._node.lost = self.sockets.node_lost
@@ -254,7 +270,7 @@ class Collab(PythonApi):
             nid=lambda: self._storage.nid if isinstance(self._storage, Nodes) else 0,
         )
         self.api = Api(self.hub, self.admission, self.rights, self._sessions, self.settings, self.unready)
-        api = routes.build(self.api)
+        api = routes.build(self.api, tracer)
         self.http = http.build(
             self.settings,
             self.admission,
@@ -264,6 +280,7 @@ class Collab(PythonApi):
             unready=self.unready,
             remark=self._remark,
             inspector=self._inspector(inspection, beside) if inspection is not None else None,
+            tracer=tracer,
         )
         for webhook in self.settings.webhooks:
             self.metrics.expect_webhook(webhook.name)
@@ -293,6 +310,8 @@ class Collab(PythonApi):
         """Open the storage and start serving. Raises :class:`collab.storage.base.StorageCorrupt`."""
         for warning in startup_warnings(self.settings, os.environ, is_open=self.admission.is_open):
             log.warning("%s", warning)
+        if self._tracing is not None:
+            self._tracing.start()
         await self._storage.open()
         for entry in self._quarantined:
             log.error("an update of %s crashed the worker and is quarantined: %s", entry.key, entry.reason)
@@ -345,6 +364,8 @@ class Collab(PythonApi):
         if self._node is not None:
             await self._node.leave()
         await self._storage.close()
+        if self._tracing is not None:
+            await self._tracing.stop()
 
     def unready(self) -> str | None:
         """Return why this server should get no traffic now; ``None`` if it should."""
@@ -432,6 +453,7 @@ class Collab(PythonApi):
             "collab_replaced": ("1 if another server has taken its place.", float(self._recorder.fenced is not None)),
             "collab_task_failed": ("1 if a background task has failed: only a restart helps.", float(self.failed)),
             "collab_worker_deaths_total": ("Workers that died in the place of this one.", self._worker_deaths),
+            **(self._tracing.gauges() if self._tracing is not None else {}),
             **(self._node.gauges() if self._node is not None else {}),
         }
 
@@ -444,11 +466,19 @@ def _inspection(settings: Settings) -> InspectionKey | None:
     return InspectionKey(settings.inspect_secret)
 
 
-def _node_of(storage: Storage, name: str, redis: str) -> ClusterNode:
+def _tracing_of(provider: TracerProvider | None) -> Tracing:
+    try:
+        from collab.server.tracing.start import Tracing  # most servers need none of its packages
+    except ModuleNotFoundError as error:
+        raise ValueError("tracing needs more packages: pip install 'lumenize-collab[otel]'") from error
+    return Tracing(provider)
+
+
+def _node_of(storage: Storage, name: str, redis: str, tracer: Tracer | None, traces: EventTraces | None) -> ClusterNode:
     check_cluster_extra()
     from collab.bus.redis import RedisBus
     from collab.cluster.node import ClusterNode  # a server alone needs none of its packages
 
     if not isinstance(storage, Nodes):
         raise ValueError("the nodes of a cluster share a storage for several nodes, like PostgreSQL")
-    return ClusterNode(storage, name, RedisBus(redis))
+    return ClusterNode(storage, name, RedisBus(redis), tracer, traces)

@@ -58,7 +58,7 @@ async def replay(
             if (event.collection, event.id) in stuck:
                 done.waiting += 1
                 continue
-            reason, _ = await post(client, webhook, epoch, each.letter.project, event)
+            reason = (await post(client, webhook, epoch, each.letter.project, event)).reason
             if reason is None:
                 await settle_letters(location, [each])
                 done.sent += 1

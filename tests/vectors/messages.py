@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from collab.event import FieldConflict
 from collab.wire.realtime import messages as r
 from collab.wire.realtime import values as wire
@@ -127,6 +129,10 @@ CLIENT: list[r.Message] = [
     r.JoinPresence(id=16, room="d1", state={"cursor": {"line": 10, "column": 5}}),
     r.UpdatePresence(id=17, room="d1", state={"typing": True}),
     r.LeavePresence(id=18, room="d1"),
+]
+CLIENT += [
+    msgspec.structs.replace(one, traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    for one in {type(asked): asked for asked in CLIENT if isinstance(asked, r.Asked)}.values()
 ]
 
 SERVER: list[r.Message] = [

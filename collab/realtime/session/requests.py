@@ -8,6 +8,7 @@ from typing import Any
 from collab.errors import InvalidRequest
 from collab.realtime.sending.slices import encoded_in_slices, rows_in_slices
 from collab.realtime.subscriptions.base import Context
+from collab.tracing import Attributes
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime.messages import Asked
 from collab.wire.realtime.values import WriteResult
@@ -53,6 +54,18 @@ def lanes_of(message: Asked) -> Sequence[Hashable]:
         case realtime.JoinPresence(room=room) | realtime.UpdatePresence(room=room) | realtime.LeavePresence(room=room):
             return (("presence", room, None),)
     return ()
+
+
+def attributes_of(message: Asked, project: str) -> Attributes:
+    """What a span says of a request: which entity it is about, or how many writes it makes."""
+    said: dict[str, str | int] = {"collab.project": project}
+    for member in ("collection", "entity"):
+        value = getattr(message, member, None)
+        if isinstance(value, str):
+            said[f"collab.{member}"] = value
+    if isinstance(message, realtime.WriteMany | realtime.Transaction):
+        said["collab.writes"] = len(message.writes)
+    return said
 
 
 async def answer(message: Asked, context: Context) -> Any:

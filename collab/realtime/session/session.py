@@ -8,7 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
+
+import msgspec
 
 from collab.access.identity import Identity
 from collab.access.limits import TokenBucket
@@ -26,9 +29,10 @@ from collab.realtime.hub import Hub
 from collab.realtime.listeners import Later
 from collab.realtime.sending.outbox import SessionOutbox
 from collab.realtime.session.jobs import Jobs
-from collab.realtime.session.requests import SUBSCRIPTIONS, WRITES, answer, lanes_of, writes_in
+from collab.realtime.session.requests import SUBSCRIPTIONS, WRITES, answer, attributes_of, lanes_of, writes_in
 from collab.realtime.session.subscriber import Subscriber
 from collab.records.reads import Caller
+from collab.tracing import Trace, Tracer
 from collab.wire.realtime import encoding
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
@@ -77,6 +81,7 @@ class RealtimeSession:
 
     ``name`` is unique among sessions. ``clock`` is monotonic; ``spread``, a number from 0 to 1, differs between
     sessions. ``address`` is the client's address. The session's CPU time is charged to ``meter``.
+    ``origin`` is the span in which the client connected.
     """
 
     def __init__(
@@ -94,6 +99,8 @@ class RealtimeSession:
         spread: float = 0.0,
         meter: Meter | None = None,
         address: str | None = None,
+        tracer: Tracer | None = None,
+        origin: Trace | None = None,
     ) -> None:
         self.name = name
         self.form: Format = form
@@ -104,6 +111,8 @@ class RealtimeSession:
         self._later = later
         self._spread = spread
         self._address = address
+        self._tracer = tracer
+        self._origin = origin
         self._deadline: float | None = clock() + limits.hello_seconds
         self._greeted = False
         self._ended = False
@@ -253,10 +262,28 @@ class RealtimeSession:
             write = isinstance(message, WRITES)
             # A write runs after earlier subscribes, so they receive its event.
             after = SUBSCRIPTIONS if write else None
-            self._jobs.add(lambda: self._answer(message), lanes=lanes_of(message), after=after, size=size, finish=write)
+            traceparent = message.traceparent
+            if traceparent is not None:  # it is no part of what is asked, and older nodes do not know it
+                message = msgspec.structs.replace(message, traceparent=None)
+            work = partial(self._answer, message)
+            if self._tracer is not None:
+                work = partial(self._traced, self._tracer, message, traceparent)
+            self._jobs.add(work, lanes=lanes_of(message), after=after, size=size, finish=write)
         except RateLimitExceeded as error:
             error.details["retryAfter"] = 1.0
             self._fail(message.id, error)
+
+    async def _traced(self, tracer: Tracer, message: Asked, traceparent: str | None) -> None:
+        """As :meth:`_answer`, in a span that goes on with the one that the client names."""
+        identity = self.identity
+        with tracer.work(
+            f"realtime {message.__struct_config__.tag}",
+            attributes_of(message, identity.project if identity is not None else ""),
+            kind="server",
+            parent=tracer.told(traceparent),
+            links=() if self._origin is None else (self._origin,),
+        ):
+            await self._answer(message)
 
     async def _answer(self, message: Asked) -> None:
         subscriber = self._subscriber
@@ -280,10 +307,15 @@ class RealtimeSession:
                     result = await answer(message, subscriber.context)
             self._reply(message.id, result)
         except CollabError as error:
-            self._fail(message.id, error)
+            self._answer_failed(message.id, error)
         except Exception:
             log.exception("could not answer a request")
-            self._fail(message.id, InternalError("could not answer the request"))
+            self._answer_failed(message.id, InternalError("could not answer the request"))
+
+    def _answer_failed(self, id_: int, error: CollabError) -> None:
+        if self._tracer is not None:
+            self._tracer.failed(error)
+        self._fail(id_, error)
 
     async def _renew(self, subscriber: Subscriber, message: realtime.Authenticate) -> None:
         known = subscriber.caller.identity

@@ -268,12 +268,7 @@ class Room:
         many = len(update) > _FEW_BYTES
         began = perf_counter() if many else 0.0
         try:
-            if session.access < Access.WRITE:
-                checked = self.gate.check(update)
-            else:
-                checked = self.gate.check_at_once(
-                    update, self.portion.of(self.log.whole + len(update), busy=many and session.throttle.is_busy())
-                )
+            checked = self.check_theirs(session, update, busy=many and session.throttle.is_busy())
         except TooManyParts:
             session.hold()
             self._ring.take_apart(self, session, update, live=live, counted=counted)
@@ -281,6 +276,12 @@ class Room:
         if many:
             checked.seconds = perf_counter() - began
         self.take_in(session, checked, now, live=live, counted=counted)
+
+    def check_theirs(self, session: Session, update: bytes, *, busy: bool) -> Checked:
+        """Check an update of a session, and change nothing. Raises :class:`Malformed` and :class:`TooManyParts`."""
+        if session.access < Access.WRITE:
+            return self.gate.check(update)
+        return self.gate.check_at_once(update, self.portion.of(self.log.whole + len(update), busy=busy))
 
     def take_in(self, session: Session, checked: Checked, now: float, *, live: bool, counted: bool | None) -> None:
         """Apply a checked update of a session that may be gone. Raises :class:`CollabError`.

@@ -10,6 +10,7 @@ from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.rooms.live.framing import Framing
 from collab.rooms.live.outbox import RoomOutbox
+from collab.tracing import Trace
 from collab.wire.yjs import Message
 
 
@@ -62,6 +63,7 @@ class Session:
         "identity",
         "introduced",
         "missed",
+        "origin",
         "outbox",
         "returns",
         "setbacks",
@@ -91,6 +93,7 @@ class Session:
         self.outbox = RoomOutbox(ready, outbox_bytes)
         self.guard: Callable[[Message], bool] | None = None  # whether a message must wait; set if rights depend on rows
         self.who = ""  # for the black box
+        self.origin: Trace | None = None  # the span in which it connected
         self.throttle: Throttle = _Unthrottled()
         self.waiting: list[Message] | None = None  # behind a large edit that is being applied
         self.source: Callable[[Session], list[bytes]] = _nothing  # ``Room.drain`` of the room that it joins

@@ -264,6 +264,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["debug", "info", "warning", "error"], _option("Logging", "Minimum severity to log.")
     ] = "info"
     access_log: Annotated[bool, _option("Logging", "Log each request (never its query).")] = False
+    tracing: Annotated[
+        bool,
+        _option(
+            "Logging",
+            "Send traces to an OpenTelemetry collector, as the variables OTEL_… say. Needs the extra `otel`.",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         for option in options(Settings):

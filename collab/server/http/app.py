@@ -26,7 +26,9 @@ from collab.server.http.api.parameters import check_names
 from collab.server.http.api.routes import PREFIX
 from collab.server.http.cors import CrossOrigin
 from collab.server.http.pages import Guarded, Pages
-from collab.server.http.responses import announced_size, answers, read_body, while_connected
+from collab.server.http.responses import RequestHandler, announced_size, answers, read_body, while_connected
+from collab.server.http.traced import traced
+from collab.tracing import Tracer
 from collab.transport.unproven import trust
 
 UPDATE_TYPE = "application/octet-stream"
@@ -52,6 +54,7 @@ def build(
     unready: Callable[[], str | None],
     remark: Callable[[], str | None] | None = None,
     inspector: ASGIApp | None = None,
+    tracer: Tracer | None = None,
 ) -> ASGIApp:
     """Build the application that serves HTTP requests.
 
@@ -132,13 +135,16 @@ def build(
         )
         return Response(status_code=204)
 
+    def served(handler: RequestHandler) -> RequestHandler:
+        return handler if tracer is None else traced(handler, tracer, "/rooms/{name}")
+
     routes: list[BaseRoute] = [
         Route("/healthz", answers(healthz)),
         Route("/readyz", answers(readyz)),
         Route("/metrics", answers(measure)),
-        Route("/rooms/{name:path}", while_connected(answers(read)), methods=["GET"]),
-        Route("/rooms/{name:path}", answers(write), methods=["POST"]),
-        Route("/rooms/{name:path}", answers(replace), methods=["PUT"]),
+        Route("/rooms/{name:path}", while_connected(answers(served(read))), methods=["GET"]),
+        Route("/rooms/{name:path}", answers(served(write)), methods=["POST"]),
+        Route("/rooms/{name:path}", answers(served(replace)), methods=["PUT"]),
         Mount(PREFIX, api),
     ]
     if inspector is not None:

@@ -30,6 +30,7 @@ from collab.errors import (
 from collab.metrics import Metrics
 from collab.rooms.live.pacing import SendCost
 from collab.rooms.live.session import Session
+from collab.tracing import Trace
 from collab.transport.frames import Oversized
 from collab.transport.websocket import DIRECT, ASGIEvent
 from collab.wire.realtime.encoding import Frame
@@ -102,6 +103,7 @@ class Connection:
     """Both directions of a socket. ``stall_seconds`` is how long one message may wait for a reader.
 
     While the client is not read, a heartbeat is sent after ``held_heartbeat_seconds`` of silence, if that is sooner.
+    ``origin`` is the span in which it was opened.
     """
 
     __slots__ = (
@@ -140,6 +142,7 @@ class Connection:
         "_writer",
         "address",
         "meter",
+        "origin",
         "received",
         "sent",
         "since",
@@ -160,9 +163,11 @@ class Connection:
         stall_seconds: float,
         address: str | None = None,
         held_heartbeat_seconds: float = inf,
+        origin: Trace | None = None,
     ) -> None:
         self._name: str | None = None
         self.address = address
+        self.origin = origin
         self.since = time()
         self.received = 0
         """Bytes of messages so far; ``sent`` are those in the other direction."""

@@ -304,6 +304,7 @@ class HocuspocusSocket(SocketProtocol):
         session.returns = waiting.again
         session.throttle = self._connection
         session.who = str(self._connection.meter.payer)
+        session.origin = self._connection.origin
         self._connection.trust()
         self._forget(address)
         # A provider counts the opening of a document as unsaved, too. After a reopening by the server it counts on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.types import Scope
 
@@ -23,8 +23,8 @@ _PAUSE_SECONDS = 0.2
 class Passing:
     """The tunnels of one client: at most one to each node. When one of them ends, so does the client's connection.
 
-    ``target`` is the path at the other node. With ``by_identity``, the client's identity is known otherwise than by
-    what it sends there.
+    ``target`` is the path at the other node, ``headers`` what it gets of the client's. With ``by_identity``, the
+    client's identity is known otherwise than by what it sends there.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Passing:
         request: Request,
         scope: Scope,
         target: str,
+        headers: Sequence[tuple[str, str]],
         *,
         by_identity: bool = False,
     ) -> None:
         self.by_identity = by_identity
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         query = scope.get("query_string", b"").decode("latin-1")
         self._handshake = Handshake(f"{target}?{query}" if query else target, headers, scope.get("subprotocols", ()))
         self._address = request.client

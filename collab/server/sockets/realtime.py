@@ -25,6 +25,7 @@ from collab.server.config.settings import Settings
 from collab.server.sockets.connection import Client, Connection, SocketProtocol
 from collab.server.sockets.documents import DocumentGatekeeper, DocumentPassing, SocketLimits
 from collab.server.sockets.hocuspocus import HocuspocusSocket
+from collab.tracing import Tracer
 from collab.wire.realtime.encoding import MESSAGE_PACK, Frame, Misunderstood, decode_client
 from collab.wire.realtime.messages import Hello
 
@@ -64,6 +65,7 @@ class RealtimeSocket(SocketProtocol):
         documents: DocumentGatekeeper,
         settings: Settings,
         passing: DocumentPassing | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._passing = passing
         self._connection = connection
@@ -82,6 +84,8 @@ class RealtimeSocket(SocketProtocol):
             spread=randbelow(1000) / 1000,
             meter=connection.meter,
             address=request.client,
+            tracer=tracer,
+            origin=connection.origin,
         )
         self._documents = _Documents(documents, admission, self._session)
         self._session.welcomed = self._welcomed

@@ -30,8 +30,10 @@ from collab.server.sockets.handshake import accept, deny
 from collab.server.sockets.hocuspocus import HocuspocusSocket
 from collab.server.sockets.node import NodeSocket
 from collab.server.sockets.realtime import RealtimeSocket
+from collab.server.sockets.traced import connected, followed, headers_of
 from collab.server.sockets.traffic import SocketBytes, Traffic
 from collab.server.sockets.yjs import YjsSocket
+from collab.tracing import Tracer
 
 if TYPE_CHECKING:
     from collab.cluster.node import ClusterNode
@@ -68,8 +70,10 @@ class Sockets:
         metrics: Metrics,
         ledger: Ledger,
         node: ClusterNode | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._node = node
+        self._tracer = tracer
         self._settings = settings
         self._registry = registry
         self._hub = hub
@@ -240,7 +244,8 @@ class Sockets:
             return None
         from collab.server.sockets.passing import Passing  # a server alone needs none of its packages
 
-        return Passing(connection, self._node, client.request, scope, target, by_identity=by_identity)
+        headers = followed(headers_of(scope), connection.origin)
+        return Passing(connection, self._node, client.request, scope, target, headers, by_identity=by_identity)
 
     async def _serve_hocuspocus(self, client: _Client, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self._settings
@@ -281,6 +286,7 @@ class Sockets:
                 documents=self._gatekeeper(client, connection, counts=False),
                 passing=self._passing(connection, client, scope, _HOCUSPOCUS, by_identity=True),
                 settings=self._settings,
+                tracer=self._tracer,
             )
             await connection.run(socket)
         finally:
@@ -325,6 +331,7 @@ class Sockets:
             stall_seconds=settings.stall_seconds,
             address=client.request.client,
             held_heartbeat_seconds=_HELD_HEARTBEAT_SECONDS if client.passed is not None else inf,
+            origin=connected(self._tracer, scope) if self._tracer is not None else None,
         )
         self._connections[connection] = client.passed.sender if client.passed is not None else None
         if client.passed is not None:

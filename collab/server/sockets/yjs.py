@@ -45,6 +45,7 @@ class YjsSocket(SocketProtocol):
         registry.edits.watch(self._session, room)
         self._session.throttle = connection
         self._session.who = str(connection.meter.payer)
+        self._session.origin = connection.origin
         room.join(self._session)
 
     def receive(self, data: bytes, now: float) -> None:

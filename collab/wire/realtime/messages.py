@@ -17,9 +17,13 @@ class Message(msgspec.Struct, tag_field="type", frozen=True, kw_only=True, renam
 
 
 class Asked(Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request. The server answers with one :class:`Reply` or :class:`Failure` with the same ``id``."""
+    """A request. The server answers with one :class:`Reply` or :class:`Failure` with the same ``id``.
+
+    ``traceparent`` (W3C Trace Context) names the span of the client that asks.
+    """
 
     id: Number
+    traceparent: str | None = None
 
 
 # from the client: the session

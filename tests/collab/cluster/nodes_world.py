@@ -103,12 +103,14 @@ class World:
         road = Road(port)
         url = await self.stack.enter_async_context(road.leading())
         given = {"port": port, "node_url": url, **self.options, **options}
+        provider = given.pop("tracer_provider", None)
         if "database" in given:
-            collab = Collab(Settings(**given))
+            collab = Collab(Settings(**given), tracer_provider=provider)
         else:
             settings = Settings(**{"database": "postgresql://h/d", "redis": "redis://unused", **given})
             with patch("collab.bus.redis.RedisBus", lambda url: MemoryBus(self.bus)):
-                collab = Collab(settings, storage=MemoryStorage(record=self.record, opens="join", url=url))
+                storage = MemoryStorage(record=self.record, opens="join", url=url)
+                collab = Collab(settings, storage=storage, tracer_provider=provider)
         node = Node(collab, port, road)
         await self.stack.enter_async_context(node.lifespan())
         self.nodes.append(node)

@@ -15,7 +15,7 @@ import pytest
 from collab.consumers import delivery, webhook_sender
 from collab.consumers.delivery import Deliveries, Parcel
 from collab.consumers.webhook import Webhook, signed
-from collab.consumers.webhook_sender import Webhooks
+from collab.consumers.webhook_sender import CountDelivery, Webhooks
 from collab.entities.feed import Feed
 from collab.event import EntityEvent, EventType
 from collab.names import RoomKey
@@ -91,7 +91,7 @@ async def receiving(answer: Callable[[Delivery], bytes | None] = lambda delivery
 
 @asynccontextmanager
 async def sending(
-    record: Record, *webhooks: Webhook, count: Callable[[str, str], object] = lambda webhook, outcome: None
+    record: Record, *webhooks: Webhook, count: CountDelivery = lambda webhook, outcome, kind: None
 ) -> AsyncIterator[None]:
     """Send, from the moment on at which every webhook knows where it begins."""
     task = asyncio.create_task(Webhooks(record.storage, record.feed, webhooks, count=count, random=lambda: 0.5).run())
@@ -249,10 +249,10 @@ async def test_a_webhook_that_fails_is_counted_and_told_when_it_begins_and_ends(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers: list[bytes | None] = [ERROR, ERROR, OK, OK]
-    counted = Counter[tuple[str, str]]()
+    counted = Counter[tuple[str, str, str | None]]()
 
-    def count(webhook: str, outcome: str) -> None:
-        counted[webhook, outcome] += 1
+    def count(webhook: str, outcome: str, kind: str | None) -> None:
+        counted[webhook, outcome, kind] += 1
 
     async with (
         recorded(tmp_path) as record,
@@ -265,21 +265,51 @@ async def test_a_webhook_that_fails_is_counted_and_told_when_it_begins_and_ends(
         await record.happens("t1")
         await receiver.until("t1/2")
         await saved(record, 2)
-    assert counted == {(name, "failed"): 2, (name, "taken"): 2}
+    assert counted == {(name, "failed", "5xx"): 2, (name, "taken", None): 2}
     told = [record.getMessage() for record in caplog.records if record.name == "collab.consumers.webhook_sender"]
     assert len(told) == 2
     assert told[0].startswith(f"webhook {name} fails and will be retried: HTTP status 500")
     assert told[1] == f"webhook {name} works again"
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (None, "timeout"),
+        (b"no HTTP at all\r\n\r\n", "unreachable"),
+        (b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", "3xx"),
+        (b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n", "4xx"),
+        (b"HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n", "5xx"),
+    ],
+)
+async def test_the_kind_of_a_failure_is_counted(tmp_path: Path, answer: bytes | None, kind: str) -> None:
+    counted = Counter[tuple[str, str | None]]()
+
+    def count(webhook: str, outcome: str, kind: str | None) -> None:
+        counted[outcome, kind] += 1
+
+    async with (
+        recorded(tmp_path) as record,
+        receiving(lambda came: answer) as receiver,
+        sending(record, hook(receiver, attempts=1, timeout_seconds=0.3), count=count),
+    ):
+        await record.happens("t1")
+        await saved(record, 1)
+    assert counted == {("given_up", kind): 1}
+
+
 async def test_a_webhook_that_fails_for_one_entity_only_is_told_once_and_so_are_its_dead_letters(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     counted = Counter[str]()
+
+    def count(webhook: str, outcome: str, kind: str | None) -> None:
+        counted[outcome] += 1
+
     async with (
         recorded(tmp_path) as record,
         receiving(lambda came: OK if "ok" in came.name else ERROR) as receiver,
-        sending(record, hook(receiver, attempts=2), count=lambda name, outcome: counted.update([outcome])),
+        sending(record, hook(receiver, attempts=2), count=count),
     ):
         for _ in range(3):
             await record.happens("bad", "ok")
@@ -305,7 +335,7 @@ async def test_a_webhook_goes_on_after_an_error_of_ours_which_is_counted_and_log
     monkeypatch.setattr(SqliteStorage, "events", events)
     counted = Counter[tuple[str, str]]()
 
-    def count(webhook: str, outcome: str) -> None:
+    def count(webhook: str, outcome: str, kind: str | None) -> None:
         counted[webhook, outcome] += 1
 
     async with recorded(tmp_path) as record, receiving() as receiver, sending(record, hook(receiver), count=count):

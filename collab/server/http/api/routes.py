@@ -16,6 +16,8 @@ from collab.server.http.api.operations import OPERATIONS, Ask, Operation
 from collab.server.http.api.parameters import check_names
 from collab.server.http.api.serving import Api
 from collab.server.http.responses import RequestHandler, answers, json_answer, refuse, while_connected
+from collab.server.http.traced import traced
+from collab.tracing import Tracer
 
 PREFIX = "/api/v1"
 
@@ -26,7 +28,7 @@ class _NoSuchMethod(InvalidRequest):
     http_status = 405
 
 
-def build(api: Api) -> Starlette:
+def build(api: Api, tracer: Tracer | None = None) -> Starlette:
     """Build an application to mount at ``PREFIX``."""
     description = describe(OPERATIONS, PREFIX)
 
@@ -36,15 +38,16 @@ def build(api: Api) -> Starlette:
         return json_answer({**description, "servers": servers})
 
     routes: list[BaseRoute] = [
-        Route(operation.path, _handler(api, operation), methods=[operation.method], name=operation.name)
+        Route(operation.path, _handler(api, operation, tracer), methods=[operation.method], name=operation.name)
         for operation in OPERATIONS
     ]
     routes.append(Route("/openapi.json", openapi, name="openapi"))
     return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed})
 
 
-def _handler(api: Api, operation: Operation) -> RequestHandler:
-    handler = answers(_served(api, operation))
+def _handler(api: Api, operation: Operation, tracer: Tracer | None) -> RequestHandler:
+    served = _served(api, operation)
+    handler = answers(served if tracer is None else traced(served, tracer, f"{PREFIX}{operation.path}"))
     # a write runs to its end; a stream itself notices when the client is gone
     return handler if operation.write or operation.answer is str else while_connected(handler)
 
