@@ -13,8 +13,8 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report import find, number
-from bench.result import Result
+from bench.report import number
+from bench.result import Result, find
 
 COLOURS = {
     "collab": "#2563eb",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.goals import GOALS, LOADS, OURS, SIZES, YARDSTICK, Goal
-from bench.result import Result
+from bench.result import Result, find
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "typists200": (
@@ -87,11 +87,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def find(results: Sequence[Result], load: str, server: str) -> Result | None:
-    """The result of a server under a load."""
-    return next((r for r in results if (r.scenario, r.server) == (load, server)), None)
-
-
 def verdict(goal: Goal, results: Sequence[Result]) -> tuple[str, str] | None:
     """Return the measured value and the verdict; None if this run did not measure it."""
     ours = find(results, goal.load, OURS)
@@ -113,21 +108,66 @@ def verdict(goal: Goal, results: Sequence[Result]) -> tuple[str, str] | None:
     return measured, f"**missed** ({short:.2f} x the goal)" if short else "**missed**"
 
 
-def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str] = ()) -> str:
-    """The whole report."""
+def framed(
+    meta: dict[str, Any],
+    goals: Sequence[Sequence[str]],
+    body: Sequence[str],
+    plots: Sequence[str] = (),
+    folder: str = "",
+) -> str:
+    """The whole report: ``body`` between what every report begins and ends with. ``folder``: that of its README."""
     out = [f"# Benchmark {meta['name']}", ""]
-    out += [f"{meta['machine']}. {meta['pinning']} How it is measured: [README](../README.md).", ""]
+    out += [f"{meta['machine']}. {meta['pinning']} How it is measured: [README](../{folder}README.md).", ""]
     if meta.get("quick"):
         out += ["A quick run: its loads are tiny, its figures say only that everything works.", ""]
-    rows = []
-    for goal in GOALS if not meta.get("quick") else ():
-        found = verdict(goal, results)
-        if found:
-            rows.append([goal.load, str(goal).replace("_", " "), *found])
-    if rows:
-        out += ["## Goals", "", *table(["load", "goal", "measured", "verdict"], rows), ""]
+    elif goals:
+        out += ["## Goals", "", *table(["what", "goal", "measured", "verdict"], goals), ""]
     for plot in plots:
         out += [f"![{plot.rsplit('-', 1)[-1].removesuffix('.svg')}]({plot})", ""]
+    out += [*body, "## Servers", "", *(f"* {name}: {about}." for name, about in meta["servers"].items()), ""]
+    if loads := meta.get("load"):
+        said = ", ".join(f"{name} {value}" for name, value in loads.items())
+        out += [f"Load average of the machine when each part began: {said}.", ""]
+    return "\n".join(out)
+
+
+def sections(known: Mapping[str, tuple[str, Sequence[str]]], results: Sequence[Result]) -> list[str]:
+    """A table for each part, by the first word of its scenarios: name -> what it is, and its columns."""
+    out: list[str] = []
+    for name, (about, columns) in known.items():
+        if mine := [result for result in results if result.scenario.split(" ")[0] == name]:
+            out += section(name, about, columns, mine)
+    return out
+
+
+def section(name: str, about: str, columns: Sequence[str], mine: Sequence[Result]) -> list[str]:
+    """One table with notes on its rows."""
+    shown = [column for column in columns if any(column in result.numbers for result in mine)]
+    several = any(" " in result.scenario for result in mine)
+    rows = []
+    for result in mine:
+        who = result.server + ("" if result.invalid is None else " (invalid)")
+        what = [result.scenario.removeprefix(f"{name} "), who] if several else [who]
+        rows.append([*what, *(number(result.numbers.get(column)) for column in shown)])
+    head = [name, "server"] if several else [name]
+    out = [f"## {name}", "", about, "", *table([*head, *(column.replace("_", " ") for column in shown)], rows), ""]
+    notes = [f"* {r.scenario}, {r.server}: {'; '.join(r.said())}." for r in mine if r.said()]
+    return [*out, *notes, ""] if notes else out
+
+
+def plain_verdict(reached: bool) -> str:
+    """How a report says whether a goal is reached."""
+    return "reached" if reached else "**missed**"
+
+
+def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str] = ()) -> str:
+    """The whole report."""
+    goals = []
+    for goal in GOALS:
+        found = verdict(goal, results)
+        if found:
+            goals.append([goal.load, str(goal).replace("_", " "), *found])
+    out: list[str] = []
     for name, load in LOADS.items():
         mine = [result for result in results if result.scenario == name]
         if not mine:
@@ -152,5 +192,4 @@ def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str]
         out += [f"* {server}: {'; '.join(said)}." for server, said in notes if said]
         if any(said for _, said in notes):
             out.append("")
-    out += ["## Servers", "", *(f"* {name}: {about}." for name, about in meta["servers"].items()), ""]
-    return "\n".join(out)
+    return framed(meta, goals, out, plots)

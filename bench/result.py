@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any
 
 
@@ -41,3 +43,25 @@ class Options:
     core: int | None = None
     patience: float = 25.0
     sessions: int | None = None
+
+
+def find(results: Sequence[Result], scenario: str, server: str) -> Result | None:
+    """The result of a server under a load."""
+    return next((r for r in results if (r.scenario, r.server) == (scenario, server)), None)
+
+
+def medians(runs: Sequence[Sequence[Result]]) -> list[Result]:
+    """Several runs of one part as one: the median of each number, all notes.
+
+    A run that failed counts only where no other has succeeded.
+    """
+    combined = []
+    for scenario, server in dict.fromkeys((result.scenario, result.server) for run in runs for result in run):
+        same = [found for run in runs if (found := find(run, scenario, server)) is not None]
+        good = [result for result in same if result.invalid is None] or same
+        numbers = {
+            name: median(result.numbers[name] for result in good if name in result.numbers) for name in good[0].numbers
+        }
+        notes = list(dict.fromkeys(note for result in good for note in result.notes))
+        combined.append(Result(scenario, server, numbers, notes, good[0].invalid))
+    return combined

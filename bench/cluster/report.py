@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from bench.record.report import section
-from bench.report import find, number, table
-from bench.result import Result
+from bench.report import framed, number, plain_verdict, sections
+from bench.result import Result, find
 
 _TYPING = ("p50_ms", "p95_ms", "p99_ms", "cpu_per_edit_us", "own_per_edit_us", "cpu_percent", "undelivered_percent",
            "generator_percent", "others_percent")  # fmt: skip
@@ -68,58 +66,29 @@ def goals(results: Sequence[Result]) -> list[list[str]]:
     for label, most in RECOVERED.items():
         if (found := find(results, "failover", label)) and found.numbers:
             value = found.numbers["document_most_s"]
-            rows.append([f"next acknowledgement, {label}", f"≤ {most:g} s", f"{value:g} s", _verdict(value <= most)])
+            rows.append(
+                [f"next acknowledgement, {label}", f"≤ {most:g} s", f"{value:g} s", plain_verdict(value <= most)]
+            )
     for label in ("with Redis", "Redis is away"):
         if (found := find(results, "revocation", label)) and found.numbers:
             value = found.numbers["elsewhere_most_s"]
             what = f"revoked at all nodes, {label}"
-            rows.append([what, f"≤ {REVOKED:g} s", f"{value:g} s", _verdict(value <= REVOKED)])
+            rows.append([what, f"≤ {REVOKED:g} s", f"{value:g} s", plain_verdict(value <= REVOKED)])
     net = [r.numbers["net_per_edit_us"] for r in results
            if r.scenario.startswith("bystanders ") and "net_per_edit_us" in r.numbers]  # fmt: skip
     if len(net) > 1:
         ratio = max(net) / min(net)
         measured = f"{ratio:.2f} x ({', '.join(map(number, net))} µs)"
         what = "CPU of an edit, whatever other nodes live"
-        rows.append([what, f"≤ {FLAT:g} x the cheapest", measured, _verdict(ratio <= FLAT)])
+        rows.append([what, f"≤ {FLAT:g} x the cheapest", measured, plain_verdict(ratio <= FLAT)])
     return rows
-
-
-def medians(runs: Sequence[Sequence[Result]]) -> list[Result]:
-    """Several runs of one part as one: the median of each number, all notes."""
-    combined = []
-    for first in runs[0]:
-        same = [found for run in runs if (found := find(run, first.scenario, first.server)) is not None]
-        good = [result for result in same if result.invalid is None] or same
-        numbers = {
-            name: median(result.numbers[name] for result in good if name in result.numbers) for name in good[0].numbers
-        }
-        notes = list(dict.fromkeys(note for result in good for note in result.notes))
-        combined.append(Result(first.scenario, first.server, numbers, notes, good[0].invalid))
-    return combined
 
 
 def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str] = ()) -> str:
     """The whole report."""
-    out = [f"# Benchmark {meta['name']}", ""]
-    out += [f"{meta['machine']}. {meta['pinning']} How it is measured: [README](../cluster/README.md).", ""]
-    if meta.get("quick"):
-        out += ["A quick run: its loads are tiny, its figures say only that everything works.", ""]
-    elif rows := goals(results):
-        out += ["## Goals", "", *table(["what", "goal", "measured", "verdict"], rows), ""]
-    for name, (about, columns) in SECTIONS.items():
-        if mine := [result for result in results if result.scenario.split(" ")[0] == name]:
-            out += section(name, about, columns, mine)
-    out += ["## Servers", "", *(f"* {name}: {about}." for name, about in meta["servers"].items()), ""]
-    if loads := meta.get("load"):
-        said = ", ".join(f"{name} {value}" for name, value in loads.items())
-        out += [f"Load average of the machine when each part began: {said}.", ""]
-    return "\n".join(out)
+    return framed(meta, goals(results), sections(SECTIONS, results), plots, "cluster/")
 
 
 def draw(results: Sequence[Result], folder: Path, name: str) -> list[str]:
     """Tables say it all: no plots."""
     return []
-
-
-def _verdict(reached: bool) -> str:
-    return "reached" if reached else "**missed**"

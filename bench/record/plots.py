@@ -17,8 +17,7 @@ from bench.record.finding import QUERIES
 from bench.record.live import MORE, STAGES
 from bench.record.report import GATE_US
 from bench.record.writing import WRITERS
-from bench.report import find
-from bench.result import Result
+from bench.result import Result, find
 
 COLOURS = {
     "collab-json": "#2563eb",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.report import find, number, table
-from bench.result import Result
+from bench.report import framed, number, plain_verdict, sections
+from bench.result import Result, find
 
 SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "live": (
@@ -79,48 +79,14 @@ def goals(results: Sequence[Result]) -> list[list[str]]:
             ratio = max(found) / min(found)
             measured = f"{ratio:.2f} x ({', '.join(map(number, found))} µs)"
             rows.append([f"{what}: the dearest of all numbers of queries", f"≤ {FLAT:g} x the cheapest", measured,
-                         _verdict(ratio <= FLAT)])  # fmt: skip
+                         plain_verdict(ratio <= FLAT)])  # fmt: skip
     for name in FIELDS:
         if result := find(results, "gate", name):
             value = result.numbers["update_us"]
-            rows.append([f"gate: {name}", f"≤ {GATE_US:g} µs", f"{value:g} µs", _verdict(value <= GATE_US)])
+            rows.append([f"gate: {name}", f"≤ {GATE_US:g} µs", f"{value:g} µs", plain_verdict(value <= GATE_US)])
     return rows
-
-
-def _verdict(reached: bool) -> str:
-    return "reached" if reached else "**missed**"
 
 
 def render(meta: dict[str, Any], results: Sequence[Result], plots: Sequence[str] = ()) -> str:
     """The whole report."""
-    out = [f"# Benchmark {meta['name']}", ""]
-    out += [f"{meta['machine']}. {meta['pinning']} How it is measured: [README](../record/README.md).", ""]
-    if meta.get("quick"):
-        out += ["A quick run: its loads are tiny, its figures say only that everything works.", ""]
-    elif rows := goals(results):
-        out += ["## Goals", "", *table(["what", "goal", "measured", "verdict"], rows), ""]
-    for plot in plots:
-        out += [f"![{plot.rsplit('-', 1)[-1].removesuffix('.svg')}]({plot})", ""]
-    for name, (about, columns) in SECTIONS.items():
-        if mine := [result for result in results if result.scenario.split(" ")[0] == name]:
-            out += section(name, about, columns, mine)
-    out += ["## Servers", "", *(f"* {name}: {about}." for name, about in meta["servers"].items()), ""]
-    if loads := meta.get("load"):
-        said = ", ".join(f"{name} {value}" for name, value in loads.items())
-        out += [f"Load average of the machine when each part began: {said}.", ""]
-    return "\n".join(out)
-
-
-def section(name: str, about: str, columns: Sequence[str], mine: Sequence[Result]) -> list[str]:
-    """One table with notes on its rows."""
-    shown = [column for column in columns if any(column in result.numbers for result in mine)]
-    several = any(" " in result.scenario for result in mine)
-    rows = []
-    for result in mine:
-        who = result.server + ("" if result.invalid is None else " (invalid)")
-        what = [result.scenario.removeprefix(f"{name} "), who] if several else [who]
-        rows.append([*what, *(number(result.numbers.get(column)) for column in shown)])
-    head = [name, "server"] if several else [name]
-    out = [f"## {name}", "", about, "", *table([*head, *(column.replace("_", " ") for column in shown)], rows), ""]
-    notes = [f"* {r.scenario}, {r.server}: {'; '.join(r.said())}." for r in mine if r.said()]
-    return [*out, *notes, ""] if notes else out
+    return framed(meta, goals(results), sections(SECTIONS, results), plots, "record/")

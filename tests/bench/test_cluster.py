@@ -7,8 +7,8 @@ import pytest
 
 from bench.cluster.__main__ import PARTS
 from bench.cluster.failover import FAULTS
-from bench.cluster.report import RECOVERED, SECTIONS, goals, medians, render
-from bench.result import Result
+from bench.cluster.report import RECOVERED, SECTIONS, goals, render
+from bench.result import Result, medians
 
 ROOT = Path(__file__).resolve().parents[2]
 META = {"name": "today", "machine": "A machine", "pinning": "Pinned.", "servers": {"collab": "ours"}}
@@ -39,7 +39,10 @@ def test_goals_say_what_was_measured_and_whether_it_is_reached() -> None:
 def test_repeated_runs_are_told_by_their_medians_and_a_failed_one_does_not_count() -> None:
     runs = [[Result("distance", "at the owner", {"p50_ms": value}, ["busy"])] for value in (1.0, 9.0, 2.0)]
     runs.append([Result("distance", "at the owner", invalid="it did not start")])
-    assert medians(runs) == [Result("distance", "at the owner", {"p50_ms": 2.0}, ["busy"])]
+    combined = Result("distance", "at the owner", {"p50_ms": 2.0}, ["busy"])
+    assert medians(runs) == [combined]
+    crashed = Result("distance", "", invalid="the run failed")
+    assert medians([[crashed], *runs]) == [crashed, combined]
 
 
 def test_a_run_that_failed_is_said() -> None:
