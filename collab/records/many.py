@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import TypeAlias
 
 from collab.access.price import METER
-from collab.errors import CollabError, InternalError, InvalidRequest
+from collab.errors import CollabError, InternalError, InvalidName, InvalidRequest
 from collab.sandbox.metered import metered
 from collab.wire.realtime.messages import Create, Delete, Update
 from collab.wire.realtime.values import MOST_WRITES, AnyWrite, CreateOne, DeleteOne, UpdateOne, Written
@@ -50,7 +50,7 @@ def message_of(write: AnyWrite) -> Create | Update | Delete:
 
 
 async def write_each(writes: Sequence[AnyWrite], perform: MakeWrite) -> list[Written | CollabError]:
-    """MakeWrite each write. Returns the outcome of each, in their order.
+    """Make each write. Returns the outcome of each, in their order.
 
     Writes to one entity follow each other. The others run side by side, so that a few commits hold all of them; a few
     begin at a time, and the event loop serves others in between.
@@ -59,8 +59,7 @@ async def write_each(writes: Sequence[AnyWrite], perform: MakeWrite) -> list[Wri
     outcomes: list[Written | CollabError] = [InternalError("this write was not made")] * len(writes)
     lines: dict[Hashable, list[int]] = {}
     for index, write in enumerate(writes):
-        name = _name(write)
-        lines.setdefault(index if name is None else (write.collection, name), []).append(index)
+        lines.setdefault(_entity_of(write) or index, []).append(index)
     free = asyncio.Semaphore(_AT_ONCE)
     meter = METER.get()
 
@@ -81,12 +80,21 @@ async def write_each(writes: Sequence[AnyWrite], perform: MakeWrite) -> list[Wri
     return outcomes
 
 
-def _name(write: AnyWrite) -> str | None:
-    """The id of the entity that a write names."""
-    if write.entity is None and isinstance(write, CreateOne):
-        named = write.data.get("id")
-        return named if isinstance(named, str) else None
-    return write.entity
+def id_in(write: AnyWrite | Create) -> str | None:
+    """Return the id that a write gives. Raises :class:`InvalidName` if it is no string."""
+    found = write.data.get("id") if isinstance(write, Create | CreateOne) and write.entity is None else write.entity
+    if found is not None and not isinstance(found, str):
+        raise InvalidName("an id must be a string")
+    return found
+
+
+def _entity_of(write: AnyWrite) -> tuple[str, str] | None:
+    """The entity that a write names."""
+    try:
+        name = id_in(write)
+    except InvalidName:  # the write itself will say so
+        name = None
+    return None if name is None else (write.collection, name)
 
 
 async def _outcome(write: AnyWrite, perform: MakeWrite) -> Written | CollabError:

@@ -19,7 +19,6 @@ from collab.errors import (
     CollabError,
     Conflict,
     EntityDeleted,
-    InvalidName,
     InvalidRequest,
     NotFound,
 )
@@ -33,7 +32,7 @@ from collab.records.documents import Documents
 from collab.records.erasing import Erasing
 from collab.records.field_values import check_fields
 from collab.records.idempotency import Once
-from collab.records.many import write_each
+from collab.records.many import id_in, write_each
 from collab.records.places import Place, Places
 from collab.records.reads import Caller, Reads
 from collab.records.schema import Schemas
@@ -97,12 +96,9 @@ class Collections(Reads):
         A deleted entity starts again, with these fields and no content. An open document that has content but no fields
         yet gets these fields. Raises :class:`Conflict` if the entity exists.
         """
-        collection, data = message.collection, message.data
-        named = data.get("id") if message.entity is None else message.entity
-        if named is not None and not isinstance(named, str):
-            raise InvalidName("an id must be a string")
+        collection, named = message.collection, id_in(message)
         key = self._key(caller, collection, named if named is not None else await self._new_id(caller, message))
-        fields = check_fields(data, now={"id": key.id})
+        fields = check_fields(message.data, now={"id": key.id})
         return await self._once.do(
             caller,
             message.request,

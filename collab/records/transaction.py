@@ -23,7 +23,7 @@ import msgspec
 
 from collab.access.rules import Access
 from collab.entities.entity import ABSENT, EntityOp, EntityState, Intent, WriteOutcome
-from collab.errors import CollabError, Conflict, EntityDeleted, InvalidName, InvalidRequest, Unavailable
+from collab.errors import CollabError, Conflict, EntityDeleted, InvalidRequest, Unavailable
 from collab.hooks import ProposedWrite
 from collab.json_values import same
 from collab.names import RoomKey
@@ -31,7 +31,7 @@ from collab.records.cascade import Cascade
 from collab.records.checks import ATTEMPTS, WriteChecks, fields_after, intent_of, written_by
 from collab.records.field_values import check_fields
 from collab.records.idempotency import Once, name_of_part
-from collab.records.many import check_number
+from collab.records.many import check_number, id_in
 from collab.records.places import Place, Places
 from collab.records.reads import Caller
 from collab.rooms.authorization import Authorization
@@ -123,7 +123,7 @@ class Transactions:
             with _numbered(number):
                 if write.request is not None:
                     raise InvalidRequest("a write of a transaction has no name of its own: the transaction has one")
-                named = _named(write)
+                named = id_in(write)
                 entity = named if named is not None else _new_id(caller, request, number)
                 place = self._places.of(self._key_of(caller, write.collection, entity))
                 if place.key in met:
@@ -141,7 +141,7 @@ class Transactions:
 
     def rooms_of(self, caller: Caller, writes: Sequence[AnyWrite]) -> list[RoomKey]:
         """Return the documents of the entities that the writes name."""
-        return list(_rooms(self.steps(caller, [write for write in writes if _named(write) is not None], None)))
+        return list(_rooms(self.steps(caller, [write for write in writes if id_in(write) is not None], None)))
 
     async def _make(self, caller: Caller, steps: Sequence[PlannedWrite], name: IdempotencyKey | None) -> list[Written]:
         for step in steps:
@@ -342,14 +342,6 @@ class _numbered:  # noqa: N801 - used as a block
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, CollabError):
             error.details = {**error.details, "write": self._number}
-
-
-def _named(write: AnyWrite) -> str | None:
-    """The id that a write gives."""
-    named = write.data.get("id") if isinstance(write, CreateOne) and write.entity is None else write.entity
-    if named is not None and not isinstance(named, str):
-        raise InvalidName("an id must be a string")
-    return named
 
 
 def _new_id(caller: Caller, request: str | None, number: int) -> str:
