@@ -28,7 +28,7 @@ from collab.wire.realtime import values as wire
 from collab.wire.realtime.encoding import MAX_DEPTH
 from collab.wire.realtime.updates import read_update
 
-_DEPTH = MAX_DEPTH - 3
+ONE_OF_SEVERAL = MAX_DEPTH - 3
 """Nesting of an entity's data as one of several writes."""
 
 
@@ -56,14 +56,13 @@ class Collection:
         self, data: Mapping[str, Any], *, id: str | None = None, on_error: ErrorCallback | None = None
     ) -> Call[Entity]:
         """Create an entity. Its id is ``id``, else ``data["id"]``, else random."""
-        fields = plain_object(data)
-        named = fields.pop("id", None)
+        entity, fields = named(data, id)
         return self._write(
             realtime.Create(
                 id=self._requests.ticket(),
                 collection=self.name,
                 data=fields,
-                entity=id or named or uuid.uuid4().hex,
+                entity=entity,
                 request=uuid.uuid4().hex,
             ),
             on_error,
@@ -125,13 +124,13 @@ class Collection:
 
         Returns for each, in order, the entity or the error: one that fails does not affect the others.
         """
-        writes = []
-        for data in entities:
-            fields = plain_object(data, _DEPTH)
-            named = fields.pop("id", None)
-            entity = uuid.uuid4().hex if named is None else named
-            writes.append(wire.CreateOne(collection=self.name, data=fields, entity=entity, request=uuid.uuid4().hex))
-        return self._write_many(writes, on_error)
+        return self._write_many(
+            [
+                wire.CreateOne(collection=self.name, data=fields, entity=entity, request=uuid.uuid4().hex)
+                for entity, fields in (named(data, None, ONE_OF_SEVERAL) for data in entities)
+            ],
+            on_error,
+        )
 
     def update_many(
         self, updates: Iterable[Mapping[str, Any]], *, on_error: ErrorCallback | None = None
@@ -145,7 +144,7 @@ class Collection:
             [
                 read_update(
                     self.name,
-                    plain_object(update, _DEPTH + 1),
+                    plain_object(update, ONE_OF_SEVERAL + 1),
                     on_conflict=self._requests.conflicts,
                     request=uuid.uuid4().hex,
                 )
@@ -326,11 +325,7 @@ class Collection:
     def _write_many(
         self, writes: Sequence[wire.AnyWrite], on_error: ErrorCallback | None
     ) -> Call[list[Entity | CollabError]]:
-        if len(writes) > wire.MOST_WRITES:
-            raise InvalidRequest(f"{len(writes)} writes: there may be {wire.MOST_WRITES}")
-        twice = next((each for each, count in Counter(str(each.entity) for each in writes).items() if count > 1), None)
-        if twice is not None:
-            raise InvalidRequest(f"{twice}: an entity may occur once")
+        check_writes(writes, wire.MOST_WRITES)
         message = realtime.WriteMany(id=self._requests.ticket(), writes=tuple(writes))
         return self._requests.write(message, written_many, on_error, iso(time()))
 
@@ -364,6 +359,23 @@ def _written(result: Any) -> Entity:
     entity = Entity(written.data, written.version)
     entity.conflicts = written.conflicts
     return entity
+
+
+def check_writes(writes: Sequence[wire.AnyWrite], most: int) -> None:
+    """Raise :class:`InvalidRequest` if there are more than ``most`` writes, or two of one entity."""
+    if len(writes) > most:
+        raise InvalidRequest(f"{len(writes)} writes: there may be {most}")
+    for name, count in Counter(f"{write.collection}/{write.entity}" for write in writes).items():
+        if count > 1:
+            raise InvalidRequest(f"{name}: an entity may occur once")
+
+
+def named(data: Mapping[str, Any], id: str | None, depth: int = MAX_DEPTH - 1) -> tuple[str, dict[str, Any]]:
+    """Return the id of an entity to create (``id``, else ``data["id"]``, else random), and its fields."""
+    fields = plain_object(data, depth)
+    inside = fields.pop("id", None)
+    given = inside if id is None else id
+    return uuid.uuid4().hex if given is None else given, fields
 
 
 def written_many(result: Any) -> list[Entity | CollabError]:

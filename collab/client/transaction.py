@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from time import time
 from typing import Any
 
 from collab.client.calls import Call
-from collab.client.collection import written_many
+from collab.client.collection import ONE_OF_SEVERAL, check_writes, named, written_many
 from collab.client.core.values import Entity, plain_object
 from collab.client.requests import ErrorCallback, OnConflict, Requests
 from collab.dates import iso
 from collab.errors import InvalidRequest
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
-from collab.wire.realtime.encoding import MAX_DEPTH
 from collab.wire.realtime.updates import read_update
-
-_DEPTH = MAX_DEPTH - 3
 
 
 class Transaction:
@@ -31,9 +27,7 @@ class Transaction:
 
     def create(self, collection: str, data: Mapping[str, Any], *, id: str | None = None) -> Transaction:  # noqa: A002
         """Add the creation of an entity. Its id is ``id``, else ``data["id"]``, else random."""
-        fields = plain_object(data, _DEPTH)
-        named = fields.pop("id", None)
-        entity = id or named or uuid.uuid4().hex
+        entity, fields = named(data, id, ONE_OF_SEVERAL)
         self._writes.append(wire.CreateOne(collection=collection, data=fields, entity=entity))
         return self
 
@@ -50,7 +44,7 @@ class Transaction:
         """Add an update. With ``on_conflict="reject"``, a conflict refuses the whole transaction."""
         if isinstance(unset, str):
             raise InvalidRequest("unset must be a list of names")
-        said = {"id": id, "changes": plain_object(changes, _DEPTH), "unset": list(unset)}
+        said = {"id": id, "changes": plain_object(changes, ONE_OF_SEVERAL), "unset": list(unset)}
         more = {"version": version, "on_conflict": on_conflict or self._requests.conflicts}
         self._writes.append(read_update(collection, said, **more))
         return self
@@ -66,11 +60,6 @@ class Transaction:
         It waits for a connection like other writes, and has effect once. The error of a write that cannot be made
         refuses all of them; its details have the number of the write (``write``). Raises :class:`InvalidRequest`.
         """
-        if len(self._writes) > wire.MOST_IN_TRANSACTION:
-            raise InvalidRequest(f"{len(self._writes)} writes: there may be {wire.MOST_IN_TRANSACTION}")
-        names = Counter((write.collection, str(write.entity)) for write in self._writes)
-        twice = next((name for name, count in names.items() if count > 1), None)
-        if twice is not None:
-            raise InvalidRequest(f"{'/'.join(twice)}: a transaction may write an entity once")
+        check_writes(self._writes, wire.MOST_IN_TRANSACTION)
         message = realtime.Transaction(id=self._requests.ticket(), writes=tuple(self._writes), request=uuid.uuid4().hex)
         return self._requests.write(message, written_many, on_error, iso(time()))

@@ -40,6 +40,18 @@ async def test_each_write_has_its_own_outcome(tmp_path: Path) -> None:
         assert not ann.pending
 
 
+async def test_an_empty_id_is_refused_however_an_entity_is_created_and_not_replaced_by_a_random_one(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path) as (link, _), client(link.address) as ann:
+        with pytest.raises(InvalidRequest):
+            await ann.tasks.create({}, id="")
+        assert kinds(await ann.tasks.create_many([{"id": ""}])) == ["InvalidRequest"]
+        with pytest.raises(InvalidRequest):
+            await ann.transaction().create("tasks", {"id": ""}).commit()
+        assert await ann.tasks.count() == 0
+
+
 async def test_what_nobody_awaits_tells_its_errors_to_the_client(tmp_path: Path) -> None:
     async with world(tmp_path) as (link, _), client(link.address) as ann:
         errors: list[CollabError] = []
@@ -55,6 +67,7 @@ async def test_what_nobody_awaits_tells_its_errors_to_the_client(tmp_path: Path)
     [
         lambda tasks: tasks.create_many([{"id": "a"}, 7]),
         lambda tasks: tasks.create_many([{"id": 7}]),
+        lambda tasks: tasks.create({"id": 0}),
         lambda tasks: tasks.create_many([{"a": object()}]),
         lambda tasks: tasks.create_many([{"id": "a"}, {"id": "a"}]),
         lambda tasks: tasks.create_many([{}] * 1001),
