@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -60,6 +61,16 @@ class Nodes:
         bus = self.all[number].bus
         assert isinstance(bus, MemoryBus)
         return bus
+
+
+@asynccontextmanager
+async def followed(**options: Any) -> AsyncIterator[tuple[Nodes, Node, Node]]:
+    """Two nodes, of which the second one follows the project."""
+    nodes = Nodes(**options)
+    one, two = nodes.all
+    async with running(one, two):
+        await two.feed.follow(PROJECT)
+        yield nodes, one, two
 
 
 async def test_events_of_all_nodes_are_heard_in_order_by_who_follows() -> None:
@@ -131,10 +142,7 @@ async def test_events_that_are_committed_while_the_position_is_read_are_delivere
 
 
 async def test_a_writer_is_told_when_its_event_was_published_here() -> None:
-    nodes = Nodes(patience=10.0, look_seconds=10.0)
-    one, two = nodes.all
-    async with running(one, two):
-        await two.feed.follow(PROJECT)
+    async with followed(patience=10.0, look_seconds=10.0) as (nodes, one, two):
         nodes.bus(1).set_cut(True)
         await one.write()
         writing = asyncio.create_task(two.write())
@@ -153,10 +161,7 @@ async def test_a_writer_is_told_when_its_event_was_published_here() -> None:
 
 
 async def test_what_the_bus_loses_is_read_from_the_record() -> None:
-    nodes = Nodes()
-    one, two = nodes.all
-    async with running(one, two):
-        await two.feed.follow(PROJECT)
+    async with followed() as (nodes, one, two):
         nodes.hub.cut()
         for _ in range(3):
             await one.write()
@@ -167,19 +172,13 @@ async def test_what_the_bus_loses_is_read_from_the_record() -> None:
 
 
 async def test_an_event_that_is_too_long_for_the_bus_is_read_from_the_record() -> None:
-    nodes = Nodes(patience=10.0, look_seconds=10.0)
-    one, two = nodes.all
-    async with running(one, two):
-        await two.feed.follow(PROJECT)
+    async with followed(patience=10.0, look_seconds=10.0) as (_, one, two):
         await one.write(value="x" * LONGEST)
         await until(lambda: two.seen.get(PROJECT) == upto(1))
 
 
 async def test_erased_events_leave_no_gap() -> None:
-    nodes = Nodes()
-    one, two = nodes.all
-    async with running(one, two):
-        await two.feed.follow(PROJECT)
+    async with followed() as (nodes, one, two):
         nodes.hub.cut()
         await one.write(1)
         await one.write(2)
@@ -194,10 +193,7 @@ async def test_erased_events_leave_no_gap() -> None:
 
 
 async def test_junk_is_counted_and_changes_nothing() -> None:
-    nodes = Nodes()
-    one, two = nodes.all
-    async with running(one, two):
-        await two.feed.follow(PROJECT)
+    async with followed() as (nodes, one, two):
         await one.write()
         far = EntityEvent(10**9, "created", "tasks", "t", 1, {"id": "t"}, {}, None, "now")
         for message in (b"junk", *write_messages([far])):
@@ -236,10 +232,7 @@ async def test_a_project_that_nobody_follows_is_not_waited_for() -> None:
 
 
 async def test_while_the_storage_is_away_nothing_is_lost_and_who_waits_is_told() -> None:
-    nodes = Nodes()
-    one, two = nodes.all
-    async with running(one, two):
-        await two.feed.follow(PROJECT)
+    async with followed() as (nodes, one, two):
         nodes.hub.cut()
         await one.write()
         nodes.storages[1].fails = True
@@ -289,10 +282,7 @@ async def test_who_gives_up_while_a_project_begins_to_be_followed_leaves_nothing
 
 
 async def test_writers_are_told_at_the_end_though_others_are_not_heard() -> None:
-    nodes = Nodes(patience=10.0, look_seconds=10.0)
-    one, two = nodes.all
-    async with running(one, two):
-        await two.feed.follow(PROJECT)
+    async with followed(patience=10.0, look_seconds=10.0) as (nodes, one, two):
         nodes.hub.cut()
         await one.write()
         writing = asyncio.create_task(two.write())
