@@ -85,6 +85,10 @@ class ClusterJobs:
             finally:
                 self._passed_on.discard(name)
 
+    async def claim_alone(self, name: str) -> bool:
+        """Claim what is done at once. Returns whether no other living node has. Raises :class:`StorageError`."""
+        return name in await self._nodes.claim_jobs([name])
+
     async def stop(self) -> None:
         """End all work and let other nodes have the jobs; what is to be saved is saved before."""
         self._stopped = True

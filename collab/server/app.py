@@ -58,6 +58,7 @@ from collab.server.sessions import Sessions
 from collab.server.sockets.sockets import Sockets
 from collab.server.supervision import Supervision, offered
 from collab.storage.base import Storage
+from collab.storage.jobs import unshared
 from collab.storage.location import check_cluster_extra, storage_at
 from collab.storage.nodes import Fenced, Nodes, new_node_name
 from collab.tasks import BackgroundTasks
@@ -387,7 +388,8 @@ class Collab(PythonApi):
         live = LiveViews(location, self.settings, self.hub.presence, self._sessions, key, self._here, elsewhere)
         record = RecordViews(location, self.settings.webhooks, live.usage)
         documents = DocumentViews(self._storage, self._sandbox, lambda: self._registry.rooms)
-        door = Door(key, self.settings, self.admission, self.hub.announcements)
+        claim = self._node.jobs.claim_alone if self._node is not None else unshared
+        door = Door(key, self.settings, self.admission, self.hub.announcements, claim)
         return inspector.build(door, inspector.operations(live, record, documents))
 
     def _task_failed(self, error: BaseException) -> None:

@@ -20,6 +20,11 @@ class JobHolder(Protocol):
         """
 
 
+async def unshared(name: str) -> bool:
+    """Claim what is done at once, for a process that has the record to itself."""
+    return True
+
+
 class AllJobs:
     """The jobs of a process that has the record to itself."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic, time
 
 from starlette.requests import Request
@@ -27,7 +27,10 @@ _REQUESTS_A_SECOND = 20.0
 
 
 class Door:
-    """Lets operators in. A link is used once: on all nodes of a cluster, and not after this process has restarted."""
+    """Lets operators in. A link is used once: on all nodes of a cluster, and not after this process has restarted.
+
+    ``claim`` says whether this node may use a link, which is no other living node's then.
+    """
 
     def __init__(
         self,
@@ -35,12 +38,14 @@ class Door:
         settings: Settings,
         admission: Admission,
         announcements: Announcements,
+        claim: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time,
     ) -> None:
         self.key = key
         self._settings = settings
         self._admission = admission
         self._announcements = announcements
+        self._claim = claim
         self._clock = clock
         self._began = clock()
         self._used: dict[str, float] = {}  # names of links, until they expire
@@ -118,9 +123,11 @@ class Door:
     async def _use(self, text: str) -> None:
         now = self._clock()
         link = self.key.read_link(text, now)
-        if link.name in self._used or link.issued < self._began:
-            raise AuthenticationFailed("this link was used, or the server has restarted: use the secret")
+        used = link.name in self._used or link.issued < self._began
         self._used[link.name] = link.expires
+        # the announcement may come too late: somebody may use the link at two nodes at once
+        if used or not await self._claim(f"inspector link {link.name}"):
+            raise AuthenticationFailed("this link was used, or the server has restarted: use the secret")
         await self._announcements.announce(Announcement(None, _LINK_USED, {"name": link.name, "expires": link.expires}))
 
     async def _hear_used(self, announcement: Announcement) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from time import time
 from typing import Any
@@ -116,3 +117,11 @@ async def test_a_node_without_an_inspector_answers_nodes_and_nobody_else() -> No
         found = await one.cluster.inspection._ask(other.storage.nid, InspectionAsked("rooms", 10**9))
         assert found.found is not None
         assert json.loads(found.found) == {"rooms": [], "count": 0}
+
+
+async def test_a_link_that_is_used_at_two_nodes_at_once_works_at_one_of_them() -> None:
+    async with cluster(2, **OPTIONS) as world:
+        for attempt in range(5):
+            link = KEY.issue_link(f"link {attempt}", time())
+            answers = await asyncio.gather(*(post(node, "sign-in", {}, link=link) for node in world.nodes))
+            assert sorted(answer.status_code for answer in answers) == [200, 401]
