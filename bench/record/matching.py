@@ -25,7 +25,7 @@ from collab.names import RoomKey
 from collab.query.aggregate import Aggregation
 from collab.query.query import And, Compare, Condition, Order, Query
 from collab.realtime.matching.live_queries import LiveQueries
-from collab.storage.base import EntityRow, FoundGroups, FoundRows
+from collab.storage.base import EntityRow, FoundEach, FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
 
 SUBSCRIPTIONS = (100, 1_000, 10_000, 100_000)
@@ -96,8 +96,13 @@ class Open:
         self.rows = rows
         self.made = 0
         self.feed = Feed()
-        self.live = LiveQueries(self.find, self.aggregate, self.feed)
+        self.live = LiveQueries(self.find, self.aggregate, self.feed, find_each=self.find_each)
         self.watchers: list[Watcher] = []
+
+    async def find_each(
+        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
+    ) -> FoundEach:
+        raise NotImplementedError
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         """Return new rows for each query."""

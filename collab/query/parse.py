@@ -33,7 +33,8 @@ from collab.query.query import (
     spelled,
 )
 
-_MEMBERS = ("where", "orderBy", "limit", "offset", "after")
+MEMBERS = ("where", "orderBy", "limit", "offset", "after")
+"""The members of a query, without ``include``."""
 _MAX_OBJECTS = 32  # nesting depth; MAX_DEPTH limits logical operators
 
 
@@ -42,7 +43,7 @@ def parse_query(raw: Mapping[str, Any]) -> Query:
 
     Raises :class:`InvalidRequest` with the path of the error: ``where.AND[1].total.gte: …``.
     """
-    check_members("query", raw, _MEMBERS)
+    check_members("query", raw, MEMBERS)
     order_by = _orders(raw["orderBy"]) if raw.get("orderBy") is not None else ()
     after = raw.get("after")
     if after is not None and not isinstance(after, str):

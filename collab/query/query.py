@@ -14,6 +14,8 @@ MAX_VALUES = 1_000
 MAX_LIMIT = 10_000
 MAX_OFFSET = 1_000_000
 MAX_ORDERS = 8
+MAX_FIELDS = 200
+"""Maximum number of members in ``fields``."""
 MAX_NAME = 256
 """Maximum length of a member name, in characters."""
 MAX_INDEX_MEMBERS = 5

@@ -19,6 +19,7 @@ from collab.entities.feed import Feed
 from collab.errors import CollabError
 from collab.names import DEFAULT_PROJECT
 from collab.realtime.matching.entity_index import EntitySubscriptions
+from collab.realtime.matching.live_includes import LiveIncludes
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.realtime.topics.analytics import AnalyticsMetrics
 from collab.realtime.topics.announcements import Announcements, LocalAnnouncements
@@ -104,7 +105,8 @@ class Hub:
         self.announcements.on(SCHEMA_UPDATED, self._schema_updated)
         self.analytics = AnalyticsMetrics(bus)
         turns = Turns(QUERIES, seconds=query_seconds or None, per_caller=5_000, per_project=10_000, owed=owed)
-        self.live_queries = LiveQueries(storage.find, storage.aggregate, feed, turns=turns)
+        self.live_queries = LiveQueries(storage.find, storage.aggregate, feed, find_each=storage.find_each, turns=turns)
+        self.live_includes = LiveIncludes(self.live_queries)
         self.entities = EntitySubscriptions(feed)
         self.handlers = Handlers(storage, feed)
         self.places = Places(schemas)
@@ -159,6 +161,7 @@ class Hub:
         await self.events.close()
         await self.handlers.stop()
         await self.presence.stop()
+        await self.live_includes.close()
         await self.live_queries.close()
         self.entities.close()
 

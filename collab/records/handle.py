@@ -111,7 +111,10 @@ class Collection:
     async def find_many(
         self, query: Mapping[str, Any] | None = None, *, fields: Sequence[str] | None = None
     ) -> FoundMany:
-        """Get the rows of a query: ``{"where": …, "orderBy": …, "limit": …, "offset": …, "after": …}``."""
+        """Get the rows of a query: ``{"where": …, "orderBy": …, "limit": …, "offset": …, "after": …, "include": …}``.
+
+        With ``include``, ``related`` of the result returns what is related to one of its rows.
+        """
         message = FindMany(
             id=0, collection=self.name, query=dict(query or {}), fields=None if fields is None else tuple(fields)
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,19 +18,22 @@ from collab.event import EntityEvent, FieldConflict
 from collab.names import RoomKey, is_part
 from collab.query.aggregate import Aggregation, group_row
 from collab.query.cursor import page_after
+from collab.query.include import MAX_INCLUDING_ROWS, Include, RelationQuery
 from collab.query.match import conjoin
 from collab.query.parse import parse_query
 from collab.query.parse_aggregation import parse_aggregation
+from collab.query.parse_include import parse_including
 from collab.query.query import Condition, Query
 from collab.records.documents import Documents
 from collab.records.entity_view import EntityView, data_before
+from collab.records.including import Visible, read_included, relation_queries, with_keys
 from collab.records.schema import Schemas
 from collab.rooms.authorization import Authorization
 from collab.storage.base import EntityRow, EntityStorage
 from collab.turns import TurnOwner, Turns
 from collab.wire.realtime.encoding import Format
 from collab.wire.realtime.messages import Aggregate, Count, FindById, FindMany, History
-from collab.wire.realtime.values import Found, FoundMany, Groups
+from collab.wire.realtime.values import Found, FoundMany, Groups, select
 
 MAX_ROWS = 10_000
 _SEARCHED = 100  # newest events in which to look for the write that a conflict met
@@ -99,20 +103,36 @@ class Reads:
         )
 
     async def find_many(self, caller: Caller, message: FindMany) -> FoundMany:
-        """Get the rows that this caller may see, at most 10,000. ``fields``: only these members, and ``id``."""
-        wanted = await self.query(caller, message.collection, message.query)
+        """Get the rows that this caller may see, at most 10,000. ``fields``: only these members, and ``id``.
+
+        What the query includes is read after its rows.
+        """
+        asked, includes = parse_including(message.query)
+        wanted = await self._narrowed(caller, message.collection, asked)
+        if includes:
+            wanted = replace(wanted, limit=min(wanted.limit or MAX_INCLUDING_ROWS, MAX_INCLUDING_ROWS))
+        relations = await self.relations(message.collection, includes, partial(self.visible, caller))
         async with self._turns.turn(caller.owner):
             found = await self._storage.find(caller.identity.project, message.collection, wanted)
         rows, permissions = found.rows, None
         if message.include_permissions:
             permissions = [await self._permissions_of(caller, row) for row in rows]
         full = wanted.limit is not None and len(rows) == wanted.limit and rows
+        included = await read_included(self._storage, self._turns, caller.owner, relations, [row.data for row in rows])
+        fields = with_keys(message.fields, relations)
         return FoundMany(
-            rows=[select(row.data, message.fields) for row in rows],
+            rows=[select(row.data, fields) for row in rows],
             versions=[row.version for row in rows],
             next=page_after(rows[-1].data, wanted.order_by) if full else None,
             permissions=permissions,
+            included=included,
         )
+
+    async def relations(
+        self, collection: str, includes: Iterable[Include], visible: Visible
+    ) -> tuple[RelationQuery, ...]:
+        """Return what to read for each relation of an ``include``. Raises :class:`InvalidRequest`."""
+        return await relation_queries(self._schemas, collection, includes, visible)
 
     async def count(self, caller: Caller, message: Count) -> int:
         """Count the rows that this caller may see, ignoring ``limit``."""
@@ -135,8 +155,10 @@ class Reads:
 
     async def query(self, caller: Caller, collection: str, raw: Mapping[str, Any]) -> Query:
         """Parse a query and add the row filter of the caller's rights. Raises :class:`InvalidRequest`."""
+        return await self._narrowed(caller, collection, parse_query(raw))
+
+    async def _narrowed(self, caller: Caller, collection: str, query: Query) -> Query:
         _check_collection(collection)
-        query = parse_query(raw)
         where = conjoin(query.where, await self.visible(caller, collection))
         limit = MAX_ROWS if query.limit is None else min(query.limit, MAX_ROWS)
         return Query(where, query.order_by, limit, query.offset, query.after)
@@ -209,13 +231,6 @@ class Reads:
         if not is_part(entity):
             raise InvalidName("an id must be 1-128 characters of [A-Za-z0-9_.:-]")
         return RoomKey(caller.identity.project, collection, entity)
-
-
-def select(data: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:
-    """Select these members of an entity's data, and its ``id``."""
-    if fields is None:
-        return data
-    return {"id": data["id"], **{name: data[name] for name in fields if name in data}}
 
 
 def _check_collection(collection: str) -> None:

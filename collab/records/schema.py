@@ -22,10 +22,11 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from collab.dates import canonical, iso
-from collab.errors import NotFound, ValidationFailed
+from collab.errors import InvalidRequest, NotFound, ValidationFailed
 from collab.event import RECORD_MEMBERS
 from collab.names import is_part
 from collab.nearest import did_you_mean
+from collab.query.parse import quoted
 from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path
 from collab.records.schema_versions import SavedSchema, decide, digest_of, read_saved, write_saved
 from collab.storage.base import EntityStorage
@@ -36,6 +37,8 @@ EVERY_PROJECT = "*"
 
 MAX_INDEXES = 32
 """Maximum number of indexes of a collection."""
+MAX_RELATIONS = 32
+"""Maximum number of relations of a collection."""
 MOST_ERRORS = 20
 LONGEST_MESSAGE = 300
 
@@ -44,6 +47,7 @@ _Root = Annotated[str, Meta(min_length=1, max_length=128)]
 _Member = Annotated[str, Meta(min_length=1, max_length=512)]
 
 _FIELDS = "fields"
+_RELATION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
 class Mapped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"collection": "in"}):
@@ -53,19 +57,43 @@ class Mapped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     root: _Root
 
 
+class Relation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Related entities: the ``one`` of a collection whose id is in the field ``by``, or the ``many`` of a collection
+    whose field ``by`` has this entity's id. Raises :class:`ValueError` if it is invalid.
+    """
+
+    one: str | None = None
+    many: str | None = None
+    by: _Root
+
+    def __post_init__(self) -> None:
+        if (self.one is None) == (self.many is None):
+            raise ValueError("a relation has either one or many: the name of a collection")
+        if not is_part(self.collection):
+            raise ValueError("one and many of a relation must be the name of a collection")
+        if self.by in RECORD_MEMBERS or not is_simple(self.by):
+            raise ValueError(f"a relation is by a field, not by {self.by!r}")
+
+    @property
+    def collection(self) -> str:
+        """The collection of the related entities."""
+        return self.one or self.many or ""
+
+
 class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Declares one collection. Raises :class:`ValueError` if it is invalid.
 
     ``fields`` is a JSON Schema (2020-12 unless ``$schema`` says otherwise; references must stay within it) of the
     fields, which means ``data`` without ``id``, ``createdAt`` and ``updatedAt``. ``content`` maps further shared roots
     to their kinds. ``indexes`` are what queries use often: a path, or a list of paths for an index over several members
-    in this order.
+    in this order. ``relations`` are those that queries may ``include``, by name.
     """
 
     fields: dict[str, Any] | None = None
     content: dict[_Root, ContentKind] = {}
     indexes: list[_Member | Annotated[list[_Member], Meta(min_length=1)]] = []
     mapped: Mapped | None = None
+    relations: dict[str, Relation] = {}
 
     def __post_init__(self) -> None:
         if self.fields is not None:
@@ -76,6 +104,13 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
             raise ValueError(f"a collection may have at most {MAX_INDEXES} indexes")
         for paths in self.index_paths():
             _check_index(paths, self.fields or {})
+        if len(self.relations) > MAX_RELATIONS:
+            raise ValueError(f"a collection may have at most {MAX_RELATIONS} relations")
+        for name, relation in self.relations.items():
+            if not _RELATION.fullmatch(name):
+                raise ValueError("a relation's name must be 1-64 letters, digits and _, and not begin with a digit")
+            if relation.one is not None:
+                _check_declared((relation.by,), self.fields or {}, f"the relation {name}")
         if self.mapped is not None:
             if self.content:
                 raise ValueError("a mapped collection cannot have content: its entities have no document of their own")
@@ -102,16 +137,19 @@ def declaration(
     content: Mapping[str, ContentKind] | None = None,
     indexes: Sequence[str | Sequence[str]] = (),
     mapped: Mapping[str, str] | None = None,
+    relations: Mapping[str, Mapping[str, str]] | None = None,
 ) -> CollectionDeclaration:
     """Build a declaration in Python.
 
     ``fields`` is a JSON Schema, a :class:`msgspec.Struct` or a pydantic model; metadata members of a model (``id``,
     ``createdAt``, ``updatedAt``) are ignored. Each of ``indexes`` is a path or a list of paths. ``mapped`` is
-    ``{"in": …, "root": …}``. Raises :class:`ValueError`.
+    ``{"in": …, "root": …}``. Each of ``relations`` is ``{"one": collection, "by": field}`` or ``{"many": collection,
+    "by": field}``. Raises :class:`ValueError`.
     """
     schema = None if fields is None else schema_of(fields)
     listed = [index if isinstance(index, str) else list(index) for index in indexes]
     said = {"fields": schema, "content": dict(content or {}), "indexes": listed, "mapped": mapped}
+    said["relations"] = {name: dict(relation) for name, relation in (relations or {}).items()}
     return msgspec.convert(said, CollectionDeclaration)
 
 
@@ -237,13 +275,27 @@ class Schemas:
             raise ValidationFailed(f"{field}: {message}" if field else message, errors=errors)
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Return ``{collection: {"schema": …, "content": {root: kind}, "version": n}}``, with ``mapped`` if it is."""
+        """Return ``{collection: {"schema": …, "content": {root: kind}, "version": n}}``, and ``mapped``,
+        ``relations`` if it has them.
+        """
         described: dict[str, dict[str, Any]] = {}
         for name, said in self._declared.items():
             described[name] = {"schema": said.fields, "content": dict(said.content), "version": self.version(name)}
             if said.mapped is not None:
                 described[name]["mapped"] = msgspec.to_builtins(said.mapped)
+            if said.relations:
+                described[name]["relations"] = msgspec.to_builtins(said.relations)
         return described
+
+    def relation(self, collection: str, name: str) -> Relation:
+        """Return a relation of a collection. Raises :class:`collab.errors.InvalidRequest`."""
+        said = self._declared.get(collection)
+        known = {} if said is None else said.relations
+        if name not in known:
+            has = f"only {', '.join(sorted(known))}" if known else "and no other"
+            meant = did_you_mean(name, known)
+            raise InvalidRequest(f"include: {collection} has no relation {quoted(name)}, {has}{meant}")
+        return known[name]
 
     async def differing(self, storage: EntityStorage) -> list[str]:
         """The collections of which the record has another declaration as the newest: see :func:`differing`."""
@@ -307,11 +359,11 @@ def _check_index(paths: IndexPaths, schema: Mapping[str, Any]) -> None:
         if not all(map(is_simple, path)):
             raise ValueError(f"the member {name!r} cannot be indexed: quotation mark, backslash or control character")
         if path[0] not in RECORD_MEMBERS:
-            _check_declared(path, schema)
+            _check_declared(path, schema, f"the index {'.'.join(path)}")
 
 
-def _check_declared(path: Path, schema: Any) -> None:
-    """Raise :class:`ValueError` for a member that a JSON Schema forbids."""
+def _check_declared(path: Path, schema: Any, what: str) -> None:
+    """Raise :class:`ValueError` for a member of ``what`` that a JSON Schema forbids."""
     for depth, name in enumerate(path):
         if not isinstance(schema, Mapping):
             return
@@ -320,7 +372,7 @@ def _check_declared(path: Path, schema: Any) -> None:
             closed = schema.get("additionalProperties") is False
             if closed and not any(re.search(pattern, name) for pattern in schema.get("patternProperties", {})):
                 known = [*properties, *(sorted(RECORD_MEMBERS) if depth == 0 else ())]
-                raise ValueError(f"the index {'.'.join(path)} names no declared field{did_you_mean(name, known)}")
+                raise ValueError(f"{what} names no declared field{did_you_mean(name, known)}")
             return
         schema = properties[name]
 

@@ -174,6 +174,17 @@ class FoundRows:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundEach:
+    """Rows of one query for each of several keys, as of ``position`` in their project."""
+
+    rows: Mapping[str, Sequence[EntityRow]]
+    position: int
+
+    def __len__(self) -> int:
+        return sum(map(len, self.rows.values()))
+
+
+@dataclass(frozen=True, slots=True)
 class FoundGroups:
     """Groups of an aggregate, sorted by key, as of ``position`` in their project."""
 
@@ -273,6 +284,15 @@ class EntityStorage(Protocol):
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         """The entities that a query selects, in its order, without deleted ones; from one consistent state."""
+
+    async def find_each(
+        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
+    ) -> FoundEach:
+        """What :meth:`find` returns for :func:`collab.query.include.related_to` of each key; from one consistent state.
+
+        Keys are different ids. Of all these rows it returns ``most`` at most. ``query`` has a limit, and neither
+        ``offset`` nor ``after``.
+        """
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         """The number of rows that :meth:`find` would return without ``limit`` and ``offset``."""

@@ -11,6 +11,7 @@ from collab.errors import NotFound
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation, tally
+from collab.query.include import related_to
 from collab.query.match import compile_where, select
 from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
@@ -20,6 +21,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundEach,
     FoundGroups,
     FoundRows,
     LogRow,
@@ -286,6 +288,16 @@ class MemoryStorage:
         rows = {row.key.id: row for row in self._record.living(project, collection)}
         found = select([row.data for row in rows.values()], query)
         return FoundRows([rows[data["id"]] for data in found], self._record.span(project).newest)
+
+    async def find_each(
+        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
+    ) -> FoundEach:
+        each = {key: (await self.find(project, collection, related_to(member, key, query))).rows for key in keys}
+        found: dict[str, Sequence[EntityRow]] = {}
+        for key, rows in each.items():
+            found[key] = rows[:most]
+            most -= len(found[key])
+        return FoundEach(found, self._record.span(project).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         return len(

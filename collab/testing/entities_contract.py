@@ -16,6 +16,7 @@ from collab.event import EntityEvent, FieldConflict
 from collab.names import RoomKey
 from collab.query.aggregate import MAX_GROUPS, Aggregation, GroupTally, Sum
 from collab.query.cursor import place_of
+from collab.query.include import related_to
 from collab.query.query import Compare, Order, Query
 from collab.storage.base import Fact, IdempotencyKey, Requested, SetAside, Snapshot, Storage, Version
 from collab.testing.storage_case import KEY, OTHER, StorageCase, entry, fact, updates
@@ -186,6 +187,38 @@ class EntitiesContract(StorageCase):
                 assert found.position == 11
                 assert await storage.count("acme", "tasks", query) == 6
                 await storage.index("tasks", [(("n",),), (("profile", "city"),)])
+
+    async def test_a_query_for_each_of_several_keys_finds_what_each_alone_finds(self, tmp_path: Path) -> None:
+        """By a field and by id, in the query's order and limit, with and without an index; and no more than asked."""
+        long = "k" * 120
+        days = ["2024-01-31", "2024-01-31T00:00:00Z"]  # equal as values of a field, different as ids
+        keys = ["p1", "p2", "nobody", long, long[:-1] + "l", *days]
+        owners = ["p1", "p1", "p1", "p2", long, *days, 1, None, ["p1"]]
+        tasks = [RoomKey("acme", "tasks", f"t{number}") for number in range(len(owners))]
+        facts = [
+            fact(1, {"owner": owner, "n": -number}, key)
+            for number, (key, owner) in enumerate(zip(tasks, owners, strict=True))
+        ]
+        query = Query(Compare(("n",), "lte", 0), (Order(("n",)),), limit=2)
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([], [*facts, fact(1, {"owner": "p2"}, RoomKey("other", "tasks", "t0"))])
+            await storage.commit([], [fact(2, {"owner": "p1", "n": -9}, tasks[2], kind="deleted")])
+            for _ in range(2):
+                found = await storage.find_each("acme", "tasks", "owner", keys, query, 100)
+                assert found.position == len(facts) + 1
+                assert [row.key.id for row in found.rows["p1"]] == ["t1", "t0"]
+                for key in keys:
+                    alone = await storage.find("acme", "tasks", related_to("owner", key, query))
+                    assert list(found.rows.get(key, [])) == list(alone.rows)
+                assert [row.key.id for row in found.rows[days[0]]] == ["t6", "t5"]
+                fewer = await storage.find_each("acme", "tasks", "owner", keys, query, 3)
+                assert len(fewer) == 3
+                await storage.index("tasks", [(("owner",),)])
+            named = await storage.find_each("acme", "tasks", "id", ["t3", "t2", "t0", *days], query, 100)
+            assert {key: [row.key.id for row in rows] for key, rows in named.rows.items() if rows} == {
+                "t3": ["t3"],
+                "t0": ["t0"],
+            }
 
     async def test_an_aggregate_adds_up_the_living_entities_of_its_collection(self, tmp_path: Path) -> None:
         """Exactly, by group, as of a position; integers and fractions."""

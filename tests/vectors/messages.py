@@ -179,6 +179,32 @@ SERVER: list[r.Message] = [
     r.Failure(error=wire.Error(code="PERMISSION_DENIED", message="no"), sub=1),
     r.Event(subs=(1, 2), cursor="c", event=EVENT, permissions={"read": True, "write": True}),
     r.RowsAre(sub=1, rows=[TASK], versions=[2], permissions=[{"read": True, "write": False}]),
+    r.RowsAre(
+        sub=1,
+        rows=[TASK],
+        versions=[2],
+        included={
+            "owner": wire.Included(
+                collection="users",
+                by="ownerId",
+                member="id",
+                one=True,
+                rows={"u1": [{"id": "u1"}]},
+                versions={"u1": [3]},
+            ),
+            "comments": wire.Included(collection="comments", by="id", member="taskId"),
+        },
+    ),
+    r.RowsChanged(
+        sub=1,
+        steps=[],
+        included=[
+            wire.IncludedSteps(
+                relation="owner", key="u1", steps=[wire.Step(op="change", id="u1", set={"name": "Ada"}, version=4)]
+            ),
+            wire.IncludedSteps(relation="comments", key="t1", steps=[], fresh=True),
+        ],
+    ),
     r.RowsChanged(
         sub=1,
         steps=[

@@ -5,25 +5,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
 
 from collab.entities.feed import Feed
 from collab.errors import CollabError, InternalError, InvalidRequest, Restarting, SubscriptionFailed, Unavailable
 from collab.event import EntityEvent
 from collab.query.aggregate import Aggregation
 from collab.query.canonical import canonical, canonical_aggregation
-from collab.query.query import Condition, Query
+from collab.query.include import related_to
+from collab.query.query import Query
 from collab.realtime.matching.live_aggregate import LiveAggregate
-from collab.realtime.matching.query_index import QueryIndex
 from collab.realtime.matching.query_window import MAX_ROWS, SPARE, LiveQuery
-from collab.realtime.matching.row_steps import WindowRow
+from collab.realtime.matching.shared_query import Live, QueryCost, SharedQuery, Topic, Watcher
 from collab.records.entity_view import data_before
-from collab.storage.base import FoundGroups, FoundRows
+from collab.storage.base import FoundEach, FoundGroups, FoundRows
 from collab.tasks import BackgroundTasks
 from collab.turns import TurnOwner, Turns
 from collab.wire.realtime import values as wire
@@ -36,112 +35,19 @@ Find = Callable[[str, str, Query], Awaitable[FoundRows]]
 FindGroups = Callable[[str, str, Aggregation], Awaitable[FoundGroups]]
 """Computes an aggregate in the storage: project, collection, aggregate."""
 
+FindEach = Callable[[str, str, str, Sequence[str], Query, int], Awaitable[FoundEach]]
+"""Runs one query for each key: project, collection, member, keys, query, maximum number of rows."""
+
 _READS = 8  # concurrent reads if no `turns` are given; more would only queue and have to buffer events
 _KEPT = 10_000  # events buffered during one read; a slower read is repeated
 _ATTEMPTS = 3
-
-
-class Live(Protocol):
-    """The state of one query or aggregate: :class:`LiveQuery`, :class:`LiveAggregate`."""
-
-    @property
-    def rows(self) -> Sequence[WindowRow]: ...
-    @property
-    def held(self) -> Set[str]: ...
-    @property
-    def indexed(self) -> Condition: ...
-    @property
-    def dry(self) -> bool: ...
-    def ask(self) -> Query | Aggregation: ...
-    def load(self, found: Any, later: Iterable[EntityEvent] = ()) -> list[wire.Step]: ...
-    def apply(self, event: EntityEvent) -> list[wire.Step]: ...
-    def trim(self) -> list[str]: ...
-
-
-class Watcher(Protocol):
-    """Receives one live query, or aggregate, whose groups are its rows.
-
-    Rows and steps are shared with other watchers and must not be modified.
-    """
-
-    def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
-        """Receive all rows, in order."""
-
-    def steps(self, steps: Sequence[wire.Step]) -> None:
-        """Receive the changes since the last call."""
-
-    def failed(self, error: CollabError) -> None:
-        """The query has ended; no more calls follow."""
-
-
-class QueryCost(NamedTuple):
-    """What one live query is and has cost since it was opened.
-
-    ``query`` is its canonical form, ``rows`` are those that the server holds for it. ``events`` were compared with it
-    in ``seconds`` of the event loop, which made ``steps`` for each watcher. ``reads`` of the storage took
-    ``read_seconds``.
-    """
-
-    project: str
-    collection: str
-    query: bytes
-    watchers: int
-    rows: int
-    events: int
-    steps: int
-    seconds: float
-    reads: int
-    read_seconds: float
-
-
-class _Shared:
-    """One query with everybody who watches it or waits for its first rows."""
-
-    __slots__ = (
-        *("ended", "failure", "key", "live", "owner", "ready", "task", "topic", "waiting", "watchers"),
-        *("events", "read_seconds", "reads", "seconds", "steps"),
-    )
-
-    def __init__(self, key: tuple[str, str, bytes], owner: TurnOwner, live: Live, topic: _Topic) -> None:
-        self.key = key
-        self.owner = owner  # the first watcher: reads wait in its queue
-        self.live = live
-        self.topic = topic
-        self.watchers: dict[object, Watcher] = {}
-        self.waiting = 0
-        self.ready: asyncio.Event | None = asyncio.Event()  # None: the first rows have arrived
-        self.task: asyncio.Task[None] | None = None
-        self.failure: CollabError | None = None
-        self.ended = False
-        self.events = self.steps = self.reads = 0
-        self.seconds = self.read_seconds = 0.0
-
-    def cost(self) -> QueryCost:
-        return QueryCost(
-            *self.key,
-            watchers=len(self.watchers),
-            rows=len(self.live.held),
-            events=self.events,
-            steps=self.steps,
-            seconds=self.seconds,
-            reads=self.reads,
-            read_seconds=self.read_seconds,
-        )
-
-
-class _Topic:
-    """The queries of one collection, and the running reads with the events since each began."""
-
-    __slots__ = ("aggregates", "index", "reads")
-
-    def __init__(self) -> None:
-        self.aggregates = 0
-        self.index: QueryIndex[_Shared] = QueryIndex()
-        self.reads: dict[_Shared, list[EntityEvent]] = {}
+_MOST_AT_ONCE = (
+    25_000  # rows of one read for several keys: a thousand windows that show 10,000 rows, with what they spare
+)
 
 
 class LiveQueries:
-    """``find`` and ``aggregate`` are those of :class:`collab.storage.base.Storage`; ``feed`` delivers later commits.
+    """``find``, ``find_each`` and ``aggregate`` are those of a storage; ``feed`` delivers later commits.
 
     Identical queries are shared: read once and matched once, however many watchers there are. A query has at most
     ``max_rows``, and at least ``spare`` rows or values are held behind each window. Reads wait in ``turns``, shared
@@ -154,6 +60,7 @@ class LiveQueries:
         aggregate: FindGroups,
         feed: Feed,
         *,
+        find_each: FindEach,
         turns: Turns | None = None,
         max_rows: int = MAX_ROWS,
         spare: int = SPARE,
@@ -161,10 +68,11 @@ class LiveQueries:
         self._max_rows = max_rows
         self._spare = spare
         self._find = find
+        self._find_each = find_each
         self._aggregate = aggregate
         self._feed = feed
-        self._queries: dict[tuple[str, str, bytes], _Shared] = {}
-        self._topics: dict[tuple[str, str], _Topic] = {}
+        self._queries: dict[tuple[str, str, bytes], SharedQuery] = {}
+        self._topics: dict[tuple[str, str], Topic] = {}
         self._turns = turns if turns is not None else Turns(_READS)
         self._tasks = BackgroundTasks(lambda error: log.error("reading rows failed", exc_info=error))
         self._closed = False
@@ -198,36 +106,46 @@ class LiveQueries:
         (and never calls ``watcher.failed``) if it cannot start: :class:`SubscriptionFailed` for too many rows or
         groups, and the errors of ``find``. Later failures call ``watcher.failed``.
         """
-        if self._closed:
-            raise Restarting("the server is shutting down")
-        name = canonical(query) if isinstance(query, Query) else canonical_aggregation(query)
-        key = (project, collection, name)
-        shared = self._queries.get(key)
-        if shared is None:
-            shared = self._begin(key, query, owner or TurnOwner(project))
-        shared.waiting += 1
+        shared, is_new = self._shared(project, collection, query, owner or TurnOwner(project))
+        if is_new:
+            self._read_soon(shared)
         try:
-            if shared.ready is not None:
-                await shared.ready.wait()
-            if shared.failure is not None:
-                raise shared.failure
-            token = object()
-            rows = shared.live.rows
-            shared.watchers[token] = watcher
-            try:
-                watcher.reset([row.data for row in rows], [row.version for row in rows])
-            except BaseException:
-                del shared.watchers[token]
-                raise
+            await self._first_rows(shared)
+            return self._attach(shared, watcher)
         finally:
             shared.waiting -= 1
             self._end_if_unused(shared)
 
-        def close() -> None:
-            if shared.watchers.pop(token, None) is not None:
+    async def open_each(
+        self,
+        project: str,
+        collection: str,
+        member: str,
+        query: Query,
+        watchers: Mapping[str, Watcher],
+        owner: TurnOwner | None = None,
+    ) -> dict[str, Callable[[], None]]:
+        """:meth:`open` for each key, with one read: of those rows of ``query`` whose ``member`` equals the key."""
+        payer = owner or TurnOwner(project)
+        opened = {key: self._shared(project, collection, related_to(member, key, query), payer) for key in watchers}
+        closers: dict[str, Callable[[], None]] = {}
+        try:
+            new = {key: shared for key, (shared, is_new) in opened.items() if is_new}
+            if new:
+                self._tasks.spawn(self._read_each(new, member, query))
+            for shared, _ in opened.values():
+                await self._first_rows(shared)
+            for key, (shared, _) in opened.items():
+                closers[key] = self._attach(shared, watchers[key])
+        except BaseException:
+            for close in closers.values():
+                close()
+            raise
+        finally:
+            for shared, _ in opened.values():
+                shared.waiting -= 1
                 self._end_if_unused(shared)
-
-        return close
+        return closers
 
     async def close(self) -> None:
         """End all queries. Watchers receive :class:`Restarting`."""
@@ -239,26 +157,64 @@ class LiveQueries:
 
     # life of a shared query
 
-    def _begin(self, key: tuple[str, str, bytes], query: Query | Aggregation, owner: TurnOwner) -> _Shared:
-        topic = self._topics.get(key[:2]) or _Topic()
+    def _shared(
+        self, project: str, collection: str, query: Query | Aggregation, owner: TurnOwner
+    ) -> tuple[SharedQuery, bool]:
+        """Return the query, which the caller waits for, and whether it is new and must be read."""
+        if self._closed:
+            raise Restarting("the server is shutting down")
+        name = canonical(query) if isinstance(query, Query) else canonical_aggregation(query)
+        key = (project, collection, name)
+        shared = self._queries.get(key)
+        is_new = shared is None
+        if shared is None:
+            shared = self._begin(key, query, owner)
+        shared.waiting += 1
+        return shared, is_new
+
+    async def _first_rows(self, shared: SharedQuery) -> None:
+        if shared.ready is not None:
+            await shared.ready.wait()
+        if shared.failure is not None:
+            raise shared.failure
+
+    def _attach(self, shared: SharedQuery, watcher: Watcher) -> Callable[[], None]:
+        if shared.failure is not None:  # it has ended since its first rows
+            raise shared.failure
+        token = object()
+        rows = shared.live.rows
+        shared.watchers[token] = watcher
+        try:
+            watcher.reset([row.data for row in rows], [row.version for row in rows])
+        except BaseException:
+            del shared.watchers[token]
+            raise
+
+        def close() -> None:
+            if shared.watchers.pop(token, None) is not None:
+                self._end_if_unused(shared)
+
+        return close
+
+    def _begin(self, key: tuple[str, str, bytes], query: Query | Aggregation, owner: TurnOwner) -> SharedQuery:
+        topic = self._topics.get(key[:2]) or Topic()
         live: Live
         if isinstance(query, Query):
             live = LiveQuery(query, max_rows=self._max_rows, spare=self._spare)
         else:
             live = LiveAggregate(query, spare=self._spare)
             topic.aggregates += 1
-        shared = _Shared(key, owner, live, topic)
+        shared = SharedQuery(key, owner, live, topic)
         topic.index.add(shared, live.indexed)
         self._topics[key[:2]] = topic
         self._queries[key] = shared
-        self._read_soon(shared)
         return shared
 
-    def _end_if_unused(self, shared: _Shared) -> None:
+    def _end_if_unused(self, shared: SharedQuery) -> None:
         if not shared.watchers and not shared.waiting:
             self._end(shared)
 
-    def _end(self, shared: _Shared) -> None:
+    def _end(self, shared: SharedQuery) -> None:
         if shared.ended:
             return
         shared.ended = True
@@ -271,7 +227,7 @@ class LiveQueries:
         if shared.task is not None:
             shared.task.cancel()
 
-    def _fail(self, shared: _Shared, error: CollabError) -> None:
+    def _fail(self, shared: SharedQuery, error: CollabError) -> None:
         watchers = list(shared.watchers.values())
         shared.watchers.clear()
         shared.failure = error
@@ -286,18 +242,18 @@ class LiveQueries:
         except Exception:
             log.exception("a watcher raised in failed()")
 
-    def _begun(self, shared: _Shared) -> None:
+    def _begun(self, shared: SharedQuery) -> None:
         if shared.ready is not None:
             shared.ready.set()
             shared.ready = None
 
     # reading
 
-    def _read_soon(self, shared: _Shared) -> None:
+    def _read_soon(self, shared: SharedQuery) -> None:
         if shared.task is None:
             shared.task = self._tasks.spawn(self._read(shared))
 
-    async def _read(self, shared: _Shared) -> None:
+    async def _read(self, shared: SharedQuery) -> None:
         try:
             # events during this read or the previous one may have used up its rows
             while shared.ready is not None or shared.live.dry:
@@ -311,7 +267,7 @@ class LiveQueries:
             shared.task = None
             self._fail(shared, InternalError("could not read the rows of this query"))
 
-    async def _read_once(self, shared: _Shared) -> None:
+    async def _read_once(self, shared: SharedQuery) -> None:
         live, reads = shared.live, shared.topic.reads
         for _ in range(_ATTEMPTS):
             async with self._turns.turn(shared.owner):
@@ -334,7 +290,58 @@ class LiveQueries:
         self._begun(shared)
         self._tell(shared, steps)
 
-    async def _answer(self, shared: _Shared, asked: Query | Aggregation) -> FoundRows | FoundGroups:
+    async def _read_each(self, new: Mapping[str, SharedQuery], member: str, query: Query) -> None:
+        """Read the first rows of several queries at once."""
+        try:
+            await self._read_each_once(new, member, query)
+        except CollabError as error:
+            failure = error
+        except Exception:
+            log.exception("could not read the rows of live queries")
+            failure = InternalError("could not read the rows of this query")
+        else:
+            for shared in new.values():
+                if not shared.ended and shared.live.dry:
+                    self._read_soon(shared)
+            return
+        for shared in new.values():
+            if not shared.ended:
+                self._fail(shared, failure)
+
+    async def _read_each_once(self, new: Mapping[str, SharedQuery], member: str, query: Query) -> None:
+        project, collection, _ = next(iter(new.values())).key
+        reading = object()
+        for _ in range(_ATTEMPTS):
+            left = {key: shared for key, shared in new.items() if not shared.ended}
+            if not left:
+                return
+            one = next(iter(left.values()))
+            asked = one.live.ask()
+            assert isinstance(asked, Query)
+            async with self._turns.turn(one.owner):
+                since = self._feed.position(project)
+                kept = one.topic.reads[reading] = []
+                try:
+                    began = perf_counter()
+                    found = await self._find_each(
+                        project, collection, member, list(left), replace(query, limit=asked.limit), _MOST_AT_ONCE
+                    )
+                    seconds = (perf_counter() - began) / len(left)
+                    if len(found) >= _MOST_AT_ONCE:
+                        raise SubscriptionFailed("too many rows: give the relations of the query a limit")
+                    if len(kept) <= _KEPT and found.position >= since:
+                        for key, shared in left.items():
+                            if not shared.ended:
+                                shared.reads += 1
+                                shared.read_seconds += seconds
+                                self._load(shared, FoundRows(found.rows.get(key, ()), found.position), kept)
+                                self._begun(shared)
+                        return
+                finally:
+                    del one.topic.reads[reading]
+        raise Unavailable("could not read a current state of the rows of this query")
+
+    async def _answer(self, shared: SharedQuery, asked: Query | Aggregation) -> FoundRows | FoundGroups:
         if isinstance(asked, Query):
             return await self._find(*shared.key[:2], asked)
         try:
@@ -342,7 +349,9 @@ class LiveQueries:
         except InvalidRequest as error:  # too many groups
             raise SubscriptionFailed(error.message) from error
 
-    def _load(self, shared: _Shared, found: FoundRows | FoundGroups, kept: Sequence[EntityEvent]) -> list[wire.Step]:
+    def _load(
+        self, shared: SharedQuery, found: FoundRows | FoundGroups, kept: Sequence[EntityEvent]
+    ) -> list[wire.Step]:
         live, index = shared.live, shared.topic.index
         before = set(live.held)
         try:
@@ -371,7 +380,7 @@ class LiveQueries:
             if shared.ready is None and not shared.ended:
                 self._apply_to(shared, event)
 
-    def _apply_to(self, shared: _Shared, event: EntityEvent) -> None:
+    def _apply_to(self, shared: SharedQuery, event: EntityEvent) -> None:
         live, index = shared.live, shared.topic.index
         had = event.id in live.held
         began = perf_counter()
@@ -399,7 +408,7 @@ class LiveQueries:
             self._read_soon(shared)
         self._tell(shared, steps)
 
-    def _tell(self, shared: _Shared, steps: Sequence[wire.Step]) -> None:
+    def _tell(self, shared: SharedQuery, steps: Sequence[wire.Step]) -> None:
         if not steps:
             return
         for token, watcher in list(shared.watchers.items()):

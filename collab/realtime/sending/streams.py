@@ -6,7 +6,7 @@ A stream that exceeds its limit drops everything and calls ``full``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from collab.event import EntityEvent
 from collab.records.entity_view import conflate
 from collab.wire.realtime.encoding import Frame
 from collab.wire.realtime.messages import Event, People
-from collab.wire.realtime.values import Person, Step
+from collab.wire.realtime.values import Included, IncludedSteps, Person, Step
 
 MOST_WHOLE = 2000
 """Maximum number of unmerged events that wait in one subscription."""
@@ -221,6 +221,14 @@ class PeopleStream:
         self._left: dict[str, None] = {}
 
 
+class AllRows(NamedTuple):
+    """All rows of a live query, and what it includes."""
+
+    rows: list[dict[str, Any]]
+    versions: list[int]
+    included: Mapping[str, Included] | None = None
+
+
 class RowsStream:
     """Steps of a live query in one message, or all of its rows.
 
@@ -229,11 +237,11 @@ class RowsStream:
 
     __slots__ = (
         "_asked",
-        "_data_of",
         "_encode_rows",
         "_encode_steps",
         "_encoded",
         "_full",
+        "_included",
         "_limit",
         "_rows",
         "_stale",
@@ -242,8 +250,8 @@ class RowsStream:
 
     def __init__(
         self,
-        encode_steps: Callable[[Sequence[Step]], Frame | None],
-        encode_rows: Callable[[list[dict[str, Any]], list[int]], Frame],
+        encode_steps: Callable[[Sequence[Step], Sequence[IncludedSteps]], Frame | None],
+        encode_rows: Callable[[AllRows], Frame],
         full: Full,
         limit: int = 1000,
     ) -> None:
@@ -251,50 +259,47 @@ class RowsStream:
         self._encode_rows = encode_rows
         self._full = full
         self._limit = limit
-        self._rows: tuple[list[dict[str, Any]], list[int]] | None = None
+        self._rows: AllRows | None = None
         self._encoded: Frame | None = None
-        self._steps: list[Step] = []
-        self._data_of: dict[str, int] = {}  # id -> index of the step that later changes can be merged into
+        self._steps = _MergedSteps()
+        self._included: dict[tuple[str, str], _MergedSteps] = {}
         self._stale = False
         self._asked = False
 
     def __bool__(self) -> bool:
-        return self._rows is not None or bool(self._steps) or (self._stale and not self._asked)
+        waits = self._rows is not None or bool(self._steps.steps) or bool(self._included)
+        return waits or (self._stale and not self._asked)
 
     @property
     def stale(self) -> bool:
         """Whether steps were dropped and all rows must be sent."""
         return self._stale
 
-    def steps(self, steps: Sequence[Step]) -> None:
-        """Append steps."""
+    def steps(self, steps: Sequence[Step], included: Sequence[IncludedSteps] = ()) -> None:
+        """Append steps of the rows, and of the rows that are included."""
         if self._stale:
             return
-        for step in steps:
-            at = self._data_of.get(step.id)
-            if step.op == "change" and at is not None:
-                self._steps[at] = _merged(self._steps[at], step)
-                continue
-            if step.op in ("enter", "change"):
-                self._data_of[step.id] = len(self._steps)
-            elif step.op == "leave":
-                self._data_of.pop(step.id, None)
-            self._steps.append(step)
-        if len(self._steps) > self._limit:
+        self._steps.add(steps)
+        for each in included:
+            of = each.relation, each.key
+            if each.fresh or of not in self._included:
+                self._included[of] = _MergedSteps(fresh=each.fresh)
+            self._included[of].add(each.steps)
+        if len(self._steps.steps) + sum(1 + len(each.steps) for each in self._included.values()) > self._limit:
             self.clear()
             self._stale = True
 
-    def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
+    def reset(self, rows: AllRows) -> None:
         """Replace everything with all rows."""
         self.clear()
-        self._rows = (rows, versions)
+        self._rows = rows
 
     @property
-    def rows(self) -> tuple[list[dict[str, Any]], list[int]] | None:
-        """The waiting rows and their versions."""
+    def rows(self) -> AllRows | None:
+        """The waiting rows."""
         return self._rows
 
-    def encoded(self, rows: tuple[list[dict[str, Any]], list[int]], frame: Frame) -> None:
+    def encoded(self, rows: AllRows, frame: Frame) -> None:
         """``frame`` is the encoding of ``rows``; ignored unless these still wait."""
         if self._rows is rows:
             self._encoded = frame
@@ -304,22 +309,51 @@ class RowsStream:
         if self._rows is not None:
             rows, self._rows = self._rows, None
             frame, self._encoded = self._encoded, None
-            return self._encode_rows(*rows) if frame is None else frame
+            return self._encode_rows(rows) if frame is None else frame
         if self._stale and not self._asked:
             self._asked = True
             self._full()
-        if not self._steps:
+        steps, included = self._steps.steps, self._included
+        if not steps and not included:
             return None
-        steps = self._steps
         self.clear()
-        return self._encode_steps(steps)
+        return self._encode_steps(
+            steps,
+            [
+                IncludedSteps(relation=relation, key=key, steps=each.steps, fresh=each.fresh)
+                for (relation, key), each in included.items()
+            ],
+        )
 
     def clear(self) -> None:
         """Drop everything."""
         self._rows = self._encoded = None
-        self._steps = []
-        self._data_of = {}
+        self._steps = _MergedSteps()
+        self._included = {}
         self._stale = self._asked = False
+
+
+class _MergedSteps:
+    """Steps of one list of rows; several changes of a row are one. ``fresh``: from an empty list."""
+
+    __slots__ = ("_data_of", "fresh", "steps")
+
+    def __init__(self, *, fresh: bool = False) -> None:
+        self.fresh = fresh
+        self.steps: list[Step] = []
+        self._data_of: dict[str, int] = {}  # id -> index of the step that later changes can be merged into
+
+    def add(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            at = self._data_of.get(step.id)
+            if step.op == "change" and at is not None:
+                self.steps[at] = _merged(self.steps[at], step)
+                continue
+            if step.op in ("enter", "change"):
+                self._data_of[step.id] = len(self.steps)
+            elif step.op == "leave":
+                self._data_of.pop(step.id, None)
+            self.steps.append(step)
 
 
 def _merged(older: Step, newer: Step) -> Step:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from collab.errors import CollabError, InvalidRequest
-from collab.query.query import Condition
+from collab.query.query import MAX_FIELDS, Condition
 from collab.realtime.hub import Hub
 from collab.realtime.matching.entity_index import Encode, EncodeOnce, Follower
 from collab.realtime.sending.outbox import SessionOutbox, Stream
@@ -15,9 +15,6 @@ from collab.realtime.topics.channels import Channels
 from collab.records.reads import Caller
 from collab.wire.realtime.encoding import Format, Frame
 from collab.wire.realtime.values import Subscribed
-
-MOST_FIELDS = 200
-
 
 Cancel = Callable[[], None]
 """Ends something. It may be called more than once."""
@@ -119,5 +116,5 @@ class OpenSubscription:
 
 def check_fields(fields: tuple[str, ...] | None) -> None:
     """Raise :class:`InvalidRequest` for an invalid selection of fields."""
-    if fields is not None and not 0 < len(fields) <= MOST_FIELDS:
-        raise InvalidRequest(f"fields must name 1 to {MOST_FIELDS} members")
+    if fields is not None and not 0 < len(fields) <= MAX_FIELDS:
+        raise InvalidRequest(f"fields must name 1 to {MAX_FIELDS} members")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +13,15 @@ from collab.errors import CollabError
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation
 from collab.query.match import conjoin
-from collab.query.parse import parse_query
 from collab.query.parse_aggregation import parse_aggregation
-from collab.query.query import Condition, Query
+from collab.query.parse_include import parse_including
+from collab.query.query import Query
 from collab.realtime.sending.slices import encoded_in_slices
-from collab.realtime.sending.streams import RowsStream
-from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription, check_fields
+from collab.realtime.sending.streams import AllRows, RowsStream
+from collab.realtime.subscriptions.base import Cancel, Context, Filters, OpenSubscription, check_fields
 from collab.wire.realtime.encoding import Frame
 from collab.wire.realtime.messages import RowsAre, RowsChanged
-from collab.wire.realtime.values import Aggregated, Rows, Step, Subscribed
+from collab.wire.realtime.values import Aggregated, Included, IncludedSteps, Rows, Step, Subscribed, select
 
 
 class OpenedRows(OpenSubscription):
@@ -32,7 +32,7 @@ class OpenedRows(OpenSubscription):
         self._target = target
         self._fields = None if target.fields is None else frozenset((*target.fields, "id"))
         self._asked: Query | Aggregation = Query()
-        self._where: Condition | None = None
+        self._seen: Any = None  # what the caller may see, as `_rights` returns it
         self._stream = RowsStream(self._steps_frame, self._rows_frame, full=lambda: context.run(self._again))
 
     @property
@@ -44,28 +44,35 @@ class OpenedRows(OpenSubscription):
         """Start; the rows are sent first."""
         check_fields(self._target.fields)
         self._asked = self._parse()
-        self._where = await filters.of(self._target.collection)
+        self._seen = await self._rights(filters)
         await self._watch()
         return Subscribed(sub=self.sub)
 
     async def recheck(self, filters: Filters) -> None:
         """Apply a changed row filter: send all rows again."""
-        where = await filters.of(self._target.collection)
-        if not self.closed and repr(where) != repr(self._where):
-            self._where = where
+        seen = await self._rights(filters)
+        if not self.closed and repr(seen) != repr(self._seen):
+            self._seen = seen
             await self._watch()
 
     def _parse(self) -> Query | Aggregation:
         """Read what the client asks for. Raises :class:`collab.errors.InvalidRequest`."""
-        return parse_query(self._target.query)
+        return parse_including(self._target.query)[0]
+
+    async def _rights(self, filters: Filters) -> Any:
+        """Return what the caller may see. Raises :class:`collab.errors.PermissionDenied` if it may see no rows."""
+        return await filters.of(self._target.collection)
 
     # calls of the live query
 
     def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
         """Send all rows."""
+        self._send_all(AllRows(rows, versions))
+
+    def _send_all(self, rows: AllRows) -> None:
         self.context.outbox.forget(self._stream)
         self._stream.clear()
-        self.offer(lambda: self._rows_frame(rows, versions), lambda: self._stream.reset(rows, versions))
+        self.offer(lambda: self._rows_frame(rows), lambda: self._stream.reset(rows))
 
     def steps(self, steps: Sequence[Step]) -> None:
         """Send changes."""
@@ -82,31 +89,34 @@ class OpenedRows(OpenSubscription):
 
     async def _watch(self) -> None:
         self.unwatch()
-        assert self._where is not None
-        caller, target = self.context.caller(), self._target
-        query = replace(self._asked, where=conjoin(self._asked.where, self._where))
-        project = caller.identity.project
         corked, self.corked = self.corked, True  # hold the rows back until they are encoded
         try:
-            self.watch(await self.context.hub.live_queries.open(project, target.collection, query, self, caller.owner))
+            self.watch(await self._open_query())
             await self._encode_rows()
         finally:
             if not corked:
                 self.uncork()
+
+    async def _open_query(self) -> Cancel:
+        caller = self.context.caller()
+        query = replace(self._asked, where=conjoin(self._asked.where, self._seen))
+        return await self.context.hub.live_queries.open(
+            caller.identity.project, self._target.collection, query, self, caller.owner
+        )
 
     async def _encode_rows(self) -> None:
         """Encode the waiting rows, with others served in between."""
         waiting = self._stream.rows
         if waiting is None:
             return
-        rows, versions = waiting
-        raw = await encoded_in_slices(map(self._row, rows), self.context.form)
+        raw = await encoded_in_slices(map(self._row, waiting.rows), self.context.form)
+        included = await self._encode_included(waiting)
         if self._stream.rows is waiting:
-            permissions = self._all_permissions(rows)
-            self._stream.encoded(
-                waiting,
-                self.context.encode(RowsAre(sub=self.sub, rows=raw, versions=versions, permissions=permissions)),
-            )
+            self._stream.encoded(waiting, self.context.encode(self._message(waiting, raw, included)))
+
+    async def _encode_included(self, rows: AllRows) -> dict[str, Included] | None:
+        """Return what the rows include, encoded."""
+        return None
 
     async def _again(self) -> None:
         """Steps were dropped: send all rows again."""
@@ -129,13 +139,7 @@ class OpenedRows(OpenSubscription):
             assert step.data is not None
             permissions = self._permissions(step.data) if self._target.include_permissions else None
             return msgspec.structs.replace(step, data=self._row(step.data), permissions=permissions)
-        if step.op != "change" or self._fields is None:
-            return step
-        values = {name: value for name, value in (step.set or {}).items() if name in self._fields}
-        unset = tuple(name for name in step.unset or () if name in self._fields)
-        if not values and not unset:
-            return None
-        return msgspec.structs.replace(step, set=values or None, unset=unset or None)
+        return step if self._fields is None else select_step(step, self._fields)
 
     def _row(self, data: dict[str, Any]) -> dict[str, Any]:
         if self._fields is None:
@@ -147,16 +151,19 @@ class OpenedRows(OpenSubscription):
         access = identity.access_to_row(RoomKey(identity.project, self._target.collection, data["id"]), data)
         return {"read": access >= Access.READ, "write": access >= Access.WRITE}
 
-    def _rows_frame(self, rows: list[dict[str, Any]], versions: list[int]) -> Frame:
-        mine = [self._row(row) for row in rows]
-        permissions = self._all_permissions(rows)
-        return self.context.encode(RowsAre(sub=self.sub, rows=mine, versions=versions, permissions=permissions))
+    def _rows_frame(self, rows: AllRows) -> Frame:
+        return self.context.encode(self._message(rows, list(map(self._row, rows.rows)), self._included(rows)))
 
-    def _all_permissions(self, rows: list[dict[str, Any]]) -> list[dict[str, bool]] | None:
-        return [self._permissions(row) for row in rows] if self._target.include_permissions else None
+    def _message(self, rows: AllRows, mine: list[Any], included: dict[str, Included] | None) -> RowsAre:
+        permissions = [self._permissions(row) for row in rows.rows] if self._target.include_permissions else None
+        return RowsAre(sub=self.sub, rows=mine, versions=rows.versions, permissions=permissions, included=included)
 
-    def _steps_frame(self, steps: Sequence[Step]) -> Frame:
-        return self.context.encode(RowsChanged(sub=self.sub, steps=list(steps)))
+    def _included(self, rows: AllRows) -> dict[str, Included] | None:
+        """Return what the rows include."""
+        return None
+
+    def _steps_frame(self, steps: Sequence[Step], included: Sequence[IncludedSteps] = ()) -> Frame:
+        return self.context.encode(RowsChanged(sub=self.sub, steps=list(steps), included=list(included)))
 
     def _shared_frame(self, steps: Sequence[Step], mine: Sequence[Step]) -> Frame:
         """All watchers of a query receive the same steps: those with the same fields share one encoding."""
@@ -174,3 +181,17 @@ class OpenedAggregate(OpenedRows):
 
     def _parse(self) -> Aggregation:
         return parse_aggregation(self._target.query)
+
+
+def select_step(step: Step, fields: Collection[str]) -> Step | None:
+    """Return a step of rows of which only these members and ``id`` are shown; ``None`` if it changes none of them."""
+    if step.op == "enter":
+        assert step.data is not None
+        return msgspec.structs.replace(step, data=select(step.data, tuple(fields)))
+    if step.op != "change":
+        return step
+    values = {name: value for name, value in (step.set or {}).items() if name in fields}
+    unset = tuple(name for name in step.unset or () if name in fields)
+    if not values and not unset:
+        return None
+    return msgspec.structs.replace(step, set=values or None, unset=unset or None)

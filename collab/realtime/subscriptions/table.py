@@ -7,9 +7,11 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from collab.errors import CollabError, InternalError, InvalidRequest, RateLimitExceeded
+from collab.query.parse_include import has_include
 from collab.realtime.matching.entity_index import Seen
 from collab.realtime.subscriptions.base import Context, Filters, OpenSubscription
 from collab.realtime.subscriptions.entities import OpenedEntities
+from collab.realtime.subscriptions.including import OpenedIncluding
 from collab.realtime.subscriptions.rows import OpenedAggregate, OpenedRows
 from collab.realtime.subscriptions.topics import OpenedAnalytics, OpenedCustom, OpenedPresence, OpenedSystem
 from collab.wire.realtime import values as wire
@@ -123,6 +125,8 @@ def _new(context: Context, wanted: Subscription) -> OpenSubscription:
     match wanted.target:
         case wire.Entities() as target:
             return OpenedEntities(context, wanted.sub, target)
+        case wire.Rows() as target if has_include(target.query):
+            return OpenedIncluding(context, wanted.sub, target)
         case wire.Rows() as target:
             return OpenedRows(context, wanted.sub, target)
         case wire.Aggregated() as target:

@@ -59,6 +59,9 @@ def _places(settings: Settings, old: str) -> Iterator[str]:
     for name, declaration in settings.collections.items():
         if declaration.mapped is not None and declaration.mapped.collection == old:
             yield f"collections.{name}.mapped"
+        for relation, related in declaration.relations.items():
+            if related.collection == old:
+                yield f"collections.{name}.relations.{relation}"
     if old in settings.keep_deleted:
         yield "keep_deleted"
     for webhook in settings.webhooks:

@@ -63,6 +63,47 @@ def find_statement(project: str, collection: str, query: Query) -> tuple[str, li
     return sql, values.given
 
 
+async def find_each(
+    connection: asyncpg.Connection,
+    project: str,
+    collection: str,
+    member: str,
+    keys: Sequence[str],
+    query: Query,
+    most: int,
+) -> dict[str, list[EntityRow]]:
+    """:func:`find_rows` for each key; ``most`` rows in all. One statement, which searches an index for each key."""
+    sql, values = each_statement(project, collection, member, keys, query, most)
+    found: dict[str, list[EntityRow]] = {key: [] for key in keys}
+    for number, *row in await connection.fetch(sql, *values):
+        found[keys[number - 1]].append(entity_row(row))
+    return found
+
+
+def each_statement(
+    project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
+) -> tuple[str, list[Any]]:
+    """The statement of :func:`find_each`, and the values of its parameters."""
+    values = Values()
+    wanted = values.add(list(keys) if (member,) == ID else [plain(form(key)) for key in keys], "text[]")
+    where = f"{_equal_to_key((member,))} AND {selection(project, collection, query, values)}"
+    order = ", ".join(part for one in deciding_orders(query.order_by) for part in _order_of(one))
+    rows = f"SELECT {COLUMNS} FROM collab.entities WHERE {where} ORDER BY {order}"
+    rows += f" LIMIT {values.add(query.limit, 'bigint')}"
+    sql = f"SELECT wanted.number, found.* FROM unnest({wanted}) WITH ORDINALITY AS wanted (key, number)"
+    # rows come in the order of their key, each in that of the query: a join keeps what its inner side yields
+    return f"{sql} CROSS JOIN LATERAL ({rows}) AS found LIMIT {values.add(most, 'bigint')}", values.given
+
+
+def _equal_to_key(path: Path) -> str:
+    """The member equals the key ``wanted.key``, a string."""
+    if path == ID:
+        return "id = wanted.key"
+    same = f"{kind_sql(path)} = {TEXT} AND {number_sql(path)} = 0 AND {_beginning(path)} = "
+    same += f'left(wanted.key, {_INDEXED}) COLLATE "C"'
+    return f"{same} AND (length(wanted.key) < {_INDEXED} OR {text_sql(path)} = wanted.key)"
+
+
 async def count_rows(connection: asyncpg.Connection, project: str, collection: str, query: Query) -> int:
     """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
     sql, values = count_statement(project, collection, query)

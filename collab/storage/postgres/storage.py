@@ -28,6 +28,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundEach,
     FoundGroups,
     FoundRows,
     LogRow,
@@ -44,7 +45,7 @@ from collab.storage.postgres import archive, documents, entities, history, nodes
 from collab.storage.postgres.aggregate import group_rows
 from collab.storage.postgres.commit import commit_values
 from collab.storage.postgres.database import PostgresDatabase, translated
-from collab.storage.postgres.query import count_rows, create_indexes, find_rows
+from collab.storage.postgres.query import count_rows, create_indexes, find_each, find_rows
 from collab.storage.postgres.together import Together
 from collab.storage.postgres.values import checksum, plain
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
@@ -215,6 +216,13 @@ class PostgresStorage:
         async with self._database.query() as connection:
             rows = await find_rows(connection, project, collection, query)
             return FoundRows(rows, (await history.read_span(connection, project)).newest)
+
+    async def find_each(
+        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
+    ) -> FoundEach:
+        async with self._database.query() as connection:
+            rows = await find_each(connection, project, collection, member, keys, query, most)
+            return FoundEach(rows, (await history.read_span(connection, project)).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         async with self._database.query() as connection:

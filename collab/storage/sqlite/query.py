@@ -20,6 +20,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from collab.errors import InvalidRequest
+from collab.query.include import related_to
 from collab.query.match import FALSE, ID, NULL, NUMBER, TEXT, TRUE, as_written, form, kind_of
 from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
@@ -47,6 +48,25 @@ def find_rows(connection: sqlite3.Connection, project: str, collection: str, que
         (*where.values, -1 if query.limit is None else query.limit, query.offset),
     )
     return [entity_row(*row) for row in rows]
+
+
+def find_each(
+    connection: sqlite3.Connection,
+    project: str,
+    collection: str,
+    member: str,
+    keys: Sequence[str],
+    query: Query,
+    most: int,
+) -> dict[str, list[EntityRow]]:
+    """:func:`find_rows` for each key; ``most`` rows in all. One search of an index costs less than another statement
+    that finds them all.
+    """
+    found: dict[str, list[EntityRow]] = {}
+    for key in keys:
+        found[key] = find_rows(connection, project, collection, related_to(member, key, query))[:most]
+        most -= len(found[key])
+    return found
 
 
 def count_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> int:

@@ -26,6 +26,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundEach,
     FoundGroups,
     FoundRows,
     LogRow,
@@ -43,7 +44,7 @@ from collab.storage.sqlite.aggregate import group_rows
 from collab.storage.sqlite.commit import Appender
 from collab.storage.sqlite.database import Database
 from collab.storage.sqlite.erase import list_expired
-from collab.storage.sqlite.query import count_rows, create_indexes, find_rows
+from collab.storage.sqlite.query import count_rows, create_indexes, find_each, find_rows
 from collab.storage.sqlite.statements import moment
 from collab.storage.sqlite.upkeep import Upkeep
 
@@ -174,6 +175,16 @@ class SqliteStorage:
             with moment(connection):
                 rows = find_rows(connection, project, collection, query)
                 return FoundRows(rows, positions.read_span(connection, project).newest)
+
+        return await self._query(find)
+
+    async def find_each(
+        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
+    ) -> FoundEach:
+        def find(connection: sqlite3.Connection) -> FoundEach:
+            with moment(connection):
+                rows = find_each(connection, project, collection, member, keys, query, most)
+                return FoundEach(rows, positions.read_span(connection, project).newest)
 
         return await self._query(find)
 

@@ -6,7 +6,17 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from collab.wire.realtime.values import AnyTarget, AnyWrite, Error, Limits, Number, Person, Step
+from collab.wire.realtime.values import (
+    AnyTarget,
+    AnyWrite,
+    Error,
+    Included,
+    IncludedSteps,
+    Limits,
+    Number,
+    Person,
+    Step,
+)
 
 VERSION = 1
 """The version of the protocol."""
@@ -310,19 +320,24 @@ class Event(Message, tag="event", frozen=True, kw_only=True):
 
 
 class RowsAre(Message, tag="rows", frozen=True, kw_only=True):
-    """All rows of a live query, in order: at first, and whenever a diff is not possible."""
+    """All rows of a live query, in order: at first, and whenever a diff is not possible.
+
+    ``included`` is what is related to them, by the name of the relation, if the query has ``include``.
+    """
 
     sub: int
     rows: list[dict[str, Any]]
     versions: list[int]
     permissions: list[dict[str, bool]] | None = None
+    included: dict[str, Included] | None = None
 
 
 class RowsChanged(Message, tag="diff", frozen=True, kw_only=True):
-    """A diff of the rows of a live query."""
+    """A diff of the rows of a live query, and then of the rows that it includes."""
 
     sub: int
     steps: list[Step]
+    included: list[IncludedSteps] = []
 
 
 class CustomEvent(Message, tag="custom", frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -191,13 +192,47 @@ class Found(Jsonable, frozen=True, kw_only=True, rename="camel", omit_defaults=T
     permissions: dict[str, bool] | None = None
 
 
+class Included(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What is related to rows by one relation: ``rows``, and their ``versions``, for each value of their member ``by``.
+
+    Related are rows of ``collection`` whose ``member`` has that value. A value to which nothing is related is left out.
+    ``one``: there is at most one row for each.
+    """
+
+    collection: str
+    by: str
+    member: str
+    one: bool = False
+    rows: dict[str, list[dict[str, Any]]] = {}
+    versions: dict[str, list[int]] = {}
+
+    def of(self, row: Mapping[str, Any]) -> Any:
+        """Return what is related to a row: with ``one`` a row or ``None``, else a list of rows."""
+        key = row.get(self.by)
+        found = self.rows.get(key, []) if isinstance(key, str) else []
+        return next(iter(found), None) if self.one else found
+
+
 class FoundMany(Jsonable, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Rows; ``next`` is the query's ``after`` for the next page, if there may be one."""
+    """Rows; ``next`` is the query's ``after`` for the next page, if there may be one.
+
+    ``included`` is what is related to them, by the name of the relation, if the query has ``include``.
+    """
 
     rows: list[dict[str, Any]]
     versions: list[int]
     next: str | None = None
     permissions: list[dict[str, bool]] | None = None
+    included: dict[str, Included] | None = None
+
+    def related(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is related to one of the rows, by relation: a row or ``None``, or a list of rows."""
+        return related(row, self.included)
+
+
+def related(row: Mapping[str, Any], included: Mapping[str, Included] | None) -> dict[str, Any]:
+    """Return what is related to a row, by relation: a row or ``None``, or a list of rows."""
+    return {name: each.of(row) for name, each in (included or {}).items()}
 
 
 class Groups(Jsonable, frozen=True, kw_only=True, rename="camel"):
@@ -237,6 +272,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     permissions: dict[str, bool] | None = None
 
 
+class IncludedSteps(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Steps of the rows that are related to rows with the key ``key``; ``fresh``: from an empty list."""
+
+    relation: str
+    key: str
+    steps: list[Step]
+    fresh: bool = False
+
+
 class Person(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One verified user with the states of all their clients, or one unverified client.
 
@@ -270,6 +314,13 @@ class ConnectedSession(Jsonable, frozen=True, kw_only=True, rename="camel", omit
     document: str | None = None
     address: str | None = None
     since: str
+
+
+def select(data: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:
+    """Select these members of an entity's data, and its ``id``."""
+    if fields is None:
+        return data
+    return {"id": data["id"], **{name: data[name] for name in fields if name in data}}
 
 
 PROTO = "__proto__"

@@ -65,17 +65,19 @@ class Asked(_Said, frozen=True, kw_only=True):
     limit: int | None = None
     offset: int | None = None
     after: str | None = None
+    include: dict[str, Any] | None = None
     fields: tuple[str, ...] | None = None
     include_permissions: bool = False
 
     def query(self) -> dict[str, Any]:
-        """Return the query for :func:`collab.query.parse.parse_query`."""
+        """Return the query for :func:`collab.query.parse_include.parse_including`."""
         said = {
             "where": self.where,
             "orderBy": self.order_by,
             "limit": self.limit,
             "offset": self.offset,
             "after": self.after,
+            "include": self.include,
         }
         return {name: value for name, value in said.items() if value is not None}
 

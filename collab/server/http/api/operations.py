@@ -127,6 +127,7 @@ async def _list(ask: Ask) -> Response:
         "limit": parameters.LIMIT.of(ask.request),
         "offset": parameters.OFFSET.of(ask.request),
         "after": parameters.AFTER.of(ask.request),
+        "include": parameters.INCLUDE.of(ask.request),
     }
     return await _find(
         ask,
@@ -330,6 +331,7 @@ _ROWS: tuple[Parameter[Any], ...] = (
     parameters.ORDER_BY,
     parameters.LIMIT,
     parameters.OFFSET,
+    parameters.INCLUDE,
     parameters.FIELDS,
     parameters.PERMISSIONS,
 )

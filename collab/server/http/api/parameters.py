@@ -83,6 +83,10 @@ def _order(text: str) -> list[dict[str, Any]]:
 _OTHER_ORDER = re.compile(r"""[{\["]*(?P<name>[^{\[":\s]+)(["\s:]+(asc|desc)\W*|["}\]].*)""", re.IGNORECASE)
 
 
+def _include(text: str) -> dict[str, Any]:
+    return _where(text) if text.startswith("{") else dict.fromkeys(_names(text), True)
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
@@ -113,6 +117,9 @@ ORDER_BY = Parameter("orderBy", "Fields, separated by commas; - before a name: d
 LIMIT = Parameter("limit", "Maximum number of results.", _INTEGER, _integer)
 OFFSET = Parameter("offset", "Number of results to skip.", _INTEGER, _integer)
 AFTER = Parameter("after", "The `next` of the previous page.", _TEXT, str)
+INCLUDE = Parameter(
+    "include", "Relations to include, separated by commas; or as in a query: a JSON object.", _TEXT, _include
+)
 FIELDS = Parameter("fields", "Fields to return, separated by commas.", _TEXT, _names)
 GROUP_BY = Parameter("groupBy", "Fields to group by, separated by commas.", _TEXT, _names)
 SUM = Parameter("sum", "Fields to add up, separated by commas.", _TEXT, _names)

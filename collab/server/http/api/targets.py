@@ -21,7 +21,12 @@ GROUPS: tuple[Parameter[Any], ...] = (
 )
 AGGREGATE: tuple[Parameter[Any], ...] = (parameters.WHERE, *GROUPS)
 """The members of an aggregate."""
-_WINDOW: tuple[Parameter[Any], ...] = (parameters.ORDER_BY, parameters.LIMIT, parameters.OFFSET)
+_WINDOW: tuple[Parameter[Any], ...] = (
+    parameters.ORDER_BY,
+    parameters.LIMIT,
+    parameters.OFFSET,
+    parameters.INCLUDE,
+)
 
 
 def given(request: Request, known: Iterable[Parameter[Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collab.query.aggregate import Aggregation, group_row, tally
 from collab.query.match import compile_where, form, select
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query
 from collab.query.steps import apply_steps
-from collab.storage.base import EntityRow, FoundGroups, FoundRows
+from collab.storage.base import EntityRow, FoundEach, FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
 
 PROJECT, COLLECTION = "p", "tasks"
@@ -148,6 +148,11 @@ class World:
             return groups, {group["id"]: 0 for group in groups}
         rows = self.find(query).rows
         return [row.data for row in rows], {row.key.id: row.version for row in rows}
+
+
+async def never_each(*asked: object) -> FoundEach:
+    """These queries have no related rows."""
+    raise AssertionError(asked)
 
 
 class Screen:

@@ -22,6 +22,7 @@ from tests.collab.realtime.matching.live_world import (
     Screen,
     World,
     aggregations,
+    never_each,
     queries,
 )
 
@@ -66,7 +67,7 @@ class LiveLaw(RuleBasedStateMachine):
         for name in SOME_IDS[: random.randint(8, 24)]:
             self.world.write(name, {"a": random.choice(SOME_VALUES), "b": random.choice(SOME_VALUES)})
         self.world.tell()
-        self.live = LiveQueries(self.find, self.aggregate, self.world.feed, spare=spare)
+        self.live = LiveQueries(self.find, self.aggregate, self.world.feed, find_each=never_each, spare=spare)
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         found = await self._read(project, collection, query)

@@ -13,7 +13,7 @@ from collab.realtime.matching import live_queries
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.storage.base import FoundGroups, FoundRows, StorageError
 from collab.wire.realtime.values import Step
-from tests.collab.realtime.matching.live_world import COLLECTION, PROJECT, Screen, World
+from tests.collab.realtime.matching.live_world import COLLECTION, PROJECT, Screen, World, never_each
 
 BY_A = (Order(("a",)),)
 
@@ -54,7 +54,12 @@ class Setup:
             self.write(f"r{number}", number)
         self.storage = Storage(self.world)
         self.live = LiveQueries(
-            self.storage.find, self.storage.aggregate, self.world.feed, max_rows=max_rows, spare=spare
+            self.storage.find,
+            self.storage.aggregate,
+            self.world.feed,
+            find_each=never_each,
+            max_rows=max_rows,
+            spare=spare,
         )
 
     def write(self, name: str, a: Scalar) -> None:
@@ -315,7 +320,7 @@ async def test_an_answer_older_than_what_was_told_is_not_believed() -> None:
         asked += 1
         return old
 
-    live = LiveQueries(stale, setup.storage.aggregate, setup.world.feed)
+    live = LiveQueries(stale, setup.storage.aggregate, setup.world.feed, find_each=never_each)
     with pytest.raises(Unavailable):
         await live.open(PROJECT, COLLECTION, Query(), Screen())
     assert asked == 3

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from collab.event import EntityEvent
 from collab.query.steps import apply_steps
-from collab.realtime.sending.streams import EntityStream, LatestStream, PeopleStream, QueueStream, RowsStream
+from collab.realtime.sending.streams import AllRows, EntityStream, LatestStream, PeopleStream, QueueStream, RowsStream
 from collab.wire.realtime.encoding import Frame
 from collab.wire.realtime.messages import Event, People
-from collab.wire.realtime.values import Person, Step
+from collab.wire.realtime.values import IncludedSteps, Person, Step
 
 
 def event(position: int, entity: str) -> EntityEvent:
@@ -158,13 +158,14 @@ class Queried:
         self.steps = 0
         self.stream = RowsStream(self._steps, self._reset, self._full, limit)
 
-    def _steps(self, steps: Sequence[Step]) -> Frame:
+    def _steps(self, steps: Sequence[Step], included: Sequence[IncludedSteps]) -> Frame:
+        assert not included
         self.steps += len(steps)
         self.rows = apply_steps(self.rows, steps)
         return "steps"
 
-    def _reset(self, rows: list[dict[str, Any]], versions: list[int]) -> Frame:
-        self.rows = rows
+    def _reset(self, all_rows: AllRows) -> Frame:
+        self.rows = all_rows.rows
         return "rows"
 
     def _full(self) -> None:
@@ -204,7 +205,7 @@ def test_steps_that_waited_lead_to_the_same_rows(data: st.DataObject) -> None:
 
 def test_changes_of_one_row_are_one_step() -> None:
     queried = Queried()
-    queried.stream.reset([{"id": "a", "old": 1}], [1])
+    queried.stream.reset(AllRows([{"id": "a", "old": 1}], [1]))
     for n in range(100):
         queried.stream.steps([Step(op="change", id="a", set={"n": n}, version=n + 2)])
     queried.stream.steps([Step(op="change", id="a", unset=("old",), version=102)])
@@ -222,6 +223,6 @@ def test_too_many_steps_are_forgotten_and_rows_asked_for_once_when_their_time_ha
     assert (bool(queried.stream), queried.full) == (False, 1)
     queried.stream.steps([Step(op="leave", id="e1")])
     assert not queried.stream
-    queried.stream.reset([], [])
+    queried.stream.reset(AllRows([], []))
     assert queried.stream.take() == "rows"
     assert not queried.stream.stale

@@ -1,0 +1,59 @@
+"""Related rows of a query (``include``). docs/protocol.md defines them (I1 and following). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from collab.names import is_part
+from collab.query.match import conjoin, form_of
+from collab.query.query import Compare, Query
+
+MAX_INCLUDES = 5
+"""Maximum number of relations in one ``include``."""
+MAX_INCLUDING_ROWS = 1_000
+"""Maximum number of rows of a query with ``include``, without the related ones."""
+MAX_RELATED = 1_000
+"""Maximum ``limit`` of related rows, for each row of the query."""
+DEFAULT_RELATED = 100
+"""Number of related rows, for each row of the query, without a ``limit``."""
+MAX_WITH_RELATED = 10_000
+"""Maximum number of rows of an answer, with the related ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """What a query asks for of one relation. ``query`` has a condition, an order and a limit."""
+
+    relation: str
+    query: Query = field(default_factory=Query)
+    fields: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelationQuery:
+    """Which rows of another collection are related to a row of a query.
+
+    A row's *key* is its member ``by``; those whose ``member`` equals it are related, as far as ``query`` selects them,
+    which has the row filter of the caller in it. With ``one`` there is at most one for each key.
+    """
+
+    name: str
+    collection: str
+    by: str
+    member: str
+    one: bool
+    query: Query
+    fields: tuple[str, ...] | None = None
+
+    def key_of(self, row: Mapping[str, Any]) -> str | None:
+        """Return the key of a row; ``None`` if nothing can be related to it."""
+        key = row.get(self.by)
+        return key if isinstance(key, str) and is_part(key) else None
+
+
+def related_to(member: str, key: str, query: Query) -> Query:
+    """Return the query of those rows that ``query`` selects whose ``member`` equals ``key``."""
+    path = (member,)
+    return replace(query, where=conjoin(Compare(path, "eq", form_of(path)(key)), query.where))
