@@ -397,5 +397,7 @@ def _found(found: wire.Found) -> Entity:
 def _found_many(found: wire.FoundMany) -> Rows:
     rows = Rows(found.rows, found.versions)
     rows.permissions = found.permissions
+    if found.included is not None:
+        rows.included = [found.related(row) for row in found.rows]
     rows.next = found.next
     return rows

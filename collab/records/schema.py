@@ -71,7 +71,7 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("a relation has either one or many: the name of a collection")
         if not is_part(self.collection):
             raise ValueError("one and many of a relation must be the name of a collection")
-        if self.by in RECORD_MEMBERS or not is_simple(self.by):
+        if self.by in RECORD_MEMBERS or "." in self.by or not is_simple(self.by):
             raise ValueError(f"a relation is by a field, not by {self.by!r}")
 
     @property

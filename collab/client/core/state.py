@@ -407,6 +407,10 @@ class ClientState:
             many = msgspec.convert(result, wire.FoundMany)
             for row, version in zip(many.rows, many.versions, strict=False):
                 self._saw(message.collection, row["id"], version)
+            for each in (many.included or {}).values():
+                for key, related in each.rows.items():
+                    for row, version in zip(related, each.versions.get(key, ()), strict=False):
+                        self._saw(each.collection, row["id"], version)
             return many
         return result
 
@@ -431,8 +435,7 @@ class ClientState:
             yield from self._groups(message)
             return
         collection, view = found
-        ops = self._writes.ops(collection)
-        own = {op.entity for op in ops}
+        own = {op.entity for op in self._writes.ops_in(view.collections)}
         try:
             seen = view.reset(message, own) if isinstance(message, realtime.RowsAre) else view.change(message, own)
         except InvalidRequest as error:
@@ -441,8 +444,11 @@ class ClientState:
             return
         for entity, version in seen.items():
             self._saw(collection, entity, version)
-        yield from self.subscriptions.show(message.sub, view, ops)
-        self._told(collection)
+        for saw in view.seen:
+            self._saw(*saw)
+        yield from self.subscriptions.show(message.sub, view, self._writes.ops_in(view.collections))
+        for each in view.collections:
+            self._told(each)
 
     def _groups(self, message: realtime.RowsAre | realtime.RowsChanged) -> Iterator[Effect]:
         groups = self.subscriptions.groups(message.sub)
@@ -461,7 +467,7 @@ class ClientState:
         self._writes.told(collection, lambda op: op.entity not in reads and all(view.is_told(op) for view in lists))
 
     def _shown(self, collection: str) -> list[Effect]:
-        return list(self.subscriptions.shown(collection, self._writes.ops(collection)))
+        return list(self.subscriptions.shown(collection, self._writes.ops_in))
 
     def _spoken(self, ticket: int) -> str | None:
         """A request about presence was answered: the next one about this room may be sent. Returns the room."""

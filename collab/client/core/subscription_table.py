@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,15 +197,18 @@ class SubscriptionTable:
         return known.target.collection, known.view
 
     def live(self, collection: str) -> Iterator[tuple[int, RowsView]]:
-        """Yield the live queries of a collection."""
+        """Yield the live queries that show rows of a collection."""
         for sub in list(self._subs):
-            if (found := self._live(sub)) is not None and found[0] == collection:
+            if (found := self._live(sub)) is not None and collection in found[1].collections:
                 yield sub, found[1]
 
-    def shown(self, collection: str, ops: Sequence[Op]) -> Iterator[Effect]:
-        """Apply own writes to the live queries of a collection; yield what changed."""
+    def shown(self, collection: str, ops: Callable[[Iterable[str]], Sequence[Op]]) -> Iterator[Effect]:
+        """Apply own writes to the live queries that show rows of a collection; yield what changed.
+
+        ``ops`` returns the own writes in collections.
+        """
         for sub, view in self.live(collection):
-            yield from self.show(sub, view, ops)
+            yield from self.show(sub, view, ops(view.collections))
 
     def show(self, sub: int, view: RowsView, ops: Sequence[Op]) -> Iterator[Effect]:
         """Yield the rows of a live query if they changed."""

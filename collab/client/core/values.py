@@ -39,18 +39,21 @@ class Entity(dict[str, Any]):
 class Rows(list[dict[str, Any]]):
     """Rows of a query, with their metadata as attributes.
 
-    ``versions`` and ``permissions`` (if requested) are parallel to the rows; the version is 0 for a row that only this
-    client knows so far. ``next`` is the ``after`` of the query for the next page, if there may be one.
+    ``versions``, and ``permissions`` and ``included`` (if requested), are parallel to the rows; the version is 0 for a
+    row that only this client knows so far. ``included`` has what is related to a row, by the name of the relation: a
+    row or ``None``, or a list of rows. ``next`` is the ``after`` of the query for the next page, if there may be one.
     """
 
     versions: list[int]
     permissions: list[dict[str, bool]] | None
+    included: list[dict[str, Any]] | None
     next: str | None
 
     def __init__(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
         super().__init__(rows)
         self.versions = versions
         self.permissions = None
+        self.included = None
         self.next = None
 
 
@@ -112,7 +115,15 @@ def read_query(given: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], o
     for name, meant in (("order_by", "orderBy"), ("group_by", "groupBy")):
         if name in raw:
             raw[meant] = raw.pop(name)
+    if isinstance(raw.get("include"), Mapping):
+        raw["include"] = {relation: _read_include(said) for relation, said in raw["include"].items()}
     return plain_object(raw, _QUERY_DEPTH), condition
+
+
+def _read_include(said: Any) -> Any:
+    if not isinstance(said, Mapping):
+        return said
+    return {"orderBy" if name == "order_by" else name: value for name, value in said.items()}
 
 
 def checked(message: M) -> M:

@@ -7,10 +7,12 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from collab.client.core.included import IncludedView
 from collab.client.core.overlay import Lens, Op
 from collab.client.core.values import Rows
 from collab.errors import InvalidRequest
 from collab.event import EntityEvent
+from collab.query.parse_include import has_include, without_include
 from collab.query.steps import apply_steps
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
@@ -33,8 +35,10 @@ def read_event(message: realtime.Event) -> Event:
 class RowsView:
     """A live query: the rows that the server sent last, with the newer own writes applied."""
 
-    def __init__(self, query: Mapping[str, Any], fields: Sequence[str] | None) -> None:
-        self._lens = Lens(query, fields)
+    def __init__(self, query: Mapping[str, Any], fields: Sequence[str] | None, collection: str = "") -> None:
+        self._collection = collection
+        self._included = IncludedView(query["include"]) if has_include(query) else None
+        self._lens = Lens(without_include(query), fields)
         self._rows: list[dict[str, Any]] | None = None  # None: not received yet
         self._versions: dict[str, int] = {}  # includes rows that left, while there are own writes to them
         self._asked = 0  # number of own commits when the rows were last requested,
@@ -42,6 +46,16 @@ class RowsView:
         self._renewing = False
         self._permissions: dict[str, dict[str, bool]] | None = None
         self._shown: Rows | None = None
+
+    @property
+    def collections(self) -> Set[str]:
+        """The collections of the rows, and of those that they include."""
+        return {self._collection} | (set() if self._included is None else self._included.collections)
+
+    @property
+    def seen(self) -> Sequence[tuple[str, str, int]]:
+        """Collection, id and version of the included rows in the last message."""
+        return () if self._included is None else self._included.seen
 
     def asking(self, commits: int) -> None:
         """The rows are being requested; ``commits`` own writes are known to be committed."""
@@ -55,6 +69,8 @@ class RowsView:
         seen = dict(zip(ids, message.versions, strict=False))
         self._versions = {entity: version for entity, version in self._versions.items() if entity in own} | seen
         self._permissions = None if message.permissions is None else dict(zip(ids, message.permissions, strict=False))
+        if self._included is not None:
+            self._included.reset(message.included)
         return seen
 
     def change(self, message: RowsChanged, own: Set[str] = frozenset()) -> dict[str, int]:
@@ -70,24 +86,39 @@ class RowsView:
                     seen[step.id] = step.version
             if step.op == "leave" and step.id not in own:
                 self._versions.pop(step.id, None)
+        if self._included is not None:
+            self._included.change(message.included, self._rows, own)
         return seen
 
     def shown(self, ops: Sequence[Op]) -> Rows | None:
         """Return the rows with the own writes applied, if they differ from the last result."""
         if self._rows is None:
             return None
-        rows = self._lens.over(self._rows, self._versions, self._untold(ops))
+        rows = self._over(self._rows, self._untold(ops))
         if self._permissions is not None:
             rows.permissions = [self._permissions.get(row["id"], {}) for row in rows]
         before, self._shown = self._shown, rows
         if before is not None and before == rows and before.permissions == rows.permissions:
-            return None
+            return None if before.included == rows.included else rows
         return rows
+
+    def _over(self, rows: Sequence[dict[str, Any]], ops: Sequence[Op]) -> Rows:
+        shown = self._lens.over(rows, self._versions, [op for op in ops if self._is_mine(op)])
+        if self._included is not None:
+            shown.included = self._included.shown(shown, ops)
+        return shown
+
+    def _is_mine(self, op: Op) -> bool:
+        return not self._collection or op.collection == self._collection
 
     def is_told(self, op: Op) -> bool:
         """Whether the rows are known to include an own committed write."""
-        return not op.is_news(self._versions.get(op.entity, 0)) or (
-            op.commit is not None and op.commit <= self._answered
+        if self._included is not None and not self._included.is_told(op, self._answered):
+            return False
+        return (
+            not self._is_mine(op)
+            or not op.is_news(self._versions.get(op.entity, 0))
+            or (op.commit is not None and op.commit <= self._answered)
         )
 
     def wants_renewal(self, ops: Sequence[Op]) -> bool:
@@ -96,8 +127,8 @@ class RowsView:
         timely = [op for op in untold if not op.late]
         if self._rows is None or self._renewing or len(timely) == len(untold):
             return False
-        with_late, without = (self._lens.over(self._rows, self._versions, some) for some in (untold, timely))
-        self._renewing = with_late != without
+        with_late, without = (self._over(self._rows, some) for some in (untold, timely))
+        self._renewing = with_late != without or with_late.included != without.included
         return self._renewing
 
     def _untold(self, ops: Sequence[Op]) -> list[Op]:
@@ -153,7 +184,7 @@ def view_of(target: wire.AnyTarget) -> View:
     """Create the local state of a subscription; ``None`` if its messages are independent."""
     match target:
         case wire.Rows():
-            return RowsView(target.query, target.fields)
+            return RowsView(target.query, target.fields, target.collection)
         case wire.Aggregated():
             return GroupsView()
         case wire.Presence():

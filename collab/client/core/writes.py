@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -163,6 +163,11 @@ class Writes:
     def ops(self, collection: str) -> list[Op]:
         """Return the writes to apply to the rows of a collection, in order."""
         return [op for op in self._ops.values() if op.collection == collection] if self._ops else []
+
+    def ops_in(self, collections: Iterable[str]) -> list[Op]:
+        """Return the writes to apply to the rows of collections, in order."""
+        wanted = set(collections)
+        return [op for op in self._ops.values() if op.collection in wanted] if self._ops else []
 
     def collections(self) -> set[str]:
         """Return the collections with writes to apply."""

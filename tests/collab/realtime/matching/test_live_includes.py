@@ -63,16 +63,14 @@ async def test_i9_an_event_of_a_related_row_is_one_step_whatever_the_number_of_r
 
 
 async def test_i9_what_is_related_to_many_new_rows_is_read_at_once() -> None:
-    storage = MemoryStorage()
     asked: list[int] = []
-    find_each = storage.find_each
 
-    async def counted(*args: Any) -> Any:
-        asked.append(len(args[3]))
-        return await find_each(*args)
+    class Counting(MemoryStorage):
+        async def find_each(self, *args: Any) -> Any:
+            asked.append(len(args[3]))
+            return await super().find_each(*args)
 
-    storage.find_each = counted  # type: ignore[method-assign]
-    async with running(storage) as collab:
+    async with running(Counting()) as collab:
         for number in range(20):
             await collab.collection("tasks").create({"ownerId": f"u{number}"}, id=f"t{number}")
         await opened(collab, {"include": {"owner": True, "comments": True}})
