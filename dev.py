@@ -7,6 +7,7 @@
     python3 dev.py test -- ARGS         only pytest, with these arguments
     python3 dev.py test --postgres 14 -- ARGS    the same with this version of PostgreSQL
     python3 dev.py check                formatting, lint, types and spelling
+    python3 dev.py docs  [--serve]      build the documentation site in .cache/site/html, or show it and follow changes
     python3 dev.py bench [-- OPTIONS]   set up and run the benchmarks (`python -m bench`)
     python3 dev.py setup                everything the tests need, and nothing more
 
@@ -120,6 +121,9 @@ def main(arguments: Sequence[str]) -> int:
         if command == "demo":
             setup.demo()
             os.execv(VENV / "bin" / "collab", ["collab", "demo", *rest])
+        elif command == "docs":
+            setup.docs()
+            os.execv(PYTHON, [str(PYTHON), "-m", "website.build", *rest])
         elif command == "bench":
             setup.everything()
             os.execv(PYTHON, [str(PYTHON), "-m", "bench", *rest])

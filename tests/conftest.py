@@ -24,7 +24,7 @@ settings.load_profile("any machine")
 
 GIVEN = "COLLAB_TEST_POSTGRES"
 """``postgresql://…`` of a server to use instead of starting one."""
-WHOLE = ("attack", "bench", "browser", "chaos", "cluster", "docker", "e2e", "fuzz", "js", "packages")
+WHOLE = ("attack", "bench", "browser", "chaos", "cluster", "docker", "e2e", "fuzz", "js", "packages", "website")
 """Folders whose tests start servers, browsers, Node or installations, and wait for them more than they compute."""
 SLOW = (*WHOLE, "collab/client", "collab/contents", "collab/sandbox", "collab/server", "collab/transport")
 """Folders whose tests `dev.py test --quick` leaves out, and coverage too: they start servers and processes."""

@@ -2,7 +2,10 @@
 
 import inspect
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -53,7 +56,7 @@ def headings(page: Path) -> set[str]:
 
 
 PAGES = sorted(
-    [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), *(DOCS.parent / "bench").glob("*.md"),
+    [*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md"), *(DOCS.parent / "bench").glob("*.md"),
      *(DOCS.parent / "bench").glob("*/README.md"), DOCS.parent / "examples" / "README.md"]
 )  # fmt: skip
 
@@ -69,3 +72,19 @@ def test_each_link_within_the_repository_leads_somewhere(page: Path) -> None:
         assert linked.exists(), target
         if anchor and linked.suffix == ".md":
             assert anchor in headings(linked), target
+
+
+def test_each_page_is_in_the_navigation_of_the_site_and_each_entry_is_a_page() -> None:
+    project = tomllib.loads((DOCS.parent / "website" / "zensical.toml").read_text())["project"]
+    entries = set(entries_of(project["nav"]))
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert pages - entries == set(), "add them to `nav` in website/zensical.toml"
+    made = re.compile(r"(reference|numbers|project|examples)/")
+    assert {entry for entry in entries - pages if not made.match(entry)} == set(), "there are no such pages"
+
+
+def entries_of(nav: list[Any]) -> Iterator[str]:
+    """The pages of a navigation, in its order."""
+    for entry in nav:
+        for value in entry.values():
+            yield from [value] if isinstance(value, str) else entries_of(value)

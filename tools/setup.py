@@ -63,6 +63,14 @@ class Setup:
             self.pages()
             self.browser()
 
+    def docs(self) -> None:
+        """Set up only what the documentation site needs: its builders, and the types that our npm packages import."""
+        with self.alone():
+            self.python_packages("docs")
+            self.node()
+            self.npm_packages(ROOT / "js")
+            self.npm_packages(ROOT / "website")
+
     def demo(self) -> None:
         """Set up only what the demo needs."""
         with self.alone():
@@ -77,7 +85,7 @@ class Setup:
         if not (PYTHON.exists() and output([str(PYTHON), "-c", "print(1)"])):
             self.progress.run("virtual environment", [sys.executable, "-m", "venv", "--clear", VENV])
         inputs = _digest([ROOT / "pyproject.toml", VENV / "pyvenv.cfg"])
-        if group is None and _done("python-dev", inputs):
+        if group != "dev" and _done("python-dev", inputs):
             return
         pip: Command = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar=off"]
         commands: list[Command] = [[*pip, "-e", "."]]
@@ -158,8 +166,9 @@ class Setup:
 
 
 def node_projects() -> list[Path]:
-    """Folders with npm packages for tests and benchmarks: the workspaces' root, and test clients."""
-    files = [ROOT / "js" / "package.json", *sorted((ROOT / "tests").glob("e2e/*/package.json"))]
+    """Folders with npm packages: the workspaces' root, the documentation site, and clients of tests and benchmarks."""
+    files = [ROOT / "js" / "package.json", ROOT / "website" / "package.json"]
+    files += sorted((ROOT / "tests").glob("e2e/*/package.json"))
     files += sorted((ROOT / "bench").glob("*/package.json"))
     return [file.parent for file in files if file.exists()]
 
