@@ -17,7 +17,8 @@ def canonical(query: Query) -> bytes:
     """
     orders = [(order.path, order.descending) for order in query.order_by]
     where = msgspec.Raw(_encode(simplify(query.where)))
-    return msgspec.json.encode((where, orders, query.limit, query.offset, query.after))
+    search = None if query.search is None else (*query.search.words, query.search.paths)
+    return msgspec.json.encode((where, orders, query.limit, query.offset, query.after, search))
 
 
 def canonical_aggregation(aggregation: Aggregation) -> bytes:

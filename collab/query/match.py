@@ -26,6 +26,7 @@ from collab.query.query import (
     Scalar,
     SortKey,
 )
+from collab.query.search import compile_search
 
 Row: TypeAlias = Mapping[str, Any]
 """``{id, ...fields, createdAt, updatedAt}``, or the known part of it."""
@@ -112,6 +113,16 @@ def compile_where(condition: Condition) -> Test:
             return _all_of(parts)
 
 
+def compile_query(query: Query) -> Test:
+    """Return a function that tests whether a row is one of a query's, whatever its ``limit`` and ``offset``."""
+    where = query.where if query.after is None else conjoin(query.where, behind(query.after, query.order_by))
+    matches = compile_where(where)
+    if query.search is None:
+        return matches
+    is_found = compile_search(query.search)
+    return lambda row: matches(row) and is_found(row)
+
+
 def sort_key(order_by: Iterable[Order]) -> Callable[[Row], Any]:
     """Return a key function that sorts rows by ``order_by``, and finally by ``id``.
 
@@ -151,8 +162,7 @@ def kind_of(value: Any) -> int:
 
 def select(rows: Iterable[dict[str, Any]], query: Query) -> list[dict[str, Any]]:
     """Return the ``rows`` that ``query`` selects, in its order."""
-    where = query.where if query.after is None else conjoin(query.where, behind(query.after, query.order_by))
-    found = sorted(filter(compile_where(where), rows), key=sort_key(query.order_by))
+    found = sorted(filter(compile_query(query), rows), key=sort_key(query.order_by))
     return found[query.offset :][: query.limit]
 
 

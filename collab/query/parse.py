@@ -30,21 +30,31 @@ from collab.query.query import (
     Path,
     Query,
     Scalar,
+    Search,
+    Words,
     spelled,
 )
+from collab.query.search import MAX_SEARCH, parse_words
 
-MEMBERS = ("where", "orderBy", "limit", "offset", "after")
+MEMBERS = ("where", "search", "orderBy", "limit", "offset", "after")
 """The members of a query, without ``include``."""
+_NEWEST_FIRST = (Order(("updatedAt",), descending=True),)
 _MAX_OBJECTS = 32  # nesting depth; MAX_DEPTH limits logical operators
 
 
 def parse_query(raw: Mapping[str, Any]) -> Query:
-    """Read ``{where, orderBy, limit, offset, after}``, all of them optional.
+    """Read ``{where, search, orderBy, limit, offset, after}``, all of them optional.
+
+    The members to search in are still missing in it. Rows that are searched come in the order of their last change,
+    newest first, unless the query says otherwise.
 
     Raises :class:`InvalidRequest` with the path of the error: ``where.AND[1].total.gte: …``.
     """
     check_members("query", raw, MEMBERS)
-    order_by = _orders(raw["orderBy"]) if raw.get("orderBy") is not None else ()
+    search = None if raw.get("search") is None else Search(_words(raw["search"]))
+    order_by: tuple[Order, ...] = () if search is None else _NEWEST_FIRST
+    if raw.get("orderBy") is not None:
+        order_by = _orders(raw["orderBy"])
     after = raw.get("after")
     if after is not None and not isinstance(after, str):
         raise invalid("after", f"must be a string (the next of a page), not {kind(after)}")
@@ -54,6 +64,7 @@ def parse_query(raw: Mapping[str, Any]) -> Query:
         limit=None if raw.get("limit") is None else _integer(raw["limit"], "limit", 1, MAX_LIMIT),
         offset=0 if raw.get("offset") is None else _integer(raw["offset"], "offset", 0, MAX_OFFSET),
         after=None if after is None else read_after(after, order_by),
+        search=search,
     )
 
 
@@ -186,6 +197,17 @@ class _Reader:
         self.comparisons += 1
         if self.comparisons > MAX_CONDITIONS:
             raise invalid(place, f"a query has at most {MAX_CONDITIONS} conditions")
+
+
+def _words(raw: Any) -> Words:
+    if not isinstance(raw, str):
+        raise invalid("search", f"must be a string, not {kind(raw)}")
+    if len(raw) > MAX_SEARCH:
+        raise invalid("search", f"has more than {MAX_SEARCH} characters")
+    try:
+        return parse_words(raw)
+    except ValueError as error:
+        raise invalid("search", str(error)) from None
 
 
 def _orders(raw: Any) -> tuple[Order, ...]:

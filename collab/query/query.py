@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 MAX_CONDITIONS = 100
 """Maximum number of comparisons in one ``where`` of an application."""
@@ -88,9 +88,26 @@ class Order:
     descending: bool = False
 
 
+class Words(NamedTuple):
+    """What must, and what must not, occur in a folded text: see :mod:`collab.query.search`. Both are sorted."""
+
+    wanted: tuple[str, ...]
+    without: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Words to find in the members at ``paths``: those that the collection declares, in its order."""
+
+    words: Words
+    paths: IndexPaths = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """Filter, order and window: skip ``offset`` rows, then return at most ``limit``.
+
+    With ``search``, only rows that match ``where`` and are found count.
 
     ``after`` is a row's id and its values of ``order_by``: only rows behind it count (a page's cursor). Without
     ``limit`` all rows are returned; callers of a storage always set one.
@@ -101,3 +118,4 @@ class Query:
     limit: int | None = None
     offset: int = 0
     after: tuple[str, tuple[SortKey, ...]] | None = None
+    search: Search | None = None

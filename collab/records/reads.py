@@ -159,9 +159,9 @@ class Reads:
 
     async def _narrowed(self, caller: Caller, collection: str, query: Query) -> Query:
         _check_collection(collection)
-        where = conjoin(query.where, await self.visible(caller, collection))
+        visible = await self.visible(caller, collection)
         limit = MAX_ROWS if query.limit is None else min(query.limit, MAX_ROWS)
-        return Query(where, query.order_by, limit, query.offset, query.after)
+        return replace(self._schemas.search(collection, query), where=conjoin(query.where, visible), limit=limit)
 
     async def history(self, caller: Caller, message: History) -> list[EntityEvent]:
         """Get events of an entity, newest first, as a subscriber with these rights would have received them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any, Literal, cast
 
@@ -27,7 +28,7 @@ from collab.event import RECORD_MEMBERS
 from collab.names import is_part
 from collab.nearest import did_you_mean
 from collab.query.parse import quoted
-from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path
+from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path, Query
 from collab.records.schema_versions import SavedSchema, decide, digest_of, read_saved, write_saved
 from collab.storage.base import EntityStorage
 from collab.storage.rules import is_simple
@@ -35,6 +36,8 @@ from collab.storage.rules import is_simple
 EVERY_PROJECT = "*"
 """The project under which declarations are saved: they apply to all projects. No real project has this name."""
 
+MAX_SEARCHED = 32
+"""Maximum number of members of a collection that are searched."""
 MAX_INDEXES = 32
 """Maximum number of indexes of a collection."""
 MAX_RELATIONS = 32
@@ -86,12 +89,14 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     ``fields`` is a JSON Schema (2020-12 unless ``$schema`` says otherwise; references must stay within it) of the
     fields, which means ``data`` without ``id``, ``createdAt`` and ``updatedAt``. ``content`` maps further shared roots
     to their kinds. ``indexes`` are what queries use often: a path, or a list of paths for an index over several members
-    in this order. ``relations`` are those that queries may ``include``, by name.
+    in this order. ``search`` are the paths of what the ``search`` of a query finds. ``relations`` are those that
+    queries may ``include``, by name.
     """
 
     fields: dict[str, Any] | None = None
     content: dict[_Root, ContentKind] = {}
     indexes: list[_Member | Annotated[list[_Member], Meta(min_length=1)]] = []
+    search: list[_Member] = []
     mapped: Mapped | None = None
     relations: dict[str, Relation] = {}
 
@@ -111,6 +116,10 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
                 raise ValueError("a relation's name must be 1-64 letters, digits and _, and not begin with a digit")
             if relation.one is not None:
                 _check_declared((relation.by,), self.fields or {}, f"the relation {name}")
+        if len(self.search) > MAX_SEARCHED:
+            raise ValueError(f"search may name at most {MAX_SEARCHED} members")
+        for path in self.search_paths():
+            _check_searched(path, self.fields or {})
         if self.mapped is not None:
             if self.content:
                 raise ValueError("a mapped collection cannot have content: its entities have no document of their own")
@@ -124,10 +133,15 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
         lists = ([index] if isinstance(index, str) else index for index in self.indexes)
         return tuple(dict.fromkeys(tuple(tuple(name.split(".")) for name in names) for names in lists))
 
+    def search_paths(self) -> IndexPaths:
+        """The different members that are searched, in the order of their names: any other means the same."""
+        return tuple(sorted({tuple(name.split(".")) for name in self.search}))
+
     def fingerprint(self) -> bytes:
         """Equal for declarations that look the same to applications (they may differ in indexes)."""
         said = msgspec.to_builtins(self)
         said.pop("indexes", None)
+        said.pop("search", None)
         return msgspec.json.encode(said, order="deterministic")
 
 
@@ -136,19 +150,21 @@ def declaration(
     *,
     content: Mapping[str, ContentKind] | None = None,
     indexes: Sequence[str | Sequence[str]] = (),
+    search: Sequence[str] = (),
     mapped: Mapping[str, str] | None = None,
     relations: Mapping[str, Mapping[str, str]] | None = None,
 ) -> CollectionDeclaration:
     """Build a declaration in Python.
 
     ``fields`` is a JSON Schema, a :class:`msgspec.Struct` or a pydantic model; metadata members of a model (``id``,
-    ``createdAt``, ``updatedAt``) are ignored. Each of ``indexes`` is a path or a list of paths. ``mapped`` is
-    ``{"in": …, "root": …}``. Each of ``relations`` is ``{"one": collection, "by": field}`` or ``{"many": collection,
-    "by": field}``. Raises :class:`ValueError`.
+    ``createdAt``, ``updatedAt``) are ignored. Each of ``indexes`` is a path or a list of paths, each of ``search`` a
+    path. ``mapped`` is ``{"in": …, "root": …}``. Each of ``relations`` is ``{"one": collection, "by": field}`` or
+    ``{"many": collection, "by": field}``. Raises :class:`ValueError`.
     """
     schema = None if fields is None else schema_of(fields)
     listed = [index if isinstance(index, str) else list(index) for index in indexes]
     said = {"fields": schema, "content": dict(content or {}), "indexes": listed, "mapped": mapped}
+    said["search"] = list(search)
     said["relations"] = {name: dict(relation) for name, relation in (relations or {}).items()}
     return msgspec.convert(said, CollectionDeclaration)
 
@@ -256,6 +272,18 @@ class Schemas:
         if self.strict and collection not in self._declared:
             raise NotFound(f"there is no collection {collection}")
 
+    def search(self, collection: str, query: Query) -> Query:
+        """Return a query with the members that it searches.
+
+        Raises :class:`collab.errors.InvalidRequest` if the collection declares none.
+        """
+        if query.search is None:
+            return query
+        said = self._declared.get(collection)
+        if said is None or not said.search:
+            raise InvalidRequest(f"search: {collection} declares nothing to search")
+        return replace(query, search=replace(query.search, paths=said.search_paths()))
+
     def validate(self, collection: str, data: Mapping[str, Any]) -> None:
         """Validate an entity as it would be after a write. Metadata is ignored.
 
@@ -311,10 +339,11 @@ class Schemas:
         events = []
         for name, said in self._declared.items():
             before = read_saved(*saved[name]) if name in saved else SavedSchema()
-            fingerprint, indexes = said.fingerprint(), said.index_paths()
-            version, after, newest = decide(before, fingerprint, digest_of(fingerprint, indexes), others=others)
+            fingerprint = said.fingerprint()
+            version, after, newest = decide(before, fingerprint, _digest(said), others=others)
             if newest:
-                await storage.index(name, indexes)
+                await storage.index(name, said.index_paths())
+                await storage.searchable(name, said.search_paths())
             if after is not None:
                 await storage.save_schema(EVERY_PROJECT, name, version, write_saved(after))
                 if version != before.version:
@@ -328,8 +357,7 @@ def differing(declared: Mapping[str, CollectionDeclaration], saved: Mapping[str,
     names = []
     for name in sorted(declared.keys() & saved.keys()):
         editions = read_saved(*saved[name]).editions
-        said = declared[name]
-        if editions and editions[-1].digest != digest_of(said.fingerprint(), said.index_paths()):
+        if editions and editions[-1].digest != _digest(declared[name]):
             names.append(name)
     return names
 
@@ -344,6 +372,20 @@ def declared_in(saved: Mapping[str, tuple[int, bytes]]) -> dict[str, CollectionD
         with suppress(msgspec.MsgspecError):
             found[name] = msgspec.json.decode(read_saved(version, content).fingerprint, type=CollectionDeclaration)
     return found
+
+
+def _digest(said: CollectionDeclaration) -> str:
+    """Equal for equal declarations, with what is indexed and searched."""
+    return digest_of(said.fingerprint(), (*said.index_paths(), *([said.search_paths()] if said.search else ())))
+
+
+def _check_searched(path: Path, schema: Mapping[str, Any]) -> None:
+    """Raise :class:`ValueError` for a member that cannot be searched."""
+    if "" in path:
+        raise ValueError("search must list field names, or names separated by dots")
+    if path[0] in RECORD_MEMBERS:
+        raise ValueError(f"{path[0]} cannot be searched: compare it in where")
+    _check_declared(path, schema, f"search {'.'.join(path)}")
 
 
 def _check_index(paths: IndexPaths, schema: Mapping[str, Any]) -> None:

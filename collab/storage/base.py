@@ -307,6 +307,13 @@ class EntityStorage(Protocol):
     async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None:
         """Have exactly these indexes of a collection for :meth:`find`, :meth:`count` and :meth:`aggregate`."""
 
+    async def searchable(self, collection: str, paths: IndexPaths) -> None:
+        """Have exactly these members of a collection's rows found by :meth:`find` and :meth:`count` with ``search``.
+
+        On return, all rows are. Before, a search raises :class:`collab.errors.Unavailable`, as one in other members
+        does. What is interrupted continues with the next call.
+        """
+
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
         """The result of a caller's named write of the last day."""
 

@@ -37,6 +37,7 @@ from collab.storage.memory_nodes import NOBODY, MemoryNodes
 from collab.storage.memory_record import MemoryRecord, copied, cut, rows_of
 from collab.storage.nodes import Announced, Announcement, NodeRow, Opens
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat
+from collab.storage.search import check_form, write_form
 
 
 class MemoryStorage:
@@ -285,6 +286,7 @@ class MemoryStorage:
         ][:limit]
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
+        self._check_searchable(collection, query)
         rows = {row.key.id: row for row in self._record.living(project, collection)}
         found = select([row.data for row in rows.values()], query)
         return FoundRows([rows[data["id"]] for data in found], self._record.span(project).newest)
@@ -300,9 +302,14 @@ class MemoryStorage:
         return FoundEach(found, self._record.span(project).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
+        self._check_searchable(collection, query)
         return len(
             select([row.data for row in self._record.living(project, collection)], replace(query, limit=None, offset=0))
         )
+
+    def _check_searchable(self, collection: str, query: Query) -> None:
+        if query.search is not None:
+            check_form(collection, query.search.paths, self._record.searchable.get(collection), done=True)
 
     async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
         rows = filter(compile_where(aggregation.where), (row.data for row in self._record.living(project, collection)))
@@ -376,6 +383,9 @@ class MemoryStorage:
     # declarations and webhooks
 
     async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None: ...
+
+    async def searchable(self, collection: str, paths: IndexPaths) -> None:
+        self._record.searchable[collection] = write_form(paths)
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
         return {key[1]: schema for key, schema in sorted(self._record.schemas.items()) if key[0] == project}

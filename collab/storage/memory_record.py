@@ -78,6 +78,7 @@ class MemoryRecord:
     uncovered: dict[RoomKey, None] = field(default_factory=dict)
     requests: dict[tuple[str, str, str], tuple[Requested, float]] = field(default_factory=dict)
     schemas: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
+    searchable: dict[str, str] = field(default_factory=dict)  # what is searched, by collection
     webhooks: dict[tuple[str, str], int] = field(default_factory=dict)
     dead: dict[str, list[DeadLetter]] = field(default_factory=dict)
     revocations: dict[tuple[str, str, str], Revocation] = field(default_factory=dict)

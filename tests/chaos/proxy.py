@@ -11,7 +11,7 @@ from typing import Literal
 Cut = Literal["before the request", "in the request", "before the answer", "in the answer"]
 CUTS: tuple[Cut, ...] = ("before the request", "in the request", "before the answer", "in the answer")
 
-_COMMIT = b"commit_1"
+_COMMIT = b"collab.commit_"
 
 
 class CuttingProxy(AbstractContextManager["CuttingProxy"]):

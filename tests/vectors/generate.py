@@ -258,6 +258,9 @@ OVERLAID: list[tuple[dict[str, Any], list[str] | None, list[dict[str, Any]]]] = 
     ({}, ["rank"], [{"kind": "create", "id": "d", "values": {"id": "d", "rank": 5}}]),
     ({"offset": 1}, None, [{"kind": "create", "id": "d", "values": {"id": "d", "rank": 5}}]),
     ({"offset": 1}, None, [{"kind": "update", "id": "a", "values": {"rank": 5}}]),
+    # what is searched is known to the server alone
+    ({"search": "x"}, None, [{"kind": "create", "id": "d", "values": {"id": "d", "title": "x"}}]),
+    ({"search": "x", "orderBy": {"rank": "asc"}}, None, [{"kind": "update", "id": "a", "values": {"rank": 50}}]),
     (
         {"where": {"status": "open"}, "orderBy": {"rank": "asc"}},
         None,

@@ -127,7 +127,8 @@ class Lens:
             parsed = parse_query(query)
         except InvalidRequest:
             return  # the server will refuse it
-        if fields is None and not parsed.offset and parsed.after is None:
+        # what is searched is declared at the server
+        if fields is None and not parsed.offset and parsed.after is None and parsed.search is None:
             self._matches = compile_where(parsed.where)
             self._key = sort_key(parsed.order_by)
             self._limit = parsed.limit

@@ -15,7 +15,7 @@ from typing import Any
 
 from collab.errors import SubscriptionFailed
 from collab.event import EntityEvent
-from collab.query.match import behind, compile_where, conjoin, sort_key
+from collab.query.match import compile_query, sort_key
 from collab.query.query import Condition, Query
 from collab.realtime.matching.row_steps import WindowRow, change, difference, enter, leave
 from collab.storage.base import FoundRows
@@ -57,9 +57,7 @@ class LiveQuery:
         if (self._first if self._end is None else self._end) > max_rows:
             raise SubscriptionFailed(f"offset plus limit of a live query may be at most {max_rows}")
         self._buffer = 0 if query.limit is None else min(spare + query.limit // 4, 100)
-        self._matches = compile_where(
-            query.where if query.after is None else conjoin(query.where, behind(query.after, query.order_by))
-        )
+        self._matches = compile_query(query)
         self._order = sort_key(query.order_by)
         self._horizon: Any = None  # None: all existing rows are held
         self._position = -1

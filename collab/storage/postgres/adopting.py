@@ -15,6 +15,7 @@ from collab.storage.postgres.documents import find_rid
 from collab.storage.postgres.entities import read_entity
 from collab.storage.postgres.history import NEWEST, read_newest_at
 from collab.storage.postgres.schema import check_free, prepare
+from collab.storage.postgres.search import index_anew
 
 
 @asynccontextmanager
@@ -56,6 +57,7 @@ class PostgresAdopter:
         at = next_moment(now, await read_newest_at(connection))
         for row in rows_of(adoptee, AdoptionPlaces(rid, eid, position, at, token_hex(8))):
             await write_rows(connection, [row])
+        await index_anew(connection, key.collection)
         return "created"
 
     async def _next_position(self, project: str) -> int:

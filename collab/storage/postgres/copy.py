@@ -279,9 +279,8 @@ async def postgres_target(url: str, *, takes_over: bool, empties: bool = False) 
         await prepare(connection)
         async with alone(connection, takes_over=takes_over):
             if empties:
-                await connection.execute(
-                    f"TRUNCATE {', '.join(f'collab.{table}' for table in _NAMES)} RESTART IDENTITY"
-                )
+                tables = ", ".join(f"collab.{table}" for table in (*_NAMES, "search_collections", "search_texts"))
+                await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
             else:
                 await _check_empty(connection)
             yield PostgresTarget(connection)

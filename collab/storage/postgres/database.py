@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _FENCED = "LC001"
 _REFUSED = ("LC002", "LC003", "LC004")  # the request contradicts the record
+_SEARCH_DECLARED = "LC006"
 _NOT_PREPARED = ("26000", "42P05")
 _CONNECT_SECONDS = 5.0
 _WAIT_SECONDS = 30.0  # for a connection that nobody uses
@@ -57,6 +58,10 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no t
 
     def get_reset_query(self) -> str:
         return ""
+
+
+class SearchDeclared(StorageError):
+    """Another node has declared what is searched: write again, with what it has declared."""
 
 
 class PostgresDatabase:
@@ -305,14 +310,16 @@ async def _end(pool: asyncpg.Pool) -> None:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in _REFUSED
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in (*_REFUSED, _SEARCH_DECLARED)
 
 
 def _raise(error: asyncpg.PostgresError) -> NoReturn:
-    if _is_refusal(error):
+    if error.sqlstate in _REFUSED:
         raise ValueError(str(error)) from error
     if error.sqlstate == _FENCED:
         raise Fenced(f"{error}: this one writes no more") from error
+    if error.sqlstate == _SEARCH_DECLARED:
+        raise SearchDeclared(str(error)) from error
     if error.sqlstate in _NOT_PREPARED:
         raise StorageError(
             "a pooler loses prepared statements: PgBouncer needs version 1.21 or newer, and max_prepared_statements"

@@ -37,6 +37,7 @@ from collab.query.match import (
 from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
 from collab.storage.postgres.entities import COLUMNS, entity_row
+from collab.storage.postgres.search import check_indexed, found_sql
 from collab.storage.postgres.values import plain
 from collab.storage.rules import deciding_orders, indexes_to_build
 
@@ -46,6 +47,8 @@ _INDEXED = 100  # characters of a string: five members with four bytes in each f
 
 async def find_rows(connection: asyncpg.Connection, project: str, collection: str, query: Query) -> list[EntityRow]:
     """The entities that a query selects, in its order, without deleted ones."""
+    if query.search is not None:
+        await check_indexed(connection, collection, query.search.paths)
     sql, values = find_statement(project, collection, query)
     return [entity_row(row) for row in await connection.fetch(sql, *values)]
 
@@ -106,6 +109,8 @@ def _equal_to_key(path: Path) -> str:
 
 async def count_rows(connection: asyncpg.Connection, project: str, collection: str, query: Query) -> int:
     """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
+    if query.search is not None:
+        await check_indexed(connection, collection, query.search.paths)
     sql, values = count_statement(project, collection, query)
     return int(await connection.fetchval(sql, *values))
 
@@ -255,6 +260,8 @@ def _order_of(one: Order) -> list[str]:
 def selection(project: str, collection: str, query: Query, values: Values) -> str:
     """The condition of a query's rows, whatever its limit."""
     parts = [f"project = {values.text(project)}", f"collection = {_literal(collection)}", "NOT deleted"]
+    if query.search is not None:
+        parts += found_sql(project, collection, query.search, values)
     if query.after is not None:
         parts += _behind(query.after, query.order_by, values)
     return " AND ".join((*parts, _condition(query.where, values)))

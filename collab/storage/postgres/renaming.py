@@ -9,6 +9,7 @@ import asyncpg
 from collab.storage.postgres.copy import alone, connected
 from collab.storage.postgres.query import create_indexes
 from collab.storage.postgres.schema import check
+from collab.storage.postgres.search import index_anew
 from collab.storage.renaming import Renamed, check_found, check_names, renamed_event
 
 _NAMED = ("entities", "documents", "set_aside")
@@ -64,6 +65,8 @@ async def _rename(connection: asyncpg.Connection, old: str, new: str, project: s
             new,
         )
     await connection.execute(f"DELETE FROM collab.rooms WHERE collection = $1 AND {_MINE}", old, project)  # noqa: S608
+    for name in (old, new):
+        await index_anew(connection, name)
     await connection.execute("UPDATE collab.record SET epoch = $1", token_hex(8))
     entities, documents, quarantined = changed
     return Renamed(entities, documents, quarantined, len(letters))

@@ -15,6 +15,7 @@ import asyncpg
 from collab.storage.base import StorageCorrupt, StorageError
 from collab.storage.postgres.functions import FUNCTIONS_1
 from collab.storage.postgres.node_functions import NODE_FUNCTIONS_1
+from collab.storage.postgres.search_functions import SEARCH_FUNCTIONS_2
 from collab.storage.versions import check_known, check_newest
 
 OLDEST_SERVER = 14
@@ -225,6 +226,8 @@ STEPS: Sequence[Sequence[str]] = (
         NODE_FUNCTIONS_1,
         FUNCTIONS_1,
     ),
+    # 2: full-text search.
+    (SEARCH_FUNCTIONS_2,),
 )
 
 

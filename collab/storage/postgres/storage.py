@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from time import time
 
@@ -44,15 +44,21 @@ from collab.storage.nodes import ANNOUNCED_SECONDS, Announced, Announcement, Nod
 from collab.storage.postgres import archive, documents, entities, history, nodes
 from collab.storage.postgres.aggregate import group_rows
 from collab.storage.postgres.commit import commit_values
-from collab.storage.postgres.database import PostgresDatabase, translated
+from collab.storage.postgres.database import PostgresDatabase, SearchDeclared, translated
 from collab.storage.postgres.query import count_rows, create_indexes, find_each, find_rows
+from collab.storage.postgres.search import list_left, read_forms, read_some, text_values
 from collab.storage.postgres.together import Together
 from collab.storage.postgres.values import checksum, plain
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
+from collab.storage.search import IndexingProgress, write_form
 
 log = logging.getLogger(__name__)
 
 _COMPRESSION = 4  # of zlib, as in SQLite
+_WITH_CONTENT = (
+    *("log", "snapshots", "archive", "bases", "set_aside"),
+    *("events", "entities", "search_texts", "dead_letters"),
+)
 _SLICE = 1000  # requests, or documents, whose old parts are deleted per statement
 
 
@@ -77,6 +83,7 @@ class PostgresStorage:
         joining: NodeAddress | None = None,
     ) -> None:
         self._history_seconds = history_seconds
+        self._forms: Mapping[str, str] | None = None  # what is searched, by collection
         self._clock = clock
         self._database = PostgresDatabase(url, loads=loads, queries=queries, opens=opens, joining=joining)
         self._heads = Together(self._read_heads)
@@ -126,8 +133,23 @@ class PostgresStorage:
         """
         if not batch and not facts and commit_id is None:
             return Committed([], [])
-        seqs, positions = await self._database.call("commit_1", *commit_values(batch, facts, commit_id))
-        return Committed(seqs, positions)
+        values = commit_values(batch, facts, commit_id)
+        if not facts:
+            seqs, positions = await self._database.call("commit_1", *values)
+            return Committed(seqs, positions)
+        while True:
+            forms = await self._search_forms()
+            try:
+                seqs, positions = await self._database.call("commit_2", *values, *text_values(facts, forms))
+                return Committed(seqs, positions)
+            except SearchDeclared:  # by another node
+                self._forms = None
+
+    async def _search_forms(self) -> Mapping[str, str]:
+        if self._forms is None:
+            async with self._database.glance() as connection:
+                self._forms = await read_forms(connection)
+        return self._forms
 
     async def create(self, append: Append) -> bool:
         seqs, _ = await self._database.call("commit_1", *commit_values([append], (), None, only_new=True))
@@ -237,6 +259,26 @@ class PostgresStorage:
         """Have exactly these indexes of a collection for :meth:`find`; writes continue while they are built."""
         async with self._database.alone() as connection:
             await create_indexes(connection, collection, indexes)
+
+    async def searchable(self, collection: str, paths: IndexPaths) -> None:
+        """See :class:`collab.storage.base.Storage`. If another node declares something else meanwhile, that counts."""
+        form = write_form(paths)
+        (begun,) = await self._database.call("declare_search_2", collection, form)
+        self._forms = None
+        if not begun:
+            return
+        async with self._database.query() as connection:
+            left = await list_left(connection, collection)
+        progress = IndexingProgress(collection, len(left))
+        while True:
+            async with self._database.query() as connection:
+                some = await read_some(connection, left, form)
+            (ours,) = await self._database.call("index_some_2", collection, form, *some[:-1])
+            left = left[some.taken :]
+            if some.taken:
+                progress.reached(len(left))
+            if not ours or not left:
+                return
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
         return await self._requests.find((project, caller, name))
@@ -401,7 +443,7 @@ class PostgresStorage:
 
     async def _vacuum(self, command: str) -> None:
         async with self._database.alone() as connection:
-            for table in ("log", "snapshots", "archive", "bases", "set_aside", "events", "entities", "dead_letters"):
+            for table in _WITH_CONTENT:
                 await connection.execute(f"{command} collab.{table}")
 
 

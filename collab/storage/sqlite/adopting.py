@@ -18,6 +18,7 @@ from collab.storage.sqlite.entities import read_entity
 from collab.storage.sqlite.files import FILE_NAME, connect, keep_private, take_folder, translate
 from collab.storage.sqlite.positions import next_position, read_newest_at
 from collab.storage.sqlite.schema import prepare
+from collab.storage.sqlite.search import index_anew
 
 _LOCK_SECONDS = 1.0
 
@@ -85,4 +86,5 @@ def _adopt_one(connection: sqlite3.Connection, adoptee: Adoptee, now: float) -> 
     places = AdoptionPlaces((rid or 0) + 1, (eid or 0) + 1, position, at, token_hex(8))
     for row in rows_of(adoptee, places):
         write_rows(connection, [row])
+    index_anew(connection, adoptee.key.collection)
     return "created"

@@ -16,6 +16,7 @@ from collab.storage.base import Append, CommitId, Committed, Fact
 from collab.storage.codec import keys_of, pack_answer, seed, to_json, unpack_answer
 from collab.storage.rules import WRITERS, check_repeat, reach_of
 from collab.storage.sqlite.positions import next_position
+from collab.storage.sqlite.search import SearchTexts
 from collab.storage.sqlite.statements import insert, portions
 
 TAILS = 20_000  # documents and entities whose tail is cached in memory
@@ -53,6 +54,7 @@ class Appender:
     """Writes commits, and caches the tails of documents. Its user must call :meth:`forget` after a rollback."""
 
     def __init__(self) -> None:
+        self.search = SearchTexts()
         self._tails: dict[RoomKey, Tail] = {}
         self._next: _Next | None = None
         self._last: CommitId | None = None
@@ -61,6 +63,7 @@ class Appender:
         """Drop the cache: its content was not committed."""
         self._tails.clear()
         self._next = self._last = None
+        self.search.forget()
 
     def drop(self, keys: Iterable[RoomKey]) -> None:
         """Forget these documents and entities: they were erased."""
@@ -108,6 +111,8 @@ class Appender:
             self._next = _read_next(connection)
         seqs = _append(connection, batch, tails, self._next)
         positions = _record(connection, facts, seqs, tails, self._next) if facts else []
+        if facts:
+            self.search.write(connection, facts, [tails[fact.entity.key].eid for fact in facts])
         _list_uncovered(connection, tails.values())
         while len(self._tails) > TAILS:
             del self._tails[next(iter(self._tails))]

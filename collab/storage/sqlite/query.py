@@ -27,6 +27,7 @@ from collab.storage.base import EntityRow
 from collab.storage.codec import to_json
 from collab.storage.rules import deciding_orders, indexes_to_build, is_simple
 from collab.storage.sqlite.entities import COLUMNS, entity_row
+from collab.storage.sqlite.search import check_indexed, found_sql
 
 _LOW = "-9e999"  # below all JSON numbers
 _KEYS = "coalesce(keys, data)"
@@ -37,6 +38,8 @@ _LISTED = 50
 
 def find_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> list[EntityRow]:
     """The entities that a query selects, in its order, without deleted ones."""
+    if query.search is not None:
+        check_indexed(connection, collection, query.search.paths)
     where = selection(project, collection, query)
     order = [
         f"{part}{' DESC' if one.descending else ''}"
@@ -71,6 +74,8 @@ def find_each(
 
 def count_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> int:
     """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
+    if query.search is not None:
+        check_indexed(connection, collection, query.search.paths)
     where = selection(project, collection, query)
     sql = f"SELECT count(*) FROM entities WHERE {where.sql}"
     return int(connection.execute(sql, where.values).fetchone()[0])
@@ -235,8 +240,14 @@ def _parts_of(path: Path) -> tuple[str, ...]:
 def selection(project: str, collection: str, query: Query) -> _Sql:
     """The condition of a query's rows, whatever its limit."""
     # literals where an index must be recognised: parameters are unknown when SQLite plans
-    known = _Sql(f"project = ? AND collection = {literal(collection)} AND deleted = 0", (project,))
+    plus = (
+        "" if query.search is None or not query.search.words.wanted else "+"
+    )  # with it, SQLite uses the index of words
+    sql = f"{plus}project = ? AND {plus}collection = {literal(collection)} AND deleted = 0"
+    known = _Sql(sql, (project,))
     parts = [known, _condition(query.where)]
+    if query.search is not None:
+        parts.extend(_Sql(*found) for found in found_sql(project, collection, query.search))
     if query.after is not None:
         parts.extend(_behind(query.after, query.order_by))
     return _joined(parts, "AND", _TRUE)

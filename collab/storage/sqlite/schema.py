@@ -258,6 +258,14 @@ STEPS: Sequence[str] = (
         PRIMARY KEY (project, kind, name)
     ) WITHOUT ROWID;
     """,
+    # 8: full-text search. ``search_collections`` says what is searched, and up to which row the texts are stored (NULL:
+    # of all rows). ``search_words`` finds the rows of ``search_texts`` by their words, which begin with ``scope``;
+    # it holds no text itself.
+    """
+    CREATE TABLE search_collections (collection TEXT PRIMARY KEY, form TEXT NOT NULL, reached INTEGER) WITHOUT ROWID;
+    CREATE TABLE search_texts (eid INTEGER PRIMARY KEY, scope TEXT NOT NULL, fields TEXT NOT NULL);
+    CREATE VIRTUAL TABLE search_words USING fts5(words, content='', columnsize=0, detail=none, tokenize='ascii');
+    """,
 )
 
 

@@ -39,12 +39,14 @@ from collab.storage.base import (
     Version,
 )
 from collab.storage.rules import DEAD_LETTERS
+from collab.storage.search import IndexingProgress
 from collab.storage.sqlite import archive, documents, entities, history, positions
 from collab.storage.sqlite.aggregate import group_rows
 from collab.storage.sqlite.commit import Appender
 from collab.storage.sqlite.database import Database
 from collab.storage.sqlite.erase import list_expired
 from collab.storage.sqlite.query import count_rows, create_indexes, find_each, find_rows
+from collab.storage.sqlite.search import list_left
 from collab.storage.sqlite.statements import moment
 from collab.storage.sqlite.upkeep import Upkeep
 
@@ -189,7 +191,11 @@ class SqliteStorage:
         return await self._query(find)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
-        return await self._query(lambda connection: count_rows(connection, project, collection, query))
+        def count(connection: sqlite3.Connection) -> int:
+            with moment(connection):
+                return count_rows(connection, project, collection, query)
+
+        return await self._query(count)
 
     async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
         def aggregate(connection: sqlite3.Connection) -> FoundGroups:
@@ -251,6 +257,18 @@ class SqliteStorage:
 
     async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None:
         await self._change(lambda connection: create_indexes(connection, collection, indexes))
+
+    async def searchable(self, collection: str, paths: IndexPaths) -> None:
+        texts = self._appender.search
+        if not await self._change(lambda connection: texts.begin(connection, collection, paths)):
+            return
+        left = await self._query(lambda connection: list_left(connection, collection))
+        progress = IndexingProgress(collection, len(left))
+        while left:
+            count = await self._change(partial(texts.index_some, collection=collection, eids=left))
+            left = left[count:]
+            progress.reached(len(left))
+        await self._change(lambda connection: texts.end(connection, collection))
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
         return await self._load(lambda connection: entities.read_schemas(connection, project))

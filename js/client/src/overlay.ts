@@ -5,7 +5,7 @@
  * 1. A write applies to a row of a smaller version, or, before it is committed, to any. Several writes to one entity
  *    apply one after the other.
  * 2. A write is shown where that is simple and right: an update if its row is known, a deletion, and a creation in a
- *    query without `fields`, `offset` and `after`. Everything else waits for the server.
+ *    query without `fields`, `search`, `offset` and `after`. Everything else waits for the server.
  * 3. A creation does not change an existing entity: the server refuses it. A committed write shows the server's result,
  *    which may differ from the written values (a conflict).
  * 4. An uncommitted write counts as later than all rows received and all earlier own writes, whatever the clock of this
@@ -54,7 +54,7 @@ export function isNews({ id, version }: Op, versions: Versions): boolean {
 export type Lens = (rows: readonly Data[], versions: Versions, ops: readonly Op[]) => readonly Data[]
 
 export function lens(query: Query, fields: readonly string[] | undefined): Lens {
-  const whole = fields === undefined && !query.offset && query.after == null
+  const whole = fields === undefined && !query.offset && query.after == null && query.search == null
   let wanted: ((row: Data) => boolean) | null = null
   let compare: ((a: Data, b: Data) => number) | null = null
   try {

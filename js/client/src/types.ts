@@ -121,6 +121,8 @@ export type OrderBy<T = Data> =
 
 export interface Query<T = Data> {
   where?: Where<T>
+  /** Words to find in the members that the collection declares for it. */
+  search?: string
   orderBy?: OrderBy<T> | readonly OrderBy<T>[]
   limit?: number
   offset?: number

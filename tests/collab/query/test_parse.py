@@ -240,8 +240,8 @@ def test_q11_the_cursor_of_a_page_is_read_back(value: Any) -> None:
     ("raw", "message"),
     [
         ([], "query: must be an object, not a list"),
-        ({"sort": 1}, "query: has no member 'sort', only where, orderBy, limit, offset, after"),
-        ({1: 1}, "query: has no member '1', only where, orderBy, limit, offset, after"),
+        ({"sort": 1}, "query: has no member 'sort', only where, search, orderBy, limit, offset, after"),
+        ({1: 1}, "query: has no member '1', only where, search, orderBy, limit, offset, after"),
         ({"where": []}, "where: must be an object, not a list"),
         ({"where": "a = 1"}, "where: must be an object, not a string"),
         (

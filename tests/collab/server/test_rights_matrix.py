@@ -27,7 +27,7 @@ from collab import Access, Collab, Hooks, Identity, Request, RoomKey, Settings, 
 from collab.access.rules import parse_rules
 from collab.query.query import Condition
 from collab.records.handle import Collection
-from collab.records.schema import CollectionDeclaration, declaration
+from collab.records.schema import declaration
 from collab.rooms.handle import RoomHandle
 from collab.server.http.api.operations import OPERATIONS
 from collab.storage.memory import MemoryStorage
@@ -200,6 +200,18 @@ async def watches_included(world: World, rights: Rights, entity: str, row: Row) 
         return seen
 
 
+async def http_searches(world: World, rights: Rights, entity: str, row: Row) -> bool:
+    asked = {"where": json.dumps({"id": entity}), "search": row["owner"]}
+    answer = await world.http(rights, "GET", "/api/v1/collections/tasks", params=asked)
+    return answer.status_code == 200 and bool(answer.json()["rows"])
+
+
+async def http_counts_found(world: World, rights: Rights, entity: str, row: Row) -> bool:
+    asked = {"where": {"id": entity}, "search": row["owner"]}
+    answer = await world.http(rights, "POST", "/api/v1/collections/tasks/count", json=asked)
+    return answer.status_code == 200 and answer.json()["count"] == 1
+
+
 async def http_counts(world: World, rights: Rights, entity: str, row: Row) -> bool:
     asked = {"where": {"id": entity}}
     answer = await world.http(rights, "POST", "/api/v1/collections/tasks/count", json=asked)
@@ -352,9 +364,13 @@ RESTORED = Cell(
 SOME = Cell(http_describes, lambda rights, entity, row: rights.sees_some("tasks"))
 
 HTTP: Mapping[str, Entry] = {
-    "list": {"": Cell(http_lists, may(READ)), "included": Cell(partial(http_includes, "GET"), may(READ))},
+    "list": {
+        "": Cell(http_lists, may(READ)),
+        "included": Cell(partial(http_includes, "GET"), may(READ)),
+        "searched": Cell(http_searches, may(READ)),
+    },
     "query": {"": Cell(http_queries, may(READ)), "included": Cell(partial(http_includes, "POST"), may(READ))},
-    "count": {"": Cell(http_counts, may(READ))},
+    "count": {"": Cell(http_counts, may(READ)), "searched": Cell(http_counts_found, may(READ))},
     "aggregate": {"": Cell(partial(http_adds_up, "POST"), may(READ))},
     "listGroups": {"": Cell(partial(http_adds_up, "GET"), may(READ))},
     "create": {"": Cell(http_creates, may(WRITE), made=True)},
@@ -496,6 +512,13 @@ def one(kind: Callable[..., realtime.ClientMessage]) -> Callable[[str], realtime
     return lambda entity: kind(id=1, collection="tasks", entity=entity)
 
 
+async def searches(
+    kind: Callable[..., realtime.ClientMessage], world: World, rights: Rights, entity: str, row: Row
+) -> bool:
+    asked = kind(id=1, collection="tasks", query={"where": {"id": entity}, "search": row["owner"]})
+    return await finds(lambda _: asked, world, rights, entity, row)
+
+
 def of(kind: Callable[..., realtime.ClientMessage]) -> Callable[[str], realtime.ClientMessage]:
     return lambda entity: kind(id=1, collection="tasks", query={"where": {"id": entity}})
 
@@ -567,8 +590,12 @@ ASKED: Mapping[str, Entry] = {
     "FindMany": {
         "": Cell(partial(finds, of(realtime.FindMany)), may(READ)),
         "included": Cell(says_includes, may(READ)),
+        "searched": Cell(partial(searches, realtime.FindMany), may(READ)),
     },
-    "Count": {"": Cell(partial(finds, of(realtime.Count)), may(READ))},
+    "Count": {
+        "": Cell(partial(finds, of(realtime.Count)), may(READ)),
+        "searched": Cell(partial(searches, realtime.Count), may(READ)),
+    },
     "Aggregate": {"": Cell(adds_up, may(READ))},
     "History": {"": Cell(partial(says, one(realtime.History)), may(READ))},
     "Schema": {"": SOME._replace(probe=schema)},
@@ -823,7 +850,8 @@ class Deciding(Hooks):
 
 @asynccontextmanager
 async def world(axis: Axis = Axis()) -> AsyncIterator[World]:  # noqa: B008 - it is a constant
-    declared = declaration(mapped={"in": "boards", "root": "tasks"}) if axis.mapped else CollectionDeclaration()
+    mapped = {"in": "boards", "root": "tasks"} if axis.mapped else None
+    declared = declaration(search=["owner", "team"], mapped=mapped)
     settings = Settings(
         jwt_secret=SECRET,
         collections={

@@ -55,12 +55,18 @@ class Where(_Said, frozen=True, kw_only=True):
     """A filter on entities."""
 
     where: dict[str, Any] = {}
+    search: str | None = None
+
+    def query(self) -> dict[str, Any]:
+        """Return the query for :func:`collab.query.parse.parse_query`."""
+        return {"where": self.where} if self.search is None else {"where": self.where, "search": self.search}
 
 
 class Asked(_Said, frozen=True, kw_only=True):
     """A query, as in the application protocol, with the ``fields`` to return."""
 
     where: dict[str, Any] | None = None
+    search: str | None = None
     order_by: dict[str, Any] | list[dict[str, Any]] | None = None
     limit: int | None = None
     offset: int | None = None
@@ -73,6 +79,7 @@ class Asked(_Said, frozen=True, kw_only=True):
         """Return the query for :func:`collab.query.parse_include.parse_including`."""
         said = {
             "where": self.where,
+            "search": self.search,
             "orderBy": self.order_by,
             "limit": self.limit,
             "offset": self.offset,

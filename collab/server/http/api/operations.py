@@ -123,6 +123,7 @@ async def _create(ask: Ask) -> Response:
 async def _list(ask: Ask) -> Response:
     said = {
         "where": parameters.WHERE.of(ask.request),
+        "search": parameters.SEARCH.of(ask.request),
         "orderBy": parameters.ORDER_BY.of(ask.request),
         "limit": parameters.LIMIT.of(ask.request),
         "offset": parameters.OFFSET.of(ask.request),
@@ -153,7 +154,7 @@ async def _find(
 
 
 async def _count(ask: Ask) -> Response:
-    message = Count(id=0, collection=ask.collection, query={"where": read(await ask.body(), Where).where})
+    message = Count(id=0, collection=ask.collection, query=read(await ask.body(), Where).query())
     return json_answer(Counted(count=await ask.api.hub.records.count(ask.caller, message)))
 
 
@@ -328,6 +329,7 @@ _ALL = "/collections/{collection}"
 _ONE = "/collections/{collection}/{id}"
 _ROWS: tuple[Parameter[Any], ...] = (
     parameters.WHERE,
+    parameters.SEARCH,
     parameters.ORDER_BY,
     parameters.LIMIT,
     parameters.OFFSET,

@@ -113,6 +113,7 @@ _INTEGER = {"type": "integer", "minimum": 0}
 _FLAG = {"type": "string", "enum": ["0", "1", "false", "true"]}
 
 WHERE = Parameter("where", "Conditions, as in a query: a JSON object.", _TEXT, _where)
+SEARCH = Parameter("search", "Words to find, in the members that the collection declares for it.", _TEXT, str)
 ORDER_BY = Parameter("orderBy", "Fields, separated by commas; - before a name: descending.", _TEXT, _order)
 LIMIT = Parameter("limit", "Maximum number of results.", _INTEGER, _integer)
 OFFSET = Parameter("offset", "Number of results to skip.", _INTEGER, _integer)

@@ -22,6 +22,7 @@ GROUPS: tuple[Parameter[Any], ...] = (
 AGGREGATE: tuple[Parameter[Any], ...] = (parameters.WHERE, *GROUPS)
 """The members of an aggregate."""
 _WINDOW: tuple[Parameter[Any], ...] = (
+    parameters.SEARCH,
     parameters.ORDER_BY,
     parameters.LIMIT,
     parameters.OFFSET,

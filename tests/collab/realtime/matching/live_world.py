@@ -15,7 +15,8 @@ from collab.json_values import same
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation, group_row, tally
 from collab.query.match import compile_where, form, select
-from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query
+from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query, Search
+from collab.query.search import parse_words
 from collab.query.steps import apply_steps
 from collab.storage.base import EntityRow, FoundEach, FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
@@ -49,6 +50,7 @@ CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
 def queries(draw: st.DrawFn) -> Query:
     """Any query over these fields; a few are pages."""
     order_by = draw(st.lists(st.builds(Order, PATHS, st.booleans()), max_size=3).map(tuple))
+    search = Search(parse_words(draw(st.sampled_from(["x", "-x", "1", "x 2024", "y -1"]))), (("a",), ("b",)))
     places = st.tuples(IDS, st.tuples(*(SCALARS for _ in order_by)))
     return Query(
         where=draw(CONDITIONS) if draw(st.booleans()) else EVERYTHING,
@@ -56,6 +58,7 @@ def queries(draw: st.DrawFn) -> Query:
         limit=draw(st.sampled_from([None, None, 0, 1, 2, 2, 3, 3, 4, 5])),
         offset=draw(st.sampled_from([0, 0, 0, 1, 2, 3])),
         after=draw(places) if draw(st.integers(0, 4)) == 4 else None,
+        search=search if draw(st.integers(0, 2)) == 2 else None,
     )
 
 

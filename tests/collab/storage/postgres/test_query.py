@@ -48,7 +48,7 @@ class Entities:
 
     def clear(self) -> None:
         """No rows, and no indexes of queries."""
-        self.run(self.connection.execute("TRUNCATE collab.entities"))
+        self.run(self.connection.execute("TRUNCATE collab.entities CASCADE"))
 
     def found(self, query: Query, collection: str = TASKS) -> list[str]:
         """The ids of what is found."""

@@ -378,7 +378,7 @@ async def test_connections_that_are_cut_in_the_middle_of_commits_lose_and_double
             cuts += await connection.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND state = 'active' AND query LIKE '%commit_1%'"
+                " AND state = 'active' AND query LIKE '%commit_2%'"
             )
         await connection.close()
 

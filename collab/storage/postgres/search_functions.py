@@ -1,0 +1,123 @@
+"""Tables and functions in the database for full-text search.
+
+``search_collections`` says what is searched, and up to which row the texts are stored (NULL: of all rows). Who declares
+that waits for all commits that know something else, and those that come later are refused: so no commit stores a text
+of other members behind the back of who indexes the rows. A text is never replaced by that of an earlier version.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SEARCH_FUNCTIONS_2: Final = r"""
+CREATE TABLE collab.search_collections (
+    collection text COLLATE "C" PRIMARY KEY,
+    form text NOT NULL,
+    reached bigint
+);
+
+CREATE FUNCTION collab.search_words_2(scope text, fields text) RETURNS tsvector LANGUAGE sql IMMUTABLE AS $$
+    SELECT array_to_tsvector(coalesce(array_agg(DISTINCT scope || w.word), '{}'))
+        FROM unnest(string_to_array(translate(fields, E'\n', ' '), ' ')) AS w(word) WHERE w.word <> ''
+$$;
+
+CREATE TABLE collab.search_texts (
+    eid bigint PRIMARY KEY REFERENCES collab.entities ON DELETE CASCADE,
+    version bigint NOT NULL,
+    scope text COLLATE "C" NOT NULL,
+    fields text COLLATE "C" NOT NULL,
+    words tsvector GENERATED ALWAYS AS (collab.search_words_2(scope, fields)) STORED
+);
+CREATE INDEX search_words ON collab.search_texts USING gin (words);
+
+-- As commit_1. c: collections of entities that are written, each with what the caller takes for what is searched
+-- there; s: entities whose texts change.
+CREATE FUNCTION collab.commit_2(
+    me int, p_writer text, p_number bigint, p_new boolean,
+    k_project text[], k_collection text[], k_id text[], k_lineage text[], k_place int[],
+    r_key int[], r_content bytea[], r_user text[], r_at float8[], r_crc bigint[], p_project text[],
+    f_key int[], f_row int[], f_version bigint[], f_type text[], f_user text[], f_at float8[],
+    f_data text[], f_changes text[], f_conflicts text[], f_covered bigint[],
+    q_fact int[], q_caller text[], q_name text[], q_digest bytea[],
+    e_fact int[], e_deleted boolean[], e_data text[], e_keys text[], e_texts text[], e_heads bytea[], e_at float8[],
+    c_collection text[], c_form text[],
+    s_project text[], s_collection text[], s_id text[], s_version bigint[], s_scope text[], s_fields text[],
+    OUT o_seqs bigint[], OUT o_positions bigint[]
+) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off AS $$
+BEGIN
+    LOCK TABLE collab.search_collections IN ROW SHARE MODE;
+    IF EXISTS (SELECT 1 FROM unnest(c_collection, c_form) AS c(collection, form)
+            LEFT JOIN collab.search_collections AS s ON s.collection = c.collection
+            WHERE coalesce(s.form, '') <> c.form) THEN
+        RAISE EXCEPTION 'what is searched has been declared anew' USING ERRCODE = 'LC006';
+    END IF;
+    SELECT c.o_seqs, c.o_positions INTO o_seqs, o_positions FROM collab.commit_1(
+        me, p_writer, p_number, p_new, k_project, k_collection, k_id, k_lineage, k_place, r_key, r_content, r_user,
+        r_at, r_crc, p_project, f_key, f_row, f_version, f_type, f_user, f_at, f_data, f_changes, f_conflicts,
+        f_covered, q_fact, q_caller, q_name, q_digest, e_fact, e_deleted, e_data, e_keys, e_texts, e_heads, e_at) AS c;
+    IF cardinality(s_id) > 0 THEN
+        PERFORM collab.store_texts_2(ARRAY(SELECT e.eid
+                FROM unnest(s_project, s_collection, s_id) WITH ORDINALITY AS s(project, collection, id, i)
+                JOIN collab.entities AS e ON e.project = s.project AND e.collection = s.collection AND e.id = s.id
+                ORDER BY s.i),
+            s_version, s_scope, s_fields);
+    END IF;
+END $$;
+
+-- Stores texts of rows that are still there, unless there is a newer one of them.
+CREATE FUNCTION collab.store_texts_2(s_eid bigint[], s_version bigint[], s_scope text[], s_fields text[])
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO collab.search_texts AS t (eid, version, scope, fields)
+        SELECT s.eid, s.version, s.scope, s.fields
+        FROM unnest(s_eid, s_version, s_scope, s_fields) AS s(eid, version, scope, fields)
+        JOIN collab.entities AS e ON e.eid = s.eid ORDER BY s.eid FOR KEY SHARE OF e
+        ON CONFLICT (eid) DO UPDATE SET version = excluded.version, scope = excluded.scope, fields = excluded.fields
+        WHERE t.version < excluded.version
+        OR t.version = excluded.version AND (t.scope <> excluded.scope OR t.fields <> excluded.fields);
+END $$;
+
+-- Declares what is searched in a collection. Returns whether rows are still to be indexed.
+CREATE FUNCTION collab.declare_search_2(me int, p_collection text, p_form text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    known collab.search_collections;
+BEGIN
+    PERFORM collab.fence_1(me);
+    SELECT * INTO known FROM collab.search_collections AS s WHERE s.collection = p_collection;
+    IF coalesce(known.form, '') = p_form AND known.reached IS NULL THEN
+        RETURN false;
+    END IF;
+    LOCK TABLE collab.search_collections IN EXCLUSIVE MODE;
+    SELECT * INTO known FROM collab.search_collections AS s WHERE s.collection = p_collection;
+    IF coalesce(known.form, '') = p_form THEN
+        RETURN known.reached IS NOT NULL;
+    END IF;
+    INSERT INTO collab.search_collections VALUES (p_collection, p_form, 0)
+        ON CONFLICT (collection) DO UPDATE SET form = excluded.form, reached = 0;
+    RETURN true;
+END $$;
+
+-- Stores the texts of some rows of a collection, up to p_reached (NULL: the last one), unless it was declared anew.
+CREATE FUNCTION collab.index_some_2(
+    me int, p_collection text, p_form text, p_reached bigint,
+    s_eid bigint[], s_version bigint[], s_scope text[], s_fields text[]
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM collab.fence_1(me);
+    LOCK TABLE collab.search_collections IN ROW SHARE MODE;
+    IF NOT EXISTS (SELECT 1 FROM collab.search_collections AS s
+            WHERE s.collection = p_collection AND s.form = p_form) THEN
+        RETURN false;
+    END IF;
+    IF p_form = '' THEN
+        DELETE FROM collab.search_texts WHERE eid = ANY (s_eid);
+    ELSE
+        PERFORM collab.store_texts_2(s_eid, s_version, s_scope, s_fields);
+    END IF;
+    UPDATE collab.search_collections SET reached = p_reached WHERE collection = p_collection;
+    DELETE FROM collab.search_collections WHERE collection = p_collection AND form = '' AND reached IS NULL;
+    RETURN true;
+END $$;
+"""

@@ -1,0 +1,106 @@
+"""What all storages do alike for full-text search: which texts are stored of a row, and which words its index holds.
+
+A storage keeps the folded texts of the rows of searchable collections (:mod:`collab.query.search`): that of the members
+and that of the contents. Words of different projects and collections are different words in the index, so a search
+costs what is in its own collection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from collab.errors import Unavailable
+from collab.query.query import IndexPaths
+from collab.query.search import FOLDING, folded_text
+from collab.storage.base import Fact
+
+log = logging.getLogger(__name__)
+
+_TOLD = 10_000
+_SCOPE = 6  # characters: rows of a collection whose scope is the same by chance are looked at in vain
+
+
+def write_form(paths: IndexPaths) -> str:
+    """What the stored texts of a collection depend on besides its rows; empty: nothing is stored."""
+    return msgspec.json.encode((FOLDING, paths)).decode() if paths else ""
+
+
+def paths_in(form: str) -> IndexPaths:
+    """The members in a form."""
+    return msgspec.json.decode(form, type=tuple[str, IndexPaths])[1] if form else ()
+
+
+def check_form(collection: str, paths: IndexPaths, form: str | None, *, done: bool) -> None:
+    """Raise :class:`Unavailable` unless the index of a collection has exactly these members of all rows."""
+    if form != write_form(paths):
+        raise Unavailable(f"what is searched in {collection} has been declared anew; retry")
+    if not done:
+        raise Unavailable(f"{collection} is still being indexed for search; retry")
+
+
+class IndexingProgress:
+    """Tells the log how far a collection is indexed: at first, at the end, and each :data:`_TOLD` rows."""
+
+    def __init__(self, collection: str, left: int) -> None:
+        self._collection = collection
+        self._all = self._told = left
+        if left:
+            log.info("%s: indexing %d rows for search", collection, left)
+
+    def reached(self, left: int) -> None:
+        """So many rows are left."""
+        if not left or self._told - left >= _TOLD:
+            self._told = left
+            log.info("%s: %d of %d rows are indexed for search", self._collection, self._all - left, self._all)
+
+
+@lru_cache(maxsize=1024)
+def scope_of(project: str, collection: str) -> str:
+    """What precedes each word of a collection in the index: letters and digits, of a fixed length."""
+    return sha256(f"{project}/{collection}".encode()).hexdigest()[:_SCOPE]
+
+
+def index_words(scope: str, *texts: str) -> list[str]:
+    """The different words of folded texts, as the index has them."""
+    return sorted({scope + word for text in texts for word in text.split()})
+
+
+class WordAsked(msgspec.Struct, frozen=True):
+    """A word, as the index has it, or its beginning."""
+
+    word: str
+    begins: bool
+
+
+def words_asked(scope: str, part: str) -> list[WordAsked]:
+    """The words that a row needs for a part of what is searched for: each of its words, the last one as it is meant."""
+    words = part.split()
+    begins = not part.endswith(" ")
+    return [WordAsked(scope + word, begins and number == len(words)) for number, word in enumerate(words, 1)]
+
+
+def texts_after(facts: Iterable[Fact], forms: Mapping[str, str]) -> list[tuple[Fact, str]]:
+    """The last fact of each entity whose searchable members a commit may have changed, and their folded text."""
+    last: dict[Any, Fact] = {}
+    touched: set[Any] = set()
+    for fact in facts:
+        form = forms.get(fact.entity.key.collection)
+        if form:
+            last[fact.entity.key] = fact
+            if _touches(fact, paths_in(form)):
+                touched.add(fact.entity.key)
+    return [
+        (fact, folded_text(fact.entity.data, paths_in(forms[key.collection])))
+        for key, fact in last.items()
+        if key in touched
+    ]
+
+
+def _touches(fact: Fact, paths: Sequence[Sequence[str]]) -> bool:
+    return fact.event.type in ("created", "restored") or any(path[0] in fact.event.changes for path in paths)

@@ -1,0 +1,106 @@
+"""Full-text search through a real server: once and live, over HTTP and in Python, with the rights of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from collab import Collab, Settings
+from collab.errors import InvalidRequest
+from collab.records.handle import Collection
+from collab.records.schema import CollectionDeclaration, declaration
+from tests.collab.client.world import client, until, world
+from tests.e2e.guarded import SECRET, mint
+
+NOTES = {"notes": declaration(search=["title", "author.name"])}
+
+
+@asynccontextmanager
+async def running(folder: Path, declared: CollectionDeclaration | None = None) -> AsyncIterator[Collection]:
+    """The notes of an application that is embedded."""
+    collab = Collab(Settings(data=str(folder), collections={} if declared is None else {"notes": declared}))
+    async with collab.lifespan():
+        yield collab.collection("notes")
+
+
+def names(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["id"] for row in rows]
+
+
+async def test_t3_t6_an_application_searches_once_and_live(tmp_path: Path) -> None:
+    async with world(tmp_path, collections=NOTES) as (link, _), client(link.address) as made:
+        notes: Any = made.notes
+        for name, title in (("a", "The blue whale"), ("b", "Blue sky"), ("c", "Green")):
+            await notes.create({"id": name, "title": title, "body": "blue", "author": {"name": "Zoë"}})
+        assert names(await notes.find_many({"search": "blue"})) == ["b", "a"]
+        assert names(await notes.find_many({"search": "zoe -blue"})) == ["c"]
+        assert await notes.count({"search": "blue"}) == 2
+        seen: list[list[str]] = []
+        asked = {"search": "blue wh", "where": {"body": "blue"}, "order_by": {"id": "asc"}, "limit": 5}
+        await notes.subscribe(asked, lambda rows: seen.append(names(rows))).ready()
+        await until(lambda: seen and seen[-1] == ["a"])
+        await notes.update("c", {"title": "Blue whales"})
+        await until(lambda: seen[-1] == ["a", "c"])
+        await notes.update("a", {"title": "A whale"})
+        await until(lambda: seen[-1] == ["c"])
+        await notes.update("b", {"author": {"name": "Whitman"}})
+        await until(lambda: seen[-1] == ["b", "c"])
+        await notes.delete("c")
+        await until(lambda: seen[-1] == ["b"])
+        with pytest.raises(InvalidRequest, match="search: tasks declares nothing to search"):
+            await made.tasks.find_many({"search": "blue"})
+        with pytest.raises(InvalidRequest, match="search: tasks declares nothing to search"):
+            await made.tasks.subscribe({"search": "blue"}, lambda rows: None).ready()
+
+
+async def test_t3_http_searches_as_well(tmp_path: Path) -> None:
+    async with world(tmp_path, collections=NOTES, jwt_secret=SECRET) as (link, _):
+        said = {"authorization": f"Bearer {mint('ada')}"}
+        base = f"http://{link.address}/api/v1/collections/notes"
+        async with httpx.AsyncClient(headers=said) as http:
+            for name, title in (("a", "The blue whale"), ("b", "Blue sky")):
+                await http.post(base, json={"id": name, "title": title})
+            listed = await http.get(base, params={"search": "blue", "limit": "1"})
+            assert names(listed.json()["rows"]) == ["b"]
+            rest = await http.get(base, params={"search": "blue", "after": listed.json()["next"]})
+            assert names(rest.json()["rows"]) == ["a"]
+            assert names((await http.post(f"{base}/query", json={"search": '"blue w'})).json()["rows"]) == ["a"]
+            assert (await http.post(f"{base}/count", json={"search": "blue -whale"})).json() == {"count": 1}
+            refused = await http.get(base, params={"search": "x" * 501})
+            assert (refused.status_code, refused.json()["error"]["message"]) == (
+                400,
+                "search: has more than 500 characters",
+            )
+
+
+async def test_t3_rows_that_the_caller_may_not_see_are_not_found(tmp_path: Path) -> None:
+    own: Any = {"notes/*": {"access": "write", "where": {"owner": "$userId"}}}
+    async with (
+        world(tmp_path, collections=NOTES, jwt_secret=SECRET) as (link, _),
+        client(link.address, token=mint("ada")) as ada,
+        client(link.address, token=mint("bob", access=own)) as bob,
+    ):
+        for name, owner in (("a", "bob"), ("b", "eve")):
+            await ada.notes.create({"id": name, "owner": owner, "title": "secret plan"})
+        seen: list[list[str]] = []
+        await bob.notes.subscribe({"search": "secret"}, lambda rows: seen.append(names(rows))).ready()
+        await until(lambda: seen and seen[-1] == ["a"])
+        assert await bob.notes.count({"search": "secret"}) == 1
+        await ada.notes.update("b", {"owner": "bob"})
+        await until(lambda: seen[-1] == ["b", "a"])
+
+
+async def test_t7_rows_from_before_a_declaration_are_found(tmp_path: Path) -> None:
+    async with running(tmp_path) as notes:
+        await notes.create({"title": "The blue whale", "body": "sings"}, id="a")
+    async with running(tmp_path, declaration(search=["title"])) as notes:
+        assert names((await notes.find_many({"search": "whale"})).rows) == ["a"]
+        assert names((await notes.find_many({"search": "sings"})).rows) == []
+    async with running(tmp_path, declaration(search=["body"])) as notes:
+        assert names((await notes.find_many({"search": "whale"})).rows) == []
+        assert names((await notes.find_many({"search": "sings"})).rows) == ["a"]
