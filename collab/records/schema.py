@@ -6,7 +6,7 @@ A declaration is validated once, when it is made. After each write the whole ent
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -29,6 +29,7 @@ from collab.names import is_part
 from collab.nearest import did_you_mean
 from collab.query.parse import quoted
 from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path, Query
+from collab.records.field_types import schema_of
 from collab.records.schema_versions import SavedSchema, decide, digest_of, read_saved, write_saved
 from collab.storage.base import EntityStorage
 from collab.storage.rules import is_simple
@@ -156,10 +157,10 @@ def declaration(
 ) -> CollectionDeclaration:
     """Build a declaration in Python.
 
-    ``fields`` is a JSON Schema, a :class:`msgspec.Struct` or a pydantic model; metadata members of a model (``id``,
-    ``createdAt``, ``updatedAt``) are ignored. Each of ``indexes`` is a path or a list of paths, each of ``search`` a
-    path. ``mapped`` is ``{"in": …, "root": …}``. Each of ``relations`` is ``{"one": collection, "by": field}`` or
-    ``{"many": collection, "by": field}``. Raises :class:`ValueError`.
+    ``fields`` is a JSON Schema, a pydantic model, a :class:`msgspec.Struct`, a dataclass, a ``TypedDict``, or the types
+    of all fields by name: see :func:`collab.records.field_types.schema_of`. Each of ``indexes`` is a path or a list of
+    paths, each of ``search`` a path. ``mapped`` is ``{"in": …, "root": …}``. Each of ``relations`` is
+    ``{"one": collection, "by": field}`` or ``{"many": collection, "by": field}``. Raises :class:`ValueError`.
     """
     schema = None if fields is None else schema_of(fields)
     listed = [index if isinstance(index, str) else list(index) for index in indexes]
@@ -167,28 +168,6 @@ def declaration(
     said["search"] = list(search)
     said["relations"] = {name: dict(relation) for name, relation in (relations or {}).items()}
     return msgspec.convert(said, CollectionDeclaration)
-
-
-def schema_of(fields: type | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON Schema of a class (msgspec or pydantic), or a copy of a schema. Raises :class:`ValueError`."""
-    if isinstance(fields, Mapping):
-        return _copy(fields)
-    described: Callable[[], dict[str, Any]] | None = getattr(fields, "model_json_schema", None)
-    try:
-        schema = described() if described is not None else msgspec.json.schema(fields)
-    except TypeError as error:
-        raise ValueError(f"fields must be a JSON Schema, a msgspec.Struct or a pydantic model: {error}") from None
-    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
-    if name in schema.get("$defs", {}):
-        schema = {**schema["$defs"][name], "$defs": schema["$defs"]}
-    if schema.get("type") != "object":
-        raise ValueError("fields must be a class whose instances are objects")
-    schema = _copy(schema)
-    for member in RECORD_MEMBERS:
-        schema.get("properties", {}).pop(member, None)
-    if "required" in schema:
-        schema["required"] = [member for member in schema["required"] if member not in RECORD_MEMBERS]
-    return schema
 
 
 def compile_schema(schema: Mapping[str, Any]) -> Validator:
@@ -455,12 +434,3 @@ def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
                     yield ".".join([*path, name]), "is not a declared field"
         case _:
             yield ".".join(path), error.message[:LONGEST_MESSAGE]
-
-
-def _copy(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy. Raises :class:`ValueError` if it is not JSON."""
-    try:
-        copied: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
-    except (TypeError, msgspec.MsgspecError, UnicodeError) as error:
-        raise ValueError(f"fields is not JSON: {error}") from None
-    return copied

@@ -15,34 +15,38 @@ from collab.server.commands.where import record_options
 from collab.server.config.settings import Settings
 from collab.server.options import load_settings
 
-TypesLanguage = Literal["typescript", "pydantic", "msgspec"]
+TypesLanguage = Literal["typescript", "pydantic", "msgspec", "typeddict"]
 
 
 @click.command()
-@click.argument("language", type=click.Choice(["typescript", "pydantic", "msgspec"]))
+@click.argument("language", type=click.Choice(["typescript", "pydantic", "msgspec", "typeddict"]))
+@click.option("--app", metavar="MODULE:COLLAB", help="The Collab of an application that declares the collections.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file, replacing it.")
 @click.option("--check", is_flag=True, help="Write nothing: fail if FILE is not what would be written.")
+@click.option("--no-register", is_flag=True, help="typescript: do not tell client and hooks of the types everywhere.")
 @json_option()
 @record_options
 def types(
     language: TypesLanguage,
+    app: str | None,
     output: Path | None,
     check: bool,
+    no_register: bool,
     as_json: bool,
     config: Path | None,
     **where: str | None,
 ) -> None:
-    """Print the types of declared collections: for TypeScript, or as pydantic or msgspec classes.
+    """Print the types of declared collections: for TypeScript, or as pydantic, msgspec or TypedDict classes.
 
-    The declarations are those of the settings (--config, COLLAB_COLLECTIONS); without any, those that the record
-    remembers of its last server, which may be running.
+    The declarations are those of the settings (--config, COLLAB_COLLECTIONS) or of the application (--app); without
+    any, those that the record remembers of its last server, which may be running.
 
     Exit status: 0 if it is done, 1 if nothing is declared or, with --check, FILE is another one.
     """
     if check and output is None:
         raise click.UsageError("--check needs --output FILE")
-    declared = run(_declared(load_settings(config, where)))
-    text = written(declared, language)
+    declared = run(_declared(load_settings(config, where), app))
+    text = written(declared, language, register=not no_register)
     if output is None:
         click.echo(
             encode({"language": language, "collections": sorted(declared), "types": text}) if as_json else text,
@@ -62,20 +66,22 @@ def types(
         click.echo(encode({"language": language, "collections": sorted(declared), "output": str(output)}))
 
 
-def written(declared: Mapping[str, CollectionDeclaration], language: TypesLanguage) -> str:
+def written(declared: Mapping[str, CollectionDeclaration], language: TypesLanguage, *, register: bool = True) -> str:
     """The source code of the types."""
     from collab.server.types.python import python_types
     from collab.server.types.shapes import shapes_of
     from collab.server.types.typescript import typescript
 
     shapes = shapes_of(declared)
-    return typescript(shapes) if language == "typescript" else python_types(shapes, language)
+    return typescript(shapes, register=register) if language == "typescript" else python_types(shapes, language)
 
 
-async def _declared(settings: Settings) -> Mapping[str, CollectionDeclaration]:
+async def _declared(settings: Settings, app: str | None) -> Mapping[str, CollectionDeclaration]:
     from collab.storage.base import StorageError
     from collab.storage.location import reader_at, shown
 
+    if app is not None:
+        return _declared_by(app, settings)
     if settings.collections:
         return settings.collections
     saved: Mapping[str, CollectionDeclaration] = {}
@@ -88,3 +94,15 @@ async def _declared(settings: Settings) -> Mapping[str, CollectionDeclaration]:
     if not saved:
         raise InvalidRequest(f"neither the settings nor {shown(settings.location)} declare a collection{reason}")
     return saved
+
+
+def _declared_by(app: str, settings: Settings) -> Mapping[str, CollectionDeclaration]:
+    from collab.server.process.application import ApplicationError, declared_by
+
+    try:
+        declared = declared_by(app, settings)
+    except ApplicationError as error:
+        raise click.ClickException(str(error)) from None
+    if not declared:
+        raise InvalidRequest(f"{app} declares no collection")
+    return declared

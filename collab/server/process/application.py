@@ -6,11 +6,13 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from inspect import isfunction
 from typing import Any
 
 from collab.access.handshake import is_loopback
 from collab.nearest import did_you_mean
+from collab.records.schema import CollectionDeclaration
 from collab.server.app import Collab
 from collab.server.config.settings import Settings, given
 from collab.server.supervision import Supervision, offering
@@ -28,17 +30,28 @@ def load(name: str, settings: Settings, supervision: Supervision) -> Collab:
     Within it, :meth:`Settings.from_env` returns ``settings``. Raises :class:`ApplicationError`.
     """
     with given(settings) as reading, offering(supervision) as offer:
-        app = _find(name)
-        if isfunction(app):
-            app = _called(name, app)
-    if not isinstance(app, Collab):
-        raise ApplicationError(f"{name} is a {type(app).__name__}, not a Collab: name the Collab that it mounts")
+        app = _made(name)
     if not offer.taken or not app.is_supervised:
         raise ApplicationError(f"{name}: the module must create this Collab, and before any other")
     if not reading.done:
         log.warning("%s does not read the settings of this command: Settings.from_env() does", name)
     if app.admission.is_open and not app.settings.open and not is_loopback(settings.host):
         raise ApplicationError(f"{settings.host} can be reached from outside, but {name} asks for no credentials")
+    return app
+
+
+def declared_by(name: str, settings: Settings) -> Mapping[str, CollectionDeclaration]:
+    """The declared collections of the ``Collab`` that :func:`load` would load. Raises :class:`ApplicationError`."""
+    with given(settings):
+        return _made(name).settings.collections
+
+
+def _made(name: str) -> Collab:
+    app = _find(name)
+    if isfunction(app):
+        app = _called(name, app)
+    if not isinstance(app, Collab):
+        raise ApplicationError(f"{name} is a {type(app).__name__}, not a Collab: name the Collab that it mounts")
     return app
 
 

@@ -1,4 +1,4 @@
-"""Shapes as Python: pydantic models, or msgspec structs. Pure."""
+"""Shapes as Python: pydantic models, msgspec structs, or ``TypedDict``s. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from collab.server.types.shapes import (
     SimpleShape,
 )
 
-PythonLibrary = Literal["pydantic", "msgspec"]
+PythonLibrary = Literal["pydantic", "msgspec", "typeddict"]
 
 _SCALARS: Mapping[SimpleName, str] = {
     "string": "str",
@@ -32,8 +32,9 @@ _SCALARS: Mapping[SimpleName, str] = {
     "unknown": "Any",
 }
 _IMPORTS = {
-    "pydantic": "from pydantic import BaseModel, ConfigDict, Field",
-    "msgspec": "import msgspec",
+    "pydantic": "from typing import Any, Literal\n\nfrom pydantic import BaseModel, ConfigDict, Field",
+    "msgspec": "from typing import Any, Literal\n\nimport msgspec",
+    "typeddict": "from typing import Any, Literal, NotRequired, TypedDict",
 }
 # members of the base classes, which a field must not hide
 _TAKEN = {
@@ -51,10 +52,10 @@ def python_types(shapes: Shapes, library: PythonLibrary) -> str:
     parts = [
         f'"""Written by `collab types {library}`: change the declarations instead."""\n\n'
         "from __future__ import annotations\n\n"
-        f"from typing import Any, Literal\n\n{_IMPORTS[library]}\n"
+        f"{_IMPORTS[library]}\n"
     ]
     for each in shapes.objects:
-        parts.append(_class(each, library, names))
+        parts.append(_typed_dict(each, names) if library == "typeddict" else _class(each, library, names))
         if each.name in row_names:
             parts.append(_row(each, library))
     return "\n\n".join(parts)
@@ -66,6 +67,21 @@ def _class(shape: ObjectShape, library: PythonLibrary, names: set[str]) -> str:
     used = set(names)
     lines += [f"    {_field(member, library, used)}" for member in shape.members]
     return "\n".join(lines if len(lines) > 1 else [*lines, "    pass"]) + "\n"
+
+
+def _typed_dict(shape: ObjectShape, names: set[str]) -> str:
+    """A class, or a call if Python does not allow a member's name in a class."""
+    members = {each.name: _type(each.shape, "typeddict") for each in shape.members}
+    types = {
+        each.name: members[each.name] if each.required else f"NotRequired[{members[each.name]}]"
+        for each in shape.members
+    }
+    if all(name == _name(name, set(names)) and name not in ("NotRequired", "TypedDict") for name in types):
+        lines = [f"class {shape.name}(TypedDict):", *_docstring(shape.description)]
+        lines += [f"    {name}: {kind}" for name, kind in types.items()]
+        return "\n".join(lines if len(lines) > 1 else [*lines, "    pass"]) + "\n"
+    inside = "".join(f"        {name!r}: {kind!r},\n" for name, kind in types.items())
+    return f"{shape.name} = TypedDict(\n    {shape.name!r},\n    {{\n{inside}    }},\n)\n"
 
 
 def _base(shape: ObjectShape, library: PythonLibrary) -> tuple[str, list[str]]:
@@ -135,7 +151,7 @@ def _type(shape: Shape, library: PythonLibrary) -> str:
 
 def _is_literal(choice: Choice, library: PythonLibrary) -> bool:
     """Whether a library takes it: msgspec knows no booleans in ``Literal``."""
-    return library == "pydantic" or not any(isinstance(value, bool) for value in choice.values)
+    return library != "msgspec" or not any(isinstance(value, bool) for value in choice.values)
 
 
 def _is_union_of_msgspec(options: tuple[Shape, ...]) -> bool:

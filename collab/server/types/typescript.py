@@ -1,4 +1,4 @@
-"""Shapes as TypeScript, for ``LumenizeClient<Schema>``. Pure."""
+"""Shapes as TypeScript, and what tells the clients of them. Pure."""
 
 from __future__ import annotations
 
@@ -31,15 +31,26 @@ _SCALARS: Mapping[SimpleName, str] = {
 }
 _HEAD = """\
 // Written by `collab types typescript`: change the declarations instead.
-// const client = new LumenizeClient<Schema>({ url })
+"""
+_REGISTER = """\
+declare module "@lumenize/client" {
+  interface Register {
+    schema: Schema
+  }
+}
 """
 
 
-def typescript(shapes: Shapes) -> str:
-    """A module with a type for each object, and ``Schema`` with that of each collection."""
+def typescript(shapes: Shapes, *, register: bool = True) -> str:
+    """A module with a type for each object, and ``Schema`` with that of each collection.
+
+    ``register``: it tells client and hooks of ``Schema``, in the whole program.
+    """
     parts = [_HEAD, *(_object(each) for each in shapes.objects)]
     rows = [f"  {_key(name)}: {each.name}\n" for name, each in shapes.collections.items()]
     parts.append(f"export type Schema = {{\n{''.join(rows)}}}\n")
+    if register:
+        parts.append(_REGISTER)
     return "\n".join(parts)
 
 

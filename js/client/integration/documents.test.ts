@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import * as Y from "yjs"
 import type { OpenDocument } from "../src/index.js"
-import type { Data, EntityEvent, Person } from "../src/types.js"
+import type { Data } from "../src/schema.js"
+import type { EntityEvent, Person } from "../src/types.js"
 import { codes, Editor, fresh, log, until, World, type Network } from "./world.js"
 
 let world: World

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { CustomEvent } from "../src/index.js"
-import type { Conflict, Data, EntityEvent, Person } from "../src/types.js"
+import type { Data } from "../src/schema.js"
+import type { Conflict, EntityEvent, Person } from "../src/types.js"
 import { codes, fresh, log, until, World } from "./world.js"
 
 let world: World
@@ -187,7 +188,7 @@ describe.each([false, true])("binaryProtocol: %s", (binaryProtocol) => {
 
   it("holds data to the schema of its collection, and can read that", async () => {
     const client = await connected()
-    await expect(client.collection("notes").create({ text: 1 })).rejects.toMatchObject({ code: "VALIDATION_FAILED" })
+    await expect(client.collection<Data>("notes").create({ text: 1 })).rejects.toMatchObject({ code: "VALIDATION_FAILED" })
     expect(await client.refreshSchema()).toHaveProperty("notes.schema")
     expect(client.schema).toHaveProperty("notes")
   })

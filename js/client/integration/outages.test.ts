@@ -2,7 +2,8 @@ import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest"
 import type { Collection, CustomEvent, LumenizeClient } from "../src/index.js"
-import type { Data, EntityEvent, Person } from "../src/types.js"
+import type { Data } from "../src/schema.js"
+import type { EntityEvent, Person } from "../src/types.js"
 import { codes, fresh, log, until, World, type Network, type Tasks } from "./world.js"
 
 let world: World

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest"
 import type { LumenizeError } from "../src/index.js"
-import type { Data, EntityEvent, Person } from "../src/types.js"
+import type { Data } from "../src/schema.js"
+import type { EntityEvent, Person } from "../src/types.js"
 import { codes, log, until, World } from "./world.js"
 
 let world: World

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest"
 import { WebSocket } from "ws"
-import type { Data, EntityEvent } from "../src/types.js"
+import type { Data } from "../src/schema.js"
+import type { EntityEvent } from "../src/types.js"
 import { log, until, World } from "./world.js"
 
 const declared = (fields: Data) => ({ collections: { invoices: { fields } } })

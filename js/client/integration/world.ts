@@ -4,7 +4,8 @@ import { createServer, connect, type Socket, type Server as NetServer } from "no
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { LumenizeClient, type LumenizeError } from "../src/index.js"
-import type { ClientOptions, Data } from "../src/types.js"
+import type { Data } from "../src/schema.js"
+import type { ClientOptions } from "../src/types.js"
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url))
 

@@ -1,5 +1,5 @@
 /** The client: one WebSocket, and everything that uses it. */
-import { Collection, randomId, type QueryWithCondition } from "./collection.js"
+import { Collection, randomId } from "./collection.js"
 import { Core, CORE } from "./core.js"
 import type { OpenDocument } from "./documents.js"
 import { invalid, type LumenizeError } from "./errors.js"
@@ -8,13 +8,13 @@ import { quiet } from "./listeners.js"
 import { check, checkCallback, checkName, checkObject, OPEN, SUBSCRIBE } from "./options.js"
 import { Transaction } from "./transaction.js"
 import { NoticeSubscription, PresenceSubscription, type Subscription } from "./subscription.js"
+import type { Field, QueryWithCondition, Selected } from "./queries.js"
+import type { Data, NameOf, Registered, RowOf } from "./schema.js"
 import type {
   ClientOptions,
   Conflict,
   ConflictContext,
   Credentials,
-  Data,
-  Entity,
   EntityEvent,
   OpenOptions,
   Person,
@@ -57,7 +57,9 @@ export class Documents<T extends Data = Data> extends Collection<T> {
   }
 }
 
-export class Client {
+/** `C` maps the names of collections to the types of their fields. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export class Client<C = any> {
   /** Custom events of the application. */
   readonly events: {
     /** Sends an event to its channels, or without channels to the whole project. */
@@ -83,7 +85,7 @@ export class Client {
     update(room: string, state: Data): Promise<void>
     leave(room: string): Promise<void>
   }
-  readonly documents: Documents
+  readonly documents: Documents<C extends { documents: infer T extends Data } ? T : Data>
   /** @internal */
   readonly [CORE]: Core
   readonly #collections = new Map<string, Collection>()
@@ -122,8 +124,9 @@ export class Client {
       update: (room, state) => quiet(core.presence.update(room, state)),
       leave: (room) => quiet(core.presence.leave(room)),
     }
-    this.documents = new Documents(core, "documents")
-    this.#collections.set("documents", this.documents)
+    const documents = new Documents(core, "documents")
+    this.documents = documents as unknown as this["documents"]
+    this.#collections.set("documents", documents)
   }
 
   /**
@@ -186,24 +189,24 @@ export class Client {
   }
 
   /** Whether this client has unconfirmed writes to an entity. */
-  isPending(collection: string, id: string): boolean {
+  isPending(collection: NameOf<never, C>, id: string): boolean {
     return this[CORE].requests.writes.isPending(collection, id)
   }
 
   /** A collection by name; `client.tasks` is the same as `client.collection("tasks")`. */
-  collection<T extends Data = Data>(name: string): Collection<T> {
+  collection<T extends Data = never, N extends NameOf<T, C> = NameOf<T, C>>(name: N): Collection<RowOf<T, N, C>> {
     let known = this.#collections.get(name)
     if (known === undefined) this.#collections.set(name, (known = new Collection(this[CORE], name)))
-    return known as unknown as Collection<T>
+    return known as unknown as Collection<RowOf<T, N, C>>
   }
 
   /** Collects writes of different entities, all of which are made, or none. */
-  transaction(): Transaction {
-    return new Transaction(this[CORE], (name) => this.collection(name))
+  transaction(): Transaction<C> {
+    return new Transaction(this[CORE], (name) => this.collection<Data>(name))
   }
 
   /** Collects subscriptions to send in one message. */
-  createSubscriptionBatch(): SubscriptionBatch {
+  createSubscriptionBatch(): SubscriptionBatch<C> {
     return new SubscriptionBatch(this)
   }
 
@@ -218,31 +221,33 @@ export class Client {
   }
 }
 
-export class SubscriptionBatch {
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export class SubscriptionBatch<C = any> {
   private readonly added: Subscription[] = []
 
   constructor(private readonly client: Client) {}
 
   /** Adds a subscription to a query, to one id, or to `*` of a collection. */
-  add<T extends Data = Data>(
-    collection: string,
+  add<T extends Data = never, N extends NameOf<T, C> = NameOf<T, C>>(
+    collection: N,
     target: string,
-    callback: (event: Shown<EntityEvent<T>>) => void,
-    options?: SubscribeOptions<T>,
+    callback: (event: Shown<EntityEvent<RowOf<T, N, C>>>) => void,
+    options?: SubscribeOptions<RowOf<T, N, C>>,
   ): this
-  add<T extends Data = Data>(
-    collection: string,
-    query: QueryWithCondition<T>,
-    callback: (rows: Shown<Entity<T>>[]) => void,
-    options?: SubscribeOptions<T>,
+  add<T extends Data = never, N extends NameOf<T, C> = NameOf<T, C>, F extends Field<RowOf<T, N, C>> = Field<RowOf<T, N, C>>>(
+    collection: N,
+    query: NoInfer<QueryWithCondition<RowOf<T, N, C>>>,
+    callback: (rows: Shown<Selected<RowOf<T, N, C>, F>>[]) => void,
+    options?: SubscribeOptions<RowOf<T, N, C>, F>,
   ): this
-  add<T extends Data = Data>(
+  add(
     collection: string,
-    target: string | QueryWithCondition<T>,
-    callback: ((event: Shown<EntityEvent<T>>) => void) | ((rows: Shown<Entity<T>>[]) => void),
-    options?: SubscribeOptions<T>,
+    target: string | QueryWithCondition,
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any
+    callback: (told: any) => void,
+    options?: SubscribeOptions,
   ): this {
-    this.added.push(this.client.collection<T>(collection).subscription(target, callback, options))
+    this.added.push(this.client.collection<Data>(collection).subscription(target, callback, options))
     return this
   }
 
@@ -266,8 +271,7 @@ type Taken = keyof Client | keyof object | "constructor" | "hasOwnProperty" | "i
 type Collections<C> = { readonly [Name in Exclude<keyof C, Taken>]: C[Name] extends Data ? Collection<C[Name]> : never }
 
 /** A client whose collections are members: `client.tasks`. `C` maps their names to the types of their fields. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type LumenizeClient<C = any> = Client & Collections<C>
+export type LumenizeClient<C = Registered> = Client<C> & Collections<C>
 
 /** Creates a {@link LumenizeClient}. All members other than its own are collections. */
 export const LumenizeClient = /* @__PURE__ */ Object.assign(function (options?: ClientOptions): Client {
@@ -283,6 +287,5 @@ export const LumenizeClient = /* @__PURE__ */ Object.assign(function (options?: 
   })
 }, { prototype: Client.prototype }) as unknown as {
   readonly prototype: Client
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  new <C = any>(options?: ClientOptions): LumenizeClient<C>
+  new <C = Registered>(options?: ClientOptions): LumenizeClient<C>
 }

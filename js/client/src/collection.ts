@@ -6,16 +6,13 @@ import type { Op } from "./overlay.js"
 import type { OneWrite, Written, WriteResult } from "./protocol.js"
 import { check, checkCallback, checkData, checkList, checkName, FIND, HISTORY, LIVE, READ, SUBSCRIBE, WRITE } from "./options.js"
 import { EntitySubscription, GroupsSubscription, RowsSubscription, type Subscription } from "./subscription.js"
+import type { Aggregate, Field, Group, GroupOf, Query, QueryWithCondition, Right, Selected } from "./queries.js"
+import type { Data, Entity } from "./schema.js"
 import type {
-  Aggregate,
-  Data,
-  Entity,
   EntityEvent,
   FindOptions,
-  Group,
   HistoryOptions,
   Permissions,
-  Query,
   ReadOptions,
   Shown,
   Subscribed,
@@ -26,10 +23,8 @@ import type {
 import { plain, plainQuery } from "./values.js"
 import type { WriteRequest } from "./writes.js"
 
-export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolean }
-
 /** A page of rows; `next` is the `after` of the query for the next one. */
-export type Rows<T> = Entity<T>[] & { next?: string; permissions?: Permissions[] }
+export type Rows<T, R = Entity<T>> = R[] & { next?: string; permissions?: Permissions[] }
 
 type Single = Exclude<WriteRequest, { writes: unknown }>
 type Writing<K> = Extract<OneWrite, { type: K }>
@@ -49,9 +44,9 @@ export class Collection<T extends Data = Data> {
   }
 
   /** Changes some fields. Resolves with the new entity once it is committed. */
-  async update(id: string, changes: Partial<T>, options: WriteOptions = {}): Promise<Entity<T>> {
+  async update(id: string, changes: Partial<T>, options: WriteOptions<T> = {}): Promise<Entity<T>> {
     checkData(changes)
-    const write = this.updating({ ...options, id, changes }, 2)
+    const write = this.updating({ ...options, id, changes } as UpdateOf, 2)
     return this.write(write, write.changes, write.unset)
   }
 
@@ -79,7 +74,7 @@ export class Collection<T extends Data = Data> {
   /** Changes up to 1,000 entities in one request, each on its own, as `createMany` creates them. */
   async updateMany(updates: readonly UpdateOf<T>[]): Promise<PromiseSettledResult<Entity<T>>[]> {
     checkList("the updates", updates)
-    return this.writeMany(updates.map((update) => this.updating(update, 4)))
+    return this.writeMany(updates.map((update) => this.updating(update as UpdateOf, 4)))
   }
 
   /** Deletes up to 1,000 entities in one request, each on its own, as `createMany` creates them. */
@@ -110,12 +105,12 @@ export class Collection<T extends Data = Data> {
   }
 
   /** The rows of a query. */
-  async findMany(
+  async findMany<F extends Field<T> = Field<T>>(
     query: Query<T> = {},
-    options: ReadOptions<T> = {},
-  ): Promise<Rows<T>> {
+    options: ReadOptions<T, F> = {},
+  ): Promise<Rows<T, Selected<T, F>>> {
     const { rows, versions, next, permissions } = await this.core.ask<{
-      rows: Entity<T>[]
+      rows: (Selected<T, F> & { id: string })[]
       versions: number[]
       next?: string
       permissions?: Permissions[]
@@ -137,20 +132,20 @@ export class Collection<T extends Data = Data> {
   }
 
   /** Counts and adds up matching rows, by group; without `groupBy`, one group with all of them. */
-  async aggregate(query: Aggregate<T> = {}): Promise<Group[]> {
+  async aggregate<Q extends Aggregate<T> = Aggregate<T>>(query: Q & Right<Q, T, Aggregate<T>> = {} as Q & Right<Q, T, Aggregate<T>>): Promise<GroupOf<T, Q>[]> {
     const wanted = plainQuery<Aggregate>(query, 2)
-    return (await this.core.ask<{ groups: Group[] }>({ type: "aggregate", collection: this.name, query: wanted }, "read")).groups
+    return (await this.core.ask<{ groups: GroupOf<T, Q>[] }>({ type: "aggregate", collection: this.name, query: wanted }, "read")).groups
   }
 
   /** The groups of an aggregate, now and after each change. */
-  subscribeAggregate(
-    query: Aggregate<T>,
-    callback: (groups: Shown<Group>[]) => void,
+  subscribeAggregate<Q extends Aggregate<T> = Aggregate<T>>(
+    query: Q & Right<Q, T, Aggregate<T>>,
+    callback: (groups: Shown<GroupOf<T, Q>>[]) => void,
     options: Omit<SubscribeOptions, keyof ReadOptions> = {},
   ): Subscribed {
     checkCallback(callback)
     const target = { kind: "aggregate", collection: this.name, query: plainQuery<Aggregate>(query, 5) } as const
-    return this.core.subscriptions.add(new GroupsSubscription(target, check(options, LIVE), callback))
+    return this.core.subscriptions.add(new GroupsSubscription(target, check(options, LIVE), callback as (groups: Shown<Group>[]) => void))
   }
 
   /** Events of an entity, newest first. */
@@ -161,10 +156,14 @@ export class Collection<T extends Data = Data> {
 
   /** Every event of the collection (`*`) or of one entity; or the rows of a query, now and after each change. */
   subscribe(target: string, callback: (event: Shown<EntityEvent<T>>) => void, options?: SubscribeOptions<T>): Subscribed
-  subscribe(query: QueryWithCondition<T>, callback: (rows: Shown<Entity<T>>[]) => void, options?: SubscribeOptions<T>): Subscribed
+  subscribe<F extends Field<T> = Field<T>>(
+    query: QueryWithCondition<T>,
+    callback: (rows: Shown<Selected<T, F>>[]) => void,
+    options?: SubscribeOptions<T, F>,
+  ): Subscribed
   subscribe(
     target: string | QueryWithCondition<T>,
-    callback: ((event: Shown<EntityEvent<T>>) => void) | ((rows: Shown<Entity<T>>[]) => void),
+    callback: ((event: Shown<EntityEvent<T>>) => void) | ((rows: Shown<Selected<T, Field<T>>>[]) => void),
     options: SubscribeOptions<T> = {},
   ): Subscribed {
     return this.core.subscriptions.add(this.subscription(target, callback, options))
@@ -173,7 +172,7 @@ export class Collection<T extends Data = Data> {
   /** @internal The same, not yet added, for a batch. */
   subscription(
     target: string | QueryWithCondition<T>,
-    callback: ((event: Shown<EntityEvent<T>>) => void) | ((rows: Shown<Entity<T>>[]) => void),
+    callback: ((event: Shown<EntityEvent<T>>) => void) | ((rows: Shown<Selected<T, Field<T>>>[]) => void),
     options: SubscribeOptions<T> = {},
   ): Subscription {
     checkCallback(callback)
@@ -222,7 +221,7 @@ export class Collection<T extends Data = Data> {
       changes: plain<Data>(changes, depth),
       version,
       ...(onConflict !== "merge" && { onConflict }),
-      unset: unset.length > 0 ? unset : undefined,
+      unset: unset.length > 0 ? [...unset] : undefined,
     }
   }
 

@@ -2,7 +2,8 @@
  * Evaluates queries on rows, to show writes before the server has confirmed them.
  * The rules are in docs/protocol.md (Queries); the server's rows replace these results.
  */
-import type { Data, OrderBy, Query, Where } from "./types.js"
+import type { OrderBy, Query, Where } from "./queries.js"
+import type { Data } from "./schema.js"
 
 type Test = (row: Data) => boolean
 type Path = readonly string[]

@@ -12,7 +12,8 @@
  *    device says; its `createdAt` and `updatedAt` show this.
  */
 import { comparator, compileWhere } from "./match.js"
-import type { Data, Query } from "./types.js"
+import type { Query } from "./queries.js"
+import type { Data } from "./schema.js"
 
 /** One own write. */
 export interface Op {

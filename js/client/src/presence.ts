@@ -1,7 +1,7 @@
 /** The rooms in which this client is present, across all its connections. */
 import { checkName, checkObject } from "./options.js"
 import type { Request } from "./protocol.js"
-import type { Data } from "./types.js"
+import type { Data } from "./schema.js"
 import { plain } from "./values.js"
 
 /** The unanswered update of a room, and the next one. */

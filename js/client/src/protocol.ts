@@ -1,6 +1,8 @@
 /** Messages of `/realtime`; the rules are in docs/protocol.md. The twin of `collab/wire/realtime/messages.py`. */
 import type { WireError } from "./errors.js"
-import type { Aggregate, Conflict, Data, EntityEvent, Permissions, Query } from "./types.js"
+import type { Aggregate, Query } from "./queries.js"
+import type { Data } from "./schema.js"
+import type { Conflict, EntityEvent, Permissions } from "./types.js"
 
 export const VERSION = 1
 

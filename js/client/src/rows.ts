@@ -1,6 +1,6 @@
 /** Applies the steps of a live query to its rows. The twin of `collab/query/steps.py`. */
 import type { Step } from "./protocol.js"
-import type { Data } from "./types.js"
+import type { Data } from "./schema.js"
 
 /**
  * Applies `steps` in order; returns a new list, in which unchanged rows are the same objects.

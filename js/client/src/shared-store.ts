@@ -1,11 +1,12 @@
 /** External stores with subscribe and snapshot, shared between subscribers with the same key. */
 import { CORE } from "./core.js"
 import type { Client } from "./client.js"
-import type { QueryWithCondition } from "./collection.js"
 import { LumenizeError, subscriptionFailed } from "./errors.js"
 import { keyOf } from "./key.js"
 import { guarded } from "./listeners.js"
-import type { Data, Entity, NameOf, RowOf, Shown, SubscribeOptions, Unsubscribe } from "./types.js"
+import type { Field, QueryWithCondition, Selected } from "./queries.js"
+import type { Data, Entity, NameOf, RowOf } from "./schema.js"
+import type { Shown, SubscribeOptions, Unsubscribe } from "./types.js"
 import { frozen } from "./frozen.js"
 
 /** A value that changes: read it with `getSnapshot`, listen to changes with `subscribe`. */
@@ -16,15 +17,15 @@ export interface Store<T> {
   subscribe(changed: () => void): Unsubscribe
 }
 
-export interface QueryState<T> {
+export interface QueryState<T, R = Entity<T>> {
   /** The rows; empty before the first answer. An unchanged row stays the same object. */
-  data: readonly Shown<Entity<T>>[]
+  data: readonly Shown<R>[]
   loading: boolean
   /** Why there are no rows, or no updates. */
   error: LumenizeError | null
 }
 
-export type QueryStore<T> = Store<QueryState<T>>
+export type QueryStore<T, R = Entity<T>> = Store<QueryState<T, R>>
 
 export const LOADING: QueryState<never> = frozen({ data: [], loading: true, error: null })
 
@@ -151,12 +152,12 @@ export function liveStore<T extends LiveState>(
  *
  * Queries with a `condition` are not shared: functions cannot be compared.
  */
-export function queryStore<T extends object = Data, N extends string = string>(
+export function queryStore<T extends object = never, N extends NameOf<T> = NameOf<T>, F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>>(
   client: Client,
-  collection: NameOf<T, N>,
-  query: QueryWithCondition<RowOf<T, N>> = {},
-  options: Pick<SubscribeOptions<RowOf<T, N>>, "fields" | "includePermissions" | "condition"> = {},
-): QueryStore<RowOf<T, N>> {
+  collection: N,
+  query: NoInfer<QueryWithCondition<RowOf<T, N>>> = {},
+  options: Pick<SubscribeOptions<RowOf<T, N>, F>, "fields" | "includePermissions" | "condition"> = {},
+): QueryStore<RowOf<T, N>, Selected<RowOf<T, N>, F>> {
   const { condition = options.condition, ...plain } = query
   const { fields, includePermissions = false } = options
   const alone = condition !== undefined
@@ -166,7 +167,7 @@ export function queryStore<T extends object = Data, N extends string = string>(
     const change = (next: QueryState<Data>): void => set((state = next))
     const failed = (error: LumenizeError): void => change({ ...state, loading: false, error })
     return lasting(client, failed, (onError) =>
-      client.collection(collection).subscribe(
+      client.collection<Data>(collection).subscribe(
         (alone ? { ...plain, condition } : plain) as QueryWithCondition,
         (rows) => {
           const data = frozen(kept(state.data, rows))
@@ -181,7 +182,7 @@ export function queryStore<T extends object = Data, N extends string = string>(
         },
       ),
     )
-  }) as QueryStore<RowOf<T, N>>
+  }) as QueryStore<RowOf<T, N>, Selected<RowOf<T, N>, F>>
 }
 
 /** `next`, with the objects of `before` for equal rows, so that renderers see them as unchanged. */

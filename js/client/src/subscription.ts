@@ -4,7 +4,9 @@ import { inTurn, watched } from "./listeners.js"
 import { isNews, lens, type Lens, type Op } from "./overlay.js"
 import type { ServerMessage, Target, WirePerson } from "./protocol.js"
 import { applySteps } from "./rows.js"
-import type { Data, EntityEvent, Group, Person, Query, SubscribeOptions } from "./types.js"
+import type { Group, Query } from "./queries.js"
+import type { Data } from "./schema.js"
+import type { EntityEvent, Person, SubscribeOptions } from "./types.js"
 import { Versions } from "./versions.js"
 
 export type Told = Extract<ServerMessage, { type: "event" | "rows" | "diff" | "custom" | "system" | "metric" | "presence" }>

@@ -3,12 +3,14 @@ import { checkWrites, randomId, type Collection } from "./collection.js"
 import type { Core } from "./core.js"
 import { checkName } from "./options.js"
 import type { OneWrite, WriteResult } from "./protocol.js"
-import type { Data, Entity, WriteOptions } from "./types.js"
+import type { Data, Entity, NameOf, RowOf } from "./schema.js"
+import type { UpdateOf, WriteOptions } from "./types.js"
 
 const MOST = 100
 
 /** Up to 100 writes of different entities, of any collections. Nothing is sent before `commit`. */
-export class Transaction {
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export class Transaction<C = any> {
   private readonly writes: OneWrite[] = []
 
   constructor(
@@ -17,17 +19,22 @@ export class Transaction {
   ) {}
 
   /** Adds the creation of an entity, with `data.id` or a random id. */
-  create<T extends Data = Data>(collection: string, data: T & { id?: string }): this {
+  create<T extends Data = never, N extends NameOf<T, C> = NameOf<T, C>>(collection: N, data: NoInfer<RowOf<T, N, C>> & { id?: string }): this {
     return this.add(this.collection(collection).creating(data, 4))
   }
 
   /** Adds an update. With `onConflict: "reject"`, a conflict refuses the whole transaction. */
-  update<T extends Data = Data>(collection: string, id: string, changes: Partial<T>, options: WriteOptions = {}): this {
-    return this.add(this.collection(collection).updating({ ...options, id, changes }, 4))
+  update<T extends Data = never, N extends NameOf<T, C> = NameOf<T, C>>(
+    collection: N,
+    id: string,
+    changes: NoInfer<Partial<RowOf<T, N, C>>>,
+    options: NoInfer<WriteOptions<RowOf<T, N, C>>> = {},
+  ): this {
+    return this.add(this.collection(collection).updating({ ...options, id, changes } as UpdateOf, 4))
   }
 
   /** Adds the deletion of an entity. */
-  delete(collection: string, id: string): this {
+  delete<T extends Data = never, N extends NameOf<T, C> = NameOf<T, C>>(collection: N, id: string): this {
     checkName("an id", id)
     return this.add({ type: "delete", collection, entity: id })
   }

@@ -3,19 +3,14 @@
 import type { Doc } from "yjs"
 import type { LumenizeError } from "./errors.js"
 import type { Turn } from "./listeners.js"
-
-/** A JSON object. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export type Data = Record<string, any>
+import type { Field, OptionalField } from "./queries.js"
+import type { Data, Entity } from "./schema.js"
 
 /** This user's rights on an entity. */
 export interface Permissions {
   read: boolean
   write: boolean
 }
-
-/** An entity: its fields, and those that the server adds. */
-export type Entity<T = Data> = T & { id: string; createdAt: string; updatedAt: string }
 
 /** A row or an event that callbacks share: frozen. To change it, copy it (`{ ...row }`, `structuredClone(row)`). */
 export type Shown<T> = Readonly<T>
@@ -60,116 +55,9 @@ export interface EntityEvent<T = Data> {
   permissions?: Permissions
 }
 
-export type Value = string | number | boolean | null | Date
-
-/** Whether a type has an index signature: then every name is a member. */
-type Untyped<T> = string extends keyof T ? true : false
-
-/** Values that a member can be compared with. Strings can be points in time, so dates are allowed too. */
-type Comparable<V> = V extends string ? (string extends V ? V | Date : V) : V extends number | boolean | Date ? V : never
-
-export interface Operators<V = Value> {
-  in?: readonly (V | null)[]
-  notIn?: readonly (V | null)[]
-  not?: V | null | Operators<V>
-  lt?: V
-  lte?: V
-  gt?: V
-  gte?: V
-  /** In a string: a substring; in an array: an element. */
-  contains?: V | string
-  startsWith?: string
-  endsWith?: string
-  isNull?: boolean
-}
-
-/** The element type of an array; any other type as it is. */
-type Element<V> = V extends readonly (infer E)[] ? E : V
-
-/** Conditions on the members of a member. */
-type Inside<V> = V extends Date | string | number | boolean | null | undefined | readonly unknown[]
-  ? never
-  : { [Name in keyof V]?: Condition<V[Name]> }
-
-type Condition<V> = null | Comparable<V> | Operators<Comparable<Element<V>>> | Inside<V>
-
-interface Combined<W> {
-  AND?: W | readonly W[]
-  OR?: W | readonly W[]
-  NOT?: W | readonly W[]
-}
-
-/** Untyped conditions, including AND, OR and NOT. */
-interface AnyWhere {
-  [field: string]: Value | Operators | AnyWhere | readonly AnyWhere[]
-}
-
-/** Conditions on an entity with fields `T`; all must hold. `"profile.city"` is a nested member. */
-export type Where<T = Data> =
-  Untyped<T> extends true
-    ? AnyWhere
-    : { [Name in keyof Entity<T>]?: Condition<Entity<T>[Name]> } & Combined<Where<T>> & {
-          [path: `${string}.${string}`]: Value | Operators
-        }
-
-type Direction = "asc" | "desc"
-
-export type OrderBy<T = Data> =
-  Untyped<T> extends true
-    ? { [field: string]: Direction }
-    : { [Name in keyof Entity<T>]?: Direction } & { [path: `${string}.${string}`]: Direction }
-
-export interface Query<T = Data> {
-  where?: Where<T>
-  /** Words to find in the members that the collection declares for it. */
-  search?: string
-  orderBy?: OrderBy<T> | readonly OrderBy<T>[]
-  limit?: number
-  offset?: number
-  after?: string
-}
-
-/** The names of members, `"customer.city"`; or one. */
-type Members<T> = Field<T> | `${string}.${string}` | readonly (Field<T> | `${string}.${string}`)[]
-
-/** What to compute of the rows that match `where`, for each combination of values of `groupBy`. */
-export interface Aggregate<T = Data> {
-  where?: Where<T>
-  groupBy?: Members<T>
-  sum?: Members<T>
-  avg?: Members<T>
-  min?: Members<T>
-  max?: Members<T>
-}
-
-/** One group of an aggregate. `sum`, `avg`, `min` and `max` have the members that it asked for. */
-export interface Group {
-  /** Unique among the groups. */
-  id: string
-  /** The values of the members of `groupBy`. */
-  group: Data
-  count: number
-  sum?: Record<string, number>
-  avg?: Record<string, number | null>
-  min?: Record<string, number | string | null>
-  max?: Record<string, number | string | null>
-}
-
-/** The name of a field of an entity. */
-export type Field<T = Data> = Untyped<T> extends true ? string : keyof Entity<T> & string
-
-/**
- * The type of a row: `T` itself or, with the name `N` of a collection, `T[N]`, where `T` maps the names of collections to
- * the types of their fields.
- */
-export type RowOf<T, N> = string extends N ? T : N extends keyof T ? T[N] : never
-
-/** The name of a collection: any string, or `N`, which must be a key of `T`. */
-export type NameOf<T, N> = string extends N ? string : NoInfer<N & keyof T>
-
-export interface ReadOptions<T = Data> {
+export interface ReadOptions<T = Data, F extends Field<T> = Field<T>> {
   /** Only these fields, and `id`. */
-  fields?: readonly Field<T>[]
+  fields?: readonly F[]
   /** Whether each entity includes this user's permissions. */
   includePermissions?: boolean
 }
@@ -182,7 +70,7 @@ export interface HistoryOptions {
 }
 
 /** With `fields`, only changes of these are delivered. */
-export interface SubscribeOptions<T = Data> extends ReadOptions<T> {
+export interface SubscribeOptions<T = Data, F extends Field<T> = Field<T>> extends ReadOptions<T, F> {
   /** Called before each delivery: while it returns false, nothing is delivered. */
   condition?: () => boolean
   /** Called if the subscription is refused or ends. */
@@ -226,17 +114,17 @@ export interface OpenOptions {
   doc?: Doc
 }
 
-export interface WriteOptions {
+export interface WriteOptions<T = Data> {
   /** The version that the write is based on; by default the newest that this client has seen. */
   version?: number
   /** `reject`: reject with `CONFLICT` if somebody else has written the same fields since. */
   onConflict?: "merge" | "reject"
   /** Fields to remove. */
-  unset?: string[]
+  unset?: readonly OptionalField<T>[]
 }
 
 /** One of several updates: the entity, its changes, and the options of `update`. */
-export interface UpdateOf<T = Data> extends WriteOptions {
+export interface UpdateOf<T = Data> extends WriteOptions<T> {
   id: string
   changes?: Partial<T>
 }

@@ -1,7 +1,7 @@
 /** Values as they are sent: a copy in plain JSON, or an error that names the value that cannot be sent. */
 import { invalid } from "./errors.js"
 import { checkObject } from "./options.js"
-import type { Query } from "./types.js"
+import type { Query } from "./queries.js"
 
 /** Nested arrays and objects that the server accepts; the message counts. */
 const MOST_DEEP = 32

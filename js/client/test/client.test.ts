@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { LumenizeClient } from "../src/index.js"
-import type { ClientOptions, Conflict, Data } from "../src/types.js"
+import type { Data } from "../src/schema.js"
+import type { ClientOptions, Conflict } from "../src/types.js"
 import { connectedClient, ScriptedSocket, settle } from "./scripted.js"
 
 beforeEach(() => void vi.useFakeTimers())
@@ -42,7 +43,7 @@ it("has a collection for each name that is not its own, and is no promise", () =
   const made = client()
   expect(made.tasks.name).toBe("tasks")
   expect(made.tasks).toBe(made.collection("tasks"))
-  expect(made.documents).toBe(made.collection("documents"))
+  expect(made.documents).toBe(made.collection<Data>("documents"))
   const odd = made as unknown as Record<string, unknown>
   expect([odd["then"], odd["toJSON"], odd["$$typeof"], odd["__v_isRef"], odd["__v_raw"]]).toEqual(Array(5).fill(undefined))
 })

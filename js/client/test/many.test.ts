@@ -89,7 +89,7 @@ it("sends a transaction as one, once, and shows it until it is refused", async (
   const sub = subscriptions[0]?.sub as number
   socket().reply(id, [{ sub, cursor: "c" }])
   socket().say({ type: "rows", sub, rows: [{ id: "a", n: 1 }], versions: [4] })
-  const transaction = client.transaction().create("tasks", { id: "b", n: 2 }).update("tasks", "a", { n: 3 }).delete("drafts", "d")
+  const transaction = client.transaction().create("tasks", { id: "b", n: 2 }).update("tasks", "a", { n: 3 }).delete<Data>("drafts", "d")
   expect(socket().of("transaction")).toEqual([])
   const outcome = transaction.commit()
   await settle()

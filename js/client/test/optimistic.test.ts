@@ -5,7 +5,8 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { LumenizeClient, type LumenizeClient as Client } from "../src/index.js"
 import type { ServerMessage, Step } from "../src/protocol.js"
-import type { Data, Query } from "../src/types.js"
+import type { Query } from "../src/queries.js"
+import type { Data } from "../src/schema.js"
 import { ScriptedSocket, settle } from "./scripted.js"
 
 beforeEach(() => {

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest"
 import { lens, type Op } from "../src/overlay.js"
-import type { Data, Query } from "../src/types.js"
+import type { Query } from "../src/queries.js"
+import type { Data } from "../src/schema.js"
 import { vectors } from "./vectors.js"
 
 interface Case {

@@ -2,7 +2,7 @@ import { CORE } from "../src/core.js"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import type { LumenizeClient } from "../src/index.js"
 import { NO_PAGES, pagesStore, type PagesState } from "../src/stores/index.js"
-import type { Data } from "../src/types.js"
+import type { Data } from "../src/schema.js"
 import { connectedClient, ScriptedSocket, settle } from "./scripted.js"
 
 let client: LumenizeClient

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest"
 import type { Step } from "../src/protocol.js"
 import { applySteps } from "../src/rows.js"
-import type { Data } from "../src/types.js"
+import type { Data } from "../src/schema.js"
 import { vectors } from "./vectors.js"
 
 it.each(vectors<{ before: Data[]; steps: Step[]; after: Data[] | null }>("steps"))(

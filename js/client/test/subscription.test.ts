@@ -1,7 +1,8 @@
 import { expect, it } from "vitest"
 import type { Op } from "../src/overlay.js"
 import { PresenceSubscription, RowsSubscription } from "../src/subscription.js"
-import type { Data, Person, SubscribeOptions } from "../src/types.js"
+import type { Data } from "../src/schema.js"
+import type { Person, SubscribeOptions } from "../src/types.js"
 
 function live(options: SubscribeOptions = {}) {
   const shown: Data[][] = []

@@ -1,6 +1,6 @@
 "use client"
 /** The client that the hooks use. */
-import type { Client, LumenizeClient } from "@lumenize/client"
+import type { Client, LumenizeClient, Registered } from "@lumenize/client"
 import { createContext, createElement, useContext, type ReactElement, type ReactNode } from "react"
 
 const Context = createContext<Client | null>(null)
@@ -17,8 +17,7 @@ export function setClient(client: Client | null): void {
 }
 
 /** The client of the nearest provider, else that of `setClient`. Throws if there is neither. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export function useLumenizeClient<C = any>(): LumenizeClient<C> {
+export function useLumenizeClient<C = Registered>(): LumenizeClient<C> {
   const client = useContext(Context) ?? fallback
   if (client === null) throw new Error("there is no client: wrap the component in <LumenizeProvider client={…}>, or call setClient(…)")
   return client as LumenizeClient<C>

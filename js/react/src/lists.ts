@@ -1,6 +1,6 @@
 "use client"
 /** Live aggregates, and lists that grow page by page. */
-import { type Aggregate, type Data, type NameOf, type RowOf } from "@lumenize/client"
+import type { Aggregate, Data, Field, GroupOf, NameOf, Right, RowOf, Selected } from "@lumenize/client"
 import {
   aggregateStore,
   keyOf,
@@ -22,23 +22,23 @@ export interface AggregateOptions {
   enabled?: boolean
 }
 
-export interface PagesOptions<T = Data> extends Paging<T> {
+export interface PagesOptions<T = Data, F extends Field<T> = Field<T>> extends Paging<T, F> {
   /** While false there is no subscription. */
   enabled?: boolean
 }
 
 /** The groups of an aggregate: counts and sums, at once and after each change. On a server it is loading. */
-export function useLumenizeAggregate<T extends object = Data, N extends string = string>(
-  collection: NameOf<T, N>,
-  query: Aggregate<NoInfer<RowOf<T, N>>> = {},
+export function useLumenizeAggregate<T extends object = never, N extends NameOf<T> = NameOf<T>, Q extends Aggregate<RowOf<T, N>> = Aggregate<RowOf<T, N>>>(
+  collection: N,
+  query: Q & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>> = {} as Q & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>>,
   options: AggregateOptions = {},
-): AggregateState {
+): AggregateState<GroupOf<RowOf<T, N>, Q>> {
   const { enabled = true } = options
   const client = useLumenizeClient()
   const key = keyOf([collection, query])
   // `key` stands for the collection and the query
-  const store = useMemo(() => (enabled ? aggregateStore<T, N>(client, collection, query) : NO_GROUPS), [client, key, enabled])
-  return useSyncExternalStore(store.subscribe, store.getSnapshot, enabled ? uncounted : NO_GROUPS.getSnapshot)
+  const store = useMemo(() => (enabled ? aggregateStore<T, N, Q>(client, collection, query as never) : NO_GROUPS), [client, key, enabled])
+  return useSyncExternalStore<AggregateState<GroupOf<RowOf<T, N>, Q>>>(store.subscribe, store.getSnapshot, enabled ? uncounted : NO_GROUPS.getSnapshot)
 }
 
 /**
@@ -46,17 +46,17 @@ export function useLumenizeAggregate<T extends object = Data, N extends string =
  *
  * Another query, compared by value, begins with one page. On a server it is loading.
  */
-export function useLumenizePages<T extends object = Data, N extends string = string>(
-  collection: NameOf<T, N>,
-  query: PagesQuery<RowOf<T, N>> = {},
-  options: PagesOptions<RowOf<T, N>> = {},
-): PagesState<RowOf<T, N>> {
+export function useLumenizePages<T extends object = never, N extends NameOf<T> = NameOf<T>, F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>>(
+  collection: N,
+  query: NoInfer<PagesQuery<RowOf<T, N>>> = {},
+  options: PagesOptions<RowOf<T, N>, F> = {},
+): PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>> {
   const { enabled = true, ...paging } = options
   const client = useLumenizeClient()
   const key = keyOf([collection, query, paging])
-  const store = useMemo(() => (enabled ? pagesStore<T, N>(client, collection, query, paging) : NO_PAGES), [client, key, enabled])
-  return useSyncExternalStore<PagesState<RowOf<T, N>>>(store.subscribe, store.getSnapshot, enabled ? firstPage : NO_PAGES.getSnapshot)
+  const store = useMemo(() => (enabled ? pagesStore<T, N, F>(client, collection, query, paging) : NO_PAGES), [client, key, enabled])
+  return useSyncExternalStore<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>>(store.subscribe, store.getSnapshot, enabled ? firstPage : NO_PAGES.getSnapshot)
 }
 
-const uncounted = (): AggregateState => UNCOUNTED
+const uncounted = (): AggregateState<never> => UNCOUNTED
 const firstPage = (): PagesState<never> => NO_PAGE

@@ -1,11 +1,21 @@
 "use client"
 /** Live queries. */
-import { queryStore, type Data, type NameOf, type QueryState, type QueryWithCondition, type ReadOptions, type RowOf } from "@lumenize/client"
+import {
+  queryStore,
+  type Data,
+  type Field,
+  type NameOf,
+  type QueryState,
+  type QueryWithCondition,
+  type ReadOptions,
+  type RowOf,
+  type Selected,
+} from "@lumenize/client"
 import { keyOf, LOADING, NO_ROWS } from "@lumenize/client/stores"
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react"
 import { useLumenizeClient } from "./client.js"
 
-export interface SubscriptionOptions<T = Data> extends ReadOptions<T> {
+export interface SubscriptionOptions<T = Data, F extends Field<T> = Field<T>> extends ReadOptions<T, F> {
   /** While false there is no subscription. */
   enabled?: boolean
 }
@@ -16,11 +26,11 @@ export interface SubscriptionOptions<T = Data> extends ReadOptions<T> {
  * Queries are compared by value: a new object with the same content is the same query. Components with the same
  * subscription share one. On a server it is loading.
  */
-export function useLumenizeSubscription<T extends object = Data, N extends string = string>(
-  collection: NameOf<T, N>,
-  query: QueryWithCondition<RowOf<T, N>> = {},
-  options: SubscriptionOptions<RowOf<T, N>> = {},
-): QueryState<RowOf<T, N>> {
+export function useLumenizeSubscription<T extends object = never, N extends NameOf<T> = NameOf<T>, F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>>(
+  collection: N,
+  query: NoInfer<QueryWithCondition<RowOf<T, N>>> = {},
+  options: SubscriptionOptions<RowOf<T, N>, F> = {},
+): QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>> {
   const client = useLumenizeClient()
   const { condition, ...plain } = query
   const { fields, includePermissions, enabled = true } = options
@@ -34,7 +44,7 @@ export function useLumenizeSubscription<T extends object = Data, N extends strin
   const store = useMemo(
     () =>
       enabled
-        ? queryStore<T, N>(
+        ? queryStore<T, N, F>(
             client,
             collection,
             conditional ? { ...plain, condition: () => newest.current?.() ?? true } : plain,
@@ -44,7 +54,7 @@ export function useLumenizeSubscription<T extends object = Data, N extends strin
     // `key` stands for the query and the options
     [client, key, enabled, conditional],
   )
-  return useSyncExternalStore<QueryState<RowOf<T, N>>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
+  return useSyncExternalStore<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
 }
 
 const loading = (): QueryState<never> => LOADING

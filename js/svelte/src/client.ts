@@ -1,5 +1,5 @@
 /** The client that the stores use. */
-import type { Client, LumenizeClient } from "@lumenize/client"
+import type { Client, LumenizeClient, Registered } from "@lumenize/client"
 import { getContext, setContext } from "svelte"
 
 const KEY = Symbol("lumenize")
@@ -25,8 +25,7 @@ function findClient(): Client | null {
 }
 
 /** The client of the nearest `provideClient`, else that of `setClient`. Throws if there is neither. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export function useClient<C = any>(): LumenizeClient<C> {
+export function useClient<C = Registered>(): LumenizeClient<C> {
   return required(findClient()) as LumenizeClient<C>
 }
 

@@ -23,11 +23,11 @@ export function onLumenizeEvent(
 }
 
 /** Listens to events of the entity with this id, or with `*` of all of the collection, while this component is mounted. */
-export function onEntityEvent<T extends object = Data, N extends string = string>(
-  collection: NameOf<T, N>,
+export function onEntityEvent<T extends object = never, N extends NameOf<T> = NameOf<T>>(
+  collection: N,
   id: string,
-  callback: (event: EntityEvent<RowOf<T, N>>) => void,
-  options: EntityEventOptions<RowOf<T, N>> = {},
+  callback: NoInfer<(event: EntityEvent<RowOf<T, N>>) => void>,
+  options: NoInfer<EntityEventOptions<RowOf<T, N>>> = {},
 ): void {
   const client = laterClient()
   onMount(() => listenEntities<T, N>(client(), collection, id, callback, options))

@@ -1,5 +1,5 @@
 /** Live aggregates, and lists that grow page by page. */
-import type { Aggregate, Data, NameOf, RowOf } from "@lumenize/client"
+import type { Aggregate, Field, GroupOf, NameOf, Right, RowOf, Selected } from "@lumenize/client"
 import {
   aggregateStore,
   NO_GROUPS,
@@ -17,13 +17,13 @@ import { laterClient } from "./client.js"
 import { readable, type MaybeStore } from "./readable.js"
 
 /** The groups of an aggregate, as a store of `{data, loading, error}`. While `query` is `null` there is no subscription. */
-export function lumenizeAggregate<T extends object = Data, N extends string = string>(
-  collection: NameOf<T, N>,
-  query: MaybeStore<Aggregate<NoInfer<RowOf<T, N>>> | null> = {},
-): Readable<AggregateState> {
+export function lumenizeAggregate<T extends object = never, N extends NameOf<T> = NameOf<T>, Q extends Aggregate<RowOf<T, N>> = Aggregate<RowOf<T, N>>>(
+  collection: N,
+  query: MaybeStore<Q | null> & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>> = {} as MaybeStore<Q | null> & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>>,
+): Readable<AggregateState<GroupOf<RowOf<T, N>, Q>>> {
   const client = laterClient()
-  return readable<AggregateState, Aggregate<NoInfer<RowOf<T, N>>> | null>(UNCOUNTED, query, (wanted) =>
-    wanted === null ? NO_GROUPS : aggregateStore<T, N>(client(), collection, wanted),
+  return readable<AggregateState<GroupOf<RowOf<T, N>, Q>>, Q | null>(UNCOUNTED, query as MaybeStore<Q | null>, (wanted) =>
+    wanted === null ? NO_GROUPS : aggregateStore<T, N, Q>(client(), collection, wanted as never),
   )
 }
 
@@ -32,13 +32,18 @@ export function lumenizeAggregate<T extends object = Data, N extends string = st
  * `{data, loading, error, hasMore, loadingMore, loadMore}`. Another query begins with one page; while `query` is `null`
  * there is no subscription.
  */
-export function lumenizePages<T extends object = Data, N extends string = string>(
-  collection: NameOf<T, N>,
-  query: MaybeStore<PagesQuery<RowOf<T, N>> | null> = {},
-  options: PagesOptions<RowOf<T, N>> = {},
-): Readable<PagesState<RowOf<T, N>>> {
+export function lumenizePages<
+  T extends object = never,
+  N extends NameOf<T> = NameOf<T>,
+  F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>,
+  Q extends PagesQuery<RowOf<T, N>> = PagesQuery<RowOf<T, N>>,
+>(
+  collection: N,
+  query: MaybeStore<Q | null> & Right<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>> = {} as MaybeStore<Q | null> & Right<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>>,
+  options: PagesOptions<RowOf<T, N>, F> = {},
+): Readable<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
   const client = laterClient()
-  return readable<PagesState<RowOf<T, N>>, PagesQuery<RowOf<T, N>> | null>(NO_PAGE, query, (wanted) =>
-    wanted === null ? NO_PAGES : pagesStore<T, N>(client(), collection, wanted, options),
+  return readable<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>, PagesQuery<RowOf<T, N>> | null>(NO_PAGE, query, (wanted) =>
+    wanted === null ? NO_PAGES : pagesStore<T, N, F>(client(), collection, wanted, options),
   )
 }

@@ -1,11 +1,22 @@
 /** Live queries. */
-import { queryStore, type Data, type NameOf, type QueryState, type QueryWithCondition, type ReadOptions, type RowOf } from "@lumenize/client"
+import {
+  queryStore,
+  type Data,
+  type Field,
+  type NameOf,
+  type QueryState,
+  type QueryWithCondition,
+  type ReadOptions,
+  type Right,
+  type RowOf,
+  type Selected,
+} from "@lumenize/client"
 import { LOADING, NO_ROWS } from "@lumenize/client/stores"
 import type { Readable } from "svelte/store"
 import { laterClient } from "./client.js"
 import { readable, type MaybeStore } from "./readable.js"
 
-export type SubscriptionOptions<T = Data> = ReadOptions<T>
+export type SubscriptionOptions<T = Data, F extends Field<T> = Field<T>> = ReadOptions<T, F>
 
 /**
  * The current rows of a query, as a store of `{data, loading, error}`.
@@ -13,13 +24,18 @@ export type SubscriptionOptions<T = Data> = ReadOptions<T>
  * `query` may be a store itself: `toStore(() => ({ where: { status } }))` follows reactive values. While it is `null`
  * there is no subscription. Stores with the same subscription share one. On a server it is loading.
  */
-export function lumenizeSubscription<T extends object = Data, N extends string = string>(
-  collection: NameOf<T, N>,
-  query: MaybeStore<QueryWithCondition<RowOf<T, N>> | null> = {},
-  options: SubscriptionOptions<RowOf<T, N>> = {},
-): Readable<QueryState<RowOf<T, N>>> {
+export function lumenizeSubscription<
+  T extends object = never,
+  N extends NameOf<T> = NameOf<T>,
+  F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>,
+  Q extends QueryWithCondition<RowOf<T, N>> = QueryWithCondition<RowOf<T, N>>,
+>(
+  collection: N,
+  query: MaybeStore<Q | null> & Right<Q, RowOf<T, N>> = {} as MaybeStore<Q | null> & Right<Q, RowOf<T, N>>,
+  options: SubscriptionOptions<RowOf<T, N>, F> = {},
+): Readable<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
   const client = laterClient()
-  return readable<QueryState<RowOf<T, N>>, QueryWithCondition<RowOf<T, N>> | null>(LOADING, query, (wanted) =>
-    wanted === null ? NO_ROWS : queryStore<T, N>(client(), collection, wanted, options),
+  return readable<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>, QueryWithCondition<RowOf<T, N>> | null>(LOADING, query, (wanted) =>
+    wanted === null ? NO_ROWS : queryStore<T, N, F>(client(), collection, wanted, options),
   )
 }

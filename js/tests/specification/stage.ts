@@ -85,7 +85,7 @@ export class Stage {
 /** Wait until everything that a client has subscribed to so far is in force. */
 export async function inForce(client: AppClient): Promise<void> {
   const batch = client.createSubscriptionBatch()
-  batch.add("nothing", "*", () => {})
+  batch.add<Data>("nothing", "*", () => {})
   const end = await batch.execute()
   end()
 }
@@ -93,13 +93,13 @@ export async function inForce(client: AppClient): Promise<void> {
 /** Leave no entity of these collections. */
 export async function clear(client: AppClient, ...collections: string[]): Promise<void> {
   for (const name of collections) {
-    for (const { id } of await client.collection(name).findMany()) await client.collection(name).delete(id)
+    for (const { id } of await client.collection<Data>(name).findMany()) await client.collection<Data>(name).delete(id)
   }
 }
 
 /** An entity of this name, with these fields, whatever there was. */
 export async function put(client: AppClient, collection: string, id: string, data: Data): Promise<void> {
-  const entities = client.collection(collection)
+  const entities = client.collection<Data>(collection)
   try {
     await entities.create({ id, ...data })
   } catch (error) {
@@ -112,10 +112,10 @@ export async function put(client: AppClient, collection: string, id: string, dat
 /** Wait until a client, that has heard all events of a collection, has heard the one of a new entity. */
 export async function witness(client: AppClient, other: AppClient, collection: string): Promise<void> {
   const heard: string[] = []
-  const end = client.collection(collection).subscribe("*", ({ id }) => heard.push(id))
+  const end = client.collection<Data>(collection).subscribe("*", ({ id }) => heard.push(id))
   await inForce(client)
-  const { id } = await other.collection(collection).create({ witness: true })
+  const { id } = await other.collection<Data>(collection).create({ witness: true })
   await until(() => heard.includes(id))
   end()
-  await other.collection(collection).delete(id)
+  await other.collection<Data>(collection).delete(id)
 }

@@ -27,16 +27,12 @@ export function Typed({ userId }: { userId: string | undefined }) {
   useLumenizeSubscription<Task>("tasks", { where: { status: "closed" } })
   // @ts-expect-error tasks have no such field
   useLumenizeSubscription<Task>("tasks", {}, { fields: ["heading"] })
-  const typed = useLumenizeSubscription<Schema, "tasks">("tasks", { where: { status: "open" } }, { fields: ["title"] })
+  const typed = useLumenizeSubscription<Schema["tasks"]>("tasks", { where: { status: "open" } }, { fields: ["title"] })
   same<typeof typed.data, readonly Readonly<Entity<Task>>[]>(true)
-  // @ts-expect-error there is no such collection
-  useLumenizeSubscription<Schema, "task">("task")
-  // @ts-expect-error this is the name of another collection
-  useLumenizeSubscription<Schema, "tasks">("messages")
   // @ts-expect-error tasks have no such field
-  useLumenizeSubscription<Schema, "tasks">("tasks", { orderBy: { heading: "asc" } })
+  useLumenizeSubscription<Schema["tasks"]>("tasks", { orderBy: { heading: "asc" } })
   // @ts-expect-error tasks have no such field
-  useLumenizeSubscription<Schema, "tasks">("tasks", {}, { fields: ["heading"] })
+  useLumenizeSubscription<Schema["tasks"]>("tasks", {}, { fields: ["heading"] })
   same<typeof data, readonly Readonly<Entity<Task>>[]>(true)
   same<typeof loading, boolean>(true)
   same<typeof error, LumenizeError | null>(true)
@@ -59,9 +55,7 @@ export function Typed({ userId }: { userId: string | undefined }) {
   void client.tasks.update("t1", { status: "closed" })
 
   useEntityEvent<Task>("tasks", "*", (event) => same<typeof event.data, Entity<Task>>(true))
-  useEntityEvent<Schema, "messages">("messages", "*", (event) => same<typeof event.data, Entity<Message>>(true), { fields: ["text"] })
-  // @ts-expect-error there is no such collection
-  useEntityEvent<Schema, "task">("task", "*", () => {})
+  useEntityEvent<Schema["messages"]>("messages", "*", (event) => same<typeof event.data, Entity<Message>>(true), { fields: ["text"] })
   // @ts-expect-error messages have no such field
   useEntityEvent<Message>("messages", "*", () => {}, { fields: ["title"] })
   // @ts-expect-error no event is of this type

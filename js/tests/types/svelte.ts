@@ -15,16 +15,12 @@ export function typed(userId: string | undefined): void {
   lumenizeSubscription<Task>("tasks", writable({ where: { status: "closed" as const } }))
   // @ts-expect-error tasks have no such field
   lumenizeSubscription<Task>("tasks", {}, { fields: ["heading"] })
-  const typed = lumenizeSubscription<Schema, "tasks">("tasks", { where: { status: "open" } }, { fields: ["title"] })
+  const typed = lumenizeSubscription<Schema["tasks"]>("tasks", { where: { status: "open" } }, { fields: ["title"] })
   same<typeof typed, Readable<QueryState<Task>>>(true)
-  // @ts-expect-error there is no such collection
-  lumenizeSubscription<Schema, "task">("task")
-  // @ts-expect-error this is the name of another collection
-  lumenizeSubscription<Schema, "tasks">("messages")
   // @ts-expect-error tasks have no such field
-  lumenizeSubscription<Schema, "tasks">("tasks", { orderBy: { heading: "asc" } })
+  lumenizeSubscription<Schema["tasks"]>("tasks", { orderBy: { heading: "asc" } })
   // @ts-expect-error tasks have no such field
-  lumenizeSubscription<Schema, "tasks">("tasks", {}, { fields: ["heading"] })
+  lumenizeSubscription<Schema["tasks"]>("tasks", {}, { fields: ["heading"] })
   same<typeof tasks, Readable<QueryState<Task>>>(true)
   const { data } = get(tasks)
   same<typeof data, readonly Readonly<Entity<Task>>[]>(true)
@@ -39,9 +35,7 @@ export function typed(userId: string | undefined): void {
   // @ts-expect-error there is no such status
   void useClient<{ tasks: Task }>().tasks.update("t1", { status: "closed" })
   onEntityEvent<Task>("tasks", "*", (event) => same<typeof event.data, Entity<Task>>(true))
-  onEntityEvent<Schema, "messages">("messages", "*", (event) => same<typeof event.data, Entity<Message>>(true), { fields: ["text"] })
-  // @ts-expect-error there is no such collection
-  onEntityEvent<Schema, "task">("task", "*", () => {})
+  onEntityEvent<Schema["messages"]>("messages", "*", (event) => same<typeof event.data, Entity<Message>>(true), { fields: ["text"] })
   // @ts-expect-error messages have no such field
   onEntityEvent<Message>("messages", "*", () => {}, { fields: ["title"] })
   void onLumenizeEvent("user_typing")({ channels: ["c1"] }).then(() => {})

@@ -19,16 +19,12 @@ export function typed(app: App, userId: Ref<string | undefined>): void {
   useLumenizeSubscription<Task>("tasks", () => ({ where: { status: "closed" as const } }))
   // @ts-expect-error tasks have no such field
   useLumenizeSubscription<Task>("tasks", {}, { fields: ["heading"] })
-  const typed = useLumenizeSubscription<Schema, "tasks">("tasks", { where: { status: "open" } }, { fields: ["title"] })
+  const typed = useLumenizeSubscription<Schema["tasks"]>("tasks", { where: { status: "open" } }, { fields: ["title"] })
   same<typeof typed.data, ComputedRef<readonly Readonly<Entity<Task>>[]>>(true)
-  // @ts-expect-error there is no such collection
-  useLumenizeSubscription<Schema, "task">("task")
-  // @ts-expect-error this is the name of another collection
-  useLumenizeSubscription<Schema, "tasks">("messages")
   // @ts-expect-error tasks have no such field
-  useLumenizeSubscription<Schema, "tasks">("tasks", { orderBy: { heading: "asc" } })
+  useLumenizeSubscription<Schema["tasks"]>("tasks", { orderBy: { heading: "asc" } })
   // @ts-expect-error tasks have no such field
-  useLumenizeSubscription<Schema, "tasks">("tasks", {}, { fields: ["heading"] })
+  useLumenizeSubscription<Schema["tasks"]>("tasks", {}, { fields: ["heading"] })
   same<typeof data, ComputedRef<readonly Readonly<Entity<Task>>[]>>(true)
   same<typeof loading, ComputedRef<boolean>>(true)
   same<typeof error, ComputedRef<LumenizeError | null>>(true)
@@ -48,9 +44,7 @@ export function typed(app: App, userId: Ref<string | undefined>): void {
   // @ts-expect-error there is no such status
   void client.tasks.update("t1", { status: "closed" })
   useEntityEvent<Task>("tasks", userId.value ?? "*", (event) => same<typeof event.data, Entity<Task>>(true))
-  useEntityEvent<Schema, "messages">("messages", "*", (event) => same<typeof event.data, Entity<Message>>(true), { fields: ["text"] })
-  // @ts-expect-error there is no such collection
-  useEntityEvent<Schema, "task">("task", "*", () => {})
+  useEntityEvent<Schema["messages"]>("messages", "*", (event) => same<typeof event.data, Entity<Message>>(true), { fields: ["text"] })
   // @ts-expect-error messages have no such field
   useEntityEvent<Message>("messages", "*", () => {}, { fields: ["title"] })
   void useLumenizeEvent("user_typing", () => {}, { channels: () => ["c1"] })({ channels: ["c1"] }).then(() => {})

@@ -1,5 +1,5 @@
 /** The client that the composables use. */
-import type { Client, LumenizeClient } from "@lumenize/client"
+import type { Client, LumenizeClient, Registered } from "@lumenize/client"
 import { hasInjectionContext, inject, provide, toRaw, type InjectionKey, type Plugin } from "vue"
 
 const KEY: InjectionKey<Client> = Symbol("lumenize")
@@ -23,8 +23,7 @@ export function setClient(client: Client | null): void {
 }
 
 /** The client of the nearest `provideClient`, else the plugin's, else that of `setClient`. Throws if there is none. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-export function useLumenizeClient<C = any>(): LumenizeClient<C> {
+export function useLumenizeClient<C = Registered>(): LumenizeClient<C> {
   const client = (hasInjectionContext() ? inject(KEY, null) : null) ?? fallback
   if (client === null) throw new Error("there is no client: call app.use(lumenize, client), provideClient(…) or setClient(…)")
   return client as LumenizeClient<C>

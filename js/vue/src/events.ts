@@ -29,11 +29,11 @@ export function useLumenizeEvent(
 }
 
 /** Listens to events of the entity with this id, or with `*` of all entities of the collection. */
-export function useEntityEvent<T extends object = Data, N extends string = string>(
-  collection: NameOf<T, N>,
+export function useEntityEvent<T extends object = never, N extends NameOf<T> = NameOf<T>>(
+  collection: N,
   id: MaybeRefOrGetter<string>,
-  callback: (event: EntityEvent<RowOf<T, N>>) => void,
-  options: EntityEventOptions<RowOf<T, N>> = {},
+  callback: NoInfer<(event: EntityEvent<RowOf<T, N>>) => void>,
+  options: NoInfer<EntityEventOptions<RowOf<T, N>>> = {},
 ): void {
   const client = useLumenizeClient()
   whileShownWith(

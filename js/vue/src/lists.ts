@@ -1,5 +1,5 @@
 /** Live aggregates, and lists that grow page by page. */
-import type { Aggregate, Data, NameOf, RowOf } from "@lumenize/client"
+import type { Aggregate, Data, Field, GroupOf, NameOf, Right, RowOf, Selected } from "@lumenize/client"
 import {
   aggregateStore,
   keyOf,
@@ -22,39 +22,45 @@ export interface AggregateOptions {
   enabled?: MaybeRefOrGetter<boolean>
 }
 
-export interface PagesOptions<T = Data> extends Paging<T> {
+export interface PagesOptions<T = Data, F extends Field<T> = Field<T>> extends Paging<T, F> {
   /** While false there is no subscription. */
   enabled?: MaybeRefOrGetter<boolean>
 }
 
 /** The groups of an aggregate: counts and sums, at once and after each change. On a server it is loading. */
-export function useLumenizeAggregate<T extends object = Data, N extends string = string>(
-  collection: MaybeRefOrGetter<NameOf<T, N>>,
-  query: MaybeRefOrGetter<Aggregate<NoInfer<RowOf<T, N>>>> = {},
+export function useLumenizeAggregate<T extends object = never, N extends NameOf<T> = NameOf<T>, Q extends Aggregate<RowOf<T, N>> = Aggregate<RowOf<T, N>>>(
+  collection: MaybeRefOrGetter<N>,
+  query: MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>> = {} as MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>>,
   options: AggregateOptions = {},
-): Refs<AggregateState> {
+): Refs<AggregateState<GroupOf<RowOf<T, N>, Q>>> {
   const { enabled = true } = options
   const client = useLumenizeClient()
-  const state = follow<AggregateState, string>(
+  const wanted = query as MaybeRefOrGetter<Q>
+  const state = follow<AggregateState<GroupOf<RowOf<T, N>, Q>>, string>(
     UNCOUNTED,
-    () => keyOf([toValue(collection), toValue(query), toValue(enabled)]),
-    () => (toValue(enabled) ? aggregateStore<T, N>(client, toValue(collection), toValue(query)) : NO_GROUPS),
+    () => keyOf([toValue(collection), toValue(wanted), toValue(enabled)]),
+    () => (toValue(enabled) ? aggregateStore<T, N, Q>(client, toValue(collection), toValue(wanted) as never) : NO_GROUPS),
   )
   return members(state, "data", "loading", "error")
 }
 
 /** The first rows of a query, and more with each `loadMore()`. All of them stay live. Another query begins with one page. */
-export function useLumenizePages<T extends object = Data, N extends string = string>(
-  collection: MaybeRefOrGetter<NameOf<T, N>>,
-  query: MaybeRefOrGetter<PagesQuery<RowOf<T, N>>> = {},
-  options: PagesOptions<RowOf<T, N>> = {},
-): Omit<Refs<PagesState<RowOf<T, N>>>, "loadMore"> & { loadMore: () => void } {
+export function useLumenizePages<
+  T extends object = never,
+  N extends NameOf<T> = NameOf<T>,
+  F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>,
+  Q extends PagesQuery<RowOf<T, N>> = PagesQuery<RowOf<T, N>>,
+>(
+  collection: MaybeRefOrGetter<N>,
+  query: MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>> = {} as MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>>,
+  options: PagesOptions<RowOf<T, N>, F> = {},
+): Omit<Refs<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>>, "loadMore"> & { loadMore: () => void } {
   const { enabled = true, ...paging } = options
   const client = useLumenizeClient()
-  const state = follow<PagesState<RowOf<T, N>>, string>(
+  const state = follow<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>, string>(
     NO_PAGE,
     () => keyOf([toValue(collection), toValue(query), toValue(enabled)]),
-    () => (toValue(enabled) ? pagesStore<T, N>(client, toValue(collection), toValue(query), paging) : NO_PAGES),
+    () => (toValue(enabled) ? pagesStore<T, N, F>(client, toValue(collection), toValue(query), paging) : NO_PAGES),
   )
   return { ...members(state, "data", "loading", "error", "hasMore", "loadingMore"), loadMore: () => state.value.loadMore() }
 }

@@ -1,11 +1,22 @@
 /** Live queries. */
-import { queryStore, type Data, type NameOf, type QueryState, type QueryWithCondition, type ReadOptions, type RowOf } from "@lumenize/client"
+import {
+  queryStore,
+  type Data,
+  type Field,
+  type NameOf,
+  type QueryState,
+  type QueryWithCondition,
+  type ReadOptions,
+  type Right,
+  type RowOf,
+  type Selected,
+} from "@lumenize/client"
 import { keyOf, LOADING, NO_ROWS } from "@lumenize/client/stores"
 import { toValue, type MaybeRefOrGetter } from "vue"
 import { useLumenizeClient } from "./client.js"
 import { follow, members, type Refs } from "./refs.js"
 
-export interface SubscriptionOptions<T = Data> extends ReadOptions<T> {
+export interface SubscriptionOptions<T = Data, F extends Field<T> = Field<T>> extends ReadOptions<T, F> {
   /** While false there is no subscription. */
   enabled?: MaybeRefOrGetter<boolean>
 }
@@ -16,21 +27,26 @@ export interface SubscriptionOptions<T = Data> extends ReadOptions<T> {
  * The collection, the query and `enabled` may be refs or getters: when their values change, so does the subscription.
  * Components with the same subscription share one. On a server it is loading.
  */
-export function useLumenizeSubscription<T extends object = Data, N extends string = string>(
-  collection: MaybeRefOrGetter<NameOf<T, N>>,
-  query: MaybeRefOrGetter<QueryWithCondition<RowOf<T, N>>> = {},
-  options: SubscriptionOptions<RowOf<T, N>> = {},
-): Refs<QueryState<RowOf<T, N>>> {
+export function useLumenizeSubscription<
+  T extends object = never,
+  N extends NameOf<T> = NameOf<T>,
+  F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>,
+  Q extends QueryWithCondition<RowOf<T, N>> = QueryWithCondition<RowOf<T, N>>,
+>(
+  collection: MaybeRefOrGetter<N>,
+  query: MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>> = {} as MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>>,
+  options: SubscriptionOptions<RowOf<T, N>, F> = {},
+): Refs<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
   const client = useLumenizeClient()
   const { enabled = true, ...what } = options
-  const state = follow<QueryState<RowOf<T, N>>, string>(
+  const state = follow<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>, string>(
     LOADING,
     // compared by value; reading every member of the query makes all of them dependencies
     () => {
       const { condition, ...wanted } = toValue(query)
       return keyOf([toValue(collection), wanted, condition !== undefined, toValue(enabled)])
     },
-    () => (toValue(enabled) ? queryStore<T, N>(client, toValue(collection), toValue(query), what) : NO_ROWS),
+    () => (toValue(enabled) ? queryStore<T, N, F>(client, toValue(collection), toValue(query), what) : NO_ROWS),
   )
   return members(state, "data", "loading", "error")
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 import pydantic
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab.errors import NotFound, ValidationFailed
-from collab.records.schema import CollectionDeclaration, Schemas, declaration, schema_of
+from collab.records.field_types import schema_of
+from collab.records.schema import CollectionDeclaration, Schemas, declaration
 from collab.storage.sqlite.storage import SqliteStorage
 
 TASK = {
@@ -346,3 +349,45 @@ async def test_a_declaration_that_another_process_has_replaced_differs_from_the_
     again, _ = await start(storage, {"tasks": declaration(TASK)}, others=True)
     assert await again.differing(storage) == ["tasks"]
     assert await Schemas({"boards": declaration()}).differing(storage) == []
+
+
+class Typed(TypedDict):
+    title: str
+    tags: NotRequired[list[str]]
+
+
+@dataclass
+class Kept:
+    title: str
+    tags: list[str] | None = None
+
+
+@pytest.mark.parametrize("fields", [Typed, Kept, {"title": str, "tags": list[str] | None}])
+def test_fields_are_declared_by_a_class_or_by_types_by_name(fields: Any) -> None:
+    schemas = Schemas({"tasks": declaration(fields)})
+    schemas.validate("tasks", {"title": "Write"})
+    schemas.validate("tasks", {"title": "Write", "tags": ["a"]})
+    for wrong, field in (
+        ({"title": 1}, "title"),
+        ({"tags": ["a"]}, "title"),
+        ({"title": "Write", "tags": [1]}, "tags"),
+    ):
+        with pytest.raises(ValidationFailed) as failed:
+            schemas.validate("tasks", wrong)
+        assert failed.value.details["errors"][0]["field"].startswith(field)
+
+
+def test_types_by_name_are_all_fields_and_know_points_in_time() -> None:
+    schemas = Schemas({"tasks": declaration({"due": datetime | None, "at": datetime, "id": str})})
+    schemas.validate("tasks", {"at": "2026-01-01T10:00:00Z", "due": None})
+    for wrong in ({"at": "tomorrow"}, {"at": "2026-01-01T10:00:00Z", "due": "tomorrow"}):
+        with pytest.raises(ValidationFailed):
+            schemas.validate("tasks", wrong)
+    with pytest.raises(ValidationFailed, match="heading: is not a declared field"):
+        schemas.validate("tasks", {"at": "2026-01-01T10:00:00Z", "heading": "x"})
+
+
+@pytest.mark.parametrize("fields", [{"class": str}, {"a b": int}, {"a": object()}, {"a": str, "b": "text"}])
+def test_a_type_by_name_that_says_nothing_is_refused(fields: Any) -> None:
+    with pytest.raises(ValueError, match=r"is no|not supported"):
+        declaration(fields)

@@ -4,7 +4,9 @@ import { CORE } from "../core.js"
 import type { LumenizeError } from "../errors.js"
 import { frozen } from "../frozen.js"
 import { lasting, liveStore, perClient, type Store } from "../shared-store.js"
-import type { Data, EntityEvent, Field, NameOf, RowOf, Shown, Unsubscribe } from "../types.js"
+import type { Field } from "../queries.js"
+import type { Data, NameOf, RowOf } from "../schema.js"
+import type { EntityEvent, Shown, Unsubscribe } from "../types.js"
 
 export interface MetricState {
   /** The number; `null` before the first answer. */
@@ -77,14 +79,14 @@ export interface EntityEventOptions<T = Data> {
 }
 
 /** Listens to events of one entity, or of all entities of a collection (`*`). */
-export function listenEntities<T extends object = Data, N extends string = string>(
+export function listenEntities<T extends object = never, N extends NameOf<T> = NameOf<T>>(
   client: Client,
-  collection: NameOf<T, N>,
+  collection: N,
   target: string,
-  callback: (event: Shown<EntityEvent<RowOf<T, N>>>) => void,
-  options: EntityEventOptions<RowOf<T, N>> = {},
+  callback: NoInfer<(event: Shown<EntityEvent<RowOf<T, N>>>) => void>,
+  options: NoInfer<EntityEventOptions<RowOf<T, N>>> = {},
 ): Unsubscribe {
   return lasting(client, options.onError, (onError) =>
-    client.collection(collection).subscribe(target, callback as (event: Shown<EntityEvent>) => void, { ...(options as object), onError }),
+    client.collection<Data>(collection).subscribe(target, callback as (event: Shown<EntityEvent>) => void, { ...(options as object), onError }),
   )
 }

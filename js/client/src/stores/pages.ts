@@ -4,19 +4,21 @@ import { invalid } from "../errors.js"
 import { frozen } from "../frozen.js"
 import { guarded } from "../listeners.js"
 import { constant, LOADING, queryStore, type QueryState, type Store } from "../shared-store.js"
-import type { Data, NameOf, Query, ReadOptions, RowOf, Unsubscribe } from "../types.js"
+import type { Field, Query, Selected } from "../queries.js"
+import type { Data, Entity, NameOf, RowOf } from "../schema.js"
+import type { ReadOptions, Unsubscribe } from "../types.js"
 
 /** The rows of a live query at most. */
 const MOST = 10_000
 
 export type PagesQuery<T = Data> = Omit<Query<T>, "limit" | "offset">
 
-export interface PagesOptions<T = Data> extends ReadOptions<T> {
+export interface PagesOptions<T = Data, F extends Field<T> = Field<T>> extends ReadOptions<T, F> {
   /** How many rows to load at first, and with each `loadMore`. */
   pageSize?: number
 }
 
-export interface PagesState<T> extends QueryState<T> {
+export interface PagesState<T, R = Entity<T>> extends QueryState<T, R> {
   /** Whether there are more rows than those in `data`. */
   hasMore: boolean
   loadingMore: boolean
@@ -33,28 +35,29 @@ export const NO_PAGES: Store<PagesState<never>> = constant({ ...NO_PAGE, loading
  * The first rows of a query. All pages are one live query, whose limit grows: a row that moves is never in two pages,
  * or in none. The rows of earlier pages stay until the longer list has arrived.
  */
-export function pagesStore<T extends object = Data, N extends string = string>(
+export function pagesStore<T extends object = never, N extends NameOf<T> = NameOf<T>, F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>>(
   client: Client,
-  collection: NameOf<T, N>,
-  query: PagesQuery<RowOf<T, N>> = {},
-  options: PagesOptions<RowOf<T, N>> = {},
-): Store<PagesState<RowOf<T, N>>> {
+  collection: N,
+  query: NoInfer<PagesQuery<RowOf<T, N>>> = {},
+  options: PagesOptions<RowOf<T, N>, F> = {},
+): Store<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
   const { pageSize = 50, ...read } = options
   if (!Number.isInteger(pageSize) || pageSize < 1) throw invalid(`pageSize must be an integer of at least 1, not ${String(pageSize)}`)
-  type Rows = QueryState<RowOf<T, N>>
+  type Row = Selected<RowOf<T, N>, F>
+  type Rows = QueryState<RowOf<T, N>, Row>
   const listeners = new Set<() => void>()
   // one row more than is shown tells whether there are more
   const rowsOf = (size: number): Store<Rows> =>
-    queryStore<T, N>(client, collection, { ...query, limit: size + 1 } as Query<RowOf<T, N>>, read)
+    queryStore<T, N, F>(client, collection, { ...query, limit: size + 1 } as Query<RowOf<T, N>>, read)
   let size = Math.min(pageSize, MOST - 1)
   let rows = rowsOf(size)
   let more: Store<Rows> | null = null
   /** Ends of the subscriptions to `rows` and `more`. */
   let ends: Unsubscribe[] = []
   let refused: Rows["error"] = null
-  let last: { of: readonly unknown[]; state: PagesState<RowOf<T, N>> } | null = null
+  let last: { of: readonly unknown[]; state: PagesState<RowOf<T, N>, Row> } | null = null
 
-  const getSnapshot = (): PagesState<RowOf<T, N>> => {
+  const getSnapshot = (): PagesState<RowOf<T, N>, Row> => {
     const now = rows.getSnapshot()
     const of = [now, more, size, refused]
     if (last !== null && of.every((each, index) => each === last?.of[index])) return last.state

@@ -52,6 +52,34 @@ def test_types_come_from_the_record_of_a_running_server(
             assert "title?: string" in run("types", "typescript", *where).stdout
 
 
+APPLICATION = """
+from typing import Literal
+from collab import Collab, Settings, declaration
+collab = Collab(Settings(open=True, collections={"tasks": declaration({"status": Literal["open"]})}))
+empty = Collab(Settings(open=True))
+"""
+
+
+def test_types_come_from_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app_with_types.py").write_text(APPLICATION)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert 'status: "open"' in run("types", "typescript", "--app", "app_with_types:collab").stdout
+    assert list(tmp_path.glob("*.db")) == []
+    for name, why in {
+        "app_with_types:empty": "app_with_types:empty declares no collection",
+        "app_with_types:colab": "Did you mean",
+        "no_such_app:collab": "there is no module no_such_app",
+    }.items():
+        failed = run("types", "typescript", "--app", name)
+        assert (failed.exit_code, why.lower() in failed.stderr.lower()) == (1, True), failed.stderr
+
+
+def test_types_of_a_second_server_can_be_written_without_registering_them(config: str) -> None:
+    assert "interface Register" in run("types", "typescript", "--config", config).stdout
+    assert "interface Register" not in run("types", "typescript", "--no-register", "--config", config).stdout
+
+
 def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path: Path, config: str) -> None:
     nothing = run("types", "pydantic", "--data", str(tmp_path))
     assert (nothing.exit_code, "declare a collection: there is no" in nothing.stderr) == (1, True)

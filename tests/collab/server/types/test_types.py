@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from collab.records.schema import CollectionDeclaration, declaration
 from collab.server.commands.types import TypesLanguage, written
+from tests.collab.server.command_line import run
 from tools.machine import node
 
 ROOT = Path(__file__).parents[4]
@@ -103,7 +104,7 @@ const task: Tasks = { title: "a", class: "bug", owner: { name: "Ada" } }
 
 export async function use(): Promise<string> {
   const made = await client.tasks.create(task)
-  await client.collection<Schema["order-items"]>("order-items").create({ n: 1 })
+  await client.collection("order-items").create({ n: 1 })
   // @ts-expect-error a field that is not declared
   await client.tasks.create({ ...task, tytle: "a" })
   // @ts-expect-error a value that is not one of those declared
@@ -117,11 +118,11 @@ export async function use(): Promise<string> {
 
 @pytest.mark.slow
 def test_typescript_compiles_strictly_and_a_wrong_field_does_not() -> None:
-    folder = ROOT / "js" / "client" / f".types-{os.getpid()}"
+    folder = ROOT / "js" / "tests" / f".types-{os.getpid()}"
     folder.mkdir()
     try:
         (folder / "made.ts").write_text(written(DECLARED, "typescript"))
-        (folder / "use.ts").write_text(USE.replace("@lumenize/client", "../src/index"))
+        (folder / "use.ts").write_text(USE)
         options = [
             "--ignoreConfig",
             "--noEmit",
@@ -146,7 +147,15 @@ def test_typescript_is_as_documented() -> None:
     text = written(
         {"tasks": declaration({"type": "object", "properties": {"title": {"type": "string"}}})}, "typescript"
     )
-    assert text.endswith("export type Tasks = {\n  title?: string\n}\n\nexport type Schema = {\n  tasks: Tasks\n}\n")
+    types = "export type Tasks = {\n  title?: string\n}\n\nexport type Schema = {\n  tasks: Tasks\n}\n"
+    assert types in text
+    assert text.endswith('declare module "@lumenize/client" {\n  interface Register {\n    schema: Schema\n  }\n}\n')
+
+
+def test_the_types_that_the_packages_are_checked_with_are_those_that_are_written() -> None:
+    folder = ROOT / "js" / "tests" / "registered"
+    declared = run("types", "typescript", "--config", str(folder / "collab.toml"))
+    assert declared.stdout == (folder / "schema.ts").read_text()
 
 
 # Python
@@ -187,17 +196,56 @@ def test_what_a_type_writes_fits_the_declaration(tmp_path: Path, library: TypesL
     jsonschema.validate(task, FIELDS)
 
 
-@pytest.mark.parametrize("library", ["pydantic", "msgspec"])
-def test_mypy_takes_the_python_types(tmp_path: Path, library: TypesLanguage) -> None:
+def mypy(folder: Path, name: str) -> list[str]:
+    """The errors of mypy, in order."""
+    options = ["--strict", "--no-error-summary", "--config-file", os.devnull, "--cache-dir", os.devnull]
+    command = [sys.executable, "-m", "mypy", *options, name]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return [line for line in done.stdout.splitlines() if ": error: " in line]
+
+
+GOOD: dict[str, str] = {
+    "pydantic": "Tasks.model_validate({})",
+    "msgspec": "Tasks(title='a', class_='bug', owner=TasksPerson(name='Ada'))",
+    "typeddict": "{'title': 'a', 'class': 'bug', 'owner': {'name': 'Ada'}, 'tags': ['a']}",
+}
+WRONG: dict[str, list[str]] = {
+    "pydantic": ["TasksPerson(name='Ada')", "Tasks.model_validate({}).tytle"],
+    "msgspec": [
+        "Tasks(title=1, class_='bug', owner=TasksPerson(name='Ada'))",
+        "Tasks(title='a', class_='mistake', owner=TasksPerson(name='Ada'))",
+        "Tasks(title='a', class_='bug')",
+        "Tasks(title='a', class_='bug', owner=TasksPerson(name='Ada'), tytle='a')",
+    ],
+    "typeddict": [
+        "{'title': 1, 'class': 'bug', 'owner': {'name': 'Ada'}}",
+        "{'title': 'a', 'class': 'mistake', 'owner': {'name': 'Ada'}}",
+        "{'title': 'a', 'class': 'bug'}",
+        "{'title': 'a', 'class': 'bug', 'owner': {'name': 'Ada'}, 'tytle': 'a'}",
+    ],
+}
+
+
+@pytest.mark.parametrize("library", ["pydantic", "msgspec", "typeddict"])
+def test_mypy_takes_what_the_types_allow_and_refuses_the_rest(tmp_path: Path, library: TypesLanguage) -> None:
     (tmp_path / "made.py").write_text(written(DECLARED, library))
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "--cache-dir", os.devnull, "made.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    assert mypy(tmp_path, "made.py") == []
+    head = "from made import Tasks, TasksPerson, TasksRow\n"
+    wrong = "".join(f"w{at}: Tasks = {each}\n" for at, each in enumerate(WRONG[library]))
+    row = 'row["title"]' if library == "typeddict" else "row.title"
+    use = f"def use(row: TasksRow) -> str:\n    return {row}\n"
+    (tmp_path / "use.py").write_text(f"{head}good: Tasks = {GOOD[library]}\n{use}{wrong}")
+    lines = [int(error.split(":")[1]) for error in mypy(tmp_path, "use.py")]
+    assert list(dict.fromkeys(lines)) == [5 + at for at in range(len(WRONG[library]))]
+
+
+def test_typed_dicts_can_be_checked_while_a_program_runs(tmp_path: Path) -> None:
+    fields = {"type": "object", "required": ["class"], "properties": {"class": {"type": "string"}}}
+    made = loaded(written({"tasks": declaration(fields)}, "typeddict"), tmp_path)
+    row = {"class": "bug", "id": "t1", "createdAt": "", "updatedAt": ""}
+    assert msgspec.convert(row, made.TasksRow) == row
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({**row, "class": 1}, made.TasksRow)
 
 
 # the law: types take whatever the schema takes
