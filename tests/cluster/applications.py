@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -18,7 +18,7 @@ from tests.chaos import record
 from tests.chaos.applications import MADE, OWN, SHARED, Application, FieldEditor
 from tests.chaos.deliveries import Deliveries
 from tests.cluster import checker
-from tests.cluster.checker import Told
+from tests.cluster.checker import Heard, Told
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.crowd import PING_SECONDS
 from tests.e2e.server import Server
@@ -42,13 +42,14 @@ _PATIENCE = 60.0
 class Witness:
     """A subscriber at one node or another, who is told each event once, sees live queries, and is seen.
 
-    ``told`` are events by collection; ``None`` among them means that it was told that some may be missing.
+    ``told`` are events by collection, each that stands for several with their number; ``None`` among them means that it
+    was told that some may be missing.
     """
 
     def __init__(self, name: str, url: str) -> None:
         self.name = name
         self.client = LumenizeClient(url=url, user_id=name, websocket=_QUICK)
-        self.told: dict[str, list[Told | None]] = {SHARED: [], MADE: [], OWN: []}
+        self.told: dict[str, list[Heard]] = {SHARED: [], MADE: [], OWN: []}
         self.rows: dict[str, Rows] = {}
         self.people: list[str] = []
         self.problems: list[str] = []
@@ -67,7 +68,8 @@ class Witness:
         told = self.told[collection]
 
         def hear(event: Event) -> None:
-            told.append((event.position, event.id, event.version))
+            one = (event.position, event.id, event.version)
+            told.append(one if event.conflated == 1 else (one, event.conflated))
 
         def show(rows: Rows) -> None:
             self.rows[collection] = rows
@@ -76,6 +78,11 @@ class Witness:
         await of.subscribe("*", hear, on_error=self._failed, on_resync=lambda: told.append(None)).ready()
         if collection in _QUERIES:
             await of.subscribe(_QUERIES[collection], show, on_error=self._failed).ready()
+
+    def misheard(self, collection: str, happened: Sequence[Told]) -> list[str]:
+        """What is wrong with what it was told of a collection."""
+        wrong = checker.told(happened, checker.apart(happened, self.told[collection]))
+        return [f"{self.name}: {collection}: {text}" for text in wrong]
 
     def _meet(self, people: Any) -> None:
         self.people = sorted(person.state["name"] for person in people)
@@ -177,10 +184,8 @@ class Team(record.Crowd):
             complaints += witness.problems
             for collection, happened in events.items():
                 with suppress(TimeoutError):
-                    await until(lambda: not checker.told(happened, witness.told[collection]), "an event", 15)  # noqa: B023
-                complaints += [
-                    f"{witness.name}: {collection}: {text}" for text in checker.told(happened, witness.told[collection])
-                ]
+                    await until(lambda: not witness.misheard(collection, happened), "an event", 15)  # noqa: B023
+                complaints += witness.misheard(collection, happened)
             complaints += await witness.compare()
         complaints += await self._people()
         happened_all = [(entity.collection, entity.id, event[1]) for entity in entities for event in entity.events]

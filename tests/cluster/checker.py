@@ -43,6 +43,29 @@ def tenures(commits: Iterable[tuple[str, int | None, int | None]]) -> list[str]:
 
 Told = tuple[int, str, int]
 """An event: its position, the id of its entity, and its version."""
+Heard = Told | tuple[Told, int] | None
+"""What a subscriber heard: an event, one that stands for so many (rule A22), or that some may be missing."""
+
+
+def apart(happened: Iterable[Told], heard: Iterable[Heard]) -> list[Told | None]:
+    """What a subscriber heard, with each event that stands for several taken apart again.
+
+    They were held back, so each goes to where its position puts it.
+    """
+    positions = {(name, version): position for position, name, version in happened}
+    found: list[Told | None] = []
+    for one in heard:
+        if one is None or len(one) == 3:
+            found.append(one)
+            continue
+        (_, name, last), count = one
+        for version in range(last - count + 1, last + 1):
+            position = positions.get((name, version), 0)
+            at = len(found)
+            while at and (before := found[at - 1]) is not None and before[0] > position:
+                at -= 1
+            found.insert(at, (position, name, version))
+    return found
 
 
 def told(happened: Sequence[Told], heard: Sequence[Told | None]) -> list[str]:

@@ -43,6 +43,20 @@ def test_events_that_are_missing_or_doubled_or_out_of_order_are_complained_of_un
     assert len(checker.told(happened, [one, three, two])) >= 2
 
 
+def test_an_event_that_stands_for_several_is_as_good_as_each_of_them() -> None:
+    happened = [(1, "a", 1), (3, "b", 1), (4, "a", 2), (6, "b", 2), (7, "a", 3)]
+
+    def complaints(*heard: checker.Heard) -> list[str]:
+        return checker.told(happened, checker.apart(happened, heard))
+
+    assert complaints((1, "a", 1), (3, "b", 1), (6, "b", 2), ((7, "a", 3), 2)) == []
+    assert complaints(((7, "a", 3), 3), ((6, "b", 2), 2)) == []
+    assert complaints(None, (3, "b", 1), (6, "b", 2), ((7, "a", 3), 2)) == []
+    assert len(complaints((1, "a", 1), (3, "b", 1), (6, "b", 2), (7, "a", 3))) == 1, "one was left out"
+    assert len(complaints((1, "a", 1), ((7, "a", 3), 2), (3, "b", 1))) >= 2, "one is late, and one missing"
+    assert len(complaints(((7, "a", 3), 4), ((6, "b", 2), 2))) == 1, "it stands for one that never happened"
+
+
 def test_a_traceback_in_a_log_is_complained_of() -> None:
     assert checker.tidy("INFO all is well", "a") == []
     fenced = "ERROR x\nTraceback (most recent call last):\nFenced: another process"
