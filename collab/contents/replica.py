@@ -1,4 +1,4 @@
-"""A Yjs document in plain Python: items in their order, nothing merged and nothing forgotten.
+"""A Yjs document in plain Python: items in their order, nothing forgotten.
 
 It serves to read a document once, in a process that may take its time; the live document is the CRDT library's. Order
 and deletion follow Yjs exactly: https://github.com/yjs/yjs ``src/structs/Item.js`` (``integrate``), and
@@ -13,8 +13,11 @@ from collections.abc import Sequence
 
 from collab.contents.items import ROOT, TEXTUAL, ItemRun, Rivals, Stretch, Type, content_of, cut_behind
 from collab.gate.order import add_in_order
-from collab.gate.struct_content import DELETED, FORMAT, GC, SKIP, Malformed
+from collab.gate.struct_content import DELETED, FORMAT, GC, SKIP, STRING, Malformed
 from collab.gate.structs import Id, Struct, read
+
+_LONGEST = 256
+"""Characters of an item that grows while its author types: each time, all of them are copied."""
 
 
 class Replica:
@@ -97,7 +100,7 @@ class Replica:
     def _add(self, source: bytes, struct: Struct) -> None:
         client, clock, length, ref, origin, right_id, parent_id, key, start, end = struct
         known = self.state.get(client, 0)
-        if clock + length <= known:
+        if clock + length <= known or (ref == STRING and self._extend_last(source, struct)):
             return
         item = ItemRun(client, clock, length, ref, content_of(source, ref, start, end), origin, right_id)
         if isinstance(item.content, Type):
@@ -123,6 +126,35 @@ class Replica:
         self._store(item)
         if parent is not None:
             self._integrate(item, parent, key, left, right)
+
+    def _extend_last(self, source: bytes, struct: Struct) -> bool:
+        """Append characters to the last item of their author, if they were typed behind it in the same turn.
+
+        Otherwise each character that was logged by itself would be an item. Returns whether they were appended.
+        """
+        client, clock, length, ref, origin, right_id, *_, start, end = struct
+        if origin != (client, clock - 1) or client not in self._before or clock != self.state[client]:
+            return False
+        item = self._items[client][-1]
+        behind = item.right
+        if (
+            item.ref != STRING
+            or item.deleted
+            or item.stretch is None
+            or not self.is_new(item)
+            or item.right_origin != right_id
+            or right_id != (None if behind is None else (behind.client, behind.clock))
+            or item.length + length > _LONGEST
+        ):
+            return False
+        text = content_of(source, ref, start, end)
+        assert isinstance(item.content, str)
+        assert isinstance(text, str)
+        item.content += text
+        item.length += length
+        item.stretch.length += length
+        self.state[client] = clock + length
+        return True
 
     def _integrate(
         self, item: ItemRun, parent: Type, key: str | None, left: ItemRun | None, right: ItemRun | None
