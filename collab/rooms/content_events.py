@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
+from math import ceil
 from secrets import token_hex
 from time import monotonic, time
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
 from collab.contents.events import TRUNCATED
@@ -23,6 +25,7 @@ from collab.names import RoomKey
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Child, Sandbox, SandboxError, SandboxRefused
+from collab.sandbox.messages import Changes
 from collab.storage.base import DocumentStorage, LogRow, StorageError
 from collab.storage.jobs import AllJobs, JobHolder
 from collab.turns import TurnOwner
@@ -34,9 +37,19 @@ _UNCOVERED = 100
 _ROWS = 4096  # processed at once
 _BYTES = 4 * 1024 * 1024  # of these rows
 _FEW_ROWS = 64  # if so few rows fail, they are retried once, and not divided
+_AT_ONCE = 64  # documents in one request, each with few rows
+_SLOTS, _SLOT_SECONDS = 5, 0.2  # documents that are due within a fifth of the interval begin together
 _LOOK_SECONDS = 30.0  # between two looks for what another process has left
 _STORAGE_SECONDS = 2.0  # until a storage that failed is asked again, or a document that was being rebuilt
 _REST_SECONDS = 60.0  # of a document that could not be read
+
+
+class _Part(NamedTuple):
+    """What is to be told of one document: the turns that its rows make, and the state that a child has cached."""
+
+    room: Room
+    rows: Sequence[LogRow]
+    request: Changes
 
 
 class ContentEvents:
@@ -54,6 +67,8 @@ class ContentEvents:
         self._interval = interval
         self._registry: Registry | None = None
         self._due: dict[RoomKey, bool] = {}  # whether its time has come, and something else must end first
+        self._slots: dict[int, list[RoomKey]] = {}  # what becomes due at the end of a slot
+        self._slot_seconds = min(interval / _SLOTS, _SLOT_SECONDS)
         self._busy: set[RoomKey] = set()
         self._rest: dict[RoomKey, float] = {}  # until when a document rests
         self._tasks: asyncio.TaskGroup | None = None
@@ -68,16 +83,31 @@ class ContentEvents:
 
     def _wait(self, key: RoomKey, seconds: float) -> None:
         self._due[key] = False
-        asyncio.get_running_loop().call_later(seconds, self._begin, key)
+        loop = asyncio.get_running_loop()
+        slot = ceil((loop.time() + seconds) / self._slot_seconds)
+        keys = self._slots.get(slot)
+        if keys is None:
+            keys = self._slots[slot] = []
+            loop.call_at(slot * self._slot_seconds, self._end_slot, slot)
+        keys.append(key)
 
-    def _begin(self, key: RoomKey) -> None:
-        """Work on a document that is due."""
-        if self._tasks is None or key in self._busy:
-            self._due[key] = True
-            return
-        del self._due[key]
-        self._busy.add(key)
-        self._tasks.create_task(self._work(key))
+    def _end_slot(self, slot: int) -> None:
+        self._begin(self._slots.pop(slot))
+
+    def _begin(self, keys: Sequence[RoomKey]) -> None:
+        """Work on documents that are due."""
+        ready: dict[str, list[RoomKey]] = {}
+        for key in keys:
+            if self._tasks is None or key in self._busy:
+                self._due[key] = True
+                continue
+            del self._due[key]
+            self._busy.add(key)
+            ready.setdefault(key.project, []).append(key)
+        for of_project in ready.values():
+            for at in range(0, len(of_project), _AT_ONCE):
+                assert self._tasks is not None
+                self._tasks.create_task(self._work_together(of_project[at : at + _AT_ONCE]))
 
     async def run(self, registry: Registry) -> None:
         """Work until cancelled, beginning with rows from before the last restart."""
@@ -86,8 +116,7 @@ class ContentEvents:
         self._registry = registry
         async with asyncio.TaskGroup() as self._tasks:
             try:
-                for key in [key for key, has_come in self._due.items() if has_come]:
-                    self._begin(key)
+                self._begin([key for key, has_come in self._due.items() if has_come])
                 await self._jobs.run("content events", self._catch_up)
                 await asyncio.get_running_loop().create_future()  # until cancelled
             finally:
@@ -144,9 +173,7 @@ class ContentEvents:
                 return
             cost = await self._flush(key)
             self._away = False
-            self._rest[key] = monotonic() + _SHARE * cost
-            if len(self._rest) > 10_000:
-                self._rest.clear()
+            self._let_rest(key, cost)
         except Elsewhere:
             pass  # its owner does this
         except StorageError as error:
@@ -164,14 +191,75 @@ class ContentEvents:
             log.exception("the content changes of %s could not be computed", key)
             self._rest[key] = monotonic() + _REST_SECONDS
         finally:
-            self._busy.discard(key)
-            if self._due.get(key):
-                self._begin(key)
+            self._ended(key)
+
+    def _ended(self, key: RoomKey) -> None:
+        self._busy.discard(key)
+        if self._due.get(key):
+            self._begin([key])
+
+    def _let_rest(self, key: RoomKey, cost: float) -> None:
+        self._rest[key] = monotonic() + _SHARE * cost
+        if len(self._rest) > 10_000:
+            self._rest.clear()
 
     def _try_again(self, key: RoomKey, seconds: float) -> None:
         """Do not wait for the next change: there may be none for long."""
         if key not in self._due:
             self._wait(key, seconds)
+
+    async def _work_together(self, keys: Sequence[RoomKey]) -> None:
+        """Flush documents of one project: in one request what a child has cached, and each of the others by itself."""
+        assert self._registry is not None
+        done: set[RoomKey] = set()
+        try:
+            if any(self._registry.rooms.get(key) in self._names for key in keys):
+                await self._flush_cached(keys, done)
+        except CollabError as error:
+            log.debug("content changes of %d documents are computed one by one: %s", len(keys), error)
+        except Exception:
+            log.exception("content changes of several documents could not be computed together")
+        for key in keys:
+            if key in done:
+                self._ended(key)
+            elif self._tasks is not None:
+                self._tasks.create_task(self._work(key))
+
+    async def _flush_cached(self, keys: Sequence[RoomKey], done: set[RoomKey]) -> None:
+        """Flush those documents that have few new rows and whose state a child has cached; add them to ``done``."""
+        assert self._registry is not None
+        async with self._sandbox.background(TurnOwner(keys[0].project, "content")) as child:
+            with ExitStack() as held:
+                parts = [part for key in keys if (part := self._part_of(key)) is not None]
+                for part in parts:
+                    part.room.hold()
+                    held.callback(self._registry.release, part.room)
+                if not parts:
+                    return
+                size = sum(len(row.update) for part in parts for row in part.rows)
+                told = await child.changes_of_many([part.request for part in parts], _seconds(size))
+                for part, (changes, seconds) in zip(parts, told, strict=True):
+                    if changes is not None:
+                        self._names[part.room] = part.rows[-1].seq, part.request.after
+                        await self._note(part.room, part.rows, changes)
+                        self._let_rest(part.room.key, seconds)
+                        done.add(part.room.key)
+
+    def _part_of(self, key: RoomKey) -> _Part | None:
+        """The new rows of an open document with few of them, if its state before them is cached."""
+        assert self._registry is not None
+        room = self._registry.rooms.get(key)
+        if room is None or room.broken or room not in self._names:
+            return None
+        known, before = self._names[room]
+        if known != room.bridge.covered or not 0 < room.bridge.seq - known <= _FEW_ROWS:
+            return None
+        rows = room.recent.take_after(known)
+        if rows is None:
+            return None
+        del self._names[room]
+        updates = [list(turn.updates) for turn in turns(rows)]
+        return _Part(room, rows, Changes(None, updates, room.content_roots(), 0.0, before, token_hex(8)))
 
     async def flush(self, key: RoomKey) -> None:
         """Create the missing events for all committed content changes of one document.

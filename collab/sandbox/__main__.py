@@ -20,6 +20,7 @@ from collab.sandbox.messages import (
     HEAD_BYTES,
     SPENT,
     Changes,
+    ChangesOfMany,
     Compact,
     Edit,
     Failure,
@@ -80,6 +81,8 @@ def _answer(request: Request, historian: Historian) -> Reply:
             )
         if isinstance(request, Changes):
             return Value(historian.changes(request.base, request.turns, request.roots, request.before, request.after))
+        if isinstance(request, ChangesOfMany):
+            return Value([_timed(historian, document) for document in request.documents])
         if isinstance(request, Past):
             return Value(_in_form(read_past(request.updates, request.without), request.form))
         if isinstance(request, Restore):
@@ -93,6 +96,12 @@ def _answer(request: Request, historian: Historian) -> Reply:
         return Failure(f"{type(error).__name__}: {error}"[:1000], fatal=not isinstance(error, Exception))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _timed(historian: Historian, request: Changes) -> tuple[object, float]:
+    began = process_time()
+    found = historian.changes(None, request.turns, request.roots, request.before, request.after)
+    return found, process_time() - began
 
 
 def _rich(request: Rich | Rewrite) -> Reply:

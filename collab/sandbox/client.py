@@ -23,6 +23,7 @@ from collab.sandbox.messages import (
     HEAD_BYTES,
     SPENT,
     Changes,
+    ChangesOfMany,
     Compact,
     Compacted,
     Edit,
@@ -202,6 +203,18 @@ class Child:
         reply = await self._ask(Changes(known, [list(turn) for turn in turns], dict(roots), seconds, before, after))
         assert isinstance(reply, Value)
         told: list[dict[str, dict[str, Any]]] | None = reply.value
+        return told
+
+    async def changes_of_many(
+        self, documents: Sequence[Changes], seconds: float
+    ) -> list[tuple[list[dict[str, dict[str, Any]]] | None, float]]:
+        """As :meth:`changes` without a base, for several documents: the changes and the CPU seconds of each.
+
+        If those of one cannot be computed, it fails for all of them.
+        """
+        reply = await self._ask(ChangesOfMany(list(documents), seconds))
+        assert isinstance(reply, Value)
+        told: list[tuple[list[dict[str, dict[str, Any]]] | None, float]] = reply.value
         return told
 
     async def read_past(

@@ -55,6 +55,16 @@ class Changes(msgspec.Struct, frozen=True, tag=True):
     after: str = ""
 
 
+class ChangesOfMany(msgspec.Struct, frozen=True, tag=True):
+    """:class:`Changes` of several documents that are cached. The reply has, for each, the changes and CPU seconds.
+
+    Instead of changes it has ``None`` for a document that is not cached.
+    """
+
+    documents: list[Changes]
+    seconds: float
+
+
 class Rich(msgspec.Struct, frozen=True, tag=True):
     """Read ``root`` of the document ``update`` as rich text in a ``form``; without a name the only root with text.
 
@@ -145,7 +155,7 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     invalid: bool = False
 
 
-Request = Compact | Read | Rich | Rewrite | Changes | Past | Restore | Inspect
+Request = Compact | Read | Rich | Rewrite | Changes | ChangesOfMany | Past | Restore | Inspect
 Reply = Compacted | Value | Edit | Failure
 
 requests = msgspec.msgpack.Decoder(Request)

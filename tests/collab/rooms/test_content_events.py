@@ -310,6 +310,47 @@ async def test_a_document_that_changes_again_and_again_is_read_once(monkeypatch:
     assert len(read) <= 1, "only what another child has to read"
 
 
+class Counted(Child):
+    """Notes how many documents each request names, and may refuse to answer several at once."""
+
+    asked: ClassVar[list[int]] = []
+    refuses = False
+
+    async def changes_of_many(self, documents: Sequence[Any], seconds: float) -> Any:
+        self.asked.append(len(documents))
+        if self.refuses:
+            raise SandboxError("no")
+        return await super().changes_of_many(documents, seconds)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_documents_that_change_together_are_read_in_one_request(
+    monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    """If that fails, each is read by itself; either way each change is told once."""
+    monkeypatch.setattr("collab.sandbox.client.Child", Counted)
+    monkeypatch.setattr(Counted, "asked", [])
+    monkeypatch.setattr(Counted, "refuses", refuses)
+    collab = Collab(Settings(content_event_seconds=0.5), storage=MemoryStorage())
+    told: dict[str, list[Any]] = {}
+    collab.feed.subscribe(
+        lambda project, event: told.setdefault(event.id, []).append(event.changes) if event.changes else None
+    )
+    names = [f"d{number}" for number in range(12)]
+    async with collab.lifespan(), asyncio.timeout(120):
+        for number, letter in enumerate("abc", 1):
+            for name in names:
+                await write(collab.room(name), [letter])
+            while not all(len(told.get(name, ())) == number for name in names):
+                await asyncio.sleep(0.01)
+    expected = [
+        {"text": {"delta": [*([{"retain": number}] if number else []), {"insert": letter}]}}
+        for number, letter in enumerate("abc")
+    ]
+    assert [told[name] for name in names] == [expected] * len(names)
+    assert max(Counted.asked) > 1
+
+
 @pytest.mark.parametrize("most", [10_000, 2])
 async def test_changes_that_cannot_be_computed_become_events_without_details(
     monkeypatch: pytest.MonkeyPatch, most: int

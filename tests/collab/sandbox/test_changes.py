@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest_asyncio
@@ -12,7 +13,8 @@ from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
 from collab.contents.events import MAX_BYTES
 from collab.sandbox.changes import Historian
-from tests.collab.sandbox.asking import Asking
+from collab.sandbox.messages import Changes
+from tests.collab.sandbox.asking import WORKER, Asking
 from tests.fuzz.encode import STRING, TYPE, block, frame, item, string
 
 EMOJI = bytes.fromhex("010101000401016104f09f988000")
@@ -271,6 +273,25 @@ async def test_changes_are_told_by_the_sandbox(sandbox: Asking) -> None:
     assert await sandbox.changes([base], [[turn]], ROOTS, 20.0) == expected
     assert await sandbox.changes([base, b"nonsense"], [[turn, b"nonsense"]], ROOTS, 20.0) == expected
     assert await sandbox.changes((base,), ((turn,),), ROOTS, 20.0) == expected
+
+
+async def test_changes_of_many_cached_documents_are_told_at_once_and_one_that_is_not_cached_stops_no_other(
+    sandbox: Asking,
+) -> None:
+    authors = [Author(), Author()]
+    bases = [me.edit(partial(me.text.insert, 0, "a")) for me in authors]
+    turns = [me.edit(partial(me.text.insert, 1, "b")) for me in authors]
+    async with sandbox.background(WORKER) as child:
+        for number, base in enumerate(bases):
+            await child.changes([base], [], ROOTS, 20.0, after=f"before {number}")
+        asked = [
+            Changes(None, [[turn]], dict(ROOTS), 0.0, f"before {number}", f"after {number}")
+            for number, turn in enumerate(turns)
+        ]
+        told = await child.changes_of_many([asked[0], asked[0], asked[1]], 20.0)
+    expected = [{"text": {"delta": [{"retain": 1}, {"insert": "b"}]}}]
+    assert [changes for changes, _ in told] == [expected, None, expected]
+    assert all(seconds >= 0 for _, seconds in told)
 
 
 async def test_j3_reading_text_as_an_array_terminates(sandbox: Asking) -> None:
