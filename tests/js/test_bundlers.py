@@ -29,7 +29,7 @@ globalThis.process.exit()
 def project(folder: Path, *packages: str) -> Path:
     """A folder in which the client is installed as npm would: what it needs, and ``packages``."""
     modules = folder / "node_modules"
-    for name in ("@lumenize/client", "@msgpack/msgpack", *packages):
+    for name in ("@lumenize/client", "@msgpack/msgpack", "idb", *packages):
         source = (JS / "node_modules" / name).resolve()
         shutil.copytree(source, modules / name, ignore=shutil.ignore_patterns("node_modules", "src", "test*"))
     (folder / "package.json").write_text('{"type": "module"}')

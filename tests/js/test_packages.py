@@ -37,6 +37,8 @@ def test_the_readme_says_what_a_page_carries(sizes: dict[str, Any]) -> None:
     said = {name.split(",")[0].strip("`"): int(size) for name, size in rows}
     measured = {
         "LumenizeClient": sizes["client"]["entry"],
+        "the cause of a failed connection": later(sizes, "diagnosis.js"),
+        "persist": later(sizes, "persist/keeper.js"),
         "MessagePack": later(sizes, "@msgpack"),
         "documents": later(sizes, "documents.js"),
         **{f"@lumenize/{name}": sizes[name]["entry"] for name in ("react", "svelte", "vue")},
@@ -51,7 +53,7 @@ def test_a_page_carries_no_more_than_it_uses(sizes: dict[str, Any]) -> None:
     assert sizes["everything"]["entry"] <= 17_100
     assert sizes["one"]["entry"] <= 1000
     carried = sizes["client"]["modules"]
-    assert not [module for module in carried if "msgpack" in module or "documents" in module or "store" in module]
+    assert not [module for module in carried if re.search("msgpack|documents|store|persist|idb", module)]
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -67,7 +69,7 @@ def test_a_package_holds_what_is_needed_to_use_it_and_nothing_else(name: str) ->
     for paths in said["exports"].values():
         assert {path.removeprefix("./") for path in paths.values()} <= files
     # browsers need no other: frameworks, Yjs and `ws` are what the application has
-    assert said.get("dependencies", {}).keys() <= {"@msgpack/msgpack"}
+    assert said.get("dependencies", {}).keys() <= {"@msgpack/msgpack", "idb"}
     assert said["sideEffects"] is False
 
 

@@ -92,7 +92,7 @@ export class Client<C = any> {
   #schema: Data | null = null
 
   constructor(options: ClientOptions = {}) {
-    const core = (this[CORE] = new Core(options))
+    const core = (this[CORE] = new Core(options, (name) => this.collection(name)))
     const begin = <T, C>(
       Kind: new (target: T, options: SubscribeOptions, callback: C) => Subscription,
       target: T,
@@ -140,6 +140,14 @@ export class Client<C = any> {
   /** Disconnects and does not reconnect. Unconfirmed writes wait for the next `connect`. */
   async disconnect(): Promise<void> {
     this[CORE].connection.disconnect()
+  }
+
+  /**
+   * Ends the session, and erases what the option `persist` keeps of its user; other tabs of the user end theirs. Writes
+   * and edits that wait are lost: wait for `saved()` first where that matters. The next `connect` needs credentials.
+   */
+  signOut(): Promise<void> {
+    return this[CORE].signOut()
   }
 
   isConnected(): boolean {

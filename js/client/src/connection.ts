@@ -1,7 +1,6 @@
 /** One WebSocket at a time: opens it, sends hello, keeps it alive, and opens the next one when it breaks. */
 import { delayBefore, type Backoff } from "./backoff.js"
 import { present } from "./credentials.js"
-import { diagnose } from "./diagnosis.js"
 import { asEnd, closedWith, connectionLost, invalid, LumenizeError } from "./errors.js"
 import { isMessage, json, messagePack, VERSION, type ClientMessage, type Codec, type ServerMessage } from "./protocol.js"
 import type { Credentials, Over } from "./types.js"
@@ -27,6 +26,8 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionEvents {
+  /** A connection is about to be opened with these credentials; it waits for the promise, which never rejects. */
+  entering(credentials: Credentials, token: Promise<string | undefined>): Promise<void> | undefined
   /** The session has begun, with `token`; `again` if it is not the first. Restore the session's state here. */
   opened(welcome: Welcome, again: boolean, token: string | undefined): void
   message(message: ServerMessage): void
@@ -172,6 +173,7 @@ export class Connection {
         (this.options.WebSocket as typeof WebSocket | undefined) ?? findWebSocket(),
         this.options.binaryProtocol ? messagePack() : json,
         shown,
+        this.events.entering(this.credentials, shown),
       ])
       if (turn !== this.turn) return
       this.codec = codec
@@ -268,7 +270,10 @@ export class Connection {
     clearTimeout(this.timer)
     this.socket = null
     const address = plain(url)
-    const why = await diagnose(address, (...request) => fetch(...request), globalThis.location?.origin, connectTimeout)
+    const why = await import("./diagnosis.js").then(
+      ({ diagnose }) => diagnose(address, (...request) => fetch(...request), globalThis.location?.origin, connectTimeout),
+      String, // the page's own server is away, too
+    )
     if (turn === this.turn) this.lost(connectionLost(`no connection to ${address}: ${why}`))
   }
 

@@ -2,6 +2,8 @@
 import { Connection, type ConnectionEvents, type Welcome } from "./connection.js"
 import { present, renewIn } from "./credentials.js"
 import { connectionLost, LumenizeError } from "./errors.js"
+import type { DocumentLink } from "./document-link.js"
+import type { Keeper, OwnCollection } from "./keeper.js"
 import { inTurn, Listeners, quiet } from "./listeners.js"
 import type { Op } from "./overlay.js"
 import type { ClientMessage, Request, ServerMessage } from "./protocol.js"
@@ -9,7 +11,7 @@ import { checkName, readOptions, type Settings } from "./options.js"
 import { PresenceRooms } from "./presence.js"
 import { Requests, type Kind, type RequestEvents } from "./requests.js"
 import { Subscriptions, type SubscriptionsHost } from "./subscriptions.js"
-import type { Attached, ClientOptions, Conflict, ConflictContext, Credentials, DocumentLink, Over, Shown, Unsubscribe } from "./types.js"
+import type { Attached, ClientOptions, Conflict, ConflictContext, Credentials, Over, Shown, Unsubscribe } from "./types.js"
 import { Versions } from "./versions.js"
 import type { WriteRequest } from "./writes.js"
 
@@ -34,25 +36,44 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
   readonly requests: Requests
   readonly subscriptions = new Subscriptions((request) => this.requests.ask(request, "session"), this)
   readonly presence = new PresenceRooms((request) => this.lasting(request))
-  private readonly documents = new Set<Attached>()
+  /** @internal */
+  readonly documents = new Set<Attached>()
   private readonly channels = new Set<string>()
   welcome: Welcome | null = null
   /** Why the client has stopped connecting; `null` while it connects, and before it first does. */
   over: Over | null = null
+  /** What keeps state across page loads, once it is loaded. */
+  keeper: Keeper | null = null
+  /** Resolves once what is kept is restored, as far as its user is known; `undefined` without the option `persist`. */
+  loading: Promise<void> | undefined
   private renewal: ReturnType<typeof setTimeout> | undefined
 
-  constructor(options: ClientOptions) {
+  constructor(
+    options: ClientOptions,
+    /** A collection by name. */
+    readonly collection: (name: string) => OwnCollection,
+  ) {
     const settings = (this.settings = readOptions(options))
-    const { maxPendingWrites, requestTimeout, userId, token, onConflict } = settings
+    const { maxPendingWrites, requestTimeout, userId, token, onConflict, persist } = settings
     this.requests = new Requests(this, maxPendingWrites, requestTimeout)
     this.connection = new Connection(settings, this)
     this.connection.credentials = { userId, token }
     if (onConflict) this.conflicts.add(onConflict)
+    if (persist) {
+      this.loading = import("./persist/keeper.js")
+        .then(({ openKeeper }) => openKeeper(this, persist))
+        .catch((error) => this.fail(connectionLost(`persist: ${String(error)}`)))
+    }
   }
 
   // what the connection tells
 
+  entering(credentials: Credentials, token: Promise<string | undefined>): Promise<void> | undefined {
+    return this.loading?.then(() => this.keeper?.enter(credentials, token))
+  }
+
   opened(welcome: Welcome, again: boolean, token: string | undefined): void {
+    this.keeper?.opened(welcome) // before another user's writes are forgotten
     this.userIs(welcome)
     this.renewLater(token)
     // channels first: the server sends missed custom events by the channels joined at that time
@@ -166,7 +187,8 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
   }
 
   /** Resolves once every write so far is answered; rejects while the client has stopped connecting. */
-  saved(): Promise<void> {
+  async saved(): Promise<void> {
+    if (this.loading) await this.loading
     const { writes } = this.requests
     const last = writes.ids().at(-1) ?? 0
     return new Promise((resolve, reject) => {
@@ -179,6 +201,13 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
       const stops = [this.pendingChanged.add(check), this.overChanged.add(check)]
       check()
     })
+  }
+
+  /** Ends the session, and erases what is kept of its user. */
+  async signOut(): Promise<void> {
+    this.connection.disconnect()
+    await this.loading
+    await this.keeper?.erase()
   }
 
   async join(channel: string): Promise<void> {

@@ -8,9 +8,11 @@ import type { Encoder } from "lib0/encoding"
 import type { Awareness } from "y-protocols/awareness"
 /** @ts-ignore where it is not installed */
 import type { Doc } from "yjs"
+import type { DocumentLink } from "./document-link.js"
 import { connectionLost, invalid, LumenizeError, type ErrorCode } from "./errors.js"
 import { guarded, Listeners, quiet } from "./listeners.js"
-import type { DocumentLink, Over, Unsubscribe } from "./types.js"
+import type { KeptContent } from "./keeper.js"
+import type { Over, Unsubscribe } from "./types.js"
 import { loadYjs, type Yjs } from "./yjs.js"
 
 const SYNC = 0
@@ -65,9 +67,11 @@ export class OpenDocument {
     private readonly link: DocumentLink,
     private readonly ended: () => void,
     private readonly given?: Doc,
+    kept?: KeptContent,
   ) {
     this.doc = given ?? new yjs.Y.Doc()
-    this.dirty = this.doc.store.clients.size > 0 // the server may lack its content
+    this.dirty = this.doc.store.clients.size > 0 || kept?.unsaved === true // the server may lack its content
+    kept?.fill(this.doc)
     this.awareness = new yjs.awareness.Awareness(this.doc)
     const { _checkInterval: timer } = this.awareness as { _checkInterval?: { unref?: () => void } }
     timer?.unref?.() // does not keep Node running; the connection does while there is one
@@ -86,6 +90,7 @@ export class OpenDocument {
       userChanged: (error) => this.dirty && this.fail(error),
     })
     if (link.isOpen()) this.begin()
+    else this.settle()
   }
 
   /**
@@ -362,5 +367,10 @@ function isolate(target: Doc | Awareness): void {
  * Rejects with `INVALID_REQUEST` if Yjs is not installed.
  */
 export async function openDocument(name: string, address: string, link: DocumentLink, ended: () => void, doc?: Doc): Promise<OpenDocument> {
-  return new OpenDocument(await loadYjs(), name, address, link, ended, doc)
+  const yjs = await loadYjs()
+  await link.loading
+  const kept = await link.keeper?.document(name, yjs)
+  const document = new OpenDocument(yjs, name, address, link, ended, doc, kept)
+  kept?.follow(document)
+  return document
 }

@@ -1,6 +1,6 @@
 import { frozen } from "./frozen.js"
 
-/** Error codes. `CONNECTION_LOST` is the client's own; the others come from the server. */
+/** Error codes. `CONNECTION_LOST` and `STORAGE_FAILED` are the client's own; the others come from the server. */
 export type ErrorCode =
   | "CONNECTION_LOST"
   | "AUTHENTICATION_FAILED"
@@ -13,6 +13,7 @@ export type ErrorCode =
   | "INVALID_REQUEST"
   | "UNAVAILABLE"
   | "INTERNAL_ERROR"
+  | "STORAGE_FAILED"
 
 /** An error in a message of the protocol. */
 export interface WireError {

@@ -6,6 +6,7 @@ import type {
   FindOptions,
   HistoryOptions,
   OpenOptions,
+  PersistOptions,
   RateLimit,
   ReadOptions,
   SubscribeOptions,
@@ -59,6 +60,7 @@ const CLIENT: Table<ClientOptions> = {
   optimistic: BOOLEAN,
   conflicts: oneOf("merge", "reject"),
   onConflict: FUNCTION,
+  persist: ["a boolean or an object", (value) => typeof value === "boolean" || OBJECT[1](value)],
   WebSocket: FUNCTION,
 }
 const WEBSOCKET: Table<WebSocketOptions> = {
@@ -79,6 +81,7 @@ const WEBSOCKET: Table<WebSocketOptions> = {
   binaryProtocol: BOOLEAN,
   onReconnectFailed: FUNCTION,
 }
+const PERSIST: Table<PersistOptions> = { name: TEXT, maxBytes: from(1) }
 const LIMITS: Table<RateLimit> = { maxSubscriptions: from(1), maxEventsPerSecond: from(1) }
 export const READ: Table<ReadOptions> = { fields: TEXTS, includePermissions: BOOLEAN }
 export const LIVE: Table<Omit<SubscribeOptions, keyof ReadOptions>> = { condition: FUNCTION, onError: FUNCTION, onResume: FUNCTION }
@@ -140,7 +143,7 @@ function text(value: unknown): string {
 export type Settings = ReturnType<typeof readOptions>
 
 export function readOptions(given: ClientOptions) {
-  const { websocket = {}, ...options } = check(given, CLIENT)
+  const { websocket = {}, persist = false, ...options } = check(given, CLIENT)
   const { subscriptionRateLimit = {}, reconnectInterval, maxReconnectAttempts, ...more } = check(websocket, WEBSOCKET, "websocket.")
   const said = {
     ...DEFAULTS,
@@ -151,7 +154,7 @@ export function readOptions(given: ClientOptions) {
   }
   const { reconnectStrategy: strategy, initialDelay, maxDelay, backoffFactor, maxAttempts } = said
   const backoff: Backoff = { strategy, initialDelay, maxDelay, backoffFactor, maxAttempts }
-  return { ...said, ...check(subscriptionRateLimit, LIMITS, "websocket.subscriptionRateLimit."), url: endpoint(options.url), backoff }
+  return { ...said, ...check(subscriptionRateLimit, LIMITS, "websocket.subscriptionRateLimit."), url: endpoint(options.url), backoff, persist: persist && check(persist === true ? {} : persist, PERSIST, "persist.") }
 }
 
 /** The URL of `/realtime`, by default on the page's own server. */

@@ -1,5 +1,6 @@
 /** Unanswered requests, kept across reconnects, so that a write is neither lost nor made twice. */
 import { connectionLost, LumenizeError } from "./errors.js"
+import type { Keeper } from "./keeper.js"
 import type { Op } from "./overlay.js"
 import type { Request, WriteResult, Written } from "./protocol.js"
 import { plain } from "./values.js"
@@ -18,6 +19,7 @@ interface Answer {
 }
 
 export interface RequestEvents extends WriteEvents {
+  readonly keeper: Keeper | null
   isOpen(): boolean
   /** Sends, or returns the error. */
   send(message: Request & { id: number }): LumenizeError | null
@@ -72,6 +74,11 @@ export class Requests {
         new LumenizeError("RATE_LIMIT_EXCEEDED", `${limit} writes are waiting already`, { limit }, true),
       )
     }
+    return this.enqueue(request, ops)
+  }
+
+  /** The same, beyond the limit. */
+  enqueue<T>(request: WriteRequest, ops: readonly (Op | undefined)[]): Promise<T> {
     const answer = this.answer<T>(false, (id) => {
       this.writes.add(id, request, ops)
       this.flush()
@@ -134,7 +141,10 @@ export class Requests {
       this.send(id, asked.request)
     }
     if (this.pause !== undefined) return
-    for (const { id, request } of this.writes.ready()) this.send(id, request)
+    const ready = this.writes.ready()
+    const { keeper } = this.events
+    if (keeper) keeper.send(ready)
+    else for (const { id, request } of ready) this.send(id, request)
   }
 
   /** A read of an entity waits for earlier own writes to it. */
@@ -143,7 +153,8 @@ export class Requests {
     return (type === "findById" || type === "history") && this.writes.isBefore(id, request.collection, request.entity)
   }
 
-  private send(id: number, request: Request): void {
+  /** @internal */
+  send(id: number, request: Request): void {
     const refusal = this.events.send({ ...request, id })
     if (refusal !== null) queueMicrotask(() => this.refused(id, refusal))
   }

@@ -87,10 +87,12 @@ export interface OwnWrites {
 
 /** A live query: keeps the server's rows, and shows them with this client's pending writes. */
 export class RowsSubscription extends Subscription {
-  private rows: readonly Data[] = []
+  /** @internal */
+  rows: readonly Data[] = []
   /** Versions of the rows, and of rows that left the list while they had an own write: the version with which they left. */
-  private versions = new Map<string, number>()
-  private known = false
+  versions = new Map<string, number>()
+  /** @internal Whether there are rows. */
+  known = false
   private shown: readonly Data[] | null = null
   private readonly lens: Lens
   /** The number of committed own writes at the last request for rows, and at the request for the current rows. */
@@ -179,7 +181,8 @@ export class RowsSubscription extends Subscription {
 
 /** A live aggregate. Own writes count once the server has them. */
 export class GroupsSubscription extends Subscription {
-  private groups: readonly Data[] = []
+  /** @internal */
+  groups: readonly Data[] | null = null
 
   constructor(
     target: Target & { kind: "aggregate" },
@@ -191,7 +194,7 @@ export class GroupsSubscription extends Subscription {
 
   tell(message: Told): boolean | void {
     if (!("sub" in message)) return
-    const groups = message.type === "rows" ? message.rows : applySteps(this.groups, message.steps)
+    const groups = message.type === "rows" ? message.rows : applySteps(this.groups ?? [], message.steps)
     if (groups === null) return false
     this.groups = groups
     groups.forEach(frozen)

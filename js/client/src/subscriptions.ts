@@ -1,5 +1,6 @@
 /** All subscriptions of a client, across connections. */
 import { LumenizeError, subscriptionFailed } from "./errors.js"
+import type { Keeper } from "./keeper.js"
 import { quiet, type Turn } from "./listeners.js"
 import type { Request, Subscribed } from "./protocol.js"
 import { RowsSubscription, type Subscription, type Told } from "./subscription.js"
@@ -22,6 +23,7 @@ interface Active {
 
 /** The client, as its subscriptions see it. */
 export interface SubscriptionsHost {
+  readonly keeper: Keeper | null
   readonly turn: Turn
   /** Why the client has stopped connecting, or `null`. */
   readonly over: Over | null
@@ -32,7 +34,8 @@ export interface SubscriptionsHost {
 
 export class Subscriptions {
   private next = 1
-  private readonly active = new Map<number, Active>()
+  /** @internal */
+  readonly active = new Map<number, Active>()
   private cancelled: number[] = []
   private flushing = false
   private retry: ReturnType<typeof setTimeout> | undefined
@@ -64,6 +67,7 @@ export class Subscriptions {
     })
     quiet(ready) // onError gets it too
     if (subscription instanceof RowsSubscription) subscription.renew = () => this.renew(subscription.sub)
+    this.host.keeper?.begun(subscription)
     this.flushSoon()
     return Object.assign(() => this.remove(subscription.sub), { ready })
   }

@@ -2,7 +2,6 @@
 /** @ts-ignore where it is not installed */
 import type { Doc } from "yjs"
 import type { LumenizeError } from "./errors.js"
-import type { Turn } from "./listeners.js"
 import type { Field, OptionalField } from "./queries.js"
 import type { Data, Entity } from "./schema.js"
 
@@ -176,6 +175,13 @@ export interface Credentials {
   token?: string | (() => string | Promise<string>) | undefined
 }
 
+export interface PersistOptions {
+  /** The name of the database. */
+  name?: string
+  /** How much of rows and documents is kept, in bytes; beyond that, what was used least recently is dropped. */
+  maxBytes?: number
+}
+
 export interface ClientOptions extends Credentials {
   /** The server, `https://collab.example.com`. By default the page's own host, outside a page `http://localhost:8000`. */
   url?: string
@@ -191,6 +197,8 @@ export interface ClientOptions extends Credentials {
   /** The default of `onConflict` in `WriteOptions`. */
   conflicts?: "merge" | "reject"
   onConflict?: (conflicts: readonly Shown<Conflict>[], context: Shown<ConflictContext>) => void
+  /** Whether pending writes, the last rows of live queries, and documents are kept in the browser, in IndexedDB. */
+  persist?: boolean | PersistOptions
   /** A WebSocket constructor, if there is no global one. */
   WebSocket?: unknown
 }
@@ -211,15 +219,4 @@ export interface Attached {
   userChanged(error: LumenizeError): void
   /** A frame of any document. Throws if it cannot be read. */
   frame(frame: Uint8Array): void
-}
-
-/** The part of the client that documents use. */
-export interface DocumentLink {
-  readonly turn: Turn
-  isOpen(): boolean
-  /** `null` while the client connects, and before it first does. */
-  readonly over: Over | null
-  /** Returns an error if the server would refuse the frame. */
-  sendFrame(frame: Uint8Array<ArrayBuffer>): LumenizeError | null
-  attach(document: Attached): Unsubscribe
 }

@@ -38,12 +38,13 @@ export interface WriteEvents {
 }
 
 export class Writes {
-  private readonly unanswered = new Map<number, Waiting>()
+  /** @internal In the order in which they are sent. */
+  readonly unanswered = new Map<number, Waiting>()
   /** The request that is under way, by entity. */
   private readonly inFlight = new Map<string, number>()
   private readonly sent = new Set<number>()
-  /** By request and number of the write in it. */
-  private readonly shown = new Map<string, Op>()
+  /** @internal By request and number of the write in it. */
+  readonly shown = new Map<string, Op>()
   private readonly late = new WeakSet<Op>()
   /** The number of own writes known to be committed. */
   commits = 0

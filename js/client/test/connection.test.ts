@@ -16,6 +16,7 @@ function connection(options: Partial<ConnectionOptions> = {}, credentials: Crede
   const log: string[] = []
   const errors: LumenizeError[] = []
   const events: ConnectionEvents = {
+    entering: () => undefined,
     opened: (_, again, token) => log.push(`opened${again ? " again" : ""}${token === undefined ? "" : ` with ${token}`}`),
     message: (message) => log.push(message.type),
     frame: (frame) => log.push(`frame ${frame.join(" ")}`),

@@ -45,6 +45,8 @@ export class Server {
           return this.refusal
         },
         turn: inTurn(),
+        loading: undefined,
+        keeper: null,
         get over() {
           return server().over
         },

@@ -22,6 +22,7 @@ class World {
           this.sent.push(message)
           return this.refusal
         },
+        keeper: null,
         pending: () => this.pending.push(this.requests.writes.size),
         shown: () => {},
         isTold: () => false,

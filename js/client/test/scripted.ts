@@ -1,6 +1,7 @@
 /** A WebSocket whose other side is the test. */
 import { afterEach, beforeEach, vi } from "vitest"
 import { LumenizeClient, type ClientOptions, type Data } from "../src/index.js"
+import "../src/diagnosis.js" // loaded, so that no timer of a test waits for it
 import type { ClientMessage, ServerMessage } from "../src/protocol.js"
 
 // what a client asks when it has no connection: nothing answers, and at once

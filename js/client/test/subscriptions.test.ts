@@ -25,7 +25,7 @@ class World {
         if (!this.open) return refuse(connectionLost("lost"))
         this.asked.push({ request: request as Asked, answer, refuse })
       }),
-    { turn: inTurn(), over: null, isOpen: () => this.open, fail: (error) => this.failed.push(error) },
+    { turn: inTurn(), over: null, keeper: null, isOpen: () => this.open, fail: (error) => this.failed.push(error) },
   )
 
   events(options: SubscribeOptions = {}, heard: EntityEvent[] = []) {

@@ -1,0 +1,457 @@
+/** The option `persist`: keeps pending writes, the last rows of lists, and documents in IndexedDB. Loaded by its first user. */
+import type { Welcome } from "../connection.js"
+import type { KeptClient } from "./kept-client.js"
+import { connectionLost, LumenizeError } from "../errors.js"
+import type { Keeper, KeptContent } from "../keeper.js"
+import { guarded } from "../listeners.js"
+import type { Op } from "../overlay.js"
+import type { OneWrite, WriteResult, Written } from "../protocol.js"
+import type { Subscription } from "../subscription.js"
+import type { Data } from "../schema.js"
+import type { Credentials, PersistOptions } from "../types.js"
+import type { WriteRequest } from "../writes.js"
+import type { Yjs } from "../yjs.js"
+import { Content, type ContentHost } from "./content.js"
+import { asStorageFailure, openDatabase, storageFailed, type Database, type ItemKey, type KeptWrite, type StorageReason } from "./database.js"
+import { inOrder, isForgotten, isKeptWrite, ticker, writesIn } from "./queue.js"
+import { contentOf, keepable, readRows, writeRows, type List } from "./rows.js"
+import { claimOf, isOther, spaceOf } from "./space.js"
+import { SignedOut, Store, unique } from "./store.js"
+import { LockedTabs, SignallingTabs, type Tabs } from "./tabs.js"
+
+const MAX_BYTES = 50_000_000
+/** Milliseconds between two looks for writes of tabs that are gone, and between two for lists that have changed. */
+const LOOK = 5000
+const PAUSE = 1000
+
+type Note = { document: string; update: Uint8Array } | { erased: true }
+
+/** Gives the client its keeper. Never rejects: without one, everything stays in memory, and `onError` is told. */
+export async function openKeeper(core: KeptClient, { name = "lumenize", maxBytes = MAX_BYTES }: PersistOptions): Promise<void> {
+  const keeper = new DatabaseKeeper(core, name, maxBytes)
+  await keeper.open()
+  core.keeper = keeper
+}
+
+export class DatabaseKeeper implements Keeper, ContentHost {
+  private database: Database | null = null
+  private tabs: Tabs | null = null
+  private store: Store | null = null
+  private readonly tab = unique()
+  private readonly tick = ticker(() => Date.now())
+  private credentials: Credentials | null = null
+  private claim: string | null = null
+  /** What is being restored. */
+  private entering: Promise<void> = Promise.resolve()
+  /** By the ids of their requests. */
+  private readonly writes = new Map<number, KeptWrite>()
+  private restoring = false
+  /** Live lists, and their content that needs no keeping: it is kept already, or is that of an earlier user. */
+  private readonly lists = new Map<List, readonly Data[] | null>()
+  private readonly earlier = new WeakMap<List, readonly Data[] | null>()
+  private readonly contents = new Set<Content>()
+  private channel: BroadcastChannel | null = null
+  private timers: ReturnType<typeof setInterval>[] = []
+  /** The reason of the last failure that was told. */
+  private lastReason: StorageReason | null = null
+  private sessions = 0
+
+  constructor(
+    private readonly core: KeptClient,
+    private readonly name: string,
+    private readonly maxBytes: number,
+  ) {}
+
+  async open(): Promise<void> {
+    await this.attempt(async () => {
+      this.database = await openDatabase(this.name, (error) => this.lose(error))
+      const { locks } = globalThis.navigator ?? {}
+      this.tabs = locks ? new LockedTabs(this.name, this.tab, locks) : new SignallingTabs(this.database, this.tab, () => Date.now())
+      await this.tabs.begin()
+      this.timers = [setInterval(() => void this.takeOver(), LOOK), setInterval(this.keepLists, PAUSE)]
+      for (const timer of this.timers) (timer as { unref?: () => void }).unref?.() // does not keep Node running
+      this.core.pendingChanged.add(this.compare)
+      globalThis.document?.addEventListener("visibilitychange", this.keepLists) // a hidden page may end without another word
+    })
+  }
+
+  /** Ends the use of the database. What is kept stays. */
+  close(): void {
+    for (const timer of this.timers) clearInterval(timer)
+    globalThis.document?.removeEventListener("visibilitychange", this.keepLists)
+    this.leave()
+    this.tabs?.end()
+    this.database?.close()
+    this.database = null
+  }
+
+  // whose state it is
+
+  enter(credentials: Credentials, token: Promise<string | undefined>): Promise<void> {
+    // the rows of one user are not shown to the next, not even until the server answers
+    if (this.credentials !== null && isOther(this.credentials, credentials)) this.forgetUser()
+    this.credentials = credentials
+    const { userId } = credentials
+    const entering = (async (): Promise<void> => {
+      const said = userId === undefined ? await token.catch(() => null) : undefined
+      if (said === null || this.credentials !== credentials) return
+      const { url, projectId, apiKey } = this.core.settings
+      const claim = (this.claim = claimOf({ url, projectId, apiKey, userId, token: said }))
+      const { database } = this
+      const space = database && (await this.attempt(() => Store.spaceOf(database, claim)))
+      if (space && this.credentials === credentials) await this.use(space)
+    })()
+    // a document opens without waiting for a token that may never come
+    this.entering = userId !== undefined || typeof credentials.token !== "function" ? entering : Promise.resolve()
+    this.core.loading = this.entering
+    return entering
+  }
+
+  opened({ projectId, userId }: Welcome): void {
+    const space = spaceOf(this.core.settings.url, projectId, userId)
+    if (this.store !== null && this.store.space !== space) this.forgetUser()
+    const { claim } = this
+    const session = ++this.sessions
+    this.entering = this.use(space)
+    void this.entering.then(async () => {
+      const { store } = this
+      if (session !== this.sessions || store === null) return
+      if (claim !== null) await this.attempt(() => store.remember(claim))
+      await this.takeOver()
+      await this.sendDocuments(store)
+    })
+  }
+
+  /** Restores what is kept in a space, and keeps everything there from now on. */
+  private async use(space: string): Promise<void> {
+    const { database } = this
+    if (database === null || this.store?.space === space) return
+    const store = await this.attempt(() => Store.open(database, space, this.tab, this.tick))
+    if (store === undefined || this.store !== null) return
+    this.store = store
+    this.listen(store)
+    await this.takeOver(true)
+    this.compare() // writes that were made before anybody knew by whom
+    for (const { subscription } of this.core.subscriptions.active.values()) this.begun(subscription)
+    await Promise.all([...this.contents].map((content) => content.bind(store)))
+    await this.bound(store)
+  }
+
+  /** The session of a user is over: what is kept of them stays, and is not sent as another's. */
+  private forgetUser(): void {
+    const { store } = this
+    this.leave()
+    if (store === null) return
+    const error = new LumenizeError("AUTHENTICATION_FAILED", "the session of its user has ended; it is kept, and sent in the next one")
+    this.core.requests.forgetWrites(error)
+  }
+
+  private leave(): void {
+    this.keepLists()
+    for (const { subscription } of this.core.subscriptions.active.values()) if (keepable(subscription)) this.earlier.set(subscription, contentOf(subscription))
+    this.store = null
+    this.lists.clear()
+    this.channel?.close()
+    this.channel = null
+    this.writes.clear()
+    for (const content of this.contents) content.unbind()
+  }
+
+  async erase(): Promise<void> {
+    const { connection } = this.core
+    const { credentials } = connection
+    if (this.store === null) await this.enter(credentials, tokenOf(credentials))
+    const { store, channel, database, lastReason } = this
+    // what another version of the page holds is still there
+    if (database === null && lastReason !== null && lastReason !== "unavailable" && lastReason !== "deleted") throw storageFailed(lastReason)
+    channel?.postMessage({ erased: true } satisfies Note)
+    this.end(new LumenizeError("AUTHENTICATION_FAILED", "the user has signed out"))
+    await store?.erase().catch((error) => Promise.reject(asStorageFailure(error)))
+  }
+
+  /** The user has signed out. */
+  private end(error: LumenizeError): void {
+    const { core } = this
+    this.lists.clear()
+    this.leave()
+    this.credentials = this.claim = core.welcome = null
+    core.connection.credentials = {}
+    core.requests.forgetWrites(error)
+    core.documents.forEach((each) => each.userChanged(error))
+  }
+
+  // writes
+
+  /** Compares the queue of this tab with what is kept of it. */
+  private readonly compare = (): void => {
+    const { store } = this
+    if (store === null || this.restoring) return
+    const { unanswered } = this.core.requests.writes
+    const made: KeptWrite[] = []
+    for (const { id, request } of unanswered.values()) {
+      if (this.writes.has(id)) continue
+      const write = { space: store.space, at: this.tick(), tab: this.tab, request, sent: null }
+      this.writes.set(id, write)
+      made.push(write)
+    }
+    const done = [...this.writes].filter(([id]) => !unanswered.has(id))
+    for (const [id] of done) this.writes.delete(id)
+    if (made.length > 0) void this.attempt(() => store.putWrites(made))
+    if (done.length > 0) void this.attempt(() => store.deleteWrites(done.map(([, { space, at, tab }]) => [space, at, tab])))
+  }
+
+  send(writes: readonly { id: number; request: WriteRequest }[]): void {
+    if (writes.length === 0) return
+    const { core } = this
+    const { welcome } = core
+    const isNow = (id: number): boolean => core.welcome === welcome && core.requests.writes.has(id)
+    void this.keepSent(writes).then(() => {
+      for (const { id, request } of writes) if (isNow(id)) core.requests.send(id, request)
+    })
+  }
+
+  private async keepSent(writes: readonly { id: number; request: WriteRequest }[]): Promise<void> {
+    await this.entering
+    this.compare()
+    const { store } = this
+    if (store === null) return
+    const now = Date.now()
+    const kept: KeptWrite[] = []
+    for (const { id, request } of writes) {
+      const write = this.writes.get(id)
+      if (write === undefined) continue
+      if (isForgotten(write, now)) {
+        this.core.requests.refused(id, connectionLost("it was sent more than a day ago, and its answer was lost: it may have been made, and is not sent again"))
+        continue
+      }
+      const next = { ...write, request, sent: write.sent ?? now }
+      this.writes.set(id, next)
+      kept.push(next)
+    }
+    if (kept.length > 0) await this.attempt(() => store.putWrites(kept))
+  }
+
+  /** Takes over the writes of this user whose tabs are gone, in the order in which they were made. */
+  private async takeOver(isNew = false): Promise<void> {
+    const { store, tabs } = this
+    if (store === null || tabs === null) return
+    await this.attempt(async () => {
+      const { keys, values } = await store.writes()
+      const corrupt = keys.filter((_, index) => !isKeptWrite(values[index]))
+      if (corrupt.length > 0) {
+        await store.deleteWrites(corrupt)
+        this.core.fail(storageFailed("corrupt", { entries: "writes", count: corrupt.length }))
+      }
+      const kept = values.filter(isKeptWrite)
+      // those of an earlier session of this tab
+      const adopted = isNew ? kept.filter(({ tab }) => tab === this.tab) : []
+      for (const tab of new Set(kept.map((write) => write.tab))) {
+        if (tab === this.tab) continue
+        const theirs = kept.filter((write) => write.tab === tab)
+        await tabs.ifGone(tab, async () => void adopted.push(...(await store.adopt(theirs))))
+      }
+      if (this.store === store && adopted.length > 0) this.restore(inOrder(adopted))
+    })
+  }
+
+  private restore(kept: readonly KeptWrite[]): void {
+    const { requests } = this.core
+    const { writes } = requests
+    const later = [...writes.unanswered]
+    const laterShown = [...writes.shown]
+    this.restoring = true
+    for (const write of kept) {
+      const { request, at } = write
+      const ops = writesIn(request).map((one) => this.opOf(one, at))
+      const answer = requests.enqueue<unknown>(request, ops)
+      this.writes.set(writes.ids().at(-1) as number, write)
+      answer.then(
+        (result) => this.answered(write, result),
+        (error: LumenizeError) => this.refusedWrite(request, error),
+      )
+    }
+    // they were made before those that this page has made
+    for (const [id, write] of later) if (writes.unanswered.delete(id)) writes.unanswered.set(id, write)
+    for (const [name, op] of laterShown) if (writes.shown.delete(name)) writes.shown.set(name, op)
+    this.restoring = false
+    this.compare()
+    requests.flush()
+  }
+
+  private opOf(write: OneWrite, at: number): Op | undefined {
+    const op = (write.type as string) === "restore" ? undefined : this.core.collection(write.collection).opOf(write)
+    return op && { ...op, made: at }
+  }
+
+  /** Nobody waits for the result of a kept write: what would be in it is told by the client's listeners. */
+  private answered({ request }: KeptWrite, result: unknown): void {
+    const results = (Array.isArray(result) ? result : [result]) as WriteResult[]
+    writesIn(request).forEach((write, index) => {
+      const one = results[index]
+      if (one?.error !== undefined) this.refusedWrite(write, LumenizeError.of(one.error))
+      else if (one && (one as Written).data !== undefined) this.core.collection(write.collection).wroteOne(write, one)
+    })
+  }
+
+  private refusedWrite(request: object, { code, message, details, retryable }: LumenizeError): void {
+    if (this.store !== null) this.core.fail(new LumenizeError(code, message, { ...details, request: structuredClone(request) }, retryable))
+  }
+
+  // lists
+
+  begun(subscription: Subscription): void {
+    const { store } = this
+    if (store === null || !keepable(subscription)) return
+    const before = this.earlier.get(subscription) ?? null
+    this.lists.set(subscription, before)
+    const target = JSON.stringify(subscription.target)
+    void this.attempt(async () => {
+      const text = await store.rows(target)
+      if (text === undefined || this.store !== store || subscription.ended || contentOf(subscription) !== before) return
+      const message = readRows(text, subscription.sub)
+      if (message !== null) {
+        subscription.tell(message)
+        return void this.lists.set(subscription, contentOf(subscription))
+      }
+      await store.forget("rows", target)
+      this.core.fail(storageFailed("corrupt", { entries: "rows", target: subscription.target }))
+    })
+  }
+
+  /** Writes the lists that have changed since, and forgets those that the server has refused or ended. */
+  private readonly keepLists = (): void => {
+    const { store } = this
+    if (store === null) return
+    let hasGrown = false
+    const active = new Set([...this.core.subscriptions.active.values()].map(({ subscription }) => subscription))
+    for (const [list, kept] of this.lists) {
+      const target = JSON.stringify(list.target)
+      if (!active.has(list)) this.lists.delete(list)
+      if (!active.has(list) && !list.ended) void this.attempt(() => store.forget("rows", target))
+      else if (contentOf(list) !== kept) {
+        this.lists.set(list, contentOf(list))
+        const text = writeRows(list)
+        if (text.length > this.maxBytes) continue
+        hasGrown = true
+        void this.attempt(() => store.putRows(target, text))
+      }
+    }
+    if (hasGrown) void this.bound(store)
+  }
+
+  // documents
+
+  async document(name: string, yjs: Yjs): Promise<KeptContent> {
+    await this.entering // also of a session that has begun since
+    const content = new Content(name, yjs, this)
+    if (this.store !== null) await content.bind(this.store)
+    this.contents.add(content)
+    return content
+  }
+
+  /** Sends what is kept of documents that nobody has opened here. */
+  private async sendDocuments(store: Store): Promise<void> {
+    const names = (await this.attempt(() => store.unsaved())) ?? []
+    for (const name of names) {
+      if ([...this.contents].some((content) => content.name === name)) continue
+      const { openDocument } = await import("../documents.js")
+      await this.attempt(async () => {
+        const document = await openDocument(name, `${name}\0${this.tick()}`, this.core, () => {})
+        document.whenSaved().then(document.destroy, (error: LumenizeError) => {
+          if (error.code !== "CONNECTION_LOST") this.core.fail(error)
+          document.destroy()
+        })
+      })
+    }
+  }
+
+  isOpen(): boolean {
+    return this.core.isOpen()
+  }
+
+  pass(document: string, update: Uint8Array): void {
+    this.channel?.postMessage({ document, update } satisfies Note)
+  }
+
+  corrupt(document: string): void {
+    this.core.fail(storageFailed("corrupt", { entries: "documents", document }))
+  }
+
+  ended(content: Content): void {
+    this.contents.delete(content)
+  }
+
+  // other tabs
+
+  private listen(store: Store): void {
+    if (typeof BroadcastChannel === "undefined") return
+    const channel = (this.channel = new BroadcastChannel(`lumenize ${this.name} ${store.space}`))
+    ;(channel as { unref?: () => void }).unref?.() // does not keep Node running
+    channel.onmessage = ({ data }: MessageEvent<Note>) => {
+      if ("erased" in data) return this.signedOut()
+      for (const content of this.contents) if (content.name === data.document) content.hear(data.update)
+    }
+  }
+
+  /** The user has signed out in another tab. */
+  private signedOut(): void {
+    if (this.store === null) return
+    const error = new LumenizeError("AUTHENTICATION_FAILED", "the user has signed out in another tab")
+    this.core.connection.disconnect()
+    this.end(error)
+    this.core.fail(error)
+  }
+
+  // failures
+
+  async attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      let result: T
+      try {
+        result = await work()
+      } catch (error) {
+        // once more, with less
+        if (!isQuota(error) || this.store === null) throw error
+        await this.store.bound(0, (key) => this.isHeld(key))
+        result = await work()
+      }
+      this.lastReason = null
+      return result
+    } catch (error) {
+      this.fail(error)
+      return undefined
+    }
+  }
+
+  private fail(error: unknown): void {
+    if (this.database === null && this.lastReason !== null) return
+    if (error instanceof SignedOut) return error.store === this.store ? this.signedOut() : undefined
+    const failure = asStorageFailure(error)
+    const reason = (failure.details["reason"] as StorageReason | undefined) ?? "unavailable"
+    if (reason === this.lastReason) return // once, until something could be kept again
+    this.lastReason = reason
+    guarded(() => this.core.fail(failure))
+  }
+
+  /** The database can no longer be used: everything goes on in memory. */
+  private lose(error: LumenizeError): void {
+    this.database = null
+    this.store = null
+    this.fail(error)
+    this.close()
+  }
+
+  private async bound(store: Store): Promise<void> {
+    await this.attempt(() => store.bound(this.maxBytes, (key) => this.isHeld(key)))
+  }
+
+  private isHeld([space, kind, name]: ItemKey): boolean {
+    return kind === "document" && space === this.store?.space && [...this.contents].some((content) => content.name === name)
+  }
+}
+
+async function tokenOf({ token }: Credentials): Promise<string | undefined> {
+  return typeof token === "function" ? token() : token
+}
+
+const isQuota = (error: unknown): boolean => (error as { name?: unknown } | null)?.name === "QuotaExceededError"

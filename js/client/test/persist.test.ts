@@ -1,0 +1,483 @@
+/** Clients that keep their state, in pages that are reloaded, closed and opened beside each other. */
+import "fake-indexeddb/auto"
+import { openDB } from "idb"
+import { afterEach, beforeEach, expect, it, vi } from "vitest"
+import { CORE } from "../src/core.js"
+import { LumenizeClient, type ClientOptions, type Data, type LumenizeError } from "../src/index.js"
+import { openDatabase, UPGRADES } from "../src/persist/database.js"
+import type { DatabaseKeeper } from "../src/persist/keeper.js"
+import { ScriptedSocket, settle } from "./scripted.js"
+
+/** Web Locks, which Node lacks before 24. */
+class Locks {
+  private readonly held = new Set<string>()
+
+  async request<T>(name: string, ...more: [{ ifAvailable: boolean }, (lock: unknown) => T] | [(lock: unknown) => T]): Promise<T> {
+    const work = more.at(-1) as (lock: unknown) => T
+    if (this.held.has(name)) return work(null)
+    this.held.add(name)
+    try {
+      return await work({ name })
+    } finally {
+      this.held.delete(name)
+    }
+  }
+}
+
+let count = 0
+let name = ""
+const pages: Page[] = []
+
+beforeEach(() => {
+  vi.stubGlobal("navigator", { locks: new Locks() })
+  name = `test ${++count}`
+})
+afterEach(() => {
+  for (const page of pages.splice(0)) page.close()
+  vi.restoreAllMocks()
+})
+
+/** A tab: a client with the sockets that it opens, which the test answers. */
+class Page {
+  readonly sockets: ScriptedSocket[] = []
+  readonly client: LumenizeClient<{ tasks: Data; notes: Data }>
+  readonly errors: LumenizeError[] = []
+  /** What the list of all tasks shows. */
+  rows: string[] | null = null
+
+  constructor(options: ClientOptions = {}) {
+    const { sockets } = this
+    class Socket extends ScriptedSocket {
+      constructor(url: string) {
+        super(url)
+        sockets.push(this)
+      }
+    }
+    this.client = new LumenizeClient({ WebSocket: Socket, userId: "ada", persist: { name }, ...options, websocket: { initialDelay: 1, maxDelay: 1 } })
+    this.client.onError((error) => this.errors.push(error))
+    this.client.tasks.subscribe({}, (rows) => (this.rows = rows.map(({ id, title }) => `${id}: ${title}`)))
+    pages.push(this)
+  }
+
+  static async open(options: ClientOptions = {}): Promise<Page> {
+    const page = new Page(options)
+    page.client.connect().catch(() => {})
+    await vi.waitFor(() => expect(page.sockets).toHaveLength(1), { timeout: 10_000 })
+    return page
+  }
+
+  get socket(): ScriptedSocket {
+    return this.sockets.at(-1) as ScriptedSocket
+  }
+
+  /** The server accepts the session, and tells these tasks. */
+  async greet(rows: Data[] = [], user = "ada"): Promise<void> {
+    this.socket.welcome({}, user)
+    await vi.waitFor(() => expect(this.socket.of("subscribe").length).toBeGreaterThan(0))
+    for (const { id, subscriptions } of this.socket.of("subscribe")) {
+      const subs = (subscriptions as { sub: number }[]).map(({ sub }) => sub)
+      this.socket.reply(id, subs.map((sub) => ({ sub })))
+      for (const sub of subs) this.socket.say({ type: "rows", sub, rows, versions: rows.map(() => 3) })
+    }
+    await settle()
+  }
+
+  /** The network is gone. */
+  async cut(): Promise<void> {
+    const before = this.sockets.length
+    this.socket.end()
+    await vi.waitFor(() => expect(this.sockets.length).toBeGreaterThan(before))
+  }
+
+  codes(): string[] {
+    return this.errors.map(({ code, details }) => `${code} ${String(details["reason"] ?? "")}`.trim()).filter((code) => code !== "CONNECTION_LOST")
+  }
+
+  /** The tab is gone, and with it all that it has in memory. */
+  close(): void {
+    ;(this.client[CORE].keeper as DatabaseKeeper | null)?.close()
+    void this.client.disconnect()
+  }
+}
+
+async function read(store: string): Promise<unknown[]> {
+  const database = await openDB(name)
+  const values = await database.getAll(store)
+  database.close()
+  return values
+}
+
+const kept = (store: string, length: number): Promise<void> => vi.waitFor(async () => expect(await read(store)).toHaveLength(length), { timeout: 5000 })
+
+async function put(store: string, key: IDBValidKey, value: unknown): Promise<void> {
+  const database = await openDB(name)
+  await database.put(store, value, key)
+  database.close()
+}
+
+const SPACE = JSON.stringify(["ws://localhost:8000/realtime", "default", "ada"])
+
+it("shows after a reload without network what it knew, and sends what it owes once", async () => {
+  const before = await Page.open()
+  await before.greet([{ id: "a", title: "old" }])
+  await kept("rows", 1)
+  await before.cut()
+  before.client.tasks.update("a", { title: "new" }).catch(() => {})
+  before.client.tasks.create({ id: "b", title: "made" }).catch(() => {})
+  await kept("writes", 2)
+  before.close()
+
+  const after = await Page.open()
+  await vi.waitFor(() => expect(after.rows).toEqual(["a: new", "b: made"]))
+  expect(after.client.pending).toBe(2)
+  expect(after.client.isPending("tasks", "b")).toBe(true)
+  expect(after.client.isConnected()).toBe(false)
+  await after.greet([{ id: "a", title: "old" }])
+  await vi.waitFor(() => expect(after.socket.of("create")).toHaveLength(1))
+  const [update] = after.socket.of("update")
+  const [create] = after.socket.of("create")
+  expect(update).toMatchObject({ entity: "a", changes: { title: "new" }, version: 3 })
+  expect(typeof create?.["request"]).toBe("string")
+
+  // the answer is lost with the tab: the next one sends it under the same name
+  after.close()
+  const last = await Page.open()
+  await last.greet([{ id: "a", title: "old" }])
+  await vi.waitFor(() => expect(last.socket.of("create")).toHaveLength(1))
+  expect(last.socket.of("create")[0]?.["request"]).toBe(create?.["request"])
+  last.socket.reply(last.socket.of("update")[0]?.id as number, { data: { id: "a", title: "new" }, version: 4, conflicts: [] })
+  last.socket.reply(last.socket.of("create")[0]?.id as number, { data: { id: "b", title: "made" }, version: 1, conflicts: [] })
+  await last.client.saved()
+  await kept("writes", 0)
+  expect(last.rows).toEqual(["a: new", "b: made"])
+  expect(last.codes()).toEqual([])
+})
+
+it("tells a write that is refused after a reload, and takes its row back", async () => {
+  const before = await Page.open()
+  await before.greet()
+  await kept("rows", 1)
+  await before.cut()
+  before.client.tasks.create({ id: "b", title: "made" }).catch(() => {})
+  await kept("writes", 1)
+  before.close()
+  const after = await Page.open()
+  await vi.waitFor(() => expect(after.rows).toEqual(["b: made"]))
+  await after.greet()
+  await vi.waitFor(() => expect(after.socket.of("create")).toHaveLength(1))
+  after.socket.refuse(after.socket.of("create")[0]?.id as number, "VALIDATION_FAILED", { fields: ["title"] })
+  await vi.waitFor(() => expect(after.codes()).toEqual(["VALIDATION_FAILED"]))
+  expect(after.errors.at(-1)?.details).toMatchObject({ fields: ["title"], request: { type: "create", collection: "tasks", entity: "b", data: { title: "made" } } })
+  expect(after.rows).toEqual([])
+  await kept("writes", 0)
+})
+
+it("tells conflicts, and each refused write of many, after a reload", async () => {
+  const before = await Page.open()
+  await before.greet([{ id: "a", title: "old" }])
+  await before.cut()
+  before.client.tasks.updateMany([{ id: "a", changes: { title: "mine" } }, { id: "x", changes: {} }]).catch(() => {})
+  await kept("writes", 1)
+  before.close()
+  const heard: unknown[] = []
+  const after = await Page.open({ onConflict: (conflicts, context) => heard.push(conflicts.length, context) })
+  await after.greet([{ id: "a", title: "old" }])
+  await vi.waitFor(() => expect(after.socket.of("writeMany")).toHaveLength(1))
+  const conflict = { field: "title", base: "old", theirs: "other", yours: "mine", winner: "yours", userId: null, at: null }
+  after.socket.reply(after.socket.of("writeMany")[0]?.id as number, [
+    { data: { id: "a", title: "mine" }, version: 5, conflicts: [conflict] },
+    { error: { code: "NOT_FOUND", message: "no x" } },
+  ])
+  await vi.waitFor(() => expect(after.codes()).toEqual(["NOT_FOUND"]))
+  expect(heard).toEqual([1, { collection: "tasks", id: "a" }])
+  expect(after.errors.at(-1)?.details["request"]).toMatchObject({ entity: "x" })
+})
+
+it("shows and sends nothing of one user to the next, who may come back", async () => {
+  const ada = await Page.open()
+  await ada.greet([{ id: "a", title: "secret" }])
+  await kept("rows", 1)
+  await ada.cut()
+  const refused = ada.client.tasks.create({ id: "b", title: "mine" }).catch((error: LumenizeError) => error.code)
+  await kept("writes", 1)
+  // in the same page
+  ada.client.connect({ userId: "bob" }).catch(() => {})
+  expect(await refused).toBe("AUTHENTICATION_FAILED")
+  let seen: unknown = null
+  ada.client.tasks.subscribe({ where: {} }, (rows) => (seen = rows))
+  await vi.waitFor(() => expect(ada.sockets.length).toBeGreaterThan(2))
+  expect(seen).toBe(null)
+  await ada.greet([], "bob")
+  expect(ada.socket.of("create")).toEqual([])
+  await kept("rows", 3)
+  ada.close()
+  // in another
+  const bob = await Page.open({ userId: "bob" })
+  await vi.waitFor(() => expect(bob.rows).toEqual([]))
+  expect(bob.client.pending).toBe(0)
+  bob.close()
+  const again = await Page.open()
+  await vi.waitFor(() => expect(again.rows).toEqual(["a: secret", "b: mine"]))
+  expect(again.client.pending).toBe(1)
+})
+
+it("shows nothing before the server has said who a token belongs to, if the token does not and nobody else has", async () => {
+  const token = `e30.${btoa('{"sub":"ada"}')}.x`
+  const before = await Page.open({ userId: undefined, token: () => Promise.resolve(token) })
+  await before.greet([{ id: "a", title: "secret" }])
+  await kept("rows", 1)
+  before.close()
+  const same = await Page.open({ userId: undefined, token })
+  await vi.waitFor(() => expect(same.rows).toEqual(["a: secret"]))
+  same.close()
+  const other = new Page({ userId: undefined, token: () => Promise.reject(new Error("no network")) })
+  other.client.connect().catch(() => {})
+  await vi.waitFor(() => expect(other.errors.length).toBeGreaterThan(0))
+  expect(other.rows).toBe(null)
+})
+
+it("leaves a session whose user the server takes for another", async () => {
+  const ada = await Page.open({ userId: undefined, token: "opaque" })
+  await ada.greet([{ id: "a", title: "secret" }])
+  await kept("rows", 1)
+  await ada.cut()
+  ada.client.tasks.create({ id: "b", title: "mine" }).catch(() => {})
+  await kept("writes", 1)
+  ada.close()
+  const bob = await Page.open({ userId: undefined, token: "opaque" })
+  await vi.waitFor(() => expect(bob.client.pending).toBe(1))
+  await bob.greet([], "bob")
+  expect(bob.client.pending).toBe(0)
+  expect(bob.rows).toEqual([])
+  await settle()
+  expect(bob.socket.of("create")).toEqual([])
+  await kept("writes", 1)
+})
+
+it("keeps writes of a first visit that were made before anybody knew by whom, in order", async () => {
+  const before = await Page.open({ userId: undefined, token: "opaque" })
+  for (const id of ["a", "b", "c"]) before.client.tasks.create({ id }).catch(() => {})
+  await before.greet()
+  await kept("writes", 3)
+  before.close()
+  const after = new Page({ userId: undefined, token: "opaque" })
+  after.client.connect().catch(() => {})
+  after.client.tasks.create({ id: "d" }).catch(() => {}) // before the others are read
+  await vi.waitFor(() => expect(after.client.pending).toBe(4))
+  await vi.waitFor(() => expect(after.sockets).toHaveLength(1))
+  await after.greet()
+  await vi.waitFor(() => expect(after.socket.of("create").map(({ entity }) => entity)).toEqual(["a", "b", "c", "d"]))
+})
+
+it("lets each tab send its own writes, and another those of a tab that is gone, once", async () => {
+  const one = await Page.open()
+  await one.greet()
+  await one.cut()
+  one.client.tasks.create({ id: "a", title: "one" }).catch(() => {})
+  await kept("writes", 1)
+  const two = await Page.open()
+  await two.greet()
+  const three = await Page.open()
+  await three.greet()
+  await (two.client[CORE].keeper as unknown as { takeOver(): Promise<void> }).takeOver()
+  expect([two.client.pending, two.socket.of("create")]).toEqual([0, []])
+  one.close()
+  await vi.waitFor(() => expect(two.socket.of("create").length + three.socket.of("create").length).toBe(1), { timeout: 12_000 })
+  const heir = two.socket.of("create").length === 1 ? two : three
+  heir.socket.reply(heir.socket.of("create")[0]?.id as number, { data: { id: "a" }, version: 1, conflicts: [] })
+  await kept("writes", 0)
+})
+
+it("takes over what a tab without Web Locks has left once it has been silent for long", async () => {
+  vi.stubGlobal("navigator", {})
+  const one = await Page.open()
+  await one.greet()
+  await one.cut()
+  one.client.tasks.create({ id: "a", title: "one" }).catch(() => {})
+  await kept("writes", 1)
+  one.close()
+  const two = await Page.open()
+  await settle()
+  expect(two.client.pending).toBe(0)
+  const [tab] = (await read("writes")) as { tab: string }[]
+  await put("tabs", tab?.tab as string, Date.now() - 31_000)
+  await two.greet()
+  await vi.waitFor(() => expect(two.socket.of("create")).toHaveLength(1), { timeout: 12_000 })
+})
+
+it("does not send again what was sent more than a day ago, and says so", async () => {
+  const before = await Page.open()
+  await before.greet()
+  before.client.tasks.create({ id: "a", title: "sent" }).catch(() => {})
+  await vi.waitFor(() => expect(before.socket.of("create")).toHaveLength(1))
+  before.close()
+  const [write] = (await read("writes")) as { at: number; tab: string; sent: number }[]
+  expect(write?.sent).toBeGreaterThan(0)
+  await put("writes", [SPACE, write?.at, write?.tab] as IDBValidKey, { ...write, sent: Date.now() - 25 * 3_600_000 })
+  const after = await Page.open()
+  await vi.waitFor(() => expect(after.client.pending).toBe(1))
+  await after.greet()
+  await vi.waitFor(() => expect(after.errors.at(-1)?.details["request"]).toMatchObject({ entity: "a" }))
+  expect(after.errors.at(-1)?.message).toContain("more than a day ago")
+  expect(after.socket.of("create")).toEqual([])
+  expect(after.client.pending).toBe(0)
+  await kept("writes", 0)
+})
+
+it("erases everything when the user signs out, also for other tabs, which end", async () => {
+  const [one, two] = [await Page.open(), await Page.open()]
+  await one.greet([{ id: "a", title: "secret" }])
+  await two.greet([{ id: "a", title: "secret" }])
+  await kept("rows", 1)
+  await two.cut()
+  const lost = two.client.tasks.create({ id: "b" }).catch((error: LumenizeError) => error.code)
+  await kept("writes", 1)
+  await one.client.signOut()
+  expect(one.client.isConnected()).toBe(false)
+  expect(await lost).toBe("AUTHENTICATION_FAILED")
+  await vi.waitFor(() => expect(two.codes()).toEqual(["AUTHENTICATION_FAILED"]))
+  for (const store of ["claims", "spaces", "writes", "items", "rows", "updates"]) expect(await read(store)).toEqual([])
+  const after = await Page.open()
+  await settle()
+  expect([after.client.pending, after.rows]).toEqual([0, null])
+})
+
+it("signs out without a connection, and knows a tab that has not heard it", async () => {
+  const before = await Page.open()
+  await before.greet([{ id: "a", title: "secret" }])
+  await kept("rows", 1)
+  vi.spyOn(BroadcastChannel.prototype, "postMessage").mockImplementation(() => {})
+  const other = new Page()
+  await other.client.signOut()
+  expect(await read("rows")).toEqual([])
+  await before.cut()
+  before.client.tasks.create({ id: "b" }).catch(() => {})
+  await vi.waitFor(() => expect(before.codes()).toEqual(["AUTHENTICATION_FAILED"]))
+  expect(await read("writes")).toEqual([])
+})
+
+it("forgets the rows of a list that the user may no longer read", async () => {
+  const page = await Page.open()
+  await page.greet([{ id: "a", title: "secret" }])
+  await kept("rows", 1)
+  const [{ subscriptions }] = page.socket.of("subscribe") as unknown as [{ subscriptions: { sub: number }[] }]
+  page.socket.say({ type: "failure", sub: subscriptions[0]?.sub as number, error: { code: "PERMISSION_DENIED", message: "no" } })
+  await kept("rows", 0)
+})
+
+it("keeps aggregates", async () => {
+  const before = await Page.open()
+  before.client.tasks.subscribeAggregate({ groupBy: "status" }, () => {})
+  await before.greet([{ id: "g", group: { status: "open" }, count: 2 }])
+  await kept("rows", 2)
+  before.close()
+  const after = new Page()
+  const heard: unknown[] = []
+  after.client.tasks.subscribeAggregate({ groupBy: "status" }, (groups) => heard.push(groups[0]?.count))
+  after.client.connect().catch(() => {})
+  await vi.waitFor(() => expect(heard).toEqual([2]))
+})
+
+it("drops entries that cannot be read, says so, and uses the others", async () => {
+  const before = await Page.open()
+  await before.greet([{ id: "a", title: "old" }])
+  await kept("rows", 1)
+  await before.cut()
+  before.client.tasks.create({ id: "b", title: "made" }).catch(() => {})
+  await kept("writes", 1)
+  before.close()
+  const database = await openDB(name)
+  const [key] = await database.getAllKeys("rows")
+  await database.put("rows", "{broken", key)
+  await database.put("writes", { space: SPACE, request: 7 }, [SPACE, 1, "x"])
+  database.close()
+  const after = await Page.open()
+  await vi.waitFor(() => expect(after.client.pending).toBe(1))
+  await vi.waitFor(() => expect(after.codes()).toContain("STORAGE_FAILED corrupt"))
+  await kept("rows", 0)
+  await kept("writes", 1)
+})
+
+it("leaves a database of a newer version as it is, says so, and goes on in memory", async () => {
+  const newer = await openDB(name, 99, { upgrade: (database) => void database.createObjectStore("new") })
+  await newer.put("new", "precious", 1)
+  newer.close()
+  const page = await Page.open()
+  await page.greet([{ id: "a", title: "x" }])
+  expect(page.codes()).toEqual(["STORAGE_FAILED newer"])
+  expect(page.rows).toEqual(["a: x"])
+  page.client.tasks.create({ id: "b", title: "y" }).catch(() => {})
+  await vi.waitFor(() => expect(page.socket.of("create")).toHaveLength(1))
+  await expect(page.client.signOut()).rejects.toMatchObject({ code: "STORAGE_FAILED" })
+  expect(await read("new")).toEqual(["precious"])
+})
+
+it("lets a newer version of the page upgrade the database, says so, and goes on in memory", async () => {
+  const page = await Page.open()
+  await page.greet([{ id: "a", title: "x" }])
+  await kept("rows", 1)
+  const newer = await openDatabase(name, () => {}, [...UPGRADES, (database) => void database.createObjectStore("more" as never)])
+  expect(await newer.getAll("rows")).toHaveLength(1)
+  newer.close()
+  await vi.waitFor(() => expect(page.codes()).toEqual(["STORAGE_FAILED outdated"]))
+  page.client.tasks.create({ id: "b", title: "y" }).catch(() => {})
+  await vi.waitFor(() => expect(page.socket.of("create")).toHaveLength(1))
+})
+
+it("does not wait for a page that holds an older version, and says so", async () => {
+  const older = await openDB(name, 1) // does not let go
+  await expect(openDatabase(name, () => {}, [...UPGRADES, () => {}], 50)).rejects.toMatchObject({ code: "STORAGE_FAILED", details: { reason: "blocked" } })
+  older.close()
+})
+
+it("says once that there is no room, sends writes all the same, and keeps them once there is", async () => {
+  const page = await Page.open()
+  await page.greet()
+  await kept("rows", 1)
+  const full = vi.spyOn(IDBObjectStore.prototype, "put").mockImplementation(() => {
+    throw new DOMException("full", "QuotaExceededError")
+  })
+  for (const id of ["a", "b"]) page.client.tasks.create({ id }).catch(() => {})
+  await vi.waitFor(() => expect(page.socket.of("create")).toHaveLength(2))
+  expect(page.codes()).toEqual(["STORAGE_FAILED quota"])
+  full.mockRestore()
+  page.client.tasks.create({ id: "c" }).catch(() => {})
+  await vi.waitFor(() => expect(page.socket.of("create")).toHaveLength(3))
+  await page.cut()
+  await page.greet()
+  await kept("writes", 3)
+})
+
+it("says that there is no database in a private window, and goes on in memory", async () => {
+  vi.spyOn(indexedDB, "open").mockImplementation(() => {
+    throw new DOMException("no", "SecurityError")
+  })
+  const page = await Page.open()
+  await page.greet([{ id: "a", title: "x" }])
+  expect(page.codes()).toEqual(["STORAGE_FAILED unavailable"])
+  expect(page.rows).toEqual(["a: x"])
+  await page.client.signOut()
+})
+
+it("keeps no more than the limit, and drops what was used least recently", async () => {
+  const page = await Page.open({ persist: { name, maxBytes: 2000 } })
+  await page.greet([{ id: "a", title: "x" }])
+  await kept("rows", 1)
+  for (let n = 0; n < 8; n++) page.client.tasks.subscribe({ where: { n } }, () => {})
+  await settle()
+  const long = [{ id: "a", title: "x".repeat(300) }]
+  for (const { subscriptions } of page.socket.of("subscribe").slice(1)) {
+    for (const { sub } of subscriptions as { sub: number }[]) page.socket.say({ type: "rows", sub, rows: long, versions: [1] })
+  }
+  await vi.waitFor(async () => {
+    const items = (await read("items")) as { bytes: number }[]
+    expect(items.length).toBeGreaterThan(3)
+    expect(items.reduce((all, { bytes }) => all + bytes, 0)).toBeLessThan(2000)
+  }, { timeout: 5000 })
+})
+
+it("refuses invalid options", () => {
+  for (const persist of [1, "yes", { name: 1 }, { maxBytes: 0 }, { size: 1 }]) {
+    expect(() => new LumenizeClient({ persist: persist as never })).toThrow(expect.objectContaining({ code: "INVALID_REQUEST" }))
+  }
+})
