@@ -22,6 +22,9 @@ MAX_WITH_RELATED = 10_000
 """Maximum number of rows of an answer, with the related ones."""
 
 
+_PROTO = "__proto__"  # no object of a message may have a member of this name
+
+
 @dataclass(frozen=True, slots=True)
 class Include:
     """What a query asks for of one relation. ``query`` has a condition, an order and a limit."""
@@ -50,7 +53,7 @@ class RelationQuery:
     def key_of(self, row: Mapping[str, Any]) -> str | None:
         """Return the key of a row; ``None`` if nothing can be related to it."""
         key = row.get(self.by)
-        return key if isinstance(key, str) and is_part(key) else None
+        return key if isinstance(key, str) and is_part(key) and key != _PROTO else None
 
 
 def related_to(member: str, key: str, query: Query) -> Query:

@@ -51,7 +51,7 @@ _Root = Annotated[str, Meta(min_length=1, max_length=128)]
 _Member = Annotated[str, Meta(min_length=1, max_length=512)]
 
 _FIELDS = "fields"
-_RELATION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_RELATION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
 class Mapped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"collection": "in"}):
@@ -114,7 +114,7 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
             raise ValueError(f"a collection may have at most {MAX_RELATIONS} relations")
         for name, relation in self.relations.items():
             if not _RELATION.fullmatch(name):
-                raise ValueError("a relation's name must be 1-64 letters, digits and _, and not begin with a digit")
+                raise ValueError("a relation's name must be 1-64 letters, digits and _, and begin with a letter")
             if relation.one is not None:
                 _check_declared((relation.by,), self.fields or {}, f"the relation {name}")
         if len(self.search) > MAX_SEARCHED:

@@ -41,15 +41,16 @@ class IncludedView:
         """The collections of the related rows."""
         return {relation.collection for relation in self._relations.values()}
 
-    def reset(self, included: Mapping[str, Included] | None) -> None:
-        """Replace everything."""
+    def reset(self, included: Mapping[str, Included] | None, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace everything; also the lists without rows, which the server leaves out."""
         self._relations = dict(included or {})
         self._lists, self.seen = {}, []
         for name, relation in self._relations.items():
-            for key, rows in relation.rows.items():
+            keys = [row.get(relation.by) for row in rows]
+            for key in dict.fromkeys(key for key in keys if isinstance(key, str)):
                 of = self._lists[name, key] = self._new(name, key)
-                of.rows = list(rows)
-                of.versions = dict(zip((row["id"] for row in rows), relation.versions.get(key, ()), strict=False))
+                of.rows = list(relation.rows.get(key, ()))
+                of.versions = dict(zip((row["id"] for row in of.rows), relation.versions.get(key, ()), strict=False))
                 self.seen += [(relation.collection, entity, version) for entity, version in of.versions.items()]
 
     def change(self, entries: Iterable[IncludedSteps], rows: Iterable[Mapping[str, Any]], own: Set[str]) -> None:

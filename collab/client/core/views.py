@@ -70,7 +70,7 @@ class RowsView:
         self._versions = {entity: version for entity, version in self._versions.items() if entity in own} | seen
         self._permissions = None if message.permissions is None else dict(zip(ids, message.permissions, strict=False))
         if self._included is not None:
-            self._included.reset(message.included)
+            self._included.reset(message.included, self._rows)
         return seen
 
     def change(self, message: RowsChanged, own: Set[str] = frozenset()) -> dict[str, int]:

@@ -3,7 +3,7 @@ import type { Core } from "./core.js"
 import { invalid, LumenizeError } from "./errors.js"
 import { frozen } from "./frozen.js"
 import type { Op } from "./overlay.js"
-import type { OneWrite, Written, WriteResult } from "./protocol.js"
+import type { OneWrite, WireIncluded, Written, WriteResult } from "./protocol.js"
 import { check, checkCallback, checkData, checkList, checkName, FIND, HISTORY, LIVE, READ, SUBSCRIBE, WRITE } from "./options.js"
 import { EntitySubscription, GroupsSubscription, RowsSubscription, type Subscription } from "./subscription.js"
 import type { Aggregate, Field, Group, GroupOf, Query, QueryWithCondition, Right, Selected } from "./queries.js"
@@ -36,6 +36,8 @@ export class Collection<T extends Data = Data> {
     protected readonly core: Core,
     readonly name: string,
   ) {}
+
+  private readonly saw = (collection: string, id: string, version: number): void => void this.core.versions.see(collection, id, version)
 
   /** Creates an entity, with `data.id` or a random id. Resolves once it is committed. */
   async create(data: T & { id?: string }): Promise<Entity<T>> {
@@ -109,14 +111,16 @@ export class Collection<T extends Data = Data> {
     query: Query<T> = {},
     options: ReadOptions<T, F> = {},
   ): Promise<Rows<T, Selected<T, F>>> {
-    const { rows, versions, next, permissions } = await this.core.ask<{
+    const { rows, versions, next, permissions, included } = await this.core.ask<{
       rows: (Selected<T, F> & { id: string })[]
       versions: number[]
       next?: string
       permissions?: Permissions[]
+      included?: Record<string, WireIncluded>
     }>({ type: "findMany", collection: this.name, query: plainQuery(query, 2), ...check(options as ReadOptions, READ) }, "read")
     rows.forEach((row, index) => this.core.versions.see(this.name, row.id, versions[index] ?? 0))
-    return Object.assign(rows, next !== undefined && { next }, permissions && { permissions })
+    const shown = included ? (await import("./included.js")).withIncluded(rows, included, this.saw) : rows
+    return Object.assign(shown, next !== undefined && { next }, permissions && { permissions })
   }
 
   /**
@@ -197,7 +201,7 @@ export class Collection<T extends Data = Data> {
       condition === undefined ? settings : { ...settings, condition },
       query,
       this.core.requests.writes,
-      (collection, id, version) => this.core.versions.see(collection, id, version),
+      this.saw,
       callback as (rows: Data[]) => void,
     )
   }

@@ -31,6 +31,17 @@ export interface Op {
   commit?: number
 }
 
+/** The own writes that affect live queries. */
+export interface OwnWrites {
+  /** The number of own writes known to be committed. */
+  readonly commits: number
+  ops(collection: string): readonly Op[]
+  /** Whether a list that shows a write should be read again. */
+  isLate(op: Op): boolean
+  /** A list of a collection has received rows or steps. */
+  told(collection: string): void
+}
+
 /** An entity's data after a write; `undefined` if it does not exist then, or is unknown. */
 export function apply(op: Op, data: Data | undefined): Data | undefined {
   if (op.kind === "delete") return undefined

@@ -89,6 +89,24 @@ export interface Step {
   permissions?: Permissions
 }
 
+/** What is related to rows: the rows of `collection` whose `member` is the value of their member `by`. */
+export interface WireIncluded {
+  collection: string
+  by: string
+  member: string
+  one?: boolean
+  rows?: Record<string, Data[]>
+  versions?: Record<string, number[]>
+}
+
+/** Steps of the list of a relation under a key; `fresh`: from an empty list. */
+export interface IncludedSteps {
+  relation: string
+  key: string
+  steps: Step[]
+  fresh?: boolean
+}
+
 export interface WirePerson {
   key: string
   userId?: string
@@ -125,8 +143,8 @@ export type ServerMessage =
   | { type: "reply"; id: number; result?: unknown }
   | { type: "failure"; error: WireError; id?: number; sub?: number }
   | { type: "event"; subs: number[]; cursor: string; event: EntityEvent; permissions?: Permissions }
-  | { type: "rows"; sub: number; rows: Data[]; versions: number[]; permissions?: Permissions[] }
-  | { type: "diff"; sub: number; steps: Step[] }
+  | { type: "rows"; sub: number; rows: Data[]; versions: number[]; permissions?: Permissions[]; included?: Record<string, WireIncluded> }
+  | { type: "diff"; sub: number; steps: Step[]; included?: IncludedSteps[] }
   | { type: "custom"; subs: number[]; cursor: string; event: Data & { type: string } }
   | { type: "system"; subs: number[]; event: Data & { type: string }; cursor?: string }
   | { type: "metric"; subs: number[]; value: number }

@@ -143,7 +143,30 @@ export interface Query<T = Data> {
   limit?: number
   offset?: number
   after?: string
+  /** Relations whose rows each row has in `$included`. */
+  include?: Include
 }
+
+/** What to include, by relation: all of it (`true`), or some. */
+export interface Include {
+  [relation: string]: boolean | IncludeOptions
+}
+
+/** Which related rows, and which of their fields. A relation to one entity has no `orderBy` and no `limit`. */
+export interface IncludeOptions {
+  where?: Where
+  orderBy?: OrderBy | readonly OrderBy[]
+  /** For each row of the query; 100 by default. */
+  limit?: number
+  fields?: readonly string[]
+}
+
+/**
+ * A row of a query with `include`: `$included` has what is related to it, by relation, an entity or `null`, or a list.
+ * Rows of such queries may be assigned to it: `const rows: Row<Task, { owner: Entity<User> | null }>[] = …`.
+ */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type Row<T = Data, I = Record<string, any>> = Entity<T> & { readonly $included?: Readonly<I> }
 
 /** A live query. While `condition` returns false, nothing is delivered. */
 export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolean }

@@ -1,10 +1,11 @@
 /** The kinds of subscriptions: each handles the server's messages about it. */
 import { frozen } from "./frozen.js"
 import { inTurn, watched } from "./listeners.js"
-import { isNews, lens, type Lens, type Op } from "./overlay.js"
+import type { IncludedRows } from "./included.js"
+import { isNews, lens, type Lens, type Op, type OwnWrites } from "./overlay.js"
 import type { ServerMessage, Target, WirePerson } from "./protocol.js"
 import { applySteps } from "./rows.js"
-import type { Group, Query } from "./queries.js"
+import type { Group, Include, Query } from "./queries.js"
 import type { Data } from "./schema.js"
 import type { EntityEvent, Person, SubscribeOptions } from "./types.js"
 import { Versions } from "./versions.js"
@@ -74,17 +75,6 @@ export class EntitySubscription extends Subscription {
   }
 }
 
-/** The own writes that affect live queries. */
-export interface OwnWrites {
-  /** The number of own writes known to be committed. */
-  readonly commits: number
-  ops(collection: string): readonly Op[]
-  /** Whether a list that shows a write should be read again. */
-  isLate(op: Op): boolean
-  /** A list of a collection has received rows or steps. */
-  told(collection: string): void
-}
-
 /** A live query: keeps the server's rows, and shows them with this client's pending writes. */
 export class RowsSubscription extends Subscription {
   /** @internal */
@@ -99,6 +89,9 @@ export class RowsSubscription extends Subscription {
   private asked = 0
   private answered = -1
   private renewing = false
+  private included: IncludedRows | null = null
+  /** Messages that wait until the code for included rows is loaded. */
+  private early: Told[] | null = null
   /** Requests all rows again. */
   renew: () => void = () => {}
 
@@ -112,9 +105,22 @@ export class RowsSubscription extends Subscription {
   ) {
     super(target, options)
     this.lens = lens(query, options.fields)
+    if (query.include) void this.load(query.include)
   }
 
-  get collection(): string {
+  private async load(include: Include): Promise<void> {
+    const early = (this.early = [] as Told[])
+    this.included = new (await import("./included.js")).IncludedRows(include, { lens, isNews, applySteps }, this.writes, this.seen)
+    this.early = null
+    if (!this.ended && !early.every((message) => this.tell(message) !== false)) this.renew()
+  }
+
+  /** The collections whose rows it shows. */
+  get collections(): string[] {
+    return [this.target.collection, ...(this.included?.collections ?? [])]
+  }
+
+  private get collection(): string {
     return this.target.collection
   }
 
@@ -123,6 +129,7 @@ export class RowsSubscription extends Subscription {
   }
 
   tell(message: Told): boolean | void {
+    if (this.early) return void this.early.push(message)
     if (message.type === "rows") {
       const { rows, versions, permissions } = message
       this.rows = permissions ? rows.map((row, index) => ({ ...row, permissions: permissions[index] })) : rows
@@ -131,6 +138,7 @@ export class RowsSubscription extends Subscription {
       this.answered = this.asked
       this.renewing = false
       rows.forEach((row, index) => this.saw(row["id"], versions[index] ?? 0))
+      this.included?.reset(message.included, rows)
     } else if (message.type === "diff") {
       const rows = applySteps(this.rows, message.steps)
       if (rows === null) return false
@@ -140,19 +148,27 @@ export class RowsSubscription extends Subscription {
         else if (!this.writes.ops(this.collection).some((own) => own.id === id)) this.versions.delete(id)
         else if (version !== undefined) this.versions.set(id, version) // the row with this version was not shown, so it does not count as seen
       }
+      if (this.included?.change(message.included ?? [], rows) === false) return false
     } else return
     this.known = true
     this.show()
-    this.writes.told(this.collection)
+    for (const collection of this.collections) this.writes.told(collection)
   }
 
   /** Whether the rows are known to include an own, committed write. */
   isTold(op: Op): boolean {
-    return !isNews(op, this.versions) || (op.commit !== undefined && op.commit <= this.answered)
+    const isMine = op.collection === this.collection
+    if (isMine && isNews(op, this.versions) && !(op.commit !== undefined && op.commit <= this.answered)) return false
+    return this.included?.isTold(op, this.answered) ?? true
   }
 
   private ops(): Op[] {
-    return this.writes.ops(this.collection).filter((op) => op.version === undefined || !this.isTold(op))
+    return this.collections.flatMap((each) => this.writes.ops(each)).filter((op) => op.version === undefined || !this.isTold(op))
+  }
+
+  private view(ops: readonly Op[]): readonly Data[] {
+    const rows = this.lens(this.rows, this.versions, ops.filter(({ collection }) => collection === this.collection))
+    return this.included?.show(rows, ops) ?? rows
   }
 
   /** Calls the callback with the rows as they are in its turn, if they have changed. */
@@ -160,9 +176,9 @@ export class RowsSubscription extends Subscription {
     if (!this.known) return
     this.tellLater(() => {
       const ops = this.ops()
-      const rows = this.lens(this.rows, this.versions, ops)
+      const rows = this.view(ops)
       const timely = ops.filter((op) => !this.writes.isLate(op))
-      if (timely.length < ops.length && !this.renewing && !sameRows(rows, this.lens(this.rows, this.versions, timely))) {
+      if (timely.length < ops.length && !this.renewing && !sameRows(rows, this.view(timely))) {
         this.renewing = true
         queueMicrotask(() => this.renew())
       }

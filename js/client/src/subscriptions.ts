@@ -52,7 +52,7 @@ export class Subscriptions {
   rowsOf(collection: string): RowsSubscription[] {
     return [...this.active.values()]
       .map(({ subscription }) => subscription)
-      .filter((each): each is RowsSubscription => each instanceof RowsSubscription && each.collection === collection)
+      .filter((each): each is RowsSubscription => each instanceof RowsSubscription && each.collections.includes(collection))
   }
 
   /** Adds a subscription; those of one turn of the event loop are sent in one message. */

@@ -67,6 +67,14 @@ async def test_i2_one_is_by_a_field_of_the_row_and_many_by_a_field_of_theirs() -
         assert [found[name]["comments"] for name in ("t0", "t1", "t2")] == [["c4", "c2"], ["c5", "c3"], []]
 
 
+async def test_a_key_may_not_be_what_no_object_may_have() -> None:
+    async with running() as collab:
+        await collab.collection("users").create({}, id="__proto__")
+        await collab.collection("tasks").create({"ownerId": "__proto__"}, id="t9")
+        found = await collab.collection("tasks").find_many({"where": {"id": "t9"}, "include": {"owner": True}})
+        assert found.related(found.rows[0]) == {"owner": None}
+
+
 async def test_i3_rows_with_one_key_share_what_is_related_to_it() -> None:
     async with running() as collab:
         found = await collab.collection("tasks").find_many({"include": {"owner": True}})

@@ -10,6 +10,8 @@ import type { ReadOptions, Unsubscribe } from "../types.js"
 
 /** The rows of a live query at most. */
 const MOST = 10_000
+/** The same of one that includes related rows. */
+const MOST_INCLUDING = 1_000
 
 export type PagesQuery<T = Data> = Omit<Query<T>, "limit" | "offset">
 
@@ -43,13 +45,14 @@ export function pagesStore<T extends object = never, N extends NameOf<T> = NameO
 ): Store<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
   const { pageSize = 50, ...read } = options
   if (!Number.isInteger(pageSize) || pageSize < 1) throw invalid(`pageSize must be an integer of at least 1, not ${String(pageSize)}`)
+  const most = query.include ? MOST_INCLUDING : MOST
   type Row = Selected<RowOf<T, N>, F>
   type Rows = QueryState<RowOf<T, N>, Row>
   const listeners = new Set<() => void>()
   // one row more than is shown tells whether there are more
   const rowsOf = (size: number): Store<Rows> =>
     queryStore<T, N, F>(client, collection, { ...query, limit: size + 1 } as Query<RowOf<T, N>>, read)
-  let size = Math.min(pageSize, MOST - 1)
+  let size = Math.min(pageSize, most - 1)
   let rows = rowsOf(size)
   let more: Store<Rows> | null = null
   /** Ends of the subscriptions to `rows` and `more`. */
@@ -65,7 +68,7 @@ export function pagesStore<T extends object = never, N extends NameOf<T> = NameO
       ...now,
       data: now.data.slice(0, size),
       error: now.error ?? refused,
-      hasMore: now.data.length > size && size < MOST - 1,
+      hasMore: now.data.length > size && size < most - 1,
       loadingMore: more !== null,
       loadMore,
     })
@@ -94,7 +97,7 @@ export function pagesStore<T extends object = never, N extends NameOf<T> = NameO
   }
   function loadMore(): void {
     if (more !== null || !getSnapshot().hasMore || listeners.size === 0) return
-    const nextSize = Math.min(size + pageSize, MOST - 1)
+    const nextSize = Math.min(size + pageSize, most - 1)
     const next = (more = rowsOf(nextSize))
     refused = null
     follow(next, () => (more === next ? arrived(next, nextSize) : tell()))
