@@ -1,9 +1,10 @@
-"""What a page keeps in IndexedDB: reloaded without network, in several tabs, killed, upgraded and signed out."""
+"""What a page keeps in IndexedDB: reloaded without network, in several tabs, killed, full, upgraded and signed out."""
 
 from __future__ import annotations
 
 import asyncio
 import mimetypes
+import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -273,6 +274,26 @@ async def test_a_user_sees_nothing_of_another_and_signing_out_erases_in_all_tabs
     await other.reload()
     await other.until("page.document !== null")
     assert await other.run("[page.rows, page.text]") == [None, ""]
+
+
+async def test_a_full_disk_is_told_and_the_page_goes_on(tab: Open, context: BrowserContext) -> None:
+    nothing = await context.new_page()
+    await nothing.goto(f"{ORIGIN}/nothing")
+    noise = "".join(chr(33 + random.randrange(90)) for _ in range(250_000))  # the browser compresses other text
+    devtools = await context.new_cdp_session(nothing)
+    # before the page opens its database, because the browser asks for its quota only now and then
+    await devtools.send("Storage.overrideQuotaForOrigin", {"origin": ORIGIN, "quotaSize": 100_000})
+    ada = await tab()
+    await ada.shows()
+    await ada.create("a", noise)
+    await ada.until("page.errors.some(({details}) => details.reason === 'quota')")
+    await ada.run("page.client.saved()")
+    await ada.type(0, noise)
+    await ada.run("page.document.whenSaved()")
+    assert set(await ada.codes()) == {"STORAGE_FAILED quota"}
+    await devtools.send("Storage.overrideQuotaForOrigin", {"origin": ORIGIN})
+    await ada.create("b", "kept again")
+    await ada.keeps("rows", "all.some((text) => text.includes('kept again'))")
 
 
 async def test_a_newer_version_of_the_page_takes_the_database_and_the_older_one_leaves_it_alone(tab: Open) -> None:
