@@ -6,7 +6,7 @@ The hot path adds plain integers. Each server has its own registry, so several c
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Literal, get_args
 
@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from collab.project_names import ProjectNames
 from collab.refusals import KINDS, Refusals
 
 WEBHOOK_OUTCOMES = ("taken", "failed", "given_up", "stopped")
@@ -50,13 +51,28 @@ class Distribution:
         return HistogramMetricFamily(name, text, list(zip(names, sums, strict=True)), self.total)
 
 
-class Metrics:
-    """Counters of one server since it started. Callers add to the integers directly."""
+class ProjectCounts:
+    """What was counted of one project, or of several that share a name. Callers add to the integers directly."""
+
+    __slots__ = ("edits", "refusals", "writes")
 
     def __init__(self) -> None:
+        self.edits = 0
+        self.writes = 0
+        self.refusals = 0
+
+
+class Metrics:
+    """Counters of one server since it started. Callers add to the integers directly.
+
+    ``names`` says which projects are counted on their own.
+    """
+
+    def __init__(self, names: ProjectNames | None = None) -> None:
+        self.names = names if names is not None else ProjectNames()
+        self.projects: dict[str, ProjectCounts] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # CPU, memory, open files, start time: on Linux
-        self.updates_in = 0
         self.updates_out = 0
         self.presence_in = 0
         self.bytes_in = 0
@@ -67,7 +83,7 @@ class Metrics:
         self.loads = 0
         self.evictions = 0
         self.compactions = 0
-        self.refusals = Refusals()
+        self.refusals = Refusals(self._refused)
         self.errors: dict[str, int] = {}
         self.deliveries: dict[tuple[str, str], int] = {}
         self.failures: dict[tuple[str, str], int] = {}
@@ -79,6 +95,21 @@ class Metrics:
     def error(self, code: str) -> None:
         """Count an error that ended a session or refused a request."""
         self.errors[code] = self.errors.get(code, 0) + 1
+
+    def of(self, project: str) -> ProjectCounts:
+        """The counters of a project."""
+        name = self.names.of(project)
+        counts = self.projects.get(name)
+        if counts is None:
+            counts = self.projects[name] = ProjectCounts()
+        return counts
+
+    def wrote(self, project: str) -> None:
+        """Count a write of an application."""
+        self.of(project).writes += 1
+
+    def _refused(self, project: str) -> None:
+        self.of(project).refusals += 1
 
     def expect_webhook(self, webhook: str) -> None:
         """Show zeros for a webhook, because Prometheus sees no increase in a counter that begins with 1."""
@@ -103,13 +134,13 @@ class Metrics:
     def expose(
         self,
         gauges: Callable[[], dict[str, tuple[str, float]]],
-        cpu: Callable[[], Mapping[tuple[str, str], float]] = dict,
+        projects: Callable[[], Iterable[Metric]] = tuple,
     ) -> None:
-        """Add values that are read at scrape time: name -> (help, value); CPU seconds by (project, payer).
+        """Add values that are read at scrape time: name -> (help, value), and those by project.
 
         Names that end with ``_total`` are counters, all others gauges.
         """
-        self.registry.register(_Values(self, gauges, cpu))
+        self.registry.register(_Values(self, gauges, projects))
 
     def render(self) -> bytes:
         """The Prometheus text format."""
@@ -121,16 +152,20 @@ class _Values(Collector):
         self,
         metrics: Metrics,
         gauges: Callable[[], dict[str, tuple[str, float]]],
-        cpu: Callable[[], Mapping[tuple[str, str], float]],
+        projects: Callable[[], Iterable[Metric]],
     ) -> None:
-        self._cpu = cpu
+        self._projects = projects
         self._metrics = metrics
         self._gauges = gauges
 
     def collect(self) -> Iterable[Metric]:
         m = self._metrics
         for name, text, value in (
-            ("collab_updates_in", "Document updates accepted from sessions.", m.updates_in),
+            (
+                "collab_updates_in",
+                "Document updates received from sessions.",
+                sum(each.edits for each in m.projects.values()),
+            ),
             ("collab_updates_out", "Document update messages queued for sessions.", m.updates_out),
             ("collab_presence_in", "Awareness messages accepted from sessions.", m.presence_in),
             ("collab_bytes_in", "Bytes of messages received from sessions.", m.bytes_in),
@@ -165,12 +200,7 @@ class _Values(Collector):
         for webhook, fails in m.failing_webhooks.items():
             failing.add_metric([webhook], fails)
         yield failing
-        spent = CounterMetricFamily(
-            "collab_cpu_seconds", "CPU seconds charged to callers of a project.", labels=["project", "payer"]
-        )
-        for labels, seconds in self._cpu().items():
-            spent.add_metric(labels, seconds)
-        yield spent
+        yield from self._projects()
         refused = CounterMetricFamily("collab_refused", "Refusals, by scope.", labels=["kind"])
         for kind in KINDS:  # with zeros: Prometheus sees no increase in a counter that begins with 1
             refused.add_metric([kind], m.refusals.counts.get(kind, 0))

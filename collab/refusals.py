@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, time
 from typing import NamedTuple
 
@@ -30,17 +30,21 @@ class RecentRefusal(NamedTuple):
 class Refusals:
     """Counts refusals. Logs each kind once a minute per user and document, without the refused content.
 
-    The kind, one of :data:`KINDS`, is the scope of the refusal.
+    The kind, one of :data:`KINDS`, is the scope of the refusal. ``refused`` is called with the project of each, if it
+    is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Callable[[str], object] = lambda project: None) -> None:
+        self._refused = refused
         self.counts: dict[str, int] = {}
         self._recent: deque[RecentRefusal] = deque(maxlen=_MOST_RECENT)
         self._told: dict[tuple[str, str, str | None], tuple[float, int]] = {}  # when, and how many since
 
-    def note(self, kind: str, place: str, user_id: str | None, reason: str) -> None:
+    def note(self, kind: str, place: str, user_id: str | None, reason: str, project: str | None = None) -> None:
         """Count a refusal. ``place`` is the project and the document."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
+        if project:
+            self._refused(project)
         now = monotonic()
         what = (kind, place, user_id)
         at, more = self._told.get(what, (0.0, 0))

@@ -25,7 +25,7 @@ ORDER = [
 GROUND = {"wire", "gate", "transport"}
 BOTTOM = {
     *("errors", "jsonable", "json_values", "names", "nearest", "metrics", "refusals", "event", "dates", "turns"),
-    *("lazy", "tasks", "tracing"),
+    *("lazy", "project_names", "tasks", "tracing"),
 }
 CLIENT_MAY = {"client", "wire", "query", *BOTTOM}
 ENTRANCES = {"__init__", "__main__"}

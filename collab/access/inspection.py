@@ -126,10 +126,10 @@ class InspectionKey:
         return claims
 
 
-def check_secret(secret: str) -> None:
+def check_secret(secret: str, name: str = "inspect_secret") -> None:
     """Raise :class:`ValueError` if a secret is too short to withstand guessing."""
     if len(secret.encode("utf-8", "surrogatepass")) < SHORTEST_SECRET:
-        raise ValueError(f"inspect_secret needs at least {SHORTEST_SECRET} bytes")
+        raise ValueError(f"{name} needs at least {SHORTEST_SECRET} bytes")
 
 
 def _refused() -> AuthenticationFailed:

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
+from collab.project_names import ProjectNames
+
 _CALLERS = 10_000  # callers remembered; the least recently active is dropped first
 _WORTH_CHARGING = 0.0005  # seconds
 _BUSY = 0.25  # seconds of CPU beyond its share that make a caller noticeable to others
 _REST, _REST_OF_BUSY = 2.0, 3.0  # times the work
-_PROJECTS = 100  # projects with their own metric; the others share one
-OTHER_PROJECTS = "*other*"
-"""Metric label of all projects after the first hundred."""
 
 PayerKind = Literal["user", "address"]
 
@@ -90,27 +89,27 @@ class _Accounts:
 
 
 class Ledger:
-    """CPU time used by each caller and project."""
+    """CPU time used by each caller and project. ``names`` are those under which sums of projects are kept."""
 
-    def __init__(self, *, user: Share, address: Share, project: Share) -> None:
+    def __init__(self, *, user: Share, address: Share, project: Share, names: ProjectNames | None = None) -> None:
         self._kinds: Mapping[PayerKind, _Accounts] = {"user": _Accounts(user), "address": _Accounts(address)}
         self._projects = _Accounts(project)
         self._used: dict[tuple[str, str], float] = {}
-        self._named: set[str] = set()
+        self._names = names if names is not None else ProjectNames()
 
     def charge(self, payer: Payer, seconds: float, now: float) -> float:
         """Charge CPU time. Returns for how many seconds the payer must wait."""
         wait = self._kinds[payer.kind].charge(payer, seconds, now)
         if payer.project is not None:
             wait = max(wait, self._projects.charge(payer.project, seconds, now))
-        name = self._name(payer.project)
+        name = self._names.of(payer.project)
         self._used[name, payer.kind] = self._used.get((name, payer.kind), 0.0) + seconds
         return wait
 
     def charge_project(self, project: str, seconds: float, now: float) -> None:
         """Charge work for a project as a whole that no single caller asked for."""
         self._projects.charge(project, seconds, now)
-        name = self._name(project)
+        name = self._names.of(project)
         self._used[name, "server"] = self._used.get((name, "server"), 0.0) + seconds
 
     def wait(self, payer: Payer, now: float) -> float:
@@ -129,15 +128,6 @@ class Ledger:
         The kind ``server`` is background work.
         """
         return self._used
-
-    def _name(self, project: str | None) -> str:
-        if project is None:
-            return ""
-        if project not in self._named:
-            if len(self._named) >= _PROJECTS:
-                return OTHER_PROJECTS
-            self._named.add(project)
-        return project
 
     def __len__(self) -> int:
         return sum(map(len, self._kinds.values())) + len(self._projects)

@@ -79,7 +79,8 @@ class Recorder:
 
     ``max_pending_bytes`` limits the pending changes. ``observe(rows, seconds)`` is called for each commit,
     ``feed`` gets its events. ``stop_seconds`` is how long a cancelled :meth:`run` tries to commit the rest; a storage
-    that does not answer for ``stall_seconds`` counts as failing. ``traces`` learns of changes, commits and events.
+    that does not answer for ``stall_seconds`` counts as failing. ``traces`` learns of changes, commits and events,
+    ``wrote`` of the project of each write of an application.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Recorder:
         stop_seconds: float = 3.0,
         stall_seconds: float = 5.0,
         traces: EventTraces | None = None,
+        wrote: Callable[[str], object] = lambda project: None,
     ) -> None:
         self.healthy = True  # whether the storage answered last time, and in time
         self.fenced: Fenced | None = None  # this process may write no more, and will never again
@@ -103,6 +105,7 @@ class Recorder:
         self._stop_seconds = stop_seconds
         self._stall_seconds = stall_seconds
         self._traces = traces
+        self._wrote = wrote
         self._writer = token_hex(8)
         self._commits = 0
         self._stamps = Stamps()
@@ -157,6 +160,7 @@ class Recorder:
         for op in ops:
             if op.intent is not None:
                 awaited = True
+                self._wrote(op.entity.key.project)
                 if op.intent.request is not None:
                     self._named.add(_name(op.entity.key.project, op.intent.request))
         self.pending_bytes += size + _OVERHEAD

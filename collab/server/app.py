@@ -27,6 +27,7 @@ from collab.entities.recorder import Recorder
 from collab.errors import CollabError
 from collab.hooks import Hooks
 from collab.metrics import Metrics
+from collab.project_names import ProjectNames
 from collab.realtime.hub import Hub, HubParts
 from collab.realtime.topics.system import ProjectHealth
 from collab.records.schema import Schemas
@@ -52,6 +53,7 @@ from collab.server.inspector.node import NodeViews
 from collab.server.inspector.record import RecordViews
 from collab.server.key_fetcher import KeyFetcher
 from collab.server.notices import startup_warnings
+from collab.server.project_usage import ProjectUsage
 from collab.server.python_api import PythonApi
 from collab.server.rights import Rights
 from collab.server.sessions import Sessions
@@ -98,7 +100,8 @@ class Collab(PythonApi):
         """Whether a supervisor watches this process."""
         self.settings = settings if settings is not None else Settings.from_env()
         self.hooks = hooks if hooks is not None else Hooks()
-        self.metrics = Metrics()
+        names = ProjectNames(self.settings.metrics_projects)
+        self.metrics = Metrics(names)
         name = supervised.node_name if supervised.node_name is not None else new_node_name()
         joining = self.settings.joining(name)
         beside = self.settings.location if storage is None else None
@@ -142,6 +145,7 @@ class Collab(PythonApi):
             # without credentials callers are not told apart: everybody may do everything
             address=share(0.0 if self.admission.is_open else self.settings.cpu_per_address),
             project=share(self.settings.cpu_per_project),
+            names=names,
         )
         feed = self._node.feed if self._node is not None else Feed(traces)
         jobs = self._node.jobs if self._node is not None else None
@@ -156,6 +160,7 @@ class Collab(PythonApi):
             observe=self.metrics.committed,
             feed=feed,
             traces=traces,
+            wrote=self.metrics.wrote,
         )
         self._content = ContentEvents(
             self._storage, self._sandbox, interval=self.settings.content_event_seconds, jobs=jobs
@@ -259,13 +264,19 @@ class Collab(PythonApi):
             self.admission.changed,
             elsewhere=self._node.sessions.elsewhere if self._node is not None else None,
         )
+        self._usage = ProjectUsage(
+            self.ledger,
+            self.metrics,
+            self.sockets.traffic,
+            lambda: chain(self.sockets.clients(), self.api.clients()),
+        )
+        self._sized = beside if self.settings.metrics_secret is not None else None
         self._here = NodeViews(
             self.hub,
             self.admission,
-            self.ledger,
             self.metrics,
             rooms=lambda: self._registry.rooms,
-            traffic=self.sockets.traffic,
+            usage=self._usage.now,
             gauges=self._gauges,
             unready=self.unready,
             nid=lambda: self._storage.nid if isinstance(self._storage, Nodes) else 0,
@@ -285,7 +296,7 @@ class Collab(PythonApi):
         )
         for webhook in self.settings.webhooks:
             self.metrics.expect_webhook(webhook.name)
-        self.metrics.expose(self._gauges, lambda: self.ledger.used)
+        self.metrics.expose(self._gauges, lambda: self._usage.families(named=self.settings.metrics_secret is not None))
 
     def _remark(self) -> str | None:
         remarks = (self._node.remark() if self._node is not None else None, self.hub.remark())
@@ -328,6 +339,9 @@ class Collab(PythonApi):
             *(self._node.work() if self._node is not None else self._beating()),
         ):
             self._tasks.spawn(work)
+        if self._sized is not None:
+            watch = partial(self._usage.watch_sizes, self._sized)
+            self._tasks.spawn(watch() if self._node is None else self._node.jobs.run("sizes", watch))
         await self.hub.start()
         await self._sessions.start()
         self._keys.start()
@@ -455,7 +469,10 @@ class Collab(PythonApi):
             "collab_replaced": ("1 if another server has taken its place.", float(self._recorder.fenced is not None)),
             "collab_task_failed": ("1 if a background task has failed: only a restart helps.", float(self.failed)),
             "collab_worker_deaths_total": ("Workers that died in the place of this one.", self._worker_deaths),
-            **(self._tracing.gauges() if self._tracing is not None else {}),
+            "collab_traces_failing": (
+                "1 if the last traces could not be sent.",
+                float(self._tracing is not None and self._tracing.failing),
+            ),
             **(self._node.gauges() if self._node is not None else {}),
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.test_docs import headings
 from tests.valkey import ValkeyProcess
 
 SECRET = "a secret of the tests, of more than 32 bytes"
+SCRAPER = "what Prometheus shows to the servers of the tests"
 WEBHOOK = {"name": "crm", "url": "http://127.0.0.1:9/x", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 OF_PROMETHEUS = {"up": frozenset[str]()}
 """Series that Prometheus itself makes."""
@@ -75,10 +77,18 @@ def shown(server: Server) -> Series:
     """Its series, with their labels, after clients did what makes each kind of label appear."""
     with httpx.Client(base_url=server.http, timeout=40) as http:
         mine = {"authorization": f"Bearer {server.token('ada')}"}
+        assert http.post("/api/v1/collections/tasks", json={"id": "t1"}, headers=mine).status_code == 201
+        server.stop()
+        server.start()  # it reads the sizes of projects when it begins
         assert http.get("/api/v1/collections/tasks", headers=mine).status_code == 200  # costs CPU
+        assert http.post("/api/v1/collections/tasks", json={}, headers=mine).status_code == 201
         with pytest.raises(InvalidStatus, match="401"):
             connect(f"ws://{server.host}:{server.port}/rooms/notes/n?token=forged")
-        text = http.get("/metrics").text
+        deadline = time.monotonic() + 60
+        scraper = {"authorization": f"Bearer {SCRAPER}"}
+        while "collab_project_stored_bytes{" not in (text := http.get("/metrics", headers=scraper).text):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     found: dict[str, frozenset[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -88,7 +98,8 @@ def shown(server: Server) -> Series:
 
 @pytest.fixture(scope="module")
 def of_a_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
-    server = Server(tmp_path_factory.mktemp("server"), secret=SECRET, webhooks=json.dumps([WEBHOOK]))
+    webhooks = json.dumps([WEBHOOK])
+    server = Server(tmp_path_factory.mktemp("server"), secret=SECRET, webhooks=webhooks, metrics_secret=SCRAPER)
     server.start()
     try:
         yield shown(server)
@@ -102,7 +113,9 @@ def of_a_node(
 ) -> Iterator[Series]:
     folder, webhooks = tmp_path_factory.mktemp("node"), json.dumps([WEBHOOK])
     with postgres.records() as lend:
-        server = Server(folder, secret=SECRET, webhooks=webhooks, database=lend(), redis=redis.url)
+        server = Server(
+            folder, secret=SECRET, webhooks=webhooks, database=lend(), redis=redis.url, metrics_secret=SCRAPER
+        )
         server.start()
         try:
             yield shown(server)
@@ -134,6 +147,7 @@ def test_the_dashboard_has_a_row_for_each_subject() -> None:
         "Edits and commits",
         "Errors and refusals",
         "CPU by project",
+        "Projects",
         "Storage",
         "Webhooks",
         "Cluster",

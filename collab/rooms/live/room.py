@@ -98,6 +98,7 @@ class Room:
         self._options = options
         self._keeps_deleted = options.keeps_deleted(key.collection)
         self._metrics = metrics
+        self._counts = metrics.of(key.project)
         self._blackbox = blackbox
         self._quarantine = quarantine
         self._relay = Relay(
@@ -259,7 +260,7 @@ class Room:
         return read_entry(self.doc, root, child, key)
 
     def _edit(self, session: Session, update: bytes, now: float, *, live: bool) -> None:
-        self._metrics.updates_in += 1
+        self._counts.edits += 1
         solicited = not live and bool(session.asked)
         counted = live or not session.asked or session.asked.pop(0)
         if session.access < Access.WRITE and not is_worth_a_look(update, solicited, self._options.reader_bytes):
@@ -297,7 +298,9 @@ class Room:
             session.compares = False
         if self.gate.contradicts(checked, self.doc.get_update, returns=returns):
             session.contradicts = True
-            self._metrics.refusals.note("edit", str(self.key), session.identity.user_id, _CONTRADICTION)
+            self._metrics.refusals.note(
+                "edit", str(self.key), session.identity.user_id, _CONTRADICTION, self.key.project
+            )
         is_news = self._is_news(checked, live=live)
         if session.access < Access.WRITE and (is_news or checked.leaves):
             session.refuse_edit()
@@ -480,7 +483,7 @@ class Room:
         except DecodeError as error:
             change = Change(refused=(str(error),))
         for reason in change.refused:
-            self._metrics.refusals.note("presence", str(self.key), identity.user_id, reason)
+            self._metrics.refusals.note("presence", str(self.key), identity.user_id, reason, self.key.project)
         if change.nudge is not None:
             session.outbox.reply(session.framing.awareness(change.nudge))
         self.show(change, session, now)

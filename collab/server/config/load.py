@@ -29,6 +29,7 @@ _FILES = (
     "api_key",
     "jwt_secret",
     "inspect_secret",
+    "metrics_secret",
 )  # options that may be read from files of their own
 _TABLE_FILES = ("key", "secret", "public_key")
 _PATHS = ("data", "pages")

@@ -108,6 +108,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = None
 
+    metrics_secret: Annotated[
+        str | None,
+        _option(
+            "Who (secrets)",
+            "What Prometheus shows to read /metrics, as a bearer token. At least 32 bytes, and no other credential. "
+            "None: /metrics asks for nothing, and names no project.",
+        ),
+    ] = None
+
     inspect: Annotated[
         bool, _option("Who", "Serve the inspector at /inspect/: a page to see into this server, and to change it.")
     ] = False
@@ -264,6 +273,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["debug", "info", "warning", "error"], _option("Logging", "Minimum severity to log.")
     ] = "info"
     access_log: Annotated[bool, _option("Logging", "Log each request (never its query).")] = False
+    metrics_projects: Annotated[
+        int,
+        _option(
+            "Logging",
+            "Projects with metrics of their own, the first to be active; the others share one.",
+            ge=1,
+            le=1000,
+        ),
+    ] = 100
     tracing: Annotated[
         bool,
         _option(
@@ -277,7 +295,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             msgspec.structs.force_setattr(self, option.name, convert_value(option, getattr(self, option.name)))
         if self.open and not self.is_open:
             raise ValueError("open applies to servers without credentials, but credentials are configured")
-        self._check_inspection()
+        self._check_own("inspect_secret", self.inspect_secret, self.metrics_secret)
+        self._check_own("metrics_secret", self.metrics_secret, self.inspect_secret)
         if self.flush_shortest > self.flush_longest:
             raise ValueError("flush_shortest must be at most flush_longest")
         if self.database is not None and not _is_url(self.database):
@@ -303,19 +322,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         self.all_issuers  # noqa: B018
         Schemas(self.collections)
 
-    def _check_inspection(self) -> None:
-        secret = self.inspect_secret
+    def _check_own(self, name: str, secret: str | None, other: str | None) -> None:
+        """A secret of the operator is long, and no other credential."""
         if secret is None:
             return
-        check_secret(secret)
+        check_secret(secret, name)
         others = {
+            other,
             self.api_key,
             self.jwt_secret,
             *(key.key for key in self.keys),
             *(each.secret for each in self.issuers),
         }
         if secret in others or sha256(secret.encode()).hexdigest() in {key.key_sha256 for key in self.keys}:
-            raise ValueError("inspect_secret must not be a credential of clients: it opens more than any of them")
+            raise ValueError(
+                f"{name} must not be a credential of clients, or another secret: it opens what they do not"
+            )
 
     def __repr__(self) -> str:
         return f"<Settings for {self.host}:{self.port}, data in {shown(self.location)}>"

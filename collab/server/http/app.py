@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Hashable, Mapping
+from hmac import compare_digest
 from pathlib import Path
 from typing import cast, get_args
 
@@ -14,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from collab.access.rules import Access
-from collab.errors import InvalidRequest, PermissionDenied
+from collab.errors import AuthenticationFailed, InvalidRequest, PermissionDenied
 from collab.hooks import Request
 from collab.metrics import Metrics
 from collab.names import RoomKey
@@ -73,6 +74,7 @@ def build(
         return PlainTextResponse("ready\n" if said is None else f"ready, but {said}\n")
 
     async def measure(request: HttpRequest) -> Response:
+        _check_metrics_secret(request, settings.metrics_secret)
         return Response(metrics.render(), media_type="text/plain; version=0.0.4")
 
     async def read(request: HttpRequest) -> Response:
@@ -153,6 +155,15 @@ def build(
         routes.append(Mount("/", Pages(Path(settings.pages), single_page=settings.single_page)))
     shared = CrossOrigin(Starlette(routes=routes), [f"{PREFIX}/", "/rooms/"], admission.allowed_origins)
     return Guarded(shared, tuple(admission.allowed_hosts))
+
+
+def _check_metrics_secret(request: HttpRequest, secret: str | None) -> None:
+    if secret is None:
+        return
+    scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not compare_digest(shown.strip().encode(), secret.encode()):
+        raise AuthenticationFailed("/metrics asks for the metrics_secret of this server, as a bearer token")
+    trust(request.scope)
 
 
 async def _admit(admission: Admission, request: HttpRequest, wanted: Access) -> tuple[Request, Admitted]:

@@ -13,8 +13,8 @@ from collab.cluster.node_view import NodeView
 from collab.realtime.topics.presence import PresenceRooms
 from collab.server.config.settings import Settings
 from collab.server.inspector.node import NodeViews
-from collab.server.inspector.node_usage import NodeUsage
 from collab.server.inspector.questions import OfDocument, OfMany, OfProject, OfSessions, Question, SendAway
+from collab.server.node_usage import NodeUsage
 from collab.server.sessions import Sessions
 from collab.storage.location import shown
 from collab.wire.realtime.values import ConnectedSession, Present

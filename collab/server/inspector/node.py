@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from collab.access.price import Ledger
 from collab.dates import iso
 from collab.errors import InvalidRequest
 from collab.metrics import Metrics
@@ -18,9 +17,8 @@ from collab.names import RoomKey
 from collab.realtime.hub import Hub
 from collab.rooms.live.room import Room
 from collab.server.admission import Admission
-from collab.server.inspector.node_usage import NodeUsage
 from collab.server.inspector.questions import MOST_ROWS
-from collab.server.sockets.traffic import SocketBytes
+from collab.server.node_usage import NodeUsage
 
 Gauges = Callable[[], Mapping[str, tuple[str, float]]]
 """Name -> (what it is, value)."""
@@ -36,21 +34,19 @@ class NodeViews:
         self,
         hub: Hub,
         admission: Admission,
-        ledger: Ledger,
         metrics: Metrics,
         *,
         rooms: Callable[[], Mapping[RoomKey, Room]],
-        traffic: Callable[[], Mapping[str, SocketBytes]],
+        usage: Callable[[], Mapping[str, NodeUsage]],
         gauges: Gauges,
         unready: Callable[[], str | None],
         nid: Callable[[], int],
     ) -> None:
         self._hub = hub
         self._admission = admission
-        self._ledger = ledger
         self._metrics = metrics
         self._rooms = rooms
-        self._traffic = traffic
+        self._used = usage
         self._gauges = gauges
         self._unready = unready
         self.nid = nid
@@ -141,12 +137,6 @@ class NodeViews:
             ],
         }
 
-    def _usage(self, limit: int) -> dict[str, NodeUsage]:
+    def _usage(self, limit: int) -> Mapping[str, NodeUsage]:
         """Project -> what it has used since this process began to serve."""
-        used: dict[str, NodeUsage] = {}
-        for (project, kind), seconds in self._ledger.used.items():
-            used.setdefault(project, NodeUsage()).cpu[kind] = seconds
-        for project, (received, sent) in self._traffic().items():
-            known = used.setdefault(project, NodeUsage())
-            known.received, known.sent = received, sent
-        return used
+        return self._used()

@@ -14,8 +14,8 @@ from collab.dates import iso
 from collab.errors import InvalidRequest, Unavailable
 from collab.names import DEFAULT_PROJECT
 from collab.server import replay as replaying
-from collab.server.inspector.node_usage import NodeUsage
 from collab.server.inspector.questions import OfDeleted, OfEntry, OfLetters, OfQuarantine, Question, SendAgain
+from collab.server.node_usage import NodeUsage
 from collab.server.quarantined import contents_of, discard, find_aside, is_settled_as
 from collab.server.webhook_list import webhook_rows
 from collab.storage.location import reader_at

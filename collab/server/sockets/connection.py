@@ -338,7 +338,7 @@ class Connection:
                 payer = self.meter.payer
                 user = payer.name if payer.kind == "user" else None
                 place = f"{payer.project or ''}{self._place}"
-                self._metrics.refusals.note("connection", place, user, self._closing.message)
+                self._metrics.refusals.note("connection", place, user, self._closing.message, payer.project)
         return self._closing
 
     def _stop_reading(self) -> None:

@@ -418,7 +418,8 @@ class HocuspocusSocket(SocketProtocol):
     def _note(self, address: str, admitted: Admitted | None, error: CollabError) -> None:
         place = str(admitted.key) if admitted is not None else split_address(address)[0][:200]
         user = admitted.identity.user_id if admitted is not None else None
-        self._registry.refusals.note("document", place, user, error.message)
+        project = admitted.key.project if admitted is not None else self._connection.meter.payer.project
+        self._registry.refusals.note("document", place, user, error.message, project)
 
     def _leave(self, address: str, now: float) -> None:
         open_ = self._open.pop(address)

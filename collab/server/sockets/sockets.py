@@ -83,7 +83,7 @@ class Sockets:
         self._metrics = metrics
         self._ledger = ledger
         self._connections: dict[Connection, int | None] = {}  # and which node has passed its client on
-        self._traffic = Traffic()
+        self._traffic = Traffic(metrics.names)
         self._empty = asyncio.Event()  # set when the last connection closes
         self._draining = False
         self.desk: Desk | None = None

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from collab.access.price import OTHER_PROJECTS
-
-_PROJECTS = 100  # projects with a sum of their own; the others share one, as for CPU
+from collab.project_names import ProjectNames
 
 
 class SocketBytes(NamedTuple):
@@ -20,24 +18,22 @@ class SocketBytes(NamedTuple):
 class Traffic:
     """What closed sockets have received and sent. The project of a socket without a credential is empty."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: ProjectNames | None = None) -> None:
+        self._names = names if names is not None else ProjectNames()
         self._closed: dict[str, SocketBytes] = {}
 
     def closed(self, project: str | None, received: int, sent: int) -> None:
         """A socket has closed."""
-        _add(self._closed, project, received, sent)
+        self._add(self._closed, project, received, sent)
 
     def with_open(self, sockets: Iterable[tuple[str | None, int, int]]) -> Mapping[str, SocketBytes]:
         """All sums, with those of open sockets: project, received, sent."""
         sums = dict(self._closed)
         for project, received, sent in sockets:
-            _add(sums, project, received, sent)
+            self._add(sums, project, received, sent)
         return sums
 
-
-def _add(sums: dict[str, SocketBytes], project: str | None, received: int, sent: int) -> None:
-    name = project or ""
-    if name not in sums and len(sums) >= _PROJECTS:
-        name = OTHER_PROJECTS
-    known = sums.get(name, SocketBytes())
-    sums[name] = SocketBytes(known.received + received, known.sent + sent)
+    def _add(self, sums: dict[str, SocketBytes], project: str | None, received: int, sent: int) -> None:
+        name = self._names.of(project)
+        known = sums.get(name, SocketBytes())
+        sums[name] = SocketBytes(known.received + received, known.sent + sent)

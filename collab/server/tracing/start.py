@@ -39,7 +39,7 @@ class Tracing:
             await asyncio.to_thread(self._own.stop)
             self._own = None
 
-    def gauges(self) -> dict[str, tuple[str, float]]:
-        """What ``/metrics`` shows: name -> (help, value)."""
-        failing = self._own is not None and self._own.failing
-        return {"collab_traces_failing": ("1 if the last traces could not be sent.", float(failing))}
+    @property
+    def failing(self) -> bool:
+        """Whether the last traces could not be sent."""
+        return self._own is not None and self._own.failing

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.access.price import METER, OTHER_PROJECTS, Ledger, Meter, Payer, Share, charge, is_busy, owed, rest_after
+from collab.access.price import METER, Ledger, Meter, Payer, Share, charge, is_busy, owed, rest_after
+from collab.project_names import OTHER_PROJECTS
 
 ADA = Payer("p", "user", "ada")
 BOB = Payer("p", "user", "bob")
