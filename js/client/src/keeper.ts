@@ -7,7 +7,7 @@ import type { Op } from "./overlay.js"
 import type { OneWrite, WriteResult } from "./protocol.js"
 import type { Subscription } from "./subscription.js"
 import type { Credentials, Unsubscribe } from "./types.js"
-import type { WriteRequest } from "./writes.js"
+import type { NumberedRequest } from "./writes.js"
 import type { Yjs } from "./yjs.js"
 
 /** Except for `erase`, none of its methods throws or rejects: what cannot be kept stays in memory, and the client's `onError` is told. */
@@ -17,7 +17,7 @@ export interface Keeper {
   /** The server has said whose session this is. */
   opened(welcome: Welcome): void
   /** Sends these writes once they are kept as they are sent. */
-  send(writes: readonly { id: number; request: WriteRequest }[]): void
+  send(writes: readonly NumberedRequest[]): void
   /** A subscription waits for its first answer. */
   begun(subscription: Subscription): void
   /** What is kept of a document. */

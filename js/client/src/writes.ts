@@ -37,6 +37,12 @@ export interface WriteEvents {
   isTold(op: Op): boolean
 }
 
+/** A write, and the id of its request. */
+export interface NumberedRequest {
+  id: number
+  request: WriteRequest
+}
+
 export class Writes {
   /** @internal In the order in which they are sent. */
   readonly unanswered = new Map<number, Waiting>()
@@ -74,7 +80,7 @@ export class Writes {
   }
 
   /** The requests that may be sent now, in order; they count as sent. */
-  ready(): { id: number; request: WriteRequest }[] {
+  ready(): NumberedRequest[] {
     const ready = []
     const blocked = new Set<string>()
     for (const { id, keys, request } of this.unanswered.values()) {

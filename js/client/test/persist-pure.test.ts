@@ -2,7 +2,7 @@
 import { expect, it } from "vitest"
 import { toDrop } from "../src/persist/bounds.js"
 import type { Item, ItemKey, KeptWrite } from "../src/persist/database.js"
-import { inOrder, isForgotten, isKeptWrite, ticker, writesIn } from "../src/persist/queue.js"
+import { inOrder, isForgotten, isKeptWrite, ticker, writesIn } from "../src/persist/kept-write.js"
 import { readRows } from "../src/persist/rows.js"
 import { claimOf, isOther, spaceOf } from "../src/persist/space.js"
 

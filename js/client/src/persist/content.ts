@@ -5,6 +5,7 @@ import type { Followed, KeptContent } from "../keeper.js"
 import { guarded } from "../listeners.js"
 import type { Yjs } from "../yjs.js"
 import type { KeptUpdate, PartKey } from "./database.js"
+import type { Host } from "./host.js"
 import type { Store } from "./store.js"
 
 /** Parts of a document after which they are made one. */
@@ -13,9 +14,7 @@ const MOST_PARTS = 200
 const CALM = 1000
 
 /** What a document needs of its client. */
-export interface ContentHost {
-  /** Runs an operation of the store. Its failure is told, and gives `undefined`. */
-  attempt<T>(work: () => Promise<T>): Promise<T | undefined>
+export interface ContentHost extends Pick<Host, "attempt"> {
   isOpen(): boolean
   /** Tells other tabs of an edit that no server passes on to them. */
   pass(document: string, update: Uint8Array): void

@@ -1,23 +1,22 @@
 /** The option `persist`: keeps pending writes, the last rows of lists, and documents in IndexedDB. Loaded by its first user. */
 import type { Welcome } from "../connection.js"
-import type { KeptClient } from "./kept-client.js"
-import { connectionLost, LumenizeError } from "../errors.js"
+import { LumenizeError } from "../errors.js"
 import type { Keeper, KeptContent } from "../keeper.js"
 import { guarded } from "../listeners.js"
-import type { Op } from "../overlay.js"
-import type { OneWrite, WriteResult, Written } from "../protocol.js"
 import type { Subscription } from "../subscription.js"
-import type { Data } from "../schema.js"
 import type { Credentials, PersistOptions } from "../types.js"
-import type { WriteRequest } from "../writes.js"
+import type { NumberedRequest } from "../writes.js"
 import type { Yjs } from "../yjs.js"
 import { Content, type ContentHost } from "./content.js"
-import { asStorageFailure, openDatabase, storageFailed, type Database, type ItemKey, type KeptWrite, type StorageReason } from "./database.js"
-import { inOrder, isForgotten, isKeptWrite, ticker, writesIn } from "./queue.js"
-import { contentOf, keepable, readRows, writeRows, type List } from "./rows.js"
+import { asStorageFailure, openDatabase, storageFailed, type Database, type ItemKey, type StorageReason } from "./database.js"
+import type { Host } from "./host.js"
+import type { KeptClient } from "./kept-client.js"
+import { ticker } from "./kept-write.js"
+import { Lists } from "./lists.js"
 import { claimOf, isOther, spaceOf } from "./space.js"
 import { SignedOut, Store, unique } from "./store.js"
 import { LockedTabs, SignallingTabs, type Tabs } from "./tabs.js"
+import { WriteQueue } from "./write-queue.js"
 
 const MAX_BYTES = 50_000_000
 /** Milliseconds between two looks for writes of tabs that are gone, and between two for lists that have changed. */
@@ -33,22 +32,18 @@ export async function openKeeper(core: KeptClient, { name = "lumenize", maxBytes
   core.keeper = keeper
 }
 
-export class DatabaseKeeper implements Keeper, ContentHost {
+export class DatabaseKeeper implements Keeper, Host, ContentHost {
   private database: Database | null = null
   private tabs: Tabs | null = null
-  private store: Store | null = null
+  store: Store | null = null
   private readonly tab = unique()
   private readonly tick = ticker(() => Date.now())
   private credentials: Credentials | null = null
   private claim: string | null = null
   /** What is being restored. */
   private entering: Promise<void> = Promise.resolve()
-  /** By the ids of their requests. */
-  private readonly writes = new Map<number, KeptWrite>()
-  private restoring = false
-  /** Live lists, and their content that needs no keeping: it is kept already, or is that of an earlier user. */
-  private readonly lists = new Map<List, readonly Data[] | null>()
-  private readonly earlier = new WeakMap<List, readonly Data[] | null>()
+  private readonly queue: WriteQueue
+  private readonly lists: Lists
   private readonly contents = new Set<Content>()
   private channel: BroadcastChannel | null = null
   private timers: ReturnType<typeof setInterval>[] = []
@@ -57,10 +52,13 @@ export class DatabaseKeeper implements Keeper, ContentHost {
   private sessions = 0
 
   constructor(
-    private readonly core: KeptClient,
+    readonly core: KeptClient,
     private readonly name: string,
     private readonly maxBytes: number,
-  ) {}
+  ) {
+    this.queue = new WriteQueue(this, this.tab, this.tick)
+    this.lists = new Lists(this, maxBytes)
+  }
 
   async open(): Promise<void> {
     await this.attempt(async () => {
@@ -68,17 +66,17 @@ export class DatabaseKeeper implements Keeper, ContentHost {
       const { locks } = globalThis.navigator ?? {}
       this.tabs = locks ? new LockedTabs(this.name, this.tab, locks) : new SignallingTabs(this.database, this.tab, () => Date.now())
       await this.tabs.begin()
-      this.timers = [setInterval(() => void this.takeOver(), LOOK), setInterval(this.keepLists, PAUSE)]
+      this.timers = [setInterval(() => void this.takeOver(), LOOK), setInterval(this.lists.keep, PAUSE)]
       for (const timer of this.timers) (timer as { unref?: () => void }).unref?.() // does not keep Node running
-      this.core.pendingChanged.add(this.compare)
-      globalThis.document?.addEventListener("visibilitychange", this.keepLists) // a hidden page may end without another word
+      this.core.pendingChanged.add(this.queue.compare)
+      globalThis.document?.addEventListener("visibilitychange", this.lists.keep) // a hidden page may end without another word
     })
   }
 
   /** Ends the use of the database. What is kept stays. */
   close(): void {
     for (const timer of this.timers) clearInterval(timer)
-    globalThis.document?.removeEventListener("visibilitychange", this.keepLists)
+    globalThis.document?.removeEventListener("visibilitychange", this.lists.keep)
     this.leave()
     this.tabs?.end()
     this.database?.close()
@@ -131,7 +129,7 @@ export class DatabaseKeeper implements Keeper, ContentHost {
     this.store = store
     this.listen(store)
     await this.takeOver(true)
-    this.compare() // writes that were made before anybody knew by whom
+    this.queue.compare() // writes that were made before anybody knew by whom
     for (const { subscription } of this.core.subscriptions.active.values()) this.begun(subscription)
     await Promise.all([...this.contents].map((content) => content.bind(store)))
     await this.bound(store)
@@ -147,13 +145,11 @@ export class DatabaseKeeper implements Keeper, ContentHost {
   }
 
   private leave(): void {
-    this.keepLists()
-    for (const { subscription } of this.core.subscriptions.active.values()) if (keepable(subscription)) this.earlier.set(subscription, contentOf(subscription))
+    this.lists.leave()
     this.store = null
-    this.lists.clear()
     this.channel?.close()
     this.channel = null
-    this.writes.clear()
+    this.queue.leave()
     for (const content of this.contents) content.unbind()
   }
 
@@ -172,7 +168,7 @@ export class DatabaseKeeper implements Keeper, ContentHost {
   /** The user has signed out. */
   private end(error: LumenizeError): void {
     const { core } = this
-    this.lists.clear()
+    this.lists.forget()
     this.leave()
     this.credentials = this.claim = core.welcome = null
     core.connection.credentials = {}
@@ -180,163 +176,19 @@ export class DatabaseKeeper implements Keeper, ContentHost {
     core.documents.forEach((each) => each.userChanged(error))
   }
 
-  // writes
+  // writes and lists
 
-  /** Compares the queue of this tab with what is kept of it. */
-  private readonly compare = (): void => {
-    const { store } = this
-    if (store === null || this.restoring) return
-    const { unanswered } = this.core.requests.writes
-    const made: KeptWrite[] = []
-    for (const { id, request } of unanswered.values()) {
-      if (this.writes.has(id)) continue
-      const write = { space: store.space, at: this.tick(), tab: this.tab, request, sent: null }
-      this.writes.set(id, write)
-      made.push(write)
-    }
-    const done = [...this.writes].filter(([id]) => !unanswered.has(id))
-    for (const [id] of done) this.writes.delete(id)
-    if (made.length > 0) void this.attempt(() => store.putWrites(made))
-    if (done.length > 0) void this.attempt(() => store.deleteWrites(done.map(([, { space, at, tab }]) => [space, at, tab])))
+  send(writes: readonly NumberedRequest[]): void {
+    this.queue.send(writes, this.entering)
   }
 
-  send(writes: readonly { id: number; request: WriteRequest }[]): void {
-    if (writes.length === 0) return
-    const { core } = this
-    const { welcome } = core
-    const isNow = (id: number): boolean => core.welcome === welcome && core.requests.writes.has(id)
-    void this.keepSent(writes).then(() => {
-      for (const { id, request } of writes) if (isNow(id)) core.requests.send(id, request)
-    })
-  }
-
-  private async keepSent(writes: readonly { id: number; request: WriteRequest }[]): Promise<void> {
-    await this.entering
-    this.compare()
-    const { store } = this
-    if (store === null) return
-    const now = Date.now()
-    const kept: KeptWrite[] = []
-    for (const { id, request } of writes) {
-      const write = this.writes.get(id)
-      if (write === undefined) continue
-      if (isForgotten(write, now)) {
-        this.core.requests.refused(id, connectionLost("it was sent more than a day ago, and its answer was lost: it may have been made, and is not sent again"))
-        continue
-      }
-      const next = { ...write, request, sent: write.sent ?? now }
-      this.writes.set(id, next)
-      kept.push(next)
-    }
-    if (kept.length > 0) await this.attempt(() => store.putWrites(kept))
-  }
-
-  /** Takes over the writes of this user whose tabs are gone, in the order in which they were made. */
+  /** Takes over the writes of this user whose tabs are gone. */
   private async takeOver(isNew = false): Promise<void> {
-    const { store, tabs } = this
-    if (store === null || tabs === null) return
-    await this.attempt(async () => {
-      const { keys, values } = await store.writes()
-      const corrupt = keys.filter((_, index) => !isKeptWrite(values[index]))
-      if (corrupt.length > 0) {
-        await store.deleteWrites(corrupt)
-        this.core.fail(storageFailed("corrupt", { entries: "writes", count: corrupt.length }))
-      }
-      const kept = values.filter(isKeptWrite)
-      // those of an earlier session of this tab
-      const adopted = isNew ? kept.filter(({ tab }) => tab === this.tab) : []
-      for (const tab of new Set(kept.map((write) => write.tab))) {
-        if (tab === this.tab) continue
-        const theirs = kept.filter((write) => write.tab === tab)
-        await tabs.ifGone(tab, async () => void adopted.push(...(await store.adopt(theirs))))
-      }
-      if (this.store === store && adopted.length > 0) this.restore(inOrder(adopted))
-    })
+    if (this.tabs !== null) await this.queue.takeOver(this.tabs, isNew)
   }
-
-  private restore(kept: readonly KeptWrite[]): void {
-    const { requests } = this.core
-    const { writes } = requests
-    const later = [...writes.unanswered]
-    const laterShown = [...writes.shown]
-    this.restoring = true
-    for (const write of kept) {
-      const { request, at } = write
-      const ops = writesIn(request).map((one) => this.opOf(one, at))
-      const answer = requests.enqueue<unknown>(request, ops)
-      this.writes.set(writes.ids().at(-1) as number, write)
-      answer.then(
-        (result) => this.answered(write, result),
-        (error: LumenizeError) => this.refusedWrite(request, error),
-      )
-    }
-    // they were made before those that this page has made
-    for (const [id, write] of later) if (writes.unanswered.delete(id)) writes.unanswered.set(id, write)
-    for (const [name, op] of laterShown) if (writes.shown.delete(name)) writes.shown.set(name, op)
-    this.restoring = false
-    this.compare()
-    requests.flush()
-  }
-
-  private opOf(write: OneWrite, at: number): Op | undefined {
-    const op = (write.type as string) === "restore" ? undefined : this.core.collection(write.collection).opOf(write)
-    return op && { ...op, made: at }
-  }
-
-  /** Nobody waits for the result of a kept write: what would be in it is told by the client's listeners. */
-  private answered({ request }: KeptWrite, result: unknown): void {
-    const results = (Array.isArray(result) ? result : [result]) as WriteResult[]
-    writesIn(request).forEach((write, index) => {
-      const one = results[index]
-      if (one?.error !== undefined) this.refusedWrite(write, LumenizeError.of(one.error))
-      else if (one && (one as Written).data !== undefined) this.core.collection(write.collection).wroteOne(write, one)
-    })
-  }
-
-  private refusedWrite(request: object, { code, message, details, retryable }: LumenizeError): void {
-    if (this.store !== null) this.core.fail(new LumenizeError(code, message, { ...details, request: structuredClone(request) }, retryable))
-  }
-
-  // lists
 
   begun(subscription: Subscription): void {
-    const { store } = this
-    if (store === null || !keepable(subscription)) return
-    const before = this.earlier.get(subscription) ?? null
-    this.lists.set(subscription, before)
-    const target = JSON.stringify(subscription.target)
-    void this.attempt(async () => {
-      const text = await store.rows(target)
-      if (text === undefined || this.store !== store || subscription.ended || contentOf(subscription) !== before) return
-      const message = readRows(text, subscription.sub)
-      if (message !== null) {
-        subscription.tell(message)
-        return void this.lists.set(subscription, contentOf(subscription))
-      }
-      await store.forget("rows", target)
-      this.core.fail(storageFailed("corrupt", { entries: "rows", target: subscription.target }))
-    })
-  }
-
-  /** Writes the lists that have changed since, and forgets those that the server has refused or ended. */
-  private readonly keepLists = (): void => {
-    const { store } = this
-    if (store === null) return
-    let hasGrown = false
-    const active = new Set([...this.core.subscriptions.active.values()].map(({ subscription }) => subscription))
-    for (const [list, kept] of this.lists) {
-      const target = JSON.stringify(list.target)
-      if (!active.has(list)) this.lists.delete(list)
-      if (!active.has(list) && !list.ended) void this.attempt(() => store.forget("rows", target))
-      else if (contentOf(list) !== kept) {
-        this.lists.set(list, contentOf(list))
-        const text = writeRows(list)
-        if (text.length > this.maxBytes) continue
-        hasGrown = true
-        void this.attempt(() => store.putRows(target, text))
-      }
-    }
-    if (hasGrown) void this.bound(store)
+    this.lists.begun(subscription)
   }
 
   // documents
@@ -441,7 +293,7 @@ export class DatabaseKeeper implements Keeper, ContentHost {
     this.close()
   }
 
-  private async bound(store: Store): Promise<void> {
+  async bound(store: Store): Promise<void> {
     await this.attempt(() => store.bound(this.maxBytes, (key) => this.isHeld(key)))
   }
 
