@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,28 @@ def test_t1_the_words_of_words_are_the_same(text: str) -> None:
     words = words_of(text)
     assert words_of(" ".join(words)) == words
     assert words_of(text.upper()) == words_of(text.upper().lower())
+
+
+def test_t1_a_text_of_accents_alone_takes_no_longer_than_any_other() -> None:
+    """To sort 100,000 of them takes minutes, in which a server would do nothing else."""
+    text = "e" + "\u0301\u0323" * (MAX_TEXT // 2)
+    assert words_of(text) == ["e"]
+    assert folded_text({"title": text}, TITLE) == " e "
+
+
+@given(
+    st.text(
+        st.one_of(
+            st.characters(),
+            st.sampled_from(
+                "\u0301\u0323\u0345\u05b0\u1fb3\u0390\u1e9e\u0130\u03c2\u03a3\ufb03\u00bd\ud55c\uac01\uab70\u13a0 aB"
+            ),
+        )
+    )
+)
+def test_t1_each_character_is_folded_by_itself_which_means_the_same(text: str) -> None:
+    whole = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    assert words_of(text) == words_of("".join(one for one in whole if not unicodedata.combining(one)))
 
 
 @given(st.text(st.characters(max_codepoint=127)))
