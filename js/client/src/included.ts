@@ -59,6 +59,17 @@ export class IncludedRows {
     }
   }
 
+  /** What the server has told last, as the message that would tell all of it. */
+  told(): Record<string, WireIncluded> {
+    const relations = this.relations.map(([name, { collection, by, member, one }]): [string, WireIncluded] => {
+      const lists = [...this.lists].flatMap(([of, list]): [string, List][] => (of.startsWith(`${name}/`) ? [[of.slice(name.length + 1), list]] : []))
+      const rows = Object.fromEntries(lists.map(([key, list]) => [key, [...list.rows]]))
+      const versions = Object.fromEntries(lists.map(([key, list]) => [key, list.rows.map(({ id }) => list.versions.get(id as string) ?? 0)]))
+      return [name, { collection, by, member, ...(one && { one }), rows, versions }]
+    })
+    return Object.fromEntries(relations)
+  }
+
   /** Changes some lists, after the `rows`. `false`: a step does not fit. */
   change(changes: readonly IncludedSteps[], rows: readonly Data[]): boolean {
     const used = new Set(this.relations.flatMap(([name, { by }]) => rows.map((row) => `${name}/${String(row[by])}`)))

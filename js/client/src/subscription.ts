@@ -89,9 +89,10 @@ export class RowsSubscription extends Subscription {
   private asked = 0
   private answered = -1
   private renewing = false
-  private included: IncludedRows | null = null
-  /** Messages that wait until the code for included rows is loaded. */
-  private early: Told[] | null = null
+  /** @internal */
+  included: IncludedRows | null = null
+  /** @internal Messages that wait until the code for included rows is loaded. */
+  early: Told[] | null = null
   /** Requests all rows again. */
   renew: () => void = () => {}
 

@@ -130,3 +130,11 @@ it("reads rows as they were written, and nothing else", () => {
     expect(readRows(text, 1)).toBe(null)
   }
 })
+
+it("reads what rows include as it was written, and nothing else", () => {
+  const owner = { collection: "users", by: "ownerId", member: "id", one: true, rows: { u1: [{ id: "u1" }] }, versions: { u1: [2] } }
+  const kept = (included?: unknown): string => JSON.stringify({ rows: [{ id: "a", ownerId: "u1" }], versions: [3], included })
+  expect(readRows(kept({ owner }), 7, ["owner"])).toEqual({ type: "rows", sub: 7, rows: [{ id: "a", ownerId: "u1" }], versions: [3], included: { owner } })
+  const broken = [{ ...owner, by: 1 }, { ...owner, rows: { u1: [1] } }, { ...owner, versions: {} }, { ...owner, versions: { u1: ["2"] } }, null]
+  for (const included of [undefined, null, {}, ...broken.map((owner) => ({ owner }))]) expect(readRows(kept(included), 7, ["owner"])).toBe(null)
+})

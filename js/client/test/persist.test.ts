@@ -3,7 +3,7 @@ import "fake-indexeddb/auto"
 import { openDB } from "idb"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
 import { CORE } from "../src/core.js"
-import { LumenizeClient, type ClientOptions, type Data, type LumenizeError } from "../src/index.js"
+import { LumenizeClient, type ClientOptions, type Data, type LumenizeError, type Row } from "../src/index.js"
 import { openDatabase, UPGRADES } from "../src/persist/database.js"
 import type { DatabaseKeeper } from "../src/persist/keeper.js"
 import { ScriptedSocket, settle } from "./scripted.js"
@@ -40,7 +40,7 @@ afterEach(() => {
 /** A tab: a client with the sockets that it opens, which the test answers. */
 class Page {
   readonly sockets: ScriptedSocket[] = []
-  readonly client: LumenizeClient<{ tasks: Data; notes: Data }>
+  readonly client: LumenizeClient<{ tasks: Data; notes: Data; comments: Data }>
   readonly errors: LumenizeError[] = []
   /** What the list of all tasks shows. */
   rows: string[] | null = null
@@ -376,6 +376,38 @@ it("keeps aggregates", async () => {
   after.client.tasks.subscribeAggregate({ groupBy: "status" }, (groups) => heard.push(groups[0]?.count))
   after.client.connect().catch(() => {})
   await vi.waitFor(() => expect(heard).toEqual([2]))
+})
+
+it("keeps what rows include, with the changes since, and shows own writes beside it", async () => {
+  const include = { owner: true, comments: { orderBy: { createdAt: "asc" } } } as const
+  const owner = { collection: "users", by: "ownerId", member: "id", one: true, rows: { u1: [{ id: "u1", name: "Ada" }] }, versions: { u1: [2] } }
+  const comments = { collection: "comments", by: "id", member: "taskId", rows: { a: [{ id: "c1", taskId: "a" }] }, versions: { a: [4] } }
+  const watch = (page: Page): { last: () => unknown } => {
+    let last: readonly Row[] = []
+    page.client.tasks.subscribe({ include }, (rows) => void (last = rows))
+    const names = (row: Row): unknown => [row.id, row.$included?.["owner"]?.name ?? null, row.$included?.["comments"].map(({ id }: Data) => id)]
+    return { last: () => last.map(names) }
+  }
+  const before = await Page.open()
+  watch(before)
+  await before.greet()
+  await vi.waitFor(() => expect(before.socket.of("subscribe").flatMap(({ subscriptions }) => subscriptions as unknown[])).toHaveLength(2))
+  const asked = before.socket.of("subscribe").flatMap(({ subscriptions }) => subscriptions as { sub: number }[])
+  const sub = asked.find((each) => JSON.stringify(each).includes('"include":'))?.sub as number
+  before.socket.say({ type: "rows", sub, rows: [{ id: "a", ownerId: "u1" }], versions: [3], included: { owner, comments } })
+  const steps = [{ op: "enter", id: "c2", index: 1, data: { id: "c2", taskId: "a" }, version: 1 }] as const
+  before.socket.say({ type: "diff", sub, steps: [], included: [{ relation: "comments", key: "a", steps: [...steps] }] })
+  await vi.waitFor(async () => expect(JSON.stringify(await read("rows"))).toContain("c2"), { timeout: 5000 })
+  await before.cut()
+  before.client.tasks.create({ id: "b", title: "made", ownerId: "u1" }).catch(() => {})
+  before.client.comments.create({ id: "c3", taskId: "b" }).catch(() => {})
+  await kept("writes", 2)
+  before.close()
+
+  const after = await Page.open()
+  const { last } = watch(after)
+  await vi.waitFor(() => expect(last()).toEqual([["a", "Ada", ["c1", "c2"]], ["b", "Ada", ["c3"]]]))
+  expect(after.codes()).toEqual([])
 })
 
 it("drops entries that cannot be read, says so, and uses the others", async () => {

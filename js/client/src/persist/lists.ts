@@ -3,7 +3,7 @@ import type { Data } from "../schema.js"
 import type { Subscription } from "../subscription.js"
 import { storageFailed } from "./database.js"
 import type { Host } from "./host.js"
-import { contentOf, keepable, readRows, writeRows, type List } from "./rows.js"
+import { contentOf, isLoading, keepable, readRows, relationsOf, writeRows, type List } from "./rows.js"
 
 export class Lists {
   /** Live lists, and their content that needs no keeping: it is kept already, or is that of an earlier user. */
@@ -25,8 +25,8 @@ export class Lists {
     const target = JSON.stringify(subscription.target)
     void this.host.attempt(async () => {
       const text = await store.rows(target)
-      if (text === undefined || this.host.store !== store || subscription.ended || contentOf(subscription) !== before) return
-      const message = readRows(text, subscription.sub)
+      if (text === undefined || this.host.store !== store || subscription.ended || contentOf(subscription) !== before || isLoading(subscription)) return
+      const message = readRows(text, subscription.sub, relationsOf(subscription))
       if (message !== null) {
         subscription.tell(message)
         return void this.lists.set(subscription, contentOf(subscription))
