@@ -1,6 +1,6 @@
 /** One collection of entities: reads, writes, subscriptions. */
 import type { Core } from "./core.js"
-import { invalid, LumenizeError } from "./errors.js"
+import { invalid, loaded, LumenizeError } from "./errors.js"
 import { frozen } from "./frozen.js"
 import type { Op } from "./overlay.js"
 import type { OneWrite, WireIncluded, Written, WriteResult } from "./protocol.js"
@@ -119,7 +119,7 @@ export class Collection<T extends Data = Data> {
       included?: Record<string, WireIncluded>
     }>({ type: "findMany", collection: this.name, query: plainQuery(query, 2), ...check(options as ReadOptions, READ) }, "read")
     rows.forEach((row, index) => this.core.versions.see(this.name, row.id, versions[index] ?? 0))
-    const shown = included ? (await import("./included.js")).withIncluded(rows, included, this.saw) : rows
+    const shown = included ? (await loaded(import("./included.js"), "include")).withIncluded(rows, included, this.saw) : rows
     return Object.assign(shown, next !== undefined && { next }, permissions && { permissions })
   }
 

@@ -11,7 +11,7 @@ import { checkName, readOptions, type Settings } from "./options.js"
 import { PresenceRooms } from "./presence.js"
 import { Requests, type Kind, type RequestEvents } from "./requests.js"
 import { Subscriptions, type SubscriptionsHost } from "./subscriptions.js"
-import type { Attached, ClientOptions, Conflict, ConflictContext, Credentials, Over, Shown, Unsubscribe } from "./types.js"
+import type { Attached, ClientOptions, Conflict, ConflictContext, Credentials, Over, PersistOptions, Shown, Unsubscribe } from "./types.js"
 import { Versions } from "./versions.js"
 import type { WriteRequest } from "./writes.js"
 
@@ -59,11 +59,16 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
     this.connection = new Connection(settings, this)
     this.connection.credentials = { userId, token }
     if (onConflict) this.conflicts.add(onConflict)
-    if (persist) {
-      this.loading = import("./persist/keeper.js")
-        .then(({ openKeeper }) => openKeeper(this, persist))
-        .catch((error) => this.fail(connectionLost(`persist: ${String(error)}`)))
-    }
+    if (persist) this.loading = this.keep(persist).catch((error: LumenizeError) => this.fail(error))
+  }
+
+  /** Loads what keeps state. Rejects with `STORAGE_FAILED`. */
+  private async keep(persist: PersistOptions): Promise<void> {
+    const { openKeeper } = await import("./persist/keeper.js").catch((error) => {
+      const details = { reason: "unavailable", cause: String(error) }
+      throw new LumenizeError("STORAGE_FAILED", "the code of `persist` could not be loaded", details)
+    })
+    await openKeeper(this, persist)
   }
 
   // what the connection tells
@@ -207,6 +212,8 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
   async signOut(): Promise<void> {
     this.connection.disconnect()
     await this.loading
+    const { persist } = this.settings
+    if (persist && this.keeper === null) await this.keep(persist)
     await this.keeper?.erase()
   }
 
@@ -239,6 +246,7 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
     const token = await present(credentials, this.settings.connectTimeout)
     if (token === undefined || !isOpen) return
     await this.requests.ask({ type: "authenticate", token, userId: credentials.userId }, "session")
+    this.keeper?.renewed(credentials, token)
     this.renewLater(token)
   }
 

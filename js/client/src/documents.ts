@@ -87,7 +87,7 @@ export class OpenDocument {
       stopped: (over) => this.stopped(over),
       frame: (frame) => this.heard(frame),
       // one user's edits are not sent as another's
-      userChanged: (error) => this.dirty && this.fail(error),
+      userChanged: (error, all = false) => (all || this.dirty) && this.fail(error),
     })
     if (link.isOpen()) this.begin()
     else this.settle()

@@ -64,6 +64,13 @@ export function connectionLost(message: string, details: Record<string, unknown>
   return new LumenizeError("CONNECTION_LOST", message, details, true)
 }
 
+/** Code of the client that is loaded later. Rejects with `CONNECTION_LOST`: the page's own server is away, too. */
+export function loaded<M>(code: Promise<M>, what: string): Promise<M> {
+  return code.catch((error) => {
+    throw connectionLost(`the code for \`${what}\` could not be loaded: ${String(error)}`)
+  })
+}
+
 const BY_CLOSE: Record<number, ErrorCode> = {
   4401: "AUTHENTICATION_FAILED",
   4403: "PERMISSION_DENIED",

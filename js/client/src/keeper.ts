@@ -14,6 +14,8 @@ import type { Yjs } from "./yjs.js"
 export interface Keeper {
   /** The client is about to connect: restores what is kept of the holder of these credentials, if it is known who that is. */
   enter(credentials: Credentials, token: Promise<string | undefined>): Promise<void>
+  /** The server has taken these credentials for those of the same user. */
+  renewed(credentials: Credentials, token: string): void
   /** The server has said whose session this is. */
   opened(welcome: Welcome): void
   /** Sends these writes once they are kept as they are sent. */

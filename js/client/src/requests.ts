@@ -183,6 +183,7 @@ export class Requests {
       this.done(id)
       this.take(id)?.reject(error)
     }
+    this.writes.shown.clear() // also those that lists do not include yet
   }
 
   private done(id: number, written?: readonly (Written | null)[]): void {

@@ -1,4 +1,5 @@
 /** The kinds of subscriptions: each handles the server's messages about it. */
+import { loaded, type LumenizeError } from "./errors.js"
 import { frozen } from "./frozen.js"
 import { inTurn, watched } from "./listeners.js"
 import type { IncludedRows } from "./included.js"
@@ -10,6 +11,10 @@ import type { Data } from "./schema.js"
 import type { EntityEvent, Person, SubscribeOptions } from "./types.js"
 import { Versions } from "./versions.js"
 
+/** Milliseconds until the code for included rows is loaded again, and the messages that wait for it at most. */
+const AGAIN = 1000
+const MOST_EARLY = 1000
+
 export type Told = Extract<ServerMessage, { type: "event" | "rows" | "diff" | "custom" | "system" | "metric" | "presence" }>
 
 export abstract class Subscription {
@@ -20,11 +25,18 @@ export abstract class Subscription {
   ended = false
   /** Calls callbacks in the order of the client's others. */
   turn = inTurn()
+  /** Requests everything again. */
+  renew: () => void = () => {}
+  /** Reports an error, to its `onError` or the client's. */
+  fail: (error: LumenizeError) => void = () => {}
 
   constructor(
     readonly target: Target,
     readonly options: SubscribeOptions,
   ) {}
+
+  /** What it knows is another user's. */
+  forget(): void {}
 
   /** Handles a message. `false`: it does not fit the known rows, which must be read again. */
   abstract tell(message: Told): boolean | void
@@ -91,10 +103,8 @@ export class RowsSubscription extends Subscription {
   private renewing = false
   /** @internal */
   included: IncludedRows | null = null
-  /** @internal Messages that wait until the code for included rows is loaded. */
+  /** @internal Messages that wait until the code for included rows is loaded: rows, and what has changed them since. */
   early: Told[] | null = null
-  /** Requests all rows again. */
-  renew: () => void = () => {}
 
   constructor(
     override readonly target: Target & { kind: "rows" },
@@ -109,11 +119,26 @@ export class RowsSubscription extends Subscription {
     if (query.include) void this.load(query.include)
   }
 
-  private async load(include: Include): Promise<void> {
-    const early = (this.early = [] as Told[])
-    this.included = new (await import("./included.js")).IncludedRows(include, { lens, isNews, applySteps }, this.writes, this.seen)
+  private async load(include: Include, isFirst = true): Promise<void> {
+    this.early ??= []
+    try {
+      this.included = new (await loaded(import("./included.js"), "include")).IncludedRows(include, { lens, isNews, applySteps }, this.writes, this.seen)
+    } catch (error) {
+      if (this.ended) return
+      if (isFirst) this.fail(error as LumenizeError)
+      setTimeout(() => void this.load(include, false), AGAIN)
+      return
+    }
+    const { early } = this
     this.early = null
     if (!this.ended && !early.every((message) => this.tell(message) !== false)) this.renew()
+  }
+
+  private wait(message: Told, early: Told[]): void {
+    if (message.type === "rows") early.length = 0
+    if (early.length < MOST_EARLY) return void early.push(message)
+    early.length = 0
+    this.renew()
   }
 
   /** The collections whose rows it shows. */
@@ -130,7 +155,7 @@ export class RowsSubscription extends Subscription {
   }
 
   tell(message: Told): boolean | void {
-    if (this.early) return void this.early.push(message)
+    if (this.early) return this.wait(message, this.early)
     if (message.type === "rows") {
       const { rows, versions, permissions } = message
       this.rows = permissions ? rows.map((row, index) => ({ ...row, permissions: permissions[index] })) : rows
@@ -154,6 +179,14 @@ export class RowsSubscription extends Subscription {
     this.known = true
     this.show()
     for (const collection of this.collections) this.writes.told(collection)
+  }
+
+  /** They are another user's: shows none. */
+  override forget(): void {
+    if (this.early) this.early = []
+    if (!this.known) return
+    this.tell({ type: "rows", sub: this.sub, rows: [], versions: [] })
+    this.known = false
   }
 
   /** Whether the rows are known to include an own, committed write. */
@@ -216,6 +249,12 @@ export class GroupsSubscription extends Subscription {
     this.groups = groups
     groups.forEach(frozen)
     this.deliver(() => this.callback([...groups] as Group[]))
+  }
+
+  override forget(): void {
+    if (this.groups === null) return
+    this.groups = null
+    this.deliver(() => this.callback([]))
   }
 }
 

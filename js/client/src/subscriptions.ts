@@ -66,7 +66,8 @@ export class Subscriptions {
       if (this.host.over !== null) queueMicrotask(() => this.waitsInVain(active, this.host.over)) // once the application can end it
     })
     quiet(ready) // onError gets it too
-    if (subscription instanceof RowsSubscription) subscription.renew = () => this.renew(subscription.sub)
+    subscription.renew = () => this.renew(subscription.sub)
+    subscription.fail = (error) => this.fail(subscription, error)
     this.host.keeper?.begun(subscription)
     this.flushSoon()
     return Object.assign(() => this.remove(subscription.sub), { ready })

@@ -216,7 +216,7 @@ export interface Attached {
   /** The client has stopped connecting. */
   stopped(over: Over): void
   /** The new session belongs to another user. */
-  userChanged(error: LumenizeError): void
+  userChanged(error: LumenizeError, all?: boolean): void
   /** A frame of any document. Throws if it cannot be read. */
   frame(frame: Uint8Array): void
 }

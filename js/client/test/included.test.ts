@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
-import type { Data, Entity, LumenizeClient, Row } from "../src/index.js"
+import type { Data, Entity, LumenizeClient, LumenizeError, Row } from "../src/index.js"
 import { pagesStore, queryStore } from "../src/stores/index.js"
 import { connectedClient, ScriptedSocket, settle } from "./scripted.js"
 
@@ -170,3 +170,38 @@ it("gives stores rows that stay the same objects until they change, and pages no
   const [, pages] = ScriptedSocket.last.of("subscribe")
   expect(pages!["subscriptions"]).toMatchObject([{ target: { query: { limit: 1_000 } } }])
 })
+
+it("says once that the code for included rows could not be loaded, and loads it again until it is", async () => {
+  vi.resetModules()
+  vi.doMock("../src/included.js", () => {
+    throw new Error("no network")
+  })
+  const errors: LumenizeError[] = []
+  const seen: Row[][] = []
+  client.tasks!.subscribe(query, (rows) => void seen.push(rows as Row[]), { onError: (error) => errors.push(error) })
+  await vi.waitFor(() => expect(errors).toHaveLength(1))
+  const store = queryStore(client, "tasks", query as never)
+  store.subscribe(() => {})
+  expect(errors[0]).toMatchObject({ code: "CONNECTION_LOST", retryable: true, message: expect.stringContaining("include") })
+  await vi.waitFor(() => expect(store.getSnapshot()).toMatchObject({ loading: false, error: { code: "CONNECTION_LOST" } }))
+  for (const sub of [1, 2]) ScriptedSocket.last.say({ type: "rows", sub, rows, versions: [1, 1], included })
+  for (const sub of [1, 2]) ScriptedSocket.last.say({ type: "diff", sub, steps: [{ op: "leave", id: "t2" }] })
+  await vi.advanceTimersByTimeAsync(5000)
+  expect([errors.length, seen]).toEqual([1, []])
+  await expect(asFound()).rejects.toMatchObject({ code: "CONNECTION_LOST" })
+  vi.doUnmock("../src/included.js")
+  await vi.waitFor(async () => {
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(seen.at(-1)?.map(told)).toEqual([["t1", "Ada", [1]]])
+  })
+  expect(store.getSnapshot()).toMatchObject({ loading: false, error: null, data: [{ id: "t1" }] })
+  expect((await asFound()).map(told)).toEqual([["t1", "Ada", [1]], ["t2", null, []]])
+})
+
+async function asFound(): Promise<Row[]> {
+  const asked = client.tasks!.findMany(query)
+  asked.catch(() => {})
+  await settle()
+  ScriptedSocket.last.reply(ScriptedSocket.last.of("findMany").at(-1)!.id, { rows, versions: [1, 1], included })
+  return (await asked) as Row[]
+}

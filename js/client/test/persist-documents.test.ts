@@ -230,3 +230,24 @@ it("keeps what a document contained before it was known whose it is", async () =
   const after = new Page()
   expect(textOf(await after.client.documents.open("d"))).toBe("given")
 })
+
+it("shows all that was written before it was closed in a document that is opened again without network, twice", async () => {
+  const page = await edited("1")
+  for (const more of ["23", "45"]) {
+    const open = await page.client.documents.open("d")
+    const text = open.doc.getText("content")
+    for (const each of more) {
+      text.insert(text.length, each)
+      await Promise.resolve()
+    }
+    const whole = textOf(open)
+    open.destroy()
+    const again = await page.client.documents.open("d")
+    expect([textOf(again), again.state]).toEqual([whole, "offline"])
+  }
+  page.close()
+  const after = new Page()
+  expect(textOf(await after.client.documents.open("d"))).toBe("12345")
+  after.connect()
+  await until(() => expect(textOf({ doc: served })).toBe("12345"))
+})

@@ -32,6 +32,8 @@ export class Content implements KeptContent {
   private kept: Uint8Array[] = []
   private waiting: KeptUpdate[] = []
   private busy = false
+  /** Resolves once all edits so far are kept. */
+  drained: Promise<void> = Promise.resolve()
   /** Whether an edit could not be kept: the next part is the whole document. */
   private lacking = false
   /** Whether some of the own parts are unsaved. */
@@ -123,12 +125,11 @@ export class Content implements KeptContent {
   private add(update: Uint8Array, unsaved: boolean): void {
     if (this.store === null) return
     this.waiting.push({ update, unsaved })
-    void this.drain()
+    if (!this.busy) this.drained = this.drain()
   }
 
   /** Writes what waits, in one part for each transaction of the database. */
   private async drain(): Promise<void> {
-    if (this.busy) return
     this.busy = true
     for (let { store } = this; store !== null && this.waiting.length > 0; store = this.store) {
       const current = store

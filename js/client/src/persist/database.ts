@@ -62,20 +62,22 @@ export const UPGRADES: readonly Upgrade[] = [
 
 /**
  * Why the browser keeps nothing, or not everything: there is no room (`quota`); there is no usable database, as in some
- * private windows (`unavailable`); a newer version of the page has made it (`newer`), or waits for this page to let it go
+ * private windows (`unavailable`); the browser does not answer (`silent`); a newer version of the page has made it (`newer`), or waits for this page to let it go
  * (`outdated`); an older page does not let it go (`blocked`); the browser has deleted it (`deleted`); an entry could not
- * be read (`corrupt`).
+ * be read (`corrupt`); it is not known whose it is (`unknown`).
  */
-export type StorageReason = "quota" | "unavailable" | "newer" | "outdated" | "blocked" | "deleted" | "corrupt"
+export type StorageReason = "quota" | "unavailable" | "silent" | "newer" | "outdated" | "blocked" | "deleted" | "corrupt" | "unknown"
 
 const MESSAGES: Record<StorageReason, string> = {
   quota: "the browser has no room left for what this page keeps",
   unavailable: "the browser keeps nothing for this page",
+  silent: "the browser does not open the database of this page",
   newer: "a newer version of this page has written the database: reload the page",
   outdated: "a newer version of this page needs the database: reload the page",
   blocked: "an older version of this page, in another tab, holds the database: close it and reload the page",
   deleted: "the browser has deleted the database",
   corrupt: "an entry could not be read, and was deleted",
+  unknown: "it is not known which user to forget: connect, or give the userId, and sign out again",
 }
 
 /** `STORAGE_FAILED`, with the reason in its details. */
@@ -121,7 +123,7 @@ export async function openDatabase(
     })
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        reject(storageFailed(isBlocked ? "blocked" : "unavailable"))
+        reject(storageFailed(isBlocked ? "blocked" : "silent"))
         opening.then((database) => database.close()).catch(() => {})
       }, patience)
     })

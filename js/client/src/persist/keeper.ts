@@ -36,6 +36,10 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
   private database: Database | null = null
   private tabs: Tabs | null = null
   store: Store | null = null
+  /** The space that is in use, or is being opened, and the promise of that. */
+  private space: string | null = null
+  private using: Promise<void> = Promise.resolve()
+  private session: object | null = null
   private readonly tab = unique()
   private readonly tick = ticker(() => Date.now())
   private credentials: Credentials | null = null
@@ -45,6 +49,8 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
   private readonly queue: WriteQueue
   private readonly lists: Lists
   private readonly contents = new Set<Content>()
+  /** Documents that were closed, until all of their edits are kept. */
+  private readonly closing = new Map<string, Promise<void>>()
   private channel: BroadcastChannel | null = null
   private timers: ReturnType<typeof setInterval>[] = []
   /** The reason of the last failure that was told. */
@@ -93,11 +99,12 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     const entering = (async (): Promise<void> => {
       const said = userId === undefined ? await token.catch(() => null) : undefined
       if (said === null || this.credentials !== credentials) return
-      const { url, projectId, apiKey } = this.core.settings
-      const claim = (this.claim = claimOf({ url, projectId, apiKey, userId, token: said }))
+      const claim = (this.claim = this.claimOf(credentials, said))
       const { database } = this
       const space = database && (await this.attempt(() => Store.spaceOf(database, claim)))
-      if (space && this.credentials === credentials) await this.use(space)
+      if (!space || this.credentials !== credentials) return
+      if (this.space !== null && this.space !== space) this.forgetUser() // the token function names another
+      await this.use(space)
     })()
     // a document opens without waiting for a token that may never come
     this.entering = userId !== undefined || typeof credentials.token !== "function" ? entering : Promise.resolve()
@@ -105,9 +112,21 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     return entering
   }
 
+  renewed(credentials: Credentials, token: string): void {
+    this.credentials = credentials
+    const claim = (this.claim = this.claimOf(credentials, token))
+    const { store } = this
+    if (store !== null) void this.attempt(() => store.remember(claim))
+  }
+
+  private claimOf({ userId }: Credentials, token: string | undefined): string {
+    const { url, projectId, apiKey } = this.core.settings
+    return claimOf({ url, projectId, apiKey, userId, token })
+  }
+
   opened({ projectId, userId }: Welcome): void {
     const space = spaceOf(this.core.settings.url, projectId, userId)
-    if (this.store !== null && this.store.space !== space) this.forgetUser()
+    if (this.space !== null && this.space !== space) this.forgetUser()
     const { claim } = this
     const session = ++this.sessions
     this.entering = this.use(space)
@@ -121,11 +140,21 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
   }
 
   /** Restores what is kept in a space, and keeps everything there from now on. */
-  private async use(space: string): Promise<void> {
+  private use(space: string): Promise<void> {
     const { database } = this
-    if (database === null || this.store?.space === space) return
+    if (database !== null && this.space !== space) {
+      this.space = space
+      this.using = this.restoreFrom(database, space)
+    }
+    return this.using
+  }
+
+  private async restoreFrom(database: Database, space: string): Promise<void> {
+    const session = {}
+    this.session = session
     const store = await this.attempt(() => Store.open(database, space, this.tab, this.tick))
-    if (store === undefined || this.store !== null) return
+    if (this.session !== session) return // another user has come meanwhile
+    if (store === undefined) return void (this.space = null)
     this.store = store
     this.listen(store)
     await this.takeOver(true)
@@ -140,13 +169,20 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     const { store } = this
     this.leave()
     if (store === null) return
-    const error = new LumenizeError("AUTHENTICATION_FAILED", "the session of its user has ended; it is kept, and sent in the next one")
-    this.core.requests.forgetWrites(error)
+    this.forgetShown(new LumenizeError("AUTHENTICATION_FAILED", "the session of its user has ended; it is kept, and sent in the next one"))
+  }
+
+  /** Lets the client forget what is the user's: writes, documents and rows. */
+  private forgetShown(error: LumenizeError): void {
+    const { requests, documents, subscriptions } = this.core
+    requests.forgetWrites(error)
+    documents.forEach((each) => each.userChanged(error, true))
+    for (const { subscription } of [...subscriptions.active.values()]) subscription.forget()
   }
 
   private leave(): void {
     this.lists.leave()
-    this.store = null
+    this.store = this.space = this.session = null
     this.channel?.close()
     this.channel = null
     this.queue.leave()
@@ -154,7 +190,7 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
   }
 
   async erase(): Promise<void> {
-    const { connection } = this.core
+    const { connection, settings } = this.core
     const { credentials } = connection
     if (this.store === null) await this.enter(credentials, tokenOf(credentials))
     const { store, channel, database, lastReason } = this
@@ -162,7 +198,12 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     if (database === null && lastReason !== null && lastReason !== "unavailable" && lastReason !== "deleted") throw storageFailed(lastReason)
     channel?.postMessage({ erased: true } satisfies Note)
     this.end(new LumenizeError("AUTHENTICATION_FAILED", "the user has signed out"))
-    await store?.erase().catch((error) => Promise.reject(asStorageFailure(error)))
+    try {
+      if (store !== null) await store.erase()
+      else if (database !== null) await Store.eraseOf(database, settings.url, credentials.userId)
+    } catch (error) {
+      throw asStorageFailure(error)
+    }
   }
 
   /** The user has signed out. */
@@ -172,8 +213,7 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     this.leave()
     this.credentials = this.claim = core.welcome = null
     core.connection.credentials = {}
-    core.requests.forgetWrites(error)
-    core.documents.forEach((each) => each.userChanged(error))
+    this.forgetShown(error)
   }
 
   // writes and lists
@@ -195,6 +235,7 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
 
   async document(name: string, yjs: Yjs): Promise<KeptContent> {
     await this.entering // also of a session that has begun since
+    await this.closing.get(name) // otherwise the last edits would not be shown
     const content = new Content(name, yjs, this)
     if (this.store !== null) await content.bind(this.store)
     this.contents.add(content)
@@ -210,7 +251,7 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
       await this.attempt(async () => {
         const document = await openDocument(name, `${name}\0${this.tick()}`, this.core, () => {})
         document.whenSaved().then(document.destroy, (error: LumenizeError) => {
-          if (error.code !== "CONNECTION_LOST") this.core.fail(error)
+          if (error.code !== "CONNECTION_LOST" && this.store === store) this.core.fail(error)
           document.destroy()
         })
       })
@@ -231,6 +272,10 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
 
   ended(content: Content): void {
     this.contents.delete(content)
+    const closing: Promise<void> = content.drained.then(() => {
+      if (this.closing.get(content.name) === closing) this.closing.delete(content.name)
+    })
+    this.closing.set(content.name, closing)
   }
 
   // other tabs

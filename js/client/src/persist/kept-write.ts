@@ -51,8 +51,16 @@ export function inOrder(writes: readonly KeptWrite[]): KeptWrite[] {
   return [...writes].sort((a, b) => a.at - b.at || (a.tab < b.tab ? -1 : 1))
 }
 
-/** Numbers that increase with time, in milliseconds since the epoch, each returned once. */
-export function ticker(now: () => number): () => number {
+/** Numbers that increase with time, in milliseconds since the epoch. */
+export interface Ticker {
+  /** Returns each number once. */
+  (): number
+  /** Returns larger ones than this from now on: what an earlier page has kept comes first, whatever the clock says. */
+  pass(number: number): void
+}
+
+export function ticker(now: () => number): Ticker {
   let last = 0
-  return () => (last = Math.max(last + 1, now()))
+  const pass = (number: number): void => void (last = Math.max(last, number))
+  return Object.assign(() => (last = Math.max(last + 1, now())), { pass })
 }

@@ -3,12 +3,11 @@ import type { Data } from "../schema.js"
 import type { Subscription } from "../subscription.js"
 import { storageFailed } from "./database.js"
 import type { Host } from "./host.js"
-import { contentOf, isLoading, keepable, readRows, relationsOf, writeRows, type List } from "./rows.js"
+import { contentOf, isLoading, keepable, nameOf, readRows, relationsOf, writeRows, type List } from "./rows.js"
 
 export class Lists {
-  /** Live lists, and their content that needs no keeping: it is kept already, or is that of an earlier user. */
+  /** Live lists, and their content that is kept already. */
   private readonly lists = new Map<List, readonly Data[] | null>()
-  private readonly earlier = new WeakMap<List, readonly Data[] | null>()
 
   /** A list of more than `maxBytes` is not kept. */
   constructor(
@@ -20,12 +19,11 @@ export class Lists {
   begun(subscription: Subscription): void {
     const { store } = this.host
     if (store === null || !keepable(subscription)) return
-    const before = this.earlier.get(subscription) ?? null
-    this.lists.set(subscription, before)
-    const target = JSON.stringify(subscription.target)
+    this.lists.set(subscription, null)
+    const target = nameOf(subscription)
     void this.host.attempt(async () => {
       const text = await store.rows(target)
-      if (text === undefined || this.host.store !== store || subscription.ended || contentOf(subscription) !== before || isLoading(subscription)) return
+      if (text === undefined || this.host.store !== store || subscription.ended || contentOf(subscription) !== null || isLoading(subscription)) return
       const message = readRows(text, subscription.sub, relationsOf(subscription))
       if (message !== null) {
         subscription.tell(message)
@@ -43,15 +41,15 @@ export class Lists {
     let hasGrown = false
     const active = new Set([...this.host.core.subscriptions.active.values()].map(({ subscription }) => subscription))
     for (const [list, kept] of this.lists) {
-      const target = JSON.stringify(list.target)
+      const target = nameOf(list)
       if (!active.has(list)) this.lists.delete(list)
       if (!active.has(list) && !list.ended) void this.host.attempt(() => store.forget("rows", target))
       else if (contentOf(list) !== kept) {
         this.lists.set(list, contentOf(list))
         const text = writeRows(list)
-        if (text.length > this.maxBytes) continue
-        hasGrown = true
-        void this.host.attempt(() => store.putRows(target, text))
+        const fits = text.length <= this.maxBytes // otherwise what was kept before is no longer true
+        hasGrown ||= fits
+        void this.host.attempt(() => (fits ? store.putRows(target, text) : store.forget("rows", target)))
       }
     }
     if (hasGrown) void this.host.bound(store)
@@ -60,7 +58,6 @@ export class Lists {
   /** The session of a user is over: keeps what its lists show, once more. It is not kept as another's. */
   leave(): void {
     this.keep()
-    for (const { subscription } of this.host.core.subscriptions.active.values()) if (keepable(subscription)) this.earlier.set(subscription, contentOf(subscription))
     this.lists.clear()
   }
 

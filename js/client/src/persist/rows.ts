@@ -1,4 +1,5 @@
 /** The rows of a list as text, and back. Pure. */
+import { keyOf } from "../key.js"
 import type { ServerMessage, WireIncluded } from "../protocol.js"
 import type { Query } from "../queries.js"
 import type { GroupsSubscription, RowsSubscription, Subscription } from "../subscription.js"
@@ -18,6 +19,9 @@ export type List = RowsSubscription | GroupsSubscription
 
 export const keepable = (subscription: Subscription): subscription is List =>
   subscription.target.kind === "rows" || subscription.target.kind === "aggregate"
+
+/** The name under which a list is kept: the same for queries that mean the same. */
+export const nameOf = ({ target }: List): string => keyOf(target)
 
 /** What the server has told last: another array after each of its messages; `null` before the first. */
 export function contentOf(list: List): readonly Data[] | null {

@@ -15,6 +15,12 @@ export function spaceOf(url: string, project: string, user: string | null): stri
   return JSON.stringify([url, project, user])
 }
 
+/** Whether a space is one of this server, and of this user if one is given. */
+export function isOf(space: string, url: string, user?: string): boolean {
+  const [server, , holder] = JSON.parse(space) as unknown[]
+  return server === url && (user === undefined || holder === user)
+}
+
 /**
  * Under which the server's answer to these credentials is remembered: who it took their holder for. The option `userId`
  * counts, or else the subject of the token (unverified: it decides only what this browser shows of what it keeps).
@@ -27,8 +33,11 @@ export function claimOf({ url, projectId, apiKey, userId, token }: Claimed): str
 
 /** Whether credentials name another holder than before. A token function names the same one, as for the connection. */
 export function isOther(one: Credentials, other: Credentials): boolean {
-  const asked = typeof one.token === "function" && typeof other.token === "function"
-  return one.userId !== other.userId || !(asked || one.token === other.token)
+  const [token, next] = [one.token, other.token]
+  if (one.userId !== other.userId) return true
+  if (one.userId !== undefined || token === next) return false
+  if (typeof token === "function" || typeof next === "function") return typeof token !== typeof next
+  return claimOf({ url: "", token }) !== claimOf({ url: "", token: next })
 }
 
 function subject(token: string): string[] | null {

@@ -1,7 +1,8 @@
 /** What is kept of one user: every operation is one transaction of the database. */
 import type { IDBPTransaction } from "idb"
-import type { Database, Item, ItemKey, Kind, KeptUpdate, KeptWrite, PartKey, Schema, Stores } from "./database.js"
+import { storageFailed, type Database, type Item, type ItemKey, type Kind, type KeptUpdate, type KeptWrite, type PartKey, type Schema, type Stores } from "./database.js"
 import { toDrop } from "./bounds.js"
+import { isOf } from "./space.js"
 
 type Change = IDBPTransaction<Schema, Stores[], "readwrite">
 
@@ -17,6 +18,9 @@ export class SignedOut extends Error {
     super("the user has signed out in another tab")
   }
 }
+
+/** Claims of one user: a token that says nothing of its holder is one of its own. */
+const MOST_CLAIMS = 20
 
 /** All operations reject with the browser's error, or with `SignedOut`. */
 export class Store {
@@ -42,9 +46,25 @@ export class Store {
     return (await database.get("claims", claim))?.space
   }
 
+  /**
+   * Erases what is kept of a user of this server who has not been in this page yet. Rejects with `STORAGE_FAILED` if it is
+   * not known who that is, and something is kept of anybody.
+   */
+  static async eraseOf(database: Database, url: string, user: string | undefined): Promise<void> {
+    const spaces = (await database.getAllKeys("spaces")).filter((space) => isOf(space, url))
+    if (user === undefined && spaces.length > 0) throw storageFailed("unknown")
+    for (const space of spaces) if (isOf(space, url, user)) await new Store(database, space, "", "", () => 0).erase()
+  }
+
   /** The server has accepted a claim as that of this user. */
   async remember(claim: string): Promise<void> {
-    await this.change(["claims"], (change) => change.objectStore("claims").put({ space: this.space }, claim))
+    await this.change(["claims"], async (change) => {
+      const store = change.objectStore("claims")
+      await store.put({ space: this.space }, claim)
+      const [keys, claims] = await Promise.all([store.getAllKeys(), store.getAll()])
+      const mine = keys.filter((_, index) => claims[index]?.space === this.space)
+      if (mine.length > MOST_CLAIMS) await Promise.all(mine.filter((key) => key !== claim).map((key) => store.delete(key)))
+    })
   }
 
   // writes

@@ -5,7 +5,7 @@ import type { OneWrite, WriteResult, Written } from "../protocol.js"
 import type { NumberedRequest } from "../writes.js"
 import { storageFailed, type KeptWrite } from "./database.js"
 import type { Host } from "./host.js"
-import { inOrder, isForgotten, isKeptWrite, writesIn } from "./kept-write.js"
+import { inOrder, isForgotten, isKeptWrite, writesIn, type Ticker } from "./kept-write.js"
 import type { Tabs } from "./tabs.js"
 
 export class WriteQueue {
@@ -17,7 +17,7 @@ export class WriteQueue {
   constructor(
     private readonly host: Host,
     private readonly tab: string,
-    private readonly tick: () => number,
+    private readonly tick: Ticker,
   ) {}
 
   /** Compares the queue of this tab with what is kept of it. */
@@ -27,8 +27,9 @@ export class WriteQueue {
     const { unanswered } = core.requests.writes
     const made: KeptWrite[] = []
     for (const { id, request } of unanswered.values()) {
-      if (this.writes.has(id)) continue
-      const write = { space: store.space, at: this.tick(), tab: this.tab, request, sent: null }
+      const known = this.writes.get(id)
+      if (known?.request === request) continue // otherwise it is based on a newer version now
+      const write = known ? { ...known, request } : { space: store.space, at: this.tick(), tab: this.tab, request, sent: null }
       this.writes.set(id, write)
       made.push(write)
     }
@@ -82,6 +83,7 @@ export class WriteQueue {
         core.fail(storageFailed("corrupt", { entries: "writes", count: corrupt.length }))
       }
       const kept = values.filter(isKeptWrite)
+      for (const { at } of kept) this.tick.pass(at)
       // those of an earlier session of this tab
       const adopted = isNew ? kept.filter(({ tab }) => tab === this.tab) : []
       for (const tab of new Set(kept.map((write) => write.tab))) {
