@@ -55,17 +55,18 @@ def write_together(
     edited = [part for part in parts if part.checked is not None]
     noted = [part for part in parts if part.notes]
 
-    def released(room: Room, checked: Checked, row: Append, seq: int | None) -> None:
-        room.release(checked, user_id, monotonic())
-        committed(room, row, None, checked.content, seq)
+    def released(edit: JointEdit, row: Append, seq: int | None) -> None:
+        edit.release(user_id, monotonic())
+        committed(edit.room, row, None, edit.checked.content, seq)
 
     def record(writes: Sequence[Sequence[Write]]) -> None:
         at = time()
         changes: list[JointChange] = []
-        for part, (room, checked), written in zip(edited, edits, writes, strict=True):
+        for part, edit, written in zip(edited, edits, writes, strict=True):
+            room, checked = edit
             ops = room.bridge.ops(written, user_id, at, room.read_field, content=checked.content)
             row = Append(room.key, checked.update, user_id, at)
-            changes.append((row, partial(released, room, checked, row), part.intended(ops, user_id, at)))
+            changes.append((row, partial(released, edit, row), part.intended(ops, user_id, at)))
         changes += ((None, part.room.commits.committed, part.notes) for part in noted)
         append(changes)
 

@@ -142,7 +142,7 @@ class Registry:
 
         Read its document before the next ``await``. Raises :class:`Unavailable` if the storage accepts no writes.
         """
-        while room.withholds:
+        while room.joining.withheld:
             await all_committed(self._recorder.flush)
             room = room.latest
         return room

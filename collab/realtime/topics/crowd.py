@@ -26,7 +26,7 @@ def present(room: Room | None, sample: int) -> Present:
     """Return who is in a room now, at most ``sample`` of them; nobody is in a room that is not open."""
     if room is None:
         return Present(count=0, people=[])
-    now = roster.roster(room.awareness.states, sample, [])
+    now = roster.roster(room.presence.awareness.states, sample, [])
     return Present(count=now.count, people=_people(now.people))
 
 
@@ -58,7 +58,7 @@ class RoomCrowd:
         self.listeners: Listeners[People] = Listeners()
         self._sample = sample
         self._gathered = Gathered(_GATHER_SECONDS, self._tell, later)
-        self._watchers = room.watchers  # a successor of this room keeps the same set
+        self._watchers = room.presence.watchers  # a successor of this room keeps the same set
         self._watchers.add(self._gathered.happened)
         self._told = self._look(roster.EMPTY)
 
@@ -74,7 +74,9 @@ class RoomCrowd:
 
     def _look(self, before: roster.Roster) -> roster.Roster:
         self.room = self.room.latest
-        return roster.roster(self.room.awareness.states, self._sample, [person.key for person in before.people])
+        return roster.roster(
+            self.room.presence.awareness.states, self._sample, [person.key for person in before.people]
+        )
 
     def _tell(self) -> None:
         before, self._told = self._told, self._look(self._told)

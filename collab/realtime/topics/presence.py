@@ -327,7 +327,7 @@ class _Guest(_Member):
         """The room is open; the caller holds it."""
         self.room = room
         self.client = new_client()
-        while self.client in room.awareness.states:
+        while self.client in room.presence.awareness.states:
             self.client = new_client()
 
     def speak(self, now: float) -> None:
@@ -340,7 +340,8 @@ class _Guest(_Member):
         # the clock in the returned change concerns clients that count their own; this one receives nothing, and peers
         # receive the clocks that the room chooses
         payload = head + encode_bytes(_encoder.encode(self.said))
-        room.show(room.awareness.apply(payload, self.owner, self.user, now), None, now)
+        if room.presence.show(room.presence.awareness.apply(payload, self.owner, self.user, now), None):
+            room.relay_when_due(now)
 
     def leave(self, now: float) -> Room | None:
         """Leave. Returns the room to release, if it was open."""
@@ -348,7 +349,8 @@ class _Guest(_Member):
         room, self.room = self.room, None
         if room is not None:
             room = room.latest
-            room.show(room.awareness.leave(self.owner, now), None, now)
+            if room.presence.show(room.presence.awareness.leave(self.owner, now), None):
+                room.relay_when_due(now)
         return room
 
 

@@ -8,15 +8,22 @@ document is asked: about one in 30 typed characters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pycrdt
 
+from collab.gate.struct_content import Malformed
 from collab.gate.structs import Id, Neighbours
 from presence.lib0 import encode_uint
 
 _AFTER, _BEFORE = b"\x00", b"\x41"  # assoc 0 and -1, as lib0 writes signed numbers
+
+
+def check_neighbours(doc: pycrdt.Doc[Any], neighbours: Sequence[Neighbours]) -> None:
+    """Raise :class:`Malformed` if in any pair the right origin is to the left of the left one."""
+    if neighbours and are_inverted(doc, neighbours):
+        raise Malformed("the left and right origins of an element are in reverse order")
 
 
 def are_inverted(doc: pycrdt.Doc[Any], neighbours: Iterable[Neighbours]) -> bool:

@@ -20,7 +20,6 @@ from collab.errors import EntityDeleted, InvalidRequest, Quarantined, Unavailabl
 from collab.gate.checked import Checked
 from collab.gate.gate import Gap, Gate
 from collab.gate.pieces import UpdatePiece
-from collab.gate.struct_content import Malformed
 from collab.gate.structs import TooManyParts, encode_state_vector
 from collab.metrics import Metrics
 from collab.names import RoomKey
@@ -31,8 +30,9 @@ from collab.rooms.live.compaction import LogSize
 from collab.rooms.live.faults import Deferred, NotApplied, NotRecorded, closing, tell
 from collab.rooms.live.framing import Framing
 from collab.rooms.live.joining import Joining, is_worth_a_look
-from collab.rooms.live.neighbours import are_inverted
+from collab.rooms.live.neighbours import check_neighbours
 from collab.rooms.live.pacing import Alarm, Pacer, Portion, SendCost
+from collab.rooms.live.presence import RoomPresence
 from collab.rooms.live.recent import RecentRows
 from collab.rooms.live.relay import Relay
 from collab.rooms.live.revisions import Revisions
@@ -40,15 +40,11 @@ from collab.rooms.live.ring import Ring, RoomOptions
 from collab.rooms.live.session import Session
 from collab.rooms.live.shared_state import SharedState
 from collab.wire import yjs
-from presence.awareness import Awareness, Change
-from presence.lib0 import DecodeError
-from presence.state import User
 
 EMPTY_AWARENESS = b"\x00"
 EMPTY_STATE_VECTOR = b"\x00"
 _FEW_BYTES = 64  # bytes; such an update has few parts, whoever sends it
 _SETBACKS = 3  # edits of a session that could not be recorded before the next one is quarantined
-_INVERTED = "the left and right origins of an element are in reverse order"
 _CONTRADICTION = "two writers use the same Yjs client id: the update repeats known elements with other content"
 
 
@@ -88,11 +84,9 @@ class Room:
         self.holds = 0  # readers and writers other than sessions
         self.broken = False
         self.sessions: dict[Session, None] = {}
-        self.awareness = Awareness(timeout=options.presence_timeout, max_state_bytes=options.presence_bytes)
         # no reference to the room: a cycle would outlive it for long
         self.shared = SharedState(doc.get_update, doc.get_state)
         self.listeners: set[Callable[[bytes, str | None], None]] = set()
-        self.watchers: set[Callable[[], None]] = set()  # called when presence changes
         self.successor: Room | None = None  # rebuilt from the log, replaces this one
         self._ring = ring
         self._options = options
@@ -107,9 +101,10 @@ class Room:
             send_cost,
             metrics,
         )
+        self.presence = RoomPresence(key, self._relay, options, metrics)
         self._alarm = Alarm()
         self.portion = Portion()
-        self._joining = Joining(self.shared, gate, options.join_longest)
+        self.joining = Joining(self.shared, gate, options.join_longest)
         self._revisions = Revisions(key, metrics)
         self._deferred = Deferred()
 
@@ -119,7 +114,7 @@ class Room:
         """Add a session and send it the awareness states. We send our SyncStep1 after the client has sent its own."""
         self.sessions[session] = None
         session.source = self.drain
-        snapshot = self.awareness.snapshot()
+        snapshot = self.presence.awareness.snapshot()
         if snapshot != EMPTY_AWARENESS:
             session.outbox.reply(session.framing.awareness(snapshot))
 
@@ -128,9 +123,10 @@ class Room:
         if self.sessions.pop(session, self) is self:
             return
         session.outbox.clear()
-        self._joining.leave(session)
+        self.joining.leave(session)
         self._revisions.gaps.leave(session)
-        self.show(self.awareness.leave(session, now), None, now)
+        if self.presence.show(self.presence.awareness.leave(session, now), None):
+            self.relay_when_due(now)
 
     def receive(self, session: Session, message: yjs.Message, now: float) -> None:
         """Handle one message of a session. Raises a :class:`CollabError` if the session must end."""
@@ -148,34 +144,37 @@ class Room:
         if isinstance(message, yjs.Update):
             self._edit(session, message.update, now, live=True)
         elif isinstance(message, yjs.AwarenessUpdate):
-            self._meet(session, message.payload, now)
+            if self.presence.receive(session, message.payload, now):
+                self.relay_when_due(now)
+            self.joining.introduce(session, message.payload, now)
+            self.answer_when_due(now)
         elif isinstance(message, yjs.SyncStep1):
-            self._joining.hear(session, message.state_vector, now)
-            self._answer_when_due(now)
+            self.joining.hear(session, message.state_vector, now)
+            self.answer_when_due(now)
         elif isinstance(message, yjs.SyncStep2):
             self._edit(session, message.update, now, live=False)
         elif isinstance(message, yjs.QueryAwareness):
-            session.outbox.reply(session.framing.awareness(self.awareness.snapshot()))
+            session.outbox.reply(session.framing.awareness(self.presence.awareness.snapshot()))
 
-    def _answer_when_due(self, now: float) -> None:
-        due = self._joining.due(now)
+    def answer_when_due(self, now: float) -> None:
+        """Come back for the sessions that wait for an answer."""
+        due = self.joining.due(now)
         if due is not None:
             self._wake_at(due, now)
 
     def succeed(self, old: Room, now: float) -> None:
         """Take over the sessions of a broken room, and the messages that they have sent since it broke."""
-        self.awareness = old.awareness
+        self.presence.succeed(old.presence)
         self.listeners = old.listeners
-        self.watchers = old.watchers
         self.holds += old.holds
         old.successor = self
         old.relay_all(now)
         for session in list(old.sessions):
             with closing(session):
                 self.join(session)
-                self._joining.ask(session, counted=False)
+                self.joining.ask(session, counted=False)
                 session.outbox.wake()  # nobody was woken for what waited in the broken room
-        asking = old._joining.take_all().items()
+        asking = old.joining.take_all().items()
         asked = [(session, yjs.SyncStep1(state_vector)) for session, state_vector in asking]
         for session, message in [*asked, *old._deferred.messages]:
             if session in self.sessions:
@@ -210,7 +209,7 @@ class Room:
         :class:`TooManyParts` or :class:`collab.rooms.live.faults.NotRecorded`.
         """
         checked = self.check_own(update, limit)
-        if self._is_news(checked, live=False):
+        if self.shared.is_news(checked, live=False):
             self._accept(None, checked, user_id, now, done, live=False, intent=intent)
             return
         self.commits.after(done)
@@ -238,7 +237,7 @@ class Room:
             raise InvalidRequest(f"the update contains {checked.revision.refused[0].why}")
         if self.gate.contradicts(checked, self.doc.get_update):
             raise InvalidRequest(_CONTRADICTION)
-        self._check_neighbours(checked)
+        check_neighbours(self.doc, checked.neighbours)
         return checked
 
     def delete(self) -> None:
@@ -292,7 +291,7 @@ class Room:
         """
         if self.deleted:
             raise EntityDeleted("the entity was deleted")
-        self._check_neighbours(checked)
+        check_neighbours(self.doc, checked.neighbours)
         returns = session.compares and not live
         if returns and counted:
             session.compares = False
@@ -301,7 +300,7 @@ class Room:
             self._metrics.refusals.note(
                 "edit", str(self.key), session.identity.user_id, _CONTRADICTION, self.key.project
             )
-        is_news = self._is_news(checked, live=live)
+        is_news = self.shared.is_news(checked, live=live)
         if session.access < Access.WRITE and (is_news or checked.leaves):
             session.refuse_edit()
             return
@@ -327,22 +326,11 @@ class Room:
         if checked.revision is not None:
             self._revisions.tell(session, checked.revision)
             if checked.leaves and (asks or self._has_any(checked.revision.awaited)):
-                self._joining.ask(session, counted=False)
-
-    def _check_neighbours(self, checked: Checked) -> None:
-        if checked.neighbours and are_inverted(self.doc, checked.neighbours):
-            raise Malformed(_INVERTED)
+                self.joining.ask(session, counted=False)
 
     def _has_any(self, awaited: Mapping[int, int]) -> bool:
         """Whether an element has arrived for which a piece of a large edit waited."""
         return any(clock < self.gate.state.get(client, 0) for client, clock in awaited.items())
-
-    def _is_news(self, checked: Checked, *, live: bool) -> bool:
-        if checked.before or not checked.has_deletes:
-            return bool(checked.before)
-        # A reconnecting client repeats every deletion that it knows. If we relayed and logged them, each reconnect
-        # would grow the log by the whole delete set.
-        return live or not self.shared.deletions.covers(checked.deletes)
 
     def _accept(
         self,
@@ -373,8 +361,8 @@ class Room:
         finally:
             self._blackbox.end()
         # no failure from here on undoes the edit
-        self._accepted(checked, taken)
-        self._pass_on(session, checked, user_id, now)
+        self.accepted(checked, taken)
+        self.pass_on(session, checked, user_id, now)
 
     def admit(self, checked: Checked) -> None:
         """Raise :class:`CollabError` if a checked update cannot be accepted now, and change nothing."""
@@ -383,6 +371,17 @@ class Room:
         size = len(checked.update)
         self.log.admit(size, self._options.document_bytes, self._options.load_seconds)
         self._ring.admit(size)
+
+    def apply(self, checked: Checked, user_id: str | None) -> Taken:
+        """Apply an update of the server that is not recorded yet. Raises :class:`NotApplied`.
+
+        Record it, then call :meth:`accepted`, before the next ``await``; if that is not possible, :meth:`fail`.
+        """
+        self._begin(checked, self._who(user_id))
+        try:
+            return self._take_in(checked, live=False)
+        finally:
+            self._blackbox.end()
 
     def _who(self, user_id: str | None) -> str:
         return f"user {user_id} of {self.key.project}" if user_id else ""
@@ -396,7 +395,7 @@ class Room:
             self.doc, self.gate, checked, live=live, keep_deleted=self._keeps_deleted, whole=self.log.whole
         )
 
-    def _accepted(self, checked: Checked, taken: Taken) -> None:
+    def accepted(self, checked: Checked, taken: Taken) -> None:
         """An update was applied and recorded."""
         self.commits.recorded()
         if taken.doc is not self.doc:
@@ -406,57 +405,23 @@ class Room:
         self.portion.took(taken.seconds + min(checked.seconds, 2 * taken.seconds), checked.parts)
         self.log.add(len(checked.update), taken.seconds, checked.parts)
 
-    def _pass_on(self, session: Session | None, checked: Checked, user_id: str | None, now: float) -> None:
+    def pass_on(self, session: Session | None, checked: Checked, user_id: str | None, now: float) -> None:
         """Tell everybody else of an accepted update."""
         update = checked.update
         for listener in list(self.listeners):
             tell(partial(listener, update, user_id))
         if self.sessions:  # who comes later gets the whole document
             self._relay.add_update(update, checked.before, session)
-            self._relay_when_due(now)
+            self.relay_when_due(now)
         if self._revisions.gaps:
             for waiting in self._revisions.gaps.filled(checked.after):
                 if waiting is not session:  # its update already holds all that it can send
-                    self._joining.ask(waiting, counted=False)
+                    self.joining.ask(waiting, counted=False)
 
     def fail(self, error: BaseException, culprit: bytes | None) -> None:
         """The document may be damaged, or ahead of its log: have it rebuilt, without ``culprit``."""
         self.broken = True
         self._ring.broken(self, error, culprit)
-
-    # updates that concern nobody before they are committed
-
-    def take_first(self, checked: Checked, user_id: str | None) -> Taken:
-        """Apply an update that is not recorded yet, and tell nobody. Raises :class:`NotApplied`.
-
-        Record it, then call :meth:`withhold`, before the next ``await``; if that is not possible, :meth:`fail`.
-        """
-        self._begin(checked, self._who(user_id))
-        try:
-            return self._take_in(checked, live=False)
-        finally:
-            self._blackbox.end()
-
-    def withhold(self, checked: Checked, taken: Taken) -> None:
-        """The update was recorded. Nobody gets it before :meth:`release`, nor a state that holds it."""
-        self._accepted(checked, taken)
-        self._joining.withheld += 1
-
-    @property
-    def withholds(self) -> bool:
-        """Whether it holds updates that nobody may get yet."""
-        return self._joining.withheld > 0
-
-    def release(self, checked: Checked, user_id: str | None, now: float) -> None:
-        """The update is committed."""
-        self._joining.withheld -= 1
-        self._pass_on(None, checked, user_id, now)
-        if not self._joining.withheld:
-            self._answer_when_due(now)
-            for session in list(self.sessions):
-                session.outbox.wake()
-
-    # commits and holds
 
     def hold(self) -> None:
         """Keep the room in memory for a reader or writer that is no session, until :meth:`let_go`."""
@@ -471,49 +436,13 @@ class Room:
         if session in self.sessions:
             session.acknowledge(acks)
 
-    # presence
-
-    def _meet(self, session: Session, payload: bytes, now: float) -> None:
-        """Apply presence as far as possible. It never affects edits: invalid parts are left out."""
-        self._metrics.presence_in += 1
-        identity = session.identity
-        user = User(identity.user_id, identity.name) if identity.verified else None
-        try:
-            change = self.awareness.apply(payload, session, user, now)
-        except DecodeError as error:
-            change = Change(refused=(str(error),))
-        for reason in change.refused:
-            self._metrics.refusals.note("presence", str(self.key), identity.user_id, reason, self.key.project)
-        if change.nudge is not None:
-            session.outbox.reply(session.framing.awareness(change.nudge))
-        self.show(change, session, now)
-        self._joining.introduce(session, payload, now)
-        self._answer_when_due(now)
-
-    def expire(self, now: float) -> None:
-        """Renew cursors of live connections, forget the other silent ones, and drop unused encodings."""
-        renewed, nudges = self.awareness.renew(now)
-        for session in self.sessions.keys() & nudges.keys():
-            with closing(session):
-                session.outbox.reply(session.framing.awareness(nudges[session]))
-        self.show(renewed, None, now)
-        self.show(self.awareness.expire(now), None, now)
-        self.shared.expire(now)
-
-    def show(self, change: Change, author: Session | None, now: float) -> None:
-        """Relay a change of :attr:`awareness` to everybody except its only author."""
-        if change.clients:
-            self._relay.add_presence(change.clients, author)
-            for watcher in list(self.watchers):
-                tell(watcher)
-            self._relay_when_due(now)
-
     # relay
 
-    def _relay_when_due(self, now: float) -> None:
+    def relay_when_due(self, now: float) -> None:
+        """Relay what is due, and come back for what waits."""
         due = self._relay.due(now)
         if due is not None and due <= now:
-            self._relay.flush(now, self.sessions, self.awareness.encode)
+            self._relay.flush(now, self.sessions, self.presence.awareness.encode)
             due = self._relay.due(now)
         if due is not None:
             self._wake_at(due, now)
@@ -525,16 +454,22 @@ class Room:
     def wake(self, now: float) -> None:
         """A time asked of ``ring.wake_at`` has come: relay what is due, and answer waiting sessions."""
         now = self._alarm.due_at(now)
-        if self._joining and not self.broken:
-            for session, state_vector in self._joining.take_due(now).items():
+        if self.joining and not self.broken:
+            for session, state_vector in self.joining.take_due(now).items():
                 with closing(session):
-                    self._joining.answer(session, state_vector, now)
-            self._answer_when_due(now)
-        self._relay_when_due(now)
+                    self.joining.answer(session, state_vector, now)
+            self.answer_when_due(now)
+        self.relay_when_due(now)
+
+    def expire(self, now: float) -> None:
+        """Renew cursors of live connections, forget the other silent ones, and drop unused encodings."""
+        if self.presence.renew(self.sessions, now):
+            self.relay_when_due(now)
+        self.shared.expire(now)
 
     def relay_all(self, now: float) -> None:
         """Relay everything now, whatever the pace: nobody will come back for it."""
-        self._relay.flush(now, self.sessions, self.awareness.encode, all_=True)
+        self._relay.flush(now, self.sessions, self.presence.awareness.encode, all_=True)
 
     def broadcast(self, payload: str, sender: Session | None = None) -> None:
         """Send an application message to every session whose protocol has one, except ``sender``."""
@@ -546,12 +481,12 @@ class Room:
 
     def drain(self, session: Session) -> list[bytes]:
         """Remove and return everything for a session's socket, in order."""
-        if (self.broken or self._joining.withheld) and session.outbox.is_behind:
+        if (self.broken or self.joining.withheld) and session.outbox.is_behind:
             return []  # the diff would hold what is not in the log; the next room sends it, or this one later
         framing = session.framing
         return session.outbox.drain(
             lambda behind: self._catch_up(framing, behind),
-            lambda clients: framing.awareness(self.awareness.encode(clients)),
+            lambda clients: framing.awareness(self.presence.awareness.encode(clients)),
         )
 
     def _catch_up(self, framing: Framing, behind: Mapping[int, int]) -> Iterable[bytes]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from collab.gate.checked import Checked
 from collab.rooms.live.delete_set import DeleteSet
 
 _EMPTY = b"\x00"  # state vector
@@ -68,6 +69,16 @@ class SharedState:
         if self._deletions is None:
             self._deletions = DeleteSet(self._encode(self.state_vector))
         return self._deletions
+
+    def is_news(self, checked: Checked, *, live: bool) -> bool:
+        """Whether the document lacks any of an update. A deletion that arrives ``live`` counts, without a look.
+
+        A reconnecting client repeats every deletion that it knows. If they were relayed and logged, each reconnect
+        would grow the log by the whole delete set.
+        """
+        if checked.before or not checked.has_deletes:
+            return bool(checked.before)
+        return live or not self.deletions.covers(checked.deletes)
 
     def has(self, state_vector: bytes, address: str) -> bool:
         """Whether :meth:`answer` has this answer in its cache."""

@@ -18,13 +18,28 @@ class JointEdit(NamedTuple):
     room: Room
     checked: Checked
 
+    def withhold(self, taken: Taken) -> None:
+        """The update was recorded. Nobody gets it before :meth:`release`, nor a state that holds it."""
+        self.room.accepted(self.checked, taken)
+        self.room.joining.withheld += 1
+
+    def release(self, user_id: str | None, now: float) -> None:
+        """The update is committed."""
+        room = self.room
+        room.joining.withheld -= 1
+        room.pass_on(None, self.checked, user_id, now)
+        if not room.joining.withheld:
+            room.answer_when_due(now)
+            for session in list(room.sessions):
+                session.outbox.wake()
+
 
 def accept_together(
     edits: Sequence[JointEdit], user_id: str | None, record: Callable[[Sequence[Sequence[Write]]], None]
 ) -> None:
     """Apply and record updates of different documents; ``record`` gets the fields that each of them wrote.
 
-    Nobody gets them before each room's :meth:`Room.release`: editors that had got one would bring it back after a
+    Nobody gets them before :meth:`JointEdit.release` of each: editors that had got one would bring it back after a
     crash that has lost the others. If one cannot be applied, or they cannot be recorded, all documents to which some
     were applied are rebuilt without them. Raises :class:`collab.errors.CollabError`.
     """
@@ -33,7 +48,7 @@ def accept_together(
     taken: list[Taken] = []
     try:
         for edit in edits:
-            taken.append(edit.room.take_first(edit.checked, user_id))  # noqa: PERF401 - one may fail
+            taken.append(edit.room.apply(edit.checked, user_id))  # noqa: PERF401 - one may fail
         try:
             record([one.writes for one in taken])
         except (KeyboardInterrupt, SystemExit):
@@ -45,4 +60,4 @@ def accept_together(
             edit.room.fail(error, edit.checked.update if number == len(taken) else None)
         raise
     for edit, one in zip(edits, taken, strict=True):
-        edit.room.withhold(edit.checked, one)
+        edit.withhold(one)

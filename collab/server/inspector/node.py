@@ -92,7 +92,7 @@ class NodeViews:
                 "collection": key.collection,
                 "id": key.id,
                 "sessions": len(room.sessions),
-                "people": len(room.awareness.states),
+                "people": len(room.presence.awareness.states),
             }
             for key, room in busiest
         ]

@@ -68,7 +68,12 @@ async def watch(node: Node, who: Caller | None = None, room: str = "d") -> tuple
 def present(node: Node, room: str = "d") -> dict[str | None, Any]:
     """Who is in the room that a node has open."""
     found = [one for key, one in node.collab._registry.rooms.items() if key.id == room]
-    return {state.user.id: state for one in found for state in one.awareness.states.values() if state.user is not None}
+    return {
+        state.user.id: state
+        for one in found
+        for state in one.presence.awareness.states.values()
+        if state.user is not None
+    }
 
 
 async def test_sessions_of_all_nodes_see_each_other(world: World) -> None:

@@ -373,7 +373,7 @@ async def test_a38_editors_and_readers_get_the_updates_of_a_transaction_after_it
             await storage.begun.wait()
             assert room.read_field("fields", None, "n") == 1
             assert not heard
-            assert room.withholds
+            assert room.joining.withheld
             handle = collab.room("tasks/a")
             reads = [handle.json(), handle.text(), handle.update(), handle.update(b"\0"), handle.state_vector()]
             reading = [
@@ -385,7 +385,7 @@ async def test_a38_editors_and_readers_get_the_updates_of_a_transaction_after_it
             storage.held.set()
             await work
             assert heard == ["ann"]
-            assert not room.withholds
+            assert not room.joining.withheld
             assert (await asyncio.gather(*reading))[0] == {"fields": {"n": 1}}
 
 

@@ -686,7 +686,7 @@ async def is_seen(way: str, world: World, rights: Rights, entity: str, row: Row)
             await document.send(presence(client))
             await document.handled()
         room = world.collab._registry.rooms.get(RoomKey("default", *world.document(entity).split("/")))
-        return room is not None and client in room.awareness.states
+        return room is not None and client in room.presence.awareness.states
 
 
 async def sees(way: str, world: World, rights: Rights, entity: str, row: Row) -> bool:

@@ -296,7 +296,7 @@ async def test_p13_a_session_that_ends_is_gone_everywhere_and_keeps_no_room_open
         assert [room.holds for room in rooms] == [1, 1]
         here.rooms.leave_all(ada)
         assert [room.holds for room in rooms] == [0, 0]
-        assert not any(room.awareness.states for room in rooms)
+        assert not any(room.presence.awareness.states for room in rooms)
         assert not here.time.waiting
 
 
@@ -311,7 +311,7 @@ async def test_p13_a_session_that_ends_while_it_joins_leaves_nothing_behind(tmp_
         await joining
         [room] = here.registry.rooms.values()
         assert room.holds == 0
-        assert not room.awareness.states
+        assert not room.presence.awareness.states
         assert not here.time.waiting
 
 
@@ -348,7 +348,7 @@ async def test_p14_a_client_id_that_is_taken_is_not_taken_again(tmp_path: Path) 
     async with place(tmp_path, new_client=lambda: next(numbers)) as here:
         await here.rooms.join(caller("ada"), "d", {})
         await here.rooms.join(caller("bob"), "d", {})
-        assert set(here.registry.rooms[KEY].awareness.states) == {7, 8}
+        assert set(here.registry.rooms[KEY].presence.awareness.states) == {7, 8}
 
 
 # listening
@@ -425,7 +425,7 @@ async def test_a_subscription_that_was_closed_hears_nothing_and_keeps_no_room_op
         here.rooms.leave_all(caller("ada"))
         close_two()
         assert room.holds == 0
-        assert not room.watchers
+        assert not room.presence.watchers
         assert not here.time.waiting
 
 
@@ -460,14 +460,14 @@ async def test_p17_presence_outlives_the_rebuilding_of_a_document(tmp_path: Path
         assert successor is not None
         await here.rooms.update(ada, "d", {"n": 2})
         here.time.pass_by(0.1)
-        assert [state.value["n"] for state in successor.awareness.states.values()] == [2]
+        assert [state.value["n"] for state in successor.presence.awareness.states.values()] == [2]
         assert widget.states["ada"]["n"] == 2
         here.rooms.leave_all(ada)
         here.time.pass_by(0.1)
         assert widget.count == 0
         close()
         assert successor.holds == 0
-        assert not successor.watchers
+        assert not successor.presence.watchers
 
 
 # rights that depend on rows

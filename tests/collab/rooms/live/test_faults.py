@@ -228,7 +228,7 @@ class _Mute(YjsFraming):
 AFTER_THE_LOG: dict[str, Callable[[Room], object]] = {
     "a listener": lambda room: room.listeners.add(_raise),
     "a listener that unsubscribes": lambda room: room.listeners.add(partial(_raise_and_leave, room)),
-    "a watcher of presence": lambda room: room.watchers.add(_raise),
+    "a watcher of presence": lambda room: room.presence.watchers.add(_raise),
     "the relay": lambda room: Client(room, "mute", framing=_Mute()).sync(),
     "a call after the commit": lambda room: room.commits._calls.append(_raise),
 }

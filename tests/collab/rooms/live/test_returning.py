@@ -88,7 +88,7 @@ def reloaded(room: Room) -> Room:
     """The room after a restart of the server."""
     again = room_of(Ring(), [room.diff()])
     again.gate = Gate.from_index(room.gate.index())
-    again._joining._gate = again.gate
+    again.joining._gate = again.gate
     return again
 
 
@@ -217,7 +217,7 @@ def test_a_client_that_leaves_before_it_is_answered_is_forgotten() -> None:
     page.ask(3.0)
     room.leave(page.session, 3.1)
     room.wake(4.0)
-    assert room._joining.due(4.0) is None
+    assert room.joining.due(4.0) is None
     assert page.asked == []
 
 

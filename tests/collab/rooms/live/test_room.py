@@ -190,7 +190,7 @@ def test_joiners_of_a_costly_document_under_edit_are_answered_together() -> None
     room = room_of(ring)
     (a,) = synced(room, "a")
     a.type("hello", now=10.0)
-    room._joining._pacer.flushed(10.0, 0.1)
+    room.joining._pacer.flushed(10.0, 0.1)
     joiners = [Client(room, str(n)) for n in range(5)]
     for joiner in joiners:
         joiner.say(yjs.SyncStep1(b"\x00"), 10.1)
@@ -542,7 +542,7 @@ def test_p4_a_cursor_leaves_with_its_connection() -> None:
     b.listen()
     room.leave(a.session, 20.0)
     assert any(isinstance(m, yjs.AwarenessUpdate) and b"null" in m.payload for m in b.listen())
-    assert not room.awareness.states
+    assert not room.presence.awareness.states
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ def test_f1_p1_presence_that_cannot_be_shown_does_not_end_a_session(payload: byt
     room = room_of(Ring())
     a, b = synced(room, "a", "b")
     a.say(yjs.AwarenessUpdate(payload), 10.0)
-    assert not room.awareness.states
+    assert not room.presence.awareness.states
     assert room._metrics.refusals.counts == {"presence": 1}
     a.type("goes on", now=11.0)
     b.listen()
@@ -577,9 +577,9 @@ def test_a_cursor_stays_as_long_as_its_connection() -> None:
         room.expire(now)
     told = [m for m in b.listen() if isinstance(m, yjs.AwarenessUpdate)]
     assert not any(b"null" in m.payload for m in told)
-    assert set(room.awareness.states) == {5}
+    assert set(room.presence.awareness.states) == {5}
     room.leave(a.session, 100.0)
-    assert not room.awareness.states
+    assert not room.presence.awareness.states
 
 
 def test_a_reader_that_never_reads_does_not_end_the_one_who_broadcasts() -> None:
@@ -665,7 +665,7 @@ def test_who_asks_for_presence_gets_the_states_of_everybody() -> None:
     room.wake(1.0)
     b.listen()
     b.say(yjs.QueryAwareness())
-    assert b.listen() == [yjs.AwarenessUpdate(room.awareness.snapshot())]
+    assert b.listen() == [yjs.AwarenessUpdate(room.presence.awareness.snapshot())]
 
 
 def test_presence_reaches_a_provider_of_either_protocol() -> None:
@@ -673,7 +673,7 @@ def test_presence_reaches_a_provider_of_either_protocol() -> None:
     (a,) = synced(room, "a")
     a.say(yjs.AwarenessUpdate(b"\x01\x07\x01" + encode_bytes(b'{"x":1}')))
     late = Client(room, "b", framing=HocuspocusFraming("d"))
-    assert room.drain(late.session) == [hocuspocus.awareness("d", room.awareness.snapshot())]
+    assert room.drain(late.session) == [hocuspocus.awareness("d", room.presence.awareness.snapshot())]
 
 
 def test_an_application_message_goes_to_the_providers_whose_protocol_has_one() -> None:

@@ -34,7 +34,7 @@ def accept(*edits: JointEdit) -> list[Sequence[Sequence[Write]]]:
 
 def release(*edits: JointEdit, now: float = 20.0) -> None:
     for edit in edits:
-        edit.room.release(edit.checked, "ann", now)
+        edit.release("ann", now)
 
 
 def test_members_get_the_updates_after_the_commit_and_other_edits_meanwhile() -> None:
