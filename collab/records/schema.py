@@ -309,7 +309,9 @@ class Schemas:
         return differing(self._declared, await storage.schemas(EVERY_PROJECT))
 
     async def save(self, storage: EntityStorage, now: float, *, others: bool = False) -> list[dict[str, Any]]:
-        """Save the declarations and create their indexes. Returns a ``schema_updated`` event for each change.
+        """Save the declarations; create their indexes, and those that their relations need.
+
+        Returns a ``schema_updated`` event for each change.
 
         While ``others`` write to the record, a declaration that was replaced before stays replaced: this process
         uses it, with the version that it had. ``now`` is in seconds since the epoch.
@@ -319,9 +321,12 @@ class Schemas:
         for name, said in self._declared.items():
             before = read_saved(*saved[name]) if name in saved else SavedSchema()
             fingerprint = said.fingerprint()
-            version, after, newest = decide(before, fingerprint, _digest(said), others=others)
+            version, after, newest = decide(before, fingerprint, _digest(self._declared, name), others=others)
             if newest:
-                await storage.index(name, said.index_paths())
+                await storage.index(name, indexes_of(self._declared, name))
+                many = {relation.many for relation in said.relations.values() if relation.many is not None}
+                for other in sorted(many - self._declared.keys()):
+                    await storage.index(other, indexes_of(self._declared, other))
                 await storage.searchable(name, said.search_paths())
             if after is not None:
                 await storage.save_schema(EVERY_PROJECT, name, version, write_saved(after))
@@ -336,7 +341,7 @@ def differing(declared: Mapping[str, CollectionDeclaration], saved: Mapping[str,
     names = []
     for name in sorted(declared.keys() & saved.keys()):
         editions = read_saved(*saved[name]).editions
-        if editions and editions[-1].digest != _digest(declared[name]):
+        if editions and editions[-1].digest != _digest(declared, name):
             names.append(name)
     return names
 
@@ -353,9 +358,23 @@ def declared_in(saved: Mapping[str, tuple[int, bytes]]) -> dict[str, CollectionD
     return found
 
 
-def _digest(said: CollectionDeclaration) -> str:
+def indexes_of(declared: Mapping[str, CollectionDeclaration], collection: str) -> tuple[IndexPaths, ...]:
+    """The indexes of a collection: those that it declares, and those by which the relations of others find its rows.
+
+    What is related to a thousand rows is a thousand searches: each would read the whole collection.
+    """
+    said = declared.get(collection)
+    listed = () if said is None else said.index_paths()
+    relations = (relation for other in declared.values() for relation in other.relations.values())
+    found = sorted({relation.by for relation in relations if relation.many == collection})
+    return (*listed, *(((by,),) for by in found if not any(paths[0] == (by,) for paths in listed)))
+
+
+def _digest(declared: Mapping[str, CollectionDeclaration], collection: str) -> str:
     """Equal for equal declarations, with what is indexed and searched."""
-    return digest_of(said.fingerprint(), (*said.index_paths(), *([said.search_paths()] if said.search else ())))
+    said = declared[collection]
+    searched = [said.search_paths()] if said.search else ()
+    return digest_of(said.fingerprint(), (*indexes_of(declared, collection), *searched))
 
 
 def _check_searched(path: Path, schema: Mapping[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
@@ -17,6 +19,7 @@ from collab.errors import NotFound, ValidationFailed
 from collab.records.field_types import schema_of
 from collab.records.schema import CollectionDeclaration, Schemas, declaration
 from collab.storage.sqlite.storage import SqliteStorage
+from tests.collab.storage.database import raw
 
 TASK = {
     "type": "object",
@@ -339,6 +342,29 @@ async def test_what_an_earlier_release_has_saved_is_the_newest_declaration(stora
     for _ in range(2):
         schemas, events = await start(storage, {"tasks": said}, others=True)
         assert (schemas.version("tasks"), events) == (7, [])
+
+
+async def test_what_a_relation_finds_is_indexed_also_in_a_collection_that_declares_nothing(
+    storage: SqliteStorage, tmp_path: Path
+) -> None:
+    """Without an index, what is related to a thousand rows is read by a thousand searches of the whole collection."""
+
+    def indexes() -> dict[str, int]:
+        with raw(tmp_path) as database:
+            names = database.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'query%:%'")
+            return dict(Counter(name.partition(":")[2] for (name,) in names))
+
+    relations = {
+        "owner": {"one": "users", "by": "ownerId"},
+        "comments": {"many": "comments", "by": "taskId"},
+        "files": {"many": "files", "by": "taskId"},
+        "parts": {"many": "tasks", "by": "parentId"},
+    }
+    files = declaration(indexes=[["taskId", "n"], "n"])
+    await start(storage, {"tasks": declaration(relations=relations), "files": files})
+    assert indexes() == {"tasks": 1, "comments": 1, "files": 2}
+    await start(storage, {"tasks": declaration(), "files": declaration(), "comments": declaration()})
+    assert indexes() == {}
 
 
 async def test_a_declaration_that_another_process_has_replaced_differs_from_the_newest(storage: SqliteStorage) -> None:
