@@ -299,7 +299,9 @@ class Schemas:
         said = self._declared.get(collection)
         known = {} if said is None else said.relations
         if name not in known:
-            has = f"only {', '.join(sorted(known))}" if known else "and no other"
+            if not known:
+                raise InvalidRequest(f"include: {collection} declares no relations")
+            has = f"only {', '.join(sorted(known))}"
             meant = did_you_mean(name, known)
             raise InvalidRequest(f"include: {collection} has no relation {quoted(name)}, {has}{meant}")
         return known[name]

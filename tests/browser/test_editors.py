@@ -22,6 +22,7 @@ FOLDER = machine.ROOT / "tests" / "e2e" / "editors"
 # Where people type, what they read there, and where they see the caret of somebody else.
 AREAS = {
     "tiptap": "[contenteditable].ProseMirror",
+    "prosemirror": "[contenteditable].ProseMirror",
     "quill": "[contenteditable].ql-editor",
     "codemirror": "[contenteditable].cm-content",
     "lexical": "[contenteditable]",
@@ -65,6 +66,7 @@ _CARET_STANDS = f"""
 _STANDS = 4  # looks in a row
 CARETS = {
     "tiptap": ".collaboration-carets__label:text-is('{name}')",
+    "prosemirror": ".ProseMirror-yjs-cursor:has-text('{name}')",
     "quill": ".ql-cursor-name:text-is('{name}')",
     "codemirror": ".cm-ySelectionInfo:text-is('{name}')",
     "lexical": "#editor span:text-is('{name}'), body > div span:text-is('{name}')",
@@ -76,6 +78,7 @@ CARETS = {
 # Lexical's binding asks for the events of y-websocket; the others take either, and get them in turn.
 TEXTS = [
     ("tiptap", "hocuspocus"),
+    ("prosemirror", "y-websocket"),
     ("quill", "y-websocket"),
     ("codemirror", "hocuspocus"),
     ("lexical", "y-websocket"),

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from collab import Access, Collab, Hooks, Settings
+from collab import Access, Collab, Hooks, PermissionDenied, Settings
 from tests.collab.serving import serving
 from tests.e2e.guides import files
 from tools import machine
@@ -96,6 +96,27 @@ async def test_a_role_in_a_document_changes_while_it_is_open(monkeypatch: pytest
             await guide["change_role"]("ada", "plan", Access.NONE)
             assert (await ada.get("/rooms/documents/plan")).status_code == 403
             assert (await rename(bob, "tasks/his", n=1), await rename(ada, "tasks/his", n=2)) == (200, 403)
+
+
+async def test_hooks_ask_for_the_team_of_a_user_and_let_the_program_pass(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    collab = collab_with(tmp_path, executed("hooks", "teams.py", monkeypatch, tmp_path)["Teams"]())
+    async with serving(collab) as address:
+        await collab.collection("tasks").create({"teamId": "red"}, id="red")
+        await collab.collection("tasks").create({"teamId": "blue"}, id="blue")
+        assert len((await collab.collection("tasks").find_many()).rows) == 2
+        with pytest.raises(PermissionDenied):
+            await collab.collection("tasks", user="ada").update("blue", {"n": 1})
+        async with client(address, collab.mint("ada", access={"*/*": "write", "notes/*": "none"})) as ada:
+            assert (await rename(ada, "tasks/red", n=1), await rename(ada, "tasks/blue", n=1)) == (200, 403)
+            assert await rename(ada, "tasks/red", teamId="blue") == 403, "nobody gives a row away"
+            assert [row["id"] for row in (await ada.get("/api/v1/collections/tasks")).json()["rows"]] == ["red"]
+            made = [await ada.post("/api/v1/collections/tasks", json={"teamId": team}) for team in ("red", "blue")]
+            assert [each.status_code for each in made] == [201, 403]
+            assert (await ada.post("/api/v1/collections/people", json={})).status_code == 201, "its rules decide"
+        async with client(address, collab.mint("eve", access={"*/*": "write"})) as eve:
+            assert (await eve.get("/api/v1/collections/tasks")).json()["rows"] == []
 
 
 async def test_only_a_manager_writes_a_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

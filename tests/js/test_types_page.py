@@ -37,10 +37,12 @@ def test_the_types_of_the_page_are_those_of_its_application_and_compile(folder: 
     (folder / "board.py").write_text(blocks("python")[0])
     collab(folder, "typescript", "--app", "board:collab", "--output", "schema.ts")
     assert (folder / "schema.ts").read_text() == blocks("ts")[0]
-    (folder / "board.tsx").write_text(blocks("tsx")[0])
+    names = ["board.tsx", "owners.tsx"]
+    for name, block in zip(names, blocks("tsx"), strict=True):
+        (folder / name).write_text(block)
     options = ["--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler", "--jsx", "react-jsx"]
     tsc = ROOT / "js" / "node_modules" / "typescript" / "bin" / "tsc"
-    command = [str(node()), str(tsc), "--ignoreConfig", "--noEmit", "--strict", *options, "schema.ts", "board.tsx"]
+    command = [str(node()), str(tsc), "--ignoreConfig", "--noEmit", "--strict", *options, "schema.ts", *names]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.stdout == ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from collab.server.commands.answers import FAILED, encode, run
-from collab.server.config.load import CONFIG
+from collab.server.config.load import CONFIG, secrets_in
 from collab.server.config.settings import Settings
 from collab.server.doctor.finding import Finding
 from collab.server.options import SettingsCommand, load_settings
@@ -41,7 +42,7 @@ def doctor(config: Path | None, url: str | None, as_json: bool, **flags: Any) ->
             mark = "WRONG" if finding.level == "wrong" else "note"
             click.echo(f"{mark:<6}{finding.area}: {finding.what}\n      -> {finding.advice}")
         notes = len(found) - len(wrong)
-        click.echo(f"{len(wrong)} wrong, {notes} notes" if found else "nothing is wrong")
+        click.echo(f"{len(wrong)} wrong, {notes} {'note' if notes == 1 else 'notes'}" if found else "nothing is wrong")
     if wrong:
         sys.exit(FAILED)
 
@@ -51,20 +52,23 @@ async def _examine(settings: Settings, config: Path | None, url: str | None) -> 
     from collab.server.doctor.record_checks import check_record
     from collab.server.doctor.settings_checks import check_settings
 
-    found = [*_files(settings, config), *check_settings(settings), *await check_record(settings, time)]
+    found = [*_files(config), *check_settings(settings), *await check_record(settings, time)]
     if url is not None:
         found += await check_address(url, settings, time)
     return found
 
 
-def _files(settings: Settings, config: Path | None) -> Iterator[Finding]:
-    """Configuration files with secrets that others may read."""
+def _files(config: Path | None) -> Iterator[Finding]:
+    """Files with secrets that everybody on the machine may read. A group may: it can be that of the server."""
     secrets = [Path(os.environ[name]) for name in _SECRET_FILES if os.environ.get(name)]
     configs = [config] if config is not None else [Path(os.environ[CONFIG])] if os.environ.get(CONFIG) else []
-    for path in dict.fromkeys([*configs, *secrets]):
-        holds = path in secrets or not settings.is_open or settings.webhooks
-        if path.exists() and holds and path.stat().st_mode & 0o077:
-            yield Finding("wrong", "secrets", f"other users may read {path}, which holds secrets", f"chmod 600 {path}")
+    for config in configs:
+        holds, named = secrets_in(config)
+        secrets += [config] if holds else []
+        secrets += named
+    for path in dict.fromkeys(secrets):
+        if path.exists() and path.stat().st_mode & stat.S_IRWXO:
+            yield Finding("wrong", "secrets", f"other users may read {path}, which holds secrets", f"chmod o= {path}")
 
 
 _SECRET_FILES = ("COLLAB_JWT_SECRET_FILE", "COLLAB_API_KEY_FILE", "COLLAB_DATABASE_FILE")

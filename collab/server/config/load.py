@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -32,6 +33,7 @@ _FILES = (
     "metrics_secret",
 )  # options that may be read from files of their own
 _TABLE_FILES = ("key", "secret", "public_key")
+_SECRETS = (*_FILES, "key", "secret", "previous_secret")
 _PATHS = ("data", "pages")
 _NOT_EMPTY = ("database", "redis")  # empty would mean another record, or a server alone
 _WHERE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
@@ -235,6 +237,19 @@ def _members(kind: Any) -> Iterator[str]:
             for field in fields:
                 yield field.encode_name
                 yield from _members(field.type)
+
+
+def secrets_in(path: Path) -> tuple[bool, list[Path]]:
+    """Whether a valid configuration file holds a secret, and the files that it takes secrets from."""
+    raw = tomllib.loads(path.read_text("utf-8"))
+    tables = [raw, *(table for name in _TABLES for table in _list(raw.get(name)) if isinstance(table, dict))]
+    files = [path.parent / table[f"{name}_file"] for table in tables for name in _SECRETS if f"{name}_file" in table]
+    values = [str(table[name]) for table in tables for name in _SECRETS if name in table]
+    return any("://" not in value or urlsplit(value).password is not None for value in values), files
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _read_table_files(tables: Any, base: Path, source: str) -> None:

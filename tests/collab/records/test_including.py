@@ -174,6 +174,12 @@ async def test_i1_what_makes_no_sense_is_refused(include: Any, message: str) -> 
         assert message in refused.value.message
 
 
+async def test_i1_a_collection_without_relations_says_so() -> None:
+    async with running() as collab:
+        with pytest.raises(InvalidRequest, match=r"^include: nothing declares no relations$"):
+            await collab.collection("nothing").find_many({"include": {"owner": True}})
+
+
 async def test_i1_i8_only_lists_include_and_only_so_much() -> None:
     async with running() as collab:
         tasks = collab.collection("tasks")

@@ -10,6 +10,7 @@ const EDITORS = {
   lexical: () => import("snippet:lexical"),
   milkdown: () => import("snippet:milkdown"),
   monaco: () => import("snippet:monaco"),
+  prosemirror: () => import("snippet:prosemirror"),
   quill: () => import("snippet:quill"),
   slate: () => import("snippet:slate"),
   tiptap: () => import("snippet:tiptap"),

@@ -51,14 +51,23 @@ def test_a_configuration_that_others_may_read_is_wrong_if_it_holds_secrets(tmp_p
     config.write_text(f'jwt_secret = "{SECRET}"\n')
     config.chmod(0o644)
     done = run("doctor", "--config", str(config), "--data", str(tmp_path / "data"))
-    assert (done.exit_code, f"chmod 600 {config}" in done.stdout) == (1, True)
+    assert (done.exit_code, f"chmod o= {config}" in done.stdout) == (1, True)
     config.chmod(0o600)
     assert run("doctor", "--config", str(config), "--data", str(tmp_path / "data")).exit_code == 0
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
+    secret.chmod(0o640)
+    config.write_text('jwt_secret_file = "secret"\n[collections.tasks]\n')
+    config.chmod(0o644)
+    done = run("doctor", "--config", str(config), "--data", str(tmp_path / "data"))
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "0 wrong, 1 note"), "it only names the secret's file"
     secret.chmod(0o644)
+    done = run("doctor", "--config", str(config), "--data", str(tmp_path / "data"))
+    assert (done.exit_code, f"chmod o= {secret}" in done.stdout) == (1, True)
+    config.write_text(f'[[webhooks]]\nname = "a"\nurl = "https://a.example"\nsecret = "whsec_{"A" * 43}="\n')
+    assert f"chmod o= {config}" in run("doctor", "--config", str(config), "--data", str(tmp_path / "data")).stdout
     done = run("doctor", "--data", str(tmp_path / "data"), COLLAB_JWT_SECRET_FILE=str(secret))
-    assert (done.exit_code, f"chmod 600 {secret}" in done.stdout) == (1, True)
+    assert (done.exit_code, f"chmod o= {secret}" in done.stdout) == (1, True)
 
 
 @pytest.mark.parametrize("arguments", [["--port", "http"], ["--trusted-proxies", "nginx"]])
