@@ -105,7 +105,7 @@ async def open_link(url: str, *, within: float, compression: bool) -> AsyncItera
         raise failures.refused(error.response.status_code) from error
     except (httpx.TransportError, httpcore.NetworkError, httpx.InvalidURL, OSError) as error:
         if not opened:
-            raise ConnectionLost(f"no connection: {error}") from error
+            raise ConnectionLost(f"no connection to {url.partition('?')[0]}: {error}") from error
     except BaseExceptionGroup as group:
         # send() and receive() have already raised what broke the open link
         rest = group.split((HTTPXWSException, httpcore.NetworkError, wsproto.utilities.ProtocolError, OSError))[1]

@@ -279,7 +279,8 @@ class Schemas:
         if found:
             errors = [{"field": field, "message": message} for field, message in dict.fromkeys(found)][:MOST_ERRORS]
             field, message = found[0]
-            raise ValidationFailed(f"{field}: {message}" if field else message, errors=errors)
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            raise ValidationFailed(f"{field}: {message}{more}" if field else f"{message}{more}", errors=errors)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return ``{collection: {"schema": …, "content": {root: kind}, "version": n}}``, and ``mapped``,

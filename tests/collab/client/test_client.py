@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ async def test_what_is_created_in_one_turn_stands_in_the_order_in_which_it_was_m
 async def test_where_no_server_is_connecting_fails_and_nothing_goes_on(tmp_path: Path) -> None:
     async with cable() as link:
         made = client(link.address)
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ConnectionLost, match=f"^no connection to ws://{re.escape(link.address)}/realtime: "):
             await made.connect()
         assert not made.is_connected()
         with pytest.raises(ConnectionLost):

@@ -50,6 +50,13 @@ def test_what_fits_passes_and_the_records_own_members_are_not_looked_at() -> Non
     Schemas({"tasks": declaration(TASK)}).validate("tasks", {**record, "title": "Write", "tags": ["a"]})
 
 
+def test_the_message_has_the_first_fault_and_the_number_of_the_others() -> None:
+    assert refused({"title": "Write", "colour": 1}).message == "colour: is not a declared field"
+    error = refused({"colour": 1, "size": 2})
+    assert error.message.endswith(" (and 2 more)")
+    assert len(error.details["errors"]) == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "message"),
     [
