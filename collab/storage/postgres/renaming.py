@@ -65,6 +65,9 @@ async def _rename(connection: asyncpg.Connection, old: str, new: str, project: s
             new,
         )
     await connection.execute(f"DELETE FROM collab.rooms WHERE collection = $1 AND {_MINE}", old, project)  # noqa: S608
+    renamed = f"SELECT eid FROM collab.entities WHERE collection = $1 AND {_MINE}"  # noqa: S608
+    # perhaps it is never searched again
+    await connection.execute(f"DELETE FROM collab.search_texts WHERE eid IN ({renamed})", new, project)  # noqa: S608
     for name in (old, new):
         await index_anew(connection, name)
     await connection.execute("UPDATE collab.record SET epoch = $1", token_hex(8))

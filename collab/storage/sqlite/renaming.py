@@ -11,7 +11,7 @@ from collab.storage.renaming import Renamed, check_found, check_names, renamed_e
 from collab.storage.sqlite.files import FILE_NAME, check_there, connect, take_folder, translate
 from collab.storage.sqlite.query import create_indexes
 from collab.storage.sqlite.schema import check
-from collab.storage.sqlite.search import index_anew
+from collab.storage.sqlite.search import forget_texts, index_anew
 
 _LOCK_SECONDS = 1.0
 _NAMED = ("entities", "documents", "set_aside")
@@ -72,6 +72,7 @@ def _rename(connection: sqlite3.Connection, old: str, new: str, project: str | N
             names,
         )
         create_indexes(connection, old, [])
+    forget_texts(connection, new, project)
     for name in (old, new):
         index_anew(connection, name)
     connection.execute("UPDATE record SET value = ? WHERE name = 'epoch'", (token_hex(8),))

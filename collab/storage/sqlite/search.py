@@ -111,6 +111,17 @@ def index_anew(connection: sqlite3.Connection, collection: str) -> None:
     connection.execute("DELETE FROM search_collections WHERE collection = ?", (collection,))
 
 
+def forget_texts(connection: sqlite3.Connection, collection: str, project: str | None) -> None:
+    """Delete the texts of a collection, in one project or in all: perhaps it is never declared again."""
+    eids = connection.execute(
+        "SELECT e.eid FROM entities AS e JOIN search_texts AS t ON t.eid = e.eid"
+        " WHERE e.collection = ? AND (? IS NULL OR e.project = ?)",
+        (collection, project, project),
+    ).fetchall()
+    for (eid,) in eids:
+        write_text(connection, eid, "", "")
+
+
 def merge_all(connection: sqlite3.Connection) -> Iterator[None]:
     """Rewrite the index without deleted words. Each step is for a transaction of its own.
 

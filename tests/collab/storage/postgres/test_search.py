@@ -78,6 +78,10 @@ async def test_a_renamed_collection_is_indexed_again(postgres: PostgresServer) -
             await storage.commit([], [written("a", 1, title="blue")])
             await storage.leave()
         await rename_in_postgres(url, "notes", "pages", None, takes_over=True)
+        connection = await asyncpg.connect(url)
+        left = await connection.fetchval("SELECT count(*) FROM collab.search_texts")
+        await connection.close()
+        assert left == 0, "perhaps pages are never searched"
         async with node(url) as storage:
             with pytest.raises(Unavailable):
                 await storage.count("acme", "pages", searched("blue"))

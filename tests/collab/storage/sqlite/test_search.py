@@ -78,6 +78,8 @@ async def test_a_renamed_collection_is_indexed_again(tmp_path: Path) -> None:
         await storage.searchable("notes", MEMBERS)
         await storage.commit([], [written("a", 1, title="blue")])
     rename_in_sqlite(tmp_path, "notes", "pages", None)
+    with raw(tmp_path) as database:
+        assert database.execute("SELECT * FROM search_texts").fetchall() == [], "perhaps pages are never searched"
     async with opened(tmp_path) as storage:
         with pytest.raises(Unavailable):
             await storage.count("acme", "pages", searched("blue"))
