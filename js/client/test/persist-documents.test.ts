@@ -10,6 +10,7 @@ import { CORE } from "../src/core.js"
 import type { OpenDocument } from "../src/documents.js"
 import { LumenizeClient, type LumenizeError } from "../src/index.js"
 import type { DatabaseKeeper } from "../src/persist/keeper.js"
+import { Store } from "../src/persist/store.js"
 import { ScriptedSocket } from "./scripted.js"
 
 const [SYNC, AUTH, CLOSE, STATUS] = [0, 2, 7, 8]
@@ -250,4 +251,50 @@ it("shows all that was written before it was closed in a document that is opened
   expect(textOf(await after.client.documents.open("d"))).toBe("12345")
   after.connect()
   await until(() => expect(textOf({ doc: served })).toBe("12345"))
+})
+
+it("keeps the whole of an open document of which another tab has dropped what was kept", async () => {
+  served.getText("content").insert(0, "served ")
+  const page = await edited("mine ")
+  const database = await openDB(name)
+  for (const store of ["items", "updates"]) await database.clear(store)
+  database.close()
+  const open = await page.client.documents.open("d")
+  open.doc.getText("content").insert(0, "more ")
+  const whole = new Y.Doc()
+  await until(async () => {
+    const read = await openDB(name)
+    for (const { update } of await read.getAll("updates")) Y.applyUpdate(whole, update as Uint8Array)
+    read.close()
+    expect(textOf({ doc: whole })).toBe("more mine served ")
+  })
+})
+
+it("binds a document that opens to nobody's store but that of the user of the session", async () => {
+  const page = await edited("mine")
+  page.close()
+  const after = new Page()
+  await until(() => expect(after.client[CORE].keeper).not.toBe(null))
+  await after.client[CORE].loading
+  const { parts } = Store.prototype
+  let release = (): void => {}
+  vi.spyOn(Store.prototype, "parts").mockImplementationOnce(async function (this: Store, ...given) {
+    const found = await parts.apply(this, given)
+    await new Promise<void>((resolve) => (release = resolve))
+    return found
+  })
+  const opening = after.client.documents.open("d")
+  await until(() => expect(Store.prototype.parts).toHaveBeenCalled())
+  after.client.connect({ userId: "bob" }).catch(() => {})
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  release()
+  const open = await opening
+  expect([textOf(open), open.saved]).toEqual(["", true])
+  open.doc.getText("content").insert(0, "bob's")
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  const text = new Y.Doc()
+  const read = await openDB(name)
+  for (const { update } of await read.getAll("updates")) Y.applyUpdate(text, update as Uint8Array)
+  read.close()
+  expect(textOf({ doc: text })).toBe("mine")
 })

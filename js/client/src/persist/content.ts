@@ -47,9 +47,13 @@ export class Content implements KeptContent {
     private readonly host: ContentHost,
   ) {}
 
-  /** Reads what is kept. If the document is open already, it gets that, and its own content is kept. */
-  async bind(store: Store): Promise<void> {
+  /**
+   * Reads what is kept. If the document is open already, it gets that, and its own content is kept. `isCurrent`: whether
+   * the store is still that of the user of the session.
+   */
+  async bind(store: Store, isCurrent: () => boolean): Promise<void> {
     const found = await this.host.attempt(() => store.parts(this.name))
+    if (!isCurrent()) return
     this.store = store
     const parts = found?.parts ?? []
     this.mine = new Set(found?.keys.map(String))
@@ -65,6 +69,8 @@ export class Content implements KeptContent {
   unbind(): void {
     this.store = null
     this.waiting = []
+    this.kept = []
+    this.unsaved = false
     clearTimeout(this.timer)
   }
 
@@ -136,10 +142,11 @@ export class Content implements KeptContent {
       const batch = this.waiting.splice(0)
       const unsaved = batch.some((part) => part.unsaved) || (this.lacking && this.flagged)
       const part = { update: this.merged(batch), unsaved }
-      const key = await this.host.attempt(() => current.append(this.name, part))
-      this.lacking = key === undefined
+      const added = await this.host.attempt(() => current.append(this.name, part))
+      this.lacking = added === undefined || (added.isFirst && this.mine.size > 0) // another tab has dropped the others
       this.flagged ||= unsaved
-      if (key !== undefined) this.mine.add(String(key))
+      if (added !== undefined) this.mine.add(String(added.key))
+      if (added?.isFirst && this.lacking) this.calm(0)
     }
     this.busy = false
     if (this.mine.size >= MOST_PARTS || (this.flagged && this.open?.saved === true)) this.calm(CALM)

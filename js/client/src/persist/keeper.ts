@@ -158,9 +158,10 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     this.store = store
     this.listen(store)
     await this.takeOver(true)
+    if (this.session !== session) return
     this.queue.compare() // writes that were made before anybody knew by whom
     for (const { subscription } of this.core.subscriptions.active.values()) this.begun(subscription)
-    await Promise.all([...this.contents].map((content) => content.bind(store)))
+    await Promise.all([...this.contents].map((content) => content.bind(store, () => this.store === store)))
     await this.bound(store)
   }
 
@@ -237,8 +238,9 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     await this.entering // also of a session that has begun since
     await this.closing.get(name) // otherwise the last edits would not be shown
     const content = new Content(name, yjs, this)
-    if (this.store !== null) await content.bind(this.store)
     this.contents.add(content)
+    const { store } = this
+    if (store !== null) await content.bind(store, () => this.store === store)
     return content
   }
 

@@ -131,17 +131,18 @@ export class Store {
     })
   }
 
-  /** Adds an update. Returns its key. */
-  async append(document: string, part: KeptUpdate): Promise<PartKey> {
+  /** Adds an update. Returns its key, and whether nothing else is kept of the document. */
+  async append(document: string, part: KeptUpdate): Promise<{ key: PartKey; isFirst: boolean }> {
     const key: PartKey = [this.space, document, this.tick(), this.tab]
-    await this.change(["updates", "items"], async (change) => {
+    return this.change(["updates", "items"], async (change) => {
+      const isFirst = (await change.objectStore("items").getKey([this.space, "document", document])) === undefined
       await change.objectStore("updates").put(part, key)
       await this.touch(change, "document", document, ({ bytes, unsaved }) => ({
         bytes: bytes + part.update.length,
         unsaved: unsaved || part.unsaved,
       }))
+      return { key, isFirst }
     })
-    return key
   }
 
   /** Replaces the parts of a document that `isMine` by what `whole` returns. Returns its key. */
