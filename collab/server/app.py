@@ -20,14 +20,10 @@ from collab.access.credentials import Authenticator
 from collab.access.inspection import InspectionKey
 from collab.access.price import Ledger, Meter, Payer, Share
 from collab.access.revocations import Revocations
-from collab.consumers.delivery_traces import DeliveryTraces
-from collab.entities.event_traces import EventTraces
 from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
 from collab.errors import CollabError
 from collab.hooks import Hooks
-from collab.metrics import Metrics
-from collab.project_names import ProjectNames
 from collab.realtime.hub import Hub, HubParts
 from collab.realtime.topics.system import ProjectHealth
 from collab.records.schema import Schemas
@@ -53,6 +49,7 @@ from collab.server.inspector.node import NodeViews
 from collab.server.inspector.record import RecordViews
 from collab.server.key_fetcher import KeyFetcher
 from collab.server.notices import startup_warnings
+from collab.server.observation import Observation
 from collab.server.project_usage import ProjectUsage
 from collab.server.python_api import PythonApi
 from collab.server.rights import Rights
@@ -64,13 +61,11 @@ from collab.storage.jobs import unshared
 from collab.storage.location import check_cluster_extra, storage_at
 from collab.storage.nodes import Fenced, Nodes, new_node_name
 from collab.tasks import BackgroundTasks
-from collab.tracing import Tracer
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from collab.cluster.node import ClusterNode
-    from collab.server.tracing.start import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +95,8 @@ class Collab(PythonApi):
         """Whether a supervisor watches this process."""
         self.settings = settings if settings is not None else Settings.from_env()
         self.hooks = hooks if hooks is not None else Hooks()
-        names = ProjectNames(self.settings.metrics_projects)
-        self.metrics = Metrics(names)
+        observed = self._observed = Observation(self.settings, tracer_provider)
+        self.metrics = observed.metrics
         name = supervised.node_name if supervised.node_name is not None else new_node_name()
         joining = self.settings.joining(name)
         beside = self.settings.location if storage is None else None
@@ -116,12 +111,8 @@ class Collab(PythonApi):
                 joining=joining,
             )
         )
-        traced = self.settings.tracing or tracer_provider is not None
-        self._tracing = _tracing_of(tracer_provider) if traced else None
-        tracer = self._tracing.tracer if self._tracing is not None else None
-        traces = EventTraces(tracer) if tracer is not None else None
         redis = self.settings.redis
-        self._node = _node_of(self._storage, name, redis, tracer, traces) if redis is not None else None
+        self._node = _node_of(self._storage, name, redis, observed) if redis is not None else None
         self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
         rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)
         authenticator = authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers)
@@ -145,9 +136,9 @@ class Collab(PythonApi):
             # without credentials callers are not told apart: everybody may do everything
             address=share(0.0 if self.admission.is_open else self.settings.cpu_per_address),
             project=share(self.settings.cpu_per_project),
-            names=names,
+            names=observed.names,
         )
-        feed = self._node.feed if self._node is not None else Feed(traces)
+        feed = self._node.feed if self._node is not None else Feed(observed.events)
         jobs = self._node.jobs if self._node is not None else None
         self._quarantined = supervised.quarantined
         self._worker_deaths = supervised.deaths
@@ -159,7 +150,7 @@ class Collab(PythonApi):
             max_pending_bytes=self.settings.max_pending_bytes,
             observe=self.metrics.committed,
             feed=feed,
-            traces=traces,
+            traces=observed.events,
             wrote=self.metrics.wrote,
         )
         self._content = ContentEvents(
@@ -191,7 +182,7 @@ class Collab(PythonApi):
             cuts_covered=not self.settings.history_days and self.settings.content_event_seconds > 0,
             ownership=self._node.ownership if self._node is not None else None,
             leftovers=supervised.leftovers,
-            tracer=tracer,
+            tracer=observed.tracer,
         )
         self.hub = Hub(
             self._storage,
@@ -215,7 +206,7 @@ class Collab(PythonApi):
             failed=self._task_failed,
             parts=self._node.parts if self._node is not None else HubParts(),
             announcements=self._node.announcements if self._node is not None else None,
-            deliveries=DeliveryTraces(tracer, traces) if tracer is not None and traces is not None else None,
+            deliveries=observed.deliveries,
         )
         self.rights = Rights(
             self._registry,
@@ -238,7 +229,7 @@ class Collab(PythonApi):
             self.metrics,
             self.ledger,
             self._node,
-            tracer,
+            observed.tracer,
         )
         if self._node is not None:
             self._node.lost = self.sockets.node_lost
@@ -282,7 +273,7 @@ class Collab(PythonApi):
             nid=lambda: self._storage.nid if isinstance(self._storage, Nodes) else 0,
         )
         self.api = Api(self.hub, self.admission, self.rights, self._sessions, self.settings, self.unready)
-        api = routes.build(self.api, tracer)
+        api = routes.build(self.api, observed.tracer)
         self.http = http.build(
             self.settings,
             self.admission,
@@ -292,10 +283,8 @@ class Collab(PythonApi):
             unready=self.unready,
             remark=self._remark,
             inspector=self._inspector(inspection, beside) if inspection is not None else None,
-            tracer=tracer,
+            tracer=observed.tracer,
         )
-        for webhook in self.settings.webhooks:
-            self.metrics.expect_webhook(webhook.name)
         self.metrics.expose(self._gauges, lambda: self._usage.families(named=self.settings.metrics_secret is not None))
 
     def _remark(self) -> str | None:
@@ -322,8 +311,7 @@ class Collab(PythonApi):
         """Open the storage and start serving. Raises :class:`collab.storage.base.StorageCorrupt`."""
         for warning in startup_warnings(self.settings, os.environ, is_open=self.admission.is_open):
             log.warning("%s", warning)
-        if self._tracing is not None:
-            self._tracing.start()
+        self._observed.start()
         await self._storage.open()
         for entry in self._quarantined:
             log.error("an update of %s crashed the worker and is quarantined: %s", entry.key, entry.reason)
@@ -379,8 +367,7 @@ class Collab(PythonApi):
         if self._node is not None:
             await self._node.leave()
         await self._storage.close()
-        if self._tracing is not None:
-            await self._tracing.stop()
+        await self._observed.stop()
 
     def unready(self) -> str | None:
         """Return why this server should get no traffic now; ``None`` if it should."""
@@ -469,10 +456,7 @@ class Collab(PythonApi):
             "collab_replaced": ("1 if another server has taken its place.", float(self._recorder.fenced is not None)),
             "collab_task_failed": ("1 if a background task has failed: only a restart helps.", float(self.failed)),
             "collab_worker_deaths_total": ("Workers that died in the place of this one.", self._worker_deaths),
-            "collab_traces_failing": (
-                "1 if the last traces could not be sent.",
-                float(self._tracing is not None and self._tracing.failing),
-            ),
+            "collab_traces_failing": ("1 if the last traces could not be sent.", float(self._observed.traces_failing)),
             **(self._node.gauges() if self._node is not None else {}),
         }
 
@@ -485,19 +469,11 @@ def _inspection(settings: Settings) -> InspectionKey | None:
     return InspectionKey(settings.inspect_secret)
 
 
-def _tracing_of(provider: TracerProvider | None) -> Tracing:
-    try:
-        from collab.server.tracing.start import Tracing  # most servers need none of its packages
-    except ModuleNotFoundError as error:
-        raise ValueError("tracing needs more packages: pip install 'lumenize-collab[otel]'") from error
-    return Tracing(provider)
-
-
-def _node_of(storage: Storage, name: str, redis: str, tracer: Tracer | None, traces: EventTraces | None) -> ClusterNode:
+def _node_of(storage: Storage, name: str, redis: str, observed: Observation) -> ClusterNode:
     check_cluster_extra()
     from collab.bus.redis import RedisBus
     from collab.cluster.node import ClusterNode  # a server alone needs none of its packages
 
     if not isinstance(storage, Nodes):
         raise ValueError("the nodes of a cluster share a storage for several nodes, like PostgreSQL")
-    return ClusterNode(storage, name, RedisBus(redis), tracer, traces)
+    return ClusterNode(storage, name, RedisBus(redis), observed.tracer, observed.events)

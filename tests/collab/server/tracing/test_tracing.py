@@ -208,4 +208,4 @@ async def test_an_application_that_has_begun_a_span_is_followed(tmp_path: Path) 
 
 def test_a_server_without_tracing_makes_rooms_and_commits_without_a_tracer(tmp_path: Path) -> None:
     app = Collab(Settings(data=str(tmp_path)))
-    assert app._tracing is None
+    assert app._observed.tracer is None
