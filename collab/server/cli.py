@@ -53,6 +53,7 @@ There are no flags for credentials, because other users can read command lines:
   COLLAB_API_KEY, COLLAB_JWT_SECRET              (or COLLAB_…_FILE: a file that holds it)
   COLLAB_KEYS, COLLAB_ISSUERS                    (JSON; in the file: [[keys]] and [[issuers]])
   COLLAB_INSPECT_SECRET                          (of --inspect; it does not open the API)
+  COLLAB_METRICS_SECRET                          (of /metrics; it opens nothing else)
 --database must not contain a password; COLLAB_DATABASE (or COLLAB_DATABASE_FILE) may.
 Without any of them the server is open, and listens on the loopback address only.
 

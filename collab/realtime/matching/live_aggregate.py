@@ -127,7 +127,7 @@ class LiveAggregate:
         if event.type == "updated" and self._members.isdisjoint(event.changes):
             return []
         old, new = self._shares(event)
-        if old == new:
+        if old == new and (old is None or new is None or all(map(same, old.key, new.key))):  # True is equal to 1
             return []
         steps: list[Step] = []
         entered = None if new is None else group_id(new.key)

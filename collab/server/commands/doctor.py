@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from collab.server.commands.answers import FAILED, encode, run
-from collab.server.config.load import CONFIG, secrets_in
+from collab.server.config.load import CONFIG, SECRET_FILES, secrets_in
 from collab.server.config.settings import Settings
 from collab.server.doctor.finding import Finding
 from collab.server.options import SettingsCommand, load_settings
@@ -60,7 +60,7 @@ async def _examine(settings: Settings, config: Path | None, url: str | None) -> 
 
 def _files(config: Path | None) -> Iterator[Finding]:
     """Files with secrets that everybody on the machine may read. A group may: it can be that of the server."""
-    secrets = [Path(os.environ[name]) for name in _SECRET_FILES if os.environ.get(name)]
+    secrets = [Path(os.environ[name]) for name in SECRET_FILES if os.environ.get(name)]
     configs = [config] if config is not None else [Path(os.environ[CONFIG])] if os.environ.get(CONFIG) else []
     for config in configs:
         holds, named = secrets_in(config)
@@ -69,6 +69,3 @@ def _files(config: Path | None) -> Iterator[Finding]:
     for path in dict.fromkeys(secrets):
         if path.exists() and path.stat().st_mode & stat.S_IRWXO:
             yield Finding("wrong", "secrets", f"other users may read {path}, which holds secrets", f"chmod o= {path}")
-
-
-_SECRET_FILES = ("COLLAB_JWT_SECRET_FILE", "COLLAB_API_KEY_FILE", "COLLAB_DATABASE_FILE")

@@ -32,6 +32,8 @@ _FILES = (
     "inspect_secret",
     "metrics_secret",
 )  # options that may be read from files of their own
+SECRET_FILES = tuple(f"{PREFIX}{name.upper()}_FILE" for name in _FILES)
+"""Environment variables that name files with secrets."""
 _TABLE_FILES = ("key", "secret", "public_key")
 _SECRETS = (*_FILES, "key", "secret", "previous_secret")
 _PATHS = ("data", "pages")

@@ -224,7 +224,7 @@ async def test_members_that_only_the_later_of_two_nodes_knows_are_skipped_by_the
     async with connect(f"ws://{server[1]}/node", additional_headers={HEADER: passes.issue(2)}) as later:
         await later.send(msgspec.msgpack.encode(["hello", VERSION + 1, VERSION, 1, MOST_MESSAGE, "new"]))
         assert isinstance(decode_node(await later.recv(decode=False)), Greeting)
-        await later.send(msgspec.msgpack.encode(["call", 1, b"hello", "echo", None, {"new": True}]))
+        await later.send(msgspec.msgpack.encode(["call", 1, b"hello", "echo", None, None, {"new": True}]))
         assert decode_node(await later.recv(decode=False)) == NodeAnswer(1, b"hello")
 
     async def answer(socket: ServerConnection) -> None:

@@ -67,7 +67,7 @@ def test_junk_of_any_kind_is_refused_or_a_message(data: bytes) -> None:
 
 
 def test_what_a_later_version_adds_at_the_end_is_skipped() -> None:
-    later = msgspec.msgpack.encode(["call", 1, b"value", "update", None, "new"])
+    later = msgspec.msgpack.encode(["call", 1, b"value", "update", None, None, "new"])
     assert decode_node(later) == NodeCall(1, b"value", "update")
 
 

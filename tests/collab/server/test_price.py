@@ -10,6 +10,7 @@ from typing import Any, cast
 import anyio
 import httpx
 import jwt
+import msgspec
 import pycrdt
 import pytest
 from websockets.asyncio.client import connect
@@ -23,6 +24,7 @@ from collab.wire import yjs
 from tests.collab.serving import Runner, editor, serving
 
 SECRET = "s" * 32
+METRICS_SECRET = "m" * 32
 
 
 def masked(message: bytes) -> bytes:
@@ -59,7 +61,7 @@ async def test_k4_a_caller_in_debt_is_read_later_and_nothing_of_it_is_lost(setti
 
 
 async def test_k4_a_request_of_a_caller_in_debt_is_refused_with_the_time_to_wait(settings: Settings) -> None:
-    collab = Collab(settings)
+    collab = Collab(msgspec.structs.replace(settings, metrics_secret=METRICS_SECRET))
     async with serving(collab) as address, httpx.AsyncClient(timeout=40, base_url=f"http://{address}") as http:
         collab.ledger.charge(Payer("default", "user", "eve"), 3.0, monotonic())
 
@@ -72,7 +74,7 @@ async def test_k4_a_request_of_a_caller_in_debt_is_refused_with_the_time_to_wait
         assert refused.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
         assert 0 < refused.json()["error"]["details"]["retryAfter"] <= 10
         assert (await get("ada")).status_code == 200
-        metrics = (await http.get("/metrics")).text
+        metrics = (await http.get("/metrics", headers={"Authorization": f"Bearer {METRICS_SECRET}"})).text
         assert 'collab_cpu_seconds_total{payer="user",project="default"}' in metrics
 
 

@@ -129,6 +129,15 @@ async def test_g5_the_last_row_of_a_group_may_begin_another_when_no_more_groups_
     assert [row.data for row in live.rows] == world.fresh(live.aggregation)[0]
 
 
+async def test_a_row_whose_number_becomes_true_changes_its_group() -> None:
+    world = World()
+    live = LiveAggregate(Aggregation(group_by=A))
+    live.load(world.aggregate(live.aggregation))
+    for value in (1, True, 1, None, False, 0):
+        live.apply(world.write("r", {"a": value}))
+        assert [row.data for row in live.rows] == world.fresh(live.aggregation)[0]
+
+
 async def test_values_read_for_a_group_that_is_gone_are_ignored() -> None:
     world = World()
     events = [world.write(f"r{number}", {"a": number, "b": 1}) for number in range(3)]

@@ -68,6 +68,7 @@ def test_the_documented_examples_print_what_they_show(tmp_path: Path) -> None:
             changed = httpx.patch(f"{tasks}/t1", json={"changes": {"title": title}}, timeout=40)
             assert changed.status_code == 200
         await_dead_letters(tmp_path / "data", 7)
+        (tmp_path / "src").mkdir()
         running = [each for each in examples() if "# stopped" not in each[0]]
         assert len(running) >= 3
         for line, shown in running:
