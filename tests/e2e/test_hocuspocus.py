@@ -7,7 +7,9 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import pycrdt
 import pytest
 import uvicorn
 
@@ -16,9 +18,10 @@ from collab.hooks import Hooks
 from collab.names import RoomKey
 from collab.server.app import Collab
 from collab.server.config.settings import Settings
-from collab.wire import hocuspocus
-from presence.lib0 import encode_string
+from collab.wire import hocuspocus, yjs
+from presence.lib0 import encode_bytes, encode_string
 from tests.e2e.node import Client, Kind, Node
+from tests.e2e.peer import ASK, CLOSE, QUERY, STATUS, SYNC, peer
 from tests.e2e.server import Server, nothing_can_be_committed
 
 HOCUSPOCUS: tuple[Kind, ...] = ("hocuspocus-3", "hocuspocus-4")
@@ -210,6 +213,31 @@ async def test_f3_what_passes_ends_no_document_and_the_server_opens_it_again(
             await reader.wait(unsynced=0)
             assert (await writer.summary())["unsynced"] == 1
         await writer.wait(unsynced=0)
+    finally:
+        server.stop()
+
+
+async def test_f5_a_close_of_another_provider_takes_no_saved_from_who_goes_on(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+    try:
+        async with peer(server, "hocuspocus", "documents/d", token="") as client:
+            await client.send(ASK)
+            await client.until(lambda heard: heard.step == yjs.STEP1)
+            nothing = bytes([SYNC, yjs.STEP2]) + encode_bytes(b"\0\0")
+            await client.send(nothing)
+            await client.until(lambda heard: heard.kind == STATUS)
+            with nothing_can_be_committed(server):
+                doc: pycrdt.Doc[Any] = pycrdt.Doc()
+                doc.get("text", type=pycrdt.Text).insert(0, "here")
+                await client.send(bytes([SYNC, yjs.UPDATE]) + encode_bytes(doc.get_update()))
+                await client.send(bytes([CLOSE]) + encode_string("gone"))
+                await client.send(bytes([QUERY]))
+                await client.until(lambda heard: heard.step == yjs.STEP1)
+                await client.send(nothing)
+            await client.until(lambda heard: heard.kind == STATUS)
+            await client.handled()
+            assert sum(heard.kind == STATUS for heard in client.heard) == 2, "the opening and the edit"
     finally:
         server.stop()
 

@@ -63,6 +63,11 @@ class _Open:
     doubted_until: float = inf  # a provider sent a close; another one must answer until then
     renewal: asyncio.Task[None] | None = None
 
+    @property
+    def unsaved(self) -> int:
+        """Edits that its provider still counts as unsaved."""
+        return self.counted - self.session.outbox.acknowledged
+
     def latest(self) -> Room:
         """Its room, or the room that replaced it."""
         self.room = self.room.latest
@@ -136,7 +141,8 @@ class HocuspocusSocket(SocketProtocol):
             ended=self._ended,
         )
         self._ends: dict[str, int] = {}  # number of permanent ends of each document
-        self._withdrawn: dict[str, str] = {}  # documents closed by a provider, with their tokens
+        # documents closed by a provider: their tokens, and the edits that another one may still count as unsaved
+        self._withdrawn: dict[str, tuple[str, int]] = {}
         self._asked: set[str] = set()  # sessions that were asked for their next token
         self._queued_bytes = 0
         self._queued_messages = 0
@@ -168,10 +174,11 @@ class HocuspocusSocket(SocketProtocol):
                 return  # its provider keeps sending until the application destroys it
             if len(self._waiting) + len(self._open) + len(self._passed) >= self._limits.documents:
                 raise RateLimitExceeded("too many documents on one socket", limit=self._limits.documents)
-            token, passed = self._withdrawn.pop(address, None), self._passed.returned(address)
+            withdrawn, passed = self._withdrawn.pop(address, None), self._passed.returned(address)
             goes_on = not isinstance(message, hocuspocus.Token | hocuspocus.Close)
-            if token is not None and goes_on:
-                self._open_again(address, token, 0.0)
+            if withdrawn is not None and goes_on:
+                token, unsaved = withdrawn
+                self._open_again(address, token, 0.0, unsaved)
                 self._keep(self._waiting[address], message, data)
                 return
             waiting = self._waiting[address] = _Waiting()
@@ -247,7 +254,7 @@ class HocuspocusSocket(SocketProtocol):
             case hocuspocus.Close():
                 # Perhaps from another provider that was destroyed before it got an answer: its close was queued in the
                 # client. If any provider continues to send messages for the document, it is reopened.
-                self._withdrawn[address] = open_.token
+                self._withdrawn[address] = open_.token, open_.unsaved
                 if len(self._withdrawn) > self._limits.documents:
                     del self._withdrawn[next(iter(self._withdrawn))]
                 self._leave(address, now)
@@ -384,9 +391,8 @@ class HocuspocusSocket(SocketProtocol):
             return
         self._note(address, open_.admitted, error)
         if error.retryable:
-            unsaved = open_.counted - open_.session.outbox.acknowledged
             self._leave(address, monotonic())
-            self._open_again(address, open_.token, _FIRST_RETRY_SECONDS, unsaved)
+            self._open_again(address, open_.token, _FIRST_RETRY_SECONDS, open_.unsaved)
         else:
             self._leave(address, monotonic())
             self._close_document(address, error)
@@ -397,7 +403,7 @@ class HocuspocusSocket(SocketProtocol):
         self._connection.send(hocuspocus.close(address, _reason(error)))
         self._connection.send(hocuspocus.permission_denied(address, _reason(error)))
 
-    def _open_again(self, address: str, token: str, delay: float, unsaved: int = 0) -> None:
+    def _open_again(self, address: str, token: str, delay: float, unsaved: int) -> None:
         """Reopen a document: send all of it to its provider, and ask for the provider's state."""
         waiting = _Waiting([yjs.SyncStep1(b"\0")], verified=True, again=True, unsaved=unsaved)
         self._waiting[address] = waiting
