@@ -261,19 +261,14 @@ class ContentEvents:
         updates = [list(turn.updates) for turn in turns(rows)]
         return _Part(room, rows, Changes(None, updates, room.content_roots(), 0.0, before, token_hex(8)))
 
-    async def flush(self, key: RoomKey) -> None:
-        """Create the missing events for all committed content changes of one document.
-
-        Works through the log piece by piece. A change that cannot be computed becomes ``{"truncated": True}``. Raises
-        :class:`CollabError`; the next change then retries the rest.
-        """
-        await self._flush(key)
-
     async def _flush(self, key: RoomKey) -> float:
-        """Do the same. Returns the seconds of CPU for which the document is to rest.
+        """Create the missing events for all committed content changes of one document, piece by piece.
 
-        Not among them: waiting for a turn, for a child or for a storage that does not answer, which is no work; and the
-        first changes after the document was opened, for which its whole content must be read, once.
+        A change that cannot be computed becomes ``{"truncated": True}``. Raises :class:`CollabError`.
+
+        Returns the seconds of CPU for which the document is to rest. Not among them: waiting for a turn, for a child or
+        for a storage that does not answer, which is no work; and the first changes after the document was opened, for
+        which its whole content must be read, once.
         """
         async with self._sandbox.background(TurnOwner(key.project, "content")) as child:
             await child.prepare()

@@ -141,8 +141,7 @@ class HocuspocusSocket(SocketProtocol):
             ended=self._ended,
         )
         self._ends: dict[str, int] = {}  # number of permanent ends of each document
-        # documents closed by a provider: their tokens, and the edits that another one may still count as unsaved
-        self._withdrawn: dict[str, tuple[str, int]] = {}
+        self._withdrawn: dict[str, tuple[str, int]] = {}  # closed by a provider: token, edits that are not acknowledged
         self._asked: set[str] = set()  # sessions that were asked for their next token
         self._queued_bytes = 0
         self._queued_messages = 0
@@ -177,8 +176,7 @@ class HocuspocusSocket(SocketProtocol):
             withdrawn, passed = self._withdrawn.pop(address, None), self._passed.returned(address)
             goes_on = not isinstance(message, hocuspocus.Token | hocuspocus.Close)
             if withdrawn is not None and goes_on:
-                token, unsaved = withdrawn
-                self._open_again(address, token, 0.0, unsaved)
+                self._open_again(address, *withdrawn)
                 self._keep(self._waiting[address], message, data)
                 return
             waiting = self._waiting[address] = _Waiting()
@@ -392,7 +390,7 @@ class HocuspocusSocket(SocketProtocol):
         self._note(address, open_.admitted, error)
         if error.retryable:
             self._leave(address, monotonic())
-            self._open_again(address, open_.token, _FIRST_RETRY_SECONDS, open_.unsaved)
+            self._open_again(address, open_.token, open_.unsaved, _FIRST_RETRY_SECONDS)
         else:
             self._leave(address, monotonic())
             self._close_document(address, error)
@@ -403,7 +401,7 @@ class HocuspocusSocket(SocketProtocol):
         self._connection.send(hocuspocus.close(address, _reason(error)))
         self._connection.send(hocuspocus.permission_denied(address, _reason(error)))
 
-    def _open_again(self, address: str, token: str, delay: float, unsaved: int) -> None:
+    def _open_again(self, address: str, token: str, unsaved: int, delay: float = 0.0) -> None:
         """Reopen a document: send all of it to its provider, and ask for the provider's state."""
         waiting = _Waiting([yjs.SyncStep1(b"\0")], verified=True, again=True, unsaved=unsaved)
         self._waiting[address] = waiting
