@@ -76,6 +76,7 @@ async def test_pages_are_rendered_with_what_the_server_read_and_live_on(applicat
             await page.get_by_role("button", name="New").click()
             await expect(page.locator("li")).to_have_text(["Write it down"])
             await expect(page.locator("output")).to_have_text("saved")
+            await expect(page.locator("#created")).to_have_text("1")  # the list shows a row before it is stored
             await page.reload()
             await expect(page.locator("#count")).to_have_text("1")
             await expect(page.locator("li")).to_have_text(["Write it down"])

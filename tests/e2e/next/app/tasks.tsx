@@ -25,6 +25,11 @@ function List() {
 
 export function Tasks({ url }: { url: string }) {
   const [client] = useState(() => new LumenizeClient<{ tasks: Task }>({ url }))
+  const [created, setCreated] = useState(0)
+  const create = async () => {
+    await client.tasks.create({ title: "Write it down" })
+    setCreated((before) => before + 1)
+  }
   useEffect(() => {
     void client.connect()
     return () => void client.disconnect()
@@ -32,7 +37,8 @@ export function Tasks({ url }: { url: string }) {
   return (
     <LumenizeProvider client={client}>
       <List />
-      <button onClick={() => client.tasks.create({ title: "Write it down" })}>New</button>
+      <button onClick={() => void create()}>New</button>
+      <p id="created">{created}</p>
     </LumenizeProvider>
   )
 }
