@@ -24,7 +24,7 @@ from collab.errors import CollabError, Elsewhere, Unavailable
 from collab.names import RoomKey
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
-from collab.sandbox.client import Child, Sandbox, SandboxError, SandboxRefused
+from collab.sandbox.client import Child, Sandbox, SandboxError
 from collab.sandbox.messages import Changes
 from collab.storage.base import DocumentStorage, LogRow, StorageError
 from collab.storage.jobs import AllJobs, JobHolder
@@ -36,7 +36,7 @@ _SHARE = 10  # a document rests at least this many times as long as its last cha
 _UNCOVERED = 100
 _ROWS = 4096  # processed at once
 _BYTES = 4 * 1024 * 1024  # of these rows
-_FEW_ROWS = 64  # if so few rows fail, they are retried once, and not divided
+_FEW_ROWS = 64  # if so few rows fail, they are not divided
 _AT_ONCE = 64  # documents in one request, each with few rows
 _SLOTS, _SLOT_SECONDS = 5, 0.2  # documents that are due within a fifth of the interval begin together
 _LOOK_SECONDS = 30.0  # between two looks for what another process has left
@@ -287,7 +287,7 @@ class ContentEvents:
                 if committed > bridge.covered:
                     await self._cover(room, committed)  # from before there were events
                 return cost
-            size, failed, gave_up = _ROWS, False, False
+            size, gave_up = _ROWS, False
             while rows:
                 piece = _first(rows, size)
                 await child.prepare()  # if no child can start, the rows are not to blame
@@ -299,9 +299,6 @@ class ContentEvents:
                     if len(piece) > _FEW_ROWS:
                         size = max(_FEW_ROWS, len(piece) // 8)
                         continue
-                    if not failed and not gave_up and not isinstance(error, SandboxRefused):
-                        failed = True  # this process or its child may have been frozen, or the child killed by others
-                        continue
                     # Still record that something changed: no row may wait for ever, nor the log grow.
                     log.error("the content changes of %s rows of %s could not be computed: %s", len(piece), key, error)
                     piece = rows if gave_up else piece
@@ -310,7 +307,7 @@ class ContentEvents:
                 else:
                     cost += child.spent - spent if room in self._read else 0.0
                     self._read.add(room)
-                size, failed = min(size * 8, _ROWS), False
+                size = min(size * 8, _ROWS)
                 await self._note(room, piece, changes)
                 rows = rows[len(piece) :]
             return cost

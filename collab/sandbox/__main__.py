@@ -18,6 +18,7 @@ from collab.sandbox.makeup import makeup_of
 from collab.sandbox.messages import (
     GREETING,
     HEAD_BYTES,
+    PATIENCE,
     SPENT,
     Changes,
     ChangesOfMany,
@@ -50,6 +51,7 @@ def main() -> None:
     sys.setrecursionlimit(_RECURSION)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles the terminal's Ctrl-C
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a parent that has died needs neither the answer nor a traceback
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
@@ -72,8 +74,10 @@ def main() -> None:
 
 
 def _answer(request: Request, historian: Historian) -> Reply:
-    # The parent's deadline, in case the parent is gone: the default action of SIGALRM needs no Python.
-    signal.setitimer(signal.ITIMER_REAL, request.seconds + 1.0)
+    # The default actions of these signals need no Python. SIGPROF tells the parent that the document took the time, and
+    # not others; SIGALRM is the parent's deadline, in case the parent is gone.
+    signal.setitimer(signal.ITIMER_PROF, request.seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * request.seconds + 1.0)
     try:
         if isinstance(request, Compact):
             return compact(
@@ -95,6 +99,7 @@ def _answer(request: Request, historian: Historian) -> Reply:
     except BaseException as error:  # a panic of Yrs is not an Exception, and leaves an unknown state
         return Failure(f"{type(error).__name__}: {error}"[:1000], fatal=not isinstance(error, Exception))
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -21,6 +21,7 @@ from collab.sandbox.makeup import Makeup
 from collab.sandbox.messages import (
     GREETING,
     HEAD_BYTES,
+    PATIENCE,
     SPENT,
     Changes,
     ChangesOfMany,
@@ -50,20 +51,27 @@ _START_SECONDS = 60.0  # enough for very busy machines
 _NEEDED = frozenset({"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "SYSTEMROOT"})
 _NEEDED_PREFIXES = ("PYTHON", "LC_", "MALLOC_", "DYLD_")
 _IMPORT_PATH = str(Path(__file__).parents[2])
+_SENT_BY_OTHERS = frozenset({signal.SIGALRM, signal.SIGHUP, signal.SIGKILL, signal.SIGTERM})
 
 
 class SandboxError(InternalError):
     """The document could not be read or compacted. It is unharmed."""
 
 
-class SandboxEnded(SandboxError):
-    """The child process has ended."""
+class SandboxUnanswered(SandboxError):
+    """No child process answered: it was frozen or killed, or got too little time. This says nothing of the document."""
+
+    code, close_code, http_status = "UNAVAILABLE", 4503, 503
 
 
 class SandboxRefused(SandboxError):
-    """The document cannot be read or compacted as it is: retrying does not help."""
+    """The document cannot be read or compacted as it is, or not in its CPU time: retrying does not help."""
 
     close_code = 4422
+
+
+class SandboxEnded(SandboxRefused):
+    """The child process has crashed."""
 
 
 class Sandbox:
@@ -73,6 +81,10 @@ class Sandbox:
     work have separate children, so that neither can block the other; of each kind there are at most three, which
     projects use in turn. CPU time for callers is charged to the meter of their task, the rest to ``charge_project``, in
     seconds.
+
+    The ``seconds`` of a request are CPU time, so a busy machine or a pause of it does not use them up. A request that
+    is not answered is made once more, of a new child. What fails then raises :class:`SandboxUnanswered`, a document
+    that fails by itself :class:`SandboxRefused`; both are a :class:`SandboxError`.
     """
 
     def __init__(
@@ -160,7 +172,7 @@ class Child:
 
         The gate of the result knows the ``mapped`` roots. With ``keep_deleted`` it keeps deleted content. The child has
         loaded the result into a fresh document and got the same clocks and the same bytes. Raises :class:`SandboxError`
-        if that fails or takes longer than ``seconds``.
+        if that fails or takes more CPU time than ``seconds``.
         """
         reply = await self._ask(Compact(snapshot, index, list(updates), sorted(mapped), seconds, keep_deleted))
         assert isinstance(reply, Compacted)
@@ -174,7 +186,7 @@ class Child:
         ``roots`` are the kinds of its roots (``map``, ``array``, ``text``, ``xml``). With ``form`` ``"values"`` the
         answer is a dict of all roots; with ``"json"`` or ``"msgpack"`` the same as bytes, encoded by the child. With
         ``edit`` the values are those after the part of it that a room would apply. Raises :class:`SandboxError` if that
-        fails or takes longer than ``seconds``.
+        fails or takes more CPU time than ``seconds``.
         """
         encoded = form if form in ("json", "msgpack") else None
         reply = await self._ask(Read(update, dict(roots), seconds, encoded, edit))
@@ -197,7 +209,7 @@ class Child:
         [{"path": [...], "delta": [...], "keys": {...}}, ...]}`` (all others, outermost first), or to ``{"truncated":
         True}`` if that would be too large. The document after the turns can be named ``after``: a call soon after with
         that name as ``before`` needs no ``base``, unless the child has forgotten the document: then the answer is
-        ``None``. Raises :class:`SandboxError` if it fails or takes longer than ``seconds``.
+        ``None``. Raises :class:`SandboxError` if it fails or takes more CPU time than ``seconds``.
         """
         known = None if base is None else list(base)
         reply = await self._ask(Changes(known, [list(turn) for turn in turns], dict(roots), seconds, before, after))
@@ -222,7 +234,7 @@ class Child:
     ) -> Any:
         """Read the document of ``updates`` as plain values without some roots: a dict, or bytes in a ``form``.
 
-        Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        Raises :class:`SandboxError` if that fails or takes more CPU time than ``seconds``.
         """
         reply = await self._ask(Past(list(updates), list(without), seconds, form))
         assert isinstance(reply, Value)
@@ -233,7 +245,7 @@ class Child:
     ) -> bytes | None:
         """An update that makes the document ``now`` like the one of ``updates``, except for some roots.
 
-        ``None`` if it already is. Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        ``None`` if it already is. Raises :class:`SandboxError` if that fails or takes more CPU time than ``seconds``.
         """
         reply = await self._ask(Restore(now, list(updates), list(without), seconds))
         assert isinstance(reply, Edit)
@@ -244,7 +256,7 @@ class Child:
     ) -> Makeup:
         """Count what the document of a snapshot and the log rows behind it is made of.
 
-        Raises :class:`SandboxError` if that fails or takes longer than ``seconds``.
+        Raises :class:`SandboxError` if that fails or takes more CPU time than ``seconds``.
         """
         reply = await self._ask(Inspect(snapshot, list(rows), seconds))
         assert isinstance(reply, Value)
@@ -257,7 +269,7 @@ class Child:
 
         ``roots`` are the kinds of roots, as for :meth:`read`. ``form`` is ``text``, ``markdown``, ``html``, or
         ``prosemirror`` or ``delta`` (JSON). Raises :class:`collab.errors.InvalidRequest` if the root has no
-        such form, and :class:`SandboxError` if reading fails or takes longer than ``seconds``.
+        such form, and :class:`SandboxError` if reading fails or takes more CPU time than ``seconds``.
         """
         reply = await self._ask(Rich(update, dict(roots), root, form, seconds))
         assert isinstance(reply, Value)
@@ -310,11 +322,14 @@ class Child:
 
     async def _exchange(self, request: Request) -> Reply:
         process = await self._living()
-        if process is not None:
-            try:
-                return await self._talk(process, request)
-            except SandboxEnded:
-                pass  # perhaps it ended while idle, and not because of this document
+        try:
+            return await self._talk(process or await self._start(), request)
+        except SandboxUnanswered:
+            pass  # perhaps it was frozen, alone or with the machine
+        except SandboxEnded:
+            if process is None:
+                raise
+            # perhaps it ended while idle, and not because of this document
         return await self._talk(await self._start(), request)
 
     async def _living(self) -> asyncio.subprocess.Process | None:
@@ -331,8 +346,9 @@ class Child:
         assert process.stdout is not None
         whole = False
         began = monotonic()
+        patience = PATIENCE * request.seconds
         try:
-            async with asyncio.timeout(request.seconds):
+            async with asyncio.timeout(patience):
                 process.stdin.write(encode(request))
                 await process.stdin.drain()
                 (spent,) = SPENT.unpack(await process.stdout.readexactly(SPENT.size))
@@ -342,12 +358,13 @@ class Child:
             whole = True
             return reply
         except TimeoutError as error:
-            raise SandboxError(f"the document was not processed within {request.seconds:.1f} s") from error
+            raise SandboxUnanswered(f"no process has read the document within {patience:.1f} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise SandboxEnded(f"the document crashed its reader: {_fate(await process.wait())}") from error
+            raise _failure_of(await process.wait(), request.seconds) from error
         finally:
             if not whole:
-                self.spent += monotonic() - began  # an upper bound: it cannot report any more
+                # an upper bound: it cannot report any more
+                self.spent += min(monotonic() - began, request.seconds)
                 await self._end()
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -362,7 +379,7 @@ class Child:
                 env=_environment(os.environ),
             )
         except OSError as error:
-            raise SandboxError(f"no process could be started: {error}") from error
+            raise SandboxUnanswered(f"no process could be started: {error}") from error
         _yield_to_others(process.pid)
         # It sends a greeting after its imports, so that requests do not pay for these.
         self._process = process
@@ -374,7 +391,7 @@ class Child:
             ready = True
             return process
         except (TimeoutError, asyncio.IncompleteReadError) as error:
-            raise SandboxError("a process did not start in time") from error
+            raise SandboxUnanswered("a process did not start in time") from error
         finally:
             if not ready:
                 await self._end()
@@ -421,6 +438,15 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in ours.items() if name in _NEEDED or name.startswith(_NEEDED_PREFIXES)}
     path = os.pathsep.join(filter(None, (_IMPORT_PATH, ours.get("PYTHONPATH"))))
     return {**kept, "PYTHONPATH": path}
+
+
+def _failure_of(status: int, seconds: float) -> SandboxError:
+    """What it means that a child has ended with a status instead of an answer."""
+    if status == -signal.SIGPROF:
+        return SandboxRefused(f"the document takes more than {seconds:.1f} s of CPU time")
+    if -status in _SENT_BY_OTHERS:
+        return SandboxUnanswered(f"the process that was reading the document was ended: {_fate(status)}")
+    return SandboxEnded(f"the document crashed its reader: {_fate(status)}")
 
 
 def _fate(status: int) -> str:

@@ -10,6 +10,8 @@ import msgspec
 HEAD_BYTES = 8
 GREETING = b"ready"
 """Sent by a child once it has imported its program."""
+PATIENCE = 2.0
+"""How many times its CPU seconds a request may take by the clock: a child yields to others."""
 
 
 class Compact(msgspec.Struct, frozen=True, tag=True):

@@ -13,10 +13,10 @@ import msgspec
 
 from collab.access.rules import glob_matches
 from collab.dates import iso
-from collab.errors import DocumentDamaged, InvalidRequest
+from collab.errors import DocumentDamaged, InvalidRequest, Unavailable
 from collab.names import RoomKey
 from collab.records.schema import EVERY_PROJECT, CollectionDeclaration, declared_in
-from collab.sandbox.client import Sandbox, SandboxError
+from collab.sandbox.client import Sandbox, SandboxRefused, SandboxUnanswered
 from collab.server.export_lines import FORMAT, encode_line
 from collab.storage.base import Record
 from collab.storage.location import reader_at
@@ -24,6 +24,7 @@ from collab.storage.reading import RecordReader
 from collab.turns import TurnOwner
 
 HEAD_NAME = "@export.json"  # no project has such a name
+DAMAGED_NAME = "@damaged.txt"
 
 _PAGE = 100
 _SECONDS = 120.0
@@ -53,7 +54,7 @@ class Selection:
 
 @dataclass(slots=True)
 class Exported:
-    """How many entities and documents were written (``resumed`` of them before), and which could not be, and why."""
+    """How many entities and documents were written (``resumed`` of them before), and which are damaged, and how."""
 
     entities: int = 0
     resumed: int = 0
@@ -75,13 +76,14 @@ async def export(
     Each line is one state of its entity; what changes while the export runs is in it or not. After a kill, the same
     call goes on where it ended. ``declared`` are declarations beside those in the record, ``keep_deleted`` globs of
     collections whose documents keep deleted content. ``moved`` is called with how many are done, and of how many.
-    Raises :class:`InvalidRequest` if the folder holds another or a complete export, and
-    :class:`collab.storage.base.StorageError`.
+    Raises :class:`InvalidRequest` if the folder holds another or a complete export, :class:`Unavailable` if a document
+    could not be read in time, which the same call tries again, and :class:`collab.storage.base.StorageError`.
     """
-    done = Exported()
     async with reader_at(location) as reader, _sandbox() as sandbox:
         mapped = await _mapped(reader, declared)
         head = _begin(folder, selection, (await reader.positions()).epoch, now)
+        damages = _Damages(folder / DAMAGED_NAME)
+        done = Exported(damaged=damages.named)
         chosen = _with_inside(selection.collections, mapped)
         parts = [
             each
@@ -94,13 +96,16 @@ async def export(
         for part in parts:
             writer = _Writer(folder / part.project, part.collection)
             if not writer.complete:
-                exporter = _Exporter(reader, sandbox, mapped, selection.deleted, keep_deleted, done)
-                async for line, seen in exporter.lines(part.project, part.collection, writer.resume(done)):
-                    if line is not None:
-                        writer.write(line)
-                        done.entities += 1
-                    moved(passed + seen, total)
-                writer.finish()
+                exporter = _Exporter(reader, sandbox, mapped, selection.deleted, keep_deleted, damages.name)
+                try:
+                    async for line, seen in exporter.lines(part.project, part.collection, writer.resume(done)):
+                        if line is not None:
+                            writer.write(line)
+                            done.entities += 1
+                        moved(passed + seen, total)
+                    writer.finish()
+                finally:
+                    writer.close()
             else:
                 done.resumed += writer.count
                 done.entities += writer.count
@@ -119,14 +124,14 @@ class _Exporter:
         mapped: Mapping[str, str],
         deleted: bool,
         keep_deleted: Sequence[str],
-        done: Exported,
+        damaged: Callable[[str], None],
     ) -> None:
         self._reader = reader
         self._sandbox = sandbox
         self._mapped = mapped
         self._deleted = deleted
         self._keep_deleted = keep_deleted
-        self._done = done
+        self._damaged = damaged
 
     async def lines(self, project: str, collection: str, after: str) -> AsyncIterator[tuple[bytes | None, int]]:
         """The line of each entity after one (``None`` for those left out), and how many there were so far."""
@@ -149,11 +154,16 @@ class _Exporter:
             if record.entity is None and record.lineage is None:
                 return None  # only quarantined edits are known
             if loaded.damaged:
-                self._done.damaged.append(f"{len(loaded.damaged)} rows of {where} do not match their checksums")
+                self._damaged(f"{len(loaded.damaged)} rows of {where} do not match their checksums")
             update = await self._state(key, record)
-        except (DocumentDamaged, SandboxError) as error:
-            self._done.damaged.append(f"{where}: {error.message}")
+        except (DocumentDamaged, SandboxRefused) as error:
+            self._damaged(f"{where}: {error.message}")
             return None
+        except SandboxUnanswered as error:
+            raise Unavailable(
+                f"{where} could not be read in time, which says nothing of the document: {error.message}. "
+                "The export is not complete: repeat the command, it goes on there"
+            ) from error
         inside = None
         if update is None:
             inside = f"{self._mapped.get(key.collection, '?')}/{key.id.partition(':')[0]}"
@@ -176,6 +186,28 @@ class _Exporter:
                 snapshot.update if snapshot is not None else None, updates, _SECONDS, keep_deleted=keeps
             )
         return compacted.update
+
+
+class _Damages:
+    """What is damaged, a line each in a file: also what was named before an interruption."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        text = path.read_text("utf-8") if path.exists() else ""
+        self.named = text.split("\n")[:-1]  # the last one may be half a line
+        self._known = set(self.named)
+        if text and not text.endswith("\n"):
+            self._path.write_text("".join(f"{line}\n" for line in self.named), "utf-8")
+
+    def name(self, what: str) -> None:
+        """Add to the list, once."""
+        line = what.replace("\n", " ")
+        if line in self._known:
+            return
+        self._known.add(line)
+        self.named.append(line)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
 
 class _Writer:
@@ -215,6 +247,10 @@ class _Writer:
     def write(self, line: bytes) -> None:
         assert self._file is not None
         self._file.write(line)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def finish(self) -> None:
         """Give the file its name, durably."""

@@ -11,7 +11,7 @@ import msgspec
 
 from collab.errors import CollabError, InvalidRequest
 from collab.names import RoomKey
-from collab.sandbox.client import Sandbox, SandboxError
+from collab.sandbox.client import Sandbox, SandboxRefused
 from collab.server.app import Collab
 from collab.server.config.settings import Settings
 from collab.server.quarantined import RELEASED, find_aside
@@ -60,7 +60,7 @@ async def _try(record: Record | None, aside: NumberedAside, collab: Collab) -> N
                 snapshot.index if snapshot is not None else None,
                 collab.schemas.mapped_in(key.collection),
             )
-    except SandboxError as error:
+    except SandboxRefused as error:
         raise InvalidRequest(f"{aside.number} cannot be released, its document would not load: {error}") from None
     finally:
         await sandbox.close()

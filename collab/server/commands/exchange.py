@@ -47,7 +47,8 @@ def export_command(
     collection come with it. Not exported: earlier versions, who may do what, and the progress of webhooks; for these,
     see `collab backup`.
 
-    Exit status: 0 if all is exported, 3 if some of it is damaged and named, 1 if nothing more was exported.
+    Exit status: 0 if all is exported, 3 if all is and some of it is damaged, which is named, 1 if the export is not
+    complete: also if a document could not be read in time, on a machine that is busy or was asleep.
     """
     from collab.server.exporting import Selection, export
     from collab.server.progress import ProgressReport, how_many

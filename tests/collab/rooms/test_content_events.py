@@ -276,7 +276,7 @@ async def test_a_child_that_is_frozen_once_takes_no_detail_from_an_event(monkeyp
             assert self._process is not None
             self._process.send_signal(signal.SIGSTOP)
             base, turns, roots, _, *caching = arguments
-            return await super().changes(base, turns, roots, 0.1, *caching, **names)
+            return await super().changes(base, turns, roots, 1.0, *caching, **names)
 
     monkeypatch.setattr("collab.sandbox.client.Child", Frozen)
     collab = Collab(Settings(content_event_seconds=0.05), storage=MemoryStorage())

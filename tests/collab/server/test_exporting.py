@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collab import Collab, Settings
-from collab.errors import CollabError, InvalidRequest, NotFound
+from collab.errors import CollabError, InvalidRequest, NotFound, Unavailable
 from collab.names import RoomKey
 from collab.records.schema import declaration
-from collab.server.exporting import Exported, Selection, export, read_head
+from collab.sandbox.client import Child
+from collab.server.exporting import DAMAGED_NAME, Exported, Selection, export, read_head
 from collab.server.importing import Imported, import_lines
 from collab.server.quarantined import contents_of
 from collab.storage.base import Record, SetAside, StorageError
@@ -279,6 +280,50 @@ async def test_damaged_documents_are_named_and_the_rest_is_exported(tmp_path: Pa
     assert ("beta", "tasks", "t000") in lines(tmp_path / "all")
 
 
+class Frozen(Child):
+    """As on a machine that sleeps: the next ``left`` processes do not run."""
+
+    left = 0
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        process = await super()._start()
+        if Frozen.left:
+            Frozen.left -= 1
+            process.send_signal(signal.SIGSTOP)
+        return process
+
+
+async def test_a_document_that_is_not_read_in_time_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, out = str(tmp_path / "one"), tmp_path / "out"
+    await fill(one, 1)
+    monkeypatch.setattr("collab.sandbox.client.Child", Frozen)
+    monkeypatch.setattr("collab.server.exporting._SECONDS", 1.0)
+    monkeypatch.setattr(Frozen, "left", 2)
+    with pytest.raises(Unavailable, match=r"boards/b1 in project acme could not be read in time.* repeat the command"):
+        await exported(one, out)
+    assert not read_head(out).complete
+    monkeypatch.setattr(Frozen, "left", 1)
+    done = await exported(one, out)
+    assert (done.damaged, done.entities) == ([], 4)
+    assert not Frozen.left
+
+
+async def test_a_document_that_takes_too_much_cpu_time_is_named_as_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(str(tmp_path / "one"), 1)
+    collab = Collab(settings_of(str(tmp_path / "one")))
+    async with collab.lifespan(), collab.room("boards/b1", "acme").edit() as doc:
+        doc.get("more", type=pycrdt.Map).update({f"k{number}": number for number in range(20_000)})
+    monkeypatch.setattr("collab.server.exporting._SECONDS", 0.01)
+    monkeypatch.setattr("collab.sandbox.client.PATIENCE", 10_000.0)
+    (damaged,) = (await exported(str(tmp_path / "one"), tmp_path / "out")).damaged
+    assert damaged.startswith("boards/b1 in project acme: the document takes more than")
+    assert read_head(tmp_path / "out").complete
+
+
 async def test_only_quarantined_edits_are_no_entity(tmp_path: Path) -> None:
     async with opened(tmp_path / "one") as storage:
         await storage.set_aside(SetAside(RoomKey("acme", "tasks", "t1"), None, b"x", "ended a worker", 1.0))
@@ -303,6 +348,18 @@ asyncio.run({"export": exported, "import": imported}[sys.argv[1]](sys.argv[2], P
 def killed(what: str, location: str, folder: Path, at: int) -> None:
     command = [sys.executable, "-c", KILLED, what, location, str(folder), str(at)]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+
+
+async def test_what_was_named_as_damaged_before_a_kill_is_named_by_the_export_that_goes_on(tmp_path: Path) -> None:
+    one, out = str(tmp_path / "one"), tmp_path / "out"
+    await fill(one, 1)
+    with raw(tmp_path / "one") as database:
+        database.execute("UPDATE log SET content = x'00' WHERE rid = 1")
+    killed("export", one, out, 4)
+    with (out / DAMAGED_NAME).open("a") as file:
+        file.write("half a l")
+    (damaged,) = (await exported(one, out)).damaged
+    assert (out / DAMAGED_NAME).read_text() == f"{damaged}\n"
 
 
 async def test_an_export_that_is_killed_goes_on_where_it_ended(tmp_path: Path) -> None:
