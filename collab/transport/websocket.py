@@ -107,6 +107,7 @@ class AsgiSocket(asyncio.Protocol):
         self._ended: tuple[int, str] | None = None  # close code and reason for the application
         self._deaf = False  # the peer violated the protocol; ignore everything it sends
         self._sender = MessageSender(transport)
+        self._owed: bytes | None = None  # the payload of a ping that came while the transport's buffer was full
         self._heard = True
         self._timer: asyncio.TimerHandle | None = None
         self._gone = self._loop.create_future()
@@ -313,8 +314,7 @@ class AsgiSocket(asyncio.Protocol):
                         inbox.append(message)
                         self._inbox_bytes += len(message)
                 elif isinstance(message, frames.Ping):
-                    if self._state is _State.OPEN and not self._sender.blocked:
-                        self._transport.write(frames.pong(message.payload))
+                    self._pinged(message.payload)
                 elif isinstance(message, frames.Close):
                     self._peer_closed(message)
                     return
@@ -361,6 +361,9 @@ class AsgiSocket(asyncio.Protocol):
         """The peer has read something."""
         self._heard = True
         self._sender.unblock()
+        if self._owed is not None:
+            payload, self._owed = self._owed, None
+            self._pinged(payload)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone."""
@@ -426,6 +429,15 @@ class AsgiSocket(asyncio.Protocol):
         self._wake_application()
 
     # silence
+
+    def _pinged(self, payload: bytes) -> None:
+        """Answer a ping. While the peer does not read, only the newest one waits for its answer (RFC 6455, 5.5.3)."""
+        if self._state is not _State.OPEN:
+            return
+        if self._sender.blocked:
+            self._owed = payload
+        else:
+            self._transport.write(frames.pong(payload))
 
     def _beat(self) -> None:
         self._heard = False

@@ -458,6 +458,37 @@ async def test_a_ping_is_answered() -> None:
         assert await client.read() == (True, PONG, b"are you there")
 
 
+async def test_the_newest_ping_is_answered_although_its_sender_reads_slowly() -> None:
+    """A client that pings and is still taking in a large document must not take the server for dead."""
+    size, heard = 20_000_000, asyncio.Event()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        sending = asyncio.ensure_future(send({"type": "websocket.send", "bytes": bytes(size)}))
+        await receive()
+        heard.set()
+        await sending
+        await receive()
+
+    async with serving(app) as server:
+        client = await RawClient.open(server.port)
+        taken = len((await client.read()).payload)  # the rest does not fit in any buffer
+        await client.send(PING, b"first")
+        await client.send(PING, b"second")
+        await client.send(BINARY, b"behind them")
+        await heard.wait()
+        pongs = []
+        async with asyncio.timeout(40):
+            while taken < size or b"second" not in pongs:
+                frame = await client.read()
+                if frame.opcode == PONG:
+                    pongs.append(frame.payload)
+                else:
+                    taken += len(frame.payload)
+        assert pongs == [b"second"]
+
+
 # hole: every end is 1006
 
 
