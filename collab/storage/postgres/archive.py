@@ -6,6 +6,7 @@ snapshot.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import zlib
 from collections.abc import Sequence
@@ -44,9 +45,9 @@ async def pack(connection: asyncpg.Connection, key: RoomKey, seq: int) -> Packed
         return NOTHING_PACKED
     start = await _snapshot_seq(connection, rid)
     rows = await read_log(connection, rid, 0, seq)
-    good, damaged = check_rows(key, rid, rows)
+    good, damaged = await check_rows(key, rid, rows)
     aside = await read_set_aside(connection, key)
-    pieces = pack_pieces(good, [*aside, *damaged], start, seq)
+    pieces = await asyncio.to_thread(pack_pieces, good, [*aside, *damaged], start, seq)
     return PackedLog(start, len(rows), pieces, damaged, max((row.at for row in good), default=0.0))
 
 
@@ -73,17 +74,19 @@ async def read_document(connection: asyncpg.Connection, key: RoomKey, seq: int) 
         )
         if base is not None:
             start = base[0]
-            updates.append(zlib.decompress(_verified(key, rid, *base)))
+            updates.append(await asyncio.to_thread(lambda: zlib.decompress(_verified(key, rid, *base))))
     reach = start
     for from_seq, to_seq, content, crc in await _pieces(connection, rid, start, seq):
         if from_seq != reach + 1:
             break
-        updates += [row.update for row in unpack_rows(_verified(key, rid, to_seq, content, crc)) if row.seq <= seq]
+        unpacked = await _unpack(key, rid, to_seq, content, crc)
+        updates += [row.update for row in unpacked if row.seq <= seq]
         reach = to_seq
     if reach < min(seq, newest):
         raise NotFound("that version of the document is no longer stored")
     rows = await read_log(connection, rid, start, seq)
-    return updates + [row.update for row in check_rows(key, rid, rows)[0]]
+    good, _ = await check_rows(key, rid, rows)
+    return updates + [row.update for row in good]
 
 
 async def read_log_after(connection: asyncpg.Connection, key: RoomKey, seq: int) -> list[LogRow]:
@@ -93,8 +96,9 @@ async def read_log_after(connection: asyncpg.Connection, key: RoomKey, seq: int)
         return []
     archived: list[LogRow] = []
     for _, to_seq, content, crc in await _pieces(connection, rid, seq, (1 << 63) - 1):
-        archived += [row for row in unpack_rows(_verified(key, rid, to_seq, content, crc)) if row.seq > seq]
-    return archived + check_rows(key, rid, await read_log(connection, rid, seq))[0]
+        archived += [row for row in await _unpack(key, rid, to_seq, content, crc) if row.seq > seq]
+    good, _ = await check_rows(key, rid, await read_log(connection, rid, seq))
+    return archived + good
 
 
 async def last_at(connection: asyncpg.Connection, key: RoomKey, at: float) -> int:
@@ -112,7 +116,7 @@ async def last_at(connection: asyncpg.Connection, key: RoomKey, at: float) -> in
         prefetch=1,
     )
     async for to_seq, content, crc in pieces:
-        for row in reversed(unpack_rows(_verified(key, rid, to_seq, content, crc))):
+        for row in reversed(await _unpack(key, rid, to_seq, content, crc)):
             if row.at <= at:
                 return row.seq
     return 0
@@ -131,6 +135,11 @@ async def _pieces(connection: asyncpg.Connection, rid: int, after: int, to: int)
         to,
     )
     return rows
+
+
+async def _unpack(key: RoomKey, rid: int, seq: int, content: bytes, crc: int) -> list[LogRow]:
+    """The rows of a piece, up to row ``seq``; in a thread: a piece may hold megabytes."""
+    return await asyncio.to_thread(lambda: unpack_rows(_verified(key, rid, seq, content, crc)))
 
 
 def _verified(key: RoomKey, rid: int, seq: int, content: bytes, crc: int) -> bytes:

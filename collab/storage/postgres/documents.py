@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 
@@ -17,6 +18,11 @@ from collab.storage.postgres.entities import COLUMNS, entity_row
 from collab.storage.postgres.values import is_intact
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_LARGE_BYTES = 64 * 1024
+_ROW_BYTES = 64  # what a row takes besides its content
 
 
 class DocumentHead(NamedTuple):
@@ -76,8 +82,9 @@ async def load(connection: asyncpg.Connection, key: RoomKey) -> tuple[Record | N
     aside = [SetAside(key, *row[:4]) for row in sorted(parts["a"], key=lambda row: row[4])]
     if head.rid is None:
         return record_without_log(head, aside), []
-    snapshot = None if seq is None else _snapshot(key, head.rid, seq, content, crc, gate, gate_crc)
-    good, damaged = check_rows(key, head.rid, (row[:5] for row in sorted(parts["l"], key=lambda row: row[0])))
+    snapshot = None if seq is None else await _open_snapshot(key, head.rid, seq, content, crc, gate, gate_crc)
+    rows = [row[:5] for row in sorted(parts["l"], key=lambda row: row[0])]
+    good, damaged = await check_rows(key, head.rid, rows)
     return Record(head.lineage, snapshot, good, [*aside, *damaged], head.entity), damaged
 
 
@@ -107,10 +114,17 @@ async def read_log(
     return rows
 
 
-def check_rows(
-    key: RoomKey, rid: int, rows: Iterable[asyncpg.Record | Sequence[Any]]
+async def check_rows(
+    key: RoomKey, rid: int, rows: Sequence[asyncpg.Record | Sequence[Any]]
 ) -> tuple[list[LogRow], list[SetAside]]:
     """Stored log rows: those that match their checksums, and the damaged ones."""
+    size = sum(_ROW_BYTES + len(row[1]) for row in rows)
+    return await _aside_if_large(size, lambda: _check_rows(key, rid, rows))
+
+
+def _check_rows(
+    key: RoomKey, rid: int, rows: Iterable[asyncpg.Record | Sequence[Any]]
+) -> tuple[list[LogRow], list[SetAside]]:
     good: list[LogRow] = []
     damaged: list[SetAside] = []
     for seq, content, user_id, at, crc in rows:
@@ -126,7 +140,19 @@ async def read_snapshot(connection: asyncpg.Connection, key: RoomKey, rid: int) 
     row = await connection.fetchrow(
         "SELECT seq, content, crc, gate, gate_crc FROM collab.snapshots WHERE rid = $1", rid
     )
-    return None if row is None else _snapshot(key, rid, *row)
+    return None if row is None else await _open_snapshot(key, rid, *row)
+
+
+async def _open_snapshot(
+    key: RoomKey, rid: int, seq: int, content: bytes, crc: int, gate: bytes, gate_crc: int
+) -> Snapshot:
+    size = len(content) + len(gate)
+    return await _aside_if_large(size, lambda: _snapshot(key, rid, seq, content, crc, gate, gate_crc))
+
+
+async def _aside_if_large(size: int, work: Callable[[], T]) -> T:
+    """Read so many stored bytes: in a thread if others would wait noticeably for that."""
+    return work() if size <= _LARGE_BYTES else await asyncio.to_thread(work)
 
 
 def _snapshot(key: RoomKey, rid: int, seq: int, content: bytes, crc: int, gate: bytes, gate_crc: int) -> Snapshot:

@@ -1,7 +1,8 @@
-"""One SQLite file and its threads: one that writes, one that copies the WAL, one that loads, some that query.
+"""One SQLite file and its threads: one that writes, one that copies the WAL, two that load, some that query.
 
-WAL and ``synchronous=FULL``: a finished transaction is on the disk. Loads have their own connection, so that they never
-wait for commits, nor for queries, which have others. Cancelling the caller of a query ends the query.
+WAL and ``synchronous=FULL``: a finished transaction is on the disk. Loads have connections of their own: they wait
+for no commits, and for no queries, which have others. What is small waits for no large document, which may take
+100 ms. Cancelling the caller of a query ends the query.
 """
 
 from __future__ import annotations
@@ -55,13 +56,16 @@ class Database:
         self._lock_seconds = lock_seconds
         self._rolled_back = rolled_back
         self._lock: sqlite3.Connection | None = None
-        self._loader: sqlite3.Connection | None = None
+        self._loaders: list[sqlite3.Connection] = []  # for what is small, and for what is large
         self._finders: list[sqlite3.Connection] = []  # those that are free
         self._checkpoints = Checkpoints(self.path)
         self._write_thread = ThreadPoolExecutor(1, "collab-write")
         self._checkpoint_thread = ThreadPoolExecutor(1, "collab-checkpoint")
-        self._load_thread = ThreadPoolExecutor(1, "collab-load")
-        self._loads = Loads(lambda: _open_one(self._loader), partial(self._run, self._load_thread))
+        self._load_threads = ThreadPoolExecutor(1, "collab-load"), ThreadPoolExecutor(1, "collab-load-large")
+        self._loads, self._large_loads = (
+            Loads(partial(self._loader, number), partial(self._run, thread))
+            for number, thread in enumerate(self._load_threads)
+        )
         self._query_threads = ThreadPoolExecutor(_FINDERS, "collab-query", _yield_to_others)
         self._is_due = False  # a checkpoint
         self._trimming: asyncio.Task[None] | None = None
@@ -87,13 +91,15 @@ class Database:
         if self._closed:
             return
         await self._run(self._checkpoint_thread, self._checkpoints.close)
-        await self._run(self._load_thread, self._close_loader)
+        for thread, loader in zip(self._load_threads, self._loaders, strict=False):  # none if it could not be opened
+            await self._run(thread, loader.close)
+        self._loaders.clear()
         await asyncio.to_thread(self._query_threads.shutdown)
         while self._finders:
             self._finders.pop().close()
         await self._run(self._write_thread, self._close_writer)
         self._closed = True
-        for thread in (self._load_thread, self._checkpoint_thread, self._write_thread):
+        for thread in (*self._load_threads, self._checkpoint_thread, self._write_thread):
             thread.shutdown()
 
     async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -117,6 +123,10 @@ class Database:
     async def load(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a quick read, for example while somebody waits for a room."""
         return await self._loads.load(work)
+
+    async def load_large(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a read that is not quick, for which somebody waits."""
+        return await self._large_loads.load(work)
 
     async def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a read that may take a while. Cancelling the caller cancels the query."""
@@ -221,14 +231,15 @@ class Database:
         self.writer.execute("PRAGMA wal_autocheckpoint = 0")
         self.writer.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         self._checkpoints.open()
-        self._loader, *self._finders = (connect(self.path, 5.0) for _ in range(1 + _FINDERS))
-        for reader in (self._loader, *self._finders):
+        self._loaders = [connect(self.path, 5.0) for _ in self._load_threads]
+        self._finders = [connect(self.path, 5.0) for _ in range(_FINDERS)]
+        for reader in (*self._loaders, *self._finders):
             reader.execute("PRAGMA query_only = ON")
 
-    def _close_loader(self) -> None:
-        if self._loader is not None:
-            self._loader.close()
-            self._loader = None
+    def _loader(self, number: int) -> sqlite3.Connection:
+        if not self._loaders:
+            raise StorageError(_NOT_STARTED)
+        return self._loaders[number]
 
     def _find(self, work: Callable[[sqlite3.Connection], T], unwanted: Event) -> T:
         try:

@@ -19,6 +19,32 @@ from collab.storage.sqlite.statements import moment
 
 log = logging.getLogger(__name__)
 
+_SMALL_BYTES, _SMALL_ROWS = 64 * 1024, 256
+
+
+def load_small(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]] | None:
+    """:func:`load`, or ``None`` if that is no quick read: the document has too many rows or bytes."""
+    rid = find_rid(connection, key)
+    if rid is not None and not _is_small(connection, rid):
+        return None
+    return load(connection, key)
+
+
+def _is_small(connection: sqlite3.Connection, rid: int) -> bool:
+    """``length`` reads no content; a large snapshot is in a bundle."""
+    snapshot = connection.execute(
+        "SELECT seq, length(content) + length(gate), bundle IS NULL AND gate_bundle IS NULL"
+        " FROM snapshots WHERE rid = ?",
+        (rid,),
+    ).fetchone()
+    seq, size, in_one_row = snapshot or (0, 0, True)
+    rows, more = connection.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM"
+        " (SELECT length(content) AS size FROM log WHERE rid = ? AND seq > ? LIMIT ?)",
+        (rid, seq, _SMALL_ROWS + 1),
+    ).fetchone()
+    return in_one_row and rows <= _SMALL_ROWS and size + more <= _SMALL_BYTES
+
 
 def load(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]]:
     """The record of a document, and its damaged rows that are still in the log."""

@@ -105,7 +105,10 @@ class SqliteStorage:
         Raises :class:`collab.errors.DocumentDamaged` if its snapshot does not match its checksum: the rows that it
         replaced are gone, so there is nothing else to open it from.
         """
-        record, damaged = await self._load(lambda connection: documents.load(connection, key))
+        found = await self._load(lambda connection: documents.load_small(connection, key))
+        if found is None:
+            found = await self._database.load_large(lambda connection: documents.load(connection, key))
+        record, damaged = found
         for row in damaged:
             log.error("row %d of %s does not match its checksum and is quarantined", row.seq, key)
             await self._change(partial(self._set_aside, entry=row))
@@ -167,7 +170,9 @@ class SqliteStorage:
         return await self._load(lambda connection: entities.read_entity(connection, key))
 
     async def children(self, project: str, collection: str, prefix: str) -> Sequence[EntityRow]:
-        return await self._load(lambda connection: entities.read_children(connection, project, collection, prefix))
+        return await self._database.load_large(
+            lambda connection: entities.read_children(connection, project, collection, prefix)
+        )
 
     async def half_deleted(self, collection: str, inside: str, limit: int) -> Sequence[RoomKey]:
         return await self._query(lambda connection: entities.list_half_deleted(connection, collection, inside, limit))

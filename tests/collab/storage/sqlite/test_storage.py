@@ -17,9 +17,10 @@ import pytest
 from collab.access.price import METER, Ledger, Meter, Payer, Share
 from collab.errors import DocumentDamaged
 from collab.names import RoomKey
-from collab.storage.base import CommitId, Snapshot, StorageCorrupt, StorageError
+from collab.storage.base import CommitId, Record, SetAside, Snapshot, StorageCorrupt, StorageError
 from collab.storage.sqlite import commit as sqlite_commit
 from collab.storage.sqlite import database as sqlite_database
+from collab.storage.sqlite import documents as sqlite_documents
 from collab.storage.sqlite.database import Database
 from collab.storage.sqlite.schema import STEPS, prepare
 from collab.storage.sqlite.statements import moment
@@ -41,6 +42,30 @@ async def test_a_failing_load_is_an_error_and_never_an_absent_document(tmp_path:
         with raw(tmp_path) as other:
             other.execute("ALTER TABLE gone RENAME TO log")
         assert updates(await storage.load(KEY)) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("large", [[bytes(100_000)], [b"x"] * 300], ids=["bytes", "rows"])
+async def test_what_is_small_never_waits_for_a_large_document(
+    tmp_path: Path, large: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+    load = sqlite_documents.load
+
+    def load_later(connection: sqlite3.Connection, key: RoomKey) -> tuple[Record | None, list[SetAside]]:
+        if key == OTHER:
+            assert held.wait(40)
+        return load(connection, key)
+
+    async with opened(tmp_path) as storage:
+        await storage.commit([entry(b"small"), *(entry(update, key=OTHER) for update in large)])
+        monkeypatch.setattr(sqlite_documents, "load", load_later)
+        loading = asyncio.create_task(storage.load(OTHER))
+        async with asyncio.timeout(40):
+            assert updates(await storage.load(KEY)) == [b"small"]
+            assert await storage.entity(KEY) is None
+        assert not loading.done()
+        held.set()
+        assert updates(await loading) == large
 
 
 async def test_a_damaged_file_is_an_error_and_is_not_written_to(tmp_path: Path) -> None:
