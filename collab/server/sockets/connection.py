@@ -40,6 +40,8 @@ _TOO_MUCH = 60.0  # seconds of CPU debt after which the connection is closed
 _SHORTEST_HOLD, _LONGEST_HOLD = 0.01, 1.0
 _STRETCH = 0.003  # seconds for which the messages of one socket may block the loop; then it pauses
 _COSTLY_DRAIN = 0.001
+_LARGE_FRAME = 4096  # bytes; what others write is smaller, and an answer may be larger
+_SECONDS_PER_BYTE = 2e-9  # that the system takes to send, by a profile of a reader that asked for 300 KB in a loop
 
 log = logging.getLogger(__name__)
 
@@ -431,8 +433,7 @@ class Connection:
                 self._backlog = frames[at:]
                 self._write_later()
                 return
-            self._metrics.bytes_out += len(frame)
-            self.sent += len(frame)
+            self._count(frame)
         if frames:
             self._sent_at = monotonic()
             self._send_cost.observe((self._sent_at - started) / len(frames))
@@ -460,8 +461,11 @@ class Connection:
             self._writer = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
-        """Send queued messages, and the close frame, at the reader's pace."""
-        began = monotonic()
+        """Send queued messages, and the close frame, at the reader's pace.
+
+        A reader that takes everything at once rests in between, or it would leave no time to others.
+        """
+        spent = 0.0
         try:
             while self._closing is None or self._closing.retryable:
                 frames, self._backlog = self._backlog or self._drain(monotonic()), []
@@ -469,9 +473,10 @@ class Connection:
                     break
                 for frame in frames:
                     await self._send_one(frame)
-                    if self._sent_at - began > _STRETCH:
-                        await asyncio.sleep(0)  # a reader that takes everything at once never lets others have a turn
-                        began = monotonic()
+                    spent += self._send_cost.seconds + len(frame) * _SECONDS_PER_BYTE
+                    if spent > _STRETCH:
+                        await asyncio.sleep(rest_after(spent, busy=self.meter.is_busy()))
+                        spent = 0.0
             if self._closing is not None:
                 last = self._protocol.farewell(self._closing) if self._protocol is not None else None
                 if last is not None:
@@ -491,8 +496,15 @@ class Connection:
         await self._send({"type": "websocket.send", "bytes" if type(frame) is bytes else "text": frame})
         self._sending_since = None
         self._sent_at = monotonic()
-        self._metrics.bytes_out += len(frame)
-        self.sent += len(frame)
+        self._count(frame)
+
+    def _count(self, frame: Frame) -> None:
+        """A message was sent. A reader pays for large answers, which it asked for, and not for what others write."""
+        size = len(frame)
+        self._metrics.bytes_out += size
+        self.sent += size
+        if size > _LARGE_FRAME:
+            self.charge(size * _SECONDS_PER_BYTE)
 
 
 def _nothing(paused: bool) -> None:

@@ -36,13 +36,14 @@ class Answers:
 
 
 def made(receive: Receive, send: Send, **more: Any) -> Connection:
+    ledger = Ledger(user=UNLIMITED, address=UNLIMITED, project=UNLIMITED)
+    more.setdefault("meter", Meter(ledger, Payer(None, "address", "a")))
     return Connection(
         {"path": "/rooms/d"},
         receive,
         send,
         metrics=Metrics(),
         send_cost=SendCost(),
-        meter=Meter(Ledger(user=UNLIMITED, address=UNLIMITED, project=UNLIMITED), Payer(None, "address", "a")),
         bucket=None,
         max_message_bytes=1000,
         heartbeat_seconds=60,
@@ -84,6 +85,36 @@ async def test_a_reader_that_takes_everything_at_once_does_not_keep_others_waiti
     assert turns > 50
     gone.set()
     await asyncio.gather(running, waiting)
+
+
+async def test_who_asks_for_large_answers_pays_for_their_sending() -> None:
+    ledger = Ledger(user=UNLIMITED, address=UNLIMITED, project=UNLIMITED)
+    gone, done = asyncio.Event(), asyncio.Event()
+
+    class Large(Answers):
+        def __init__(self) -> None:
+            self.frames = [*[b"small"] * 1000, *[bytes(5_000_000)] * 2]
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "websocket.disconnect"}
+
+    sent: list[int] = []
+
+    async def send(event: Any) -> None:
+        sent.append(len(event["bytes"]))
+        if sent.count(5_000_000) == 2:
+            done.set()
+
+    connection = made(receive, send, meter=Meter(ledger, Payer(None, "address", "a")))
+    running = asyncio.create_task(connection.run(Large()))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    connection.wake()
+    async with asyncio.timeout(40):
+        await done.wait()
+    gone.set()
+    await running
+    assert sum(ledger.used.values()) == pytest.approx(10_000_000 * connections._SECONDS_PER_BYTE)
 
 
 async def test_who_is_not_read_hears_that_the_server_lives() -> None:
