@@ -93,6 +93,8 @@ async def _round(cluster: Cluster, name: str, fault: Callable[[psutil.Process], 
         began = perf_counter()
         fault(cluster.process(0))
         first = await asyncio.gather(_until(edit), _until(write))
+    if fault is kill_worker:  # a supervisor that has seen several deaths within a minute waits before the next start
+        terminate_node(cluster.process(0))
     await asyncio.sleep(1.0)
     await cluster.ready()
     await asyncio.sleep(_SETTLE)
