@@ -56,6 +56,7 @@ class Documents:
         async with self._sandbox.turn(owner) as child:
             updates = await self._past(owner, key, seq)
             async with self._registry.hold(key, even_deleted=True) as room:
+                room = await self._registry.readable(room)
                 owned = [name for name in room.gate.roots if room.bridge.owns(name)]
                 now = room.diff()
             return await child.restore(now, updates, owned, _seconds([now, *updates]))
@@ -63,6 +64,7 @@ class Documents:
     async def emptying(self, owner: TurnOwner, key: RoomKey) -> bytes | None:
         """Return an update that deletes everything except the entity's fields; ``None`` if there is nothing else."""
         async with self._sandbox.turn(owner) as child, self._registry.hold(key, even_deleted=True) as room:
+            room = await self._registry.readable(room)
             now = room.diff()
             return await child.restore(now, (), [FIELDS], _seconds([now]))
 

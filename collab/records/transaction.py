@@ -300,7 +300,6 @@ class Transactions:
         for draft in drafts.values():
             if draft.deleted is not None:
                 draft.room.bridge.left(draft.deleted)
-                draft.room.delete()
         return outcomes
 
 
@@ -328,7 +327,7 @@ class _Draft:
 
     def part(self) -> RoomPart:
         checked = self.room.check_own(merge(self.updates)) if self.updates else None
-        return RoomPart(self.room, checked, self._intents, self.notes)
+        return RoomPart(self.room, checked, self._intents, self.notes, deletes=self.deleted is not None)
 
 
 class _numbered:  # noqa: N801 - used as a block

@@ -163,9 +163,12 @@ class Registry:
             room = self.rooms.get(key)
             if room is not None and not room.broken:
                 undecided = self._seeding.undecided(key) if seeds else None
-                if undecided is None:
+                if undecided is not None:
+                    await undecided.wait()
+                    continue
+                if not (room.deleted and room.joining.withheld and not even_deleted):
                     break
-                await undecided.wait()
+                await all_committed(self._recorder.flush)  # the deletion is part of a transaction
                 continue
             if self._draining:
                 raise Restarting("the server is shutting down")

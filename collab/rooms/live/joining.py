@@ -20,6 +20,7 @@ from collab.gate.structs import check_state_vector, decode_state_vector
 from collab.rooms.live.pacing import Pacer
 from collab.rooms.live.session import Session
 from collab.rooms.live.shared_state import SharedState
+from collab.rooms.live.withheld import Withheld
 from presence.lib0 import DecodeError
 from presence.state import read_entries
 
@@ -45,7 +46,7 @@ class Joining:
     def __init__(self, shared: SharedState, gate: Gate, longest: float) -> None:
         self._shared = shared
         self._gate = gate
-        self.withheld = 0  # updates that nobody may get yet; meanwhile nobody is answered
+        self.withheld = Withheld()  # meanwhile nobody is answered
         self._pacer = Pacer(0.0, longest)
         self._asking: dict[Session, bytes] = {}
         self._strangers: dict[Session, float] = {}  # asked, but did not send awareness yet: until when to wait

@@ -290,6 +290,8 @@ class Room:
         leave out.
         """
         if self.deleted:
+            if self.joining.withheld:
+                raise Unavailable("the entity is being deleted; retry")
             raise EntityDeleted("the entity was deleted")
         check_neighbours(self.doc, checked.neighbours)
         returns = session.compares and not live
@@ -362,7 +364,10 @@ class Room:
             self._blackbox.end()
         # no failure from here on undoes the edit
         self.accepted(checked, taken)
-        self.pass_on(session, checked, user_id, now)
+        if session is None and self.joining.withheld:
+            self.joining.withheld.follow(checked, user_id)
+        else:
+            self.pass_on(session, checked, user_id, now)
 
     def admit(self, checked: Checked) -> None:
         """Raise :class:`CollabError` if a checked update cannot be accepted now, and change nothing."""

@@ -21,17 +21,22 @@ class JointEdit(NamedTuple):
     def withhold(self, taken: Taken) -> None:
         """The update was recorded. Nobody gets it before :meth:`release`, nor a state that holds it."""
         self.room.accepted(self.checked, taken)
-        self.room.joining.withheld += 1
+        self.room.joining.withheld.begin()
 
     def release(self, user_id: str | None, now: float) -> None:
         """The update is committed."""
-        room = self.room
-        room.joining.withheld -= 1
-        room.pass_on(None, self.checked, user_id, now)
-        if not room.joining.withheld:
-            room.answer_when_due(now)
-            for session in list(room.sessions):
-                session.outbox.wake()
+        self.room.pass_on(None, self.checked, user_id, now)
+        let_out(self.room, now)
+
+
+def let_out(room: Room, now: float) -> None:
+    """What was withheld first is committed: pass on what follows it, and if nothing is withheld, answer who waits."""
+    for followup in room.joining.withheld.end():
+        room.pass_on(None, followup.checked, followup.user_id, now)
+    if not room.joining.withheld:
+        room.answer_when_due(now)
+        for session in list(room.sessions):
+            session.outbox.wake()
 
 
 def accept_together(

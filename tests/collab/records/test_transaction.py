@@ -31,6 +31,7 @@ from collab.storage.memory import MemoryStorage
 from collab.wire.realtime.messages import Create
 from collab.wire.realtime.values import MOST_IN_TRANSACTION, AnyWrite, CreateOne, DeleteOne, UpdateOne
 from tests.collab.records.test_records import caller, listen, running
+from tests.collab.rooms.live.simulation import Client
 
 BOARDS = {"cards": declaration(mapped={"in": "boards", "root": "cards"})}
 
@@ -351,17 +352,90 @@ async def test_too_many_writes_are_refused_and_no_writes_are_none() -> None:
         assert await collab.hub.records.transact(caller(), []) == []
 
 
+class Held(MemoryStorage):
+    """Commits no events while it is held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: asyncio.Event | None = None
+        self.begun = asyncio.Event()
+
+    async def commit(self, batch: Any, facts: Any = (), *, commit_id: CommitId | None = None) -> Committed:
+        if self.held is not None and facts:
+            self.begun.set()
+            await self.held.wait()
+        return await super().commit(batch, facts, commit_id=commit_id)
+
+
+async def test_a38_what_others_write_meanwhile_reaches_editors_after_the_transaction() -> None:
+    storage = Held()
+    async with running(storage) as collab:
+        await collab.hub.records.transact(caller(), [create("a", n=0), create("b", n=0)])
+        async with collab._registry.hold(RoomKey("default", "tasks", "a")) as room:
+            heard: list[str | None] = []
+            room.listeners.add(lambda update, user: heard.append(user))
+            storage.held = asyncio.Event()
+            work = asyncio.create_task(collab.hub.records.transact(caller(), [update("a", n=1), update("b", n=1)]))
+            await storage.begun.wait()
+            later = asyncio.create_task(collab.collection("tasks", user="bob").update("a", {"n": 2}))
+            while room.read_field("fields", None, "n") != 2:
+                await asyncio.sleep(0)
+            assert not heard
+            storage.held.set()
+            await work
+            await later
+            assert heard == ["ann", "bob"]
+
+
+async def test_a38_a_restoration_waits_for_the_transaction_that_its_document_is_in() -> None:
+    storage = Held()
+    async with running(storage) as collab:
+        tasks = collab.collection("tasks", user="ann")
+        await collab.hub.records.transact(caller(), [create("a", n=0), create("b", n=0)])
+        async with collab.room("tasks/a").edit(user="ann") as doc:
+            doc.get("text", type=pycrdt.Text).insert(0, "first")
+        version = (await tasks.update("a", {"n": 1})).version
+        async with collab.room("tasks/a").edit(user="ann") as doc:
+            doc.get("text", type=pycrdt.Text).insert(0, "second ")
+        async with collab._registry.hold(RoomKey("default", "tasks", "a")) as room:
+            storage.held = asyncio.Event()
+            work = asyncio.create_task(collab.hub.records.transact(caller(), [update("a", n=5), update("b", n=5)]))
+            await storage.begun.wait()
+            state = room.doc.get_state()
+            restoring = asyncio.create_task(tasks.restore("a", version=version))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await asyncio.wait([restoring])
+            assert room.doc.get_state() == state
+            storage.held.set()
+            await work
+            await restoring
+        assert await collab.room("tasks/a").json() == {"fields": {"n": 1}, "text": "first"}
+
+
+async def test_a38_a_document_is_deleted_for_others_after_the_commit() -> None:
+    storage = Held()
+    async with running(storage) as collab:
+        await collab.hub.records.transact(caller(), [create("a", n=0), create("b", n=0)])
+        async with collab._registry.hold(RoomKey("default", "tasks", "a")) as room:
+            editor = Client(room, "eve")
+            editor.sync()
+            storage.held = asyncio.Event()
+            work = asyncio.create_task(collab.hub.records.transact(caller(), [delete("a"), update("b", n=1)]))
+            await storage.begun.wait()
+            opening = asyncio.create_task(collab.room("tasks/a").json())
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await asyncio.wait([opening])
+            assert editor.closed is None
+            storage.held.set()
+            await work
+            with pytest.raises(EntityDeleted):
+                await opening
+            assert isinstance(editor.closed, EntityDeleted)
+
+
 async def test_a38_editors_and_readers_get_the_updates_of_a_transaction_after_its_commit() -> None:
-    class Held(MemoryStorage):
-        held: asyncio.Event | None = None
-        begun = asyncio.Event()
-
-        async def commit(self, batch: Any, facts: Any = (), *, commit_id: CommitId | None = None) -> Committed:
-            if self.held is not None and facts:
-                self.begun.set()
-                await self.held.wait()
-            return await super().commit(batch, facts, commit_id=commit_id)
-
     storage = Held()
     async with running(storage) as collab:
         await collab.hub.records.transact(caller(), [create("a", n=0), create("b", n=0)])

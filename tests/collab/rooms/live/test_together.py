@@ -26,6 +26,27 @@ def edit_of(room: Room, text: str, client_id: int = 99) -> JointEdit:
     return JointEdit(room, room.check_own(doc.get_update(before)))
 
 
+def field_of(doc: pycrdt.Doc[Any]) -> Any:
+    return doc.get("fields", type=pycrdt.Map).get("f")
+
+
+def writing_field(room: Room, value: str) -> bytes:
+    """As the server writes: under the id of the room, after all that it has written there."""
+    doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=room.server_client_id)
+    doc.apply_update(room.doc.get_update())
+    before = doc.get_state()
+    doc.get("fields", type=pycrdt.Map)["f"] = value
+    return doc.get_update(before)
+
+
+def edit_of_field(room: Room, value: str) -> JointEdit:
+    return JointEdit(room, room.check_own(writing_field(room, value)))
+
+
+def set_field(room: Room, value: str) -> None:
+    room.edit(writing_field(room, value), "ann", 1.0, lambda: None)
+
+
 def accept(*edits: JointEdit) -> list[Sequence[Sequence[Write]]]:
     recorded: list[Sequence[Sequence[Write]]] = []
     accept_together(edits, "ann", recorded.append)
@@ -88,6 +109,38 @@ def test_two_at_once_are_both_waited_for() -> None:
     room.wake(13.0)
     late.listen(13.0)
     assert sorted(str(late)) == ["x", "y"]
+
+
+def test_what_the_server_writes_meanwhile_follows_the_withheld_update() -> None:
+    """It may replace what only the withheld update holds: without that, a reader would apply its deletions alone."""
+    ring = Ring()
+    room = room_of(ring)
+    (reader,) = synced(room, "reader")
+    set_field(room, "old")
+    reader.listen(1.0)
+    assert field_of(reader.doc) == "old"
+    first, second = edit_of_field(room, "first"), edit_of(room_of(Ring()), "x")
+    accept(first, second)
+    set_field(room, "later")
+    heard: list[bytes] = []
+    room.listeners.add(lambda update, user: heard.append(update))
+    room.wake(10.0)
+    reader.listen(10.0)
+    assert field_of(reader.doc) == "old"
+    assert not heard
+    another = edit_of_field(room, "second")
+    accept(another)
+    set_field(room, "last")
+    release(first, now=20.0)
+    room.wake(21.0)
+    reader.listen(21.0)
+    assert field_of(reader.doc) == "later"
+    assert len(heard) == 2
+    release(another, now=22.0)
+    room.wake(23.0)
+    reader.listen(23.0)
+    assert field_of(reader.doc) == field_of(room.doc) == "last"
+    assert len(heard) == 4
 
 
 def test_a_reader_that_fell_behind_gets_nothing_before_the_commit() -> None:
