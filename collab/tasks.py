@@ -1,9 +1,23 @@
-"""Tasks that no caller waits for."""
+"""Tasks that no caller waits for, and work on several things at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[object]], *, at_once: int) -> None:
+    """Do work on each item, on ``at_once`` at a time: one that takes long holds up no more than its place."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(item: T) -> None:
+        async with places:
+            await work(item)
+
+    await asyncio.gather(*map(one, items))
 
 
 class BackgroundTasks:

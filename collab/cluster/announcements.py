@@ -44,11 +44,14 @@ class ClusterAnnouncements:
         self._local.on(kind, hear)
 
     async def announce(self, announcement: Announcement) -> None:
-        """Hear it here at once, then write it, and ring."""
-        await self._local.hear(announcement)
-        async with self._one_at_a_time:  # a look must not see it before its number is known
-            self._mine.add(await self._nodes.announce(announcement))
-        self._bus.publish(TOPIC, b"")
+        """Hear it here at once, and meanwhile write it, and ring: others do not wait for what it causes here."""
+        hearing = asyncio.ensure_future(self._local.hear(announcement))
+        try:
+            async with self._one_at_a_time:  # a look must not see it before its number is known
+                self._mine.add(await self._nodes.announce(announcement))
+            self._bus.publish(TOPIC, b"")
+        finally:
+            await hearing
 
     async def start(self) -> None:
         """Hear what is announced from now on. Raises the storage's errors."""

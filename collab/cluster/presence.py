@@ -117,10 +117,13 @@ class RoutedPresence(PresenceRooms):
         of_session = list(self._away.get(caller.writer, {}).values())
         for away in of_session:
             away.caller = caller
-        for nid in {away.nid for away in of_session if away.nid is not None}:
+
+        async def ask(nid: int) -> None:
             with suppress(Unavailable):  # who joins again is checked again
                 await self._calls.ask_raw(nid, "presence.recheck", CallerNamed.of(caller))
-        await super().recheck(caller)
+
+        owners = {away.nid for away in of_session if away.nid is not None}
+        await asyncio.gather(super().recheck(caller), *map(ask, owners))
 
     def _joined(self, writer: str) -> set[RoomKey]:
         return super()._joined(writer) | self._away.get(writer, {}).keys()

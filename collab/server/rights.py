@@ -9,6 +9,7 @@ from collab.access.rules import Access
 from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.realtime.session.subscriber import HOLD_SECONDS
 from collab.realtime.topics.announcements import Announcements
 from collab.realtime.topics.presence import PresenceRooms
 from collab.realtime.topics.system import PERMISSIONS_CHANGED, SystemEvents
@@ -18,6 +19,7 @@ from collab.rooms.live.session import Session
 from collab.rooms.registry import Registry
 from collab.server.admission import Admission, Admitted
 from collab.storage.nodes import Announcement
+from collab.tasks import for_each
 
 _AT_ONCE = 100  # checked concurrently; hooks may query a database
 
@@ -105,8 +107,28 @@ class Rights:
         await self._presence.row_changed(key)
 
     async def _check(self, concerned: list[tuple[Room, Session]]) -> None:
-        for chunk in range(0, len(concerned), _AT_ONCE):
-            await asyncio.gather(*(self._check_one(*one) for one in concerned[chunk : chunk + _AT_ONCE]))
+        """Check sessions, some at a time. Those whose check takes long are suspended until it is done."""
+        unchecked = {session: room for room, session in concerned}
+        suspended: set[Session] = set()
+
+        def suspend() -> None:
+            for session in unchecked:
+                session.suspend()
+            suspended.update(unchecked)
+
+        async def check(one: tuple[Room, Session]) -> None:
+            room, session = one
+            await self._check_one(room, session)
+            del unchecked[session]
+            if session in suspended:
+                suspended.discard(session)
+                session.resume()
+
+        timer = asyncio.get_running_loop().call_later(HOLD_SECONDS, suspend)
+        try:
+            await for_each(concerned, check, at_once=_AT_ONCE)
+        finally:
+            timer.cancel()
 
     async def _check_one(self, room: Room, session: Session) -> None:
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from collab.tasks import BackgroundTasks
+import pytest
+
+from collab.tasks import BackgroundTasks, for_each
 
 
 async def test_a_task_is_kept_until_it_ends_though_nobody_else_refers_to_it() -> None:
@@ -53,3 +55,32 @@ async def test_cancelled_tasks_end_and_report_nothing() -> None:
     await tasks.wait()
     assert list(tasks) == []
     assert errors == []
+
+
+async def test_one_that_takes_long_holds_up_no_more_than_its_place() -> None:
+    go, begun, done = asyncio.Event(), 0, list[int]()
+
+    async def work(number: int) -> None:
+        nonlocal begun
+        begun += 1
+        assert begun <= 3
+        await (go.wait() if number == 0 else asyncio.sleep(0))
+        done.append(number)
+        begun -= 1
+
+    working = asyncio.create_task(for_each(range(10), work, at_once=3))
+    while len(done) < 9:
+        await asyncio.sleep(0)
+    assert not working.done()
+    go.set()
+    await working
+    assert sorted(done) == list(range(10))
+
+
+async def test_the_error_of_one_is_raised() -> None:
+    async def work(number: int) -> None:
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="7"):
+        await for_each([7], work, at_once=2)
+    await for_each([], work, at_once=2)

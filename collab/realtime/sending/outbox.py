@@ -45,6 +45,7 @@ class SessionOutbox:
         "_event_bytes",
         "_later",
         "_limit",
+        "_paused",
         "_queue",
         "_rate",
         "_ready",
@@ -76,12 +77,19 @@ class SessionOutbox:
         self._event_bytes = 0
         self._streams: dict[Stream, None] = {}
         self._timer: Timer | None = None
+        self._paused = False
         self.limit_rate(rate)
 
     def limit_rate(self, rate: float) -> None:
         """Set the maximum number of events per second (0: unlimited)."""
         self._rate = rate
         self._bucket = TokenBucket(rate, 0, burst=max(1.0, 1.0 / rate) if rate else 1.0)
+
+    def pause(self, paused: bool) -> None:
+        """Queue no more events, or again. Meanwhile they wait in their streams; replies are not affected."""
+        self._paused = paused
+        if not paused and self._streams:
+            self._wake_later()
 
     @property
     def waiting(self) -> int:
@@ -113,7 +121,9 @@ class SessionOutbox:
 
     def event(self, frame: Callable[[], Frame]) -> bool:
         """Queue an event if possible now. Otherwise return false without calling ``frame``."""
-        if self._streams or self._event_bytes >= self._limit or not self._bucket.take(0, self._clock()):
+        if self._paused or self._streams or self._event_bytes >= self._limit:
+            return False
+        if not self._bucket.take(0, self._clock()):
             return False
         made = frame()
         self._event_bytes += len(made)
@@ -135,7 +145,7 @@ class SessionOutbox:
         self._release()
         frames, self._queue = self._queue, []
         self._replies = self._reply_bytes = self._event_bytes = 0
-        if self._streams:
+        if self._streams and not self._paused:
             if self._rate:
                 self._wake_later()
             else:
@@ -158,6 +168,8 @@ class SessionOutbox:
 
     def _release(self) -> None:
         """Queue waiting events, one message per stream in turn, as far as rate and room allow."""
+        if self._paused:
+            return
         now = self._clock()
         while self._streams and self._event_bytes < self._limit and self._bucket.take(0, now):
             stream = next(iter(self._streams))
@@ -171,7 +183,7 @@ class SessionOutbox:
             self._push(frame)
 
     def _wake_later(self) -> None:
-        if self._timer is None and self._event_bytes < self._limit:
+        if self._timer is None and not self._paused and self._event_bytes < self._limit:
             wait = SLOT if self._rate else 0.0
             self._timer = self._later(max(wait, self._bucket.wait), self._slot)
 

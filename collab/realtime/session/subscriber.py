@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -23,15 +24,18 @@ from collab.wire.realtime.values import Subscribed
 
 log = logging.getLogger(__name__)
 
-RECHECK_SECONDS = 1.0
+RECHECK_SECONDS = 0.5
 """Maximum delay before rights are checked again after a change; ``spread`` distributes subscribers within it."""
+HOLD_SECONDS = 1.0
+"""How long after a change of rights events are still sent without their check."""
 
 
 class Subscriber:
     """Opens subscriptions, and ends those that its identity loses the right to.
 
-    ``failed`` is called with a subscription that ended and the reason, ``rechecked`` after rights were checked again,
-    ``close`` to end the connection. Background work runs in ``jobs``.
+    ``failed`` is called with a subscription that ended and the reason, ``rechecked`` when rights are checked again,
+    ``close`` to end the connection. Background work runs in ``jobs``. While a check takes longer than
+    :data:`HOLD_SECONDS`, no events are sent.
     """
 
     def __init__(
@@ -59,7 +63,10 @@ class Subscriber:
         self._rechecked = rechecked
         self._spread = spread
         self._left = False
+        self._outbox = outbox
         self._recheck: Timer | None = None
+        self._unchecked = 0  # checks that are due or under way
+        self._hold: Timer | None = None
         self._subscriptions = SessionSubscriptions(limit)
         self.context = Context(
             hub,
@@ -129,14 +136,18 @@ class Subscriber:
         self._left = True
         self._unwatch()
         self._subscriptions.close()
-        if self._recheck is not None:
-            self._recheck.cancel()
+        for timer in (self._recheck, self._hold):
+            if timer is not None:
+                timer.cancel()
         self._hub.presence.leave_all(self.caller)
         self._hub.analytics.left(self._entered)
 
     def _recheck_soon(self, delay: float) -> None:
         if self._recheck is None and not self._left:
             self._recheck = self._later(delay, self._recheck_now)
+            self._unchecked += 1
+            if self._hold is None:
+                self._hold = self._later(HOLD_SECONDS, lambda: self._outbox.pause(True))
 
     def _recheck_now(self) -> None:
         self._recheck = None
@@ -146,9 +157,13 @@ class Subscriber:
         if self._left:
             return
         self.context.channels.identify(self.caller.identity)
-        await self._subscriptions.recheck(self.context)
-        await self._hub.presence.recheck(self.caller)
         self._rechecked()
+        await asyncio.gather(self._subscriptions.recheck(self.context), self._hub.presence.recheck(self.caller))
+        self._unchecked -= 1
+        if not self._unchecked and self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+            self._outbox.pause(False)
 
     def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run background work, after the subscriptions that are being opened."""

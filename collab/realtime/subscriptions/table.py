@@ -14,13 +14,14 @@ from collab.realtime.subscriptions.entities import OpenedEntities
 from collab.realtime.subscriptions.including import OpenedIncluding
 from collab.realtime.subscriptions.rows import OpenedAggregate, OpenedRows
 from collab.realtime.subscriptions.topics import OpenedAnalytics, OpenedCustom, OpenedPresence, OpenedSystem
+from collab.tasks import for_each
 from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import Subscription
 from collab.wire.realtime.values import Subscribed
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 8  # opened concurrently
+_AT_ONCE = 8  # opened, or checked, concurrently
 
 
 class SessionSubscriptions:
@@ -63,13 +64,16 @@ class SessionSubscriptions:
     async def recheck(self, context: Context) -> None:
         """Rights may have changed: end subscriptions that are no longer allowed."""
         filters = Filters(context)
-        for sub, opened in list(self._opened.items()):
+
+        async def check(opened: OpenSubscription) -> None:
             try:
                 if not opened.closed and not opened.corked:
                     await opened.recheck(filters)
             except CollabError as error:
-                if self._opened.get(sub) is opened:
-                    context.ended(sub, error)
+                if self._opened.get(opened.sub) is opened:
+                    context.ended(opened.sub, error)
+
+        await for_each(list(self._opened.values()), check, at_once=_AT_ONCE)
 
     def close(self) -> None:
         """End all subscriptions."""

@@ -21,6 +21,7 @@ from collab.realtime.topics.crowd import PresenceCrowd, RoomCrowd, present
 from collab.records.reads import Caller
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
+from collab.tasks import for_each
 from collab.wire.realtime.messages import People
 from collab.wire.realtime.values import Present
 from presence.lib0 import DecodeError, encode_bytes, encode_uint
@@ -28,6 +29,7 @@ from presence.state import MAX_DEPTH, User, read_state
 
 MOST_JOINED = 100
 """Maximum number of rooms that one session may join."""
+_AT_ONCE = 8  # checked concurrently
 
 _encoder = msgspec.json.Encoder()
 
@@ -173,9 +175,10 @@ class PresenceRooms:
 
     async def recheck(self, caller: Caller) -> None:
         """Rights may have changed: leave the rooms that ``caller`` may no longer read."""
-        for guest in list(self._guests.get(caller.writer, {}).values()):
+        guests = list(self._guests.get(caller.writer, {}).values())
+        for guest in guests:
             guest.caller = caller
-            await self._ask_again(guest)
+        await for_each(guests, self._ask_again, at_once=_AT_ONCE)
 
     async def stop(self) -> None:
         """End background work."""
@@ -186,9 +189,8 @@ class PresenceRooms:
 
     async def row_changed(self, key: RoomKey) -> None:
         """The room's data has changed: remove members who may no longer read it."""
-        for member in list(self._members.get(key, ())):
-            if self._depends(member.caller.identity, key):
-                await self._ask_again(member)
+        concerned = [member for member in self._members.get(key, ()) if self._depends(member.caller.identity, key)]
+        await for_each(concerned, self._ask_again, at_once=_AT_ONCE)
 
     async def _ask_again(self, member: _Member) -> None:
         error: CollabError | None = None

@@ -68,6 +68,7 @@ class Session:
         "returns",
         "setbacks",
         "source",
+        "suspensions",
         "synced",
         "throttle",
         "unanswered",
@@ -108,6 +109,7 @@ class Session:
         self.missed = 0  # updates not applied because earlier ones are missing; a resync brings them
         self.setbacks = 0  # edits that could not be recorded
         self.contradicts = False  # its document holds other content than the room's, under the same Yjs client id
+        self.suspensions = 0  # checks of its rights that take long
 
     def acks_for(self, *, live: bool, counted: bool, leaves: bool) -> int:
         """How many updates that the client counts as unsaved are saved once this one is.
@@ -158,9 +160,22 @@ class Session:
         self.throttle.release()
         return waiting
 
+    def suspend(self) -> None:
+        """Send nothing, and read nothing if possible, until :meth:`resume` was called as often."""
+        self.suspensions += 1
+        if self.suspensions == 1:
+            self.throttle.hold()
+
+    def resume(self) -> None:
+        """Undo one :meth:`suspend`."""
+        self.suspensions -= 1
+        if not self.suspensions:
+            self.throttle.release()
+            self.outbox.wake()
+
     def drain(self) -> list[bytes]:
         """Remove and return everything for the socket, in order."""
-        return self.source(self)
+        return [] if self.suspensions else self.source(self)
 
     def detach(self) -> None:
         """The connection is gone. Cut the references to it, so that neither has to wait for the garbage collector."""

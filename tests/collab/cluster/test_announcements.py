@@ -92,6 +92,21 @@ async def test_each_node_hears_an_announcement_once_when_somebody_rings() -> Non
         assert not one.announcements._mine
 
 
+async def test_other_nodes_do_not_wait_for_what_an_announcement_causes_on_the_first_one() -> None:
+    async with nodes(2, seconds=1000) as (one, two):
+        goes_on = asyncio.Event()
+
+        async def takes_long(announcement: Announcement) -> None:
+            await goes_on.wait()
+
+        one.announcements.on("news", takes_long)
+        announcing = asyncio.create_task(one.announce(1))
+        await until(lambda: two.heard == [1])
+        assert not announcing.done()
+        goes_on.set()
+        await announcing
+
+
 async def test_without_the_bus_each_node_looks() -> None:
     async with nodes(2, seconds=FAST) as (one, two):
         one.bus.set_cut(True)

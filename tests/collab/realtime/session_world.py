@@ -317,6 +317,8 @@ class Records(Collections):
         self.begun: list[tuple[str, Any]] = []
         self.done: list[tuple[str, Any]] = []
         self.forbidden: set[str] = set()
+        self.checked: dict[str, asyncio.Event] = {}
+        """What the answer about a collection waits for."""
 
     def hold(self, entity: str) -> asyncio.Event:
         return self.held.setdefault(entity, asyncio.Event())
@@ -376,6 +378,8 @@ class Records(Collections):
 
     async def visible(self, caller: Caller, collection: str) -> Condition:
         await asyncio.sleep(0)
+        if collection in self.checked:
+            await self.checked[collection].wait()
         where = caller.identity.filter_of(collection)
         if where is None or collection in self.forbidden:
             raise PermissionDenied(f"this identity may not list {collection}")

@@ -124,3 +124,22 @@ def test_closed_it_wakes_nobody_and_forgets() -> None:
     box.outbox.reply("c")
     assert box.woken == woken
     assert box.time.waiting == 0
+
+
+@pytest.mark.parametrize("rate", [0, 100])
+def test_while_it_is_paused_events_wait_and_replies_do_not(rate: float) -> None:
+    box = Box(rate=rate)
+    box.outbox.pause(True)
+    assert not box.event("a")
+    box.outbox.wait(Waiting("a", "b"))
+    box.outbox.reply("reply")
+    for _ in range(3):
+        box.time.pass_by(1)
+        assert box.outbox.drain() in (["reply"], [])
+    woken = box.woken
+    box.time.pass_by(1)
+    assert box.woken == woken, "nobody is woken for what must not be sent"
+    box.outbox.pause(False)
+    box.time.pass_by(1)
+    assert box.outbox.drain() == ["a", "b"]
+    assert box.event("c")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,7 @@ from collab.query.parse import parse_query
 from collab.query.query import Query
 from collab.query.steps import apply_steps
 from collab.realtime.session.session import SessionLimits
+from collab.realtime.session.subscriber import HOLD_SECONDS, RECHECK_SECONDS
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime.encoding import Format
 from collab.wire.realtime.messages import (
@@ -257,7 +258,7 @@ async def test_a17_what_is_not_allowed_any_more_ends_when_rights_change(world: W
     world.records.forbidden.add("tasks")
     world.presence.forbidden = True
     world.system.permissions_changed("default")
-    world.time.pass_by(2)
+    world.time.pass_by(RECHECK_SECONDS)
     await client.until(lambda: len(client.messages(Failure)) == 4)
     failures = client.messages(Failure)
     assert {failure.sub for failure in failures} == {1, 2, 3, 4}
@@ -267,6 +268,61 @@ async def test_a17_what_is_not_allowed_any_more_ends_when_rights_change(world: W
     await world.write("o", collection="others")
     client.read()
     assert [message.subs for message in client.messages(Event)] == [(5,)]
+
+
+async def later(world: World, client: Client, wanted: Callable[[], bool]) -> None:
+    """Let time pass until something is so."""
+
+    def is_so() -> bool:
+        world.time.pass_by(0.01)
+        return wanted()
+
+    await client.until(is_so)
+
+
+async def test_a17_a_check_that_takes_long_delays_no_other_and_until_it_is_done_nothing_is_sent(world: World) -> None:
+    client = await world.joined()
+    await client.subscribe(TASKS, Entities(collection="others"), Rows(collection="tasks"))
+    await client.until(lambda: client.messages(RowsAre))
+    checked = world.records.checked["tasks"] = asyncio.Event()
+    world.records.forbidden.add("others")
+    world.system.permissions_changed("default")
+    world.time.pass_by(HOLD_SECONDS * 0.9)
+    await client.until(lambda: client.messages(Failure))
+    assert [failure.sub for failure in client.messages(Failure)] == [2]
+    await world.write("before")
+    client.read()
+    assert [event.id for event in client.events()] == ["before"]
+    world.time.pass_by(HOLD_SECONDS * 0.2)
+    client.forget()
+    await world.write("after")
+    world.time.pass_by(1)
+    client.read()
+    assert client.heard == []
+    await client.result(realtime.FindById, collection="tasks", entity="after")  # answers are checked themselves
+    checked.set()
+    await later(world, client, lambda: bool(client.events()))
+    assert [event.id for event in client.events()] == ["after"]
+    assert client.messages(RowsChanged)
+
+
+async def test_a17_what_was_held_back_is_never_sent_if_it_is_not_allowed_any_more(world: World) -> None:
+    client = await world.joined()
+    await client.subscribe(TASKS)
+    checked = world.records.checked["tasks"] = asyncio.Event()
+    world.records.forbidden.add("tasks")
+    world.system.permissions_changed("default")
+    world.time.pass_by(HOLD_SECONDS)
+    await world.write("secret")
+    world.system.permissions_changed("default")
+    world.time.pass_by(HOLD_SECONDS)
+    checked.set()
+    await later(world, client, lambda: bool(client.messages(Failure)))
+    await client.settle()
+    world.time.pass_by(HOLD_SECONDS)
+    client.read()
+    assert client.events() == []
+    assert [failure.error.code for failure in client.messages(Failure)] == ["PERMISSION_DENIED"]
 
 
 async def test_a17_a_new_row_filter_holds_at_once_and_live_queries_are_told_anew(world: World) -> None:
