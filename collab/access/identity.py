@@ -23,7 +23,8 @@ class Identity:
     then the client chooses the label of its cursor. ``expires_at`` is in seconds since the epoch. ``verified`` is false
     only if the server requires no credential: then ``user_id`` is the client's own claim. The credential grants the
     custom events of ``channels``. ``credential`` distinguishes credentials without a user. ``token_id`` names the token
-    (its claim ``jti``) and ``issued_at`` is its time of issue, in seconds since the epoch, to revoke it by.
+    (its claim ``jti``) and ``issued_at`` is its time of issue, in seconds since the epoch, to revoke it by. ``trusted``
+    is true only for the program itself: its rights are its rules, and hooks are not asked for them.
     """
 
     project: str
@@ -36,6 +37,7 @@ class Identity:
     credential: str | None = None
     token_id: str | None = field(default=None, compare=False)
     issued_at: float | None = field(default=None, compare=False)
+    trusted: bool = False
     has_conditions: bool = field(init=False, repr=False, compare=False)
     """Whether any rule has a ``where``."""
 

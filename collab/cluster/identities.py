@@ -15,7 +15,7 @@ from collab.query.query import And, Compare, Condition, Not, Or
 MOST_BYTES = 16 * 1024 * 1024
 """Limit for an identity before compression: a guard against bytes that expand without end."""
 
-IGNORABLE: frozenset[str] = frozenset()
+IGNORABLE: frozenset[str] = frozenset({"trusted"})
 """Members that came with a later version, and that a server may ignore if it does not know them. A member that takes
 rights away must not be here: then nodes of the version before refuse who has it, until they are replaced.
 """

@@ -21,8 +21,8 @@ _EVERYTHING = (Rule("*/*", Access.WRITE),)
 
 
 def of_server(project: str, user: str | None) -> Identity:
-    """Return an identity that may do everything in a project, and acts as ``user``."""
-    return Identity(project, user, rules=_EVERYTHING)
+    """Return the identity of the program itself: it may do everything in a project, and writes as ``user``."""
+    return Identity(project, user, rules=_EVERYTHING, trusted=True)
 
 
 class Collection:

@@ -174,9 +174,10 @@ class Admission:
         return identity
 
     async def _ask(self, request: Request) -> Identity | None:
-        """Ask the application who this is."""
+        """Ask the application who this is. Nobody who comes from outside is the program itself."""
         try:
-            return await self._hooks.authenticate(request)
+            found = await self._hooks.authenticate(request)
+            return replace(found, trusted=False) if found is not None and found.trusted else found
         except CollabError:
             raise
         except Exception as error:

@@ -68,6 +68,7 @@ IDENTITIES = st.builds(
     st.none() | TEXTS,
     st.none() | TEXTS,
     st.none() | st.floats(0, 1e12),
+    st.booleans(),
 )
 ROWS = st.dictionaries(TEXTS, SCALARS, max_size=4).map(lambda fields: {"id": "t1", **fields})
 
