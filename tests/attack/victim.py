@@ -44,7 +44,8 @@ async def behave(target: Target, stop: asyncio.Event, notes: Notes, number: int 
 
     async def edits() -> None:
         name = f"notes/v?token={token}"
-        async with editor(target.address, name) as writer, editor(target.address, name) as reader:
+        # the writer takes in nothing: with a bounded queue, heartbeats alone would stop its socket after four minutes
+        async with editor(target.address, name, max_queue=None) as writer, editor(target.address, name) as reader:
             while not stop.is_set():
                 waits, began = notes.now, perf_counter()
                 await writer.type("x")
