@@ -24,7 +24,7 @@ class Identity:
     only if the server requires no credential: then ``user_id`` is the client's own claim. The credential grants the
     custom events of ``channels``. ``credential`` distinguishes credentials without a user. ``token_id`` names the token
     (its claim ``jti``) and ``issued_at`` is its time of issue, in seconds since the epoch, to revoke it by. ``trusted``
-    is true only for the program itself: its rights are its rules, and hooks are not asked for them.
+    is true only for the program itself, acting for no user: its rights are its rules, and hooks are not asked for them.
     """
 
     project: str

@@ -21,8 +21,8 @@ _EVERYTHING = (Rule("*/*", Access.WRITE),)
 
 
 def of_server(project: str, user: str | None) -> Identity:
-    """Return the identity of the program itself: it may do everything in a project, and writes as ``user``."""
-    return Identity(project, user, rules=_EVERYTHING, trusted=True)
+    """Return an identity whose rules allow everything in a project: the program itself, or its acting as ``user``."""
+    return Identity(project, user, rules=_EVERYTHING, trusted=user is None)
 
 
 class Collection:

@@ -70,7 +70,7 @@ class PythonApi:
     def collection(
         self, name: str, project: str = DEFAULT_PROJECT, *, user: str | None = None, identity: Identity | None = None
     ) -> Collection:
-        """Return a collection by name. Everything is allowed, without asking hooks, and written as ``user``.
+        """Return a collection by name. Everything is allowed; with ``user``, as that user, if hooks allow it.
 
         With ``identity``, it is that of its project, with its rights: for routes that act for their caller.
         """

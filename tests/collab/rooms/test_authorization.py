@@ -54,19 +54,18 @@ class Closed(Hooks):
         return None
 
 
-@pytest.mark.parametrize("user", [None, "ada"])
-async def test_the_program_itself_may_do_everything_and_no_hook_is_asked_for_its_rights(user: str | None) -> None:
+async def test_the_program_itself_may_do_everything_and_no_hook_is_asked_for_its_rights() -> None:
     hooks = Closed()
     collab = Collab(Settings(content_event_seconds=0), hooks=hooks, storage=MemoryStorage())
     async with collab.lifespan():
-        tasks = collab.collection("tasks", user=user)
+        tasks = collab.collection("tasks")
         await tasks.create({"n": 1}, id="t1")
         await tasks.update("t1", {"n": 2})
         assert [row["n"] for row in (await tasks.find_many({"where": {"n": 2}})).rows] == [2]
-        assert (await tasks.history("t1"))[0].user_id == user
+        assert (await tasks.history("t1"))[0].user_id is None
         await tasks.delete("t1")
         await tasks.restore("t1")
-        change = collab.transaction(user=user)
+        change = collab.transaction()
         change.create("tasks", {"n": 3}, id="t2")
         await change.commit()
         assert await tasks.count() == 2
@@ -75,14 +74,16 @@ async def test_the_program_itself_may_do_everything_and_no_hook_is_asked_for_its
     assert set(hooks.written) == {True}
 
 
-async def test_who_acts_with_the_rights_of_somebody_is_asked_about() -> None:
+async def test_who_acts_for_somebody_is_asked_about() -> None:
     hooks = Closed()
     collab = Collab(Settings(content_event_seconds=0), hooks=hooks, storage=MemoryStorage())
     async with collab.lifespan():
         ada = Identity("default", "ada", rules=parse_rules({"*/*": "write"}))
         with pytest.raises(PermissionDenied):
             await collab.collection("tasks", identity=ada).create({}, id="t1")
-        assert hooks.asked
+        with pytest.raises(PermissionDenied):
+            await collab.collection("tasks", user="ada").create({}, id="t1")
+        assert {identity.user_id for identity in hooks.asked} == {"ada"}
 
 
 async def test_nobody_who_comes_from_outside_is_the_program_itself() -> None:
@@ -93,7 +94,7 @@ async def test_nobody_who_comes_from_outside_is_the_program_itself() -> None:
 
 
 def test_the_mark_reaches_other_nodes_and_older_ones_ask_their_hooks_instead() -> None:
-    program = of_server("acme", "ada")
+    program = of_server("acme", None)
     encoded = encode_identity(program)
     assert decode_identity(encoded) == program
     assert decode_identity(encoded).trusted
