@@ -30,6 +30,7 @@ from collab.server.inspector.questions import (
     OfLetters,
     OfMany,
     OfProject,
+    OfProjects,
     OfQuarantine,
     OfSessions,
     Question,
@@ -70,9 +71,9 @@ def operations(live: LiveViews, record: RecordViews, documents: DocumentViews) -
     """All operations. Each needs a credential of the inspector."""
     return [
         InspectorOperation("GET", "/overview", Question, live.overview),
-        InspectorOperation("GET", "/projects", Question, record.projects),
+        InspectorOperation("GET", "/projects", OfProjects, record.projects),
         InspectorOperation("GET", "/deleted", OfDeleted, record.deleted),
-        InspectorOperation("GET", "/usage", Question, record.usage),
+        InspectorOperation("GET", "/usage", OfMany, record.usage),
         InspectorOperation("POST", "/ticket", OfProject, live.ticket),
         InspectorOperation("GET", "/sessions", OfSessions, live.sessions),
         InspectorOperation("POST", "/send-away", SendAway, live.send_away),

@@ -81,6 +81,14 @@ class OfDeleted(OfProject, frozen=True, kw_only=True):
     limit: Limit = 100
 
 
+class OfProjects(Question, frozen=True, kw_only=True):
+    """Projects, by name: those after one, or only ``project``."""
+
+    project: ShortText | None = None
+    after: Annotated[str, Meta(max_length=512, pattern=_NO_NUL)] = ""
+    limit: Limit = 100
+
+
 class OfMany(Question, frozen=True, kw_only=True):
     """A list."""
 

@@ -14,7 +14,16 @@ from collab.dates import iso
 from collab.errors import InvalidRequest, Unavailable
 from collab.names import DEFAULT_PROJECT
 from collab.server import replay as replaying
-from collab.server.inspector.questions import OfDeleted, OfEntry, OfLetters, OfQuarantine, Question, SendAgain
+from collab.server.inspector.questions import (
+    OfDeleted,
+    OfEntry,
+    OfLetters,
+    OfMany,
+    OfProjects,
+    OfQuarantine,
+    Question,
+    SendAgain,
+)
 from collab.server.node_usage import NodeUsage
 from collab.server.quarantined import contents_of, discard, find_aside, is_settled_as
 from collab.server.webhook_list import webhook_rows
@@ -52,20 +61,29 @@ class RecordViews:
         self._sizes = _Fresh(_FRESH_SIZES_SECONDS, self._read_sizes)
         self._replaying = asyncio.Lock()
 
-    async def projects(self, asked: Question) -> dict[str, Any]:
-        """All projects with their collections. ``size`` counts entities and documents, deleted ones too."""
+    async def projects(self, asked: OfProjects) -> dict[str, Any]:
+        """Projects with their collections, by name. ``size`` counts entities and documents, deleted ones too.
+
+        ``more``: not all collections of these projects are listed.
+        """
         counts, newest = await self._counts.get()
-        used = await self._used()
-        projects: dict[str, list[dict[str, Any]]] = {name: [] for name in (DEFAULT_PROJECT, *newest, *used)}
-        projects.pop("", None)
-        for each in counts[:_MOST_COLLECTIONS]:
-            projects.setdefault(each.project, []).append({"name": each.collection, "size": each.size})
+        names = {DEFAULT_PROJECT, *newest, *await self._used(), *(each.project for each in counts)} - {""}
+        if asked.project is not None:
+            page, follows = [asked.project], False
+        else:
+            later = sorted(name for name in names if name > asked.after)
+            page, follows = later[: asked.limit], len(later) > asked.limit
+        collections: dict[str, list[dict[str, Any]]] = {name: [] for name in page}
+        listed = [each for each in counts if each.project in collections]
+        for each in listed[:_MOST_COLLECTIONS]:
+            collections[each.project].append({"name": each.collection, "size": each.size})
         return {
             "projects": [
-                {"name": name, "position": newest.get(name, 0), "collections": collections}
-                for name, collections in sorted(projects.items())
+                {"name": name, "position": newest.get(name, 0), "collections": found}
+                for name, found in collections.items()
             ],
-            "more": len(counts) > _MOST_COLLECTIONS,
+            "more": len(listed) > _MOST_COLLECTIONS,
+            "next": page[-1] if follows else None,
         }
 
     async def deleted(self, asked: OfDeleted) -> dict[str, Any]:
@@ -77,10 +95,20 @@ class RecordViews:
             "next": found[-1].id if len(found) == asked.limit else None,
         }
 
-    async def usage(self, asked: Question) -> dict[str, Any]:
-        """What each project uses: CPU and traffic of all nodes since they began to serve, and bytes in the record."""
+    async def usage(self, asked: OfMany) -> dict[str, Any]:
+        """What projects use: CPU and traffic of all nodes since they began to serve, and bytes in the record.
+
+        Those that use most CPU come first, then those that store most. ``count`` is how many projects there are.
+        """
         sizes = {each.project: each for each in await self._sizes.get()}
         used = await self._used()
+
+        def use(name: str) -> tuple[float, int, str]:
+            cpu = sum(used[name].cpu.values()) if name in used else 0.0
+            stored = sum(sizes[name][1:]) if name in sizes else 0
+            return -cpu, -stored, name
+
+        names = used.keys() | sizes.keys()
         return {
             "projects": [
                 {
@@ -88,8 +116,9 @@ class RecordViews:
                     "used": used.get(name, NodeUsage()),
                     "stored": sizes[name]._asdict() if name in sizes else None,
                 }
-                for name in sorted(used.keys() | sizes.keys())
-            ]
+                for name in sorted(names, key=use)[: asked.limit]
+            ],
+            "count": len(names),
         }
 
     async def webhooks(self, asked: Question) -> dict[str, Any]:

@@ -49,6 +49,13 @@ export interface Project {
   collections: { name: string; size: number }[]
 }
 
+/** A page of projects, by name. `more`: not all of their collections are listed; `next`: the page after this name follows. */
+export interface Projects {
+  projects: Project[]
+  more: boolean
+  next: string | null
+}
+
 /** What each node shows: one alone has the number 0. */
 export interface Nodes<T> {
   nodes: { node: number; found: T | null; failure: string | null }[]

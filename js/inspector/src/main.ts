@@ -1,7 +1,7 @@
 /** The page: its frame, and which view is in it. */
 import { LumenizeClient } from "@lumenize/client"
 
-import { get, post, type Project } from "./api.js"
+import { get, post, type Projects } from "./api.js"
 import { h, reason, toast } from "./dom.js"
 import { isPlace, placeOf, readPlace, type Place } from "./places.js"
 import "./style.css"
@@ -34,7 +34,10 @@ const main = document.querySelector<HTMLElement>("#main")!
 const nav = document.querySelector<HTMLElement>("#views")!
 const select = document.querySelector<HTMLSelectElement>("#project")!
 
-let projects: Project[] = []
+/** The option that leads to the list of all projects: no project has this name. */
+const ALL = ""
+
+let projects: Projects = { projects: [], more: false, next: null }
 let leaving = new AbortController()
 let client: { project: string; client: LumenizeClient } | null = null
 
@@ -61,15 +64,19 @@ async function show(): Promise<void> {
   leaving.abort()
   leaving = new AbortController()
   const { signal } = leaving
+  const place = readPlace(location.hash, "default")
+  let project = { name: place.project, position: 0, collections: [] } as Projects["projects"][number]
   try {
-    projects = (await get<{ projects: Project[] }>("projects")).projects
+    const [all, mine] = await Promise.all([get<Projects>("projects"), get<Projects>("projects", { project: place.project })])
+    projects = all
+    project = mine.projects[0] ?? project
   } catch (error) {
     toast(reason(error), true)
   }
   if (signal.aborted) return
-  const place = readPlace(location.hash, projects.some(({ name }) => name === "default") ? "default" : (projects[0]?.name ?? "default"))
-  const names = new Set([...projects.map(({ name }) => name), place.project])
-  select.replaceChildren(...[...names].sort().map((name) => h("option", { value: name }, name)))
+  const names = new Set([...projects.projects.map(({ name }) => name), place.project])
+  const all = projects.next === null ? [] : [h("option", { value: ALL }, "All projects…")]
+  select.replaceChildren(...[...names].sort().map((name) => h("option", { value: name }, name)), ...all)
   select.value = place.project
   nav.replaceChildren(
     ...Object.entries(VIEWS).map(([name, [title]]) =>
@@ -80,12 +87,14 @@ async function show(): Promise<void> {
   nav.scrollLeft = (nav.querySelector<HTMLElement>("[aria-current]")?.offsetLeft ?? 0) - 40
   document.title = `${viewNamed(place.view)[0]} · Inspector`
   main.replaceChildren()
-  viewOf(place)({ place, projects, signal, live: () => live(place.project) }, main)
+  viewOf(place)({ place, project, projects, signal, live: () => live(place.project) }, main)
 }
 
 select.addEventListener("change", () => {
-  const { view } = readPlace(location.hash, select.value)
-  location.hash = placeOf(select.value, view)
+  const { project, view } = readPlace(location.hash, "default")
+  if (select.value !== ALL) location.hash = placeOf(select.value, view)
+  else if (view === "overview") select.value = project
+  else location.hash = placeOf(project, "overview")
 })
 document.querySelector("#sign-out")!.addEventListener("click", () => {
   post("sign-out").then(

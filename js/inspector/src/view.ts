@@ -1,13 +1,16 @@
 /** What a view gets, and how it keeps itself up to date. */
 import type { LumenizeClient } from "@lumenize/client"
 
-import type { Project } from "./api.js"
+import type { Project, Projects } from "./api.js"
 import { failure, h } from "./dom.js"
 import type { Place } from "./places.js"
 
 export interface Context {
   place: Place
-  projects: readonly Project[]
+  /** The project of the place. */
+  project: Project
+  /** The first page of all projects. */
+  projects: Projects
   /** Aborted when the view is left. */
   signal: AbortSignal
   /** The project's client, connected when it is first used. */

@@ -1,7 +1,7 @@
 /** Events of a project as they happen. */
 import type { EntityEvent } from "@lumenize/client"
 
-import { get, type Project } from "../api.js"
+import { get, type Projects } from "../api.js"
 import { button, h, link, short, table, time } from "../dom.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
@@ -63,8 +63,8 @@ export const events: View = (context, main) => {
     context,
     about,
     async () => {
-      const found = await get<{ projects: Project[] }>("projects", {}, signal)
-      const names = found.projects.find(({ name }) => name === place.project)?.collections.map(({ name }) => name) ?? []
+      const found = await get<Projects>("projects", { project: place.project }, signal)
+      const names = found.projects.flatMap(({ collections }) => collections.map(({ name }) => name))
       const news = names.filter((name) => !heard.has(name)).slice(0, COLLECTIONS - heard.size)
       if (news.length === 0) return [...heard]
       const batch = context.live().createSubscriptionBatch()

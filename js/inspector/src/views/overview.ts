@@ -1,33 +1,52 @@
 /** The server at a glance, node by node. */
-import { get, type Health, type Overview } from "../api.js"
-import { card, facts, h, link, silent, table, time } from "../dom.js"
+import { get, type Health, type Overview, type Projects } from "../api.js"
+import { button, card, facts, h, link, reason, silent, table, time, toast } from "../dom.js"
 import { bytes, count } from "../numbers.js"
 import { placeOf } from "../places.js"
-import { watch, type View } from "../view.js"
+import { watch, type Context, type View } from "../view.js"
 
 export const overview: View = (context, main) => {
+  const body = h("div")
+  const projects = h("div")
+  main.append(body, projects)
+  showProjects(context, projects, context.projects)
   watch(
     context,
-    main,
+    body,
     (signal) => get<Overview>("overview", {}, signal),
     (found) => [
       h("h1", {}, "Overview"),
       ...silent(found.nodes),
       ...found.nodes.flatMap(({ node, found: health }) => (health === null ? [] : nodeCards(health, found, found.nodes.length > 1 ? node : null))),
-      card(
-        "Projects",
-        table(
-          "Projects",
-          [
-            { title: "Project", cell: ({ name }) => link(placeOf(name, "rows"), name) },
-            { title: "Collections", cell: ({ collections }) => count(collections.length), number: true },
-            { title: "Entities", cell: ({ collections }) => count(collections.reduce((sum, { size }) => sum + size, 0)), number: true },
-            { title: "Events so far", cell: ({ position }) => count(position), number: true },
-          ],
-          context.projects,
-        ),
-      ),
     ],
+  )
+}
+
+/** One page of the projects, by name. */
+function showProjects(context: Context, place: HTMLElement, { projects, more, next }: Projects): void {
+  const turn = async (): Promise<void> => {
+    try {
+      showProjects(context, place, await get<Projects>("projects", { after: next ?? "" }, context.signal))
+    } catch (error) {
+      if (!context.signal.aborted) toast(reason(error), true)
+    }
+  }
+  place.replaceChildren(
+    card(
+      "Projects",
+      table(
+        "Projects",
+        [
+          { title: "Project", cell: ({ name }) => link(placeOf(name, "rows"), name) },
+          { title: "Collections", cell: ({ collections }) => count(collections.length), number: true },
+          { title: "Entities", cell: ({ collections }) => count(collections.reduce((sum, { size }) => sum + size, 0)), number: true },
+          { title: "Events so far", cell: ({ position }) => count(position), number: true },
+        ],
+        projects,
+      ),
+      more && h("p", { class: "hint" }, "These have too many collections: not all are counted."),
+      next !== null && button("Next", turn),
+    ),
   )
 }
 

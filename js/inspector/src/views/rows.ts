@@ -9,8 +9,7 @@ import type { Context, View } from "../view.js"
 type Row = Record<string, unknown> & { id: string; updatedAt?: string }
 
 export const rows: View = (context, main) => {
-  const { place, projects } = context
-  const collections = projects.find(({ name }) => name === place.project)?.collections ?? []
+  const { place, project: { collections } } = context
   const name = place.parts[0] ?? collections[0]?.name
   main.append(h("h1", {}, "Data"))
   main.append(

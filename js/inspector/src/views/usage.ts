@@ -1,7 +1,7 @@
 /** What each project uses. */
 import { get, type Usage } from "../api.js"
 import { card, h, link, table } from "../dom.js"
-import { bytes, seconds } from "../numbers.js"
+import { bytes, count, seconds } from "../numbers.js"
 import { placeOf } from "../places.js"
 import { watch, type View } from "../view.js"
 
@@ -17,8 +17,8 @@ export const usage: View = (context, main) => {
   watch(
     context,
     body,
-    async (signal) => (await get<{ projects: Usage[] }>("usage", {}, signal)).projects,
-    (found) => [
+    (signal) => get<{ projects: Usage[]; count: number }>("usage", {}, signal),
+    ({ projects, count: all }) => [
       card(
         "Projects",
         table(
@@ -37,8 +37,9 @@ export const usage: View = (context, main) => {
             { title: "Documents", cell: (each) => bytes(each.stored?.documents ?? 0), number: true },
             { title: "History", cell: (each) => bytes(each.stored?.history ?? 0), number: true },
           ],
-          [...found].sort((one, other) => cpu(other) - cpu(one) || stored(other) - stored(one)),
+          projects,
         ),
+        projects.length < all && h("p", { class: "hint" }, `The ${count(projects.length)} of ${count(all)} projects that use most.`),
       ),
     ],
   )

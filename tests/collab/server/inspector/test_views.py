@@ -50,7 +50,35 @@ async def test_projects_and_their_collections(tmp_path: Path) -> None:
                 {"name": "default", "position": 3, "collections": [{"name": "tasks", "size": 3}]},
             ],
             "more": False,
+            "next": None,
         }
+
+
+async def test_projects_come_page_by_page_and_one_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with inspected(tmp_path) as world:
+        for name in "abcd":
+            for collection in ("tasks", "notes"):
+                await world.collab.collection(collection, name).create({})
+        names: list[str] = []
+        after = ""
+        while True:
+            page = await world.get("projects", after=after, limit=2)
+            names += [each["name"] for each in page["projects"]]
+            if page["next"] is None:
+                break
+            assert (len(page["projects"]), page["next"]) == (2, names[-1])
+            after = page["next"]
+        assert names == ["a", "b", "c", "d", "default"]
+        (one,) = (await world.get("projects", project="c"))["projects"]
+        assert [each["name"] for each in one["collections"]] == ["notes", "tasks"]
+        (new,) = (await world.get("projects", project="new"))["projects"]
+        assert new == {"name": "new", "position": 0, "collections": []}
+        monkeypatch.setattr("collab.server.inspector.record._MOST_COLLECTIONS", 3)
+        page = await world.get("projects")
+        assert (sum(len(each["collections"]) for each in page["projects"]), page["more"]) == (3, True)
+        assert (await world.get("projects", project="d"))["more"] is False
+        most = await world.get("usage", limit=2)
+        assert (len(most["projects"]), most["count"]) == (2, len((await world.get("usage"))["projects"]))
 
 
 async def test_deleted_entities_are_listed(tmp_path: Path) -> None:
