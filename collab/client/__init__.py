@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from collab.lazy import attributes as _attributes
 
 if TYPE_CHECKING:
-    from collab.client.client import LumenizeClient, SubscriptionBatch
+    from collab.client.client import BaseClient, LumenizeClient, SubscriptionBatch
     from collab.client.collection import Collection
     from collab.client.core.effects import Met
     from collab.client.core.options import RateLimit, WebSocketOptions
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collab.client.documents import Document
     from collab.client.subscription import Subscription
     from collab.client.transaction import Transaction
+    from collab.client.typed import TypedCollection
 
 __all__ = [
+    "BaseClient",
     "Collection",
     "Crowd",
     "Document",
@@ -32,13 +34,16 @@ __all__ = [
     "Subscription",
     "SubscriptionBatch",
     "Transaction",
+    "TypedCollection",
     "WebSocketOptions",
 ]
 
 _HOME = {
+    "BaseClient": "collab.client.client",
     "LumenizeClient": "collab.client.client",
     "SubscriptionBatch": "collab.client.client",
     "Transaction": "collab.client.transaction",
+    "TypedCollection": "collab.client.typed",
     "Collection": "collab.client.collection",
     "Document": "collab.client.documents",
     "RateLimit": "collab.client.core.options",

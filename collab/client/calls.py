@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from anyio import Event
 
@@ -12,6 +12,7 @@ from collab.client.core.copies import own
 from collab.errors import CollabError
 
 T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
 
 
 class Call(Started, Generic[T_co]):
@@ -44,6 +45,12 @@ class Call(Started, Generic[T_co]):
     def done(self) -> bool:
         """Whether the result or an error has arrived."""
         return self._done.is_set()
+
+    def converted(self, convert: Callable[[T_co], U]) -> Call[U]:
+        """Return this call, with another result: ``convert`` gets the one that it would have."""
+        read, call = self._read, cast("Call[Any]", self)
+        call._read = lambda result: convert(read(result))
+        return call
 
     def resolve(self, result: Any, error: CollabError | None) -> None:
         """Set the result or the error."""

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self, overload
 from urllib.parse import urlsplit, urlunsplit
 
 from collab.client.collection import Collection
 from collab.client.core.copies import own
 from collab.client.core.effects import Met
 from collab.client.core.options import WebSocketOptions, read_options
+from collab.client.core.values import RowT
 from collab.client.credentials import Credentials, Token
 from collab.client.engine import Engine
 from collab.client.requests import ErrorCallback, OnConflict, Requests
 from collab.client.subscription import Subscription
 from collab.client.topics import Analytics, Events, Presence, System
 from collab.client.transaction import Transaction
+from collab.client.typed import TypedCollection
 from collab.errors import CollabError, InvalidRequest
 from collab.wire.realtime import messages as realtime
 
 _PATH = "/realtime"
 
 
-class LumenizeClient:
+class BaseClient:
     """A client of one project. ``async with`` connects and disconnects it; so do its methods, from any task.
 
-    Every collection is an attribute (``client.tasks``), or ``client.collection("tasks")``. ``url`` is the server's.
-    ``token`` identifies the user, ``api_key`` the application. ``token`` may be a function, also async, that returns
-    the current token; it is called for each connection and before a token expires. ``conflicts="reject"`` is the
-    default ``on_conflict`` of updates. ``websocket`` takes the options of
-    :class:`collab.client.core.options.WebSocketOptions`; all times are milliseconds. The client is not thread-safe.
-    Callbacks may be async; their exceptions are logged. Raises :class:`InvalidRequest`.
+    ``client.collection("tasks")`` is a collection. ``url`` is the server's. ``token`` identifies the user, ``api_key``
+    the application. ``token`` may be a function, also async, that returns the current token; it is called for each
+    connection and before a token expires. ``conflicts="reject"`` is the default ``on_conflict`` of updates.
+    ``websocket`` takes the options of :class:`collab.client.core.options.WebSocketOptions`; all times are milliseconds.
+    The client is not thread-safe. Callbacks may be async; their exceptions are logged. Raises :class:`InvalidRequest`.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class LumenizeClient:
         if not self._engine.credentials.renewable:
             self._engine.credentials.token = token
 
-    async def __aenter__(self) -> LumenizeClient:
+    async def __aenter__(self) -> Self:
         await self.connect()
         return self
 
@@ -127,21 +128,30 @@ class LumenizeClient:
 
     # entities
 
-    def collection(self, name: str) -> Collection:
-        """Return the collection of that name."""
+    @overload
+    def collection(self, name: str) -> Collection: ...
+
+    @overload
+    def collection(
+        self, name: str, row: type[RowT], *, related: Mapping[str, type] | None = None
+    ) -> TypedCollection[RowT]: ...
+
+    def collection(
+        self, name: str, row: type[RowT] | None = None, *, related: Mapping[str, type] | None = None
+    ) -> Collection | TypedCollection[RowT]:
+        """Return the collection of that name; with ``row``, its rows are instances of that class.
+
+        ``row`` is as for :class:`TypedCollection`, and so are the classes of ``related`` rows, by the name of the
+        relation. Raises :class:`InvalidRequest` for another class.
+        """
         found = self._collections.get(name)
         if found is None:
             found = self._collections[name] = Collection(self._requests, name)
-        return found
+        return found if row is None else TypedCollection(found, row, related or {})
 
     def transaction(self) -> Transaction:
         """Return an empty transaction: writes of different entities, all of which are made, or none."""
         return Transaction(self._requests)
-
-    def __getattr__(self, name: str) -> Collection:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self.collection(name)
 
     @property
     def schema(self) -> dict[str, Any] | None:
@@ -169,10 +179,19 @@ class LumenizeClient:
         return got
 
 
+class LumenizeClient(BaseClient):
+    """A client of one project of which every collection is an attribute, too: ``client.tasks``."""
+
+    def __getattr__(self, name: str) -> Collection:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self.collection(name)
+
+
 class SubscriptionBatch:
     """Subscriptions that start together, in one message."""
 
-    def __init__(self, client: LumenizeClient) -> None:
+    def __init__(self, client: BaseClient) -> None:
         self._client = client
         self._added: list[Callable[[], Subscription]] = []
 
@@ -188,7 +207,7 @@ class SubscriptionBatch:
         on_error: ErrorCallback | None = None,
     ) -> None:
         """Add one; arguments as for :meth:`Collection.subscribe`. Raises :class:`InvalidRequest`."""
-        start = self._client.collection(collection).subscription(
+        start: Callable[[], Subscription] = self._client.collection(collection).subscription(
             target,
             callback,
             fields=fields,

@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pycrdt
 
 from collab.client.calls import Call
+from collab.client.core.copies import own
 from collab.client.core.failures import rebuild
 from collab.client.core.values import Entity, Rows, moment, plain_object, read_query
 from collab.client.core.views import Event
@@ -28,6 +29,7 @@ from collab.wire.realtime import values as wire
 from collab.wire.realtime.encoding import MAX_DEPTH
 from collab.wire.realtime.updates import read_update
 
+V = TypeVar("V")
 ONE_OF_SEVERAL = MAX_DEPTH - 3
 """Nesting of an entity's data as one of several writes."""
 
@@ -205,6 +207,14 @@ class Collection:
         )
         return self._requests.ask(message, _found_many, None)
 
+    def seen(self, id: str) -> int | None:
+        """Return the newest version of an entity that this client has received, if any.
+
+        To detect what others write during an edit as a conflict, keep it from the start of the edit, and pass it to
+        :meth:`update` as ``version``.
+        """
+        return self._requests.seen(self.name, id)
+
     def count(self, query: Mapping[str, Any] | None = None) -> Call[int]:
         """Count matching rows."""
         message = realtime.Count(id=self._requests.ticket(), collection=self.name, query=_unconditional(query))
@@ -286,8 +296,12 @@ class Collection:
         condition: Callable[[], object] | None,
         on_error: ErrorCallback | None,
         on_resync: Callable[[], object] | None,
-    ) -> Callable[[], Subscription]:
-        """Return a function that starts a subscription; as :meth:`subscribe`. Raises :class:`InvalidRequest`."""
+        read: Callable[[Any], V] = own,
+    ) -> Callable[[], Subscription[V]]:
+        """Return a function that starts a subscription; as :meth:`subscribe`.
+
+        ``read`` is as for :meth:`Requests.subscription`. Raises :class:`InvalidRequest`.
+        """
         about, newest, from_query = self._target(target, fields, include_permissions)
         return self._requests.subscription(
             about,
@@ -296,6 +310,7 @@ class Collection:
             condition=both(condition, from_query),
             on_error=on_error,
             on_resync=on_resync,
+            read=read,
         )
 
     def _target(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from collab.client.background import Background
 from collab.client.calls import Call
@@ -22,6 +22,7 @@ from collab.wire.realtime import values as wire
 if TYPE_CHECKING:
     import pycrdt
 
+V = TypeVar("V")
 ErrorCallback = Callable[[CollabError], object]
 OnConflict = Literal["merge", "reject"]
 _READS = (
@@ -40,6 +41,10 @@ class Requests:
     def ticket(self) -> int:
         """Return a new request id."""
         return self._engine.state.ticket()
+
+    def seen(self, collection: str, entity: str) -> int | None:
+        """Return the newest version of an entity that this client has received, if any."""
+        return self._engine.state.versions.get(collection, entity)
 
     def ask(self, message: realtime.Asked, read: Callable[[Any], Any], on_error: ErrorCallback | None) -> Call[Any]:
         """Send a request that is no write to an entity. ``read`` converts its result."""
@@ -83,10 +88,12 @@ class Requests:
         condition: Callable[[], object] | None,
         on_error: ErrorCallback | None,
         on_resync: Callable[[], object] | None,
-    ) -> Callable[[], Subscription]:
+        read: Callable[[Any], V] = own,
+    ) -> Callable[[], Subscription[V]]:
         """Return a function that starts a subscription. ``newest``: a new value replaces one that was not read yet.
 
-        Raises :class:`InvalidRequest`.
+        ``read`` makes of a value what the application gets, which must share nothing with the value. If it raises a
+        :class:`CollabError`, the subscription ends with it. Raises :class:`InvalidRequest`.
         """
         [wanted] = checked(
             realtime.Subscribe(id=0, subscriptions=(realtime.Subscription(sub=0, target=target),))
@@ -98,7 +105,7 @@ class Requests:
             raise InvalidRequest("condition must not be async")
         engine = self._engine
 
-        def start() -> Subscription:
+        def start() -> Subscription[V]:
             subscription = Subscription(
                 self.ticket(),
                 callback,
@@ -111,6 +118,7 @@ class Requests:
                 condition=condition,
                 on_error=on_error,
                 on_resync=on_resync,
+                read=read,
             )
             engine.subscribe(subscription, wanted.target)
             return subscription

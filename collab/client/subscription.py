@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Generic, Self
+
+from typing_extensions import TypeVar
 
 from collab.client.background import Background, Signal, called
 from collab.client.core.copies import own
@@ -14,8 +16,10 @@ from collab.errors import CollabError, InvalidRequest, SubscriptionFailed
 
 log = logging.getLogger(__name__)
 
+ToldT = TypeVar("ToldT", default=Any)
 
-class Subscription:
+
+class Subscription(Generic[ToldT]):
     """Call it to unsubscribe. ``await ready()`` waits for its confirmation.
 
     Without a callback, iterate it with ``async for``. If a new value replaces the previous one (rows, presence,
@@ -42,6 +46,7 @@ class Subscription:
         condition: Callable[[], object] | None = None,
         on_error: Callable[[CollabError], object] | None = None,
         on_resync: Callable[[], object] | None = None,
+        read: Callable[[Any], ToldT] = own,
     ) -> None:
         self.sub = sub
         self.active = True
@@ -57,6 +62,7 @@ class Subscription:
         self._condition = condition
         self._on_error = on_error
         self._on_resync = on_resync
+        self._read = read
         self._values: deque[Any] = deque()
         self._busy = False
         self._confirmed = False
@@ -86,7 +92,7 @@ class Subscription:
         if self.active and (over := self._over()) is not None:
             raise own(over)
 
-    async def __aenter__(self) -> Subscription:
+    async def __aenter__(self) -> Self:
         try:
             await self.ready()
         except BaseException:
@@ -97,10 +103,10 @@ class Subscription:
     async def __aexit__(self, *_: object) -> None:
         self()
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[ToldT]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> ToldT:
         """Return the next value. Raises the error that ended the subscription or the connection.
 
         Raises :class:`InvalidRequest` if the subscription has a callback, which gets the values.
@@ -109,7 +115,10 @@ class Subscription:
             raise InvalidRequest("this subscription has a callback, so it cannot be iterated")
         await self._signal.until(lambda: self._values or not self.active or self._over())
         if self._values:
-            return own(self._values.popleft())
+            try:
+                return self._read(self._values.popleft())
+            except CollabError as error:
+                self._end(error)
         if self._error is not None:
             raise own(self._error)
         if self.active and (over := self._over()) is not None:
@@ -159,9 +168,12 @@ class Subscription:
             self._values.clear()
         self._values.append(value)
         if len(self._values) > self._buffered:
-            self._unsubscribe(self.sub)
-            self.ended(SubscriptionFailed(f"{self._buffered} values are waiting to be read", limit=self._buffered))
+            self._end(SubscriptionFailed(f"{self._buffered} values are waiting to be read", limit=self._buffered))
         self._signal.set()
+
+    def _end(self, error: CollabError) -> None:
+        self._unsubscribe(self.sub)
+        self.ended(error)
 
     def _wanted(self) -> bool:
         if self._condition is None:
@@ -173,7 +185,13 @@ class Subscription:
             return False
 
     def _call(self, callback: Callable[[Any], object], value: Any) -> None:
-        work = called(lambda: callback(own(value)))
+        try:
+            mine = self._read(value)
+        except CollabError as error:
+            self._values.clear()
+            self._end(error)
+            return
+        work = called(lambda: callback(mine))
         if work is not None:
             self._busy = True  # one callback at a time, in order
             self._background.spawn(lambda: self._finish(callback, work))

@@ -34,7 +34,7 @@ class _Topic:
         newest: bool,
         on_resync: Callable[[], object] | None = None,
     ) -> Subscription:
-        start = self._requests.subscription(
+        start: Callable[[], Subscription] = self._requests.subscription(
             target, callback, newest=newest, condition=condition, on_error=on_error, on_resync=on_resync
         )
         return start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,8 +16,8 @@ _IMMUTABLE = frozenset({str, int, float, bool, type(None)})
 def own(value: T) -> T:
     """Copy JSON values, records and collections of them with their attributes, and errors.
 
-    The copy of an error has its class, message, details and cause, but no traceback. Values of other classes are not
-    copied.
+    The copy of an error has its class, message, details and cause, but no traceback. Dataclasses and pydantic models
+    are copied, values of other classes are not.
     """
     copied: T = _copy(value)
     return copied
@@ -49,6 +51,6 @@ def _copy_of_class(value: Any, kind: Any) -> Any:
         copied = kind.__new__(kind)
         copied.extend(map(_copy, value))
     else:
-        return value
+        return deepcopy(value) if is_dataclass(kind) or hasattr(kind, "model_validate") else value
     vars(copied).update(_copy(vars(value)))
     return copied

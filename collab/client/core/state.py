@@ -18,6 +18,7 @@ from collab.client.core.failures import Unreadable, rebuild
 from collab.client.core.options import WebSocketOptions
 from collab.client.core.overlay import Op, lay_over
 from collab.client.core.subscription_table import SubscriptionTable
+from collab.client.core.versions import Versions
 from collab.client.core.writes import (
     Sent,
     WriteMessage,
@@ -42,7 +43,6 @@ from collab.wire.realtime import values as wire
 from collab.wire.realtime.messages import Asked, Hello, Message, ServerMessage, Welcome
 
 MOST_REQUESTS = 10_000
-MOST_VERSIONS = 10_000
 PAUSE_SECONDS = 1.0
 """Delay before a write that the server could not accept is sent again, unless the server says when."""
 MOST_PAUSE = 60.0
@@ -54,6 +54,7 @@ class ClientState:
     def __init__(self, options: WebSocketOptions) -> None:
         self.options = options
         self.subscriptions = SubscriptionTable()
+        self.versions = Versions()
         self.status: Literal["closed", "greeting", "open"] = "closed"
         self.session: Welcome | None = None
         self.reason: CollabError | None = None  # why the server ends the session, if it said so
@@ -69,7 +70,6 @@ class ClientState:
         self._speaking: dict[str, int] = {}  # room -> its unanswered request
         self._rejoining: dict[str, float] = {}  # rooms to be joined once more, and when
         self._channels: dict[str, None] = {}
-        self._versions: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._out: deque[Message] = deque()
         self._heard = 0.0
         self._asked_life = False
@@ -226,7 +226,7 @@ class ClientState:
 
     def write(self, message: WriteMessage, at: str) -> list[Effect]:
         """Queue a write made at ``at`` (RFC 3339); as :meth:`ask`. Raises :class:`RateLimitExceeded`."""
-        message = with_versions(message, lambda key, seen: self._versions.get(key) if seen is None else seen)
+        message = with_versions(message, lambda key, seen: self.versions.get(*key) if seen is None else seen)
         self._writes.add(message, at)
         return [told for collection in collections_of(message) for told in self._shown(collection)]
 
@@ -385,7 +385,7 @@ class ClientState:
         """A request that writes was answered."""
         written = [(key, one) for key, one in sent.outcomes if one is not None]
         for key, one in written:
-            self._saw(*key, one.version)
+            self.versions.see(*key, one.version)
         for key, one in written:
             if one.conflicts:
                 yield Met(*key, one.data, one.version, one.conflicts)
@@ -398,7 +398,7 @@ class ClientState:
         if isinstance(message, realtime.FindById):
             found = msgspec.convert(result, wire.Found)
             if message.version is None and message.at is None:
-                self._saw(message.collection, message.entity, found.version)
+                self.versions.see(message.collection, message.entity, found.version)
                 news = [op for op in self._own(message) if op.is_news(found.version)]
                 data = lay_over(news, found.data)
                 return msgspec.structs.replace(found, data=found.data if data is None else data, deleted=data is None)
@@ -406,11 +406,11 @@ class ClientState:
         if isinstance(message, realtime.FindMany):
             many = msgspec.convert(result, wire.FoundMany)
             for row, version in zip(many.rows, many.versions, strict=False):
-                self._saw(message.collection, row["id"], version)
+                self.versions.see(message.collection, row["id"], version)
             for each in (many.included or {}).values():
                 for key, related in each.rows.items():
                     for row, version in zip(related, each.versions.get(key, ()), strict=False):
-                        self._saw(each.collection, row["id"], version)
+                        self.versions.see(each.collection, row["id"], version)
             return many
         return result
 
@@ -443,9 +443,9 @@ class ClientState:
             self.subscriptions.again(message.sub)
             return
         for entity, version in seen.items():
-            self._saw(collection, entity, version)
+            self.versions.see(collection, entity, version)
         for saw in view.seen:
-            self._saw(*saw)
+            self.versions.see(*saw)
         yield from self.subscriptions.show(message.sub, view, self._writes.ops_in(view.collections))
         for each in view.collections:
             self._told(each)
@@ -481,15 +481,7 @@ class ClientState:
         if isinstance(event, dict):
             collection, entity, version = (event.get(name) for name in ("collection", "id", "version"))
             if isinstance(collection, str) and isinstance(entity, str) and isinstance(version, int):
-                self._saw(collection, entity, version)
-
-    def _saw(self, collection: str, entity: str, version: int) -> None:
-        key = collection, entity
-        if self._versions.get(key, 0) < version:
-            self._versions[key] = version
-            self._versions.move_to_end(key)
-            if len(self._versions) > MOST_VERSIONS:
-                self._versions.popitem(last=False)
+                self.versions.see(collection, entity, version)
 
 
 def _presence_room(message: Asked | None) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from collab.errors import InvalidRequest
 from collab.json_values import scalar_fault
@@ -14,6 +16,10 @@ from collab.wire.realtime.encoding import MAX_DEPTH
 from collab.wire.realtime.messages import Message
 
 M = TypeVar("M", bound=Message)
+RowT = TypeVar("RowT", default=dict[str, Any])
+"""A row."""
+RelatedT = TypeVar("RelatedT", default=dict[str, Any])
+"""What is related to a row, by the name of the relation."""
 
 _QUERY_DEPTH = MAX_DEPTH - 4  # nesting of a query within a subscribe message
 
@@ -36,7 +42,7 @@ class Entity(dict[str, Any]):
         self.permissions = None
 
 
-class Rows(list[dict[str, Any]]):
+class Rows(list[RowT], Generic[RowT, RelatedT]):
     """Rows of a query, with their metadata as attributes.
 
     ``versions``, and ``permissions`` and ``included`` (if requested), are parallel to the rows; the version is 0 for a
@@ -46,10 +52,10 @@ class Rows(list[dict[str, Any]]):
 
     versions: list[int]
     permissions: list[dict[str, bool]] | None
-    included: list[dict[str, Any]] | None
+    included: list[RelatedT] | None
     next: str | None
 
-    def __init__(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
+    def __init__(self, rows: Iterable[RowT], versions: list[int]) -> None:
         super().__init__(rows)
         self.versions = versions
         self.permissions = None
