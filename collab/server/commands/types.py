@@ -24,6 +24,7 @@ TypesLanguage = Literal["typescript", "pydantic", "msgspec", "typeddict"]
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file, replacing it.")
 @click.option("--check", is_flag=True, help="Write nothing: fail if FILE is not what would be written.")
 @click.option("--no-register", is_flag=True, help="typescript: do not tell client and hooks of the types everywhere.")
+@click.option("--client", is_flag=True, help="Python: add a Client that knows the collections, for collab.client.")
 @json_option()
 @record_options
 def types(
@@ -32,6 +33,7 @@ def types(
     output: Path | None,
     check: bool,
     no_register: bool,
+    client: bool,
     as_json: bool,
     config: Path | None,
     **where: str | None,
@@ -45,8 +47,10 @@ def types(
     """
     if check and output is None:
         raise click.UsageError("--check needs --output FILE")
+    if client and language == "typescript":
+        raise click.UsageError("--client is for Python: the client of TypeScript knows the types anyway")
     declared = run(_declared(load_settings(config, where), app))
-    text = written(declared, language, register=not no_register)
+    text = written(declared, language, register=not no_register, client=client)
     if output is None:
         click.echo(
             encode({"language": language, "collections": sorted(declared), "types": text}) if as_json else text,
@@ -66,14 +70,23 @@ def types(
         click.echo(encode({"language": language, "collections": sorted(declared), "output": str(output)}))
 
 
-def written(declared: Mapping[str, CollectionDeclaration], language: TypesLanguage, *, register: bool = True) -> str:
+def written(
+    declared: Mapping[str, CollectionDeclaration],
+    language: TypesLanguage,
+    *,
+    register: bool = True,
+    client: bool = False,
+) -> str:
     """The source code of the types."""
     from collab.server.types.python import python_types
+    from collab.server.types.python_client import python_client
     from collab.server.types.shapes import shapes_of
     from collab.server.types.typescript import typescript
 
     shapes = shapes_of(declared)
-    return typescript(shapes, register=register) if language == "typescript" else python_types(shapes, language)
+    if language == "typescript":
+        return typescript(shapes, register=register)
+    return python_client(shapes, language) if client else python_types(shapes, language)
 
 
 async def _declared(settings: Settings, app: str | None) -> Mapping[str, CollectionDeclaration]:

@@ -36,6 +36,11 @@ _IMPORTS = {
     "msgspec": "from typing import Any, Literal\n\nimport msgspec",
     "typeddict": "from typing import Any, Literal, NotRequired, TypedDict",
 }
+# modules, and not what is in them: no class of a collection has a name in lower case
+_CLIENT_IMPORTS = (
+    "import datetime\nimport typing\nfrom collections import abc\n",
+    "\nfrom collab import client as lumenize\n",
+)
 # members of the base classes, which a field must not hide
 _TAKEN = {
     *("schema", "json", "copy", "dict", "construct", "validate", "fields", "parse_obj", "parse_raw", "parse_file"),
@@ -45,14 +50,17 @@ _TAKEN = {
 _NOT_A_LETTER = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 
 
-def python_types(shapes: Shapes, library: PythonLibrary) -> str:
-    """A module with a class for each object; that of a collection and of its rows, ``<Name>Row``."""
+def python_types(shapes: Shapes, library: PythonLibrary, *, client: bool = False) -> str:
+    """A module with a class for each object; that of a collection and of its rows, ``<Name>Row``.
+
+    ``client``: with the imports of :func:`collab.server.types.python_client.python_client`.
+    """
     row_names = {each.name for each in shapes.collections.values()}
     names = {each.name for each in shapes.objects}
     parts = [
         f'"""Written by `collab types {library}`: change the declarations instead."""\n\n'
         "from __future__ import annotations\n\n"
-        f"{_IMPORTS[library]}\n"
+        f"{_CLIENT_IMPORTS[0] if client else ''}{_IMPORTS[library]}\n{_CLIENT_IMPORTS[1] if client else ''}"
     ]
     for each in shapes.objects:
         parts.append(_typed_dict(each, names) if library == "typeddict" else _class(each, library, names))
@@ -71,7 +79,7 @@ def _class(shape: ObjectShape, library: PythonLibrary, names: set[str]) -> str:
 
 def _typed_dict(shape: ObjectShape, names: set[str]) -> str:
     """A class, or a call if Python does not allow a member's name in a class."""
-    members = {each.name: _type(each.shape, "typeddict") for each in shape.members}
+    members = {each.name: type_of(each.shape, "typeddict") for each in shape.members}
     types = {
         each.name: members[each.name] if each.required else f"NotRequired[{members[each.name]}]"
         for each in shape.members
@@ -99,7 +107,7 @@ def _row(shape: ObjectShape, library: PythonLibrary) -> str:
 
 def _field(member: Member, library: PythonLibrary, used: set[str]) -> str:
     name = _name(member.name, used)
-    kind = _type(member.shape, library)
+    kind = type_of(member.shape, library)
     renamed = name != member.name
     if library == "msgspec":
         if not member.required:
@@ -130,20 +138,20 @@ def _name(name: str, used: set[str]) -> str:
     return made
 
 
-def _type(shape: Shape, library: PythonLibrary) -> str:
+def type_of(shape: Shape, library: PythonLibrary) -> str:
     match shape:
         case SimpleShape(name):
             return _SCALARS[name]
         case Choice(values):
             return f"Literal[{', '.join(repr(value) for value in values)}]" if _is_literal(shape, library) else "Any"
         case ListOf(item):
-            return f"list[{_type(item, library)}]"
+            return f"list[{type_of(item, library)}]"
         case MapOf(value):
-            return f"dict[str, {_type(value, library)}]"
+            return f"dict[str, {type_of(value, library)}]"
         case OneOf(options):
             if library == "msgspec" and not _is_union_of_msgspec(options):
                 return "Any"
-            kinds = dict.fromkeys(_type(each, library) for each in options)
+            kinds = dict.fromkeys(type_of(each, library) for each in options)
             return "Any" if "Any" in kinds else " | ".join(kinds)
         case NameOf(name):
             return name

@@ -79,12 +79,21 @@ class ObjectShape:
     closed: bool = False
 
 
+class RelationShape(NamedTuple):
+    """A relation: to ``one`` row of a collection, or to a list. ``target`` is ``None`` if that is not declared."""
+
+    name: str
+    target: ObjectShape | None
+    one: bool
+
+
 @dataclass(slots=True)
 class Shapes:
-    """All objects, inner ones first, and the object of each collection."""
+    """All objects, inner ones first, and the object and the relations of each collection."""
 
     objects: list[ObjectShape] = field(default_factory=list)
     collections: dict[str, ObjectShape] = field(default_factory=dict)
+    relations: dict[str, tuple[RelationShape, ...]] = field(default_factory=dict)
 
 
 _SCALARS: Mapping[str, SimpleShape] = {
@@ -102,6 +111,11 @@ def shapes_of(declared: Mapping[str, CollectionDeclaration]) -> Shapes:
     for collection in sorted(declared):
         reader = _Reader(declared[collection].fields or {}, collection, shapes, taken)
         shapes.collections[collection] = reader.root()
+    for collection, each in declared.items():
+        shapes.relations[collection] = tuple(
+            RelationShape(name, shapes.collections.get(relation.collection), relation.one is not None)
+            for name, relation in sorted(each.relations.items())
+        )
     return shapes
 
 

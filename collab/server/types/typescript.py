@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from collab.server.types.shapes import (
     Choice,
@@ -14,6 +14,7 @@ from collab.server.types.shapes import (
     NameOf,
     ObjectShape,
     OneOf,
+    RelationShape,
     Shape,
     Shapes,
     SimpleName,
@@ -46,7 +47,8 @@ def typescript(shapes: Shapes, *, register: bool = True) -> str:
 
     ``register``: it tells client and hooks of ``Schema``, in the whole program.
     """
-    parts = [_HEAD, *(_object(each) for each in shapes.objects)]
+    relations = {each.name: shapes.relations[collection] for collection, each in shapes.collections.items()}
+    parts = [_HEAD, *(_object(each, relations.get(each.name, ())) for each in shapes.objects)]
     rows = [f"  {_key(name)}: {each.name}\n" for name, each in shapes.collections.items()]
     parts.append(f"export type Schema = {{\n{''.join(rows)}}}\n")
     if register:
@@ -54,13 +56,19 @@ def typescript(shapes: Shapes, *, register: bool = True) -> str:
     return "\n".join(parts)
 
 
-def _object(shape: ObjectShape) -> str:
+def _object(shape: ObjectShape, relations: Sequence[RelationShape]) -> str:
     # a type, not an interface: only types are assignable to an object with any members
-    if not shape.members:
-        inside = "Record<string, never>" if shape.closed else "{ [name: string]: unknown }"
-        return f"{_comment(shape.description, '')}export type {shape.name} = {inside}\n"
-    members = "".join(map(_member, shape.members))
-    return f"{_comment(shape.description, '')}export type {shape.name} = {{\n{members}}}\n"
+    inside = "Record<string, never>" if shape.closed else "{ [name: string]: unknown }"
+    if shape.members:
+        inside = f"{{\n{''.join(map(_member, shape.members))}}}"
+    if relations:
+        inside += f' & import("@lumenize/client").Relates<{{\n{"".join(map(_relation, relations))}}}>'
+    return f"{_comment(shape.description, '')}export type {shape.name} = {inside}\n"
+
+
+def _relation(relation: RelationShape) -> str:
+    target = relation.target.name if relation.target is not None else "Record<string, any>"
+    return f"  {relation.name}: {target}{' | null' if relation.one else '[]'}\n"
 
 
 def _member(member: Member) -> str:

@@ -8,7 +8,7 @@ import { quiet } from "./listeners.js"
 import { check, checkCallback, checkName, checkObject, OPEN, SUBSCRIBE } from "./options.js"
 import { Transaction } from "./transaction.js"
 import { NoticeSubscription, PresenceSubscription, type Subscription } from "./subscription.js"
-import type { Field, QueryWithCondition, Selected } from "./queries.js"
+import type { Field, IncludeOf, Including, Nothing, QueryWithCondition, RowWith } from "./queries.js"
 import type { Data, NameOf, Registered, RowOf } from "./schema.js"
 import type {
   ClientOptions,
@@ -242,10 +242,15 @@ export class SubscriptionBatch<C = any> {
     callback: (event: Shown<EntityEvent<RowOf<T, N, C>>>) => void,
     options?: SubscribeOptions<RowOf<T, N, C>>,
   ): this
-  add<T extends Data = never, N extends NameOf<T, C> = NameOf<T, C>, F extends Field<RowOf<T, N, C>> = Field<RowOf<T, N, C>>>(
+  add<
+    T extends Data = never,
+    N extends NameOf<T, C> = NameOf<T, C>,
+    F extends Field<RowOf<T, N, C>> = Field<RowOf<T, N, C>>,
+    I extends IncludeOf<RowOf<T, N, C>> = Nothing,
+  >(
     collection: N,
-    query: NoInfer<QueryWithCondition<RowOf<T, N, C>>>,
-    callback: (rows: Shown<Selected<RowOf<T, N, C>, F>>[]) => void,
+    query: NoInfer<QueryWithCondition<RowOf<T, N, C>>> & Including<RowOf<T, N, C>, I>,
+    callback: (rows: Shown<RowWith<RowOf<T, N, C>, F, I>>[]) => void,
     options?: SubscribeOptions<RowOf<T, N, C>, F>,
   ): this
   add(

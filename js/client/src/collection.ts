@@ -6,7 +6,7 @@ import type { Op } from "./overlay.js"
 import type { OneWrite, WireIncluded, Written, WriteResult } from "./protocol.js"
 import { check, checkCallback, checkData, checkList, checkName, FIND, HISTORY, LIVE, READ, SUBSCRIBE, WRITE } from "./options.js"
 import { EntitySubscription, GroupsSubscription, RowsSubscription, type Subscription } from "./subscription.js"
-import type { Aggregate, Field, Group, GroupOf, Query, QueryWithCondition, Right, Selected } from "./queries.js"
+import type { Aggregate, Field, Group, GroupOf, IncludeOf, Including, Nothing, Query, QueryWithCondition, Right, RowWith, Selected } from "./queries.js"
 import type { Data, Entity } from "./schema.js"
 import type {
   EntityEvent,
@@ -107,12 +107,12 @@ export class Collection<T extends Data = Data> {
   }
 
   /** The rows of a query. */
-  async findMany<F extends Field<T> = Field<T>>(
-    query: Query<T> = {},
+  async findMany<F extends Field<T> = Field<T>, I extends IncludeOf<T> = Nothing>(
+    query: Query<T> & Including<T, I> = {},
     options: ReadOptions<T, F> = {},
-  ): Promise<Rows<T, Selected<T, F>>> {
+  ): Promise<Rows<T, RowWith<T, F, I>>> {
     const { rows, versions, next, permissions, included } = await this.core.ask<{
-      rows: (Selected<T, F> & { id: string })[]
+      rows: (RowWith<T, F, I> & { id: string })[]
       versions: number[]
       next?: string
       permissions?: Permissions[]
@@ -160,9 +160,9 @@ export class Collection<T extends Data = Data> {
 
   /** Every event of the collection (`*`) or of one entity; or the rows of a query, now and after each change. */
   subscribe(target: string, callback: (event: Shown<EntityEvent<T>>) => void, options?: SubscribeOptions<T>): Subscribed
-  subscribe<F extends Field<T> = Field<T>>(
-    query: QueryWithCondition<T>,
-    callback: (rows: Shown<Selected<T, F>>[]) => void,
+  subscribe<F extends Field<T> = Field<T>, I extends IncludeOf<T> = Nothing>(
+    query: QueryWithCondition<T> & Including<T, I>,
+    callback: (rows: Shown<RowWith<T, F, I>>[]) => void,
     options?: SubscribeOptions<T, F>,
   ): Subscribed
   subscribe(

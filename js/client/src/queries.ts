@@ -1,5 +1,5 @@
 /** The types of queries and of what they give, for rows with fields `T`. Without types, everything is allowed. */
-import type { Data, Entity, Untyped } from "./schema.js"
+import type { Data, Entity, RelationsOf, Untyped } from "./schema.js"
 
 export type Value = string | number | boolean | null | Date
 
@@ -144,7 +144,7 @@ export interface Query<T = Data> {
   offset?: number
   after?: string
   /** Relations whose rows each row has in `$included`. */
-  include?: Include
+  include?: IncludeOf<T>
 }
 
 /** What to include, by relation: all of it (`true`), or some. */
@@ -153,17 +153,48 @@ export interface Include {
 }
 
 /** Which related rows, and which of their fields. A relation to one entity has no `orderBy` and no `limit`. */
-export interface IncludeOptions {
-  where?: Where
-  orderBy?: OrderBy | readonly OrderBy[]
+export interface IncludeOptions<T = Data> {
+  where?: Where<T>
+  orderBy?: OrderBy<T> | readonly OrderBy<T>[]
   /** For each row of the query; 100 by default. */
   limit?: number
-  fields?: readonly string[]
+  fields?: readonly Field<T>[]
 }
+
+/** What a query of rows with fields `T` may include: what they are related to, or anything if that is not known. */
+export type IncludeOf<T> = [RelationsOf<T>] extends [never] ? Include : { [K in keyof RelationsOf<T>]?: boolean | OptionsOf<RelationsOf<T>[K]> }
+
+/** What can be said of a relation: that to one has no order. */
+type OptionsOf<R> = R extends readonly (infer U)[] ? IncludeOptions<U> : R extends null ? never : Pick<IncludeOptions<R>, "where" | "fields">
+
+/** Nothing to include. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type
+export type Nothing = {}
+
+/** A query's part that includes `I`, with right names only. */
+export interface Including<T, I> {
+  include?: I & NoInfer<RightInclude<I, T>>
+}
+
+/** What the query `Q` includes. */
+export type IncludedBy<Q> = Q extends { include: infer I } ? I : Nothing
+
+/** A row with fields `T` of a query for the fields `F` that includes `I`. */
+export type RowWith<T, F, I> = Selected<T, F> & Included<T, I>
+
+/** What such a row has besides: nothing if it is not known what the query includes, or what there is to include. */
+type Included<T, I> = [RelationsOf<T>] extends [never] ? unknown : IncludeOf<T> extends I ? unknown : { readonly $included: IncludedIn<RelationsOf<T>, I> }
+
+type IncludedIn<R, I> = { readonly [K in keyof I & keyof R as I[K] extends false ? never : K]: RelatedTo<R[K], I[K]> | (boolean extends I[K] ? undefined : never) }
+
+type RelatedTo<R, O> = R extends readonly (infer U)[] ? readonly Selected<U, NamedFields<O, U>>[] : R extends null ? null : Selected<R, NamedFields<O, R>>
+
+type NamedFields<O, T> = O extends { fields: readonly (infer F)[] } ? F : Field<T>
 
 /**
  * A row of a query with `include`: `$included` has what is related to it, by relation, an entity or `null`, or a list.
- * Rows of such queries may be assigned to it: `const rows: Row<Task, { owner: Entity<User> | null }>[] = …`.
+ * Rows of such queries may be assigned to it: `const rows: Row<Task, { owner: Entity<User> | null }>[] = …`. Rows with
+ * declared relations have it anyway.
  */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Row<T = Data, I = Record<string, any>> = Entity<T> & { readonly $included?: Readonly<I> }
@@ -171,9 +202,11 @@ export type Row<T = Data, I = Record<string, any>> = Entity<T> & { readonly $inc
 /** A live query. While `condition` returns false, nothing is delivered. */
 export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolean }
 
-/** What to compute of the rows that match `where`, for each combination of values of `groupBy`. */
+/** What to compute of the rows that match `where` and are found by `search`, for each combination of values of `groupBy`. */
 export interface Aggregate<T = Data> {
   where?: Where<T>
+  /** Words to find in the members that the collection declares for it. */
+  search?: string
   groupBy?: Path<T> | readonly Path<T>[]
   sum?: NumberPath<T> | readonly NumberPath<T>[]
   avg?: NumberPath<T> | readonly NumberPath<T>[]
@@ -232,7 +265,7 @@ export interface NoSuchMember<Name> {
 
 type WrongName<Q, T, Known> = Q extends object
   ? {
-      [K in keyof Q]-?: K extends keyof Known ? (Untyped<T> extends true ? never : K extends "where" ? WrongInWhere<Q[K], T> : K extends "orderBy" ? WrongInOrder<Q[K], T> : never) : K
+      [K in keyof Q]-?: K extends keyof Known ? (Untyped<T> extends true ? never : K extends "where" ? WrongInWhere<Q[K], T> : K extends "orderBy" ? WrongInOrder<Q[K], T> : K extends "include" ? WrongInInclude<Q[K], T> : never) : K
     }[keyof Q]
   : never
 
@@ -241,5 +274,15 @@ type WrongInWhere<W, T> = W extends readonly (infer E)[]
   : W extends object
     ? { [K in keyof W]-?: K extends keyof Combined<T> ? WrongInWhere<W[K], T> : K extends Path<T> ? never : K }[keyof W]
     : never
+
+type RightInclude<I, T> = [WrongInInclude<I, T>] extends [never] ? unknown : NoSuchMember<WrongInInclude<I, T>>
+
+type WrongInInclude<I, T> = [RelationsOf<T>] extends [never]
+  ? never
+  : I extends object
+    ? { [K in keyof I]-?: K extends keyof RelationsOf<T> ? (I[K] extends object ? WrongInRelation<I[K], RelationsOf<T>[K]> : never) : K }[keyof I]
+    : never
+
+type WrongInRelation<O, R> = R extends readonly (infer U)[] ? WrongName<O, U, IncludeOptions<U>> : R extends null ? never : WrongName<O, R, OptionsOf<R>>
 
 type WrongInOrder<O, T> = O extends readonly (infer E)[] ? WrongInOrder<E, T> : O extends object ? Exclude<keyof O, Path<T>> : never

@@ -21,6 +21,19 @@ export type Registered = Register extends { schema: infer S extends object } ? S
 /** Whether a type has an index signature: then every name is a member. */
 export type Untyped<T> = string extends keyof T ? true : false
 
+declare const related: unique symbol
+
+/**
+ * What rows are related to, beside the types of their fields: `Task & Relates<{ owner: User | null; comments: Comment[] }>`.
+ * `collab types typescript` writes it of declared relations. No row has such a member.
+ */
+export interface Relates<R> {
+  readonly [related]?: R
+}
+
+/** The relations of rows with fields `T`: a type, or a list of it, by name; `never` if nothing is said of them. */
+export type RelationsOf<T> = symbol extends keyof T ? never : typeof related extends keyof T ? NonNullable<T[typeof related]> : never
+
 /** The names of the collections of the schema `C`; any string if the row type `T` is given. */
 export type NameOf<T = never, C = Registered> = [T] extends [never] ? keyof C & string : string
 

@@ -4,7 +4,7 @@ import type { Client } from "./client.js"
 import { LumenizeError, subscriptionFailed } from "./errors.js"
 import { keyOf } from "./key.js"
 import { guarded } from "./listeners.js"
-import type { Field, QueryWithCondition, Selected } from "./queries.js"
+import type { Field, IncludeOf, Including, Nothing, QueryWithCondition, RowWith } from "./queries.js"
 import type { Data, Entity, NameOf, RowOf } from "./schema.js"
 import type { Shown, SubscribeOptions, Unsubscribe } from "./types.js"
 import { frozen } from "./frozen.js"
@@ -152,12 +152,17 @@ export function liveStore<T extends LiveState>(
  *
  * Queries with a `condition` are not shared: functions cannot be compared.
  */
-export function queryStore<T extends object = never, N extends NameOf<T> = NameOf<T>, F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>>(
+export function queryStore<
+  T extends object = never,
+  N extends NameOf<T> = NameOf<T>,
+  F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>,
+  I extends IncludeOf<RowOf<T, N>> = Nothing,
+>(
   client: Client,
   collection: N,
-  query: NoInfer<QueryWithCondition<RowOf<T, N>>> = {},
+  query: NoInfer<QueryWithCondition<RowOf<T, N>>> & Including<RowOf<T, N>, I> = {},
   options: Pick<SubscribeOptions<RowOf<T, N>, F>, "fields" | "includePermissions" | "condition"> = {},
-): QueryStore<RowOf<T, N>, Selected<RowOf<T, N>, F>> {
+): QueryStore<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>> {
   const { condition = options.condition, ...plain } = query
   const { fields, includePermissions = false } = options
   const alone = condition !== undefined
@@ -182,7 +187,7 @@ export function queryStore<T extends object = never, N extends NameOf<T> = NameO
         },
       ),
     )
-  }) as QueryStore<RowOf<T, N>, Selected<RowOf<T, N>, F>>
+  }) as unknown as QueryStore<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>
 }
 
 /** `next`, with the objects of `before` for equal rows, so that renderers see them as unchanged. */

@@ -1,6 +1,6 @@
 "use client"
 /** Live aggregates, and lists that grow page by page. */
-import type { Aggregate, Data, Field, GroupOf, NameOf, Right, RowOf, Selected } from "@lumenize/client"
+import type { Aggregate, Data, Field, GroupOf, IncludeOf, Including, NameOf, Nothing, Right, RowOf, RowWith } from "@lumenize/client"
 import {
   aggregateStore,
   keyOf,
@@ -46,16 +46,21 @@ export function useLumenizeAggregate<T extends object = never, N extends NameOf<
  *
  * Another query, compared by value, begins with one page. On a server it is loading.
  */
-export function useLumenizePages<T extends object = never, N extends NameOf<T> = NameOf<T>, F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>>(
+export function useLumenizePages<
+  T extends object = never,
+  N extends NameOf<T> = NameOf<T>,
+  F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>,
+  I extends IncludeOf<RowOf<T, N>> = Nothing,
+>(
   collection: N,
-  query: NoInfer<PagesQuery<RowOf<T, N>>> = {},
+  query: NoInfer<PagesQuery<RowOf<T, N>>> & Including<RowOf<T, N>, I> = {},
   options: PagesOptions<RowOf<T, N>, F> = {},
-): PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>> {
+): PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>> {
   const { enabled = true, ...paging } = options
   const client = useLumenizeClient()
   const key = keyOf([collection, query, paging])
-  const store = useMemo(() => (enabled ? pagesStore<T, N, F>(client, collection, query, paging) : NO_PAGES), [client, key, enabled])
-  return useSyncExternalStore<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>>(store.subscribe, store.getSnapshot, enabled ? firstPage : NO_PAGES.getSnapshot)
+  const store = useMemo(() => (enabled ? pagesStore<T, N, F, I>(client, collection, query as never, paging) : NO_PAGES), [client, key, enabled])
+  return useSyncExternalStore<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>>(store.subscribe, store.getSnapshot, enabled ? firstPage : NO_PAGES.getSnapshot)
 }
 
 const uncounted = (): AggregateState<never> => UNCOUNTED

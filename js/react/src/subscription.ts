@@ -4,12 +4,15 @@ import {
   queryStore,
   type Data,
   type Field,
+  type IncludeOf,
+  type Including,
   type NameOf,
+  type Nothing,
   type QueryState,
   type QueryWithCondition,
   type ReadOptions,
   type RowOf,
-  type Selected,
+  type RowWith,
 } from "@lumenize/client"
 import { keyOf, LOADING, NO_ROWS } from "@lumenize/client/stores"
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react"
@@ -26,11 +29,16 @@ export interface SubscriptionOptions<T = Data, F extends Field<T> = Field<T>> ex
  * Queries are compared by value: a new object with the same content is the same query. Components with the same
  * subscription share one. On a server it is loading.
  */
-export function useLumenizeSubscription<T extends object = never, N extends NameOf<T> = NameOf<T>, F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>>(
+export function useLumenizeSubscription<
+  T extends object = never,
+  N extends NameOf<T> = NameOf<T>,
+  F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>,
+  I extends IncludeOf<RowOf<T, N>> = Nothing,
+>(
   collection: N,
-  query: NoInfer<QueryWithCondition<RowOf<T, N>>> = {},
+  query: NoInfer<QueryWithCondition<RowOf<T, N>>> & Including<RowOf<T, N>, I> = {},
   options: SubscriptionOptions<RowOf<T, N>, F> = {},
-): QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>> {
+): QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>> {
   const client = useLumenizeClient()
   const { condition, ...plain } = query
   const { fields, includePermissions, enabled = true } = options
@@ -44,17 +52,17 @@ export function useLumenizeSubscription<T extends object = never, N extends Name
   const store = useMemo(
     () =>
       enabled
-        ? queryStore<T, N, F>(
+        ? queryStore<T, N, F, I>(
             client,
             collection,
-            conditional ? { ...plain, condition: () => newest.current?.() ?? true } : plain,
+            (conditional ? { ...plain, condition: () => newest.current?.() ?? true } : plain) as never,
             { ...(fields && { fields }), ...(includePermissions && { includePermissions }) },
           )
         : NO_ROWS,
     // `key` stands for the query and the options
     [client, key, enabled, conditional],
   )
-  return useSyncExternalStore<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
+  return useSyncExternalStore<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
 }
 
 const loading = (): QueryState<never> => LOADING

@@ -1,5 +1,5 @@
 /** Live aggregates, and lists that grow page by page. */
-import type { Aggregate, Field, GroupOf, NameOf, Right, RowOf, Selected } from "@lumenize/client"
+import type { Aggregate, Field, GroupOf, IncludedBy, NameOf, RowOf, RowWith } from "@lumenize/client"
 import {
   aggregateStore,
   NO_GROUPS,
@@ -11,15 +11,16 @@ import {
   type PagesOptions,
   type PagesQuery,
   type PagesState,
+  type Store,
 } from "@lumenize/client/stores"
 import type { Readable } from "svelte/store"
 import { laterClient } from "./client.js"
-import { readable, type MaybeStore } from "./readable.js"
+import { readable, type MaybeQuery, type MaybeStore } from "./readable.js"
 
 /** The groups of an aggregate, as a store of `{data, loading, error}`. While `query` is `null` there is no subscription. */
 export function lumenizeAggregate<T extends object = never, N extends NameOf<T> = NameOf<T>, Q extends Aggregate<RowOf<T, N>> = Aggregate<RowOf<T, N>>>(
   collection: N,
-  query: MaybeStore<Q | null> & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>> = {} as MaybeStore<Q | null> & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>>,
+  query: MaybeQuery<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>> = {} as MaybeQuery<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>>,
 ): Readable<AggregateState<GroupOf<RowOf<T, N>, Q>>> {
   const client = laterClient()
   return readable<AggregateState<GroupOf<RowOf<T, N>, Q>>, Q | null>(UNCOUNTED, query as MaybeStore<Q | null>, (wanted) =>
@@ -39,11 +40,11 @@ export function lumenizePages<
   Q extends PagesQuery<RowOf<T, N>> = PagesQuery<RowOf<T, N>>,
 >(
   collection: N,
-  query: MaybeStore<Q | null> & Right<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>> = {} as MaybeStore<Q | null> & Right<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>>,
+  query: MaybeQuery<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>> = {} as MaybeQuery<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>>,
   options: PagesOptions<RowOf<T, N>, F> = {},
-): Readable<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
+): Readable<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>> {
   const client = laterClient()
-  return readable<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>, PagesQuery<RowOf<T, N>> | null>(NO_PAGE, query, (wanted) =>
-    wanted === null ? NO_PAGES : pagesStore<T, N, F>(client(), collection, wanted, options),
+  return readable<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>, PagesQuery<RowOf<T, N>> | null>(NO_PAGE, query, (wanted) =>
+    wanted === null ? NO_PAGES : (pagesStore<T, N, F>(client(), collection, wanted as never, options) as Store<never>),
   )
 }

@@ -1,9 +1,13 @@
 /** Turns the client's stores into Svelte stores. */
+import type { QueryWithCondition, Right } from "@lumenize/client"
 import type { Readable } from "svelte/store"
 import type { Store } from "@lumenize/client/stores"
 
 /** A value, or a store of it. */
 export type MaybeStore<T> = T | Readable<T>
+
+/** A query of rows with fields `T`, or a store of one, with right names only; `null`: none. */
+export type MaybeQuery<Q, T, Known = QueryWithCondition<T>> = MaybeStore<Q | null> & Right<Q, T, Known>
 
 /** A page rendered on a server subscribes to nothing: the request would not wait for it. */
 const onServer = typeof window === "undefined"

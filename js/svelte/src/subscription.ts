@@ -3,18 +3,18 @@ import {
   queryStore,
   type Data,
   type Field,
+  type IncludedBy,
   type NameOf,
   type QueryState,
   type QueryWithCondition,
   type ReadOptions,
-  type Right,
   type RowOf,
-  type Selected,
+  type RowWith,
 } from "@lumenize/client"
-import { LOADING, NO_ROWS } from "@lumenize/client/stores"
+import { LOADING, NO_ROWS, type Store } from "@lumenize/client/stores"
 import type { Readable } from "svelte/store"
 import { laterClient } from "./client.js"
-import { readable, type MaybeStore } from "./readable.js"
+import { readable, type MaybeQuery } from "./readable.js"
 
 export type SubscriptionOptions<T = Data, F extends Field<T> = Field<T>> = ReadOptions<T, F>
 
@@ -31,11 +31,11 @@ export function lumenizeSubscription<
   Q extends QueryWithCondition<RowOf<T, N>> = QueryWithCondition<RowOf<T, N>>,
 >(
   collection: N,
-  query: MaybeStore<Q | null> & Right<Q, RowOf<T, N>> = {} as MaybeStore<Q | null> & Right<Q, RowOf<T, N>>,
+  query: MaybeQuery<Q, RowOf<T, N>> = {} as MaybeQuery<Q, RowOf<T, N>>,
   options: SubscriptionOptions<RowOf<T, N>, F> = {},
-): Readable<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
+): Readable<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>> {
   const client = laterClient()
-  return readable<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>, QueryWithCondition<RowOf<T, N>> | null>(LOADING, query, (wanted) =>
-    wanted === null ? NO_ROWS : queryStore<T, N, F>(client(), collection, wanted, options),
+  return readable<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>, QueryWithCondition<RowOf<T, N>> | null>(LOADING, query, (wanted) =>
+    wanted === null ? NO_ROWS : (queryStore<T, N, F>(client(), collection, wanted as never, options) as Store<never>),
   )
 }

@@ -1,9 +1,9 @@
 /** What TypeScript says of the client where `schema.ts` registers the collections. This is checked, and never run. */
 import { LumenizeClient, type Data, type Entity, type EntityEvent } from "@lumenize/client"
-import { aggregateStore, queryStore } from "@lumenize/client/stores"
+import { aggregateStore, pagesStore, queryStore } from "@lumenize/client/stores"
 
 import { same } from "../types/expect"
-import type { Schema, Tasks } from "./schema"
+import type { Comments, Schema, Tasks, Users } from "./schema"
 
 const client = new LumenizeClient()
 const task: Tasks = { title: "Write", status: "open", done: false, tags: [], owner: { name: "Ada" } }
@@ -124,6 +124,56 @@ export async function conditions(): Promise<void> {
   await client.tasks.findMany({ orderBy: [{ title: "asc" }, { heading: "asc" }] })
   // @ts-expect-error there is no such member of a query
   await client.tasks.findMany({ were: {} })
+}
+
+export async function included(): Promise<void> {
+  const [task] = await client.tasks.findMany({
+    where: { done: false },
+    include: { assignee: { fields: ["name"] }, comments: { where: { at: { gt: 1 } }, orderBy: { at: "desc" }, limit: 3 }, files: false },
+  })
+  if (task === undefined) return
+  same<typeof task.title, string>(true)
+  same<typeof task.$included, { readonly assignee: Pick<Entity<Users>, "id" | "name"> | null; readonly comments: readonly Entity<Comments>[] }>(true)
+  // @ts-expect-error the age was not asked for
+  void task.$included.assignee?.age
+  // @ts-expect-error files were not asked for
+  void task.$included.files
+  const [some] = await client.tasks.findMany({ include: { files: true, comments: task.done } }, { fields: ["title"] })
+  same<typeof some, (Pick<Entity<Tasks>, "id" | "title"> & { readonly $included: { readonly files: readonly Entity[]; readonly comments: readonly Entity<Comments>[] | undefined } }) | undefined>(true)
+  client.tasks.subscribe({ include: { assignee: true }, condition: () => true }, ([row]) => row?.$included.assignee?.name)
+  client.users.subscribe({ include: { tasks: { fields: ["title"] } } }, ([user]) => user?.$included.tasks[0]?.title)
+  client.createSubscriptionBatch().add("tasks", { include: { comments: true } }, ([row]) => row?.$included.comments[0]?.text)
+  queryStore(client, "tasks", { include: { comments: true } }).getSnapshot().data[0]?.$included.comments[0]?.text
+  pagesStore(client, "tasks", { include: { assignee: true } }).getSnapshot().data[0]?.$included.assignee?.name
+  await client.collection("order-items").findMany({ include: { whatever: true } }) // nothing is declared of it
+  // @ts-expect-error there is no such relation
+  await client.tasks.findMany({ include: { owner: true } })
+  // @ts-expect-error there is no such relation, beside one that there is
+  await client.tasks.findMany({ include: { assignee: true, owner: true } })
+  // @ts-expect-error a user has no such field
+  await client.tasks.findMany({ include: { assignee: { fields: ["nick"] } } })
+  // @ts-expect-error a comment has no such field
+  await client.tasks.findMany({ include: { comments: { where: { heading: "x" } } } })
+  // @ts-expect-error a comment has no such field, beside one that it has
+  await client.tasks.findMany({ include: { comments: { where: { text: "x", heading: "x" } } } })
+  // @ts-expect-error a text is a string
+  await client.tasks.findMany({ include: { comments: { where: { text: 1 } } } })
+  // @ts-expect-error a comment has no such field
+  await client.tasks.findMany({ include: { comments: { orderBy: { heading: "asc" } } } })
+  // @ts-expect-error there is at most one assignee
+  await client.tasks.findMany({ include: { assignee: { limit: 1 } } })
+  // @ts-expect-error what is included includes nothing
+  await client.tasks.findMany({ include: { comments: { include: {} } } })
+  // @ts-expect-error nothing was included
+  client.tasks.subscribe({}, ([row]) => row?.$included)
+  // @ts-expect-error there is no such relation
+  client.tasks.subscribe({ include: { owner: true } }, () => {})
+  // @ts-expect-error there is no such relation
+  client.createSubscriptionBatch().add("tasks", { include: { owner: true } }, () => {})
+  // @ts-expect-error there is no such relation
+  queryStore(client, "tasks", { include: { owner: true } })
+  // @ts-expect-error a user has no such field
+  pagesStore(client, "tasks", { include: { assignee: { fields: ["nick"] } } })
 }
 
 export async function aggregates(): Promise<void> {

@@ -27,6 +27,19 @@ export function Board({ status }: { status: "open" | "done" }) {
   // @ts-expect-error there is no such option
   useLumenizeSubscription("tasks", {}, { field: ["title"] })
 
+  const detailed = useLumenizeSubscription("tasks", { where: { status }, include: { assignee: true, comments: { limit: 3, fields: ["text"] } } }).data
+  const names = detailed.map(({ $included }) => [$included.assignee?.name, $included.comments[0]?.text])
+  same<typeof names, (string | undefined)[][]>(true)
+  // @ts-expect-error the time was not asked for
+  void detailed[0]?.$included.comments[0]?.at
+  // @ts-expect-error there is no such relation
+  useLumenizeSubscription("tasks", { include: { assignee: true, owner: true } })
+  // @ts-expect-error a user has no such field
+  useLumenizeSubscription("tasks", { include: { assignee: { fields: ["nick"] } } })
+  // @ts-expect-error a comment has no such field
+  useLumenizePages("tasks", { include: { comments: { orderBy: { heading: "asc" } } } })
+  useLumenizePages("tasks", { include: { comments: true } }).data[0]?.$included.comments[0]?.text
+
   const pages = useLumenizePages("tasks", { orderBy: { rank: "asc" } }, { pageSize: 20, fields: ["rank"] })
   same<typeof pages.data, readonly Readonly<Pick<Entity<Tasks>, "id" | "rank">>[]>(true)
   // @ts-expect-error there is no such field

@@ -29,6 +29,22 @@ export function board(status: "open" | "done"): void {
   // @ts-expect-error there is no such field
   lumenizeSubscription("tasks", {}, { fields: ["heading"] })
 
+  const detailed = get(lumenizeSubscription("tasks", { where: { status }, include: { assignee: true, comments: { limit: 3, fields: ["text"] } } })).data
+  const names = detailed.map(({ $included }) => [$included.assignee?.name, $included.comments[0]?.text])
+  same<typeof names, (string | undefined)[][]>(true)
+  get(lumenizeSubscription("tasks", writable({ include: { comments: true as const } }))).data[0]?.$included.comments[0]?.text
+  // @ts-expect-error the time was not asked for
+  void detailed[0]?.$included.comments[0]?.at
+  // @ts-expect-error there is no such relation
+  lumenizeSubscription("tasks", { include: { owner: true } })
+  // @ts-expect-error there is no such relation, also in a store
+  lumenizeSubscription("tasks", writable({ include: { assignee: true, owner: true } }))
+  // @ts-expect-error a user has no such field
+  lumenizeSubscription("tasks", { include: { assignee: { fields: ["nick"] } } })
+  // @ts-expect-error a comment has no such field
+  lumenizePages("tasks", { include: { comments: { orderBy: { heading: "asc" } } } })
+  get(lumenizePages("tasks", { include: { comments: true } })).data[0]?.$included.comments[0]?.text
+
   const pages = get(lumenizePages("tasks", writable({ orderBy: { rank: "asc" as const } }), { fields: ["rank"] }))
   same<typeof pages.data, readonly Readonly<Pick<Entity<Tasks>, "id" | "rank">>[]>(true)
   // @ts-expect-error there is no such field

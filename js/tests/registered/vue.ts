@@ -31,6 +31,21 @@ export function board(status: Ref<"open" | "done">): void {
   // @ts-expect-error there is no such field
   useLumenizeSubscription("tasks", {}, { fields: ["heading"] })
 
+  const detailed = useLumenizeSubscription("tasks", () => ({ where: { status: status.value }, include: { assignee: true, comments: { limit: 3, fields: ["text"] } } })).data
+  const names = detailed.value.map(({ $included }) => [$included.assignee?.name, $included.comments[0]?.text])
+  same<typeof names, (string | undefined)[][]>(true)
+  // @ts-expect-error the time was not asked for
+  void detailed.value[0]?.$included.comments[0]?.at
+  // @ts-expect-error there is no such relation
+  useLumenizeSubscription("tasks", { include: { owner: true } })
+  // @ts-expect-error there is no such relation, also in a getter
+  useLumenizeSubscription("tasks", () => ({ include: { assignee: true, owner: true } }))
+  // @ts-expect-error a user has no such field
+  useLumenizeSubscription("tasks", () => ({ include: { assignee: { fields: ["nick"] } } }))
+  // @ts-expect-error a comment has no such field
+  useLumenizePages("tasks", () => ({ include: { comments: { orderBy: { heading: "asc" } } } }))
+  useLumenizePages("tasks", () => ({ include: { comments: true } })).data.value[0]?.$included.comments[0]?.text
+
   const pages = useLumenizePages("tasks", () => ({ orderBy: { rank: "asc" } }), { fields: ["rank"] })
   same<typeof pages.data.value, readonly Readonly<Pick<Entity<Tasks>, "id" | "rank">>[]>(true)
   // @ts-expect-error there is no such field

@@ -1,5 +1,5 @@
 /** Live aggregates, and lists that grow page by page. */
-import type { Aggregate, Data, Field, GroupOf, NameOf, Right, RowOf, Selected } from "@lumenize/client"
+import type { Aggregate, Data, Field, GroupOf, IncludedBy, NameOf, RowOf, RowWith } from "@lumenize/client"
 import {
   aggregateStore,
   keyOf,
@@ -12,10 +12,11 @@ import {
   type PagesOptions as Paging,
   type PagesQuery,
   type PagesState,
+  type Store,
 } from "@lumenize/client/stores"
 import { toValue, type MaybeRefOrGetter } from "vue"
 import { useLumenizeClient } from "./client.js"
-import { follow, members, type Refs } from "./refs.js"
+import { follow, members, type MaybeQuery, type Refs } from "./refs.js"
 
 export interface AggregateOptions {
   /** While false there is no subscription. */
@@ -30,7 +31,7 @@ export interface PagesOptions<T = Data, F extends Field<T> = Field<T>> extends P
 /** The groups of an aggregate: counts and sums, at once and after each change. On a server it is loading. */
 export function useLumenizeAggregate<T extends object = never, N extends NameOf<T> = NameOf<T>, Q extends Aggregate<RowOf<T, N>> = Aggregate<RowOf<T, N>>>(
   collection: MaybeRefOrGetter<N>,
-  query: MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>> = {} as MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>>,
+  query: MaybeQuery<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>> = {} as MaybeQuery<Q, RowOf<T, N>, Aggregate<RowOf<T, N>>>,
   options: AggregateOptions = {},
 ): Refs<AggregateState<GroupOf<RowOf<T, N>, Q>>> {
   const { enabled = true } = options
@@ -52,15 +53,15 @@ export function useLumenizePages<
   Q extends PagesQuery<RowOf<T, N>> = PagesQuery<RowOf<T, N>>,
 >(
   collection: MaybeRefOrGetter<N>,
-  query: MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>> = {} as MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>>,
+  query: MaybeQuery<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>> = {} as MaybeQuery<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>>,
   options: PagesOptions<RowOf<T, N>, F> = {},
-): Omit<Refs<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>>, "loadMore"> & { loadMore: () => void } {
+): Omit<Refs<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>>, "loadMore"> & { loadMore: () => void } {
   const { enabled = true, ...paging } = options
   const client = useLumenizeClient()
-  const state = follow<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>, string>(
+  const state = follow<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>, string>(
     NO_PAGE,
     () => keyOf([toValue(collection), toValue(query), toValue(enabled)]),
-    () => (toValue(enabled) ? pagesStore<T, N, F>(client, toValue(collection), toValue(query), paging) : NO_PAGES),
+    () => (toValue(enabled) ? (pagesStore<T, N, F>(client, toValue(collection), toValue(query) as never, paging) as Store<never>) : NO_PAGES),
   )
   return { ...members(state, "data", "loading", "error", "hasMore", "loadingMore"), loadMore: () => state.value.loadMore() }
 }

@@ -1,4 +1,5 @@
 /** Turns the client's stores into refs. */
+import type { QueryWithCondition, Right } from "@lumenize/client"
 import type { Store } from "@lumenize/client/stores"
 import {
   computed,
@@ -11,8 +12,12 @@ import {
   shallowRef,
   watch,
   type ComputedRef,
+  type MaybeRefOrGetter,
   type ShallowRef,
 } from "vue"
+
+/** A query of rows with fields `T`, a ref or a getter of one, with right names only. */
+export type MaybeQuery<Q, T, Known = QueryWithCondition<T>> = MaybeRefOrGetter<Q> & Right<Q, T, Known>
 
 /** A page rendered on a server subscribes to nothing: the request would not wait for it. */
 const onServer = typeof window === "undefined"

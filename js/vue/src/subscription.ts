@@ -3,18 +3,18 @@ import {
   queryStore,
   type Data,
   type Field,
+  type IncludedBy,
   type NameOf,
   type QueryState,
   type QueryWithCondition,
   type ReadOptions,
-  type Right,
   type RowOf,
-  type Selected,
+  type RowWith,
 } from "@lumenize/client"
-import { keyOf, LOADING, NO_ROWS } from "@lumenize/client/stores"
+import { keyOf, LOADING, NO_ROWS, type Store } from "@lumenize/client/stores"
 import { toValue, type MaybeRefOrGetter } from "vue"
 import { useLumenizeClient } from "./client.js"
-import { follow, members, type Refs } from "./refs.js"
+import { follow, members, type MaybeQuery, type Refs } from "./refs.js"
 
 export interface SubscriptionOptions<T = Data, F extends Field<T> = Field<T>> extends ReadOptions<T, F> {
   /** While false there is no subscription. */
@@ -34,19 +34,19 @@ export function useLumenizeSubscription<
   Q extends QueryWithCondition<RowOf<T, N>> = QueryWithCondition<RowOf<T, N>>,
 >(
   collection: MaybeRefOrGetter<N>,
-  query: MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>> = {} as MaybeRefOrGetter<Q> & Right<Q, RowOf<T, N>>,
+  query: MaybeQuery<Q, RowOf<T, N>> = {} as MaybeQuery<Q, RowOf<T, N>>,
   options: SubscriptionOptions<RowOf<T, N>, F> = {},
-): Refs<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
+): Refs<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>> {
   const client = useLumenizeClient()
   const { enabled = true, ...what } = options
-  const state = follow<QueryState<RowOf<T, N>, Selected<RowOf<T, N>, F>>, string>(
+  const state = follow<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>, string>(
     LOADING,
     // compared by value; reading every member of the query makes all of them dependencies
     () => {
       const { condition, ...wanted } = toValue(query)
       return keyOf([toValue(collection), wanted, condition !== undefined, toValue(enabled)])
     },
-    () => (toValue(enabled) ? queryStore<T, N, F>(client, toValue(collection), toValue(query), what) : NO_ROWS),
+    () => (toValue(enabled) ? (queryStore<T, N, F>(client, toValue(collection), toValue(query) as never, what) as Store<never>) : NO_ROWS),
   )
   return members(state, "data", "loading", "error")
 }

@@ -4,7 +4,7 @@ import { invalid } from "../errors.js"
 import { frozen } from "../frozen.js"
 import { guarded } from "../listeners.js"
 import { constant, LOADING, queryStore, type QueryState, type Store } from "../shared-store.js"
-import type { Field, Query, Selected } from "../queries.js"
+import type { Field, IncludeOf, Including, Nothing, Query, RowWith } from "../queries.js"
 import type { Data, Entity, NameOf, RowOf } from "../schema.js"
 import type { ReadOptions, Unsubscribe } from "../types.js"
 
@@ -37,21 +37,26 @@ export const NO_PAGES: Store<PagesState<never>> = constant({ ...NO_PAGE, loading
  * The first rows of a query. All pages are one live query, whose limit grows: a row that moves is never in two pages,
  * or in none. The rows of earlier pages stay until the longer list has arrived.
  */
-export function pagesStore<T extends object = never, N extends NameOf<T> = NameOf<T>, F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>>(
+export function pagesStore<
+  T extends object = never,
+  N extends NameOf<T> = NameOf<T>,
+  F extends Field<RowOf<T, N>> = Field<RowOf<T, N>>,
+  I extends IncludeOf<RowOf<T, N>> = Nothing,
+>(
   client: Client,
   collection: N,
-  query: NoInfer<PagesQuery<RowOf<T, N>>> = {},
+  query: NoInfer<PagesQuery<RowOf<T, N>>> & Including<RowOf<T, N>, I> = {},
   options: PagesOptions<RowOf<T, N>, F> = {},
-): Store<PagesState<RowOf<T, N>, Selected<RowOf<T, N>, F>>> {
+): Store<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>> {
   const { pageSize = 50, ...read } = options
   if (!Number.isInteger(pageSize) || pageSize < 1) throw invalid(`pageSize must be an integer of at least 1, not ${String(pageSize)}`)
   const most = query.include ? MOST_INCLUDING : MOST
-  type Row = Selected<RowOf<T, N>, F>
+  type Row = RowWith<RowOf<T, N>, F, I>
   type Rows = QueryState<RowOf<T, N>, Row>
   const listeners = new Set<() => void>()
   // one row more than is shown tells whether there are more
   const rowsOf = (size: number): Store<Rows> =>
-    queryStore<T, N, F>(client, collection, { ...query, limit: size + 1 } as Query<RowOf<T, N>>, read)
+    queryStore<T, N, F, I>(client, collection, { ...query, limit: size + 1 } as never, read)
   let size = Math.min(pageSize, most - 1)
   let rows = rowsOf(size)
   let more: Store<Rows> | null = null
