@@ -23,6 +23,7 @@ from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation
+from collab.query.include import KeysQuery
 from collab.query.query import And, Compare, Condition, Order, Query
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.storage.base import EntityRow, FoundEach, FoundGroups, FoundRows
@@ -99,9 +100,7 @@ class Open:
         self.live = LiveQueries(self.find, self.aggregate, self.feed, find_each=self.find_each)
         self.watchers: list[Watcher] = []
 
-    async def find_each(
-        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
-    ) -> FoundEach:
+    async def find_each(self, project: str, collection: str, asked: KeysQuery) -> FoundEach:
         raise NotImplementedError
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:

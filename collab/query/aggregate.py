@@ -17,7 +17,7 @@ import msgspec
 
 from collab.errors import InvalidRequest
 from collab.query.match import COMPOSITE, NUMBER, TEXT, form_of, getter, kind_of, whole
-from collab.query.query import EVERYTHING, Condition, Path, Scalar, SortKey, spelled
+from collab.query.query import EVERYTHING, Condition, Path, Query, Scalar, Search, SortKey, spelled
 
 MAX_GROUPS = 1_000
 """Maximum number of groups of one aggregate."""
@@ -33,7 +33,8 @@ _ROUNDED = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperatio
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """What to compute of the rows that match ``where``, for each combination of values of ``group_by``.
+    """What to compute of the rows that match ``where`` and are found by ``search``, for each combination of values of
+    ``group_by``.
 
     ``sum`` and ``avg`` are of numbers, ``min`` and ``max`` of numbers and strings; other values are skipped.
     """
@@ -44,6 +45,12 @@ class Aggregation:
     avg: tuple[Path, ...] = ()
     min: tuple[Path, ...] = ()
     max: tuple[Path, ...] = ()
+    search: Search | None = None
+
+    @property
+    def rows(self) -> Query:
+        """The rows that count."""
+        return Query(self.where, search=self.search)
 
     @property
     def summed(self) -> tuple[Path, ...]:
@@ -52,7 +59,7 @@ class Aggregation:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All members that it reads, besides those of ``where``."""
+        """All members that it reads, besides those of ``where`` and ``search``."""
         return (*self.group_by, *self.summed, *self.min, *self.max)
 
 

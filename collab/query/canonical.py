@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from collab.query.aggregate import Aggregation
-from collab.query.query import And, Compare, Condition, Not, Or, Query
+from collab.query.query import And, Compare, Condition, Not, Or, Query, Search
 
 
 def canonical(query: Query) -> bytes:
@@ -17,15 +17,20 @@ def canonical(query: Query) -> bytes:
     """
     orders = [(order.path, order.descending) for order in query.order_by]
     where = msgspec.Raw(_encode(simplify(query.where)))
-    search = None if query.search is None else (*query.search.words, query.search.paths)
-    return msgspec.json.encode((where, orders, query.limit, query.offset, query.after, search))
+    return msgspec.json.encode((where, orders, query.limit, query.offset, query.after, _searched(query.search)))
 
 
 def canonical_aggregation(aggregation: Aggregation) -> bytes:
     """:func:`canonical` of an aggregate; it never equals that of a query."""
     where = msgspec.Raw(_encode(simplify(aggregation.where)))
     of = aggregation
-    return msgspec.json.encode({"where": where, "by": of.group_by, "of": (of.sum, of.avg, of.min, of.max)})
+    return msgspec.json.encode(
+        {"where": where, "by": of.group_by, "of": (of.sum, of.avg, of.min, of.max), "search": _searched(of.search)}
+    )
+
+
+def _searched(search: Search | None) -> tuple[Any, ...] | None:
+    return None if search is None else (*search.words, search.paths)
 
 
 def simplify(condition: Condition) -> Condition:

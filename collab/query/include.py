@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from collab.names import is_part
 from collab.query.match import conjoin, form_of
@@ -54,6 +54,22 @@ class RelationQuery:
         """Return the key of a row; ``None`` if nothing can be related to it."""
         key = row.get(self.by)
         return key if isinstance(key, str) and is_part(key) and key != _PROTO else None
+
+
+class KeysQuery(NamedTuple):
+    """A query for each key: those rows of ``query`` whose ``member`` equals it. Of all of them, ``most`` at most.
+
+    Keys are different ids. ``query`` has a limit, and neither ``offset`` nor ``after``.
+    """
+
+    member: str
+    keys: Sequence[str]
+    query: Query
+    most: int
+
+    def of(self, key: str) -> Query:
+        """Return the query of one key."""
+        return related_to(self.member, key, self.query)
 
 
 def related_to(member: str, key: str, query: Query) -> Query:

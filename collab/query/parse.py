@@ -51,7 +51,7 @@ def parse_query(raw: Mapping[str, Any]) -> Query:
     Raises :class:`InvalidRequest` with the path of the error: ``where.AND[1].total.gte: …``.
     """
     check_members("query", raw, MEMBERS)
-    search = None if raw.get("search") is None else Search(_words(raw["search"]))
+    search = parse_search(raw)
     order_by: tuple[Order, ...] = () if search is None else _NEWEST_FIRST
     if raw.get("orderBy") is not None:
         order_by = _orders(raw["orderBy"])
@@ -197,6 +197,14 @@ class _Reader:
         self.comparisons += 1
         if self.comparisons > MAX_CONDITIONS:
             raise invalid(place, f"a query has at most {MAX_CONDITIONS} conditions")
+
+
+def parse_search(raw: Mapping[str, Any]) -> Search | None:
+    """Read the ``search`` of a query or an aggregate, if it has one. The members to search in are still missing.
+
+    Raises :class:`InvalidRequest`.
+    """
+    return None if raw.get("search") is None else Search(_words(raw["search"]))
 
 
 def _words(raw: Any) -> Words:

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from collab.query.aggregate import MAX_GROUP_MEMBERS, MAX_MEASURES, Aggregation
-from collab.query.parse import check_members, invalid, kind, member_path, parse_where, quoted
+from collab.query.parse import check_members, invalid, kind, member_path, parse_search, parse_where, quoted
 from collab.query.query import EVERYTHING, MAX_DEPTH, Path
 
-_MEMBERS = ("where", "groupBy", "sum", "avg", "min", "max")
+_MEMBERS = ("where", "search", "groupBy", "sum", "avg", "min", "max")
 _PROTO = "__proto__"
 
 
 def parse_aggregation(raw: Mapping[str, Any]) -> Aggregation:
-    """Read ``{where, groupBy, sum, avg, min, max}``, all of them optional; a member's name, or a list of them.
+    """Read ``{where, search, groupBy, sum, avg, min, max}``, all of them optional. ``groupBy`` and those behind it are
+    a member's name, or a list of them.
 
-    The order of members counts in ``groupBy`` only. Raises :class:`collab.errors.InvalidRequest` with the path of the
-    error: ``sum[1]: …``.
+    The order of members counts in ``groupBy`` only. The members to search in are still missing. Raises
+    :class:`collab.errors.InvalidRequest` with the path of the error: ``sum[1]: …``.
     """
     check_members("aggregate", raw, _MEMBERS)
     return Aggregation(
@@ -27,6 +28,7 @@ def parse_aggregation(raw: Mapping[str, Any]) -> Aggregation:
         avg=tuple(sorted(_paths(raw, "avg", MAX_MEASURES))),
         min=tuple(sorted(_paths(raw, "min", MAX_MEASURES))),
         max=tuple(sorted(_paths(raw, "max", MAX_MEASURES))),
+        search=parse_search(raw),
     )
 
 

@@ -11,6 +11,7 @@ from collab.query.include import (
     DEFAULT_RELATED,
     MAX_WITH_RELATED,
     Include,
+    KeysQuery,
     RelationQuery,
 )
 from collab.query.match import conjoin
@@ -78,9 +79,8 @@ async def read_included(
         found = FoundEach({}, 0)
         if keys:
             async with turns.turn(owner):
-                found = await storage.find_each(
-                    owner.project, relation.collection, relation.member, keys, relation.query, left + 1
-                )
+                asked = KeysQuery(relation.member, keys, relation.query, left + 1)
+                found = await storage.find_each(owner.project, relation.collection, asked)
         left -= len(found)
         if left < 0:
             raise InvalidRequest(too_many())

@@ -150,7 +150,7 @@ class Reads:
     async def aggregation(self, caller: Caller, collection: str, raw: Mapping[str, Any]) -> Aggregation:
         """Parse an aggregate and add the row filter of the caller's rights. Raises :class:`InvalidRequest`."""
         _check_collection(collection)
-        wanted = parse_aggregation(raw)
+        wanted = self._schemas.search(collection, parse_aggregation(raw))
         return replace(wanted, where=conjoin(wanted.where, await self.visible(caller, collection)))
 
     async def query(self, caller: Caller, collection: str, raw: Mapping[str, Any]) -> Query:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from jsonschema import FormatChecker
@@ -27,6 +27,7 @@ from collab.errors import InvalidRequest, NotFound, ValidationFailed
 from collab.event import RECORD_MEMBERS
 from collab.names import is_part
 from collab.nearest import did_you_mean
+from collab.query.aggregate import Aggregation
 from collab.query.parse import quoted
 from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path, Query
 from collab.records.field_types import schema_of
@@ -49,6 +50,8 @@ LONGEST_MESSAGE = 300
 ContentKind = Literal["text", "array", "map", "xml"]
 _Root = Annotated[str, Meta(min_length=1, max_length=128)]
 _Member = Annotated[str, Meta(min_length=1, max_length=512)]
+
+Searching = TypeVar("Searching", bound=Query | Aggregation)
 
 _FIELDS = "fields"
 _RELATION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
@@ -251,8 +254,8 @@ class Schemas:
         if self.strict and collection not in self._declared:
             raise NotFound(f"there is no collection {collection}")
 
-    def search(self, collection: str, query: Query) -> Query:
-        """Return a query with the members that it searches.
+    def search(self, collection: str, query: Searching) -> Searching:
+        """Return a query or an aggregate with the members that it searches.
 
         Raises :class:`collab.errors.InvalidRequest` if the collection declares none.
         """

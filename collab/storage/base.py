@@ -16,6 +16,7 @@ from collab.errors import Unavailable
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation, GroupTally
+from collab.query.include import KeysQuery
 from collab.query.query import IndexPaths, Query
 
 
@@ -285,14 +286,8 @@ class EntityStorage(Protocol):
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         """The entities that a query selects, in its order, without deleted ones; from one consistent state."""
 
-    async def find_each(
-        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
-    ) -> FoundEach:
-        """What :meth:`find` returns for :func:`collab.query.include.related_to` of each key; from one consistent state.
-
-        Keys are different ids. Of all these rows it returns ``most`` at most. ``query`` has a limit, and neither
-        ``offset`` nor ``after``.
-        """
+    async def find_each(self, project: str, collection: str, asked: KeysQuery) -> FoundEach:
+        """What :meth:`find` returns for each key; from one consistent state."""
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         """The number of rows that :meth:`find` would return without ``limit`` and ``offset``."""

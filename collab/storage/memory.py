@@ -11,8 +11,8 @@ from collab.errors import NotFound
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation, tally
-from collab.query.include import related_to
-from collab.query.match import compile_where, select
+from collab.query.include import KeysQuery
+from collab.query.match import compile_query, select
 from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
     Append,
@@ -291,11 +291,10 @@ class MemoryStorage:
         found = select([row.data for row in rows.values()], query)
         return FoundRows([rows[data["id"]] for data in found], self._record.span(project).newest)
 
-    async def find_each(
-        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
-    ) -> FoundEach:
-        each = {key: (await self.find(project, collection, related_to(member, key, query))).rows for key in keys}
+    async def find_each(self, project: str, collection: str, asked: KeysQuery) -> FoundEach:
+        each = {key: (await self.find(project, collection, asked.of(key))).rows for key in asked.keys}
         found: dict[str, Sequence[EntityRow]] = {}
+        most = asked.most
         for key, rows in each.items():
             found[key] = rows[:most]
             most -= len(found[key])
@@ -312,7 +311,8 @@ class MemoryStorage:
             check_form(collection, query.search.paths, self._record.searchable.get(collection), done=True)
 
     async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
-        rows = filter(compile_where(aggregation.where), (row.data for row in self._record.living(project, collection)))
+        self._check_searchable(collection, aggregation.rows)
+        rows = filter(compile_query(aggregation.rows), (row.data for row in self._record.living(project, collection)))
         return FoundGroups(tally(rows, aggregation), self._record.span(project).newest)
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:

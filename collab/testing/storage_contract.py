@@ -17,10 +17,17 @@ from collab.testing.consumers_contract import ConsumersContract
 from collab.testing.documents_contract import DocumentsContract
 from collab.testing.entities_contract import EntitiesContract
 from collab.testing.history_contract import HistoryContract
+from collab.testing.queries_contract import QueriesContract
 from collab.testing.search_contract import SearchContract
 
 
 class StorageContract(
-    DocumentsContract, HistoryContract, EntitiesContract, SearchContract, ConsumersContract, AccessContract
+    DocumentsContract,
+    HistoryContract,
+    EntitiesContract,
+    QueriesContract,
+    SearchContract,
+    ConsumersContract,
+    AccessContract,
 ):
     """All parts. Inherit, and implement :meth:`make`."""

@@ -29,7 +29,7 @@ from collab.query.aggregate import (
     rank,
     sharer,
 )
-from collab.query.match import compile_where, conjoin, equal_to, has_order, lookup, paths_of
+from collab.query.match import compile_query, conjoin, equal_to, has_order, lookup, paths_of
 from collab.query.query import EVERYTHING, Condition, Order, Path, Query, Scalar, SortKey
 from collab.realtime.matching.query_window import SPARE
 from collab.realtime.matching.row_steps import WindowRow, difference
@@ -52,9 +52,10 @@ class LiveAggregate:
         self.aggregation = aggregation
         self._most = max_groups
         self._spare = spare
-        self._matches = compile_where(aggregation.where)
+        self._matches = compile_query(aggregation.rows)
         self._share = sharer(aggregation)
-        self._members = {path[0] for path in (*aggregation.paths, *paths_of(aggregation.where))}
+        searched = aggregation.search.paths if aggregation.search is not None else ()
+        self._members = {path[0] for path in (*aggregation.paths, *paths_of(aggregation.where), *searched)}
         self._rereads = _UNTOLD in self._members
         self._stale = False
         self._position = -1
@@ -93,7 +94,7 @@ class LiveAggregate:
         path = self._path(place)
         same_group = map(equal_to, self.aggregation.group_by, key)
         where = conjoin(self.aggregation.where, *same_group, has_order(path))
-        return Query(where, (Order(path, place.highest),), self._spare)
+        return Query(where, (Order(path, place.highest),), self._spare, search=self.aggregation.search)
 
     def load(self, found: FoundGroups | FoundRows, later: Iterable[EntityEvent] = ()) -> list[Step]:
         """Process the answer to :meth:`ask`, and the events since it was asked; those it includes are ignored.

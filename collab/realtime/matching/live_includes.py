@@ -24,6 +24,7 @@ from collab.query.include import MAX_INCLUDING_ROWS, MAX_WITH_RELATED, RelationQ
 from collab.query.query import Query
 from collab.query.steps import apply_steps
 from collab.realtime.matching.live_queries import LiveQueries
+from collab.realtime.matching.watchers import tell_all, tell_failure
 from collab.records.including import included_by, too_many
 from collab.tasks import BackgroundTasks
 from collab.turns import TurnOwner
@@ -222,7 +223,7 @@ class _Tree:
         self._failure = error
         self._end()
         for watcher in watchers:
-            _tell_failure(watcher, error)
+            tell_failure(watcher, error)
 
     def _end_if_unused(self) -> None:
         if not self._watchers and not self._waiting:
@@ -243,16 +244,8 @@ class _Tree:
             self.task.cancel()
 
     def _tell(self, told: RowsChange) -> None:
-        for token, watcher in list(self._watchers.items()):
-            if token not in self._watchers:  # closed by an earlier watcher
-                continue
-            try:
-                watcher.changed(told)
-            except Exception:
-                log.exception("a watcher raised; it is removed")
-                if self._watchers.pop(token, None) is not None:
-                    _tell_failure(watcher, InternalError("could not deliver the query's steps"))
-                    self._end_if_unused()
+        if tell_all(self._watchers, lambda watcher: watcher.changed(told)):
+            self._end_if_unused()
 
     def _included(self) -> dict[str, Included]:
         found = {relation.name: included_by(relation, {}, {}) for relation in self._relations}
@@ -432,13 +425,6 @@ def _note_versions(versions: dict[str, int], steps: Sequence[Step]) -> None:
             versions.pop(step.id, None)
         elif step.version is not None:
             versions[step.id] = step.version
-
-
-def _tell_failure(watcher: IncludesWatcher, error: CollabError) -> None:
-    try:
-        watcher.failed(error)
-    except Exception:
-        log.exception("a watcher raised in failed()")
 
 
 def _nothing() -> None:

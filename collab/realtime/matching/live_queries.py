@@ -16,11 +16,12 @@ from collab.errors import CollabError, InternalError, InvalidRequest, Restarting
 from collab.event import EntityEvent
 from collab.query.aggregate import Aggregation
 from collab.query.canonical import canonical, canonical_aggregation
-from collab.query.include import related_to
+from collab.query.include import KeysQuery, related_to
 from collab.query.query import Query
 from collab.realtime.matching.live_aggregate import LiveAggregate
 from collab.realtime.matching.query_window import MAX_ROWS, SPARE, LiveQuery
 from collab.realtime.matching.shared_query import Live, QueryCost, SharedQuery, Topic, Watcher
+from collab.realtime.matching.watchers import tell_all, tell_failure
 from collab.records.entity_view import data_before
 from collab.storage.base import FoundEach, FoundGroups, FoundRows
 from collab.tasks import BackgroundTasks
@@ -35,8 +36,8 @@ Find = Callable[[str, str, Query], Awaitable[FoundRows]]
 FindGroups = Callable[[str, str, Aggregation], Awaitable[FoundGroups]]
 """Computes an aggregate in the storage: project, collection, aggregate."""
 
-FindEach = Callable[[str, str, str, Sequence[str], Query, int], Awaitable[FoundEach]]
-"""Runs one query for each key: project, collection, member, keys, query, maximum number of rows."""
+FindEach = Callable[[str, str, KeysQuery], Awaitable[FoundEach]]
+"""Runs one query for each key: project, collection, query."""
 
 _READS = 8  # concurrent reads if no `turns` are given; more would only queue and have to buffer events
 _KEPT = 10_000  # events buffered during one read; a slower read is repeated
@@ -234,13 +235,7 @@ class LiveQueries:
         self._end(shared)
         self._begun(shared)
         for watcher in watchers:
-            self._tell_failure(watcher, error)
-
-    def _tell_failure(self, watcher: Watcher, error: CollabError) -> None:
-        try:
-            watcher.failed(error)
-        except Exception:
-            log.exception("a watcher raised in failed()")
+            tell_failure(watcher, error)
 
     def _begun(self, shared: SharedQuery) -> None:
         if shared.ready is not None:
@@ -323,9 +318,8 @@ class LiveQueries:
                 kept = one.topic.reads[reading] = []
                 try:
                     began = perf_counter()
-                    found = await self._find_each(
-                        project, collection, member, list(left), replace(query, limit=asked.limit), _MOST_AT_ONCE
-                    )
+                    wanted = KeysQuery(member, list(left), replace(query, limit=asked.limit), _MOST_AT_ONCE)
+                    found = await self._find_each(project, collection, wanted)
                     seconds = (perf_counter() - began) / len(left)
                     if len(found) >= _MOST_AT_ONCE:
                         raise SubscriptionFailed("too many rows: give the relations of the query a limit")
@@ -409,15 +403,5 @@ class LiveQueries:
         self._tell(shared, steps)
 
     def _tell(self, shared: SharedQuery, steps: Sequence[wire.Step]) -> None:
-        if not steps:
-            return
-        for token, watcher in list(shared.watchers.items()):
-            if token not in shared.watchers:  # closed by an earlier watcher
-                continue
-            try:
-                watcher.steps(steps)
-            except Exception:
-                log.exception("a watcher raised; it is removed")
-                if shared.watchers.pop(token, None) is not None:
-                    self._tell_failure(watcher, InternalError("could not deliver the query's steps"))
-                    self._end_if_unused(shared)
+        if steps and tell_all(shared.watchers, lambda watcher: watcher.steps(steps)):
+            self._end_if_unused(shared)

@@ -45,8 +45,7 @@ class OpenedRows(OpenSubscription):
         check_fields(self._target.fields)
         self._asked = self._parse()
         self._seen = await self._rights(filters)
-        if isinstance(self._asked, Query):
-            self._asked = self.context.hub.schemas.search(self._target.collection, self._asked)
+        self._asked = self.context.hub.schemas.search(self._target.collection, self._asked)
         await self._watch()
         return Subscribed(sub=self.sub)
 

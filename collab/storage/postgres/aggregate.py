@@ -19,7 +19,7 @@ from collab.query.aggregate import (
     number_of,
 )
 from collab.query.match import FALSE, ID, NULL, NUMBER, TEXT, TRUE
-from collab.query.query import Path, Query, Scalar, SortKey
+from collab.query.query import Path, Scalar, SortKey
 from collab.storage.postgres.query import (
     Values,
     kind_sql,
@@ -27,6 +27,7 @@ from collab.storage.postgres.query import (
     selection,
     text_sql,
 )
+from collab.storage.postgres.search import check_indexed
 
 _ONE_SORT = {NULL: None, FALSE: False, TRUE: True}
 
@@ -34,9 +35,13 @@ _ONE_SORT = {NULL: None, FALSE: False, TRUE: True}
 async def group_rows(
     connection: asyncpg.Connection, project: str, collection: str, aggregation: Aggregation
 ) -> list[GroupTally]:
-    """The groups of an aggregate. Raises :class:`collab.errors.InvalidRequest` for too many."""
+    """The groups of an aggregate. Raises :class:`collab.errors.InvalidRequest` for too many,
+    :class:`collab.errors.Unavailable` while what it searches is not indexed.
+    """
+    if aggregation.search is not None:
+        await check_indexed(connection, collection, aggregation.search.paths)
     values = Values()
-    where = selection(project, collection, Query(aggregation.where), values)
+    where = selection(project, collection, aggregation.rows, values)
     keys = [part for path in aggregation.group_by for part in _parts(path)]
     columns = [
         *keys,

@@ -20,6 +20,7 @@ from typing import Any
 import asyncpg
 
 from collab.errors import InvalidRequest
+from collab.query.include import KeysQuery
 from collab.query.match import (
     COMPOSITE,
     FALSE,
@@ -67,26 +68,19 @@ def find_statement(project: str, collection: str, query: Query) -> tuple[str, li
 
 
 async def find_each(
-    connection: asyncpg.Connection,
-    project: str,
-    collection: str,
-    member: str,
-    keys: Sequence[str],
-    query: Query,
-    most: int,
+    connection: asyncpg.Connection, project: str, collection: str, asked: KeysQuery
 ) -> dict[str, list[EntityRow]]:
-    """:func:`find_rows` for each key; ``most`` rows in all. One statement, which searches an index for each key."""
-    sql, values = each_statement(project, collection, member, keys, query, most)
-    found: dict[str, list[EntityRow]] = {key: [] for key in keys}
+    """:func:`find_rows` for each key. One statement, which searches an index for each of them."""
+    sql, values = each_statement(project, collection, asked)
+    found: dict[str, list[EntityRow]] = {key: [] for key in asked.keys}
     for number, *row in await connection.fetch(sql, *values):
-        found[keys[number - 1]].append(entity_row(row))
+        found[asked.keys[number - 1]].append(entity_row(row))
     return found
 
 
-def each_statement(
-    project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
-) -> tuple[str, list[Any]]:
+def each_statement(project: str, collection: str, asked: KeysQuery) -> tuple[str, list[Any]]:
     """The statement of :func:`find_each`, and the values of its parameters."""
+    member, keys, query, most = asked
     values = Values()
     wanted = values.add(list(keys) if (member,) == ID else [plain(form(key)) for key in keys], "text[]")
     where = f"{_equal_to_key((member,))} AND {selection(project, collection, query, values)}"

@@ -20,6 +20,7 @@ from collab.access.revocations import Revocation
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation
+from collab.query.include import KeysQuery
 from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
     Append,
@@ -239,11 +240,9 @@ class PostgresStorage:
             rows = await find_rows(connection, project, collection, query)
             return FoundRows(rows, (await history.read_span(connection, project)).newest)
 
-    async def find_each(
-        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
-    ) -> FoundEach:
+    async def find_each(self, project: str, collection: str, asked: KeysQuery) -> FoundEach:
         async with self._database.query() as connection:
-            rows = await find_each(connection, project, collection, member, keys, query, most)
+            rows = await find_each(connection, project, collection, asked)
             return FoundEach(rows, (await history.read_span(connection, project)).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from collab.query.aggregate import Aggregation, GroupTally, tally_alike
-from collab.query.query import Path, Query
+from collab.query.query import Path
 from collab.storage.rules import is_simple
 from collab.storage.sqlite.query import literal, selection
+from collab.storage.sqlite.search import check_indexed
 
 _list = msgspec.json.Decoder(list[Any])
 
@@ -25,8 +26,12 @@ _list = msgspec.json.Decoder(list[Any])
 def group_rows(
     connection: sqlite3.Connection, project: str, collection: str, aggregation: Aggregation
 ) -> list[GroupTally]:
-    """The groups of an aggregate. Raises :class:`collab.errors.InvalidRequest` for too many."""
-    where = selection(project, collection, Query(aggregation.where))
+    """The groups of an aggregate. Raises :class:`collab.errors.InvalidRequest` for too many,
+    :class:`collab.errors.Unavailable` while what it searches is not indexed.
+    """
+    if aggregation.search is not None:
+        check_indexed(connection, collection, aggregation.search.paths)
+    where = selection(project, collection, aggregation.rows)
     # the shortest first: a longer path leads into the value of a shorter one, which has it already
     read = sorted(dict.fromkeys(map(_readable, aggregation.paths)), key=len)
     # with several paths, the result is a JSON array of the values as they are written; SQLite reads 126 at most

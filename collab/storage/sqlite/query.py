@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from collab.errors import InvalidRequest
-from collab.query.include import related_to
+from collab.query.include import KeysQuery
 from collab.query.match import FALSE, ID, NULL, NUMBER, TEXT, TRUE, as_written, form, kind_of
 from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
@@ -54,20 +54,13 @@ def find_rows(connection: sqlite3.Connection, project: str, collection: str, que
 
 
 def find_each(
-    connection: sqlite3.Connection,
-    project: str,
-    collection: str,
-    member: str,
-    keys: Sequence[str],
-    query: Query,
-    most: int,
+    connection: sqlite3.Connection, project: str, collection: str, asked: KeysQuery
 ) -> dict[str, list[EntityRow]]:
-    """:func:`find_rows` for each key; ``most`` rows in all. One search of an index costs less than another statement
-    that finds them all.
-    """
+    """:func:`find_rows` for each key. One search of an index costs less than another statement that finds them all."""
     found: dict[str, list[EntityRow]] = {}
-    for key in keys:
-        found[key] = find_rows(connection, project, collection, related_to(member, key, query))[:most]
+    most = asked.most
+    for key in asked.keys:
+        found[key] = find_rows(connection, project, collection, asked.of(key))[:most]
         most -= len(found[key])
     return found
 

@@ -18,6 +18,7 @@ from collab.access.revocations import Revocation
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation
+from collab.query.include import KeysQuery
 from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
     Append,
@@ -185,12 +186,10 @@ class SqliteStorage:
 
         return await self._query(find)
 
-    async def find_each(
-        self, project: str, collection: str, member: str, keys: Sequence[str], query: Query, most: int
-    ) -> FoundEach:
+    async def find_each(self, project: str, collection: str, asked: KeysQuery) -> FoundEach:
         def find(connection: sqlite3.Connection) -> FoundEach:
             with moment(connection):
-                rows = find_each(connection, project, collection, member, keys, query, most)
+                rows = find_each(connection, project, collection, asked)
                 return FoundEach(rows, positions.read_span(connection, project).newest)
 
         return await self._query(find)

@@ -3,9 +3,10 @@
 /** Rows of one page. */
 export const PAGE = 50
 
-/** The query of what was typed: conditions as JSON, and an order like `title, updatedAt desc`. Throws for other text. */
-export function queryOf(where: string, order: string): Record<string, unknown> {
+/** The query of what was typed: words, conditions as JSON, and an order like `title, updatedAt desc`. Throws for other text. */
+export function queryOf(search: string, where: string, order: string): Record<string, unknown> {
   const query: Record<string, unknown> = { limit: PAGE }
+  if (search) query["search"] = search
   if (where) {
     try {
       query["where"] = JSON.parse(where)

@@ -22,13 +22,14 @@ test("what somebody typed with a broken escape is taken as it is", () => {
   expect(readPlace("#/%zz/rows", "default").project).toBe("%zz")
 })
 
-test("conditions and orders become a query", () => {
-  expect(queryOf('{"done": false}', " title desc,  updatedAt ")).toEqual({
+test("words, conditions and orders become a query", () => {
+  expect(queryOf("blue wha", '{"done": false}', " title desc,  updatedAt ")).toEqual({
     limit: PAGE,
+    search: "blue wha",
     where: { done: false },
     orderBy: [{ title: "desc" }, { updatedAt: "asc" }],
   })
-  expect(queryOf("", "")).toEqual({ limit: PAGE })
+  expect(queryOf("", "", "")).toEqual({ limit: PAGE })
 })
 
 test.each([
@@ -37,5 +38,5 @@ test.each([
   ["", "title desc desc"],
   ["", ","],
 ])("%s %s is refused", (where, order) => {
-  expect(() => queryOf(where, order)).toThrow(/Where|Order/)
+  expect(() => queryOf("", where, order)).toThrow(/Where|Order/)
 })

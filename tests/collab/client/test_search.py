@@ -54,8 +54,38 @@ async def test_t3_t6_an_application_searches_once_and_live(tmp_path: Path) -> No
         await until(lambda: seen[-1] == ["b"])
         with pytest.raises(InvalidRequest, match="search: tasks declares nothing to search"):
             await made.tasks.find_many({"search": "blue"})
+        for about in (made.tasks.aggregate, lambda query: made.tasks.subscribe_aggregate(query, print).ready()):
+            with pytest.raises(InvalidRequest, match="search: tasks declares nothing to search"):
+                await about({"search": "blue"})
         with pytest.raises(InvalidRequest, match="search: tasks declares nothing to search"):
             await made.tasks.subscribe({"search": "blue"}, lambda rows: None).ready()
+
+
+async def test_an_aggregate_counts_what_its_search_finds_once_and_live(tmp_path: Path) -> None:
+    async with world(tmp_path, collections=NOTES) as (link, _), client(link.address) as made:
+        notes: Any = made.notes
+        for name, title, n in (("a", "The blue whale", 1), ("b", "Blue sky", 2), ("c", "Green", 4)):
+            await notes.create({"id": name, "title": title, "n": n})
+        seen: list[Any] = []
+
+        def sums(groups: Any) -> list[tuple[int, int]]:
+            return [(group["count"], group["sum"]["n"]) for group in groups]
+
+        asked = {"search": "blue", "sum": "n"}
+        assert sums(await notes.aggregate(asked)) == [(2, 3)]
+        await notes.subscribe_aggregate(asked, lambda groups: seen.append(sums(groups))).ready()
+        await until(lambda: seen and seen[-1] == [(2, 3)])
+        await notes.update("c", {"title": "Blue"})
+        await until(lambda: seen[-1] == [(3, 7)])
+        await notes.update("a", {"title": "A whale"})
+        await until(lambda: seen[-1] == [(2, 6)])
+        await notes.update("b", {"n": 3})
+        await until(lambda: seen[-1] == [(2, 7)])
+        await notes.delete("c")
+        await until(lambda: seen[-1] == [(1, 3)])
+        assert sums(await notes.aggregate(asked)) == seen[-1]
+        with pytest.raises(InvalidRequest, match=r"include\.owner: has no member 'search'"):
+            await notes.find_many({"include": {"owner": {"search": "blue"}}})
 
 
 async def test_t3_http_searches_as_well(tmp_path: Path) -> None:
@@ -71,6 +101,10 @@ async def test_t3_http_searches_as_well(tmp_path: Path) -> None:
             assert names(rest.json()["rows"]) == ["a"]
             assert names((await http.post(f"{base}/query", json={"search": '"blue w'})).json()["rows"]) == ["a"]
             assert (await http.post(f"{base}/count", json={"search": "blue -whale"})).json() == {"count": 1}
+            counted = await http.get(f"{base}/aggregate", params={"search": "blue -whale"})
+            assert [group["count"] for group in counted.json()["groups"]] == [1]
+            counted = await http.post(f"{base}/aggregate", json={"search": "blue"})
+            assert [group["count"] for group in counted.json()["groups"]] == [2]
             refused = await http.get(base, params={"search": "x" * 501})
             assert (refused.status_code, refused.json()["error"]["message"]) == (
                 400,

@@ -11,12 +11,14 @@ from collab.errors import InvalidRequest
 from collab.query.aggregate import Aggregation
 from collab.query.canonical import canonical, canonical_aggregation
 from collab.query.parse_aggregation import parse_aggregation
-from collab.query.query import Compare, Query
+from collab.query.query import Compare, Query, Search
+from collab.query.search import parse_words
 
 
 def test_g1_all_members_are_optional_and_a_name_stands_for_a_list_of_one() -> None:
     assert parse_aggregation({}) == Aggregation()
-    assert parse_aggregation({"where": None, "groupBy": None, "sum": None}) == Aggregation()
+    assert parse_aggregation({"where": None, "search": None, "groupBy": None, "sum": None}) == Aggregation()
+    assert parse_aggregation({"search": "blue"}) == Aggregation(search=Search(parse_words("blue")))
     raw = {"where": {"a": 1}, "groupBy": "profile.city", "sum": ["b", "a\\.b"], "min": ["a"]}
     assert parse_aggregation(raw) == Aggregation(
         Compare(("a",), "eq", 1), (("profile", "city"),), sum=(("a.b",), ("b",)), min=(("a",),)
@@ -27,8 +29,10 @@ def test_g1_all_members_are_optional_and_a_name_stands_for_a_list_of_one() -> No
     ("raw", "said"),
     [
         ([], "aggregate: must be an object, not a list"),
-        ({"groupby": "a"}, "aggregate: has no member 'groupby', only where, groupBy"),
+        ({"groupby": "a"}, "aggregate: has no member 'groupby', only where, search, groupBy"),
         ({"where": {"a": {"gt": None}}}, "where.a.gt: must be a number or a string"),
+        ({"search": 1}, "search: must be a string, not a number"),
+        ({"search": "x" * 501}, "search: has more than 500 characters"),
         ({"sum": 1}, "sum: must be the name of a member or a list of them, not a number"),
         ({"sum": [1]}, "sum[0]: member names must be strings"),
         ({"max": ["a", "a"]}, "max[1]: 'a' appears twice"),

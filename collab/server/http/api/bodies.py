@@ -93,6 +93,7 @@ class AggregateAsked(_Said, frozen=True, kw_only=True):
     """An aggregate, as in the application protocol: members are names, or lists of them."""
 
     where: dict[str, Any] | None = None
+    search: str | None = None
     group_by: str | tuple[str, ...] | None = None
     sum: str | tuple[str, ...] | None = None
     avg: str | tuple[str, ...] | None = None
@@ -103,6 +104,7 @@ class AggregateAsked(_Said, frozen=True, kw_only=True):
         """Return the aggregate for :func:`collab.query.parse_aggregation.parse_aggregation`."""
         said = {
             "where": self.where,
+            "search": self.search,
             "groupBy": self.group_by,
             "sum": self.sum,
             "avg": self.avg,

@@ -19,10 +19,10 @@ GROUPS: tuple[Parameter[Any], ...] = (
     parameters.MIN,
     parameters.MAX,
 )
-AGGREGATE: tuple[Parameter[Any], ...] = (parameters.WHERE, *GROUPS)
+_CONDITIONS: tuple[Parameter[Any], ...] = (parameters.WHERE, parameters.SEARCH)
+AGGREGATE: tuple[Parameter[Any], ...] = (*_CONDITIONS, *GROUPS)
 """The members of an aggregate."""
 _WINDOW: tuple[Parameter[Any], ...] = (
-    parameters.SEARCH,
     parameters.ORDER_BY,
     parameters.LIMIT,
     parameters.OFFSET,
@@ -40,7 +40,7 @@ def target_of(request: Request, collection: str) -> AnyTarget:
     kind = parameters.KIND.of(request) or "entities"
     fields = parameters.FIELDS.of(request)
     include_permissions = parameters.PERMISSIONS.of(request) or False
-    where = given(request, (parameters.WHERE,))
+    conditions = given(request, _CONDITIONS)
     window, groups = given(request, _WINDOW), given(request, GROUPS)
     if kind != "aggregate":
         _need("aggregate", groups)
@@ -49,7 +49,7 @@ def target_of(request: Request, collection: str) -> AnyTarget:
         if fields is not None or include_permissions:
             raise InvalidRequest("fields and includePermissions: groups have none")
     if kind == "entities":
-        _need("rows", where | window)
+        _need("rows", conditions | window)
         return Entities(
             collection=collection,
             entity=parameters.ENTITY.of(request) or "*",
@@ -60,8 +60,10 @@ def target_of(request: Request, collection: str) -> AnyTarget:
     if parameters.ENTITY.of(request) is not None:
         raise InvalidRequest("entity requires kind=entities")
     if kind == "aggregate":
-        return Aggregated(collection=collection, query=where | groups)
-    return Rows(collection=collection, query=where | window, fields=fields, include_permissions=include_permissions)
+        return Aggregated(collection=collection, query=conditions | groups)
+    return Rows(
+        collection=collection, query=conditions | window, fields=fields, include_permissions=include_permissions
+    )
 
 
 def _need(kind: str, said: dict[str, Any]) -> None:

@@ -49,6 +49,7 @@ export const rows: View = (context, main) => {
 function showCollection(context: Context, main: HTMLElement, name: string): void {
   const { place, signal } = context
   const asked = (key: string): string => place.query.get(key) ?? ""
+  const search = h("input", { name: "search", type: "search", placeholder: "words, \"a phrase\", -without", value: asked("search"), maxlength: 500 })
   const where = h("textarea", { name: "where", rows: 2, spellcheck: "false", placeholder: '{"status": "open"}' })
   where.value = asked("where")
   const order = h("input", { name: "orderBy", placeholder: "updatedAt desc", value: asked("orderBy"), spellcheck: "false" })
@@ -61,9 +62,10 @@ function showCollection(context: Context, main: HTMLElement, name: string): void
         class: "query",
         onsubmit: (event: Event) => {
           event.preventDefault()
-          location.hash = placeOf(place.project, "rows", [name], { where: where.value.trim(), orderBy: order.value.trim() })
+          location.hash = placeOf(place.project, "rows", [name], { search: search.value.trim(), where: where.value.trim(), orderBy: order.value.trim() })
         },
       },
+      h("label", {}, "Search", search),
       h("label", {}, "Where, as JSON", where),
       h("label", {}, "Order", order),
       h("button", { type: "submit", class: "primary" }, "Query"),
@@ -87,7 +89,7 @@ function showCollection(context: Context, main: HTMLElement, name: string): void
   const failed = (error: unknown): void => found.replaceChildren(failure(error))
   let query: Record<string, unknown>
   try {
-    query = queryOf(asked("where"), asked("orderBy"))
+    query = queryOf(asked("search"), asked("where"), asked("orderBy"))
   } catch (error) {
     failed(error)
     return

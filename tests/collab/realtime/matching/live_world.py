@@ -14,7 +14,7 @@ from collab.event import EntityEvent, EventType
 from collab.json_values import same
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation, group_row, tally
-from collab.query.match import compile_where, form, select
+from collab.query.match import compile_query, form, select
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query, Search
 from collab.query.search import parse_words
 from collab.query.steps import apply_steps
@@ -44,13 +44,15 @@ CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
     ),
     max_leaves=3,
 )
+SEARCHES = st.sampled_from(["x", "-x", "1", "x 2024", "y -1"]).map(
+    lambda text: Search(parse_words(text), (("a",), ("b",)))
+)
 
 
 @st.composite
 def queries(draw: st.DrawFn) -> Query:
     """Any query over these fields; a few are pages."""
     order_by = draw(st.lists(st.builds(Order, PATHS, st.booleans()), max_size=3).map(tuple))
-    search = Search(parse_words(draw(st.sampled_from(["x", "-x", "1", "x 2024", "y -1"]))), (("a",), ("b",)))
     places = st.tuples(IDS, st.tuples(*(SCALARS for _ in order_by)))
     return Query(
         where=draw(CONDITIONS) if draw(st.booleans()) else EVERYTHING,
@@ -58,7 +60,7 @@ def queries(draw: st.DrawFn) -> Query:
         limit=draw(st.sampled_from([None, None, 0, 1, 2, 2, 3, 3, 4, 5])),
         offset=draw(st.sampled_from([0, 0, 0, 1, 2, 3])),
         after=draw(places) if draw(st.integers(0, 4)) == 4 else None,
-        search=search if draw(st.integers(0, 2)) == 2 else None,
+        search=draw(st.none() | st.none() | SEARCHES),
     )
 
 
@@ -73,6 +75,7 @@ def aggregations(draw: st.DrawFn) -> Aggregation:
         avg=draw(some),
         min=draw(some),
         max=draw(some),
+        search=draw(st.none() | SEARCHES),
     )
 
 
@@ -142,7 +145,7 @@ class World:
     def aggregate(self, aggregation: Aggregation) -> FoundGroups:
         """The groups of the rows now."""
         rows = [row.data for row in self.rows.values() if not row.deleted]
-        return FoundGroups(tally(filter(compile_where(aggregation.where), rows), aggregation), self.position)
+        return FoundGroups(tally(filter(compile_query(aggregation.rows), rows), aggregation), self.position)
 
     def fresh(self, query: Query | Aggregation) -> tuple[list[dict[str, Any]], dict[str, int]]:
         """Current rows of the query, or groups of the aggregate, and their versions."""

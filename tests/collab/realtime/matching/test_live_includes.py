@@ -67,7 +67,7 @@ async def test_i9_what_is_related_to_many_new_rows_is_read_at_once() -> None:
 
     class Counting(MemoryStorage):
         async def find_each(self, *args: Any) -> Any:
-            asked.append(len(args[3]))
+            asked.append(len(args[2].keys))
             return await super().find_each(*args)
 
     async with running(Counting()) as collab:
