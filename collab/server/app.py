@@ -24,6 +24,7 @@ from collab.entities.feed import Feed
 from collab.entities.recorder import Recorder
 from collab.errors import CollabError
 from collab.hooks import Hooks
+from collab.project_names import ProjectNames
 from collab.realtime.hub import Hub, HubParts
 from collab.realtime.topics.system import ProjectHealth
 from collab.records.schema import Schemas
@@ -59,7 +60,7 @@ from collab.server.supervision import Supervision, offered
 from collab.storage.base import Storage
 from collab.storage.jobs import unshared
 from collab.storage.location import check_cluster_extra, storage_at
-from collab.storage.nodes import Fenced, Nodes, new_node_name
+from collab.storage.nodes import Fenced, NodeAddress, Nodes, new_node_name
 from collab.tasks import BackgroundTasks
 
 if TYPE_CHECKING:
@@ -100,17 +101,7 @@ class Collab(PythonApi):
         name = supervised.node_name if supervised.node_name is not None else new_node_name()
         joining = self.settings.joining(name)
         beside = self.settings.location if storage is None else None
-        self._storage = (
-            storage
-            if storage is not None
-            else storage_at(
-                self.settings.location,
-                history_seconds=self.settings.history_days * 86_400.0,
-                loads=self.settings.load_connections,
-                queries=self.settings.query_connections,
-                joining=joining,
-            )
-        )
+        self._storage = storage if storage is not None else _storage_of(self.settings, joining)
         redis = self.settings.redis
         self._node = _node_of(self._storage, name, redis, observed) if redis is not None else None
         self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
@@ -130,14 +121,7 @@ class Collab(PythonApi):
             supervised.banned,
             inspection,
         )
-        share = partial(Share, burst=self.settings.cpu_burst)
-        self.ledger = Ledger(
-            user=share(self.settings.cpu_per_user),
-            # without credentials callers are not told apart: everybody may do everything
-            address=share(0.0 if self.admission.is_open else self.settings.cpu_per_address),
-            project=share(self.settings.cpu_per_project),
-            names=observed.names,
-        )
+        self.ledger = _ledger_of(self.settings, observed.names, is_open=self.admission.is_open)
         feed = self._node.feed if self._node is not None else Feed(observed.events)
         jobs = self._node.jobs if self._node is not None else None
         self._quarantined = supervised.quarantined
@@ -162,15 +146,7 @@ class Collab(PythonApi):
             self._sandbox,
             self.hooks,
             rights,
-            options=RoomOptions(
-                presence_bytes=self.settings.presence_bytes,
-                flush_shortest=self.settings.flush_shortest,
-                flush_longest=self.settings.flush_longest,
-                document_bytes=self.settings.max_document_bytes,
-                outbox_bytes=self.settings.outbox_bytes,
-                keep_deleted=self.settings.keep_deleted,
-                recent_bytes=RECENT_BYTES if self.settings.content_event_seconds else 0,
-            ),
+            options=_room_options(self.settings),
             metrics=self.metrics,
             blackbox=supervised.blackbox,
             idle_seconds=self.settings.room_idle_seconds,
@@ -459,6 +435,39 @@ class Collab(PythonApi):
             "collab_traces_failing": ("1 if the last traces could not be sent.", float(self._observed.traces_failing)),
             **(self._node.gauges() if self._node is not None else {}),
         }
+
+
+def _storage_of(settings: Settings, joining: NodeAddress | None) -> Storage:
+    return storage_at(
+        settings.location,
+        history_seconds=settings.history_days * 86_400.0,
+        loads=settings.load_connections,
+        queries=settings.query_connections,
+        joining=joining,
+    )
+
+
+def _ledger_of(settings: Settings, names: ProjectNames, *, is_open: bool) -> Ledger:
+    share = partial(Share, burst=settings.cpu_burst)
+    return Ledger(
+        user=share(settings.cpu_per_user),
+        # without credentials callers are not told apart: everybody may do everything
+        address=share(0.0 if is_open else settings.cpu_per_address),
+        project=share(settings.cpu_per_project),
+        names=names,
+    )
+
+
+def _room_options(settings: Settings) -> RoomOptions:
+    return RoomOptions(
+        presence_bytes=settings.presence_bytes,
+        flush_shortest=settings.flush_shortest,
+        flush_longest=settings.flush_longest,
+        document_bytes=settings.max_document_bytes,
+        outbox_bytes=settings.outbox_bytes,
+        keep_deleted=settings.keep_deleted,
+        recent_bytes=RECENT_BYTES if settings.content_event_seconds else 0,
+    )
 
 
 def _inspection(settings: Settings) -> InspectionKey | None:

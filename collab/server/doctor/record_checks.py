@@ -15,7 +15,7 @@ from collab.server.doctor.finding import Finding
 from collab.server.quarantined import is_settled
 from collab.storage.base import StorageCorrupt
 from collab.storage.location import is_postgres, read_schema_version, reader_at, shown
-from collab.storage.reading import RecordReader
+from collab.storage.reading import RecordReader, WebhookProgress
 
 _LEAST_FREE = 256 * MIB
 _CLOCK_SECONDS = 2.0
@@ -63,26 +63,7 @@ async def _read(reader: RecordReader, settings: Settings, clock: Callable[[], fl
         Finding("wrong", "record", complaint, "see docs/deploying.md, or restore a backup: `collab restore`")
         for complaint in await reader.complaints()
     ]
-    newest = await reader.newest_at()
-    if newest > clock() + _CLOCK_SECONDS:
-        findings.append(
-            Finding(
-                "wrong",
-                "clock",
-                f"the newest event is of {iso(newest)}, which is later than now: the clock was set back",
-                "synchronise it (NTP); new events get times after that one until then",
-            )
-        )
-    theirs = await reader.clock()
-    if theirs is not None and abs(theirs - clock()) > _CLOCK_SECONDS:
-        findings.append(
-            Finding(
-                "wrong",
-                "clock",
-                f"this machine and that of the database differ by {abs(theirs - clock()):.0f} s",
-                "synchronise both (NTP): tokens expire by this machine's clock",
-            )
-        )
+    findings += _compared_clocks(await reader.newest_at(), await reader.clock(), clock())
     aside = [each for each in await reader.quarantined() if not is_settled(each)]
     if aside:
         findings.append(
@@ -97,32 +78,47 @@ async def _read(reader: RecordReader, settings: Settings, clock: Callable[[], fl
         )
         for name in differing(settings.collections, await reader.schemas(EVERY_PROJECT))
     ]
+    webhooks, positions = await reader.webhooks(), await reader.positions()
     configured = {(webhook.name, webhook.project) for webhook in settings.webhooks}
-    webhooks = await reader.webhooks()
-    positions = await reader.positions()
     for progress in webhooks:
-        if (progress.name, progress.project) not in configured:
-            continue
-        if progress.dead:
-            findings.append(
-                Finding(
-                    "note",
-                    "webhooks",
-                    f"the webhook {progress.name} has {progress.dead} dead letters",
-                    f"see them: `collab webhooks dead-letters {progress.name}`; then `collab webhooks replay`",
-                )
-            )
-        behind = positions.of(progress.project) - progress.position
-        if behind > _BEHIND:
-            findings.append(
-                Finding(
-                    "wrong",
-                    "webhooks",
-                    f"the webhook {progress.name} is {behind} events behind",
-                    "see whether its receiver answers, and the server's log",
-                )
-            )
+        if (progress.name, progress.project) in configured:
+            findings += _webhook(progress, positions.of(progress.project) - progress.position)
     return findings
+
+
+def _compared_clocks(newest: float, theirs: float | None, now: float) -> Iterator[Finding]:
+    """Compare this machine's clock with the newest event, and with that of the database if it has one."""
+    if newest > now + _CLOCK_SECONDS:
+        yield Finding(
+            "wrong",
+            "clock",
+            f"the newest event is of {iso(newest)}, which is later than now: the clock was set back",
+            "synchronise it (NTP); new events get times after that one until then",
+        )
+    if theirs is not None and abs(theirs - now) > _CLOCK_SECONDS:
+        yield Finding(
+            "wrong",
+            "clock",
+            f"this machine and that of the database differ by {abs(theirs - now):.0f} s",
+            "synchronise both (NTP): tokens expire by this machine's clock",
+        )
+
+
+def _webhook(progress: WebhookProgress, behind: int) -> Iterator[Finding]:
+    if progress.dead:
+        yield Finding(
+            "note",
+            "webhooks",
+            f"the webhook {progress.name} has {progress.dead} dead letters",
+            f"see them: `collab webhooks dead-letters {progress.name}`; then `collab webhooks replay`",
+        )
+    if behind > _BEHIND:
+        yield Finding(
+            "wrong",
+            "webhooks",
+            f"the webhook {progress.name} is {behind} events behind",
+            "see whether its receiver answers, and the server's log",
+        )
 
 
 def _clock(now: float) -> Iterator[Finding]:
