@@ -144,6 +144,7 @@ SERVER: list[r.Message] = [
         cursor="c",
         heartbeat_seconds=15.5,
         limits=wire.Limits(max_subscriptions=0, max_events_per_second=1000, max_message_bytes=16_777_216),
+        at="2026-05-01T10:00:00.000Z",
     ),
     r.Pong(),
     r.Reply(id=1),

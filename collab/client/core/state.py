@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -72,6 +73,7 @@ class ClientState:
         self._channels: dict[str, None] = {}
         self._out: deque[Message] = deque()
         self._heard = 0.0
+        self._ahead: float | None = None  # of our clock is the server's; not known of older servers
         self._asked_life = False
         self._greeted_by = 0.0
         self._paused_until: float | None = None
@@ -273,7 +275,7 @@ class ClientState:
                     self._speaking[room] = ticket
         self._unsent = later
         if self._paused_until is None:
-            self._out.extend(self._writes.ready())
+            self._out.extend(self._writes.ready(None if self._ahead is None else self._heard + self._ahead))
 
     def _hear(self, message: ServerMessage, now: float) -> Iterator[Effect]:
         match message:
@@ -293,14 +295,23 @@ class ClientState:
             case realtime.People():
                 yield from self.subscriptions.people(message)
             case realtime.Welcome():
-                yield from self._welcomed(message)
+                yield from self._welcomed(message, now)
             case realtime.Failure():
                 yield from self._failed(message, now)
             case realtime.Pong():
                 pass
 
-    def _welcomed(self, message: Welcome) -> Iterator[Effect]:
+    def _welcomed(self, message: Welcome, now: float) -> Iterator[Effect]:
         self.status, self.session = "open", message
+        self._ahead = None
+        if message.at is not None:
+            at = datetime.fromisoformat(message.at).timestamp()
+            self._ahead = at - now
+            lost = ConnectionLost(
+                "it was sent more than a day ago, and its answer was lost: it may have been made, and is not sent again"
+            )
+            for ticket in self._writes.forgotten(at):
+                yield from self._refused(ticket, lost, now)
         self.subscriptions.opened()
         for channel in self._channels:
             self._out.append(realtime.JoinChannel(id=self.ticket(), channel=channel))

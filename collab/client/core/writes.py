@@ -32,6 +32,10 @@ _OpName: TypeAlias = tuple[int, int]
 MOST_IN_FLIGHT = 64
 LATE_SECONDS = 2.0
 """After this time, a list that has not received a committed write is fetched again."""
+REMEMBERED_SECONDS = 23 * 3600.0
+"""The server remembers the name of a write for a day; an hour of it is for its way, and for clocks of servers that
+differ.
+"""
 MOST_KEPT = 1000
 """Maximum number of committed writes kept for lists that have not received them."""
 
@@ -58,6 +62,7 @@ class Writes:
         self._unanswered: OrderedDict[int, WriteMessage] = OrderedDict()
         self._in_flight: dict[EntityPath, int] = {}
         self._sent = 0  # number of requests in flight
+        self._sent_at: dict[int, float] = {}  # when each was first sent, by the server's clock
         self._followers: dict[EntityPath, int] = {}  # number of unanswered requests about each entity
         self._ops: OrderedDict[_OpName, Op] = OrderedDict()
         self._late: deque[tuple[float, _OpName]] = deque()  # when each committed write becomes late
@@ -84,8 +89,11 @@ class Writes:
             if op is not None:
                 self._ops[message.id, number] = op
 
-    def ready(self) -> Iterator[WriteMessage]:
-        """Yield the requests that may be sent now, in order, and mark them as sent."""
+    def ready(self, server_time: float | None) -> Iterator[WriteMessage]:
+        """Yield the requests that may be sent now, in order, and mark them as sent.
+
+        ``server_time`` is in seconds since the epoch; ``None``: the server does not say.
+        """
         while self._queue and self._sent < MOST_IN_FLIGHT:
             message = self._unanswered[self._queue[0]]
             keys = keys_of(message)
@@ -94,11 +102,21 @@ class Writes:
             self._queue.popleft()
             self._in_flight.update(dict.fromkeys(keys, message.id))
             self._sent += 1
+            if server_time is not None:
+                self._sent_at.setdefault(message.id, server_time)
             yield message
+
+    def forgotten(self, server_time: float) -> list[int]:
+        """Return the requests that were sent so long ago that the server may not know any more if it made them.
+
+        Sending one of these could make it a second time.
+        """
+        return [ticket for ticket, at in self._sent_at.items() if abs(server_time - at) > REMEMBERED_SECONDS]
 
     def answered(self, ticket: int, written: Sequence[Written | None], now: float) -> Sent:
         """A request was answered: what was written by each of its writes, or ``None`` if it was refused."""
         message = self._unanswered.pop(ticket)
+        self._sent_at.pop(ticket, None)
         keys = keys_of(message)
         self._size -= len(writes_in(message))
         if not self._land(ticket, keys):
@@ -155,6 +173,7 @@ class Writes:
         self._unanswered.clear()
         self._in_flight.clear()
         self._sent = self._size = 0
+        self._sent_at.clear()
         self._followers.clear()
         self._ops.clear()
         self._late.clear()

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from time import time
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from collab.access.identity import Identity
 from collab.access.limits import TokenBucket
 from collab.access.price import Meter
+from collab.dates import iso
 from collab.errors import (
     AuthenticationFailed,
     CollabError,
@@ -242,6 +244,7 @@ class RealtimeSession:
                         max_events_per_second=events,
                         max_message_bytes=limits.message_bytes,
                     ),
+                    at=iso(time()),
                 )
             )
         )

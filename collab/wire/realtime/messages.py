@@ -280,7 +280,10 @@ ClientMessage: TypeAlias = (
 
 
 class Welcome(Message, tag="welcome", frozen=True, kw_only=True):
-    """The session has begun. ``cursor`` is the current position in the stream of events."""
+    """The session has begun. ``cursor`` is the current position in the stream of events.
+
+    ``at`` is the server's time (RFC 3339), by which it forgets the names of writes; older servers do not send it.
+    """
 
     protocol: int
     project_id: str
@@ -289,6 +292,7 @@ class Welcome(Message, tag="welcome", frozen=True, kw_only=True):
     cursor: str
     heartbeat_seconds: float
     limits: Limits
+    at: str | None = None
 
 
 class Pong(Message, tag="pong", frozen=True, kw_only=True):

@@ -144,7 +144,8 @@ export class Client<C = any> {
 
   /**
    * Ends the session, and erases what the option `persist` keeps of its user; other tabs of the user end theirs. Writes
-   * and edits that wait are lost: wait for `saved()` first where that matters. The next `connect` needs credentials.
+   * and edits that wait are lost, in other tabs, too: wait for `saved()` first where that matters. The next `connect`
+   * needs credentials.
    */
   signOut(): Promise<void> {
     return this[CORE].signOut()
@@ -182,16 +183,19 @@ export class Client<C = any> {
     return this[CORE].conflicts.add(callback)
   }
 
-  /** The number of unconfirmed writes. */
+  /** The number of unconfirmed writes, and of documents with unsaved edits. */
   get pending(): number {
-    return this[CORE].requests.writes.size
+    return this[CORE].unsaved
   }
 
   onPending(callback: (count: number) => void): Unsubscribe {
     return this[CORE].pendingChanged.add(callback)
   }
 
-  /** Resolves once every write so far is confirmed (or refused); rejects while the client has stopped connecting. */
+  /**
+   * Resolves once every write so far, and every edit of a document, is confirmed (or refused); rejects while the client
+   * has stopped connecting.
+   */
   saved(): Promise<void> {
     return this[CORE].saved()
   }

@@ -47,6 +47,8 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
   /** Resolves once what is kept is restored, as far as its user is known; `undefined` without the option `persist`. */
   loading: Promise<void> | undefined
   private renewal: ReturnType<typeof setTimeout> | undefined
+  /** The server's time when this session began, and ours, in milliseconds; ours counts on whatever the clock says. */
+  private began: { at: number; here: number } | null = null
 
   constructor(
     options: ClientOptions,
@@ -78,6 +80,8 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
   }
 
   opened(welcome: Welcome, again: boolean, token: string | undefined): void {
+    const at = Date.parse(welcome.at ?? "")
+    this.began = Number.isNaN(at) ? null : { at, here: performance.now() }
     this.keeper?.opened(welcome) // before another user's writes are forgotten
     this.userIs(welcome)
     this.renewLater(token)
@@ -148,8 +152,17 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
     return this.connection.sendFrame(frame, frame.length)
   }
 
+  now(): number {
+    return this.began === null ? Date.now() : this.began.at + performance.now() - this.began.here
+  }
+
+  /** The number of unconfirmed writes, and of documents with unsaved edits. */
+  get unsaved(): number {
+    return this.requests.writes.size + [...this.documents].filter(({ unsaved }) => unsaved).length + (this.keeper?.unsaved ?? 0)
+  }
+
   pending(): void {
-    this.pendingChanged.tell(this.requests.writes.size)
+    this.pendingChanged.tell(this.unsaved)
   }
 
   shown(collection: string): void {
@@ -191,14 +204,16 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
     return this.requests.write(request, ops)
   }
 
-  /** Resolves once every write so far is answered; rejects while the client has stopped connecting. */
+  /** Resolves once every write and edit so far is answered; rejects while the client has stopped connecting. */
   async saved(): Promise<void> {
     if (this.loading) await this.loading
     const { writes } = this.requests
     const last = writes.ids().at(-1) ?? 0
+    const edited = new Set([...this.documents].filter(({ unsaved }) => unsaved))
     return new Promise((resolve, reject) => {
       const check = (): void => {
-        if (!writes.ids().some((id) => id <= last)) resolve()
+        for (const each of edited) if (!each.unsaved || !this.documents.has(each)) edited.delete(each)
+        if (!writes.ids().some((id) => id <= last) && edited.size === 0 && !this.keeper?.unsaved) resolve()
         else if (this.over !== null) reject(this.over.reason)
         else return
         for (const stop of stops) stop()

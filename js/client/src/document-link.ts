@@ -13,6 +13,8 @@ export interface DocumentLink {
   /** Returns an error if the server would refuse the frame. */
   sendFrame(frame: Uint8Array<ArrayBuffer>): LumenizeError | null
   attach(document: Attached): Unsubscribe
+  /** The number of what is unsaved may have changed. */
+  pending(): void
   /** Resolves once what is kept is known, if anything is. */
   readonly loading: Promise<void> | undefined
   /** What keeps documents across page loads. */

@@ -54,7 +54,7 @@ export class OpenDocument {
   private arrived = false
   /** The promise of that, for as long as the client connects, or has stopped for this reason. */
   private arrival: { promise: Promise<void>; over: Over | null } | null = null
-  private known: { state: SaveState; error: LumenizeError | null } = { state: "saved", error: null }
+  private known: { state: SaveState; error: LumenizeError | null; unsaved: boolean } = { state: "saved", error: null, unsaved: false }
   private readonly changes: Listeners<[SaveState]>
   private readonly failures: Listeners<[LumenizeError]>
   private readonly waiting = new Set<Waiting>()
@@ -81,7 +81,11 @@ export class OpenDocument {
     this.failures = new Listeners(link.turn)
     this.doc.on("update", this.edited)
     this.awareness.on("update", this.moved)
+    const isUnsaved = (): boolean => this.unsaved
     this.detach = link.attach({
+      get unsaved() {
+        return isUnsaved()
+      },
       opened: () => this.begin(),
       closed: () => this.lost(),
       stopped: (over) => this.stopped(over),
@@ -108,6 +112,11 @@ export class OpenDocument {
   /** Whether all edits are committed on the server. */
   get saved(): boolean {
     return !this.dirty
+  }
+
+  /** Whether it has edits that the server may lack, and has not refused. */
+  get unsaved(): boolean {
+    return this.dirty && !this.readonly && this.refusal === null && this.reason === null
   }
 
   get state(): SaveState {
@@ -331,9 +340,11 @@ export class OpenDocument {
     else if (this.readonly) state = "readonly"
     else if (this.dirty) state = this.link.isOpen() ? "saving" : "offline"
     const { error, known } = this
-    this.known = { state, error }
+    const unsaved = !this.closed && this.unsaved
+    this.known = { state, error, unsaved }
     this.answer()
     if (state !== known.state || error !== known.error) this.changes.tell(state)
+    if (unsaved !== known.unsaved) this.link.pending() // last: what keeps a closed document counts it from now on
   }
 }
 

@@ -12,6 +12,8 @@ import type { Yjs } from "./yjs.js"
 
 /** Except for `erase`, none of its methods throws or rejects: what cannot be kept stays in memory, and the client's `onError` is told. */
 export interface Keeper {
+  /** The number of documents that are not open here, and have edits that the server may lack. */
+  readonly unsaved: number
   /** The client is about to connect: restores what is kept of the holder of these credentials, if it is known who that is. */
   enter(credentials: Credentials, token: Promise<string | undefined>): Promise<void>
   /** The server has taken these credentials for those of the same user. */
@@ -41,6 +43,8 @@ export interface KeptContent {
 export interface Followed {
   readonly doc: Doc
   readonly saved: boolean
+  /** Whether it has edits that the server may lack, and has not refused. */
+  readonly unsaved: boolean
   readonly error: LumenizeError | null
   onState(callback: (state: string) => void): Unsubscribe
 }

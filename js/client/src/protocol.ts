@@ -138,6 +138,8 @@ export type ServerMessage =
       cursor: string
       heartbeatSeconds: number
       limits: { maxSubscriptions: number; maxEventsPerSecond: number; maxMessageBytes: number }
+      /** The server's time. */
+      at?: string
     }
   | { type: "pong" }
   | { type: "reply"; id: number; result?: unknown }

@@ -4,7 +4,7 @@ import type { Keeper } from "./keeper.js"
 import type { Op } from "./overlay.js"
 import type { Request, WriteResult, Written } from "./protocol.js"
 import { plain } from "./values.js"
-import { Writes, type WriteEvents, type WriteRequest } from "./writes.js"
+import { isForgotten, Writes, type WriteEvents, type WriteRequest } from "./writes.js"
 
 /**
  * A `read` waits for a connection, and is repeated after a reconnect. `now` requires a connection, and is repeated too.
@@ -21,6 +21,8 @@ interface Answer {
 export interface RequestEvents extends WriteEvents {
   readonly keeper: Keeper | null
   isOpen(): boolean
+  /** The server's time while the client is connected, in milliseconds since the epoch. */
+  now(): number
   /** Sends, or returns the error. */
   send(message: Request & { id: number }): LumenizeError | null
   /** The number of unconfirmed writes has changed. */
@@ -31,6 +33,8 @@ export interface RequestEvents extends WriteEvents {
 
 const PAUSE = 1
 const MOST_PAUSE = 60
+
+const FORGOTTEN = "it was sent more than a day ago, and its answer was lost: it may have been made, and is not sent again"
 
 /** Whether a write that is refused with this code is to be sent again. */
 const isForNow = (code: string): boolean => code === "RATE_LIMIT_EXCEEDED" || code === "UNAVAILABLE"
@@ -77,10 +81,10 @@ export class Requests {
     return this.enqueue(request, ops)
   }
 
-  /** The same, beyond the limit. */
-  enqueue<T>(request: WriteRequest, ops: readonly (Op | undefined)[]): Promise<T> {
+  /** The same, beyond the limit. `sent`: when an earlier page has sent it. */
+  enqueue<T>(request: WriteRequest, ops: readonly (Op | undefined)[], sent: number | null = null): Promise<T> {
     const answer = this.answer<T>(false, (id) => {
-      this.writes.add(id, request, ops)
+      this.writes.add(id, request, ops, sent)
       this.flush()
     })
     this.events.pending()
@@ -141,10 +145,13 @@ export class Requests {
       this.send(id, asked.request)
     }
     if (this.pause !== undefined) return
-    const ready = this.writes.ready()
+    const now = this.events.now()
+    const ready = this.writes.ready(now)
+    const known = ready.filter(({ sent }) => !isForgotten(sent, now))
     const { keeper } = this.events
-    if (keeper) keeper.send(ready)
-    else for (const { id, request } of ready) this.send(id, request)
+    if (keeper) keeper.send(known)
+    else for (const { id, request } of known) this.send(id, request)
+    for (const { id, sent } of ready) if (isForgotten(sent, now)) queueMicrotask(() => this.refused(id, connectionLost(FORGOTTEN)))
   }
 
   /** A read of an entity waits for earlier own writes to it. */

@@ -211,6 +211,8 @@ export interface Over {
 
 /** What a document is told by the client. */
 export interface Attached {
+  /** Whether it has edits that the server may lack, and has not refused. */
+  readonly unsaved: boolean
   opened(): void
   closed(): void
   /** The client has stopped connecting. */

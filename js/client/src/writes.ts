@@ -17,9 +17,14 @@ export type WriteRequest =
   | (Extract<Request, { type: "create" | "update" | "delete" | "restore" }> & { entity: string })
   | Extract<Request, { type: "writeMany" | "transaction" }>
 
+/** The server remembers the name of a write for a day; an hour of it is for its way, and for servers whose clocks differ. */
+const REMEMBERED = 23 * 3_600_000
+
 interface Waiting {
   id: number
   request: WriteRequest
+  /** When it was first sent, by the server's clock, in milliseconds since the epoch; or `null`. */
+  sent: number | null
   /** The entity of each write. */
   keys: readonly string[]
 }
@@ -37,10 +42,11 @@ export interface WriteEvents {
   isTold(op: Op): boolean
 }
 
-/** A write, and the id of its request. */
+/** A write, the id of its request, and when it was first sent. */
 export interface NumberedRequest {
   id: number
   request: WriteRequest
+  sent: number
 }
 
 export class Writes {
@@ -73,17 +79,18 @@ export class Writes {
   }
 
   /** `ops` are the effects of its writes, as far as known. */
-  add(id: number, request: WriteRequest, ops: readonly (Op | undefined)[]): void {
-    this.unanswered.set(id, { id, request, keys: writesIn(request).map(({ collection, entity }) => keyOf(collection, entity)) })
+  add(id: number, request: WriteRequest, ops: readonly (Op | undefined)[], sent: number | null = null): void {
+    this.unanswered.set(id, { id, request, sent, keys: writesIn(request).map(({ collection, entity }) => keyOf(collection, entity)) })
     ops.forEach((op, index) => op && this.shown.set(`${id}/${index}`, op))
     this.tell(ops)
   }
 
-  /** The requests that may be sent now, in order; they count as sent. */
-  ready(): NumberedRequest[] {
+  /** The requests that may be sent now, in order; they count as sent. `now` is the server's time. */
+  ready(now: number): NumberedRequest[] {
     const ready = []
     const blocked = new Set<string>()
-    for (const { id, keys, request } of this.unanswered.values()) {
+    for (const waiting of this.unanswered.values()) {
+      const { id, keys, request } = waiting
       if (this.sent.size >= MOST_IN_FLIGHT) break
       if (this.sent.has(id)) continue
       if (keys.some((key) => this.inFlight.has(key) || blocked.has(key))) {
@@ -92,7 +99,7 @@ export class Writes {
       }
       this.sent.add(id)
       for (const key of keys) this.inFlight.set(key, id)
-      ready.push({ id, request })
+      ready.push({ id, request, sent: (waiting.sent ??= now) })
     }
     return ready
   }
@@ -195,6 +202,12 @@ export class Writes {
     }
   }
 }
+
+/**
+ * Whether sending a write could make it a second time: it was sent so long ago that the server may have forgotten whether
+ * it was made. Both times are the server's.
+ */
+export const isForgotten = (sent: number, now: number): boolean => Math.abs(now - sent) > REMEMBERED
 
 /** The writes of a request. */
 export function writesIn(request: WriteRequest): readonly { collection: string; entity: string }[] {

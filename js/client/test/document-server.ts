@@ -27,6 +27,8 @@ export class Server {
   attached: Attached | null = null
   over: Over | null = null
   refusal: LumenizeError | null = null
+  /** How often the client was told that what is unsaved may have changed. */
+  pendings = 0
   readonly client: OpenDocument
   ended = 0
 
@@ -47,6 +49,7 @@ export class Server {
         turn: inTurn(),
         loading: undefined,
         keeper: null,
+        pending: () => (this.pendings += 1),
         get over() {
           return server().over
         },

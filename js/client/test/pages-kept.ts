@@ -70,9 +70,9 @@ export class Page {
     return this.sockets.at(-1) as ScriptedSocket
   }
 
-  /** The server accepts the session, and tells these tasks. */
-  async greet(rows: Data[] = [], user = "ada"): Promise<void> {
-    this.socket.welcome({}, user)
+  /** The server accepts the session, and tells these tasks; `time`: its own, in milliseconds since the epoch. */
+  async greet(rows: Data[] = [], user = "ada", time?: number): Promise<void> {
+    this.socket.welcome({}, user, time)
     await vi.waitFor(() => expect(this.socket.of("subscribe").length).toBeGreaterThan(0))
     for (const { id, subscriptions } of this.socket.of("subscribe")) {
       const subs = (subscriptions as { sub: number }[]).map(({ sub }) => sub)

@@ -148,6 +148,48 @@ it("sends what is kept of a document that nobody opens again", async () => {
   expect([...after.opened].map((address) => address.split("\0")[0])).toEqual(["documents/d"])
 })
 
+it("counts documents with unsaved edits until the server has them, and signing out then loses nothing", async () => {
+  const counts: number[] = []
+  const before = await edited("mine")
+  expect(before.client.pending).toBe(1)
+  before.close()
+  const after = new Page()
+  await until(() => expect(after.client.pending).toBe(1))
+  after.client.onPending((count) => counts.push(count))
+  let saved = false
+  const saving = after.client.saved().then(() => (saved = true))
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  expect(saved).toBe(false)
+  after.connect()
+  await saving
+  expect(textOf({ doc: served })).toBe("mine")
+  expect([after.client.pending, counts.at(-1)]).toEqual([0, 0])
+  await after.client.signOut()
+  expect(await items()).toEqual([])
+})
+
+it("counts a document that was closed with unsaved edits, and sends it once there is a network", async () => {
+  const page = await edited("mine")
+  const open = await page.client.documents.open("d")
+  open.destroy()
+  expect(page.client.pending).toBe(1)
+  const saving = page.client.saved()
+  page.connect()
+  await saving
+  expect([textOf({ doc: served }), page.client.pending]).toEqual(["mine", 0])
+})
+
+it("does not wait for edits that the server refuses", async () => {
+  const before = await edited("mine")
+  before.close()
+  const after = new Page()
+  await until(() => expect(after.client.pending).toBe(1))
+  after.refuses = "PERMISSION_DENIED: no"
+  after.connect()
+  await after.client.saved()
+  await until(() => expect(after.client.pending).toBe(0))
+})
+
 it("merges what two tabs write without network, in both", async () => {
   const one = await edited("one ")
   const two = new Page()

@@ -2,11 +2,10 @@
 import { expect, it } from "vitest"
 import { toDrop } from "../src/persist/bounds.js"
 import type { Item, ItemKey, KeptWrite } from "../src/persist/database.js"
-import { inOrder, isForgotten, isKeptWrite, ticker, writesIn } from "../src/persist/kept-write.js"
+import { inOrder, isKeptWrite, ticker, writesIn } from "../src/persist/kept-write.js"
 import { readRows } from "../src/persist/rows.js"
 import { claimOf, isOther, spaceOf } from "../src/persist/space.js"
 
-const HOUR = 3_600_000
 const url = "wss://here/realtime"
 
 function tokenOf(claims: object): string {
@@ -81,13 +80,6 @@ it("takes other credentials for those of another, and the next function for the 
   expect(isOther({ token: "a" }, { token: "b" })).toBe(true)
   expect(isOther({ token: () => "a" }, { token: () => "b" })).toBe(false)
   expect(isOther({ token: () => "a" }, { token: "a" })).toBe(true)
-})
-
-it("does not send again what was sent a day ago, and whatever was not sent", () => {
-  expect(isForgotten(write(), 1000 * HOUR)).toBe(false)
-  expect(isForgotten(write({ sent: 0 }), 22 * HOUR)).toBe(false)
-  expect(isForgotten(write({ sent: 0 }), 24 * HOUR)).toBe(true)
-  expect(isForgotten(write({ sent: 24 * HOUR }), 0)).toBe(true) // the clock was set back
 })
 
 it("knows writes from other values", () => {

@@ -216,6 +216,26 @@ it("does not send again what was sent more than a day ago, and says so", async (
   await kept("writes", 0)
 })
 
+it.each([0, 30, -30])("does not send again what the server may have forgotten, though the clock of the browser is off by %i hours", async (off) => {
+  const HOUR = 3_600_000
+  const served = Date.UTC(2026, 4, 1)
+  const before = await Page.open()
+  await before.greet([], "ada", served)
+  before.client.tasks.create({ id: "a", title: "sent" }).catch(() => {})
+  await vi.waitFor(() => expect(before.socket.of("create")).toHaveLength(1))
+  before.close()
+  const now = Date.now()
+  vi.spyOn(Date, "now").mockImplementation(() => now + off * HOUR)
+  const soon = await Page.open()
+  await soon.greet([], "ada", served + 22 * HOUR)
+  await vi.waitFor(() => expect(soon.socket.of("create")).toHaveLength(1))
+  soon.close()
+  const late = await Page.open()
+  await late.greet([], "ada", served + 25 * HOUR)
+  await vi.waitFor(() => expect(late.errors.at(-1)?.message).toContain("more than a day ago"))
+  expect(late.socket.of("create")).toEqual([])
+})
+
 it("erases everything when the user signs out, also for other tabs, which end", async () => {
   const [one, two] = [await Page.open(), await Page.open()]
   await one.greet([{ id: "a", title: "secret" }])

@@ -12,12 +12,15 @@ class World {
   failed: LumenizeError[] = []
   pending: number[] = []
   refusal: LumenizeError | null = null
+  /** The server's time. */
+  time = 1e12
   readonly requests: Requests
 
   constructor(maxWrites = 1000) {
     this.requests = new Requests(
       {
         isOpen: () => this.open,
+        now: () => this.time,
         send: (message) => {
           this.sent.push(message)
           return this.refusal
@@ -254,4 +257,22 @@ it("gives up writes that are not the next user's", async () => {
   world.open = true
   world.requests.flush()
   expect([world.sent, world.pending.at(-1)]).toEqual([[], 0])
+})
+
+it("does not send again what the server may have forgotten, and whatever was not sent", async () => {
+  const HOUR = 3_600_000
+  for (const [hours, again] of [[22, true], [24, false], [-24, false]] as const) {
+    const world = new World()
+    const sent = world.write("sent").catch((error: LumenizeError) => error)
+    world.open = false
+    world.requests.lost(connectionLost("gone"))
+    void world.write("waits")
+    world.sent = []
+    world.open = true
+    world.time += hours * HOUR
+    world.requests.flush()
+    await Promise.resolve()
+    expect(world.sent.map(({ id }) => id)).toEqual(again ? [1, 2] : [2])
+    if (!again) expect(await sent).toMatchObject({ code: "CONNECTION_LOST", message: expect.stringContaining("may have been made") })
+  }
 })

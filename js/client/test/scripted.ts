@@ -48,7 +48,7 @@ export class ScriptedSocket {
     this.onmessage?.({ data: new Uint8Array(bytes).buffer })
   }
 
-  welcome(limits: Partial<Extract<ServerMessage, { type: "welcome" }>["limits"]> = {}, userId: string | null = null): void {
+  welcome(limits: Partial<Extract<ServerMessage, { type: "welcome" }>["limits"]> = {}, userId: string | null = null, time?: number): void {
     this.onopen?.()
     this.say({
       type: "welcome",
@@ -59,6 +59,7 @@ export class ScriptedSocket {
       cursor: "c0",
       heartbeatSeconds: 15,
       limits: { maxSubscriptions: 0, maxEventsPerSecond: 0, maxMessageBytes: 0, ...limits },
+      ...(time !== undefined && { at: new Date(time).toISOString() }),
     })
   }
 

@@ -20,7 +20,7 @@ const written = (id: string, version: number): { data: { id: string }; version: 
   version,
   conflicts: [],
 })
-const ids = (writes: Writes): number[] => writes.ready().map(({ id }) => id)
+const ids = (writes: Writes): number[] => writes.ready(0).map(({ id }) => id)
 
 it("sends one write of an entity at a time, and others meanwhile", () => {
   const writes = new Writes({ shown: () => {}, isTold: () => false })
@@ -44,10 +44,10 @@ it("sends what a broken connection left unanswered again, before what waits, und
   const writes = new Writes({ shown: () => {}, isTold: () => false })
   writes.add(1, { ...update("a"), request: "r1" }, [])
   writes.add(2, { ...update("a"), request: "r2" }, [])
-  writes.ready()
+  writes.ready(0)
   writes.lost()
   writes.add(3, update("b"), [])
-  expect(writes.ready().map(({ request }) => (request as Single).request)).toEqual(["r1", undefined])
+  expect(writes.ready(0).map(({ request }) => (request as Single).request)).toEqual(["r1", undefined])
 })
 
 it("has seen the own write that came before", () => {
@@ -55,18 +55,18 @@ it("has seen the own write that came before", () => {
   writes.add(1, update("a", 4), [])
   writes.add(2, update("a", 4), [])
   writes.add(3, update("a", 9), [])
-  writes.ready()
+  writes.ready(0)
   writes.answered(1, [written("a", 5)])
-  expect(writes.ready()[0]?.request).toMatchObject({ version: 5 })
+  expect(writes.ready(0)[0]?.request).toMatchObject({ version: 5 })
   writes.answered(2, [written("a", 6)])
-  expect(writes.ready()[0]?.request).toMatchObject({ version: 9 })
+  expect(writes.ready(0)[0]?.request).toMatchObject({ version: 9 })
 })
 
 it("keeps the place of a write that was sent back", () => {
   const writes = new Writes({ shown: () => {}, isTold: () => false })
   writes.add(1, update("a"), [])
   writes.add(2, update("a"), [])
-  writes.ready()
+  writes.ready(0)
   writes.again(1)
   expect(ids(writes)).toEqual([1])
 })
@@ -85,7 +85,7 @@ it("sends several writes as one, when no entity of theirs has a write under way,
   expect(writes.size).toBe(5)
   expect(ids(writes)).toEqual([1, 4])
   writes.answered(1, [written("a", 7)])
-  const [sent] = writes.ready()
+  const [sent] = writes.ready(0)
   expect(sent).toMatchObject({ id: 2, request: { writes: [{ entity: "a", version: 7 }, { entity: "b" }] } })
   expect(ids(writes)).toEqual([])
   writes.lost()
@@ -93,14 +93,14 @@ it("sends several writes as one, when no entity of theirs has a write under way,
   writes.again(2)
   expect(ids(writes)).toEqual([2])
   writes.answered(2, [null, written("b", 3)])
-  expect(writes.ready()[0]?.request).toMatchObject({ entity: "b", version: 3 })
+  expect(writes.ready(0)[0]?.request).toMatchObject({ entity: "b", version: 3 })
 })
 
 it("drops of several writes only what was refused", () => {
   const writes = new Writes({ shown: () => {}, isTold: () => false })
   writes.add(1, many("a", "b"), [op("a"), op("b")])
   expect(writes.ops("tasks").map(({ id }) => id)).toEqual(["a", "b"])
-  writes.ready()
+  writes.ready(0)
   writes.answered(1, [null, written("b", 3)])
   expect(writes.ops("tasks")).toEqual([{ ...op("b"), values: { id: "b" }, version: 3, commit: 1 }])
 })
@@ -131,7 +131,7 @@ it("keeps no more than 1,000 committed writes for lists that were not told of th
   const writes = new Writes({ shown: () => {}, isTold: () => false })
   for (let id = 1; id <= 1001; id += 1) {
     writes.add(id, update(`t${id}`), [op(`t${id}`)])
-    writes.ready()
+    writes.ready(0)
     writes.answered(id, [written(`t${id}`, 1)])
   }
   expect(writes.ops("tasks")).toHaveLength(1000)

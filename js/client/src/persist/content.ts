@@ -20,8 +20,10 @@ export interface ContentHost extends Pick<Host, "attempt"> {
   pass(document: string, update: Uint8Array): void
   /** A part could not be read. */
   corrupt(document: string): void
-  /** The document is no longer open. */
-  ended(content: Content): void
+  /** The document is open. */
+  followed(content: Content): void
+  /** It is no longer open; `unsaved`: it had edits that the server may lack, and has not refused. */
+  ended(content: Content, unsaved: boolean): void
 }
 
 export class Content implements KeptContent {
@@ -99,9 +101,10 @@ export class Content implements KeptContent {
         document.doc.off("update", this.changed)
         for (const stop of stops) stop()
         if (this.isRefused(document)) void this.forget()
-        this.host.ended(this)
+        this.host.ended(this, document.unsaved)
       }),
     ]
+    this.host.followed(this)
   }
 
   /** An edit of another tab. */

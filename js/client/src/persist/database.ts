@@ -11,7 +11,7 @@ export interface KeptWrite {
   /** The tab that sends it. */
   tab: string
   request: WriteRequest
-  /** When it was first sent, or `null`. */
+  /** When it was first sent, by the server's clock, or `null`. */
   sent: number | null
 }
 

@@ -51,6 +51,8 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
   private readonly contents = new Set<Content>()
   /** Documents that were closed, until all of their edits are kept. */
   private readonly closing = new Map<string, Promise<void>>()
+  /** Documents that are not open here, and have edits that the server may lack. */
+  private readonly unsent = new Set<string>()
   private channel: BroadcastChannel | null = null
   private timers: ReturnType<typeof setInterval>[] = []
   /** The reason of the last failure that was told. */
@@ -162,6 +164,9 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     this.queue.compare() // writes that were made before anybody knew by whom
     for (const { subscription } of this.core.subscriptions.active.values()) this.begun(subscription)
     await Promise.all([...this.contents].map((content) => content.bind(store, () => this.store === store)))
+    const unsaved = (await this.attempt(() => store.unsaved())) ?? []
+    if (this.session !== session) return
+    this.count(unsaved.filter((name) => !this.isOpenHere(name)), true)
     await this.bound(store)
   }
 
@@ -188,6 +193,7 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     this.channel = null
     this.queue.leave()
     for (const content of this.contents) content.unbind()
+    this.count([...this.unsent], false)
   }
 
   async erase(): Promise<void> {
@@ -244,11 +250,26 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     return content
   }
 
+  get unsaved(): number {
+    return this.unsent.size
+  }
+
+  private count(names: readonly string[], unsent: boolean): void {
+    const before = this.unsent.size
+    for (const name of names) unsent ? this.unsent.add(name) : this.unsent.delete(name)
+    if (this.unsent.size !== before) this.core.pending()
+  }
+
+  private isOpenHere(name: string): boolean {
+    return [...this.contents].some((content) => content.name === name)
+  }
+
   /** Sends what is kept of documents that nobody has opened here. */
   private async sendDocuments(store: Store): Promise<void> {
     const names = (await this.attempt(() => store.unsaved())) ?? []
+    this.count([...this.unsent].filter((name) => !names.includes(name)), false) // another tab has sent them
     for (const name of names) {
-      if ([...this.contents].some((content) => content.name === name)) continue
+      if (this.isOpenHere(name)) continue
       const { openDocument } = await import("../documents.js")
       await this.attempt(async () => {
         const document = await openDocument(name, `${name}\0${this.tick()}`, this.core, () => {})
@@ -272,10 +293,17 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
     this.core.fail(storageFailed("corrupt", { entries: "documents", document }))
   }
 
-  ended(content: Content): void {
+  followed(content: Content): void {
+    this.count([content.name], false) // it counts itself from now on
+  }
+
+  ended(content: Content, unsaved: boolean): void {
     this.contents.delete(content)
+    const { store } = this
+    if (unsaved && store !== null) this.count([content.name], true)
     const closing: Promise<void> = content.drained.then(() => {
       if (this.closing.get(content.name) === closing) this.closing.delete(content.name)
+      if (unsaved && store !== null && this.store === store && this.isOpen()) void this.sendDocuments(store)
     })
     this.closing.set(content.name, closing)
   }
@@ -345,7 +373,7 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
   }
 
   private isHeld([space, kind, name]: ItemKey): boolean {
-    return kind === "document" && space === this.store?.space && [...this.contents].some((content) => content.name === name)
+    return kind === "document" && space === this.store?.space && this.isOpenHere(name)
   }
 }
 

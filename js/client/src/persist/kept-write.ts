@@ -1,18 +1,7 @@
-/** Kept writes: which may be sent again, and which entries are writes at all. Pure. */
+/** Kept writes: which entries are writes at all, and their order. Pure. */
 import type { OneWrite } from "../protocol.js"
 import type { WriteRequest } from "../writes.js"
 import type { KeptWrite } from "./database.js"
-
-/** The server remembers the name of a write for a day; an hour of it is for clocks that differ. */
-const REMEMBERED = 23 * 3_600_000
-
-/**
- * Whether sending a write could make it a second time: it was sent so long ago that the server no longer knows whether it
- * was made. `now` is in milliseconds since the epoch.
- */
-export function isForgotten({ sent }: KeptWrite, now: number): boolean {
-  return sent !== null && Math.abs(now - sent) > REMEMBERED
-}
 
 /** The writes of a request. That of a `restore` is like a deletion: what it makes is not known before. */
 export function writesIn(request: WriteRequest): readonly OneWrite[] {

@@ -1,11 +1,11 @@
 /** Keeps the writes of this tab until they are answered, and takes over those of tabs that are gone. */
-import { connectionLost, LumenizeError } from "../errors.js"
+import { LumenizeError } from "../errors.js"
 import type { Op } from "../overlay.js"
 import type { OneWrite, WriteResult, Written } from "../protocol.js"
 import type { NumberedRequest } from "../writes.js"
 import { storageFailed, type KeptWrite } from "./database.js"
 import type { Host } from "./host.js"
-import { inOrder, isForgotten, isKeptWrite, writesIn, type Ticker } from "./kept-write.js"
+import { inOrder, isKeptWrite, writesIn, type Ticker } from "./kept-write.js"
 import type { Tabs } from "./tabs.js"
 
 export class WriteQueue {
@@ -53,18 +53,13 @@ export class WriteQueue {
   private async keepSent(writes: readonly NumberedRequest[], entered: Promise<void>): Promise<void> {
     await entered
     this.compare()
-    const { core, store } = this.host
+    const { store } = this.host
     if (store === null) return
-    const now = Date.now()
     const kept: KeptWrite[] = []
-    for (const { id, request } of writes) {
+    for (const { id, request, sent } of writes) {
       const write = this.writes.get(id)
       if (write === undefined) continue
-      if (isForgotten(write, now)) {
-        core.requests.refused(id, connectionLost("it was sent more than a day ago, and its answer was lost: it may have been made, and is not sent again"))
-        continue
-      }
-      const next = { ...write, request, sent: write.sent ?? now }
+      const next = { ...write, request, sent }
       this.writes.set(id, next)
       kept.push(next)
     }
@@ -102,9 +97,9 @@ export class WriteQueue {
     const laterShown = [...writes.shown]
     this.restoring = true
     for (const write of kept) {
-      const { request, at } = write
+      const { request, at, sent } = write
       const ops = writesIn(request).map((one) => this.opOf(one, at))
-      const answer = requests.enqueue<unknown>(request, ops)
+      const answer = requests.enqueue<unknown>(request, ops, sent)
       this.writes.set(writes.ids().at(-1) as number, write)
       answer.then(
         (result) => this.answered(write, result),

@@ -26,6 +26,7 @@ from collab.client.core.options import WebSocketOptions
 from collab.client.core.state import MOST_REQUESTS, PAUSE_SECONDS, ClientState
 from collab.client.core.subscription_table import RETRY_SECONDS
 from collab.client.core.writes import LATE_SECONDS
+from collab.dates import iso
 from collab.errors import (
     ConnectionLost,
     InternalError,
@@ -52,7 +53,7 @@ class Talk:
         self.state = ClientState(WebSocketOptions(**options))
         self.now = 100.0
 
-    def connect(self, *, limit: int = 0) -> list[Effect]:
+    def connect(self, *, limit: int = 0, at: str | None = None) -> list[Effect]:
         self.state.opened(Hello(), self.now)
         assert [type(message) for message in self.heard()] == [Hello]
         limits = wire.Limits(max_subscriptions=0, max_events_per_second=0, max_message_bytes=limit)
@@ -65,6 +66,7 @@ class Talk:
                 cursor="0",
                 heartbeat_seconds=30,
                 limits=limits,
+                at=at,
             )
         )
 
@@ -787,3 +789,51 @@ def test_whoever_left_does_not_come_back() -> None:
     talk.state.lost()
     talk.connect()
     assert talk.heard() == []
+
+
+# how long the server knows the name of a write
+
+
+def at_hour(hour: float) -> str:
+    return iso(hour * 3600)
+
+
+@pytest.mark.parametrize("clock", [0.0, 30 * 3600.0, -30 * 3600.0])
+def test_a10_what_the_server_may_have_forgotten_is_not_sent_again_whatever_our_clock_says(clock: float) -> None:
+    talk = Talk()
+    talk.connect(at=at_hour(1000))
+    talk.now += 3600
+    talk.say(realtime.Pong())
+    sent = talk.update("sent", n=1)
+    assert [type(message) for message in talk.heard()] == [realtime.Update]
+    talk.state.lost()
+    waits = talk.update("waits", n=1)
+    talk.now += clock
+    effects = talk.connect(at=at_hour(1001 + 23.1))
+    (answered,) = [effect for effect in effects if isinstance(effect, Answered)]
+    assert (answered.ticket, type(answered.error)) == (sent, ConnectionLost)
+    assert "may have been made" in str(answered.error)
+    assert [message.id for message in talk.heard() if isinstance(message, realtime.Update)] == [waits]
+
+
+def test_a10_what_was_sent_within_a_day_is_sent_again_however_long_the_connection_was_open() -> None:
+    talk = Talk()
+    talk.connect(at=at_hour(1000))
+    talk.now += 100 * 3600
+    talk.say(realtime.Pong())
+    sent = talk.update(n=1)
+    assert len(talk.heard()) == 1
+    talk.state.lost()
+    talk.connect(at=at_hour(1100 + 22.9))
+    assert [message.id for message in talk.heard() if isinstance(message, realtime.Update)] == [sent]
+
+
+def test_an_older_server_that_does_not_say_its_time_gets_every_write_again() -> None:
+    talk = Talk()
+    talk.connect()
+    sent = talk.update(n=1)
+    assert len(talk.heard()) == 1
+    talk.state.lost()
+    talk.now += 100 * 3600
+    talk.connect()
+    assert [message.id for message in talk.heard() if isinstance(message, realtime.Update)] == [sent]

@@ -21,7 +21,7 @@ def written(version: int = 1) -> Written:
 
 
 def ready(writes: Writes) -> list[int]:
-    return [message.id for message in writes.ready()]
+    return [message.id for message in writes.ready(None)]
 
 
 def test_writes_to_different_entities_leave_at_once_in_order() -> None:
@@ -38,7 +38,7 @@ def test_a_second_write_to_an_entity_waits_for_the_first_and_has_seen_it() -> No
     writes.add(update(2, version=4), AT)
     assert ready(writes) == [1]
     writes.answered(1, [written(7)], 0)
-    sent: list[WriteMessage] = list(writes.ready())
+    sent: list[WriteMessage] = list(writes.ready(None))
     assert [(message.id, message.version) for message in sent if isinstance(message, Update)] == [(2, 7)]
 
 
@@ -48,7 +48,7 @@ def test_a_write_that_was_refused_was_not_seen_by_the_next() -> None:
     writes.add(update(2, version=4), AT)
     assert ready(writes) == [1]
     writes.answered(1, [None], 0)
-    assert [message.version for message in writes.ready() if isinstance(message, Update)] == [4]
+    assert [message.version for message in writes.ready(None) if isinstance(message, Update)] == [4]
 
 
 def test_nothing_overtakes_a_write_that_waits() -> None:
