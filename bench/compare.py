@@ -3,7 +3,8 @@
     python -m bench.compare OLD NEW [--pairs 40]
 
 Both servers run at the same time and are used in turn, at most a second each, so that other work on the machine affects
-both equally. The cost is the CPU time of all threads of the server and its children, with what follows the work:
+both equally. Each runs in its own environment (``.venv``) if it has one, so Pythons can be compared, too; otherwise in
+this one. The cost is the CPU time of all threads of the server and its children, with what follows the work:
 content events come a second later. The output is the median of many turns.
 """
 
@@ -34,6 +35,12 @@ WRITES = 20
 SETTLING_SECONDS = 1.5  # until content events are committed, by the default of content_event_seconds
 
 
+def interpreter(checkout: Path) -> str:
+    """The Python of a checkout."""
+    own = checkout / ".venv" / "bin" / "python"
+    return str(own) if own.exists() else sys.executable
+
+
 class Side:
     """The server of one checkout, and its clients."""
 
@@ -41,7 +48,7 @@ class Side:
         self.port = free_port()
         environment = {**os.environ, **dict(UNLIMITED), "PYTHONPATH": str(checkout), "COLLAB_ROOM_IDLE_SECONDS": "600"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "collab", "serve", "--port", str(self.port), "--data", str(data)],
+            [interpreter(checkout), "-m", "collab", "serve", "--port", str(self.port), "--data", str(data)],
             cwd=checkout,
             env=environment,
             stdout=subprocess.DEVNULL,
