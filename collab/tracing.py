@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypedDict, Unpack
 
 from collab.errors import CollabError
 from collab.names import RoomKey
@@ -29,6 +29,14 @@ class Trace(NamedTuple):
 Attributes: TypeAlias = Mapping[str, str | int]
 
 SpanKind = Literal["internal", "server", "client"]
+
+
+class SpanOptions(TypedDict, total=False):
+    """What a span is and belongs to: its kind (``internal`` if there is none), its parent, and what it links to."""
+
+    kind: SpanKind
+    parent: Trace | None
+    links: Sequence[Trace]
 
 
 class TraceSpan(Protocol):
@@ -54,25 +62,11 @@ class Tracer(Protocol):
     Attributes are ids, counts and names of ours: no content, no credential, nothing about a person.
     """
 
-    def begin(
-        self,
-        name: str,
-        attributes: Attributes,
-        *,
-        kind: SpanKind = "internal",
-        parent: Trace | None = None,
-        links: Sequence[Trace] = (),
-    ) -> TraceSpan:
-        """Begin a span after ``parent``, or else after the running one. It does not run: end it yourself."""
+    def begin(self, name: str, attributes: Attributes, **options: Unpack[SpanOptions]) -> TraceSpan:
+        """Begin a span after its parent, or else after the running one. It does not run: end it yourself."""
 
     def work(
-        self,
-        name: str,
-        attributes: Attributes,
-        *,
-        kind: SpanKind = "internal",
-        parent: Trace | None = None,
-        links: Sequence[Trace] = (),
+        self, name: str, attributes: Attributes, **options: Unpack[SpanOptions]
     ) -> AbstractContextManager[TraceSpan]:
         """The same for the work inside the block, in which the span runs. Its exception is noted."""
 

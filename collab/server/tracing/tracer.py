@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
+from typing import Unpack
 
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from collab.errors import CollabError
-from collab.tracing import Attributes, SpanKind, Trace
+from collab.tracing import Attributes, SpanKind, SpanOptions, Trace
 
 _KINDS: Mapping[SpanKind, otel.SpanKind] = {
     "internal": otel.SpanKind.INTERNAL,
@@ -23,7 +24,7 @@ _EMPTY = Context()
 
 
 class OtelSpan:
-    """One span."""
+    """A :class:`collab.tracing.TraceSpan`: recorded means sampled."""
 
     __slots__ = ("_context", "span")
 
@@ -33,24 +34,20 @@ class OtelSpan:
 
     @property
     def trace(self) -> Trace | None:
-        """Its place; ``None`` if it is not sampled."""
         return _sampled(self._context)
 
     def add(self, attributes: Attributes) -> None:
-        """Say more about it."""
         self.span.set_attributes(dict(attributes))
 
     def failed(self, code: str) -> None:
-        """It ends with an error."""
         _failed(self.span, code, fault=True)
 
     def end(self) -> None:
-        """It is over."""
         self.span.end()
 
 
 class OtelTracer:
-    """Makes spans with the tracer of a provider, which :meth:`use` gives; until then they are not recorded."""
+    """A :class:`collab.tracing.Tracer`. Until :meth:`use` gives it a provider, nothing is recorded."""
 
     def __init__(self) -> None:
         self._tracer: otel.Tracer = otel.NoOpTracer()
@@ -61,38 +58,21 @@ class OtelTracer:
         """Make spans for this provider."""
         self._tracer = provider.get_tracer("collab", version("lumenize-collab"))
 
-    def begin(
-        self,
-        name: str,
-        attributes: Attributes,
-        *,
-        kind: SpanKind = "internal",
-        parent: Trace | None = None,
-        links: Sequence[Trace] = (),
-    ) -> OtelSpan:
-        """Begin a span after ``parent``, or else after the running one."""
+    def begin(self, name: str, attributes: Attributes, **options: Unpack[SpanOptions]) -> OtelSpan:
+        parent = options.get("parent")
         return OtelSpan(
             self._tracer.start_span(
                 name,
                 _after(parent) if parent is not None else None,
-                _KINDS[kind],
+                _KINDS[options.get("kind", "internal")],
                 dict(attributes),
-                [otel.Link(_context_of(link)) for link in links],
+                [otel.Link(_context_of(link)) for link in options.get("links", ())],
             )
         )
 
     @contextmanager
-    def work(
-        self,
-        name: str,
-        attributes: Attributes,
-        *,
-        kind: SpanKind = "internal",
-        parent: Trace | None = None,
-        links: Sequence[Trace] = (),
-    ) -> Iterator[OtelSpan]:
-        """A span that runs inside the block."""
-        span = self.begin(name, attributes, kind=kind, parent=parent, links=links)
+    def work(self, name: str, attributes: Attributes, **options: Unpack[SpanOptions]) -> Iterator[OtelSpan]:
+        span = self.begin(name, attributes, **options)
         try:
             # the text of an exception may hold what a client wrote
             with otel.use_span(span.span, record_exception=False, set_status_on_exception=False):
@@ -107,15 +87,12 @@ class OtelTracer:
             span.end()
 
     def step(self, name: str, attributes: Attributes, *, kind: SpanKind = "internal") -> AbstractContextManager[object]:
-        """As :meth:`work`, if a recorded span runs."""
         return nullcontext() if self.here() is None else self.work(name, attributes, kind=kind)
 
     def here(self) -> Trace | None:
-        """The running span, if it is sampled."""
         return _sampled(otel.get_current_span().get_span_context())
 
     def failed(self, error: CollabError) -> None:
-        """The work of the running span ends with an error."""
         _failed(otel.get_current_span(), error.code, fault=error.http_status >= 500)
 
     def carried(self) -> str | None:
