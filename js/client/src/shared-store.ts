@@ -25,6 +25,9 @@ export interface QueryState<T, R = Entity<T>> {
   error: LumenizeError | null
 }
 
+/** The state of a query of the collection `N`, or of rows with fields `T`, for the fields `F` that includes `I`. */
+export type QueryStateOf<T, N, F, I> = QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>
+
 export type QueryStore<T, R = Entity<T>> = Store<QueryState<T, R>>
 
 export const LOADING: QueryState<never> = frozen({ data: [], loading: true, error: null })

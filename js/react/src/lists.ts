@@ -1,6 +1,6 @@
 "use client"
 /** Live aggregates, and lists that grow page by page. */
-import type { Aggregate, Data, Field, GroupOf, IncludeOf, Including, NameOf, Nothing, Right, RowOf, RowWith } from "@lumenize/client"
+import type { Aggregate, Data, Field, GroupOf, IncludeOf, Including, NameOf, Nothing, Right, RowOf } from "@lumenize/client"
 import {
   aggregateStore,
   keyOf,
@@ -13,6 +13,7 @@ import {
   type PagesOptions as Paging,
   type PagesQuery,
   type PagesState,
+  type PagesStateOf,
 } from "@lumenize/client/stores"
 import { useMemo, useSyncExternalStore } from "react"
 import { useLumenizeClient } from "./client.js"
@@ -55,12 +56,12 @@ export function useLumenizePages<
   collection: N,
   query: NoInfer<PagesQuery<RowOf<T, N>>> & Including<RowOf<T, N>, I> = {},
   options: PagesOptions<RowOf<T, N>, F> = {},
-): PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>> {
+): PagesStateOf<T, N, F, I> {
   const { enabled = true, ...paging } = options
   const client = useLumenizeClient()
   const key = keyOf([collection, query, paging])
   const store = useMemo(() => (enabled ? pagesStore<T, N, F, I>(client, collection, query as never, paging) : NO_PAGES), [client, key, enabled])
-  return useSyncExternalStore<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>>(store.subscribe, store.getSnapshot, enabled ? firstPage : NO_PAGES.getSnapshot)
+  return useSyncExternalStore<PagesStateOf<T, N, F, I>>(store.subscribe, store.getSnapshot, enabled ? firstPage : NO_PAGES.getSnapshot)
 }
 
 const uncounted = (): AggregateState<never> => UNCOUNTED

@@ -9,10 +9,10 @@ import {
   type NameOf,
   type Nothing,
   type QueryState,
+  type QueryStateOf,
   type QueryWithCondition,
   type ReadOptions,
   type RowOf,
-  type RowWith,
 } from "@lumenize/client"
 import { keyOf, LOADING, NO_ROWS } from "@lumenize/client/stores"
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react"
@@ -38,7 +38,7 @@ export function useLumenizeSubscription<
   collection: N,
   query: NoInfer<QueryWithCondition<RowOf<T, N>>> & Including<RowOf<T, N>, I> = {},
   options: SubscriptionOptions<RowOf<T, N>, F> = {},
-): QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>> {
+): QueryStateOf<T, N, F, I> {
   const client = useLumenizeClient()
   const { condition, ...plain } = query
   const { fields, includePermissions, enabled = true } = options
@@ -62,7 +62,7 @@ export function useLumenizeSubscription<
     // `key` stands for the query and the options
     [client, key, enabled, conditional],
   )
-  return useSyncExternalStore<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
+  return useSyncExternalStore<QueryStateOf<T, N, F, I>>(store.subscribe, store.getSnapshot, enabled ? loading : NO_ROWS.getSnapshot)
 }
 
 const loading = (): QueryState<never> => LOADING

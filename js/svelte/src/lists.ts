@@ -1,5 +1,5 @@
 /** Live aggregates, and lists that grow page by page. */
-import type { Aggregate, Field, GroupOf, IncludedBy, NameOf, RowOf, RowWith } from "@lumenize/client"
+import type { Aggregate, Field, GroupOf, IncludedBy, NameOf, RowOf } from "@lumenize/client"
 import {
   aggregateStore,
   NO_GROUPS,
@@ -10,7 +10,7 @@ import {
   type AggregateState,
   type PagesOptions,
   type PagesQuery,
-  type PagesState,
+  type PagesStateOf,
   type Store,
 } from "@lumenize/client/stores"
 import type { Readable } from "svelte/store"
@@ -42,9 +42,9 @@ export function lumenizePages<
   collection: N,
   query: MaybeQuery<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>> = {} as MaybeQuery<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>>,
   options: PagesOptions<RowOf<T, N>, F> = {},
-): Readable<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>> {
+): Readable<PagesStateOf<T, N, F, IncludedBy<Q>>> {
   const client = laterClient()
-  return readable<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>, PagesQuery<RowOf<T, N>> | null>(NO_PAGE, query, (wanted) =>
+  return readable<PagesStateOf<T, N, F, IncludedBy<Q>>, PagesQuery<RowOf<T, N>> | null>(NO_PAGE, query, (wanted) =>
     wanted === null ? NO_PAGES : (pagesStore<T, N, F>(client(), collection, wanted as never, options) as Store<never>),
   )
 }

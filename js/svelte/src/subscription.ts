@@ -5,11 +5,10 @@ import {
   type Field,
   type IncludedBy,
   type NameOf,
-  type QueryState,
+  type QueryStateOf,
   type QueryWithCondition,
   type ReadOptions,
   type RowOf,
-  type RowWith,
 } from "@lumenize/client"
 import { LOADING, NO_ROWS, type Store } from "@lumenize/client/stores"
 import type { Readable } from "svelte/store"
@@ -33,9 +32,9 @@ export function lumenizeSubscription<
   collection: N,
   query: MaybeQuery<Q, RowOf<T, N>> = {} as MaybeQuery<Q, RowOf<T, N>>,
   options: SubscriptionOptions<RowOf<T, N>, F> = {},
-): Readable<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>> {
+): Readable<QueryStateOf<T, N, F, IncludedBy<Q>>> {
   const client = laterClient()
-  return readable<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>, QueryWithCondition<RowOf<T, N>> | null>(LOADING, query, (wanted) =>
+  return readable<QueryStateOf<T, N, F, IncludedBy<Q>>, QueryWithCondition<RowOf<T, N>> | null>(LOADING, query, (wanted) =>
     wanted === null ? NO_ROWS : (queryStore<T, N, F>(client(), collection, wanted as never, options) as Store<never>),
   )
 }

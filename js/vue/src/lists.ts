@@ -1,5 +1,5 @@
 /** Live aggregates, and lists that grow page by page. */
-import type { Aggregate, Data, Field, GroupOf, IncludedBy, NameOf, RowOf, RowWith } from "@lumenize/client"
+import type { Aggregate, Data, Field, GroupOf, IncludedBy, NameOf, RowOf } from "@lumenize/client"
 import {
   aggregateStore,
   keyOf,
@@ -11,7 +11,7 @@ import {
   type AggregateState,
   type PagesOptions as Paging,
   type PagesQuery,
-  type PagesState,
+  type PagesStateOf,
   type Store,
 } from "@lumenize/client/stores"
 import { toValue, type MaybeRefOrGetter } from "vue"
@@ -55,10 +55,10 @@ export function useLumenizePages<
   collection: MaybeRefOrGetter<N>,
   query: MaybeQuery<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>> = {} as MaybeQuery<Q, RowOf<T, N>, PagesQuery<RowOf<T, N>>>,
   options: PagesOptions<RowOf<T, N>, F> = {},
-): Omit<Refs<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>>, "loadMore"> & { loadMore: () => void } {
+): Omit<Refs<PagesStateOf<T, N, F, IncludedBy<Q>>>, "loadMore"> & { loadMore: () => void } {
   const { enabled = true, ...paging } = options
   const client = useLumenizeClient()
-  const state = follow<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>, string>(
+  const state = follow<PagesStateOf<T, N, F, IncludedBy<Q>>, string>(
     NO_PAGE,
     () => keyOf([toValue(collection), toValue(query), toValue(enabled)]),
     () => (toValue(enabled) ? (pagesStore<T, N, F>(client, toValue(collection), toValue(query) as never, paging) as Store<never>) : NO_PAGES),

@@ -5,11 +5,10 @@ import {
   type Field,
   type IncludedBy,
   type NameOf,
-  type QueryState,
+  type QueryStateOf,
   type QueryWithCondition,
   type ReadOptions,
   type RowOf,
-  type RowWith,
 } from "@lumenize/client"
 import { keyOf, LOADING, NO_ROWS, type Store } from "@lumenize/client/stores"
 import { toValue, type MaybeRefOrGetter } from "vue"
@@ -36,10 +35,10 @@ export function useLumenizeSubscription<
   collection: MaybeRefOrGetter<N>,
   query: MaybeQuery<Q, RowOf<T, N>> = {} as MaybeQuery<Q, RowOf<T, N>>,
   options: SubscriptionOptions<RowOf<T, N>, F> = {},
-): Refs<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>> {
+): Refs<QueryStateOf<T, N, F, IncludedBy<Q>>> {
   const client = useLumenizeClient()
   const { enabled = true, ...what } = options
-  const state = follow<QueryState<RowOf<T, N>, RowWith<RowOf<T, N>, F, IncludedBy<Q>>>, string>(
+  const state = follow<QueryStateOf<T, N, F, IncludedBy<Q>>, string>(
     LOADING,
     // compared by value; reading every member of the query makes all of them dependencies
     () => {

@@ -28,6 +28,9 @@ export interface PagesState<T, R = Entity<T>> extends QueryState<T, R> {
   loadMore: () => void
 }
 
+/** The state of such a list, as `QueryStateOf` is that of a query. */
+export type PagesStateOf<T, N, F, I> = PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>
+
 export const NO_PAGE: PagesState<never> = frozen({ ...LOADING, hasMore: false, loadingMore: false, loadMore: () => {} })
 
 /** A store without pages. */
@@ -47,7 +50,7 @@ export function pagesStore<
   collection: N,
   query: NoInfer<PagesQuery<RowOf<T, N>>> & Including<RowOf<T, N>, I> = {},
   options: PagesOptions<RowOf<T, N>, F> = {},
-): Store<PagesState<RowOf<T, N>, RowWith<RowOf<T, N>, F, I>>> {
+): Store<PagesStateOf<T, N, F, I>> {
   const { pageSize = 50, ...read } = options
   if (!Number.isInteger(pageSize) || pageSize < 1) throw invalid(`pageSize must be an integer of at least 1, not ${String(pageSize)}`)
   const most = query.include ? MOST_INCLUDING : MOST
