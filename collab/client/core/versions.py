@@ -20,8 +20,7 @@ class Versions:
     def see(self, collection: str, entity: str, version: int) -> None:
         """Remember a version, unless a newer one is known."""
         key = collection, entity
-        if self._seen.get(key, 0) < version:
-            self._seen[key] = version
-            self._seen.move_to_end(key)
-            if len(self._seen) > MOST_VERSIONS:
-                self._seen.popitem(last=False)
+        self._seen[key] = max(version, self._seen.get(key, 0))
+        self._seen.move_to_end(key)
+        if len(self._seen) > MOST_VERSIONS:
+            self._seen.popitem(last=False)
