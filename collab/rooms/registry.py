@@ -22,6 +22,7 @@ from collab.entities.bridge import Bridge
 from collab.entities.entity import EntityOp, Intent
 from collab.entities.recorder import Recorder
 from collab.errors import CollabError, EntityDeleted, InternalError, InvalidName, Restarting, Unavailable
+from collab.gate.checked import Checked
 from collab.gate.fields import Write
 from collab.hooks import Hooks
 from collab.metrics import Metrics
@@ -251,7 +252,6 @@ class Registry:
     ) -> Room:
         loaded = await self._loader.load(key, record, mapped, self._client_id(key))
         aside = record.set_aside if record is not None else ()
-        quarantine = Quarantine(entry.update for entry in aside if entry.reason.startswith(ENDED_A_WORKER))
         return self._new_room(
             key,
             loaded.doc,
@@ -265,7 +265,7 @@ class Registry:
             seq=loaded.seq,
             log=loaded.size,
             lineage=record.lineage if record is not None else None,
-            quarantine=quarantine.holds if quarantine else None,
+            quarantine=_holding(aside),
         )
 
     # the room's Ring interface
@@ -378,6 +378,12 @@ class Registry:
         successor.succeed(room, monotonic())
         return successor
 
+    def refuse(self, key: RoomKey, aside: Iterable[SetAside]) -> None:
+        """Refuse these quarantined edits in an open room, and no others."""
+        room = self.rooms.get(key)
+        if room is not None:
+            room.quarantine = _holding(aside)
+
     # leaving
 
     def released(self, room: Room) -> None:
@@ -474,6 +480,12 @@ class Registry:
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run a coroutine in the background; a failure is logged."""
         self._tasks.spawn(work)
+
+
+def _holding(aside: Iterable[SetAside]) -> Callable[[Checked], bool] | None:
+    """Whether an edit is one of those that ended a worker; ``None`` if there are none."""
+    quarantine = Quarantine(entry.update for entry in aside if entry.reason.startswith(ENDED_A_WORKER))
+    return quarantine.holds if quarantine else None
 
 
 class _Held(AbstractAsyncContextManager[Room]):

@@ -53,6 +53,7 @@ from collab.server.notices import startup_warnings
 from collab.server.observation import Observation
 from collab.server.project_usage import ProjectUsage
 from collab.server.python_api import PythonApi
+from collab.server.releases import Releases
 from collab.server.rights import Rights
 from collab.server.sessions import Sessions
 from collab.server.sockets.sockets import Sockets
@@ -237,6 +238,18 @@ class Collab(PythonApi):
             self.sockets.traffic,
             lambda: chain(self.sockets.clients(), self.api.clients()),
         )
+        self._releases = (
+            Releases(
+                self._storage,
+                self._registry,
+                self._sandbox,
+                beside,
+                handle=lambda key: self._handle(RoomHandle, key, "release"),
+                mapped=self.schemas.mapped_in,
+            )
+            if beside is not None
+            else None
+        )
         self._sized = beside if self.settings.metrics_secret is not None else None
         self._here = NodeViews(
             self.hub,
@@ -303,6 +316,8 @@ class Collab(PythonApi):
             *(self._node.work() if self._node is not None else self._beating()),
         ):
             self._tasks.spawn(work)
+        if self._releases is not None:
+            self._tasks.spawn(self._releases.run())
         if self._sized is not None:
             watch = partial(self._usage.watch_sizes, self._sized)
             self._tasks.spawn(watch() if self._node is None else self._node.jobs.run("sizes", watch))

@@ -24,6 +24,10 @@ class StorageError(Unavailable):
     """The storage failed for now; nothing was changed. Retry."""
 
 
+class RecordInUse(StorageError):
+    """A server uses the record, or was killed while it did."""
+
+
 class StorageCorrupt(Unavailable):
     """The storage cannot be opened: unknown schema version or damaged file. It is never recreated."""
 
@@ -249,6 +253,9 @@ class DocumentStorage(Protocol):
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
         """All set-aside entries, oldest first."""
+
+    async def releases(self) -> Sequence[SetAside]:
+        """The set-aside entries whose release is asked for (:mod:`collab.storage.releases`), oldest first."""
 
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
         """The log rows of a document after ``seq``."""

@@ -36,6 +36,7 @@ from collab.storage.base import (
 from collab.storage.memory_nodes import NOBODY, MemoryNodes
 from collab.storage.memory_record import MemoryRecord, copied, cut, rows_of
 from collab.storage.nodes import Announced, Announcement, NodeRow, Opens
+from collab.storage.releases import ASKED
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat
 from collab.storage.search import check_form, write_form
 
@@ -203,6 +204,9 @@ class MemoryStorage:
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
         return [entry for entry in self._record.set_aside if project is None or entry.key.project == project]
+
+    async def releases(self) -> Sequence[SetAside]:
+        return [entry for entry in self._record.set_aside if entry.reason.endswith(ASKED)]
 
     async def erase(self, keys: Sequence[RoomKey]) -> None:
         self._fence()

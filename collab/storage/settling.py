@@ -26,6 +26,21 @@ async def settle_letters(location: str, letters: Sequence[NumberedLetter]) -> No
     await asyncio.to_thread(delete_letters_from_file, Path(location), letters)
 
 
+async def mark_aside(location: str, aside: NumberedAside, reason: str) -> bool:
+    """Give a quarantined entry another reason, unless somebody else has changed it. Returns whether it has that now.
+
+    Raises :class:`collab.storage.base.StorageError`.
+    """
+    if is_postgres(location):
+        check_driver()
+        from collab.storage.postgres.settling import change_reason
+
+        return await change_reason(location, aside, reason)
+    from collab.storage.sqlite.settling import change_reason as change_reason_in_file
+
+    return await asyncio.to_thread(change_reason_in_file, Path(location), aside, reason)
+
+
 async def settle_aside(location: str, aside: NumberedAside, why: str) -> None:
     """Delete a quarantined entry, or, if the number of its log row would be assigned again, its bytes.
 

@@ -9,6 +9,7 @@ import pytest
 
 from collab.names import RoomKey
 from collab.storage.base import CommitId, Committed, LogRow, SetAside, Snapshot
+from collab.storage.releases import asked, failed
 from collab.testing.storage_case import KEY, OTHER, StorageCase, entry, fact, updates
 
 
@@ -206,6 +207,19 @@ class DocumentsContract(StorageCase):
             assert updates(record) == [b"1", b"3"]
             assert record is not None
             assert list(record.set_aside) == [aside]
+
+    async def test_releases_that_are_asked_for_are_found(self, tmp_path: Path) -> None:
+        """And neither those that failed, nor other entries."""
+        async with self.opened(tmp_path) as storage:
+            for number, reason in enumerate(
+                ["ended a worker", asked("ended a worker"), failed("it", "why"), asked("it")]
+            ):
+                await storage.set_aside(SetAside(KEY, None, bytes([number]), reason, float(number)))
+            found = await storage.releases()
+            assert [(entry.update, entry.reason) for entry in found] == [
+                (b"\x01", asked("ended a worker")),
+                (b"\x03", asked("it")),
+            ]
 
     async def test_a_frame_is_set_aside_before_its_document_exists(self, tmp_path: Path) -> None:
         """The next load must return it, and it must not prevent seeding."""

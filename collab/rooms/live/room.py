@@ -94,7 +94,7 @@ class Room:
         self._metrics = metrics
         self._counts = metrics.of(key.project)
         self._blackbox = blackbox
-        self._quarantine = quarantine
+        self.quarantine = quarantine  # whether an edit is refused because it ended a worker
         self._relay = Relay(
             Pacer(options.flush_shortest, options.flush_longest),
             Pacer(options.presence_shortest, options.presence_longest, share=0.15),
@@ -371,7 +371,7 @@ class Room:
 
     def admit(self, checked: Checked) -> None:
         """Raise :class:`CollabError` if a checked update cannot be accepted now, and change nothing."""
-        if self._quarantine is not None and self._quarantine(checked):
+        if self.quarantine is not None and self.quarantine(checked):
             raise Quarantined("this edit crashed a worker before and is quarantined")
         size = len(checked.update)
         self.log.admit(size, self._options.document_bytes, self._options.load_seconds)

@@ -16,6 +16,7 @@ from collab.names import RoomKey
 from collab.storage.base import EntityRow, LogRow, Record, SetAside, Snapshot
 from collab.storage.postgres.entities import COLUMNS, entity_row
 from collab.storage.postgres.values import is_intact
+from collab.storage.releases import ASKED
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +182,16 @@ async def list_set_aside(connection: asyncpg.Connection, project: str | None) ->
         "SELECT project, collection, id, seq, content, reason, at FROM collab.set_aside"
         " WHERE $1::text IS NULL OR project = $1 ORDER BY number",
         project,
+    )
+    return [SetAside(RoomKey(*row[:3]), *row[3:]) for row in map(tuple, rows)]
+
+
+async def list_releases(connection: asyncpg.Connection) -> list[SetAside]:
+    """The set-aside entries whose release is asked for, oldest first."""
+    rows = await connection.fetch(
+        "SELECT project, collection, id, seq, content, reason, at FROM collab.set_aside"
+        " WHERE reason LIKE '%' || $1 ORDER BY number",
+        ASKED,
     )
     return [SetAside(RoomKey(*row[:3]), *row[3:]) for row in map(tuple, rows)]
 

@@ -12,7 +12,7 @@ from time import monotonic
 
 import asyncpg
 
-from collab.storage.base import StorageCorrupt, StorageError
+from collab.storage.base import RecordInUse, StorageCorrupt, StorageError
 from collab.storage.postgres.functions import FUNCTIONS_1
 from collab.storage.postgres.node_functions import NODE_FUNCTIONS_1
 from collab.storage.postgres.search_functions import SEARCH_FUNCTIONS_2
@@ -273,7 +273,7 @@ async def check_free(connection: asyncpg.Connection) -> None:
 
 def in_use() -> StorageError:
     """The error of who may not take over."""
-    return StorageError("a server uses this database: stop it first. If it was killed, start and stop it, or take over")
+    return RecordInUse("a server uses this database: stop it first. If it was killed, start and stop it, or take over")
 
 
 async def read_version(connection: asyncpg.Connection) -> int:

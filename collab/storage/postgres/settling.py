@@ -10,6 +10,7 @@ import asyncpg
 from collab.storage.postgres.database import translated
 from collab.storage.postgres.documents import find_rid
 from collab.storage.postgres.schema import check
+from collab.storage.postgres.values import plain
 from collab.storage.reading import NumberedAside, NumberedLetter
 
 _CONNECT_SECONDS = 5.0
@@ -49,6 +50,18 @@ async def delete_aside(url: str, aside: NumberedAside, why: str) -> None:
         await connection.execute(
             "DELETE FROM collab.set_aside WHERE number = $1 AND content = $2", aside.number, aside.entry.update
         )
+
+
+async def change_reason(url: str, aside: NumberedAside, reason: str) -> bool:
+    async with _changing(url) as connection:
+        changed = await connection.fetchval(
+            "UPDATE collab.set_aside SET reason = $1 WHERE number = $2 AND content = $3 AND reason = $4 RETURNING true",
+            plain(reason),
+            aside.number,
+            aside.entry.update,
+            aside.entry.reason,
+        )
+    return bool(changed)
 
 
 @asynccontextmanager

@@ -202,6 +202,10 @@ class PostgresStorage:
         async with self._database.query() as connection:
             return await documents.list_set_aside(connection, project)
 
+    async def releases(self) -> Sequence[SetAside]:
+        async with self._database.query() as connection:
+            return await documents.list_releases(connection)
+
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
         async with self._database.query() as connection:
             return await documents.list_uncovered(connection, limit)

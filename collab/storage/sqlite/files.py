@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from collab.errors import DocumentDamaged
-from collab.storage.base import StorageCorrupt, StorageError
+from collab.storage.base import RecordInUse, StorageCorrupt, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def take_folder(data: Path, lock_seconds: float) -> sqlite3.Connection:
         lock.close()
         if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
             raise
-        raise StorageError(
+        raise RecordInUse(
             f"another process is using {data}: one process serves one data folder (no --workers 2)"
         ) from error
     return lock

@@ -46,6 +46,20 @@ def delete_aside(data: Path, aside: NumberedAside, why: str) -> None:
     _change(data, delete)
 
 
+def change_reason(data: Path, aside: NumberedAside, reason: str) -> bool:
+    changed = 0
+
+    def change(connection: sqlite3.Connection) -> None:
+        nonlocal changed
+        changed = connection.execute(
+            "UPDATE set_aside SET reason = ? WHERE number = ? AND content = ? AND reason = ?",
+            (reason.encode("utf-8", "replace").decode(), aside.number, aside.entry.update, aside.entry.reason),
+        ).rowcount
+
+    _change(data, change)
+    return changed > 0
+
+
 def _change(data: Path, work: Callable[[sqlite3.Connection], None]) -> None:
     path = data / FILE_NAME
     check_there(path)

@@ -39,6 +39,7 @@ from collab.storage.base import (
     Span,
     Version,
 )
+from collab.storage.releases import ASKED
 from collab.storage.rules import DEAD_LETTERS
 from collab.storage.search import IndexingProgress
 from collab.storage.sqlite import archive, documents, entities, history, positions
@@ -140,6 +141,10 @@ class SqliteStorage:
 
     async def list_set_aside(self, project: str | None = None) -> Sequence[SetAside]:
         where, values = ("", ()) if project is None else ("WHERE project = ?", (project,))
+        return await self._query(lambda connection: documents.read_set_aside(connection, where, values))
+
+    async def releases(self) -> Sequence[SetAside]:
+        where, values = "WHERE reason LIKE ?", (f"%{ASKED}",)
         return await self._query(lambda connection: documents.read_set_aside(connection, where, values))
 
     async def erase(self, keys: Sequence[RoomKey]) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pycrdt
 import pytest
 
+from collab.names import RoomKey
+from collab.rooms.live.quarantine import ENDED_A_WORKER
+from collab.server.quarantined import list_quarantine
+from collab.storage.base import SetAside
 from tests.collab.cluster.entries import Http, Realtime
 from tests.collab.cluster.nodes_world import World, cluster, until
+from tests.collab.server.command_line import run
 from tests.postgres import PostgresServer
 from tests.valkey import ValkeyProcess
 
@@ -53,3 +60,24 @@ async def test_what_one_node_owns_is_used_through_the_others(world: World) -> No
     assert (await other.call("delete", id="t1", params={"erase": "true"}))["data"] == {"id": "t1"}
     for one in (ann, session, entry, other):
         await one.close()
+
+
+async def test_a_quarantined_edit_is_released_by_the_node_that_owns_its_document(world: World) -> None:
+    edge, owner, _ = world.nodes
+    url = edge.collab.settings.location
+    await owner.collab.room("tasks/t1").apply(edit_of(1, "first"))
+    aside = SetAside(RoomKey("default", "tasks", "t1"), None, edit_of(2, "second"), f"{ENDED_A_WORKER}: signal 9", 1.0)
+    await edge.storage.set_aside(aside)
+    (found,) = await list_quarantine(url)
+    done = await asyncio.to_thread(run, "quarantine", "release", str(found.number), "--database", url)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert await list_quarantine(url) == []
+    assert [node.has_open("tasks/t1") for node in world.nodes] == [False, True, False]
+    text = await edge.collab.room("tasks/t1").text("t")
+    assert sorted(text.split()) == ["first", "second"]
+
+
+def edit_of(client: int, word: str) -> bytes:
+    doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=client)
+    doc.get("t", type=pycrdt.Text).insert(0, f"{word} ")
+    return doc.get_update()

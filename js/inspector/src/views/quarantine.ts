@@ -58,7 +58,7 @@ export const quarantine: View = (context, main) => {
           `Edit ${number}`,
           h("p", {}, found.malformed ?? `${bytes(found.bytes)}, ${count(found.writes.length)} ranges written, ${count(found.deletes.length)} deleted${found.more ? " (the first 200 are shown)" : ""}`),
           h("pre", { tabindex: 0 }, [`sha256 ${found.sha256}`, lines("writes", found.writes), lines("deletes", found.deletes)].filter(Boolean).join("\n")),
-          h("p", { class: "hint" }, "To put it back into its document, stop the server and run ", h("code", {}, `collab quarantine release ${number}`), "."),
+          h("p", { class: "hint" }, "To put it back into its document, run ", h("code", {}, `collab quarantine release ${number}`), "."),
           h("div", { class: "actions" }, button("Forget it", () => discard(number), "danger")),
         ),
       )

@@ -483,7 +483,7 @@ def test_a_quarantined_edit_is_refused_however_it_is_wrapped() -> None:
     text += "more"
     ring = Ring()
     room = room_of(ring)
-    room._quarantine = Quarantine([culprit]).holds
+    room.quarantine = Quarantine([culprit]).holds
     client = Client(room, "a")
     client.doc.apply_update(author.get_update())
     with pytest.raises(Quarantined):

@@ -12,6 +12,7 @@ import httpx
 import pycrdt
 import pytest
 
+from collab.gate.structs import decode_state_vector
 from collab.names import RoomKey
 from collab.rooms.live.quarantine import ENDED_A_WORKER
 from collab.server.quarantined import contents_of
@@ -82,9 +83,6 @@ def test_an_edit_is_seen_and_released_and_then_an_event(tmp_path: Path, where: s
         again = run("quarantine", "show", number, "--output", str(tmp_path / "edit"), *options(where))
         assert (again.exit_code, "File exists" in again.stderr) == (1, True)
         assert "writes: client 7, clocks 0 to 1" in run("quarantine", "show", number, *options(where)).stdout
-        busy = run("quarantine", "release", number, *options(where))
-        assert busy.exit_code == 1
-        assert "using" in busy.stderr or "uses this database" in busy.stderr
         room = tasks.replace("/api/v1/collections", "/rooms") + "/t1"
         assert httpx.post(room, content=edit(7, "released"), timeout=40).status_code == 422
     done = run("quarantine", "release", number, *options(where))
@@ -95,6 +93,55 @@ def test_an_edit_is_seen_and_released_and_then_an_event(tmp_path: Path, where: s
         assert httpx.get(f"{tasks}/t1", timeout=40).json()["data"]["title"] == "released"
         (event,) = httpx.get(f"{tasks}/t1/history", timeout=40).json()["events"]
         assert event["type"] == "created"
+
+
+def test_a_server_that_runs_releases_an_edit_into_a_document_that_is_open(tmp_path: Path, where: str) -> None:
+    fill(where, SetAside(KEY, None, edit(7, "released"), f"{ENDED_A_WORKER}: signal 9", 86400.0), rows=1)
+    with serving(tmp_path, "serve", *options(where)) as (_, lines):
+        address = lines[0].split()[-1]
+        room = f"{address}/rooms/tasks/t1"
+        assert httpx.get(room, timeout=40).json()["fields"] == {"title": "0"}
+        assert httpx.post(room, content=edit(7, "released"), timeout=40).status_code == 422
+        number = str(listed(where)[0]["number"])
+        done = run("quarantine", "release", number, *options(where))
+        assert (done.exit_code, done.stdout, done.stderr) == (0, f"released {number} into tasks/t1\n", "")
+        assert listed(where) == []
+        state = pycrdt.Doc[Any]()
+        state.apply_update(httpx.get(room, params={"format": "update"}, timeout=40).content)
+        assert decode_state_vector(state.get_state())[7] == 1
+        assert httpx.post(room, content=edit(7, "released"), timeout=40).status_code == 204, "it is known now"
+
+
+def test_a_server_that_runs_says_why_it_does_not_release_an_edit(tmp_path: Path, where: str) -> None:
+    fill(where, SetAside(KEY, None, b"\xff\xff\xff", f"{ENDED_A_WORKER}: signal 11", 1.0), rows=1)
+    number = listed(where)[0]["number"]
+    with serving(tmp_path, "serve", *options(where)):
+        for _ in range(2):
+            refused = run("quarantine", "release", str(number), *options(where))
+            assert refused.exit_code == 1
+            assert refused.stderr.startswith(f"Error: {number} cannot be released: its document would not load: ")
+            (row,) = listed(where)
+            assert row["reason"].startswith("ended a worker: signal 11 [not released: its document would not load: ")
+            assert row["reason"].count("not released") == 1
+
+
+def test_who_asks_for_a_release_in_vain_takes_that_back(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a server of an older version, or one that was killed."""
+    fill(where, SetAside(KEY, None, edit(7, "released"), f"{ENDED_A_WORKER}: signal 9", 1.0))
+    monkeypatch.setattr("collab.server.quarantine.ANSWER_SECONDS", 0.6)
+    before = listed(where)
+
+    async def work() -> Any:
+        storage = storage_at(where)
+        await storage.open()
+        refused = await asyncio.to_thread(run, "quarantine", "release", str(before[0]["number"]), *options(where))
+        await storage.close()
+        return refused
+
+    refused = asyncio.run(work())
+    assert refused.exit_code == 1
+    assert "no server has released" in refused.stderr
+    assert listed(where) == before
 
 
 def test_an_edit_that_its_document_cannot_take_stays_where_it_is(where: str) -> None:
