@@ -137,6 +137,10 @@ class Collections(Reads):
         self._checks.fit(key, fields)
         place = self._places.of(key)
         own = place.child is None
+        if own:
+            told, intent = intent_of(caller, None, request)
+            if await self._registry.create(key, fields, caller.identity.user_id, intent):
+                return written_by(await committed(told))
         async with self._registry.hold(place.room, even_deleted=own, seeds=not own) as room:
             target = place.entity(room)
             await self._may_bring_into_being(caller, place, room)

@@ -33,6 +33,8 @@ from collab.rooms.blackbox import BlackBox
 from collab.rooms.changes_told import ChangesTold
 from collab.rooms.commitment import all_committed
 from collab.rooms.compactor import Compactor
+from collab.rooms.creations import Creations
+from collab.rooms.held import Held
 from collab.rooms.large import take_apart
 from collab.rooms.live.pacing import SendCost
 from collab.rooms.live.quarantine import ENDED_A_WORKER, Quarantine
@@ -108,6 +110,15 @@ class Registry:
         self._opening: dict[RoomKey, asyncio.Task[Any]] = {}
         self._idle_since: dict[RoomKey, float] = {}  # of rooms that may be idle, the oldest first
         self._told = ChangesTold(hooks, self.spawn)
+        self._creations = Creations(
+            storage,
+            recorder,
+            acquire=self._acquire,
+            needs_room=self._needs_room,
+            told=self._told.note,
+            document_bytes=options.document_bytes,
+            tracer=tracer,
+        )
         self._tasks = BackgroundTasks(lambda error: log.error("background work failed", exc_info=error))
         self.compactor = Compactor(
             storage,
@@ -131,12 +142,14 @@ class Registry:
 
         Without ``seeds`` a document that was never written is not seeded: the caller creates its content.
         """
-        return _Held(self, key, even_deleted, seeds)
+        leave = self.release if seeds else self._release_unseeded
+        return Held(self.open(key, even_deleted=even_deleted, seeds=seeds), leave)
 
-    def decide(self, key: RoomKey) -> None:
+    def _release_unseeded(self, room: Room) -> None:
         """A holder that wanted no seed has left: close the room if it must reopen with one."""
-        if self._seeding.decide(key, self.rooms.get(key)):
-            self._evict(self.rooms[key])
+        self.release(room)
+        if self._seeding.decide(room.key, self.rooms.get(room.key)):
+            self._evict(self.rooms[room.key])
 
     async def readable(self, room: Room) -> Room:
         """Return a held room, or the one that has replaced it, once it withholds nothing.
@@ -207,6 +220,14 @@ class Registry:
     async def _acquire(self, key: RoomKey) -> None:
         self._unneeded.discard(key)
         await self._ownership.acquire(key)
+        self._unneeded.add(key)  # until it is open
+
+    async def create(self, key: RoomKey, fields: Mapping[str, Any], user_id: str | None, intent: Intent) -> bool:
+        """Create an entity without opening its room, if that is possible: see :meth:`Creations.make`."""
+        return await self._creations.make(key, self._client_id(key), fields, user_id, intent)
+
+    def _needs_room(self, key: RoomKey) -> bool:
+        return key in self.rooms or key in self._opening or self._draining or self._closed(key)
 
     def _started(self, key: RoomKey, task: asyncio.Task[Any]) -> None:
         if self._opening.get(key) is task:
@@ -221,7 +242,7 @@ class Registry:
             raise Unavailable("this document crashed the server repeatedly and is closed for a while")
         try:
             await self._acquire(key)
-            self._unneeded.add(key)  # until it is open
+            await self._creations.settled(key)
             record = await self._seeding.load(key, seeds=seeds)
             mapped = self._mapped(key.collection)
             children = [
@@ -418,11 +439,7 @@ class Registry:
 
     def _give_rooms_back(self) -> None:
         """Let other nodes have the rooms that have closed, and to whose documents nothing is written any more."""
-        gone = [
-            key
-            for key in self._unneeded
-            if key not in self.rooms and key not in self._opening and not self.compactor.is_busy(key)
-        ]
+        gone = [key for key in self._unneeded if key not in self.rooms and not self._is_busy(key)]
         if gone:
             self._unneeded.difference_update(gone)
             self.spawn(self._ownership.give_back(gone))
@@ -434,12 +451,16 @@ class Registry:
             room = self.rooms.get(key)
             if room is not None and not self._is_needed(room):
                 self._evict(room)
-        needed = [key for key in wanted if key in self.rooms or key in self._opening or self.compactor.is_busy(key)]
+        needed = [key for key in wanted if key in self.rooms or self._is_busy(key)]
         free = [key for key in wanted if key in self._unneeded and key not in needed]
         self._unneeded.difference_update(free)
         if free:
             await self._ownership.give_back(free)
         return needed
+
+    def _is_busy(self, key: RoomKey) -> bool:
+        """Whether something is written to a document whose room may not be open."""
+        return key in self._opening or key in self._creations or self.compactor.is_busy(key)
 
     def _is_needed(self, room: Room) -> bool:
         return bool(room.sessions or room.holds or room.commits.pending or room.key in self._opening)
@@ -486,28 +507,3 @@ def _holding(aside: Iterable[SetAside]) -> Callable[[Checked], bool] | None:
     """Whether an edit is one of those that ended a worker; ``None`` if there are none."""
     quarantine = Quarantine(entry.update for entry in aside if entry.reason.startswith(ENDED_A_WORKER))
     return quarantine.holds if quarantine else None
-
-
-class _Held(AbstractAsyncContextManager[Room]):
-    """The context manager of :meth:`Registry.hold`. Every write enters one, and a generator costs several times as
-    much.
-    """
-
-    __slots__ = ("_even_deleted", "_key", "_registry", "_room", "_seeds")
-
-    def __init__(self, registry: Registry, key: RoomKey, even_deleted: bool, seeds: bool) -> None:
-        self._registry = registry
-        self._key = key
-        self._even_deleted = even_deleted
-        self._seeds = seeds
-
-    async def __aenter__(self) -> Room:
-        room = await self._registry.open(self._key, even_deleted=self._even_deleted, seeds=self._seeds)
-        room.hold()
-        self._room = room
-        return room
-
-    async def __aexit__(self, *_: object) -> None:
-        self._registry.release(self._room)
-        if not self._seeds:
-            self._registry.decide(self._key)

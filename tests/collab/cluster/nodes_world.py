@@ -186,6 +186,10 @@ class Node:
         """Make this node the owner of a room, unless another one is."""
         return await self.storage.acquire(parse_name(project, name)) == self.storage.nid
 
+    async def opens(self, name: str, project: str = "default") -> None:
+        """Open a room here, which stays open while the test runs, unless another node asks for it."""
+        await self.collab._registry.open(parse_name(project, name))
+
     def has_open(self, name: str) -> bool:
         """Whether the room is open here."""
         return parse_name("default", name) in self.collab._registry.rooms

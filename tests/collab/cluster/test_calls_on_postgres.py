@@ -28,7 +28,7 @@ async def world(postgres: PostgresServer, redis: ValkeyProcess) -> AsyncIterator
         async with cluster(
             3, database=lend(), redis=redis.url, jwt_secret="s" * 32, content_event_seconds=0.05
         ) as found:
-            assert await found.nodes[1].owns("tasks/t1")
+            await found.nodes[1].opens("tasks/t1")
             yield found
 
 

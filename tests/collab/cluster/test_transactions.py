@@ -29,8 +29,8 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 async def spread(world: World) -> None:
     """Create one task at each node."""
     for node, name in zip(world.nodes, NAMES, strict=True):
+        await node.opens(f"tasks/{name}")
         await node.collab.collection("tasks").create({"n": 0}, id=name)
-        assert node.has_open(f"tasks/{name}")
 
 
 async def add(node: Node, n: int, request: str | None = None) -> list[int]:

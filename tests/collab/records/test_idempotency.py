@@ -124,11 +124,12 @@ async def test_a_write_that_its_caller_left_uncommitted_is_not_made_again() -> N
     class Gated(MemoryStorage):
         def __init__(self) -> None:
             super().__init__()
-            self.gate = asyncio.Event()
+            self.reached, self.gate = asyncio.Event(), asyncio.Event()
 
         async def commit(
             self, batch: Sequence[Append], facts: Sequence[Fact] = (), *, commit_id: CommitId | None = None
         ) -> Committed:
+            self.reached.set()
             await self.gate.wait()
             return await super().commit(batch, facts, commit_id=commit_id)
 
@@ -138,8 +139,7 @@ async def test_a_write_that_its_caller_left_uncommitted_is_not_made_again() -> N
         tasks = Operations(collab.hub.records)
         events = listen(collab)
         left = asyncio.ensure_future(tasks.create(ANN, "tasks", {"n": 1}, request="r"))
-        while not any(room.commits.pending for room in collab._registry.rooms.values()):
-            await asyncio.sleep(0)
+        await storage.reached.wait()
         left.cancel()
         await asyncio.wait((left,))
         again = asyncio.ensure_future(tasks.create(ANN, "tasks", {"n": 1}, request="r"))

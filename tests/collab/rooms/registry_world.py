@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Panicking:
 
 @asynccontextmanager
 async def opened(
-    data: Path, hooks: Hooks | None = None, kind: type[SqliteStorage] = SqliteStorage, **options: Any
+    data: Path, hooks: Hooks | None = None, kind: Callable[[Path], SqliteStorage] = SqliteStorage, **options: Any
 ) -> AsyncIterator[tuple[Registry, SqliteStorage]]:
     storage = kind(data)
     await storage.open()
@@ -59,11 +59,10 @@ async def opened(
         sandbox,
         asked,
         Authorization(asked, lambda collection: {}, storage.children),
-        options=RoomOptions(),
         metrics=Metrics(),
         blackbox=NoBlackBox(),
         pending_bytes=LIMIT,
-        **options,
+        **{"options": RoomOptions(), **options},
     )
     yield registry, storage
     await registry.drain()

@@ -85,7 +85,7 @@ async def test_a_ticket_opens_entities_of_other_nodes() -> None:
     async with cluster(2, **OPTIONS) as world:
         one, two = world.nodes
         await two.collab.collection("tasks").create({"title": "there"}, id="t1")
-        assert await two.owns("tasks/t1")
+        await two.opens("tasks/t1")
         token = (await post(one, "ticket", project="default")).json()["token"]
         async with LumenizeClient(url=f"http://{one.address}", token=token) as client:
             await client.tasks.update("t1", {"title": "by the operator"})

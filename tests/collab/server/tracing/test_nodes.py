@@ -33,7 +33,7 @@ async def nodes() -> AsyncIterator[Traced]:
         for traces in (edge, owner):
             await world.add(tracer_provider=traces.provider)
         await world.know()
-        assert await world.nodes[1].owns("tasks/t1")
+        await world.nodes[1].opens("tasks/t1")
         yield Traced(world, edge, owner)
 
 
