@@ -13,7 +13,6 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from collab.storage.sqlite.checkpoints import WAL_BYTES, Checkpoints, empty
 from collab.storage.sqlite.files import FILE_NAME, check_there, connect, keep_private, take_folder, translate
 from collab.storage.sqlite.loads import Loads
 from collab.storage.sqlite.schema import STEPS, prepare, read_version
+from collab.storage.sqlite.workers import Workers
 from collab.storage.versions import check_found
 
 log = logging.getLogger(__name__)
@@ -59,14 +59,14 @@ class Database:
         self._loaders: list[sqlite3.Connection] = []  # for what is small, and for what is large
         self._finders: list[sqlite3.Connection] = []  # those that are free
         self._checkpoints = Checkpoints(self.path)
-        self._write_thread = ThreadPoolExecutor(1, "collab-write")
-        self._checkpoint_thread = ThreadPoolExecutor(1, "collab-checkpoint")
-        self._load_threads = ThreadPoolExecutor(1, "collab-load"), ThreadPoolExecutor(1, "collab-load-large")
+        self._write_thread = Workers("collab-write")
+        self._checkpoint_thread = Workers("collab-checkpoint")
+        self._load_threads = Workers("collab-load"), Workers("collab-load-large")
         self._loads, self._large_loads = (
             Loads(partial(self._loader, number), partial(self._run, thread))
             for number, thread in enumerate(self._load_threads)
         )
-        self._query_threads = ThreadPoolExecutor(_FINDERS, "collab-query", _yield_to_others)
+        self._query_threads = Workers("collab-query", _FINDERS, _yield_to_others)
         self._is_due = False  # a checkpoint
         self._trimming: asyncio.Task[None] | None = None
         self._copying: asyncio.Task[None] | None = None
@@ -94,13 +94,13 @@ class Database:
         for thread, loader in zip(self._load_threads, self._loaders, strict=False):  # none if it could not be opened
             await self._run(thread, loader.close)
         self._loaders.clear()
-        await asyncio.to_thread(self._query_threads.shutdown)
+        await asyncio.to_thread(self._query_threads.stop)
         while self._finders:
             self._finders.pop().close()
         await self._run(self._write_thread, self._close_writer)
         self._closed = True
         for thread in (*self._load_threads, self._checkpoint_thread, self._write_thread):
-            thread.shutdown()
+            thread.stop()
 
     async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run one transaction in the writing thread; durable on return."""
@@ -188,10 +188,10 @@ class Database:
         await self._run(self._checkpoint_thread, self._checkpoints.copy)
         return await self._run(self._write_thread, lambda: empty(_open_one(self.writer)))
 
-    async def _run(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    async def _run(self, threads: Workers, work: Callable[[], T]) -> T:
         if self._closed:
             raise StorageError("the storage is closed")
-        return await asyncio.get_running_loop().run_in_executor(thread, translate, work)
+        return await threads.run(partial(translate, work))
 
     async def _measured(self, work: Callable[[], T]) -> T:
         """Query and charge the CPU time to the meter of the current task, even if the caller is cancelled."""
