@@ -30,6 +30,7 @@ from collab.errors import (
 from collab.metrics import Metrics
 from collab.rooms.live.pacing import SendCost
 from collab.rooms.live.session import Session
+from collab.server.sockets.send_turns import SendTurns
 from collab.tracing import Trace
 from collab.transport.frames import Oversized
 from collab.transport.websocket import DIRECT, ASGIEvent
@@ -135,6 +136,7 @@ class Connection:
         "_send",
         "_send_cost",
         "_send_now",
+        "_send_turns",
         "_sending_since",
         "_sent_at",
         "_stall",
@@ -157,6 +159,7 @@ class Connection:
         send: Send,
         *,
         metrics: Metrics,
+        send_turns: SendTurns,
         send_cost: SendCost,
         meter: Meter,
         bucket: TokenBucket | None,
@@ -183,6 +186,7 @@ class Connection:
         self._receive = receive
         self._send = send
         self._metrics = metrics
+        self._send_turns = send_turns
         self._send_cost = send_cost
         self.meter = meter
         self._bucket = bucket
@@ -413,13 +417,13 @@ class Connection:
         self._protocol.refuse(data.head if isinstance(data, Oversized) else data, error)
 
     def _flush_soon(self) -> None:
-        """Send at the end of this turn of the event loop, together with everything queued until then."""
+        """Send at the end of this turn of the event loop, or soon after, all that is queued by then."""
         if self._writer is None and not self._flushing:
             if self._send_now is None:
                 self._write_later()
             else:
                 self._flushing = True
-                asyncio.get_running_loop().call_soon(self._flush)
+                self._send_turns.ask(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False

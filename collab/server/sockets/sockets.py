@@ -30,6 +30,7 @@ from collab.server.sockets.handshake import accept, deny
 from collab.server.sockets.hocuspocus import HocuspocusSocket
 from collab.server.sockets.node import NodeSocket
 from collab.server.sockets.realtime import RealtimeSocket
+from collab.server.sockets.send_turns import SendTurns
 from collab.server.sockets.traced import connected, followed, headers_of
 from collab.server.sockets.traffic import SocketBytes, Traffic
 from collab.server.sockets.yjs import YjsSocket
@@ -84,6 +85,7 @@ class Sockets:
         self._ledger = ledger
         self._connections: dict[Connection, int | None] = {}  # and which node has passed its client on
         self._traffic = Traffic(metrics.names)
+        self._send_turns = SendTurns()
         self._empty = asyncio.Event()  # set when the last connection closes
         self._draining = False
         self.desk: Desk | None = None
@@ -323,6 +325,7 @@ class Sockets:
             receive,
             send,
             metrics=self._metrics,
+            send_turns=self._send_turns,
             send_cost=self._registry.send_cost,
             meter=meter,
             bucket=bucket,

@@ -14,6 +14,7 @@ from collab.metrics import Metrics
 from collab.rooms.live.pacing import SendCost
 from collab.server.sockets import connection as connections
 from collab.server.sockets.connection import Connection, Receive, Send
+from collab.server.sockets.send_turns import SendTurns
 from collab.wire.realtime.encoding import Frame
 
 UNLIMITED = Share(0.0)
@@ -43,6 +44,7 @@ def made(receive: Receive, send: Send, **more: Any) -> Connection:
         receive,
         send,
         metrics=Metrics(),
+        send_turns=SendTurns(),
         send_cost=SendCost(),
         bucket=None,
         max_message_bytes=1000,
