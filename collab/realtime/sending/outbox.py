@@ -28,8 +28,8 @@ class Stream(Protocol):
     def take(self) -> Frame | None:
         """Return the next message. ``None``: nothing to send yet, or any more."""
 
-    def clear(self) -> None:
-        """Drop everything."""
+    def close(self) -> None:
+        """Drop everything, and cut the references to the subscription: it need not wait for the garbage collector."""
 
 
 class SessionOutbox:

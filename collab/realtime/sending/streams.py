@@ -115,6 +115,11 @@ class EntityStream:
         self._held.clear()
         self._size = 0
 
+    def close(self) -> None:
+        """Drop everything, and cut the references to the subscription."""
+        self.clear()
+        self._full = _ignore
+
 
 class QueueStream(Generic[WaitingT]):
     """Values that cannot be merged: sent late, and in order."""
@@ -146,6 +151,11 @@ class QueueStream(Generic[WaitingT]):
         """Drop everything."""
         self._queue.clear()
 
+    def close(self) -> None:
+        """Drop everything, and cut the references to the subscription."""
+        self.clear()
+        self._encode, self._full = _refuse, _ignore
+
 
 class LatestStream(Generic[WaitingT]):
     """Keeps only the newest value."""
@@ -170,6 +180,11 @@ class LatestStream(Generic[WaitingT]):
     def clear(self) -> None:
         """Drop it."""
         self._latest.clear()
+
+    def close(self) -> None:
+        """Drop it, and cut the reference to the subscription."""
+        self.clear()
+        self._encode = _refuse
 
 
 class PeopleStream:
@@ -219,6 +234,11 @@ class PeopleStream:
         self._count = 0
         self._people: dict[str, Person] = {}
         self._left: dict[str, None] = {}
+
+    def close(self) -> None:
+        """Drop everything, and cut the reference to the subscription."""
+        self.clear()
+        self._encode = _refuse
 
 
 class AllRows(NamedTuple):
@@ -332,6 +352,12 @@ class RowsStream:
         self._included = {}
         self._stale = self._asked = False
 
+    def close(self) -> None:
+        """Drop everything, and cut the references to the subscription."""
+        self.clear()
+        self._encode_steps = self._encode_rows = _refuse
+        self._full = _ignore
+
 
 class _MergedSteps:
     """Steps of one list of rows; several changes of a row are one. ``fresh``: from an empty list."""
@@ -367,3 +393,10 @@ def _merged(older: Step, newer: Step) -> Step:
     return msgspec.structs.replace(
         older, set=values or None, unset=unset or None, version=newer.version or older.version
     )
+
+
+def _ignore() -> None: ...
+
+
+def _refuse(*waiting: object) -> Frame:
+    raise RuntimeError("the subscription has ended")

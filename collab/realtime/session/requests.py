@@ -70,7 +70,7 @@ def attributes_of(message: Asked, project: str) -> Attributes:
 
 async def answer(message: Asked, context: Context) -> Any:
     """Execute a request and return its result. Raises :class:`collab.errors.CollabError`."""
-    hub, caller = context.hub, context.caller()
+    hub, caller = context.hub, context.caller
     records, presence = hub.records, hub.presence
     match message:
         case realtime.Create():

@@ -388,6 +388,7 @@ class RealtimeSession:
         if self._entered is not None:
             self._gatekeeper.leave(self._entered)
             self._entered = None
+        self.rechecked = self.welcomed = _nothing
 
     def _subscription_failed(self, sub: int, error: CollabError) -> None:
         self._outbox.say(self._encode(Failure(error=Error.of(error), sub=sub)))

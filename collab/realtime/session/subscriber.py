@@ -54,7 +54,6 @@ class Subscriber:
         rechecked: Callable[[], None] = lambda: None,
         spread: float = 0.0,
     ) -> None:
-        self.caller = caller
         self._hub = hub
         self._jobs = jobs
         self._later = later
@@ -74,7 +73,7 @@ class Subscriber:
             Channels(caller.identity),
             form,
             encode,
-            caller=lambda: self.caller,
+            caller=caller,
             follower=self,
             ended=self.fail,
             run=self._run,
@@ -87,6 +86,11 @@ class Subscriber:
             lambda event: self._recheck_soon(RECHECK_SECONDS * self._spread),
             user_id=caller.identity.user_id,
         )
+
+    @property
+    def caller(self) -> Caller:
+        """Who subscribes."""
+        return self.context.caller
 
     async def open(self, wanted: Sequence[Subscription]) -> list[Subscribed | CollabError]:
         """Open subscriptions. Returns, in order, each confirmation, or the error that refused it.
@@ -119,7 +123,7 @@ class Subscriber:
 
     def identify(self, identity: Identity) -> None:
         """The same user has a new credential."""
-        self.caller = self.caller._replace(identity=identity)
+        self.context.caller = self.caller._replace(identity=identity)
         self.context.channels.identify(identity)
         self._recheck_soon(0.0)
 
@@ -141,6 +145,8 @@ class Subscriber:
                 timer.cancel()
         self._hub.presence.leave_all(self.caller)
         self._hub.analytics.left(self._entered)
+        self.context.detach()
+        self._failed = self._close = self._rechecked = _ignore
 
     def _recheck_soon(self, delay: float) -> None:
         if self._recheck is None and not self._left:
@@ -179,3 +185,6 @@ class Subscriber:
 
         if not self._left:
             self._jobs.add(guarded, lanes=(SUBSCRIPTIONS,), own=True)
+
+
+def _ignore(*told: object) -> None: ...

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from collab.errors import CollabError, InvalidRequest
 from collab.query.query import MAX_FIELDS, Condition
 from collab.realtime.hub import Hub
-from collab.realtime.matching.entity_index import Encode, EncodeOnce, Follower
+from collab.realtime.matching.entity_index import Encode, EncodeOnce, Follower, Seen
 from collab.realtime.sending.outbox import SessionOutbox, Stream
 from collab.realtime.topics.channels import Channels
 from collab.records.reads import Caller
@@ -33,11 +33,17 @@ class Context:
     channels: Channels
     form: Format
     encode: Encode
-    caller: Callable[[], Caller]
+    caller: Caller
     follower: Follower
     ended: Callable[[int, CollabError], None]
     run: Callable[[Callable[[], Awaitable[None]]], None]
     once: EncodeOnce = field(default_factory=EncodeOnce)
+
+    def detach(self) -> None:
+        """The owner has left. Cut the references to it, so that it need not wait for the garbage collector."""
+        self.follower = _NOBODY
+        self.ended = _ignore
+        self.run = _ignore
 
 
 class Filters:
@@ -51,7 +57,7 @@ class Filters:
         """Return which rows of a collection the caller may see. Raises :class:`collab.errors.PermissionDenied`."""
         asked = self._asked.get(collection)
         if asked is None:
-            visible = self._context.hub.records.visible(self._context.caller(), collection)
+            visible = self._context.hub.records.visible(self._context.caller, collection)
             asked = self._asked[collection] = asyncio.ensure_future(visible)
         return await asyncio.shield(asked)
 
@@ -89,7 +95,7 @@ class OpenSubscription:
         self.closed = True
         self.unwatch()
         self.context.outbox.forget(self.stream)
-        self.stream.clear()
+        self.stream.close()
 
     def watch(self, close: Cancel) -> None:
         """Register ``close``, which ends one source of this subscription."""
@@ -112,6 +118,18 @@ class OpenSubscription:
             keep()
             if not self.corked and not self.closed:
                 self.context.outbox.wait(self.stream)
+
+
+class _Nobody:
+    """Follows after the owner of subscriptions has left."""
+
+    def entity_event(self, subs: tuple[int, ...], seen: Seen) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
+def _ignore(*told: object) -> None: ...
 
 
 def check_fields(fields: tuple[str, ...] | None) -> None:

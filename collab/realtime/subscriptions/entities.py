@@ -25,7 +25,7 @@ class OpenedEntities(OpenSubscription):
         self._target = target
         self._filter: str | None = None
         self._follows = False
-        self._project = context.caller().identity.project
+        self._project = context.caller.identity.project
         feed = context.hub.entities.feed
         self._stream = EntityStream(
             sub, feed.position(self._project), encode=context.encode, cursor=feed.cursor, full=self._overflowed
@@ -79,7 +79,7 @@ class OpenedEntities(OpenSubscription):
     def _follow(self, follow: bool) -> None:
         if follow == self._follows:
             return
-        key = RoomKey(self.context.caller().identity.project, self._target.collection, self._target.entity)
+        key = RoomKey(self.context.caller.identity.project, self._target.collection, self._target.entity)
         if follow:
             self.context.channels.follow(key)
         else:
@@ -90,13 +90,13 @@ class OpenedEntities(OpenSubscription):
         target, records = self._target, self.context.hub.records
         if (
             target.entity != ALL
-            and await records.access(self.context.caller(), target.collection, target.entity) < Access.READ
+            and await records.access(self.context.caller, target.collection, target.entity) < Access.READ
         ):
             raise PermissionDenied(f"this identity may not read {target.collection}/{target.entity}")
         return await filters.of(target.collection)
 
     def _look(self, where: Condition) -> EntityView:
-        target, identity = self._target, self.context.caller().identity
+        target, identity = self._target, self.context.caller.identity
         self._filter = repr(where)
         view = EntityView(where, target.fields, identity if target.include_permissions else None)
         self.watch(
@@ -112,7 +112,7 @@ class OpenedEntities(OpenSubscription):
         """Queue the events after ``after``, up to ``now``. Returns whether these are all."""
         if after >= now:
             return after == now
-        target, past, owner = self._target, self.context.hub.past, self.context.caller().owner
+        target, past, owner = self._target, self.context.hub.past, self.context.caller.owner
         missed = await past.events(
             owner,
             after,

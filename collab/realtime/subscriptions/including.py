@@ -44,7 +44,7 @@ class OpenedIncluding(OpenedRows):
 
     async def _open_query(self) -> Cancel:
         where, relations = self._seen
-        caller, target = self.context.caller(), self._target
+        caller, target = self.context.caller, self._target
         self._relations = {relation.name: relation for relation in relations}
         fields = with_keys(target.fields, relations)
         self._fields = None if fields is None else frozenset((*fields, "id"))

@@ -99,7 +99,7 @@ class OpenedRows(OpenSubscription):
                 self.uncork()
 
     async def _open_query(self) -> Cancel:
-        caller = self.context.caller()
+        caller = self.context.caller
         query = replace(self._asked, where=conjoin(self._asked.where, self._seen))
         return await self.context.hub.live_queries.open(
             caller.identity.project, self._target.collection, query, self, caller.owner
@@ -148,7 +148,7 @@ class OpenedRows(OpenSubscription):
         return {name: value for name, value in data.items() if name in self._fields}
 
     def _permissions(self, data: dict[str, Any]) -> dict[str, bool]:
-        identity = self.context.caller().identity
+        identity = self.context.caller.identity
         access = identity.access_to_row(RoomKey(identity.project, self._target.collection, data["id"]), data)
         return {"read": access >= Access.READ, "write": access >= Access.WRITE}
 

@@ -41,7 +41,7 @@ class OpenedCustom(OpenSubscription):
     @property
     def identity(self) -> Identity:
         """The session's identity."""
-        return self.context.caller().identity
+        return self.context.caller.identity
 
     @property
     def channels(self) -> Collection[str]:
@@ -97,7 +97,7 @@ class OpenedSystem(OpenSubscription):
 
     async def open(self, filters: Filters) -> Subscribed:
         """Start; with a cursor, send declarations that changed since, because changing one needs a restart."""
-        identity, target = self.context.caller().identity, self._target
+        identity, target = self.context.caller.identity, self._target
         hub = self.context.hub
         self.watch(hub.system.subscribe(identity.project, target.event, self._tell, user_id=identity.user_id))
         if target.event != SCHEMA_UPDATED:
@@ -139,7 +139,7 @@ class OpenedAnalytics(OpenSubscription):
 
     async def open(self, filters: Filters) -> Subscribed:
         """Start; the current value is sent first."""
-        project = self.context.caller().identity.project
+        project = self.context.caller.identity.project
         self.watch(self.context.hub.analytics.subscribe(project, self._target.metric, self._tell))
         return Subscribed(sub=self.sub)
 
@@ -174,7 +174,7 @@ class OpenedPresence(OpenSubscription):
 
     async def _watch(self) -> None:
         self.unwatch()
-        presence, caller = self.context.hub.presence, self.context.caller()
+        presence, caller = self.context.hub.presence, self.context.caller
         self.watch(await presence.subscribe(caller, self._target.room, self._tell, self._ended))
 
     def _ended(self, error: CollabError) -> None:

@@ -70,6 +70,7 @@ class RoomCrowd:
         """The last listener is gone."""
         self._watchers.discard(self._gathered.happened)
         self._gathered.cancel()
+        del self._gathered  # it refers to us, and we to the room
         self._release(self.room)
 
     def _look(self, before: roster.Roster) -> roster.Roster:

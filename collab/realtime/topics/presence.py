@@ -97,6 +97,7 @@ class PresenceRooms:
         listener(crowd.all())
 
         def close() -> None:
+            hearer.close = None  # it refers to the hearer
             self._drop(hearer)
             remove()
             self._leave_if_empty(crowd)

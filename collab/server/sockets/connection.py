@@ -301,6 +301,7 @@ class Connection:
         """Close the connection for this reason; send queued messages first if a retry makes sense."""
         if self._closing is None:
             self._closing = error
+            error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames refer to us
             self._metrics.error(error.code)
             if self._protocol is not None and error.retryable:
                 self._frames += self._protocol.drain()  # the last ones: later messages do not delay the end
@@ -338,6 +339,7 @@ class Connection:
             self._running = None
             self._protocol = None
             protocol.left(monotonic())
+            self._ready.clear()
             if self._writer is not None:
                 self._writer.cancel()
             if self._closing is not None and not isinstance(self._closing, Restarting):

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from time import monotonic
 
@@ -132,7 +133,7 @@ class HocuspocusSocket(SocketProtocol):
         self._deadline: float | None = now + limits.token_seconds
         self._waiting: dict[str, _Waiting] = {}
         self._open: dict[str, _Open] = {}
-        self._tasks = BackgroundTasks(self._task_failed)
+        self._tasks = BackgroundTasks(partial(_task_failed, connection))
         self._passed = PassedDocuments(
             connection,
             gatekeeper,
@@ -427,6 +428,7 @@ class HocuspocusSocket(SocketProtocol):
 
     def _leave(self, address: str, now: float) -> None:
         open_ = self._open.pop(address)
+        open_.renewal = None  # if cancelled, it refers to its own variables, so to `open_`
         room = open_.latest()
         room.leave(open_.session, now)
         open_.session.detach()
@@ -481,18 +483,24 @@ class HocuspocusSocket(SocketProtocol):
     def left(self, now: float) -> None:
         """Remove the client from all its rooms."""
         self._tasks.cancel()
+        for address in list(self._waiting):
+            self._forget(address)
         for address in list(self._open):
             self._leave(address, now)
         self._passed.left()
 
     def _forget(self, address: str) -> None:
         waiting = self._waiting.pop(address, None)
-        if waiting is not None and not self._waiting:
+        if waiting is None:
+            return
+        waiting.task = None  # if cancelled, it refers to its own variables, so to `waiting`
+        if not self._waiting:
             self._queued_bytes = self._queued_messages = 0
 
-    def _task_failed(self, error: BaseException) -> None:
-        log.error("a background task of a socket failed", exc_info=error)
-        self._connection.close(InternalError("could not handle a message"))
+
+def _task_failed(connection: Connection, error: BaseException) -> None:
+    log.error("a background task of a socket failed", exc_info=error)
+    connection.close(InternalError("could not handle a message"))
 
 
 def _reason(error: CollabError) -> str:

@@ -174,6 +174,10 @@ class PassedDocuments:
             self._forget(address)
         if self._passing is not None:
             self._passing.close()
+        self._renew = self._ended = _ignore
 
     def _forget(self, address: str) -> None:
         self._gatekeeper.leave(self._documents.pop(address).admitted)
+
+
+def _ignore(*told: object) -> None: ...

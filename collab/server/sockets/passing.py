@@ -97,6 +97,7 @@ class Passing:
     def close(self) -> None:
         """The client has left."""
         self._closed = True
+        self._heard = None
         for nid, tunnel in self._tunnels.items():
             tunnel.close()
             self._node.closed(nid, tunnel)

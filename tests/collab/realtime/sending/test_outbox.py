@@ -20,7 +20,7 @@ class Waiting:
     def take(self) -> Frame | None:
         return self.frames.pop(0) if self.frames else None
 
-    def clear(self) -> None:
+    def close(self) -> None:
         self.frames.clear()
 
 

@@ -22,6 +22,13 @@ from collab import Access, Collab, Hooks, Identity, RoomKey, Settings
 from collab.access.configuration import ApiKey
 from collab.event import EntityEvent
 from collab.query.query import EVERYTHING, Condition
+from collab.realtime.session.session import RealtimeSession
+from collab.realtime.session.subscriber import Subscriber
+from collab.realtime.subscriptions.base import Context, OpenSubscription
+from collab.realtime.topics.crowd import RoomCrowd
+from collab.server.sockets.connection import Connection
+from collab.server.sockets.hocuspocus import HocuspocusSocket
+from collab.server.sockets.realtime import RealtimeSocket
 from collab.wire import hocuspocus
 from collab.wire.realtime import messages as realtime
 from collab.wire.realtime import values as wire
@@ -29,10 +36,15 @@ from collab.wire.realtime.encoding import Format, decode_server
 from collab.wire.realtime.messages import Event, Failure, Hello, Reply, ServerMessage, Subscribe, Subscription, Welcome
 from collab.wire.realtime.values import Entities
 from presence.lib0 import encode_string, encode_uint
+from tests.collab.garbage import alive, until_gone, without_collector
 from tests.collab.serving import Runner, serving
 
 SECRET = "a secret of the tests, of more than 32 bytes"
 KEY = "lum_live_xyz789-of-the-tests"
+OF_A_CONNECTION = (
+    *(Connection, RealtimeSocket, HocuspocusSocket, RealtimeSession),
+    *(Subscriber, OpenSubscription, Context, RoomCrowd),
+)
 
 
 class Client:
@@ -432,6 +444,41 @@ async def test_a_connection_that_ends_leaves_no_session_behind(settings: Setting
         with anyio.fail_after(40):
             while len(server.hub.entities) or server.hub.analytics.active_users("default"):
                 await asyncio.sleep(0.01)
+
+
+async def used(address: str, last: str) -> None:
+    """A connection with a subscription of each kind, writes, presence and a document; ``last`` is what it says last."""
+    targets: list[wire.AnyTarget] = [
+        Entities(collection="tasks"),
+        Entities(collection="tasks", entity="t"),
+        wire.Rows(collection="tasks"),
+        wire.Aggregated(collection="tasks"),
+        wire.Custom(event="typing"),
+        wire.System(event="health"),
+        wire.Analytics(metric="active_users"),
+        wire.Presence(room="documents/d"),
+    ]
+    async with joined(address) as client:
+        for sub, target in enumerate(targets, 1):
+            await client.subscribe(target, sub)
+        await client.result(realtime.Create, collection="tasks", entity="t", data={"title": "a"})
+        await client.result(realtime.JoinPresence, room="documents/d", state={})
+        await client.result(realtime.Unsubscribe, subs=(1,))
+        assert isinstance(await client.ask(realtime.FindById, collection="tasks", entity="u"), Failure)
+        await client.socket.send(token_frame("documents/d", ""))
+        await client.until(lambda: client.documents)
+        assert set(alive(*OF_A_CONNECTION)) >= {"Connection", "RealtimeSession", "OpenedRows"}
+        if last:
+            await client.socket.send(last)
+            await client.ended()
+
+
+@pytest.mark.parametrize("last", ["", "{"])
+async def test_a_connection_that_has_ended_needs_no_garbage_collector(settings: Settings, last: str) -> None:
+    async with serving(Collab(settings)) as address:
+        with without_collector():
+            await used(address, last)
+            await until_gone(*OF_A_CONNECTION)
 
 
 async def test_v4_a_connection_that_nobody_verified_is_one_user_with_all_its_documents(settings: Settings) -> None:

@@ -1,0 +1,33 @@
+"""Which objects need the garbage collector to go."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Inside the block only reference counting frees objects; what others have left is gone before."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def alive(*kinds: type) -> list[str]:
+    """The types of all objects of these kinds."""
+    return [type(each).__name__ for each in gc.get_objects() if issubclass(type(each), kinds)]
+
+
+async def until_gone(*kinds: type) -> None:
+    """Wait until no object of these kinds is left."""
+    with anyio.fail_after(40):
+        while alive(*kinds):
+            await asyncio.sleep(0.05)
