@@ -31,7 +31,9 @@ class BaseClient:
     the application. ``token`` may be a function, also async, that returns the current token; it is called for each
     connection and before a token expires. ``conflicts="reject"`` is the default ``on_conflict`` of updates.
     ``websocket`` takes the options of :class:`collab.client.core.options.WebSocketOptions`; all times are milliseconds.
-    The client is not thread-safe. Callbacks may be async; their exceptions are logged. Raises :class:`InvalidRequest`.
+    ``traceparent`` returns the W3C Trace Context of the running span, or ``None``; it is called for each read and
+    write, which the server then makes in this trace. The client is not thread-safe. Callbacks may be async; their
+    exceptions are logged. Raises :class:`InvalidRequest`.
     """
 
     def __init__(
@@ -44,13 +46,14 @@ class BaseClient:
         token: Token | None = None,
         websocket: WebSocketOptions | Mapping[str, Any] | None = None,
         conflicts: OnConflict = "merge",
+        traceparent: Callable[[], str | None] | None = None,
     ) -> None:
         if conflicts not in ("merge", "reject"):
             raise InvalidRequest(f"conflicts: must be 'merge' or 'reject', not {conflicts!r}")
         self._engine = Engine(
             _socket_url(url), read_options(websocket), Credentials(project_id, api_key, user_id, token)
         )
-        self._requests = Requests(self._engine, conflicts)
+        self._requests = Requests(self._engine, conflicts, traceparent)
         self._collections: dict[str, Collection] = {}
         self._schema: dict[str, Any] | None = None
         self.events = Events(self._requests)

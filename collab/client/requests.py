@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
 
 from collab.client.background import Background
 from collab.client.calls import Call
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     import pycrdt
 
 V = TypeVar("V")
+T = TypeVar("T", bound=realtime.Asked)
+
+log = logging.getLogger(__name__)
+
 ErrorCallback = Callable[[CollabError], object]
 OnConflict = Literal["merge", "reject"]
 _READS = (
@@ -33,8 +40,12 @@ _READS = (
 class Requests:
     """The part of the engine that collections and topics use."""
 
-    def __init__(self, engine: Engine, conflicts: OnConflict) -> None:
+    def __init__(
+        self, engine: Engine, conflicts: OnConflict, traceparent: Callable[[], str | None] | None = None
+    ) -> None:
+        _check_function("traceparent", traceparent)
         self._engine = engine
+        self._traceparent = traceparent
         self.conflicts: OnConflict = conflicts
         self.background: Background = engine.background
 
@@ -48,7 +59,7 @@ class Requests:
 
     def ask(self, message: realtime.Asked, read: Callable[[Any], Any], on_error: ErrorCallback | None) -> Call[Any]:
         """Send a request that is no write to an entity. ``read`` converts its result."""
-        message = checked(message)
+        message = self._traced(checked(message))
         call = self._call(message, read, on_error)
         self._engine.call(call, message)
         return call
@@ -57,10 +68,23 @@ class Requests:
         self, message: WriteMessage, read: Callable[[Any], Any], on_error: ErrorCallback | None, at: str
     ) -> Call[Any]:
         """Write to an entity. ``at`` is the time of the write (RFC 3339)."""
-        message = checked(message)
+        message = self._traced(checked(message))
         call = self._call(message, read, on_error)
         self._engine.write(call, message, at)
         return call
+
+    def _traced(self, message: T) -> T:
+        """Add the span of the application, if it has one. A request is made, whatever tells of it."""
+        if self._traceparent is None:
+            return message
+        try:
+            traceparent = self._traceparent()
+        except Exception:
+            log.exception("traceparent failed")
+            return message
+        if not isinstance(traceparent, str):
+            return message
+        return msgspec.structs.replace(message, traceparent=traceparent)
 
     def _call(self, message: realtime.Asked, read: Callable[[Any], Any], on_error: ErrorCallback | None) -> Call[Any]:
         _check_function("on_error", on_error)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from collab.bus.base import Bus, Ending
+from collab.cluster import trace_messages
 from collab.cluster.event_messages import read_message, topic_of, write_messages
 from collab.entities.entity import Answer
 from collab.entities.event_traces import EventTraces
@@ -57,6 +58,7 @@ class _Followed:
         "project",
         "ready",
         "timer",
+        "tracing",
         "uses",
         "waiting",
     )
@@ -66,6 +68,7 @@ class _Followed:
         self.order: EventOrder | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ending: Ending | None = None
+        self.tracing: Ending | None = None
         self.uses = 0
         self.linger: asyncio.TimerHandle | None = None
         self.early: list[bytes] = []
@@ -184,6 +187,9 @@ class ClusterFeed(Feed):
     async def _start(self, followed: _Followed) -> None:
         project = followed.project
         try:
+            if self._traces is not None:
+                topic = trace_messages.topic_of(project)
+                followed.tracing = await self._bus.subscribe(topic, partial(self._heard_traces, self._traces, project))
             # in this order: what is committed after the position was read is heard
             followed.ending = await self._bus.subscribe(topic_of(project), partial(self._heard, followed))
             newest = (await self._storage.positions((project,))).of(project)
@@ -224,8 +230,9 @@ class ClusterFeed(Feed):
         if self._followed.get(followed.project) is not followed:
             return
         del self._followed[followed.project]
-        if followed.ending is not None:
-            followed.ending()
+        for ending in (followed.ending, followed.tracing):
+            if ending is not None:
+                ending()
         for timer in (followed.linger, followed.timer):
             if timer is not None:
                 timer.cancel()
@@ -271,6 +278,10 @@ class ClusterFeed(Feed):
         for one in answers:
             answered.setdefault(one.project, []).append(one)
         for project, written in events.items():
+            if self._traces is not None:  # before the events: whoever hears of these goes on with their traces
+                made = self._traces.made(project, [event.position for event in written])
+                for message in trace_messages.write_traces(made):
+                    self._bus.publish(trace_messages.topic_of(project), message)
             for message in write_messages(written):
                 self._bus.publish(topic_of(project), message)
         for project in {**events, **answered}:
@@ -308,6 +319,13 @@ class ClusterFeed(Feed):
             self._deliver(followed, order.take(heard.events))
             if not heard.events:  # too long for a message: it is not worth waiting for another one
                 self._fill_now(followed)
+
+    def _heard_traces(self, traces: EventTraces, project: str, message: bytes) -> None:
+        heard = trace_messages.read_traces(message)
+        if heard is None:
+            self.junk += 1
+        else:
+            traces.heard(project, heard)
 
     def _deliver(self, followed: _Followed, ready: Sequence[EntityEvent]) -> None:
         project, order = followed.project, followed.order

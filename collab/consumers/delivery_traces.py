@@ -12,7 +12,7 @@ from collab.tracing import Tracer, TraceSpan, about
 
 
 class DeliveryTraces:
-    """Goes on with the spans of events. An event of long ago, or of another node, begins a trace."""
+    """Goes on with the spans of events. An event of long ago begins a trace."""
 
     def __init__(self, tracer: Tracer, events: EventTraces) -> None:
         self._tracer = tracer

@@ -59,6 +59,7 @@ class EventTraces:
         self._most = most
         self._origins: OrderedDict[_Place, _Origin] = OrderedDict()  # of events that nobody was told of
         self._told: OrderedDict[_Place, Trace] = OrderedDict()
+        self._elsewhere: OrderedDict[_Place, Trace] = OrderedDict()  # what other nodes have told of theirs
 
     def here(self) -> Trace | None:
         """The running span, which makes a change; ``None`` if none is recorded."""
@@ -124,9 +125,20 @@ class EventTraces:
                 _put(self._told, place, span.trace, self._most)
             yield
 
+    def made(self, project: str, positions: Sequence[int]) -> list[tuple[int, Trace]]:
+        """The spans that made events of a commit that is being told; none for those that are not traced."""
+        found = ((position, self._origins.get((project, position))) for position in positions)
+        return [(position, origin.parent) for position, origin in found if origin is not None]
+
+    def heard(self, project: str, traces: Sequence[tuple[int, Trace]]) -> None:
+        """Another node has told which spans made its events, by their positions."""
+        for position, trace in traces:
+            _put(self._elsewhere, (project, position), trace, self._most)
+
     def of(self, project: str, position: int) -> Trace | None:
-        """The span that told of an event; ``None`` if none did here, or it is long ago."""
-        return self._told.get((project, position))
+        """The span that told of an event here, or else made it on another node; ``None``: unknown, or long ago."""
+        place = project, position
+        return self._told.get(place) or self._elsewhere.get(place)
 
 
 def _put(known: OrderedDict[_Place, T], place: _Place, what: T, most: int) -> None:

@@ -4,7 +4,7 @@ import { present, renewIn } from "./credentials.js"
 import { connectionLost, LumenizeError } from "./errors.js"
 import type { DocumentLink } from "./document-link.js"
 import type { Keeper, OwnCollection } from "./keeper.js"
-import { inTurn, Listeners, quiet } from "./listeners.js"
+import { guarded, inTurn, Listeners, quiet } from "./listeners.js"
 import type { Op } from "./overlay.js"
 import type { ClientMessage, Request, ServerMessage } from "./protocol.js"
 import { checkName, readOptions, type Settings } from "./options.js"
@@ -178,6 +178,13 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
     return () => this.documents.delete(document)
   }
 
+  /** Adds the span of the application, if it has one. */
+  private traced<R extends Request>(request: R): R {
+    let traceparent: unknown
+    guarded(() => (traceparent = this.settings.traceparent?.()))
+    return typeof traceparent === "string" ? { ...request, traceparent } : request
+  }
+
   /** Reports an error that belongs to no call. */
   fail(error: LumenizeError): void {
     if (this.failed.size > 0) this.failed.tell(error)
@@ -195,13 +202,13 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
   /** Sends a request after earlier subscriptions. */
   ask<T>(request: Request, kind: Kind): Promise<T> {
     this.subscriptions.flush()
-    return this.requests.ask<T>(request, kind)
+    return this.requests.ask<T>(this.traced(request), kind)
   }
 
   /** Sends a write after earlier subscriptions, so that they receive its event. */
   write<T>(request: WriteRequest, ops: readonly (Op | undefined)[]): Promise<T> {
     this.subscriptions.flush()
-    return this.requests.write(request, ops)
+    return this.requests.write(this.traced(request), ops)
   }
 
   /** Resolves once every write and edit so far is answered; rejects while the client has stopped connecting. */

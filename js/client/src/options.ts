@@ -61,6 +61,7 @@ const CLIENT: Table<ClientOptions> = {
   conflicts: oneOf("merge", "reject"),
   onConflict: FUNCTION,
   persist: ["a boolean or an object", (value) => typeof value === "boolean" || OBJECT[1](value)],
+  traceparent: FUNCTION,
   WebSocket: FUNCTION,
 }
 const WEBSOCKET: Table<WebSocketOptions> = {

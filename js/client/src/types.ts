@@ -199,6 +199,11 @@ export interface ClientOptions extends Credentials {
   onConflict?: (conflicts: readonly Shown<Conflict>[], context: Shown<ConflictContext>) => void
   /** Whether pending writes, the last rows of live queries, and documents are kept in the browser, in IndexedDB. */
   persist?: boolean | PersistOptions
+  /**
+   * Returns the `traceparent` (W3C Trace Context) of the span that runs, if there is one. It is called for each read and
+   * write, which the server then makes in this trace.
+   */
+  traceparent?: () => string | null | undefined
   /** A WebSocket constructor, if there is no global one. */
   WebSocket?: unknown
 }

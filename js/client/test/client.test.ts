@@ -585,3 +585,24 @@ it("says which package is missing where there is no WebSocket", async () => {
     vi.doUnmock("ws")
   }
 })
+
+it("says of each read and write in which trace of the application it is", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => {})
+  const spans: (string | undefined | (() => never))[] = []
+  const traceparent = (): string | undefined => {
+    const span = spans.shift()
+    return typeof span === "function" ? span() : span
+  }
+  const made = await connected({ traceparent })
+  const fails = (): never => {
+    throw new Error("no span")
+  }
+  spans.push("00-1", "00-2", undefined, fails)
+  void made.tasks.create({ id: "a" })
+  void made.tasks.findById("b")
+  void made.tasks.count()
+  void made.tasks.create({ id: "c" })
+  await settle()
+  const sent = ScriptedSocket.last.sent as unknown as Data[]
+  expect(sent.slice(-4).map(({ type, traceparent: span }) => [type, span])).toEqual([["create", "00-1"], ["findById", "00-2"], ["count", undefined], ["create", undefined]])
+})

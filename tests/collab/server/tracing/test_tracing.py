@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 
 from collab import Collab, Settings
 from collab.access.configuration import ApiKey
+from collab.client import LumenizeClient
 from collab.consumers.webhook import Webhook
 from collab.storage.base import Committed
 from collab.storage.sqlite.storage import SqliteStorage
@@ -95,6 +96,28 @@ async def test_h9_a41_a_write_over_http_goes_on_with_the_trace_of_its_caller_to_
     }
     assert not receiver.came[0].headers.keys() & {"tracestate", "baggage"}
     assert receiver.came[0].headers["traceparent"] == f"00-{told.trace:032x}-{told.id:016x}-01"
+
+
+async def test_a41_the_client_says_of_each_request_in_which_trace_it_is(tmp_path: Path) -> None:
+    traces, now = Traces(), [SAMPLED]
+
+    def traceparent() -> str | None:
+        if now[0] == "":
+            raise ValueError("no span runs")
+        return now[0] if now[0] != "none" else None
+
+    async with (
+        traced(tmp_path, traces) as address,
+        LumenizeClient(f"http://{address}", traceparent=traceparent) as client,
+    ):
+        await client.tasks.create({"id": "t1"})
+        create = await traces.one("realtime create")
+        assert (f"{create.trace:032x}", f"{create.parent:016x}") == (TRACE, SPAN)
+        await client.tasks.find_by_id("t1")
+        assert f"{(await traces.one('realtime findById')).trace:032x}" == TRACE
+        for now[0] in ("none", "", "junk"):
+            await client.tasks.update("t1", {"title": now[0]})
+        assert len({span.trace for span in traces.named("realtime update")} - {create.trace}) == 3
 
 
 async def test_the_edit_of_an_editor_links_to_the_span_in_which_it_connected(tmp_path: Path) -> None:
