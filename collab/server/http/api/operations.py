@@ -39,7 +39,7 @@ from collab.server.http.api.bodies import (
 )
 from collab.server.http.api.parameters import Parameter
 from collab.server.http.api.serving import Api
-from collab.server.http.api.targets import AGGREGATE, GROUPS, given, target_of
+from collab.server.http.api.targets import AGGREGATE, GROUPS, QUERY, given, target_of
 from collab.server.http.responses import json_answer, read_body
 from collab.wire.realtime.messages import Aggregate, Count, Create, Delete, FindById, FindMany, History, Restore, Update
 from collab.wire.realtime.values import Found, FoundMany, Groups, Present, WriteResult, Written
@@ -121,18 +121,9 @@ async def _create(ask: Ask) -> Response:
 
 
 async def _list(ask: Ask) -> Response:
-    said = {
-        "where": parameters.WHERE.of(ask.request),
-        "search": parameters.SEARCH.of(ask.request),
-        "orderBy": parameters.ORDER_BY.of(ask.request),
-        "limit": parameters.LIMIT.of(ask.request),
-        "offset": parameters.OFFSET.of(ask.request),
-        "after": parameters.AFTER.of(ask.request),
-        "include": parameters.INCLUDE.of(ask.request),
-    }
     return await _find(
         ask,
-        {name: value for name, value in said.items() if value is not None},
+        given(ask.request, (*QUERY, parameters.AFTER)),
         parameters.FIELDS.of(ask.request),
         include_permissions=parameters.PERMISSIONS.of(ask.request) or False,
     )
@@ -327,16 +318,7 @@ async def _health(ask: Ask) -> Response:
 
 _ALL = "/collections/{collection}"
 _ONE = "/collections/{collection}/{id}"
-_ROWS: tuple[Parameter[Any], ...] = (
-    parameters.WHERE,
-    parameters.SEARCH,
-    parameters.ORDER_BY,
-    parameters.LIMIT,
-    parameters.OFFSET,
-    parameters.INCLUDE,
-    parameters.FIELDS,
-    parameters.PERMISSIONS,
-)
+_ROWS: tuple[Parameter[Any], ...] = (*QUERY, parameters.FIELDS, parameters.PERMISSIONS)
 _STREAM = (*_ROWS, *GROUPS, parameters.KIND, parameters.ENTITY, parameters.LAST_EVENT_ID)
 _NAMED = (parameters.IDEMPOTENCY_KEY,)
 

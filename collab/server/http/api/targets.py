@@ -28,6 +28,8 @@ _WINDOW: tuple[Parameter[Any], ...] = (
     parameters.OFFSET,
     parameters.INCLUDE,
 )
+QUERY: tuple[Parameter[Any], ...] = (*_CONDITIONS, *_WINDOW)
+"""The members of a live query."""
 
 
 def given(request: Request, known: Iterable[Parameter[Any]]) -> dict[str, Any]:
