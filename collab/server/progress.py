@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import TextIO
+from typing import Self, TextIO
 
 from collab.server.config.settings import MIB
 from collab.storage.copying import CopyProgress
@@ -15,7 +15,10 @@ _CLEAR = "\r\x1b[K"
 
 
 class ProgressReport:
-    """Writes to ``stream``: on a terminal one line that is rewritten, else a line every ten seconds."""
+    """Writes to ``stream``: on a terminal one line that is rewritten, else a line every ten seconds.
+
+    The rewritten line is gone after a ``with`` block.
+    """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = monotonic) -> None:
         self._stream = stream
@@ -23,6 +26,12 @@ class ProgressReport:
         self._rewrites = stream.isatty()
         self._next = clock() + (0.0 if self._rewrites else _PLAIN_SECONDS)
         self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
 
     def show(self, line: str) -> None:
         """Show how far it is, unless that was shown just before."""

@@ -36,9 +36,8 @@ def backup(target: str, force: bool, as_json: bool, config: Path | None, **where
 
     settings = load_settings(config, where)
     began = monotonic()
-    report = ProgressReport(sys.stderr)
 
-    async def work() -> tuple[Path, CopyProgress]:
+    async def work(report: ProgressReport) -> tuple[Path, CopyProgress]:
         path = backup_path(target, time(), replaces=force)
         return path, await back_up(
             settings.location,
@@ -48,10 +47,8 @@ def backup(target: str, force: bool, as_json: bool, config: Path | None, **where
             damaged=lambda damage: report.say(f"Damaged: {damage}"),
         )
 
-    try:
-        path, done = run(work())
-    finally:
-        report.clear()
+    with ProgressReport(sys.stderr) as report:
+        path, done = run(work(report))
     _tell("backed up", done, str(path.absolute()), monotonic() - began, path.stat().st_size, as_json=as_json)
 
 
@@ -78,8 +75,7 @@ def restore(
 
     settings = load_settings(config, where)
     began = monotonic()
-    report = ProgressReport(sys.stderr)
-    try:
+    with ProgressReport(sys.stderr) as report:
         done = run(
             restore_record(
                 source,
@@ -91,8 +87,6 @@ def restore(
                 damaged=lambda damage: report.say(f"Damaged: {damage}"),
             )
         )
-    finally:
-        report.clear()
     place = shown(settings.location)
     _tell("restored", done, place, monotonic() - began, source.stat().st_size, as_json=as_json)
 

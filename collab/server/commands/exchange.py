@@ -54,8 +54,7 @@ def export_command(
     from collab.server.progress import ProgressReport, how_many
 
     settings = load_settings(config, where)
-    report = ProgressReport(sys.stderr)
-    try:
+    with ProgressReport(sys.stderr) as report:
         done = run(
             export(
                 settings.location,
@@ -67,8 +66,6 @@ def export_command(
                 moved=lambda seen, total: report.show(how_many(seen, total, "entities")),
             )
         )
-    finally:
-        report.clear()
     resumed = f", {done.resumed:,} of them before" if done.resumed else ""
     say(
         f"exported {done.entities:,} entities{resumed} to {folder}",
@@ -111,8 +108,7 @@ def import_command(
     from collab.server.progress import ProgressReport, how_many
 
     settings = load_settings(config, where)
-    report = ProgressReport(sys.stderr)
-    try:
+    with ProgressReport(sys.stderr) as report:
         done = run(
             import_lines(
                 settings,
@@ -126,8 +122,6 @@ def import_command(
                 moved=lambda seen, total: report.show(how_many(seen, total, "bytes")),
             )
         )
-    finally:
-        report.clear()
     say(
         f"imported {done.created:,} entities; {done.unchanged:,} were there already",
         {

@@ -36,8 +36,7 @@ def copy(source: str, target: str, take_over: bool, as_json: bool) -> None:
     from collab.server.progress import ProgressReport, how_far, summary
 
     began = monotonic()
-    report = ProgressReport(sys.stderr)
-    try:
+    with ProgressReport(sys.stderr) as report:
         done = run(
             copy_offline(
                 source,
@@ -47,8 +46,6 @@ def copy(source: str, target: str, take_over: bool, as_json: bool) -> None:
                 damaged=lambda damage: report.say(f"Damaged: {damage}"),
             )
         )
-    finally:
-        report.clear()
     seconds = monotonic() - began
     say(
         f"copied {summary(done)} in {seconds:.1f} s to {shown(target)}",

@@ -108,9 +108,8 @@ def replay(name: str, numbers: tuple[int, ...], as_json: bool, config: Path | No
     from collab.server.progress import ProgressReport, how_many
 
     settings = load_settings(config, where)
-    report = ProgressReport(sys.stderr)
 
-    async def work() -> replaying.Replayed:
+    async def work(report: ProgressReport) -> replaying.Replayed:
         webhook = replaying.webhook_named(settings.webhooks, name)
         return await replaying.replay(
             settings.location,
@@ -119,10 +118,8 @@ def replay(name: str, numbers: tuple[int, ...], as_json: bool, config: Path | No
             progress=lambda done, total: report.show(how_many(done, total, "events")),
         )
 
-    try:
-        done = run(work())
-    finally:
-        report.clear()
+    with ProgressReport(sys.stderr) as report:
+        done = run(work(report))
     left = len(done.failed) + done.waiting
     say(
         f"{name} took {done.sent} events" + (f", {left} are left" if left else ""),
