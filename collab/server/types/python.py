@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from collab.server.types.shapes import (
+    NULL,
     Choice,
     ListOf,
     MapOf,
@@ -117,7 +118,8 @@ def _field(member: Member, library: PythonLibrary, used: set[str]) -> str:
         if renamed:
             return f"{name}: {kind} = msgspec.field({', '.join(options)})"
         return f"{name}: {kind}" + ("" if member.required else " = msgspec.UNSET")
-    if not member.required and kind != "Any" and "None" not in kind.split(" | "):
+    alternatives = member.shape.options if isinstance(member.shape, OneOf) else (member.shape,)
+    if not member.required and kind != "Any" and NULL not in alternatives:
         kind = f"{kind} | None"
     if renamed:
         return f"{name}: {kind} = Field({'' if member.required else 'default=None, '}alias={member.name!r})"

@@ -239,6 +239,15 @@ def test_mypy_takes_what_the_types_allow_and_refuses_the_rest(tmp_path: Path, li
     assert list(dict.fromkeys(lines)) == [5 + at for at in range(len(WRONG[library]))]
 
 
+def test_a_field_that_may_be_missing_is_none_then_whatever_is_inside_it(tmp_path: Path) -> None:
+    inner = {"anyOf": [{"type": "null"}, {"type": "integer"}]}
+    fields = {"type": "object", "properties": {"a": {"type": "array", "items": inner}, "b": inner}}
+    text = written({"tasks": declaration(fields)}, "pydantic")
+    assert "    a: list[None | int] | None = None\n    b: None | int = None\n" in text
+    (tmp_path / "made.py").write_text(text)
+    assert mypy(tmp_path, "made.py") == []
+
+
 def test_typed_dicts_can_be_checked_while_a_program_runs(tmp_path: Path) -> None:
     fields = {"type": "object", "required": ["class"], "properties": {"class": {"type": "string"}}}
     made = loaded(written({"tasks": declaration(fields)}, "typeddict"), tmp_path)
@@ -334,6 +343,7 @@ def test_whatever_fits_the_schema_fits_the_types(
         made.Tasks.model_validate(value)
         made = loaded(written(declared, "msgspec"), folder, "others")
         msgspec.json.decode(json.dumps(value), type=made.Tasks)
+        loaded(written(declared, "typeddict", client=True), folder, "clients").Client().tasks  # noqa: B018
         assert written(declared, "typescript")
     finally:
         for path in folder.glob("*.py"):
