@@ -77,11 +77,45 @@ def build(
         _check_metrics_secret(request, settings.metrics_secret)
         return Response(metrics.render(), media_type="text/plain; version=0.0.4")
 
-    async def read(request: HttpRequest) -> Response:
-        sender, admitted = await _admit(admission, request, Access.READ)
+    async def to_inspector(request: HttpRequest) -> Response:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/inspect/")
+
+    def served(handler: RequestHandler) -> RequestHandler:
+        return handler if tracer is None else traced(handler, tracer, "/rooms/{name}")
+
+    documents = _Documents(admission, handle, settings.max_message_bytes)
+    routes: list[BaseRoute] = [
+        Route("/healthz", answers(healthz)),
+        Route("/readyz", answers(readyz)),
+        Route("/metrics", answers(measure)),
+        Route("/rooms/{name:path}", while_connected(answers(served(documents.read))), methods=["GET"]),
+        Route("/rooms/{name:path}", answers(served(documents.write)), methods=["POST"]),
+        Route("/rooms/{name:path}", answers(served(documents.replace)), methods=["PUT"]),
+        Mount(PREFIX, api),
+    ]
+    if inspector is not None:
+        routes += [Route("/inspect", answers(to_inspector)), Mount("/inspect", inspector)]
+    if settings.pages is not None:
+        routes.append(Mount("/", Pages(Path(settings.pages), single_page=settings.single_page)))
+    shared = CrossOrigin(Starlette(routes=routes), [f"{PREFIX}/", "/rooms/"], admission.allowed_origins)
+    return Guarded(shared, tuple(admission.allowed_hosts))
+
+
+class _Documents:
+    """Documents over HTTP: read, edited by an update, and their rich text replaced."""
+
+    def __init__(
+        self, admission: Admission, handle: Callable[[RoomKey, Hashable], RoomHandle], most_bytes: int
+    ) -> None:
+        self._admission = admission
+        self._handle = handle
+        self._most_bytes = most_bytes
+
+    async def read(self, request: HttpRequest) -> Response:
+        sender, admitted = await _admit(self._admission, request, Access.READ)
         check_names(request, ("format", "root", "sv"))
-        admission.count_read(sender, admitted.identity)
-        room = handle(admitted.key, admitted.identity.counted_as(sender.client))
+        self._admission.count_read(sender, admitted.identity)
+        room = self._handle(admitted.key, admitted.identity.counted_as(sender.client))
         match request.query_params.get("format") or _accepted(request.headers.get("accept", "")):
             case "json":
                 return Response(await room.encoded_json(), media_type="application/json")
@@ -98,22 +132,19 @@ def build(
                     f"unknown format: {other}; must be one of json, text, update, {', '.join(RICH_TYPES)}"
                 )
 
-    async def write(request: HttpRequest) -> Response:
-        limit = settings.max_message_bytes
-        sender, admitted = await _admit(admission, request, Access.WRITE)
+    async def write(self, request: HttpRequest) -> Response:
+        limit = self._most_bytes
+        sender, admitted = await _admit(self._admission, request, Access.WRITE)
         check_names(request, ())
         identity = admitted.identity
-        admission.count_write(sender, identity, announced_size(request, limit))
+        self._admission.count_write(sender, identity, announced_size(request, limit))
         body = await read_body(request, limit)
-        await handle(admitted.key, None).apply(body, identity.user_id, identity=identity)
+        await self._handle(admitted.key, None).apply(body, identity.user_id, identity=identity)
         return Response(status_code=204)
 
-    async def to_inspector(request: HttpRequest) -> Response:
-        return RedirectResponse(f"{request.scope.get('root_path', '')}/inspect/")
-
-    async def replace(request: HttpRequest) -> Response:
-        limit = settings.max_message_bytes
-        sender, admitted = await _admit(admission, request, Access.WRITE)
+    async def replace(self, request: HttpRequest) -> Response:
+        limit = self._most_bytes
+        sender, admitted = await _admit(self._admission, request, Access.WRITE)
         check_names(request, ("format", "root", "schema"))
         form, schema = request.query_params.get("format"), request.query_params.get("schema")
         if form not in _WRITABLE:
@@ -121,12 +152,12 @@ def build(
         if schema is not None and schema not in _SCHEMAS:
             raise InvalidRequest(f"schema must be one of {', '.join(_SCHEMAS)}")
         identity = admitted.identity
-        admission.count_write(sender, identity, announced_size(request, limit))
+        self._admission.count_write(sender, identity, announced_size(request, limit))
         try:
             content = (await read_body(request, limit)).decode()
         except UnicodeDecodeError:
             raise InvalidRequest("the body is not UTF-8") from None
-        room = handle(admitted.key, identity.counted_as(sender.client))
+        room = self._handle(admitted.key, identity.counted_as(sender.client))
         await room.set_rich(
             cast(WriteFormat, form),
             content,
@@ -136,25 +167,6 @@ def build(
             identity=identity,
         )
         return Response(status_code=204)
-
-    def served(handler: RequestHandler) -> RequestHandler:
-        return handler if tracer is None else traced(handler, tracer, "/rooms/{name}")
-
-    routes: list[BaseRoute] = [
-        Route("/healthz", answers(healthz)),
-        Route("/readyz", answers(readyz)),
-        Route("/metrics", answers(measure)),
-        Route("/rooms/{name:path}", while_connected(answers(served(read))), methods=["GET"]),
-        Route("/rooms/{name:path}", answers(served(write)), methods=["POST"]),
-        Route("/rooms/{name:path}", answers(served(replace)), methods=["PUT"]),
-        Mount(PREFIX, api),
-    ]
-    if inspector is not None:
-        routes += [Route("/inspect", answers(to_inspector)), Mount("/inspect", inspector)]
-    if settings.pages is not None:
-        routes.append(Mount("/", Pages(Path(settings.pages), single_page=settings.single_page)))
-    shared = CrossOrigin(Starlette(routes=routes), [f"{PREFIX}/", "/rooms/"], admission.allowed_origins)
-    return Guarded(shared, tuple(admission.allowed_hosts))
 
 
 def _check_metrics_secret(request: HttpRequest, secret: str | None) -> None:
