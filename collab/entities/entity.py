@@ -13,7 +13,7 @@ from collab.entities.stamps import Stamps
 from collab.event import RECORD_MEMBERS, EntityEvent, EventType, FieldConflict
 from collab.json_values import same
 from collab.names import RoomKey
-from collab.storage.base import EntityRow, Fact, IdempotencyKey
+from collab.storage.base import EntityRow, Fact, IdempotencyKey, NewContents
 
 """Reserved members of an entity's data; a document field with such a name is not part of the data."""
 
@@ -82,7 +82,8 @@ class EntityOp(NamedTuple):
     """The effect of one accepted change on one entity.
 
     ``changes`` are new values of fields (``ABSENT``: removed), or for ``content`` the changes of content roots.
-    ``covered`` is the log row up to which content changes have become events with this one.
+    ``covered`` is the log row up to which content changes have become events with this one, and ``contents`` what the
+    document says then, if that has changed.
     """
 
     kind: Literal["write", "delete", "restore", "content"]
@@ -93,6 +94,7 @@ class EntityOp(NamedTuple):
     met: Sequence[ConcurrentWrite] = ()
     intent: Intent | None = None
     covered: int = -1
+    contents: NewContents | None = None
 
 
 @dataclass(slots=True)
@@ -105,6 +107,7 @@ class _Draft:
     before: dict[str, Any]  # by changed field
     content: dict[str, Any] = field(default_factory=dict)
     conflicts: list[FieldConflict] = field(default_factory=list)
+    contents: NewContents | None = None
     row: int = -1
     request: IdempotencyKey | None = None
     place: int = -1  # index in the facts
@@ -255,6 +258,8 @@ def _take(op: EntityOp, row: int, stamps: Stamps, facts: list[Fact | None], answ
     draft.row = max(draft.row, row)
     if op.covered > entity.covered:
         entity.covered = op.covered
+    if op.contents is not None:
+        draft.contents = op.contents
     if kind == "deleted":
         entity.deleted = True
     elif kind == "restored":
@@ -328,7 +333,7 @@ def _close(entity: EntityState, facts: list[Fact | None], answers: list[Answer])
             at,
             tuple(draft.conflicts),
         )
-        facts[draft.place] = Fact(entity.row(data), event, draft.at, draft.row, draft.request)
+        facts[draft.place] = Fact(entity.row(data), event, draft.at, draft.row, draft.request, draft.contents)
     if draft.told:
         data, project = entity.data, entity.key.project
         for intent, conflicts in draft.told:

@@ -6,15 +6,18 @@ and texts separated by a line break. What is searched for becomes strings that m
 for the beginning of a word, `` blue `` for a word, `` blue whale `` for a phrase. So a search has one meaning wherever
 it is evaluated: here, or by the function of a database that finds one string in another. Indexes of words only find
 the rows to look at.
+
+The contents of a row's document have a folded text of their own, which is not in the row. Each string may occur in
+either.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from unicodedata import category, combining, normalize, unidata_version
 
 from collab.query.query import Path, Search, Words
@@ -27,6 +30,9 @@ MAX_WORD = 64
 """Characters of a word that count; what follows them is ignored."""
 MAX_TEXT = 100_000
 """Characters of a row's folded text, and of its texts, that are searched. What is behind them is not found."""
+
+CONTENTS: Final[Path] = ("",)
+"""Among the paths that are searched: the contents of the row's document. No member that is searched has this name."""
 
 FOLDING: Final = f"1 {unidata_version}"
 """Changes with the form of folded texts: then those that are stored must be computed anew."""
@@ -92,37 +98,56 @@ def parse_words(text: str) -> Words:
     return Words(tuple(sorted(wanted)), tuple(sorted(without)))
 
 
-def compile_search(search: Search) -> Callable[[Mapping[str, Any]], bool]:
+class SearchTest(Protocol):
+    """Tests whether a row is found, given the folded text of its document's contents."""
+
+    def __call__(self, row: Mapping[str, Any], contents: str = "", /) -> bool: ...
+
+
+def compile_search(search: Search) -> SearchTest:
     """Return a function that tests whether a row is found."""
     wanted, without = search.words
 
-    def is_found(row: Mapping[str, Any]) -> bool:
+    def is_found(row: Mapping[str, Any], contents: str = "", /) -> bool:
         text = folded_text(row, search.paths)
-        return all(part in text for part in wanted) and not any(part in text for part in without)
+        return all(part in text or part in contents for part in wanted) and not any(
+            part in text or part in contents for part in without
+        )
 
     return is_found
 
 
 def folded_text(data: Mapping[str, Any], paths: Sequence[Path]) -> str:
     """The folded text of the members at ``paths``: strings and integers, alone or anywhere inside them."""
-    return fold_texts(chain.from_iterable(_texts(_member(data, path)) for path in paths))
+    return _folded_recently(
+        _lines(chain.from_iterable(_texts(_member(data, path)) for path in paths if path != CONTENTS))
+    )
 
 
 def fold_texts(texts: Iterable[str]) -> str:
-    """The folded text of several texts."""
+    """The folded text of several texts. Of an iterator, no more is taken than counts."""
+    return _folded(_lines(texts))
+
+
+def _lines(texts: Iterable[str]) -> str:
     lines: list[str] = []
     left = MAX_TEXT
     for text in texts:
-        if left <= 0:
-            break
         lines.append(text[:left].replace("\n", " "))
         left -= len(text)
-    return _folded("\n".join(lines))
+        if left <= 0:
+            break
+    return "\n".join(lines)
 
 
 @lru_cache(maxsize=64)
+def _folded_recently(lines: str) -> str:
+    """An event is compared with many queries, so the newest are kept."""
+    return _folded(lines)
+
+
 def _folded(lines: str) -> str:
-    """The folded text of one text for each line. An event is compared with many queries, so the newest are kept."""
+    """The folded text of one text for each line."""
     parts = [f" {' '.join(words)} " for line in lines.split("\n") if (words := words_of(line))]
     folded = "\n".join(parts)
     if len(folded) <= MAX_TEXT:

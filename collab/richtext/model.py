@@ -145,10 +145,11 @@ def display_text(part: RichNode) -> str:
 
 def plain_text(parts: Sequence[RichNode]) -> str:
     """The characters of blocks, one block a line; cells of a table are separated by tabs."""
-    return "\n".join(_lines(parts))
+    return "\n".join(lines_of(parts))
 
 
-def _lines(parts: Sequence[RichNode]) -> Iterator[str]:
+def lines_of(parts: Sequence[RichNode]) -> Iterator[str]:
+    """The lines of :func:`plain_text`; one with breaks in it is several there."""
     line: list[str] = []
     is_open = False
     for part in parts:
@@ -160,7 +161,7 @@ def _lines(parts: Sequence[RichNode]) -> Iterator[str]:
         elif name == "mention":
             line.append(display_text(part))
         elif name == "tableRow":
-            yield "\t".join(" ".join(_lines(content_of(cell))).replace("\n", " ") for cell in content_of(part))
+            yield "\t".join(" ".join(lines_of(content_of(cell))).replace("\n", " ") for cell in content_of(part))
             continue
         elif name in ("image", "horizontalRule"):
             continue
@@ -168,7 +169,7 @@ def _lines(parts: Sequence[RichNode]) -> Iterator[str]:
             if is_open:
                 yield "".join(line)
             line, is_open = [], False
-            yield from _lines(content_of(part)) if content_of(part) else [""]
+            yield from lines_of(content_of(part)) if content_of(part) else [""]
             continue
         is_open = True
     if is_open:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from math import ceil
 from secrets import token_hex
@@ -25,8 +25,8 @@ from collab.names import RoomKey
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Child, Sandbox, SandboxError
-from collab.sandbox.messages import Changes
-from collab.storage.base import DocumentStorage, LogRow, StorageError
+from collab.sandbox.messages import Changes, ContentChanges
+from collab.storage.base import DocumentStorage, LogRow, NewContents, StorageError
 from collab.storage.jobs import AllJobs, JobHolder
 from collab.turns import TurnOwner
 
@@ -55,16 +55,24 @@ class _Part(NamedTuple):
 class ContentEvents:
     """Processes all documents of one server while :meth:`run` runs; ``interval`` in seconds, 0 for never.
 
-    The rooms of this process are its own; for documents that nobody has open, ``jobs`` chooses one.
+    The rooms of this process are its own; for documents that nobody has open, ``jobs`` chooses one. In collections that
+    ``searches`` says, what documents say is committed with the events, for search.
     """
 
     def __init__(
-        self, storage: DocumentStorage, sandbox: Sandbox, *, interval: float, jobs: JobHolder | None = None
+        self,
+        storage: DocumentStorage,
+        sandbox: Sandbox,
+        *,
+        interval: float,
+        jobs: JobHolder | None = None,
+        searches: Callable[[str], bool] = lambda collection: False,
     ) -> None:
         self._jobs = jobs if jobs is not None else AllJobs()
         self._storage = storage
         self._sandbox = sandbox
         self._interval = interval
+        self._searches = searches
         self._registry: Registry | None = None
         self._due: dict[RoomKey, bool] = {}  # whether its time has come, and something else must end first
         self._slots: dict[int, list[RoomKey]] = {}  # what becomes due at the end of a slot
@@ -241,7 +249,7 @@ class ContentEvents:
                 for part, (changes, seconds) in zip(parts, told, strict=True):
                     if changes is not None:
                         self._names[part.room] = part.rows[-1].seq, part.request.after
-                        await self._note(part.room, part.rows, changes)
+                        await self._note(part.room, part.rows, changes.turns, NewContents(changes.text))
                         self._let_rest(part.room.key, seconds)
                         done.add(part.room.key)
 
@@ -259,7 +267,8 @@ class ContentEvents:
             return None
         del self._names[room]
         updates = [list(turn.updates) for turn in turns(rows)]
-        return _Part(room, rows, Changes(None, updates, room.content_roots(), 0.0, before, token_hex(8)))
+        searched = self._searches(key.collection)
+        return _Part(room, rows, Changes(None, updates, room.content_roots(), 0.0, before, token_hex(8), searched))
 
     async def _flush(self, key: RoomKey) -> float:
         """Create the missing events for all committed content changes of one document, piece by piece.
@@ -288,12 +297,13 @@ class ContentEvents:
                     await self._cover(room, committed)  # from before there were events
                 return cost
             size, gave_up = _ROWS, False
+            contents: NewContents | None
             while rows:
                 piece = _first(rows, size)
                 await child.prepare()  # if no child can start, the rows are not to blame
                 spent = child.spent
                 try:
-                    changes = await self._told(room, piece, child)
+                    changes, text = await self._told(room, piece, child)
                 except SandboxError as error:
                     cost += child.spent - spent
                     if len(piece) > _FEW_ROWS:
@@ -304,44 +314,63 @@ class ContentEvents:
                     piece = rows if gave_up else piece
                     gave_up = True
                     changes = [{root: dict(TRUNCATED) for root in room.content_roots()}] * len(turns(piece))
+                    contents = None  # it is found by what it said before
                 else:
+                    contents = NewContents(text)
                     cost += child.spent - spent if room in self._read else 0.0
                     self._read.add(room)
                 size = min(size * 8, _ROWS)
-                await self._note(room, piece, changes)
+                await self._note(room, piece, changes, contents)
                 rows = rows[len(piece) :]
             return cost
 
-    async def _told(self, room: Room, rows: Sequence[LogRow], child: Child) -> list[dict[str, dict[str, Any]]]:
+    async def _told(self, room: Room, rows: Sequence[LogRow], child: Child) -> ContentChanges:
         """The changes of each turn in ``rows``."""
         seq = rows[0].seq - 1
         size = sum(len(row.update) for row in rows)
         updates = [turn.updates for turn in turns(rows)]
-        roots = room.content_roots()
+        roots, searched = room.content_roots(), self._searches(room.key.collection)
         known, before = self._names.pop(room, (0, ""))
         after = token_hex(8)
         changes = None
         if before and known == seq:  # reading the whole document would cost more than the changes
-            changes = await child.changes(None, updates, roots, _seconds(size), before=before, after=after)
+            changes = await child.changes(
+                None, updates, roots, _seconds(size), before=before, after=after, searched=searched
+            )
         if changes is None:
             base: Sequence[bytes] = await self._storage.document_at(room.key, seq) if seq else ()
-            changes = await child.changes(base, updates, roots, _seconds(size + sum(map(len, base))), after=after)
+            seconds = _seconds(size + sum(map(len, base)))
+            changes = await child.changes(base, updates, roots, seconds, after=after, searched=searched)
             assert changes is not None
         self._names[room] = rows[-1].seq, after
         return changes
 
-    async def _note(self, room: Room, rows: Sequence[LogRow], changes: Sequence[dict[str, dict[str, Any]]]) -> None:
-        """Record the changes of each turn in ``rows``."""
+    async def _note(
+        self,
+        room: Room,
+        rows: Sequence[LogRow],
+        changes: Sequence[dict[str, dict[str, Any]]],
+        contents: NewContents | None,
+    ) -> None:
+        """Record the changes of each turn in ``rows``, and what the document says after them."""
         assert self._registry is not None
         if room.broken or self._registry.rooms.get(room.key) is not room:
             raise Unavailable("the document is being rebuilt")
         bridge = room.bridge
+        if not any(changes):
+            contents = None
         if room.deleted:  # a deleted entity has no events but its deletion
             changes = [{} for _ in changes]
         last = max((n for n, change in enumerate(changes) if change), default=-1)
         ops = [
             EntityOp(
-                "content", bridge.main, turn.user_id, turn.at, change, covered=rows[-1].seq if n == last else turn.seq
+                "content",
+                bridge.main,
+                turn.user_id,
+                turn.at,
+                change,
+                covered=rows[-1].seq if n == last else turn.seq,
+                contents=contents if n == last else None,
             )
             for n, (turn, change) in enumerate(zip(turns(rows), changes, strict=True))
             if change
@@ -349,17 +378,18 @@ class ContentEvents:
         if ops:
             self._registry.note(room, *ops)  # all or none: what was recorded would be told again
         else:
-            await self._cover(room, rows[-1].seq)
+            await self._cover(room, rows[-1].seq, contents)
         bridge.cover(rows[-1].seq)
 
-    async def _cover(self, room: Room, seq: int) -> None:
-        """Mark the rows up to ``seq`` as needing no event of their own."""
+    async def _cover(self, room: Room, seq: int, contents: NewContents | None = None) -> None:
+        """Mark the rows up to ``seq`` as needing no event of their own, with what the document says if it changed."""
         assert self._registry is not None
         main = room.bridge.main
         if not main.version:
-            self._registry.note(room, EntityOp("write", main, None, time(), covered=seq))
+            self._registry.note(room, EntityOp("write", main, None, time(), covered=seq, contents=contents))
         else:
-            await self._storage.cover(room.key, seq)
+            main.covered = max(main.covered, seq)  # no event that is under way may set it back
+            await self._storage.cover(room.key, seq, contents)
         room.bridge.cover(seq)
 
 

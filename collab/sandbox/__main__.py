@@ -23,10 +23,12 @@ from collab.sandbox.messages import (
     Changes,
     ChangesOfMany,
     Compact,
+    ContentChanges,
     Edit,
     Failure,
     Inspect,
     Past,
+    ReadTexts,
     Reply,
     Request,
     Restore,
@@ -84,9 +86,13 @@ def _answer(request: Request, historian: Historian) -> Reply:
                 request.snapshot, request.index, request.updates, request.mapped, keep_deleted=request.keep_deleted
             )
         if isinstance(request, Changes):
-            return Value(historian.changes(request.base, request.turns, request.roots, request.before, request.after))
+            return Value(_changes(historian, request))
         if isinstance(request, ChangesOfMany):
             return Value([_timed(historian, document) for document in request.documents])
+        if isinstance(request, ReadTexts):
+            from collab.sandbox.texts import read_text  # most children never need it
+
+            return Value([read_text(updates, request.without) for updates in request.documents])
         if isinstance(request, Past):
             return Value(_in_form(read_past(request.updates, request.without), request.form))
         if isinstance(request, Restore):
@@ -105,8 +111,14 @@ def _answer(request: Request, historian: Historian) -> Reply:
 
 def _timed(historian: Historian, request: Changes) -> tuple[object, float]:
     began = process_time()
-    found = historian.changes(None, request.turns, request.roots, request.before, request.after)
+    found = _changes(historian, request)
     return found, process_time() - began
+
+
+def _changes(historian: Historian, request: Changes) -> ContentChanges | None:
+    return historian.changes(
+        request.base, request.turns, request.roots, request.before, request.after, searched=request.searched
+    )
 
 
 def _rich(request: Rich | Rewrite) -> Reply:

@@ -27,11 +27,13 @@ from collab.sandbox.messages import (
     ChangesOfMany,
     Compact,
     Compacted,
+    ContentChanges,
     Edit,
     Failure,
     Inspect,
     Past,
     Read,
+    ReadTexts,
     Reply,
     Request,
     Restore,
@@ -201,7 +203,9 @@ class Child:
         seconds: float,
         before: str = "",
         after: str = "",
-    ) -> list[dict[str, dict[str, Any]]] | None:
+        *,
+        searched: bool = False,
+    ) -> ContentChanges | None:
         """Compute what each turn, one or more updates, changed in the content of the document of ``base``.
 
         ``roots`` are the kinds of the roots to look at, as the gate knows them after the last turn. For each turn the
@@ -209,25 +213,38 @@ class Child:
         [{"path": [...], "delta": [...], "keys": {...}}, ...]}`` (all others, outermost first), or to ``{"truncated":
         True}`` if that would be too large. The document after the turns can be named ``after``: a call soon after with
         that name as ``before`` needs no ``base``, unless the child has forgotten the document: then the answer is
-        ``None``. Raises :class:`SandboxError` if it fails or takes more CPU time than ``seconds``.
+        ``None``. With ``searched``, the answer has the folded text of the roots after all turns, unless it cannot be
+        read. Raises :class:`SandboxError` if it fails or takes more CPU time than ``seconds``.
         """
         known = None if base is None else list(base)
-        reply = await self._ask(Changes(known, [list(turn) for turn in turns], dict(roots), seconds, before, after))
+        turned = [list(turn) for turn in turns]
+        reply = await self._ask(Changes(known, turned, dict(roots), seconds, before, after, searched))
         assert isinstance(reply, Value)
-        told: list[dict[str, dict[str, Any]]] | None = reply.value
-        return told
+        return None if reply.value is None else ContentChanges(*reply.value)
 
     async def changes_of_many(
         self, documents: Sequence[Changes], seconds: float
-    ) -> list[tuple[list[dict[str, dict[str, Any]]] | None, float]]:
+    ) -> list[tuple[ContentChanges | None, float]]:
         """As :meth:`changes` without a base, for several documents: the changes and the CPU seconds of each.
 
         If those of one cannot be computed, it fails for all of them.
         """
         reply = await self._ask(ChangesOfMany(list(documents), seconds))
         assert isinstance(reply, Value)
-        told: list[tuple[list[dict[str, dict[str, Any]]] | None, float]] = reply.value
-        return told
+        return [(None if told is None else ContentChanges(*told), spent) for told, spent in reply.value]
+
+    async def texts(
+        self, documents: Sequence[Sequence[bytes]], without: Collection[str], seconds: float
+    ) -> list[str | None]:
+        """Read what documents say, each given as updates, without some roots: folded texts (for search).
+
+        ``None`` for a document that cannot be read. If one ends the child, it fails for all of them. Raises
+        :class:`SandboxError` if that happens or it takes longer than ``seconds``.
+        """
+        reply = await self._ask(ReadTexts([list(updates) for updates in documents], list(without), seconds))
+        assert isinstance(reply, Value)
+        texts: list[str | None] = reply.value
+        return texts
 
     async def read_past(
         self, updates: Sequence[bytes], without: Collection[str], seconds: float, form: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -45,8 +45,9 @@ class Read(msgspec.Struct, frozen=True, tag=True):
 class Changes(msgspec.Struct, frozen=True, tag=True):
     """Compute what each turn (its updates) changed in ``roots`` (name -> kind) of the document of ``base``.
 
-    ``before`` names that document, if it was named already, and ``after`` the one after the turns. Without ``base`` the
-    reply is ``None`` if the document is not cached.
+    ``before`` names that document, if it was named already, and ``after`` the one after the turns. The reply is
+    :class:`ContentChanges`, with a text if the contents are ``searched``. Without ``base`` it is ``None`` if the
+    document is not cached.
     """
 
     base: list[bytes] | None
@@ -55,6 +56,25 @@ class Changes(msgspec.Struct, frozen=True, tag=True):
     seconds: float
     before: str = ""
     after: str = ""
+    searched: bool = False
+
+
+class ContentChanges(NamedTuple):
+    """What each turn changed, by root, and what the roots say after all of them, as a folded text, if that is known."""
+
+    turns: list[dict[str, dict[str, Any]]]
+    text: str | None
+
+
+class ReadTexts(msgspec.Struct, frozen=True, tag=True):
+    """Read what documents say, without the roots in ``without``: for each a folded text, or ``None``.
+
+    Each document is a list of updates.
+    """
+
+    documents: list[list[bytes]]
+    without: list[str]
+    seconds: float
 
 
 class ChangesOfMany(msgspec.Struct, frozen=True, tag=True):
@@ -157,7 +177,7 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     invalid: bool = False
 
 
-Request = Compact | Read | Rich | Rewrite | Changes | ChangesOfMany | Past | Restore | Inspect
+Request = Compact | Read | Rich | Rewrite | Changes | ChangesOfMany | ReadTexts | Past | Restore | Inspect
 Reply = Compacted | Value | Edit | Failure
 
 requests = msgspec.msgpack.Decoder(Request)

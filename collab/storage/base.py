@@ -111,11 +111,18 @@ class Requested(NamedTuple):
     digest: bytes
 
 
+class NewContents(NamedTuple):
+    """What a document says after its contents have changed: their folded text, ``None`` if nobody has computed it."""
+
+    text: str | None
+
+
 class Fact(NamedTuple):
     """One event for the record, with the state of its entity after it.
 
     ``row`` is the index in the batch of the event's log row, -1 for none. ``request`` records the write under its
-    caller's name for it. The storage assigns the position of ``event``.
+    caller's name for it. The storage assigns the position of ``event``. ``contents`` are those of the entity's
+    document up to ``content_seq``, if they have changed.
     """
 
     entity: EntityRow
@@ -123,6 +130,7 @@ class Fact(NamedTuple):
     at: float  # seconds since the epoch, the same as event.at
     row: int = -1
     request: IdempotencyKey | None = None
+    contents: NewContents | None = None
 
 
 class CommitId(NamedTuple):
@@ -168,6 +176,13 @@ class Positions:
     def of(self, project: str) -> int:
         """The newest position of a project."""
         return self.newest.get(project, self.base)
+
+
+class Unread(NamedTuple):
+    """An entity of which a search lacks the folded text of its document up to log row ``seq``."""
+
+    key: RoomKey
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +284,24 @@ class DocumentStorage(Protocol):
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
         """Documents with log rows whose content changes have not become events yet."""
 
-    async def cover(self, key: RoomKey, seq: int) -> None:
-        """Mark content up to log row ``seq`` as needing no further events. Does nothing if there is no entity."""
+    async def cover(self, key: RoomKey, seq: int, contents: NewContents | None = None) -> None:
+        """Mark content up to log row ``seq`` as needing no further events, with what it says if it has changed.
+
+        Does nothing if there is no entity.
+        """
+
+    async def unread(self, limit: int = 100) -> Sequence[Unread]:
+        """Entities whose contents are searched but have not been read, in the order in which they were listed.
+
+        Those are the documents that were there when the contents of their collection became searchable, and those of
+        :attr:`Fact.contents` without a text.
+        """
+
+    async def save_contents(self, unread: Unread, text: str) -> None:
+        """Store the folded text of an unread document. Does nothing if its contents have changed meanwhile."""
+
+    async def end_reading(self) -> None:
+        """Let collections be searched of whose documents none is unread."""
 
 
 class EntityStorage(Protocol):
@@ -314,6 +345,10 @@ class EntityStorage(Protocol):
 
         On return, all rows are. Before, a search raises :class:`collab.errors.Unavailable`, as one in other members
         does. What is interrupted continues with the next call.
+
+        With :data:`collab.query.search.CONTENTS` among the paths, documents are found by what they say, too. Those
+        that are there already become :meth:`unread`, and a search raises :class:`collab.errors.Unavailable` until they
+        have been read (:meth:`end_reading`).
         """
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:

@@ -12,7 +12,7 @@ from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation, tally
 from collab.query.include import KeysQuery
-from collab.query.match import compile_query, select
+from collab.query.match import compile_where, select
 from collab.query.query import IndexPaths, Query
 from collab.storage.base import (
     Append,
@@ -25,12 +25,14 @@ from collab.storage.base import (
     FoundGroups,
     FoundRows,
     LogRow,
+    NewContents,
     Positions,
     Record,
     Requested,
     SetAside,
     Snapshot,
     Span,
+    Unread,
     Version,
 )
 from collab.storage.memory_nodes import NOBODY, MemoryNodes
@@ -38,7 +40,6 @@ from collab.storage.memory_record import MemoryRecord, copied, cut, rows_of
 from collab.storage.nodes import Announced, Announcement, NodeRow, Opens
 from collab.storage.releases import ASKED
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS, check_repeat
-from collab.storage.search import check_form, write_form
 
 
 class MemoryStorage:
@@ -214,6 +215,8 @@ class MemoryStorage:
             self._record.documents.pop(key, None)
             self._record.entities.pop(key, None)
             self._record.uncovered.pop(key, None)
+            self._record.contents.pop(key, None)
+            self._record.unread.pop(key, None)
         gone = set(keys)
         self._record.newest_at = await self.newest_at()
         for events in self._record.events.values():
@@ -241,12 +244,27 @@ class MemoryStorage:
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
         return list(self._record.uncovered)[:limit]
 
-    async def cover(self, key: RoomKey, seq: int) -> None:
+    async def cover(self, key: RoomKey, seq: int, contents: NewContents | None = None) -> None:
         self._fence()
         entity = self._record.entities.get(key)
-        if entity is not None and entity.row.content_seq < seq:
+        if entity is not None and entity.row.content_seq <= seq:
             entity.row = replace(entity.row, content_seq=seq)
             self._record.list_uncovered(key)
+            if contents is not None:
+                self._record.store_contents(key, contents)
+
+    async def unread(self, limit: int = 100) -> Sequence[Unread]:
+        return [Unread(key, self._record.entities[key].row.content_seq) for key in self._record.unread][:limit]
+
+    async def save_contents(self, unread: Unread, text: str) -> None:
+        self._fence()
+        entity = self._record.entities.get(unread.key)
+        if entity is not None and entity.row.content_seq == unread.seq and unread.key in self._record.unread:
+            self._record.store_contents(unread.key, NewContents(text))
+
+    async def end_reading(self) -> None:
+        self._fence()
+        self._record.reading &= {key.collection for key in self._record.unread}
 
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
         document = self._record.documents.get(key)
@@ -290,9 +308,8 @@ class MemoryStorage:
         ][:limit]
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
-        self._check_searchable(collection, query)
-        rows = {row.key.id: row for row in self._record.living(project, collection)}
-        found = select([row.data for row in rows.values()], query)
+        rows = {row.key.id: row for row in self._record.searched(project, collection, query.search)}
+        found = select([row.data for row in rows.values()], replace(query, search=None))
         return FoundRows([rows[data["id"]] for data in found], self._record.span(project).newest)
 
     async def find_each(self, project: str, collection: str, asked: KeysQuery) -> FoundEach:
@@ -305,18 +322,12 @@ class MemoryStorage:
         return FoundEach(found, self._record.span(project).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
-        self._check_searchable(collection, query)
-        return len(
-            select([row.data for row in self._record.living(project, collection)], replace(query, limit=None, offset=0))
-        )
-
-    def _check_searchable(self, collection: str, query: Query) -> None:
-        if query.search is not None:
-            check_form(collection, query.search.paths, self._record.searchable.get(collection), done=True)
+        rows = self._record.searched(project, collection, query.search)
+        return len(select([row.data for row in rows], replace(query, search=None, limit=None, offset=0)))
 
     async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
-        self._check_searchable(collection, aggregation.rows)
-        rows = filter(compile_query(aggregation.rows), (row.data for row in self._record.living(project, collection)))
+        found = self._record.searched(project, collection, aggregation.search)
+        rows = filter(compile_where(aggregation.where), (row.data for row in found))
         return FoundGroups(tally(rows, aggregation), self._record.span(project).newest)
 
     async def request(self, project: str, caller: str, name: str) -> Requested | None:
@@ -389,7 +400,7 @@ class MemoryStorage:
     async def index(self, collection: str, indexes: Sequence[IndexPaths]) -> None: ...
 
     async def searchable(self, collection: str, paths: IndexPaths) -> None:
-        self._record.searchable[collection] = write_form(paths)
+        self._record.declare_search(collection, paths)
 
     async def schemas(self, project: str) -> dict[str, tuple[int, bytes]]:
         return {key[1]: schema for key, schema in sorted(self._record.schemas.items()) if key[0] == project}

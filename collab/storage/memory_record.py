@@ -12,6 +12,8 @@ from collab.access.revocations import Revocation
 from collab.dates import iso_micros
 from collab.event import EntityEvent
 from collab.names import RoomKey
+from collab.query.query import IndexPaths, Search
+from collab.query.search import CONTENTS, compile_search
 from collab.storage.base import (
     Append,
     Committed,
@@ -19,6 +21,7 @@ from collab.storage.base import (
     EntityRow,
     Fact,
     LogRow,
+    NewContents,
     Requested,
     SetAside,
     Snapshot,
@@ -28,6 +31,7 @@ from collab.storage.base import (
 from collab.storage.codec import event_from, from_json, to_json
 from collab.storage.memory_nodes import MemoryNodes
 from collab.storage.rules import reach_of
+from collab.storage.search import check_form, keeps_contents, searches_contents, write_form
 
 
 @dataclass(slots=True)
@@ -79,6 +83,9 @@ class MemoryRecord:
     requests: dict[tuple[str, str, str], tuple[Requested, float]] = field(default_factory=dict)
     schemas: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
     searchable: dict[str, str] = field(default_factory=dict)  # what is searched, by collection
+    contents: dict[RoomKey, str] = field(default_factory=dict)  # folded texts of documents
+    unread: dict[RoomKey, None] = field(default_factory=dict)  # entities whose contents are still to be read
+    reading: set[str] = field(default_factory=set)  # collections that are not searched meanwhile
     webhooks: dict[tuple[str, str], int] = field(default_factory=dict)
     dead: dict[str, list[DeadLetter]] = field(default_factory=dict)
     revocations: dict[tuple[str, str, str], Revocation] = field(default_factory=dict)
@@ -131,11 +138,51 @@ class MemoryRecord:
         )
         entity.versions.append((fact.at, Version(event, seq)))
         self.events.setdefault(key.project, {})[position] = (fact.at, key, event)
+        if fact.contents is not None:
+            self.store_contents(key, fact.contents)
         if fact.request is not None:
             caller, name, digest = fact.request
             done = Requested(key, fact.entity.version, digest)
             self.requests.setdefault((key.project, caller, name), (done, fact.at))
         return position
+
+    def store_contents(self, key: RoomKey, contents: NewContents) -> None:
+        """Store what a document says, if that is searched."""
+        if not searches_contents(self.searchable.get(key.collection, "")):
+            return
+        if contents.text is None:
+            self.unread.setdefault(key)
+        else:
+            self.contents[key] = contents.text
+            self.unread.pop(key, None)
+
+    def declare_search(self, collection: str, paths: IndexPaths) -> None:
+        """Have exactly these members of a collection searched."""
+        before, form = self.searchable.get(collection), write_form(paths)
+        self.searchable[collection] = form
+        if not searches_contents(form):
+            for key in [key for key in self.unread if key.collection == collection]:
+                del self.unread[key]
+            self.reading.discard(collection)
+        elif not keeps_contents(before, form):
+            there = [key for key in self.entities if key.collection == collection and key in self.documents]
+            self.unread |= dict.fromkeys(there)
+            if there:
+                self.reading.add(collection)
+
+    def searched(self, project: str, collection: str, search: Search | None) -> list[EntityRow]:
+        """Copies of the entities of a collection that are found.
+
+        Raises :class:`collab.errors.Unavailable` unless these members of all of them are searched.
+        """
+        rows = self.living(project, collection)
+        if search is None:
+            return rows
+        form = self.searchable.get(collection)
+        check_form(collection, search.paths, form, done=True, reading=collection in self.reading)
+        is_found = compile_search(search)
+        contents = self.contents if CONTENTS in search.paths else {}
+        return [row for row in rows if is_found(row.data, contents.get(row.key, ""))]
 
     def list_uncovered(self, key: RoomKey) -> None:
         """Update ``uncovered``: it has the documents whose newest rows are not in a content event yet."""

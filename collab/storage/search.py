@@ -11,14 +11,15 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from collab.errors import Unavailable
+from collab.names import RoomKey
 from collab.query.query import IndexPaths
-from collab.query.search import FOLDING, folded_text
-from collab.storage.base import Fact
+from collab.query.search import CONTENTS, FOLDING, folded_text
+from collab.storage.base import Fact, NewContents
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +37,34 @@ def paths_in(form: str) -> IndexPaths:
     return msgspec.json.decode(form, type=tuple[str, IndexPaths])[1] if form else ()
 
 
-def check_form(collection: str, paths: IndexPaths, form: str | None, *, done: bool) -> None:
-    """Raise :class:`Unavailable` unless the index of a collection has exactly these members of all rows."""
+def searches_contents(form: str) -> bool:
+    """Whether the contents of documents are stored, too."""
+    return CONTENTS in paths_in(form)
+
+
+def contents_prefix(form: str) -> str | None:
+    """How all forms begin with which the contents are stored as with this one; ``None`` if it stores none."""
+    # the path of the contents comes before all others
+    return write_form((CONTENTS,)).removesuffix("]]") if searches_contents(form) else None
+
+
+def keeps_contents(before: str | None, form: str) -> bool:
+    """Whether the contents that are stored are also what another form stores."""
+    prefix = contents_prefix(form)
+    return prefix is None or (before is not None and before.startswith(prefix))
+
+
+def check_form(collection: str, paths: IndexPaths, form: str | None, *, done: bool, reading: bool = False) -> None:
+    """Raise :class:`Unavailable` unless the index of a collection has exactly these members of all rows.
+
+    ``reading``: the contents of documents are not all among them yet.
+    """
     if form != write_form(paths):
         raise Unavailable(f"what is searched in {collection} has been declared anew; retry")
     if not done:
         raise Unavailable(f"{collection} is still being indexed for search; retry")
+    if reading:
+        raise Unavailable(f"the documents of {collection} are still being read for search; retry")
 
 
 class IndexingProgress:
@@ -66,9 +89,33 @@ def scope_of(project: str, collection: str) -> str:
     return sha256(f"{project}/{collection}".encode()).hexdigest()[:_SCOPE]
 
 
-def index_words(scope: str, *texts: str) -> list[str]:
-    """The different words of folded texts, as the index has them."""
-    return sorted({scope + word for text in texts for word in text.split()})
+class StoredTexts(NamedTuple):
+    """The folded texts of a row. ``scope`` is that of its collection, empty if the row has no words."""
+
+    scope: str
+    fields: str
+    contents: str
+
+    def with_new(self, scope: str, fields: str | None, contents: str | None) -> StoredTexts:
+        """The same with what is new; ``None``: as it was."""
+        after = StoredTexts(
+            scope, self.fields if fields is None else fields, self.contents if contents is None else contents
+        )
+        return after if after.fields or after.contents else NO_TEXTS
+
+    def words(self) -> set[str]:
+        """The different words."""
+        return {*self.fields.split(), *self.contents.split()}
+
+
+NO_TEXTS = StoredTexts("", "", "")
+
+
+def changed_words(before: StoredTexts, after: StoredTexts) -> tuple[list[str], list[str]]:
+    """The words that a row does not have any more, and those that it has now, as the index has them."""
+    was, now = before.words(), after.words()
+    stay = was & now if before.scope == after.scope else set()
+    return sorted(before.scope + word for word in was - stay), sorted(after.scope + word for word in now - stay)
 
 
 class WordAsked(msgspec.Struct, frozen=True):
@@ -83,6 +130,15 @@ def words_asked(scope: str, part: str) -> list[WordAsked]:
     words = part.split()
     begins = not part.endswith(" ")
     return [WordAsked(scope + word, begins and number == len(words)) for number, word in enumerate(words, 1)]
+
+
+def contents_after(facts: Iterable[Fact], forms: Mapping[str, str]) -> dict[RoomKey, NewContents]:
+    """The contents that a commit changes, of those that are searched."""
+    return {
+        fact.entity.key: fact.contents
+        for fact in facts
+        if fact.contents is not None and searches_contents(forms.get(fact.entity.key.collection, ""))
+    }
 
 
 def texts_after(facts: Iterable[Fact], forms: Mapping[str, str]) -> list[tuple[Fact, str]]:

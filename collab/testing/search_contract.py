@@ -11,13 +11,16 @@ import pytest
 
 from collab.errors import Unavailable
 from collab.names import RoomKey
-from collab.query.match import compile_query
+from collab.query.aggregate import Aggregation
+from collab.query.match import ID, compile_query, conjoin
 from collab.query.parse import parse_query
-from collab.query.query import IndexPaths, Query
-from collab.storage.base import Fact, Storage
+from collab.query.query import Compare, IndexPaths, Query
+from collab.query.search import CONTENTS, compile_search, fold_texts
+from collab.storage.base import Append, Fact, NewContents, Storage, Unread
 from collab.testing.storage_case import StorageCase, fact
 
 MEMBERS: IndexPaths = (("author", "name"), ("body",), ("title",))
+ALL: IndexPaths = (CONTENTS, *MEMBERS)
 
 _PIECES = (
     *("blue", "Blue", "blues", "whale", "wh", "w", "BLUE", "Äpfel", "apfel", "straße", "STRASSE", "naïve", "ﬁne"),
@@ -76,10 +79,30 @@ def written(name: str, version: int, project: str = "acme", **fields: Any) -> Fa
     return fact(version, fields, RoomKey(project, "notes", name), changes=changes, at=1000.0 + version)
 
 
+def said(name: str, version: int, seq: int, text: str | None, project: str = "acme", **fields: Any) -> Fact:
+    """A row of ``notes`` whose document says this after row ``seq`` of its log; ``None``: nobody has read it."""
+    changed = {"content": {"delta": [{"insert": text}]}}
+    contents = NewContents(None if text is None else fold_texts([text]))
+    key = RoomKey(project, "notes", name)
+    return fact(version, fields, key, changes=changed, at=1000.0 + version, content_seq=seq)._replace(contents=contents)
+
+
+def document(name: str, project: str = "acme") -> Append:
+    """A row for the log of the document of a note."""
+    return Append(RoomKey(project, "notes", name), b"\x00\x00", "ada", 1000.0)
+
+
+def by_all(text: str, **others: Any) -> Query:
+    """A query that searches members and contents."""
+    return searched(text, ALL, **others)
+
+
 async def ids(storage: Storage, query: Query, project: str = "acme") -> list[str]:
     """The ids of what is found, of which there are as many as are counted."""
     found = [row.key.id for row in (await storage.find(project, "notes", query)).rows]
     assert await storage.count(project, "notes", query) == len(found)
+    (everything,) = (await storage.aggregate(project, "notes", Aggregation(query.where, search=query.search))).groups
+    assert everything.rows == len(found)
     return found
 
 
@@ -218,3 +241,164 @@ class SearchContract(StorageCase):
                 matches = compile_query(query)
                 expected = sorted(row.entity.key.id for row in rows if matches(row.entity.data))
                 assert await ids(storage, query) == expected, asked
+
+    async def test_r1_any_storage_finds_what_documents_say_as_memory_does(self, tmp_path: Path) -> None:
+        """Whatever their texts are, those of their rows, and what is searched for, after any changes of both."""
+        random = Random(2)  # noqa: S311 - not a secret
+
+        def text(most: int) -> str:
+            return random.choice([" ", "", "-", "\n"]).join(random.choices(_PIECES, k=random.randint(0, most)))
+
+        def asked() -> str:
+            words = [random.choice(["", "", "-", '"']) + text(2) + random.choice(["", "", "*", '"']) for _ in range(3)]
+            return " ".join(words[: random.randint(0, 3)])
+
+        names = [f"n{number:02}" for number in range(40)]
+        titles = {name: text(3) for name in names}
+        texts = dict.fromkeys(names, "")
+        hits = 0
+        async with self.opened(tmp_path) as storage:
+            await storage.searchable("notes", ALL)
+            await storage.commit([], [written(name, 1, title=titles[name]) for name in names])
+            for version in range(2, 12):
+                facts = []
+                for name in names:
+                    if random.random() < 0.5:
+                        titles[name] = text(3)
+                        facts.append(written(name, version, title=titles[name]))
+                    else:
+                        texts[name] = fold_texts([text(6), text(3)])
+                        new = said(name, version, version, "", title=titles[name])
+                        facts.append(new._replace(contents=NewContents(texts[name])))
+                await storage.commit([], facts)
+                for _ in range(30):
+                    query = by_all(asked(), orderBy={"id": "asc"})
+                    assert query.search is not None
+                    is_found = compile_search(query.search)
+                    expected = [name for name in names if is_found({"title": titles[name]}, texts[name])]
+                    assert await ids(storage, query) == expected, query
+                    hits += 0 < len(expected) < len(names)
+                    few = random.sample(names, 5)
+                    where = conjoin(query.where, Compare(ID, "in", tuple(few)))
+                    assert await ids(storage, replace(query, where=where)) == [name for name in expected if name in few]
+        assert hits > 50
+
+    async def test_documents_are_found_by_what_they_say_now(self, tmp_path: Path) -> None:
+        """Words may be in the row and in its document, a phrase is in one of them."""
+        async with self.opened(tmp_path) as storage:
+            await storage.searchable("notes", ALL)
+            await storage.commit([document("a")], [written("a", 1, title="Blue")])
+            await storage.commit([], [said("a", 2, 1, "whale song", title="Blue"), written("b", 1, title="blue")])
+            await storage.commit([], [said("c", 1, 1, "whale", "other")])
+            assert await ids(storage, by_all("blue whale")) == ["a"]
+            assert await ids(storage, by_all('"blue whale"')) == []
+            assert await ids(storage, by_all('"whale song"')) == ["a"]
+            assert await ids(storage, by_all("blue -song")) == ["b"]
+            assert await ids(storage, by_all("whale"), "other") == ["c"]
+            await storage.commit([], [said("a", 3, 2, "blue song", title="Blue"), written("a", 4, title="Green song")])
+            assert await ids(storage, by_all("whale")) == []
+            assert await ids(storage, by_all("green blue son")) == ["a"]
+            await storage.commit([], [said("a", 5, 3, "", title="Green song")])
+            assert await ids(storage, by_all("song")) == ["a"]
+            assert await ids(storage, by_all("song blue")) == []
+            await storage.erase([RoomKey("acme", "notes", "a")])
+            assert await ids(storage, by_all("song")) == []
+            await storage.commit([], [written("a", 1, title="again")])
+            assert await ids(storage, by_all("-song", orderBy={"id": "asc"})) == ["a", "b"]
+
+    async def test_t7_documents_from_before_are_found_once_all_have_been_read(self, tmp_path: Path) -> None:
+        """Rows without one need not be read. What is read of a document that has changed since does not count."""
+        keys = [RoomKey("acme", "notes", name) for name in "abc"]
+        async with self.opened(tmp_path) as storage:
+            await storage.searchable("notes", MEMBERS)
+            facts = [said(name, 1, 1, "whale", title="blue") for name in "abc"]
+            await storage.commit([document(name) for name in "abc"], [*facts, written("d", 1, title="blue")])
+            assert await storage.unread() == []
+            await storage.searchable("notes", ALL)
+            with pytest.raises(Unavailable, match="documents of notes are still being read"):
+                await storage.find("acme", "notes", by_all("blue"))
+            left = await storage.unread()
+            assert left == [Unread(key, 1) for key in keys]
+            assert await storage.unread(2) == left[:2]
+            await storage.save_contents(left[0], " whale ")
+            await storage.commit([document("b"), document("c")], [said("b", 2, 2, "shark", title="blue")])
+            await storage.save_contents(left[1], " whale ")
+            await storage.cover(keys[2], 2)
+            await storage.save_contents(left[2], " whale ")
+            assert await storage.unread() == [Unread(keys[2], 2)]
+            await storage.end_reading()
+            with pytest.raises(Unavailable):
+                await storage.count("acme", "notes", by_all("blue"))
+            await storage.save_contents(Unread(keys[2], 2), " whale song ")
+            assert await storage.unread() == []
+            await storage.end_reading()
+            assert await ids(storage, by_all("blue whale", orderBy={"id": "asc"})) == ["a", "c"]
+            assert await ids(storage, by_all("shark")) == ["b"]
+            await storage.searchable("notes", (CONTENTS, ("body",)))
+            assert await storage.unread() == [], "they say what they said"
+            assert await ids(storage, searched("song", (CONTENTS, ("body",)))) == ["c"]
+            await storage.searchable("notes", MEMBERS)
+            assert await ids(storage, searched("whale")) == []
+            await storage.searchable("notes", ALL)
+            assert len(await storage.unread()) == 3
+
+    async def test_what_nobody_has_read_is_read_later(self, tmp_path: Path) -> None:
+        """Until then, the row is found by what its document said before."""
+        async with self.opened(tmp_path) as storage:
+            await storage.searchable("notes", ALL)
+            await storage.commit([document("a")], [said("a", 1, 1, "whale")])
+            await storage.commit([document("a")], [said("a", 2, 2, None)])
+            assert await ids(storage, by_all("whale")) == ["a"]
+            (left,) = await storage.unread()
+            assert left == Unread(RoomKey("acme", "notes", "a"), 2)
+            await storage.save_contents(left, " shark ")
+            assert await ids(storage, by_all("whale")) == []
+            assert await ids(storage, by_all("shark")) == ["a"]
+            assert await storage.unread() == []
+            await storage.save_contents(left, " whale ")
+            assert await ids(storage, by_all("whale")) == [], "it was not unread"
+            await storage.commit([], [said("a", 3, 3, None)])
+            await storage.erase([RoomKey("acme", "notes", "a")])
+            assert await storage.unread() == []
+
+    async def test_rows_that_need_no_event_may_change_what_a_document_says(self, tmp_path: Path) -> None:
+        """As those of a deleted entity do, which may be restored."""
+        key = RoomKey("acme", "notes", "a")
+        async with self.opened(tmp_path) as storage:
+            await storage.searchable("notes", ALL)
+            await storage.commit([document("a")], [said("a", 1, 1, "whale")])
+            await storage.cover(key, 2, NewContents(" shark "))
+            await storage.cover(key, 1, NewContents(" whale "))
+            assert await ids(storage, by_all("whale")) == []
+            assert await ids(storage, by_all("shark")) == ["a"]
+            await storage.cover(key, 3, NewContents(None))
+            assert await storage.unread() == [Unread(key, 3)]
+            await storage.cover(RoomKey("acme", "notes", "none"), 1, NewContents(" shark "))
+            await storage.searchable("notes", MEMBERS)
+            await storage.cover(key, 4, NewContents(" shark "))
+            assert await storage.unread() == []
+            assert await ids(storage, searched("shark")) == []
+
+    async def test_what_documents_say_survives_a_restart(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([document("b")], [said("b", 1, 1, "whale")])
+            await storage.searchable("notes", ALL)
+            await storage.commit([document("a")], [said("a", 1, 1, "whale")])
+        async with self.reopened(storage, tmp_path) as again:
+            await again.searchable("notes", ALL)
+            with pytest.raises(Unavailable):
+                await again.find("acme", "notes", by_all("whale"))
+            (left,) = await again.unread()
+            await again.save_contents(left, " whale ")
+            await again.end_reading()
+            assert await ids(again, by_all("whale", orderBy={"id": "asc"})) == ["a", "b"]
+
+    async def test_documents_of_any_size_are_stored(self, tmp_path: Path) -> None:
+        """With a row of any size."""
+        async with self.opened(tmp_path) as storage:
+            await storage.searchable("notes", ALL)
+            wide = [chr(0x20000 + number) for number in range(42_000)]
+            other = [chr(0x10000 + number) for number in range(42_000)]
+            await storage.commit([document("a")], [written("a", 1, title=" ".join(wide))])
+            await storage.commit([], [said("a", 2, 1, " ".join(other), title=" ".join(wide))])
+            assert await ids(storage, by_all(wide[-1])) == ["a"]

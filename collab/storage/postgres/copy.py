@@ -279,7 +279,9 @@ async def postgres_target(url: str, *, takes_over: bool, empties: bool = False) 
         await prepare(connection)
         async with alone(connection, takes_over=takes_over):
             if empties:
-                tables = ", ".join(f"collab.{table}" for table in (*_NAMES, "search_collections", "search_texts"))
+                tables = ", ".join(
+                    f"collab.{table}" for table in (*_NAMES, "search_collections", "search_texts", "search_unread")
+                )
                 await connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
             else:
                 await _check_empty(connection)

@@ -31,6 +31,7 @@ from collab.query.match import (
     TRUE,
     as_written,
     behind,
+    equalities,
     form,
     kind_of,
     whole,
@@ -255,7 +256,7 @@ def selection(project: str, collection: str, query: Query, values: Values) -> st
     """The condition of a query's rows, whatever its limit."""
     parts = [f"project = {values.text(project)}", f"collection = {_literal(collection)}", "NOT deleted"]
     if query.search is not None:
-        parts += found_sql(project, collection, query.search, values)
+        parts += found_sql(project, collection, query.search, values, is_few=ID in equalities(query.where))
     if query.after is not None:
         parts += _behind(query.after, query.order_by, values)
     return " AND ".join((*parts, _condition(query.where, values)))

@@ -68,6 +68,7 @@ async def _rename(connection: asyncpg.Connection, old: str, new: str, project: s
     renamed = f"SELECT eid FROM collab.entities WHERE collection = $1 AND {_MINE}"  # noqa: S608
     # perhaps it is never searched again
     await connection.execute(f"DELETE FROM collab.search_texts WHERE eid IN ({renamed})", new, project)  # noqa: S608
+    await connection.execute(f"DELETE FROM collab.search_unread WHERE eid IN ({renamed})", new, project)  # noqa: S608
     for name in (old, new):
         await index_anew(connection, name)
     await connection.execute("UPDATE collab.record SET epoch = $1", token_hex(8))

@@ -15,7 +15,7 @@ import asyncpg
 from collab.storage.base import RecordInUse, StorageCorrupt, StorageError
 from collab.storage.postgres.functions import FUNCTIONS_1
 from collab.storage.postgres.node_functions import NODE_FUNCTIONS_1
-from collab.storage.postgres.search_functions import SEARCH_FUNCTIONS_2
+from collab.storage.postgres.search_functions import SEARCH_FUNCTIONS_2, SEARCH_FUNCTIONS_3
 from collab.storage.versions import check_known, check_newest
 
 OLDEST_SERVER = 14
@@ -228,6 +228,8 @@ STEPS: Sequence[Sequence[str]] = (
     ),
     # 2: full-text search.
     (SEARCH_FUNCTIONS_2,),
+    # 3: full-text search in what documents say.
+    (SEARCH_FUNCTIONS_3,),
 )
 
 

@@ -11,19 +11,28 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from collab.names import RoomKey
 from collab.query.query import IndexPaths, Search
-from collab.query.search import folded_text
-from collab.storage.base import Fact
+from collab.query.search import CONTENTS, folded_text
+from collab.storage.base import Fact, Unread
 from collab.storage.codec import from_json
-from collab.storage.postgres.values import plain
-from collab.storage.search import WordAsked, check_form, paths_in, scope_of, texts_after, words_asked
+from collab.storage.postgres.values import plain, plain_or_none
+from collab.storage.search import (
+    WordAsked,
+    check_form,
+    contents_after,
+    paths_in,
+    scope_of,
+    texts_after,
+    words_asked,
+)
 
 _SLICE_ROWS: Final = 500
 _SLICE_BYTES: Final = 1024 * 1024
 
 
 class IndexedRows(NamedTuple):
-    """The parameters of ``index_some_2`` behind the third, and how many of the rows that were left are ``taken``."""
+    """The parameters of ``index_some_3`` behind the third (without the last one), and how many rows are ``taken``."""
 
     reached: int | None
     eids: list[int]
@@ -40,7 +49,7 @@ async def read_forms(connection: asyncpg.Connection) -> dict[str, str]:
 
 
 def text_values(facts: Sequence[Fact], forms: Mapping[str, str]) -> tuple[Any, ...]:
-    """The last parameters of ``commit_2``."""
+    """What ``commit_2`` takes behind the parameters of ``commit_1``."""
     collections = sorted({fact.entity.key.collection for fact in facts})
     texts = texts_after(facts, forms)
     return (
@@ -53,6 +62,35 @@ def text_values(facts: Sequence[Fact], forms: Mapping[str, str]) -> tuple[Any, .
         [scope_of(*fact.entity.key[:2]) for fact, _ in texts],
         [plain(text) for _, text in texts],
     )
+
+
+def contents_values(facts: Sequence[Fact], forms: Mapping[str, str]) -> tuple[Any, ...] | None:
+    """What ``commit_3`` takes behind the parameters of ``commit_2``; ``None`` if nothing is searched of it."""
+    contents = contents_after(facts, forms)
+    if not contents:
+        return None
+    return (
+        [key.project for key in contents],
+        [key.collection for key in contents],
+        [key.id for key in contents],
+        [scope_of(*key[:2]) for key in contents],
+        [plain_or_none(new.text) for new in contents.values()],
+    )
+
+
+async def list_unread(connection: asyncpg.Connection, limit: int) -> list[Unread]:
+    """Entities whose contents are still to be read."""
+    rows = await connection.fetch(
+        "SELECT e.project, e.collection, e.id, e.content_seq FROM collab.search_unread AS u"
+        " JOIN collab.entities AS e ON e.eid = u.eid ORDER BY u.number LIMIT $1",
+        limit,
+    )
+    return [Unread(RoomKey(*key), seq) for *key, seq in rows]
+
+
+async def is_reading(connection: asyncpg.Connection) -> bool:
+    """Whether a search in some collection waits for its documents."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM collab.search_collections WHERE reading)"))
 
 
 async def list_left(connection: asyncpg.Connection, collection: str) -> list[int]:
@@ -93,9 +131,12 @@ async def read_some(connection: asyncpg.Connection, left: Sequence[int], form: s
 async def check_indexed(connection: asyncpg.Connection, collection: str, paths: IndexPaths) -> None:
     """Raise :class:`collab.errors.Unavailable` unless all rows are found by these members."""
     known = await connection.fetchrow(
-        "SELECT form, reached FROM collab.search_collections WHERE collection = $1", collection
+        "SELECT form, reached, reading FROM collab.search_collections WHERE collection = $1", collection
     )
-    check_form(collection, paths, None if known is None else known[0], done=known is not None and known[1] is None)
+    if known is None:
+        check_form(collection, paths, None, done=False)
+    else:
+        check_form(collection, paths, known[0], done=known[1] is None, reading=known[2])
 
 
 async def index_anew(connection: asyncpg.Connection, collection: str) -> None:
@@ -103,20 +144,32 @@ async def index_anew(connection: asyncpg.Connection, collection: str) -> None:
     await connection.execute("DELETE FROM collab.search_collections WHERE collection = $1", collection)
 
 
-def found_sql(project: str, collection: str, search: Search, values: Any) -> list[str]:
-    """Conditions on ``entities`` for the rows that are found. ``values`` takes their parameters."""
+def found_sql(project: str, collection: str, search: Search, values: Any, *, is_few: bool = False) -> list[str]:
+    """Conditions on ``entities`` for the rows that are found. ``values`` takes their parameters.
+
+    ``is_few``: other conditions name a few rows, whose texts are looked at instead of the index.
+    """
     scope = scope_of(project, collection)
-    rows = "eid {} (SELECT t.eid FROM collab.search_texts AS t WHERE t.words @@ {} AND ({}))"
     found: list[str] = []
     wanted, without = search.words
+    columns = ("fields", "contents") if CONTENTS in search.paths else ("fields",)
+
+    def occurs(part: str) -> str:
+        place = values.text(part)
+        return f"({' OR '.join(f'strpos(t.{column}, {place}) > 0' for column in columns)})"
+
+    def add(negation: str, match: str, test: str) -> None:
+        texts = "FROM collab.search_texts AS t WHERE"
+        if is_few:
+            found.append(f"{negation}EXISTS (SELECT 1 {texts} t.eid = entities.eid AND ({test}))")
+        else:
+            words = f"{values.add(match, 'text')}::tsquery"
+            found.append(f"eid {negation}IN (SELECT t.eid {texts} t.words @@ {words} AND ({test}))")
+
     if wanted:
-        match = " & ".join(_matching(scope, part) for part in wanted)
-        test = " AND ".join(f"strpos(t.fields, {values.text(part)}) > 0" for part in wanted)
-        found.append(rows.format("IN", values.add(match, "text") + "::tsquery", test))
+        add("", " & ".join(_matching(scope, part) for part in wanted), " AND ".join(map(occurs, wanted)))
     if without:
-        match = " | ".join(f"({_matching(scope, part)})" for part in without)
-        test = " OR ".join(f"strpos(t.fields, {values.text(part)}) > 0" for part in without)
-        found.append(rows.format("NOT IN", values.add(match, "text") + "::tsquery", test))
+        add("NOT ", " | ".join(f"({_matching(scope, part)})" for part in without), " OR ".join(map(occurs, without)))
     return found
 
 

@@ -22,6 +22,7 @@ from collab.names import RoomKey
 from collab.query.aggregate import Aggregation
 from collab.query.include import KeysQuery
 from collab.query.query import IndexPaths, Query
+from collab.query.search import CONTENTS
 from collab.storage.base import (
     Append,
     CommitId,
@@ -33,12 +34,14 @@ from collab.storage.base import (
     FoundGroups,
     FoundRows,
     LogRow,
+    NewContents,
     Positions,
     Record,
     Requested,
     SetAside,
     Snapshot,
     Span,
+    Unread,
     Version,
 )
 from collab.storage.nodes import ANNOUNCED_SECONDS, Announced, Announcement, NodeAddress, NodeRow, Opens
@@ -47,11 +50,19 @@ from collab.storage.postgres.aggregate import group_rows
 from collab.storage.postgres.commit import commit_values
 from collab.storage.postgres.database import PostgresDatabase, SearchDeclared, translated
 from collab.storage.postgres.query import count_rows, create_indexes, find_each, find_rows
-from collab.storage.postgres.search import list_left, read_forms, read_some, text_values
+from collab.storage.postgres.search import (
+    contents_values,
+    is_reading,
+    list_left,
+    list_unread,
+    read_forms,
+    read_some,
+    text_values,
+)
 from collab.storage.postgres.together import Together
-from collab.storage.postgres.values import checksum, plain
+from collab.storage.postgres.values import checksum, plain, plain_or_none
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
-from collab.storage.search import IndexingProgress, write_form
+from collab.storage.search import IndexingProgress, contents_prefix, scope_of, searches_contents, write_form
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +152,9 @@ class PostgresStorage:
         while True:
             forms = await self._search_forms()
             try:
-                seqs, positions = await self._database.call("commit_2", *values, *text_values(facts, forms))
+                contents = contents_values(facts, forms)
+                function, last = ("commit_2", ()) if contents is None else ("commit_3", contents)
+                seqs, positions = await self._database.call(function, *values, *text_values(facts, forms), *last)
                 return Committed(seqs, positions)
             except SearchDeclared:  # by another node
                 self._forms = None
@@ -210,8 +223,33 @@ class PostgresStorage:
         async with self._database.query() as connection:
             return await documents.list_uncovered(connection, limit)
 
-    async def cover(self, key: RoomKey, seq: int) -> None:
+    async def cover(self, key: RoomKey, seq: int, contents: NewContents | None = None) -> None:
+        while contents is not None:
+            form = (await self._search_forms()).get(key.collection, "")
+            if not searches_contents(form):
+                break
+            try:
+                await self._database.call("cover_3", *key, seq, form, scope_of(*key[:2]), plain_or_none(contents.text))
+            except SearchDeclared:  # by another node
+                self._forms = None
+            else:
+                return
         await self._database.call("cover_1", *key, seq)
+
+    async def unread(self, limit: int = 100) -> Sequence[Unread]:
+        async with self._database.query() as connection:
+            return await list_unread(connection, limit)
+
+    async def save_contents(self, unread: Unread, text: str) -> None:
+        key = unread.key
+        prefix = contents_prefix(write_form((CONTENTS,)))
+        await self._database.call("save_contents_3", *key, unread.seq, prefix, scope_of(*key[:2]), plain(text))
+
+    async def end_reading(self) -> None:
+        async with self._database.glance() as connection:
+            reading = await is_reading(connection)
+        if reading:
+            await self._database.call("end_reading_3")
 
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
         async with self._database.query() as connection:
@@ -266,7 +304,7 @@ class PostgresStorage:
     async def searchable(self, collection: str, paths: IndexPaths) -> None:
         """See :class:`collab.storage.base.Storage`. If another node declares something else meanwhile, that counts."""
         form = write_form(paths)
-        (begun,) = await self._database.call("declare_search_2", collection, form)
+        (begun,) = await self._database.call("declare_search_3", collection, form, contents_prefix(form))
         self._forms = None
         if not begun:
             return
@@ -276,7 +314,8 @@ class PostgresStorage:
         while True:
             async with self._database.query() as connection:
                 some = await read_some(connection, left, form)
-            (ours,) = await self._database.call("index_some_2", collection, form, *some[:-1])
+            clears = not searches_contents(form)
+            (ours,) = await self._database.call("index_some_3", collection, form, *some[:-1], clears)
             left = left[some.taken :]
             if some.taken:
                 progress.reached(len(left))

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import Any
 
 from collab.names import RoomKey
-from collab.storage.base import Append, CommitId, Committed, Fact
+from collab.storage.base import Append, CommitId, Committed, Fact, NewContents
 from collab.storage.codec import keys_of, pack_answer, seed, to_json, unpack_answer
 from collab.storage.rules import WRITERS, check_repeat, reach_of
 from collab.storage.sqlite.positions import next_position
@@ -80,10 +80,14 @@ class Appender:
         tail = self.tail(connection, key)
         _list_uncovered(connection, [tail])
 
-    def cover(self, connection: sqlite3.Connection, key: RoomKey, seq: int) -> None:
-        """Mark content up to log row ``seq`` as needing no further events."""
+    def cover(self, connection: sqlite3.Connection, key: RoomKey, seq: int, contents: NewContents | None) -> None:
+        """Mark content up to log row ``seq`` as needing no further events, with what it says if it has changed."""
         tail = self.tail(connection, key)
-        if tail.eid and tail.covered < seq:
+        if not tail.eid or tail.covered > seq:
+            return
+        if contents is not None:
+            self.search.write_contents(connection, key, tail.eid, contents)
+        if tail.covered < seq:
             connection.execute("UPDATE entities SET content_seq = ? WHERE eid = ?", (seq, tail.eid))
             tail.covered = seq
             _list_uncovered(connection, [tail])

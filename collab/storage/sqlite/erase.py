@@ -14,7 +14,7 @@ from collab.names import RoomKey
 from collab.storage.sqlite.documents import find_rid
 from collab.storage.sqlite.entities import find_eid
 from collab.storage.sqlite.positions import read_newest_at
-from collab.storage.sqlite.search import merge_all, write_text
+from collab.storage.sqlite.search import forget_text, merge_all
 from collab.storage.sqlite.slices import change_numbered, delete_slice
 
 _OF_DOCUMENT = ("log", "snapshots", "archive", "bases", "parts")
@@ -46,7 +46,7 @@ def make_unknown(connection: sqlite3.Connection, keys: Sequence[RoomKey]) -> Non
         for table in ("documents", "uncovered", "unfinished"):
             connection.execute(f"DELETE FROM {table} WHERE rid = ?", (rid,))  # noqa: S608 - names of tables
         if eid is not None:
-            write_text(connection, eid, "", "")
+            forget_text(connection, eid)
         connection.execute("DELETE FROM entities WHERE eid = ?", (eid,))
         connection.execute("DELETE FROM set_aside WHERE project = ? AND collection = ? AND id = ?", key)
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from collab.errors import InvalidRequest
 from collab.query.include import KeysQuery
-from collab.query.match import FALSE, ID, NULL, NUMBER, TEXT, TRUE, as_written, form, kind_of
+from collab.query.match import FALSE, ID, NULL, NUMBER, TEXT, TRUE, as_written, equalities, form, kind_of
 from collab.query.query import And, Compare, Condition, IndexPaths, Not, Or, Order, Path, Query, Scalar, SortKey
 from collab.storage.base import EntityRow
 from collab.storage.codec import to_json
@@ -233,14 +233,14 @@ def _parts_of(path: Path) -> tuple[str, ...]:
 def selection(project: str, collection: str, query: Query) -> _Sql:
     """The condition of a query's rows, whatever its limit."""
     # literals where an index must be recognised: parameters are unknown when SQLite plans
-    plus = (
-        "" if query.search is None or not query.search.words.wanted else "+"
-    )  # with it, SQLite uses the index of words
+    is_few = ID in equalities(query.where)
+    # with it, SQLite uses the index of words
+    plus = "" if query.search is None or not query.search.words.wanted or is_few else "+"
     sql = f"{plus}project = ? AND {plus}collection = {literal(collection)} AND deleted = 0"
     known = _Sql(sql, (project,))
     parts = [known, _condition(query.where)]
     if query.search is not None:
-        parts.extend(_Sql(*found) for found in found_sql(project, collection, query.search))
+        parts.extend(_Sql(*found) for found in found_sql(project, collection, query.search, is_few=is_few))
     if query.after is not None:
         parts.extend(_behind(query.after, query.order_by))
     return _joined(parts, "AND", _TRUE)

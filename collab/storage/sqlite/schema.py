@@ -266,6 +266,13 @@ STEPS: Sequence[str] = (
     CREATE TABLE search_texts (eid INTEGER PRIMARY KEY, scope TEXT NOT NULL, fields TEXT NOT NULL);
     CREATE VIRTUAL TABLE search_words USING fts5(words, content='', columnsize=0, detail=none, tokenize='ascii');
     """,
+    # 9: full-text search in what documents say. ``search_unread`` lists entities whose contents are still to be read;
+    # ``reading`` says whether they are of documents from before the contents of their collection were searched.
+    """
+    ALTER TABLE search_collections ADD COLUMN reading INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE search_texts ADD COLUMN contents TEXT NOT NULL DEFAULT '';
+    CREATE TABLE search_unread (number INTEGER PRIMARY KEY, eid INTEGER NOT NULL UNIQUE);
+    """,
 )
 
 

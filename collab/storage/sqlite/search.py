@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from collab.names import RoomKey
 from collab.query.query import IndexPaths, Search
-from collab.query.search import folded_text
-from collab.storage.base import Fact
+from collab.query.search import CONTENTS, folded_text
+from collab.storage.base import Fact, NewContents, Unread
 from collab.storage.codec import from_json
 from collab.storage.search import (
+    NO_TEXTS,
+    StoredTexts,
     WordAsked,
+    changed_words,
     check_form,
-    index_words,
+    contents_after,
+    keeps_contents,
     paths_in,
     scope_of,
+    searches_contents,
     texts_after,
     words_asked,
     write_form,
@@ -43,13 +49,24 @@ class SearchTexts:
 
     def write(self, connection: sqlite3.Connection, facts: Sequence[Fact], eids: Sequence[int]) -> None:
         """Store the texts of the entities that a commit changes; ``eids`` are those of ``facts``."""
-        if self._forms is None:
-            self._forms = dict(connection.execute("SELECT collection, form FROM search_collections"))
-        if not self._forms:
+        forms = self._known_forms(connection)
+        if not forms:
             return
         known = {fact.entity.key: eid for fact, eid in zip(facts, eids, strict=True)}
-        for fact, text in texts_after(facts, self._forms):
-            write_text(connection, known[fact.entity.key], scope_of(*fact.entity.key[:2]), text)
+        for fact, text in texts_after(facts, forms):
+            write_text(connection, known[fact.entity.key], scope_of(*fact.entity.key[:2]), fields=text)
+        for key, contents in contents_after(facts, forms).items():
+            _write_contents(connection, known[key], scope_of(*key[:2]), contents.text)
+
+    def write_contents(self, connection: sqlite3.Connection, key: RoomKey, eid: int, contents: NewContents) -> None:
+        """Store what the document of an entity says, if that is searched."""
+        if searches_contents(self._known_forms(connection).get(key.collection, "")):
+            _write_contents(connection, eid, scope_of(*key[:2]), contents.text)
+
+    def _known_forms(self, connection: sqlite3.Connection) -> dict[str, str]:
+        if self._forms is None:
+            self._forms = dict(connection.execute("SELECT collection, form FROM search_collections"))
+        return self._forms
 
     def begin(self, connection: sqlite3.Connection, collection: str, paths: IndexPaths) -> bool:
         """Declare what is searched. Returns whether rows are still to be indexed, by :meth:`index_some`."""
@@ -60,15 +77,25 @@ class SearchTexts:
         known = _read_form(connection, collection)
         if known is None and not form:
             return False
-        if known is not None and known[0] == form:
-            return known[1] is not None
-        connection.execute("INSERT OR REPLACE INTO search_collections VALUES (?, ?, 0)", (collection, form))
+        if known is not None and known.form == form:
+            return known.reached is not None
+        reading = known is not None and known.reading and searches_contents(form)
+        if not keeps_contents(None if known is None else known.form, form):
+            reading = _list_unread(connection, collection)
+        elif not searches_contents(form):
+            connection.execute(
+                "DELETE FROM search_unread WHERE eid IN (SELECT eid FROM entities WHERE collection = ?)", (collection,)
+            )
+        connection.execute(
+            "INSERT OR REPLACE INTO search_collections (collection, form, reached, reading) VALUES (?, ?, 0, ?)",
+            (collection, form, int(reading)),
+        )
         return True
 
     def index_some(self, connection: sqlite3.Connection, collection: str, eids: Sequence[int]) -> int:
         """Index the first of these rows. Returns how many."""
         known = _read_form(connection, collection)
-        paths = () if known is None else paths_in(known[0])
+        form = "" if known is None else known.form
         count = size = 0
         for eid in eids[:_SLICE_ROWS]:
             row = connection.execute(
@@ -77,8 +104,9 @@ class SearchTexts:
             count += 1
             if row is None:  # it was erased
                 continue
-            text = folded_text(from_json(row[1]), paths)
-            write_text(connection, eid, scope_of(row[0], collection), text)
+            text = folded_text(from_json(row[1]), paths_in(form))
+            contents = None if searches_contents(form) else ""
+            write_text(connection, eid, scope_of(row[0], collection), fields=text, contents=contents)
             size += len(row[1])
             if size > _SLICE_BYTES:
                 break
@@ -97,11 +125,10 @@ class SearchTexts:
 def list_left(connection: sqlite3.Connection, collection: str) -> list[int]:
     """The rows that are still to be indexed, in the order of :meth:`SearchTexts.index_some`."""
     known = _read_form(connection, collection)
-    reached = None if known is None else known[1]
-    if reached is None:
+    if known is None or known.reached is None:
         return []
     rows = connection.execute(
-        "SELECT eid FROM entities WHERE collection = ? AND eid > ? ORDER BY eid", (collection, reached)
+        "SELECT eid FROM entities WHERE collection = ? AND eid > ? ORDER BY eid", (collection, known.reached)
     )
     return [eid for (eid,) in rows]
 
@@ -119,7 +146,53 @@ def forget_texts(connection: sqlite3.Connection, collection: str, project: str |
         (collection, project, project),
     ).fetchall()
     for (eid,) in eids:
-        write_text(connection, eid, "", "")
+        forget_text(connection, eid)
+    connection.execute(
+        "DELETE FROM search_unread WHERE eid IN"
+        " (SELECT eid FROM entities WHERE collection = ? AND (? IS NULL OR project = ?))",
+        (collection, project, project),
+    )
+
+
+def list_unread(connection: sqlite3.Connection, limit: int) -> list[Unread]:
+    """Entities whose contents are still to be read."""
+    rows = connection.execute(
+        "SELECT e.project, e.collection, e.id, e.content_seq FROM search_unread AS u"
+        " JOIN entities AS e ON e.eid = u.eid ORDER BY u.number LIMIT ?",
+        (limit,),
+    )
+    return [Unread(RoomKey(*key), seq) for *key, seq in rows]
+
+
+def save_contents(connection: sqlite3.Connection, unread: Unread, text: str) -> None:
+    """Store what a document says, unless it says something else by now."""
+    key = unread.key
+    found = connection.execute(
+        "SELECT e.eid FROM entities AS e JOIN search_unread AS u ON u.eid = e.eid"
+        " WHERE e.project = ? AND e.collection = ? AND e.id = ? AND e.content_seq = ?",
+        (*key, unread.seq),
+    ).fetchone()
+    if found is None:
+        return
+    known = _read_form(connection, key.collection)
+    if known is not None and searches_contents(known.form):
+        _write_contents(connection, found[0], scope_of(*key[:2]), text)
+    else:
+        connection.execute("DELETE FROM search_unread WHERE eid = ?", found)
+
+
+def is_reading(connection: sqlite3.Connection) -> bool:
+    """Whether a search in some collection waits for its documents."""
+    return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM search_collections WHERE reading)").fetchone()[0])
+
+
+def end_reading(connection: sqlite3.Connection) -> None:
+    """Let collections be searched of whose documents none is unread."""
+    connection.execute(
+        "UPDATE search_collections SET reading = 0 WHERE reading AND NOT EXISTS"
+        " (SELECT 1 FROM search_unread AS u JOIN entities AS e ON e.eid = u.eid"
+        " WHERE e.collection = search_collections.collection)"
+    )
 
 
 def merge_all(connection: sqlite3.Connection) -> Iterator[None]:
@@ -142,24 +215,41 @@ def merge_all(connection: sqlite3.Connection) -> Iterator[None]:
 def check_indexed(connection: sqlite3.Connection, collection: str, paths: IndexPaths) -> None:
     """Raise :class:`collab.errors.Unavailable` unless all rows are found by these members."""
     known = _read_form(connection, collection)
-    check_form(collection, paths, None if known is None else known[0], done=known is not None and known[1] is None)
+    if known is None:
+        check_form(collection, paths, None, done=False)
+    else:
+        check_form(collection, paths, known.form, done=known.reached is None, reading=known.reading)
 
 
-def found_sql(project: str, collection: str, search: Search) -> list[tuple[str, tuple[Any, ...]]]:
-    """Conditions on ``entities`` for the rows that are found, with their parameters."""
+def found_sql(
+    project: str, collection: str, search: Search, *, is_few: bool = False
+) -> list[tuple[str, tuple[Any, ...]]]:
+    """Conditions on ``entities`` for the rows that are found, with their parameters.
+
+    ``is_few``: other conditions name a few rows, whose texts are looked at instead of the index.
+    """
     scope = scope_of(project, collection)
     words = search.words
-    rows = "eid {} (SELECT t.eid FROM search_words AS w CROSS JOIN search_texts AS t ON t.eid = w.rowid"
-    rows += " WHERE w.search_words MATCH ? AND ({}))"
+    columns = ("fields", "contents") if CONTENTS in search.paths else ("fields",)
+    occurs = " OR ".join(f"instr(t.{column}, ?) > 0" for column in columns)
     found: list[tuple[str, tuple[Any, ...]]] = []
+
+    def add(negation: str, match: str, test: str, parts: Sequence[str]) -> None:
+        values = tuple(part for part in parts for _ in columns)
+        if is_few:
+            texts = f"SELECT 1 FROM search_texts AS t WHERE t.eid = entities.eid AND ({test})"  # noqa: S608
+            found.append((f"{negation}EXISTS ({texts})", values))
+        else:
+            rows = "SELECT t.eid FROM search_words AS w CROSS JOIN search_texts AS t ON t.eid = w.rowid"
+            rows += f" WHERE w.search_words MATCH ? AND ({test})"
+            found.append((f"eid {negation}IN ({rows})", (match, *values)))
+
     if words.wanted:
         match = " AND ".join(_matching(scope, part) for part in words.wanted)
-        test = " AND ".join("instr(t.fields, ?) > 0" for _ in words.wanted)
-        found.append((rows.format("IN", test), (match, *words.wanted)))
+        add("", match, " AND ".join(f"({occurs})" for _ in words.wanted), words.wanted)
     if words.without:
         match = " OR ".join(f"({_matching(scope, part)})" for part in words.without)
-        test = " OR ".join("instr(t.fields, ?) > 0" for _ in words.without)
-        found.append((rows.format("NOT IN", test), (match, *words.without)))
+        add("NOT ", match, " OR ".join(occurs for _ in words.without), words.without)
     return found
 
 
@@ -171,30 +261,68 @@ def _quoted(asked: WordAsked) -> str:
     return f'"{asked.word}"{" *" if asked.begins else ""}'
 
 
-def _read_form(connection: sqlite3.Connection, collection: str) -> tuple[str, int | None] | None:
-    row: tuple[str, int | None] | None = connection.execute(
-        "SELECT form, reached FROM search_collections WHERE collection = ?", (collection,)
+class _Form(NamedTuple):
+    form: str
+    reached: int | None
+    reading: bool
+
+
+def _read_form(connection: sqlite3.Connection, collection: str) -> _Form | None:
+    row = connection.execute(
+        "SELECT form, reached, reading FROM search_collections WHERE collection = ?", (collection,)
     ).fetchone()
-    return row
+    return None if row is None else _Form(row[0], row[1], bool(row[2]))
 
 
-def write_text(connection: sqlite3.Connection, eid: int, scope: str, fields: str) -> None:
-    """Store a row's text, and its words; without words, nothing of it.
+def _list_unread(connection: sqlite3.Connection, collection: str) -> bool:
+    """List the entities of a collection that have a document. Returns whether there are any."""
+    connection.execute(
+        "INSERT OR IGNORE INTO search_unread (eid) SELECT e.eid FROM entities AS e JOIN documents AS d"
+        " ON d.project = e.project AND d.collection = e.collection AND d.id = e.id WHERE e.collection = ? ORDER BY 1",
+        (collection,),
+    )
+    listed = "SELECT 1 FROM search_unread AS u JOIN entities AS e ON e.eid = u.eid WHERE e.collection = ?"
+    return bool(connection.execute(f"SELECT EXISTS ({listed})", (collection,)).fetchone()[0])
+
+
+def _write_contents(connection: sqlite3.Connection, eid: int, scope: str, text: str | None) -> None:
+    if text is None:
+        connection.execute("INSERT OR IGNORE INTO search_unread (eid) VALUES (?)", (eid,))
+        return
+    write_text(connection, eid, scope, contents=text)
+    connection.execute("DELETE FROM search_unread WHERE eid = ?", (eid,))
+
+
+def forget_text(connection: sqlite3.Connection, eid: int) -> None:
+    """Delete the texts of a row, and its words."""
+    write_text(connection, eid, "", fields="", contents="")
+    connection.execute("DELETE FROM search_unread WHERE eid = ?", (eid,))
+
+
+def write_text(
+    connection: sqlite3.Connection, eid: int, scope: str, *, fields: str | None = None, contents: str | None = None
+) -> None:
+    """Store what is new of a row's texts, and of its words; without words, nothing of it.
 
     Words that are deleted may stay in the file until :func:`merge_all`.
     """
-    before = connection.execute("SELECT scope, fields FROM search_texts WHERE eid = ?", (eid,)).fetchone()
-    if before == (scope, fields) or (before is None and not fields):
+    row = connection.execute("SELECT scope, fields, contents FROM search_texts WHERE eid = ?", (eid,)).fetchone()
+    before = NO_TEXTS if row is None else StoredTexts(*row)
+    after = before.with_new(scope, fields, contents)
+    if before == after:
         return
-    if before is not None:
-        # an index without texts must be told which words it has of a row
+    gone, new = changed_words(before, after)
+    # An index without texts must be told which words of a row have gone; words that stay are not touched. It counts
+    # its rows, so one is deleted and one inserted even if there is no word for one of them.
+    if row is not None and (gone or new):
         connection.execute(
-            "INSERT INTO search_words (search_words, rowid, words) VALUES ('delete', ?, ?)",
-            (eid, " ".join(index_words(*before))),
+            "INSERT INTO search_words (search_words, rowid, words) VALUES ('delete', ?, ?)", (eid, " ".join(gone))
         )
+    if after is NO_TEXTS:
         connection.execute("DELETE FROM search_texts WHERE eid = ?", (eid,))
-    if fields:
-        connection.execute("INSERT INTO search_texts VALUES (?, ?, ?)", (eid, scope, fields))
-        connection.execute(
-            "INSERT INTO search_words (rowid, words) VALUES (?, ?)", (eid, " ".join(index_words(scope, fields)))
-        )
+        return
+    if gone or new:
+        connection.execute("INSERT INTO search_words (rowid, words) VALUES (?, ?)", (eid, " ".join(new)))
+    connection.execute(
+        "INSERT OR REPLACE INTO search_texts (eid, scope, fields, contents) VALUES (?, ?, ?, ?)", (eid, *after)
+    )

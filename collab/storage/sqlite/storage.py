@@ -31,12 +31,14 @@ from collab.storage.base import (
     FoundGroups,
     FoundRows,
     LogRow,
+    NewContents,
     Positions,
     Record,
     Requested,
     SetAside,
     Snapshot,
     Span,
+    Unread,
     Version,
 )
 from collab.storage.releases import ASKED
@@ -48,7 +50,7 @@ from collab.storage.sqlite.commit import Appender
 from collab.storage.sqlite.database import Database
 from collab.storage.sqlite.erase import list_expired
 from collab.storage.sqlite.query import count_rows, create_indexes, find_each, find_rows
-from collab.storage.sqlite.search import list_left
+from collab.storage.sqlite.search import end_reading, is_reading, list_left, list_unread, save_contents
 from collab.storage.sqlite.statements import moment
 from collab.storage.sqlite.upkeep import Upkeep
 
@@ -161,8 +163,18 @@ class SqliteStorage:
     async def uncovered(self, limit: int = 100) -> Sequence[RoomKey]:
         return await self._query(lambda connection: documents.list_uncovered(connection, limit))
 
-    async def cover(self, key: RoomKey, seq: int) -> None:
-        await self._change(lambda connection: self._appender.cover(connection, key, seq))
+    async def cover(self, key: RoomKey, seq: int, contents: NewContents | None = None) -> None:
+        await self._change(lambda connection: self._appender.cover(connection, key, seq, contents))
+
+    async def unread(self, limit: int = 100) -> Sequence[Unread]:
+        return await self._query(lambda connection: list_unread(connection, limit))
+
+    async def save_contents(self, unread: Unread, text: str) -> None:
+        await self._change(lambda connection: save_contents(connection, unread, text))
+
+    async def end_reading(self) -> None:
+        if await self._query(is_reading):
+            await self._change(end_reading)
 
     async def log_after(self, key: RoomKey, seq: int) -> Sequence[LogRow]:
         return await self._query(lambda connection: archive.read_log_after(connection, key, seq))

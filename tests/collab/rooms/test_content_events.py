@@ -16,6 +16,7 @@ from collab.names import RoomKey
 from collab.rooms import content_events as content
 from collab.rooms.live.ring import RECENT_BYTES
 from collab.sandbox.client import Child, SandboxError
+from collab.sandbox.messages import ContentChanges
 from collab.storage.base import LogRow, StorageError
 from collab.storage.jobs import AllJobs
 from collab.storage.memory import MemoryStorage
@@ -171,12 +172,14 @@ class Picky(Child):
         seconds: float,
         before: str = "",
         after: str = "",
-    ) -> list[dict[str, dict[str, Any]]] | None:
+        *,
+        searched: bool = False,
+    ) -> ContentChanges | None:
         updates = [update for turn in turns for update in turn]
         self.asked.append(len(updates))
         if len(updates) > self.most or any(self.word in update for update in updates):
             raise SandboxError("too much")
-        return await super().changes(base, turns, roots, seconds, before, after)
+        return await super().changes(base, turns, roots, seconds, before, after, searched=searched)
 
 
 async def write(room: RoomHandle, words: Sequence[str]) -> None:

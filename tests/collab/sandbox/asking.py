@@ -22,7 +22,8 @@ class Asking(Sandbox):
 
     async def changes(self, *asked: Any) -> Any:
         async with self.background(WORKER) as child:
-            return await child.changes(*asked)
+            told = await child.changes(*asked)
+            return None if told is None else told.turns
 
     async def compact(self, *asked: Any, **more: Any) -> Compacted:
         async with self.background(WORKER) as child:

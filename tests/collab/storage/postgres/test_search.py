@@ -11,10 +11,14 @@ import pytest
 
 from collab.errors import Unavailable
 from collab.names import RoomKey
+from collab.query.search import CONTENTS
+from collab.storage.base import Unread
 from collab.storage.postgres.query import find_statement
 from collab.storage.postgres.renaming import rename_in_postgres
+from collab.storage.postgres.schema import STEPS, prepare
 from collab.storage.postgres.storage import PostgresStorage
-from collab.testing.search_contract import MEMBERS, ids, searched, written
+from collab.storage.search import scope_of, write_form
+from collab.testing.search_contract import ALL, MEMBERS, by_all, document, ids, said, searched, written
 from tests.postgres import PostgresServer
 
 OTHER = (("body",),)
@@ -104,3 +108,70 @@ async def test_a_search_reads_the_index(postgres: PostgresServer) -> None:
             await connection.close()
             assert "Bitmap Index Scan on search_words" in plan
             assert await ids(storage, searched("word77 -word770")) == ["n77"]
+
+
+async def test_t7_what_a_node_commits_without_knowing_the_declaration_is_read_later(postgres: PostgresServer) -> None:
+    """It computes no text, because it has not declared that contents are searched."""
+    with postgres.records() as lend:
+        async with node(url := lend()) as old, node(url) as new:
+            await old.searchable("notes", MEMBERS)
+            await old.commit([document("a"), document("b")], [said("a", 1, 1, None), said("b", 1, 1, None)])
+            await new.searchable("notes", ALL)
+            first, second = await new.unread()
+            await old.commit([document("a")], [said("a", 2, 2, None)])
+            await new.save_contents(first, " whale ")
+            await old.cover(second.key, 2)
+            await new.save_contents(second, " whale ")
+            left = await new.unread()
+            assert left == [first._replace(seq=2), second._replace(seq=2)]
+            for unread in left:
+                await new.save_contents(unread, " shark ")
+            await new.end_reading()
+            assert len(await ids(new, by_all("shark"))) == 2
+            await old.commit([document("a")], [said("a", 3, 3, None)])
+            assert await new.unread() == [Unread(RoomKey("acme", "notes", "a"), 3)]
+            assert len(await ids(new, by_all("shark"))) == 2
+
+
+async def test_fields_that_are_indexed_late_do_not_hide_what_documents_say(postgres: PostgresServer) -> None:
+    """Nor the other way round: whichever of the two texts of a row is stored first."""
+    with postgres.records() as lend:
+        async with node(url := lend()) as old, node(url) as new:
+            rows = [written(f"n{number:04}", 1, title="blue") for number in range(1500)]
+            await old.commit([document(f"n{number:04}") for number in range(1500)], rows)
+
+            async def write() -> None:
+                for number in range(0, 1500, 15):
+                    some = [said(f"n{number + each:04}", 2, 1, "whale", title="blue") for each in range(3)]
+                    await old.commit([], some)
+
+            await asyncio.gather(write(), new.searchable("notes", ALL))
+            while left := await new.unread(1000):
+                for unread in left:
+                    await new.save_contents(unread, "" if unread.seq == 0 else " whale ")
+            await new.end_reading()
+            assert await new.count("acme", "notes", by_all("blue")) == 1500
+            assert await new.count("acme", "notes", by_all("blue whale")) == 300
+
+
+async def test_a_database_from_before_contents_were_searched_keeps_its_index(postgres: PostgresServer) -> None:
+    url = postgres.database()
+    connection = await asyncpg.connect(url)
+    await prepare(connection, STEPS[:2])
+    await connection.execute(
+        "INSERT INTO collab.entities (project, collection, id, version, deleted, data, keys, heads, content_seq,"
+        " created_at, updated_at) VALUES ('acme', 'notes', 'a', 1, false, $1, $1::text::jsonb, '', 1, 1, 1)",
+        '{"id": "a", "title": "Blue"}',
+    )
+    await connection.execute("INSERT INTO collab.search_collections VALUES ('notes', $1, NULL)", write_form(MEMBERS))
+    await connection.execute(
+        "INSERT INTO collab.search_texts (eid, version, scope, fields) VALUES (1, 1, $1, ' blue ')",
+        scope_of("acme", "notes"),
+    )
+    await connection.close()
+    async with node(url) as storage:
+        assert await ids(storage, searched("blue")) == ["a"]
+        assert await ids(storage, searched("whale")) == []
+        await storage.searchable("notes", (CONTENTS, *MEMBERS))
+        assert await storage.unread() == [], "it has no document"
+        assert await ids(storage, by_all("blue")) == ["a"]
