@@ -105,6 +105,11 @@ def data_before(event: EntityEvent) -> dict[str, Any]:
     return data
 
 
+def is_of_contents(change: Mapping[str, Any]) -> bool:
+    """Whether a change of an event is of what the document says, and not of a field."""
+    return "from" not in change and "to" not in change
+
+
 def conflate(older: EntityEvent, newer: EntityEvent) -> EntityEvent:
     """Merge two consecutive events of one entity: the newest data, and all changes.
 

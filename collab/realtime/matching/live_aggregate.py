@@ -6,6 +6,7 @@ An event says what a row was before, so counts and exact sums are adjusted witho
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
@@ -31,9 +32,10 @@ from collab.query.aggregate import (
 )
 from collab.query.match import compile_query, conjoin, equal_to, has_order, lookup, paths_of
 from collab.query.query import EVERYTHING, Condition, Order, Path, Query, Scalar, SortKey
+from collab.query.search import CONTENTS
 from collab.realtime.matching.query_window import SPARE
 from collab.realtime.matching.row_steps import WindowRow, difference
-from collab.records.entity_view import data_before
+from collab.records.entity_view import data_before, is_of_contents
 from collab.storage.base import FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
 
@@ -45,14 +47,17 @@ class LiveAggregate:
     """The groups of one aggregate, kept current by events. Call :meth:`load` first.
 
     ``spare`` outermost values are read when the last known one has gone. An aggregate of ``updatedAt`` is read again
-    after each event of its collection. Raises :class:`SubscriptionFailed` for too many groups.
+    after each event of its collection; and one that searches what documents say, which events do not tell, after those
+    that may change what is found. Raises :class:`SubscriptionFailed` for too many groups.
     """
 
     def __init__(self, aggregation: Aggregation, *, max_groups: int = MAX_GROUPS, spare: int = SPARE) -> None:
         self.aggregation = aggregation
         self._most = max_groups
         self._spare = spare
-        self._matches = compile_query(aggregation.rows)
+        self._by_contents = aggregation.search is not None and CONTENTS in aggregation.search.paths
+        rows = aggregation.rows
+        self._matches = compile_query(dataclasses.replace(rows, search=None) if self._by_contents else rows)
         self._share = sharer(aggregation)
         searched = aggregation.search.paths if aggregation.search is not None else ()
         self._members = {path[0] for path in (*aggregation.paths, *paths_of(aggregation.where), *searched)}
@@ -125,9 +130,13 @@ class LiveAggregate:
         if self._rereads:
             self._stale = True
             return []
-        if event.type == "updated" and self._members.isdisjoint(event.changes):
+        changes_contents = self._by_contents and any(map(is_of_contents, event.changes.values()))
+        if event.type == "updated" and self._members.isdisjoint(event.changes) and not changes_contents:
             return []
         old, new = self._shares(event)
+        if self._by_contents:
+            self._stale = self._stale or old is not None or new is not None
+            return []
         if old == new and (old is None or new is None or all(map(same, old.key, new.key))):  # True is equal to 1
             return []
         steps: list[Step] = []

@@ -225,8 +225,9 @@ class LiveQueries:
         topic.aggregates -= isinstance(shared.live, LiveAggregate)
         if not len(topic.index):
             del self._topics[shared.key[:2]]
-        if shared.task is not None:
-            shared.task.cancel()
+        for task in (shared.task, shared.settling):
+            if task is not None:
+                task.cancel()
 
     def _fail(self, shared: SharedQuery, error: CollabError) -> None:
         watchers = list(shared.watchers.values())
@@ -284,6 +285,52 @@ class LiveQueries:
             raise Unavailable("could not read a current state of the rows of this query")
         self._begun(shared)
         self._tell(shared, steps)
+        self._settle_soon(shared)
+
+    def _settle_soon(self, shared: SharedQuery) -> None:
+        """Read the rows of a query whose documents decide whether they are found, if there are any."""
+        if shared.settling is None and isinstance(shared.live, LiveQuery) and shared.live.unsure and not shared.ended:
+            shared.settling = self._tasks.spawn(self._settle(shared, shared.live))
+
+    async def _settle(self, shared: SharedQuery, live: LiveQuery) -> None:
+        try:
+            while live.unsure:
+                await self._settle_some(shared, live)
+            shared.settling = None
+        except CollabError as error:
+            shared.settling = None
+            self._fail(shared, error)
+        except Exception:
+            log.exception("could not read rows of a live query of %s/%s", *shared.key[:2])
+            shared.settling = None
+            self._fail(shared, InternalError("could not update the rows of this query"))
+
+    async def _settle_some(self, shared: SharedQuery, live: LiveQuery) -> None:
+        for _ in range(_ATTEMPTS):
+            async with self._turns.turn(shared.owner):
+                ids = live.unsure  # those that have come meanwhile too
+                if not ids:
+                    return
+                since = self._feed.position(shared.key[0])
+                began = perf_counter()
+                found = await self._find(*shared.key[:2], live.ask_about(ids))
+                shared.reads += 1
+                shared.read_seconds += perf_counter() - began
+            if found.position >= since:
+                break
+        else:
+            raise Unavailable("could not read a current state of the rows of this query")
+        had = [name for name in ids if name in live.held]
+        steps = live.settle(ids, found)
+        dropped = live.trim()
+        for name in {*had, *dropped} - live.held:
+            shared.topic.index.release(shared, name)
+        for name in (set(ids) & live.held) - set(had):
+            shared.topic.index.hold(shared, name)
+        shared.steps += len(steps)
+        if live.dry:
+            self._read_soon(shared)
+        self._tell(shared, steps)
 
     async def _read_each(self, new: Mapping[str, SharedQuery], member: str, query: Query) -> None:
         """Read the first rows of several queries at once."""
@@ -298,6 +345,7 @@ class LiveQueries:
             for shared in new.values():
                 if not shared.ended and shared.live.dry:
                     self._read_soon(shared)
+                self._settle_soon(shared)
             return
         for shared in new.values():
             if not shared.ended:
@@ -400,6 +448,7 @@ class LiveQueries:
             index.release(shared, name)
         if live.dry:
             self._read_soon(shared)
+        self._settle_soon(shared)
         self._tell(shared, steps)
 
     def _tell(self, shared: SharedQuery, steps: Sequence[wire.Step]) -> None:

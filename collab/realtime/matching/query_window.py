@@ -3,6 +3,9 @@
 It holds the first rows of the query's order: those that ``offset`` skips, the window, and some behind it (the buffer),
 so that a row that leaves can be replaced without a storage query. All rows up to ``_horizon`` are held; rows behind it
 are read (:meth:`LiveQuery.load`) when the buffer is used up.
+
+Events do not say what documents say. So if the contents are searched, an event makes its row *unsure* where they may
+decide whether it is found, and the row stays as it was until it has been read (:meth:`LiveQuery.settle`).
 """
 
 from __future__ import annotations
@@ -10,14 +13,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from collab.errors import SubscriptionFailed
 from collab.event import EntityEvent
-from collab.query.match import compile_query, sort_key
-from collab.query.query import Condition, Query
+from collab.query.match import ID, compile_query, conjoin, sort_key
+from collab.query.query import Compare, Condition, Query
+from collab.query.search import CONTENTS
 from collab.realtime.matching.row_steps import WindowRow, change, difference, enter, leave
+from collab.records.entity_view import is_of_contents
 from collab.storage.base import FoundRows
 from collab.wire.realtime.values import Step
 
@@ -26,6 +32,7 @@ MAX_ROWS = 10_000
 SPARE = 10
 """Rows held behind a window, plus a quarter of its ``limit``; at most a hundred."""
 
+_MOST_UNSURE = 500
 _key = attrgetter("key")
 
 
@@ -37,6 +44,7 @@ class LiveQuery:
 
     __slots__ = (
         "_buffer",
+        "_by_contents",
         "_by_id",
         "_end",
         "_first",
@@ -46,6 +54,8 @@ class LiveQuery:
         "_order",
         "_position",
         "_rows",
+        "_searched",
+        "_unsure",
         "query",
     )
 
@@ -57,12 +67,15 @@ class LiveQuery:
         if (self._first if self._end is None else self._end) > max_rows:
             raise SubscriptionFailed(f"offset plus limit of a live query may be at most {max_rows}")
         self._buffer = 0 if query.limit is None else min(spare + query.limit // 4, 100)
-        self._matches = compile_query(query)
+        self._by_contents = query.search is not None and CONTENTS in query.search.paths
+        self._searched = frozenset(path[0] for path in query.search.paths) if query.search is not None else frozenset()
+        self._matches = compile_query(replace(query, search=None) if self._by_contents else query)
         self._order = sort_key(query.order_by)
         self._horizon: Any = None  # None: all existing rows are held
         self._position = -1
         self._rows: list[WindowRow] = []
         self._by_id: dict[str, WindowRow] = {}
+        self._unsure: dict[str, EntityEvent] = {}  # the newest event of each of these rows
 
     @property
     def rows(self) -> Sequence[WindowRow]:
@@ -84,6 +97,35 @@ class LiveQuery:
         """The condition by which events find it."""
         return self.query.where
 
+    @property
+    def unsure(self) -> tuple[str, ...]:
+        """The ids of the next rows to read and :meth:`settle`."""
+        return tuple(islice(self._unsure, _MOST_UNSURE))
+
+    def ask_about(self, ids: Sequence[str]) -> Query:
+        """Return the storage query that :meth:`settle` needs."""
+        where = conjoin(Compare(ID, "in", tuple(ids)), self.query.where)
+        return replace(self.query, where=where, offset=0, limit=len(ids))
+
+    def settle(self, ids: Sequence[str], found: FoundRows) -> list[Step]:
+        """Process the answer to :meth:`ask_about`, and return its effect on the window.
+
+        Rows with later events stay unsure. Check :attr:`dry` and call :meth:`trim` afterwards. Raises
+        :class:`SubscriptionFailed` for too many rows.
+        """
+        window = self.rows
+        rows = {row.key.id: row for row in found.rows}
+        steps: list[Step] = []
+        for name in ids:
+            event = self._unsure.get(name)
+            if event is None or event.position > found.position:
+                continue
+            del self._unsure[name]
+            row, before = rows.get(name), self._by_id.get(name)
+            after = None if row is None else self._held_as(row.data, row.version)
+            steps += self._put(name, before, after, event.version)
+        return steps if len(ids) == 1 else difference(window, self.rows)
+
     def ask(self) -> Query:
         """Return the storage query that :meth:`load` needs."""
         return replace(self.query, offset=0, limit=self._limit + 1 if self._end is None else self._end + self._buffer)
@@ -104,6 +146,7 @@ class LiveQuery:
         self._by_id = {row.data["id"]: row for row in rows}
         self._horizon = rows[-1].key if full and rows else None
         self._position = found.position
+        self._unsure = {}
         for event in later:
             self.apply(event)
         return [] if before is None else difference(before, self.rows)
@@ -121,14 +164,34 @@ class LiveQuery:
             return []
         after = None
         if event.type != "deleted" and self._matches(event.data):
-            key = self._order(event.data)
-            if self._horizon is None or not self._horizon < key:
-                after = WindowRow(key, event.data, event.version)
+            after = self._held_as(event.data, event.version)
+            if after is not None and self._by_contents and not self._is_still_found(before, event):
+                self._unsure[event.id] = event
+                return []
+        self._unsure.pop(event.id, None)
+        return self._put(event.id, before, after, event.version)
+
+    def _held_as(self, data: dict[str, Any], version: int) -> WindowRow | None:
+        """The row for an entity that matches, unless it is behind the horizon."""
+        key = self._order(data)
+        return WindowRow(key, data, version) if self._horizon is None or not self._horizon < key else None
+
+    def _is_still_found(self, before: WindowRow | None, event: EntityEvent) -> bool:
+        """Whether a row is surely found because it was, and nothing that is searched has changed."""
+        return (
+            before is not None
+            and event.id not in self._unsure
+            and event.type == "updated"
+            and event.changes.keys().isdisjoint(self._searched)
+            and not any(map(is_of_contents, event.changes.values()))
+        )
+
+    def _put(self, name: str, before: WindowRow | None, after: WindowRow | None, version: int) -> list[Step]:
         if before is None and after is None:
             return []
         if before is None and self._end is None and len(self._rows) >= self._limit:
             raise self._too_many()
-        return self._replace(event.id, before, after, event.version)
+        return self._replace(name, before, after, version)
 
     def trim(self) -> list[str]:
         """Drop rows far behind the window. Returns their ids."""

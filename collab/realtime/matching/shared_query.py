@@ -73,7 +73,7 @@ class SharedQuery:
     """One query with everybody who watches it or waits for its first rows."""
 
     __slots__ = (
-        *("ended", "failure", "key", "live", "owner", "ready", "task", "topic", "waiting", "watchers"),
+        *("ended", "failure", "key", "live", "owner", "ready", "settling", "task", "topic", "waiting", "watchers"),
         *("events", "read_seconds", "reads", "seconds", "steps"),
     )
 
@@ -85,7 +85,8 @@ class SharedQuery:
         self.watchers: dict[object, Watcher] = {}
         self.waiting = 0
         self.ready: asyncio.Event | None = asyncio.Event()  # None: the first rows have arrived
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # which reads its rows
+        self.settling: asyncio.Task[None] | None = None  # which reads rows that are unsure
         self.failure: CollabError | None = None
         self.ended = False
         self.events = self.steps = self.reads = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,9 +15,9 @@ from collab.event import EntityEvent, EventType
 from collab.json_values import same
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation, group_row, tally
-from collab.query.match import compile_query, form, select
+from collab.query.match import compile_where, form, select
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query, Search
-from collab.query.search import parse_words
+from collab.query.search import CONTENTS, compile_search, fold_texts, parse_words
 from collab.query.steps import apply_steps
 from collab.storage.base import EntityRow, FoundEach, FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
@@ -30,6 +31,8 @@ SCALARS = VALUES.filter(lambda value: not isinstance(value, list)).map(form)
 FIELDS = st.fixed_dictionaries(
     {}, optional={"a": VALUES, "b": VALUES, "p": st.one_of(VALUES, st.fixed_dictionaries({"c": VALUES}))}
 )
+TEXTS = st.sampled_from(["", "x", "y x", "1"])
+"""What documents say."""
 PATHS = st.sampled_from([("a",), ("b",), ("p", "c")])
 CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
     st.one_of(
@@ -44,8 +47,10 @@ CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
     ),
     max_leaves=3,
 )
-SEARCHES = st.sampled_from(["x", "-x", "1", "x 2024", "y -1"]).map(
-    lambda text: Search(parse_words(text), (("a",), ("b",)))
+SEARCHES = st.builds(
+    lambda text, paths: Search(parse_words(text), paths),
+    st.sampled_from(["x", "-x", "1", "x 2024", "y -1"]),
+    st.sampled_from([(("a",), ("b",)), (CONTENTS, ("a",)), (CONTENTS,)]),
 )
 
 
@@ -94,6 +99,7 @@ class World:
     def __init__(self) -> None:
         self.feed = LoudFeed()
         self.rows: dict[str, EntityRow] = {}
+        self.texts: dict[str, str] = {}  # what documents say
         self.position = 0
         self.untold: deque[EntityEvent] = deque()
 
@@ -114,9 +120,23 @@ class World:
             for member in before | after
             if member not in before or member not in after or not same(before[member], after[member])
         }
+        return self._record(name, kind, after, changes)
+
+    def say(self, name: str, text: str) -> EntityEvent | None:
+        """Change what the document of an entity says, if there is one."""
+        row = self.rows.get(name)
+        if row is None or row.deleted:
+            return None
+        self.texts[name] = text
+        return self._record(name, "updated", row.data, {"text": {"delta": [{"insert": text}]}})
+
+    def _record(
+        self, name: str, kind: EventType, after: dict[str, Any], changes: dict[str, dict[str, Any]]
+    ) -> EntityEvent:
+        row = self.rows.get(name)
         self.position += 1
         version = 1 if row is None else row.version + 1
-        self.rows[name] = EntityRow(RoomKey(PROJECT, COLLECTION, name), version, after, fields is None, b"", 0)
+        self.rows[name] = EntityRow(RoomKey(PROJECT, COLLECTION, name), version, after, kind == "deleted", b"", 0)
         event = EntityEvent(
             position=self.position,
             type=kind,
@@ -138,14 +158,23 @@ class World:
 
     def find(self, query: Query) -> FoundRows:
         """Rows that the query selects now."""
-        rows = {name: row for name, row in self.rows.items() if not row.deleted}
-        found = select((row.data for row in rows.values()), query)
+        rows = self._searched(query.search)
+        found = select((row.data for row in rows.values()), replace(query, search=None))
         return FoundRows([rows[data["id"]] for data in found], self.position)
 
     def aggregate(self, aggregation: Aggregation) -> FoundGroups:
         """The groups of the rows now."""
-        rows = [row.data for row in self.rows.values() if not row.deleted]
-        return FoundGroups(tally(filter(compile_query(aggregation.rows), rows), aggregation), self.position)
+        rows = (row.data for row in self._searched(aggregation.search).values())
+        return FoundGroups(tally(filter(compile_where(aggregation.where), rows), aggregation), self.position)
+
+    def _searched(self, search: Search | None) -> dict[str, EntityRow]:
+        """The rows that are found."""
+        rows = {name: row for name, row in self.rows.items() if not row.deleted}
+        if search is None:
+            return rows
+        is_found = compile_search(search)
+        texts = self.texts if CONTENTS in search.paths else {}
+        return {name: row for name, row in rows.items() if is_found(row.data, fold_texts([texts.get(name, "")]))}
 
     def fresh(self, query: Query | Aggregation) -> tuple[list[dict[str, Any]], dict[str, int]]:
         """Current rows of the query, or groups of the aggregate, and their versions."""

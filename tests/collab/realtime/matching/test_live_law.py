@@ -19,6 +19,7 @@ from tests.collab.realtime.matching.live_world import (
     FIELDS,
     IDS,
     PROJECT,
+    TEXTS,
     Screen,
     World,
     aggregations,
@@ -139,6 +140,12 @@ class LiveLaw(RuleBasedStateMachine):
             self.world.write(name, fields)
         self.run(tell)
 
+    @rule(said=st.lists(st.tuples(IDS, TEXTS), min_size=1, max_size=4), tell=st.integers(0, 8))
+    def say(self, said: list[tuple[str, str]], tell: int) -> None:
+        for name, text in said:
+            self.world.say(name, text)
+        self.run(tell)
+
     @rule(start=st.integers(0, 7), count=st.integers(1, 8), tell=st.integers(0, 8))
     def delete(self, start: int, count: int, tell: int) -> None:
         there = [name for name, row in self.world.rows.items() if not row.deleted]
@@ -155,7 +162,9 @@ class LiveLaw(RuleBasedStateMachine):
         """Much at once: many who draw from the first rows, while what is asked and told falls behind."""
         random = Random(seed)
         for _ in range(20):
-            match random.choice(("write", "write", "write", "delete", "tell", "tell", "look", "answer")):
+            match random.choice(("write", "write", "write", "say", "delete", "tell", "tell", "look", "answer")):
+                case "say":
+                    self.world.say(random.choice(SOME_IDS), random.choice(("x", "y", "1")))
                 case "write":
                     fields = {name: random.choice(SOME_VALUES) for name in ("a", "b") if random.random() < 0.8}
                     self.world.write(random.choice(SOME_IDS), fields)

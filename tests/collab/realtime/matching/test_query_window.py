@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collab.errors import SubscriptionFailed
-from collab.query.query import Compare, Order, Query
+from collab.query.query import Compare, Not, Order, Query, Search
+from collab.query.search import CONTENTS, parse_words
 from collab.realtime.matching.query_window import MAX_ROWS, LiveQuery
 from collab.wire.realtime.values import Step
-from tests.collab.realtime.matching.live_world import FIELDS, IDS, Screen, World, queries
+from tests.collab.realtime.matching.live_world import FIELDS, IDS, TEXTS, Screen, World, queries
 
 BY_A = (Order(("a",)),)
 
@@ -179,22 +180,86 @@ def test_l3_a_row_whose_terms_change_leaves() -> None:
 @given(
     queries(),
     st.lists(st.tuples(IDS, FIELDS), max_size=16),
-    st.lists(st.tuples(IDS, st.one_of(FIELDS, st.none())), min_size=1, max_size=40),
+    st.lists(st.tuples(IDS, st.one_of(FIELDS, st.none(), TEXTS)), min_size=1, max_size=40),
     st.integers(1, 3),
 )
 def test_l1_the_rows_follow_the_events_with_the_fewest_steps(
     query: Query, before: list[Any], writes: list[Any], spare: int
 ) -> None:
-    """Whenever the buffer is not dry, the rows are those of a fresh query; a dry one is read again."""
+    """Whenever the buffer is not dry and no row is unsure, the rows are those of a fresh query; others are read again.
+
+    A string is what the document of a row says from then on.
+    """
     world, screen = World(), Screen()
     for name, fields in before:
         world.write(name, fields)
     live = loaded(world, query, spare)
     screen.reset([row.data for row in live.rows], [row.version for row in live.rows])
-    for name, fields in writes:
-        if steps := live.apply(world.write(name, fields)):
+    for name, new in writes:
+        event = world.say(name, new) if isinstance(new, str) else world.write(name, new)
+        if event is not None and (steps := live.apply(event)):
             screen.steps(steps)
         live.trim()
+        if (unsure := live.unsure) and (steps := live.settle(unsure, world.find(live.ask_about(unsure)))):
+            screen.steps(steps)
+        live.trim()
+        assert not live.unsure
         if live.dry and (steps := live.load(world.find(live.ask()))):
             screen.steps(steps)
         assert screen.shows(world, query)
+
+
+def contents(words: str, **others: Any) -> Query:
+    """A query that searches what documents say, and the field ``a``."""
+    return Query(search=Search(parse_words(words), (CONTENTS, ("a",))), **others)
+
+
+def settled(live: LiveQuery, world: World) -> list[Step]:
+    """Read the rows that are unsure."""
+    return live.settle(live.unsure, world.find(live.ask_about(live.unsure)))
+
+
+def test_t6_a_row_enters_and_leaves_with_what_its_document_says() -> None:
+    """Until that has been read, it stays as it was."""
+    world = world_of(r="red", s="blue")
+    live = loaded(world, contents("blue"))
+    assert ids(live) == ["s"]
+    told = world.say("r", "blue")
+    assert told is not None
+    assert live.apply(told) == []
+    assert (ids(live), live.unsure) == (["s"], ("r",))
+    assert [step.op for step in settled(live, world)] == ["enter"]
+    assert ids(live) == ["r", "s"]
+    assert live.apply(world.write("s", {"a": "red"})) == []
+    assert settled(live, world) == [Step(op="leave", id="s", version=2)]
+    assert not live.unsure
+
+
+def test_t6_a_row_of_which_nothing_that_is_searched_changes_need_not_be_read() -> None:
+    """Nor one that another condition or its deletion excludes."""
+    world = world_of(r="blue", s="blue")
+    live = loaded(world, contents("blue", where=Not(Compare(("b",), "eq", 1))))
+    assert [step.op for step in live.apply(world.write("r", {"a": "blue", "b": 2}))] == ["change"]
+    assert [step.op for step in live.apply(world.write("r", {"a": "blue", "b": 1}))] == ["leave"]
+    assert [step.op for step in live.apply(world.write("s", None))] == ["leave"]
+    assert not live.unsure
+
+
+def test_t6_an_answer_says_nothing_of_what_came_after_it() -> None:
+    """A row that was deleted meanwhile does not come back, and one that changed again is read again."""
+    world = world_of(r="red", s="red")
+    live = loaded(world, contents("blue"))
+    for name in ("r", "s"):
+        told = world.say(name, "blue")
+        assert told is not None
+        live.apply(told)
+    asked = live.unsure
+    found = world.find(live.ask_about(asked))
+    live.apply(world.write("r", None))
+    again = world.say("s", "green")
+    assert again is not None
+    live.apply(again)
+    assert live.settle(asked, found) == []
+    assert (ids(live), live.unsure) == ([], ("s",))
+    assert settled(live, world) == []
+    assert (ids(live), live.unsure) == ([], ())
