@@ -30,6 +30,7 @@ from collab.nearest import did_you_mean
 from collab.query.aggregate import Aggregation
 from collab.query.parse import quoted
 from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path, Query
+from collab.query.search import CONTENTS
 from collab.records.field_types import schema_of
 from collab.records.schema_versions import SavedSchema, decide, digest_of, read_saved, write_saved
 from collab.storage.base import EntityStorage
@@ -93,14 +94,15 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     ``fields`` is a JSON Schema (2020-12 unless ``$schema`` says otherwise; references must stay within it) of the
     fields, which means ``data`` without ``id``, ``createdAt`` and ``updatedAt``. ``content`` maps further shared roots
     to their kinds. ``indexes`` are what queries use often: a path, or a list of paths for an index over several members
-    in this order. ``search`` are the paths of what the ``search`` of a query finds. ``relations`` are those that
-    queries may ``include``, by name.
+    in this order. ``search`` are the paths of what the ``search`` of a query finds, which with ``search_content`` also
+    finds what the documents say. ``relations`` are those that queries may ``include``, by name.
     """
 
     fields: dict[str, Any] | None = None
     content: dict[_Root, ContentKind] = {}
     indexes: list[_Member | Annotated[list[_Member], Meta(min_length=1)]] = []
     search: list[_Member] = []
+    search_content: bool = False
     mapped: Mapped | None = None
     relations: dict[str, Relation] = {}
 
@@ -122,10 +124,10 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
                 _check_declared((relation.by,), self.fields or {}, f"the relation {name}")
         if len(self.search) > MAX_SEARCHED:
             raise ValueError(f"search may name at most {MAX_SEARCHED} members")
-        for path in self.search_paths():
-            _check_searched(path, self.fields or {})
+        for name in self.search:
+            _check_searched(tuple(name.split(".")), self.fields or {})
         if self.mapped is not None:
-            if self.content:
+            if self.content or self.search_content:
                 raise ValueError("a mapped collection cannot have content: its entities have no document of their own")
             if not is_part(self.mapped.collection):
                 raise ValueError("mapped.in must be the name of a collection")
@@ -138,14 +140,19 @@ class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
         return tuple(dict.fromkeys(tuple(tuple(name.split(".")) for name in names) for names in lists))
 
     def search_paths(self) -> IndexPaths:
-        """The different members that are searched, in the order of their names: any other means the same."""
-        return tuple(sorted({tuple(name.split(".")) for name in self.search}))
+        """The different members that are searched, in the order of their names: any other means the same.
+
+        What documents say is :data:`collab.query.search.CONTENTS` among them.
+        """
+        contents = [CONTENTS] if self.search_content else []
+        return tuple(sorted({*contents, *(tuple(name.split(".")) for name in self.search)}))
 
     def fingerprint(self) -> bytes:
         """Equal for declarations that look the same to applications (they may differ in indexes)."""
         said = msgspec.to_builtins(self)
         said.pop("indexes", None)
         said.pop("search", None)
+        said.pop("search_content", None)
         return msgspec.json.encode(said, order="deterministic")
 
 
@@ -155,6 +162,7 @@ def declaration(
     content: Mapping[str, ContentKind] | None = None,
     indexes: Sequence[str | Sequence[str]] = (),
     search: Sequence[str] = (),
+    search_content: bool = False,
     mapped: Mapping[str, str] | None = None,
     relations: Mapping[str, Mapping[str, str]] | None = None,
 ) -> CollectionDeclaration:
@@ -162,15 +170,16 @@ def declaration(
 
     ``fields`` is a JSON Schema, a pydantic model, a :class:`msgspec.Struct`, a dataclass, a ``TypedDict``, or the types
     of all fields by name: see :func:`collab.records.field_types.schema_of`. Each of ``indexes`` is a path or a list of
-    paths, each of ``search`` a path. ``mapped`` is ``{"in": …, "root": …}``. Each of ``relations`` is
-    ``{"one": collection, "by": field}`` or ``{"many": collection, "by": field}``. Raises :class:`ValueError`.
+    paths, each of ``search`` a path; with ``search_content`` rows are found by what their documents say. ``mapped``
+    is ``{"in": …, "root": …}``. Each of ``relations`` is ``{"one": collection, "by": field}`` or
+    ``{"many": collection, "by": field}``. Raises :class:`ValueError`.
     """
     schema = None if fields is None else schema_of(fields)
     listed = [index if isinstance(index, str) else list(index) for index in indexes]
     said = {"fields": schema, "content": dict(content or {}), "indexes": listed, "mapped": mapped}
     said["search"] = list(search)
     said["relations"] = {name: dict(relation) for name, relation in (relations or {}).items()}
-    return msgspec.convert(said, CollectionDeclaration)
+    return msgspec.convert({**said, "search_content": search_content}, CollectionDeclaration)
 
 
 def compile_schema(schema: Mapping[str, Any]) -> Validator:
@@ -195,10 +204,20 @@ def compile_schema(schema: Mapping[str, Any]) -> Validator:
 
 
 class Schemas:
-    """The declared collections of a server. ``strict``: only declared collections may be used."""
+    """The declared collections of a server. ``strict``: only declared collections may be used.
 
-    def __init__(self, declared: Mapping[str, CollectionDeclaration] | None = None, *, strict: bool = False) -> None:
+    ``reads_content``: somebody reads what documents say, so that it may be searched.
+    """
+
+    def __init__(
+        self,
+        declared: Mapping[str, CollectionDeclaration] | None = None,
+        *,
+        strict: bool = False,
+        reads_content: bool = True,
+    ) -> None:
         self.strict = strict
+        self._reads_content = reads_content
         self._declared: dict[str, CollectionDeclaration] = {}
         self._validators: dict[str, Validator] = {}
         self._versions: dict[str, int] = {}
@@ -219,6 +238,8 @@ class Schemas:
         """Declare a collection, or replace its declaration. Raises :class:`ValueError`. Call :meth:`save` next."""
         if not is_part(collection):
             raise ValueError("a collection's name must be 1-128 characters of [A-Za-z0-9_.:-]")
+        if said.search_content and not self._reads_content:
+            raise ValueError(f"search_content of {collection} needs content_event_seconds, which is 0")
         mapped = said.mapped
         if mapped is not None:
             if mapped.collection == collection or any(
@@ -262,9 +283,14 @@ class Schemas:
         if query.search is None:
             return query
         said = self._declared.get(collection)
-        if said is None or not said.search:
+        if said is None or not said.search_paths():
             raise InvalidRequest(f"search: {collection} declares nothing to search")
         return replace(query, search=replace(query.search, paths=said.search_paths()))
+
+    def searches_content(self, collection: str) -> bool:
+        """Whether a search in a collection finds what its documents say."""
+        said = self._declared.get(collection)
+        return said is not None and said.search_content
 
     def validate(self, collection: str, data: Mapping[str, Any]) -> None:
         """Validate an entity as it would be after a write. Metadata is ignored.
@@ -379,7 +405,7 @@ def indexes_of(declared: Mapping[str, CollectionDeclaration], collection: str) -
 def _digest(declared: Mapping[str, CollectionDeclaration], collection: str) -> str:
     """Equal for equal declarations, with what is indexed and searched."""
     said = declared[collection]
-    searched = [said.search_paths()] if said.search else ()
+    searched = [said.search_paths()] if said.search_paths() else ()
     return digest_of(said.fingerprint(), (*indexes_of(declared, collection), *searched))
 
 

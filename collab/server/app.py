@@ -34,6 +34,7 @@ from collab.rooms.content_events import ContentEvents
 from collab.rooms.handle import Locks, RoomHandle
 from collab.rooms.live.ring import RECENT_BYTES, RoomOptions
 from collab.rooms.registry import Registry
+from collab.rooms.unread_contents import UnreadContents
 from collab.sandbox.client import Sandbox
 from collab.sandbox.metered import metered
 from collab.server.admission import Admission
@@ -105,7 +106,11 @@ class Collab(PythonApi):
         self._storage = storage if storage is not None else _storage_of(self.settings, joining)
         redis = self.settings.redis
         self._node = _node_of(self._storage, name, redis, observed) if redis is not None else None
-        self.schemas = Schemas(self.settings.collections, strict=self.settings.strict_collections)
+        self.schemas = Schemas(
+            self.settings.collections,
+            strict=self.settings.strict_collections,
+            reads_content=self.settings.content_event_seconds > 0,
+        )
         rights = Authorization(self.hooks, self.schemas.mapped_in, self._storage.children)
         authenticator = authenticator or Authenticator(self.settings.all_keys, self.settings.all_issuers)
         self._keys = KeyFetcher(authenticator, self._task_failed)
@@ -139,8 +144,13 @@ class Collab(PythonApi):
             wrote=self.metrics.wrote,
         )
         self._content = ContentEvents(
-            self._storage, self._sandbox, interval=self.settings.content_event_seconds, jobs=jobs
+            self._storage,
+            self._sandbox,
+            interval=self.settings.content_event_seconds,
+            jobs=jobs,
+            searches=self.schemas.searches_content,
         )
+        self._unread = UnreadContents(self._storage, self._sandbox, mapped=self.schemas.mapped_in, jobs=jobs)
         self._registry = Registry(
             self._storage,
             self._recorder,
@@ -322,6 +332,7 @@ class Collab(PythonApi):
             watch = partial(self._usage.watch_sizes, self._sized)
             self._tasks.spawn(watch() if self._node is None else self._node.jobs.run("sizes", watch))
         await self.hub.start()
+        self._tasks.spawn(self._unread.run())
         await self._sessions.start()
         self._keys.start()
         self._started = True

@@ -231,6 +231,12 @@ async def run(guide: str, script: str, tmp_path: Path) -> Any:
     return json.loads(printed)
 
 
+async def test_a_page_is_found_by_what_its_document_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = executed("deploying", "found.py", monkeypatch, tmp_path)["found"]
+    async with asyncio.timeout(30):
+        assert await found(tmp_path / "pages") == ["animals"]
+
+
 async def test_a_comment_stays_with_its_words(tmp_path: Path) -> None:
     assert await run("comments", COMMENTS, tmp_path) == {
         "body": "Why two?",

@@ -320,7 +320,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         # Evaluate these so that invalid keys or issuers raise here.
         self.all_keys  # noqa: B018
         self.all_issuers  # noqa: B018
-        Schemas(self.collections)
+        Schemas(self.collections, reads_content=self.content_event_seconds > 0)
 
     def _check_own(self, name: str, secret: str | None, other: str | None) -> None:
         """A secret of the operator is long, and no other credential."""

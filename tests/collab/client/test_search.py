@@ -18,6 +18,7 @@ from tests.collab.client.world import client, until, world
 from tests.e2e.guarded import SECRET, mint
 
 NOTES = {"notes": declaration(search=["title", "author.name"])}
+PAGES = {"pages": declaration(search=["title"], search_content=True)}
 
 
 @asynccontextmanager
@@ -110,6 +111,38 @@ async def test_t3_http_searches_as_well(tmp_path: Path) -> None:
                 400,
                 "search: has more than 500 characters",
             )
+
+
+async def test_t3_t6_documents_are_found_once_and_live_over_http_and_in_python(tmp_path: Path) -> None:
+    """By those who may read them."""
+    own: Any = {"pages/*": {"access": "write", "where": {"owner": "$userId"}}}
+    settings: dict[str, Any] = {"collections": PAGES, "content_event_seconds": 0.05, "jwt_secret": SECRET}
+    async with (
+        world(tmp_path, **settings) as (link, collab),
+        client(link.address, token=mint("ada")) as ada,
+        client(link.address, token=mint("bob", access=own)) as bob,
+    ):
+        for name, owner in (("a", "bob"), ("b", "eve")):
+            await ada.pages.create({"id": name, "owner": owner, "title": "Sea"})
+        seen: list[list[str]] = []
+        await bob.pages.subscribe({"search": "sea wha"}, lambda rows: seen.append(names(rows))).ready()
+        everything: list[list[str]] = []
+        await ada.pages.subscribe({"search": "sea wha"}, lambda rows: everything.append(names(rows))).ready()
+        for name in ("a", "b"):
+            await collab.room(f"pages/{name}").set_markdown(
+                "# Animals\n\nThe blue **whale**", root="default", user="ada"
+            )
+        await until(lambda: everything and sorted(everything[-1]) == ["a", "b"])
+        await until(lambda: seen and seen[-1] == ["a"])
+        assert names(await bob.pages.find_many({"search": '"blue whale"'})) == ["a"]
+        assert await bob.pages.count({"search": "animals"}) == 1
+        said = {"authorization": f"Bearer {mint('bob', access=own)}"}
+        async with httpx.AsyncClient(headers=said) as http:
+            base = f"http://{link.address}/api/v1/collections/pages"
+            assert names((await http.get(base, params={"search": "blue"})).json()["rows"]) == ["a"]
+            assert (await http.post(f"{base}/count", json={"search": "blue -whale"})).json() == {"count": 0}
+        await collab.room("pages/a").set_markdown("Nothing", root="default", user="ada")
+        await until(lambda: seen[-1] == [])
 
 
 async def test_t3_rows_that_the_caller_may_not_see_are_not_found(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab.errors import NotFound, ValidationFailed
+from collab.query.search import CONTENTS
 from collab.records.field_types import schema_of
 from collab.records.schema import CollectionDeclaration, Schemas, declaration
 from collab.storage.sqlite.storage import SqliteStorage
@@ -424,3 +425,19 @@ def test_types_by_name_are_all_fields_and_know_points_in_time() -> None:
 def test_a_type_by_name_that_says_nothing_is_refused(fields: Any) -> None:
     with pytest.raises(ValueError, match=r"is no|not supported"):
         declaration(fields)
+
+
+def test_contents_are_searched_beside_members_and_not_announced() -> None:
+    """Of documents, which entities inside others do not have; and only if their contents are read."""
+    said = declaration(search=["title"], search_content=True)
+    assert said.search_paths() == (CONTENTS, ("title",))
+    assert declaration(search_content=True).search_paths() == (CONTENTS,)
+    assert said.fingerprint() == declaration().fingerprint()
+    assert Schemas({"pages": said}).searches_content("pages")
+    assert not Schemas({"pages": declaration(search=["title"])}).searches_content("pages")
+    with pytest.raises(msgspec.ValidationError, match="search_contents"):
+        msgspec.convert({"search_contents": True}, CollectionDeclaration)
+    with pytest.raises(ValueError, match="a mapped collection cannot have content"):
+        declaration(mapped={"in": "boards", "root": "cards"}, search_content=True)
+    with pytest.raises(ValueError, match="search_content of pages needs content_event_seconds, which is 0"):
+        Schemas({"pages": said}, reads_content=False)

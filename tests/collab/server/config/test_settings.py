@@ -19,6 +19,7 @@ from collab.access.configuration import ApiKey, Issuer
 from collab.access.credentials import Authenticator
 from collab.access.rules import Access
 from collab.names import RoomKey
+from collab.records.schema import declaration
 from collab.server.config.load import SettingsError, options, unknown_variables, unread_variables
 from collab.server.config.settings import Settings
 
@@ -481,6 +482,13 @@ def _as_documented(default: object) -> str:
 def test_a_node_without_what_it_needs_is_refused(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Settings(**values)
+
+
+def test_contents_are_not_searched_where_nobody_reads_them() -> None:
+    pages = {"pages": declaration(search_content=True)}
+    assert Settings(collections=pages).collections == pages
+    with pytest.raises(ValueError, match="search_content of pages needs content_event_seconds, which is 0"):
+        Settings(collections=pages, content_event_seconds=0)
 
 
 @pytest.mark.parametrize("redis", ["redis://h:6379/1", "rediss://user:secret@h", "unix:///run/redis.sock"])
