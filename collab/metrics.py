@@ -178,22 +178,15 @@ class _Values(Collector):
             ("collab_compactions", "Logs cut behind a verified snapshot.", m.compactions),
         ):
             yield CounterMetricFamily(name, text, value=value)
-        errors = CounterMetricFamily("collab_errors", "Errors told to peers, by code.", labels=["code"])
-        for code, count in m.errors.items():
-            errors.add_metric([code], count)
-        yield errors
-        attempts = CounterMetricFamily(
-            "collab_webhook_deliveries", "Attempts to tell webhooks, by outcome.", labels=["webhook", "outcome"]
+        yield _counters("collab_errors", "Errors told to peers, by code.", ["code"], _alone(m.errors.items()))
+        labels = ["webhook", "outcome"]
+        yield _counters(
+            "collab_webhook_deliveries", "Attempts to tell webhooks, by outcome.", labels, m.deliveries.items()
         )
-        for names, count in m.deliveries.items():
-            attempts.add_metric(names, count)
-        yield attempts
-        failures = CounterMetricFamily(
-            "collab_webhook_failures", "Attempts to tell webhooks that failed, by reason.", labels=["webhook", "reason"]
+        labels = ["webhook", "reason"]
+        yield _counters(
+            "collab_webhook_failures", "Attempts to tell webhooks that failed, by reason.", labels, m.failures.items()
         )
-        for names, count in m.failures.items():
-            failures.add_metric(names, count)
-        yield failures
         failing = GaugeMetricFamily(
             "collab_webhook_failing", "1 if the last attempt to tell a webhook failed.", labels=["webhook"]
         )
@@ -201,13 +194,27 @@ class _Values(Collector):
             failing.add_metric([webhook], fails)
         yield failing
         yield from self._projects()
-        refused = CounterMetricFamily("collab_refused", "Refusals, by scope.", labels=["kind"])
-        for kind in KINDS:  # with zeros: Prometheus sees no increase in a counter that begins with 1
-            refused.add_metric([kind], m.refusals.counts.get(kind, 0))
-        yield refused
+        # with zeros: Prometheus sees no increase in a counter that begins with 1
+        refused = ((kind, m.refusals.counts.get(kind, 0)) for kind in KINDS)
+        yield _counters("collab_refused", "Refusals, by scope.", ["kind"], _alone(refused))
         yield m.flush_seconds.family("collab_flush_seconds", "Relaying one flush of a room.")
         yield m.commit_seconds.family("collab_commit_seconds", "One group commit of the log.")
         yield m.commit_rows.family("collab_commit_rows", "Log rows in one group commit.")
         for name, (text, measured) in self._gauges().items():
             family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             yield family(name, text, value=measured)
+
+
+def _counters(
+    name: str, text: str, labels: Sequence[str], counts: Iterable[tuple[tuple[str, ...], int]]
+) -> CounterMetricFamily:
+    """Counters of one name, by the values of their labels."""
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in counts:
+        family.add_metric(values, count)
+    return family
+
+
+def _alone(counts: Iterable[tuple[str, int]]) -> Iterable[tuple[tuple[str, ...], int]]:
+    """Counters with one label."""
+    return (((value,), count) for value, count in counts)
