@@ -64,6 +64,8 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
         ("GET", f"{TASKS}/subscribe?kind=aggregate&fields=n", "fields and includePermissions: groups have none"),
         ("GET", f"{TASKS}/subscribe?kind=aggregate&entity=t1", "entity requires kind=entities"),
         ("GET", f"{TASKS}/subscribe?kind=aggregate&sum=n,n", "sum[1]: 'n' appears twice"),
+        ("GET", f"{TASKS}/subscribe?kind=aggregate&search=x", "search: tasks declares nothing to search"),
+        ("GET", f"{TASKS}/subscribe?search=x", "search: requires kind=rows"),
         ("GET", f"{TASKS}/subscribe?kind=rows&where=%7B%22a%22:%7B%22eq%22:1%7D%7D", "where.a.eq: is not an operator"),
         ("GET", "/schema?collection=tasks", "collection: unknown parameter"),
         ("POST", f"{TASKS}/query?limit=1", "limit: unknown parameter"),
