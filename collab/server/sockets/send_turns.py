@@ -34,18 +34,17 @@ class SendTurns:
     def ask(self, send: Callable[[], None]) -> None:
         """Have ``send`` called soon."""
         self._asked.append(send)
-        self._schedule()
-
-    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
-        self._scheduled = False
         turn, self._asked = self._asked, []
         if self._rest or len(turn) > AT_ONCE:
             turn = self._portion(turn)
+        self._scheduled = bool(self._rest)
+        if self._scheduled:
+            asyncio.get_running_loop().call_soon(self._take_turn)
         for send in turn:
             try:
                 send()
@@ -58,6 +57,4 @@ class SendTurns:
         portion = asked[:AT_ONCE]
         portion += [rest.popleft() for _ in range(min(len(rest), AT_ONCE))]
         rest += asked[AT_ONCE:]
-        if rest:
-            self._schedule()
         return portion
