@@ -24,8 +24,8 @@ _QUIET = 10.0  # seconds without one
 class Leftovers:
     """Decides when to free the memory that closed rooms, and sockets of several documents, leave behind.
 
-    Rooms are in no reference cycles, but objects around them may be, as are those sockets; and the allocator keeps the
-    memory that they took. A socket of one document leaves nothing.
+    They are in no reference cycles, but objects around them may be; and the allocator keeps the memory that they took.
+    A socket of one document counts with its room.
     """
 
     def __init__(self) -> None:
