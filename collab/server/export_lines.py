@@ -65,24 +65,28 @@ def encode_line(key: RoomKey, entity: EntityRow | None, update: bytes | None, in
     return msgspec.json.encode(whole) + b"\n"
 
 
-def decode_line(
-    line: bytes,
+def decode_line(line: bytes) -> ExportedLine:
+    """Read a line. Raises :class:`InvalidRequest` if it is none."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"not a line of an export: {error}") from None
+
+
+def adoptee_of(
+    said: ExportedLine,
     *,
     into: str | None,
     validate: Callable[[str, Mapping[str, Any]], object],
     client: int,
     most_bytes: int,
 ) -> Adoptee:
-    """Read a line, and check that its document is one and has the fields that ``data`` says.
+    """Return what to put into a record. Checks that the document is one and has the fields that ``data`` says.
 
     ``into``: the project to use instead. ``validate`` is called with the collection and data of a line without a
     document, and may raise; ``client`` is a random client id for the document that is made then. Raises
     :class:`InvalidRequest` or another :class:`CollabError` with the reason.
     """
-    try:
-        said = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"not a line of an export: {error}") from None
     key = RoomKey(into or said.project, said.collection, said.id)
     if not all(map(is_part, key)):
         raise InvalidRequest("project, collection and id must be 1-128 characters of [A-Za-z0-9_.:-]")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from collab.errors import CollabError, InvalidRequest
 from collab.records.schema import Schemas
 from collab.server.config.settings import Settings
-from collab.server.export_lines import decode_line
+from collab.server.export_lines import ExportedLine, adoptee_of, decode_line
 from collab.server.exporting import read_head
 from collab.storage.adopting import Adoptee, RecordAdopter
 from collab.storage.location import adopter_at
@@ -70,8 +70,11 @@ async def import_lines(
             if not line.content.strip():
                 continue
             try:
-                adoptee = decode_line(
-                    line.content,
+                said = decode_line(line.content)
+                if not _is_chosen(said, projects, collections):
+                    continue
+                adoptee = adoptee_of(
+                    said,
                     into=into,
                     validate=schemas.validate,
                     client=client_id(),
@@ -80,8 +83,6 @@ async def import_lines(
                 schemas.check_collection(adoptee.key.collection)
             except CollabError as error:
                 done.refused.append(f"{line.where}: {error.message}")
-                continue
-            if not _is_chosen(adoptee, projects if into is None else (), collections):
                 continue
             chunk.append(adoptee)
             size += len(line.content)
@@ -106,10 +107,8 @@ async def _adopt(adopter: RecordAdopter, chunk: Sequence[Adoptee], now: float, d
                 done.different.append(f"{adoptee.key.name} in project {adoptee.key.project}")
 
 
-def _is_chosen(adoptee: Adoptee, projects: Sequence[str], collections: Sequence[str]) -> bool:
-    return (not projects or adoptee.key.project in projects) and (
-        not collections or adoptee.key.collection in collections
-    )
+def _is_chosen(said: ExportedLine, projects: Sequence[str], collections: Sequence[str]) -> bool:
+    return (not projects or said.project in projects) and (not collections or said.collection in collections)
 
 
 def _files(source: Path, projects: Sequence[str], collections: Sequence[str]) -> list[Path]:

@@ -270,6 +270,16 @@ async def test_entities_go_into_another_project(tmp_path: Path) -> None:
     assert list(await all_of(str(tmp_path / "two"))) == [RoomKey("gamma", "tasks", "t000")]
 
 
+async def test_lines_that_are_not_chosen_are_neither_imported_nor_refused(tmp_path: Path) -> None:
+    chosen = {"project": "acme", "collection": "tasks", "id": "t1", "data": {"n": 1}}
+    others = [{**chosen, "project": "beta"}, {**chosen, "collection": "notes", "data": {"a.b": 1}}]
+    source = tmp_path / "lines.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in [*others, chosen]))
+    done = await imported(str(tmp_path / "one"), source, projects=["acme"], collections=["tasks"], into="gamma")
+    assert (done.created, done.refused) == (1, [])
+    assert list(await all_of(str(tmp_path / "one"))) == [RoomKey("gamma", "tasks", "t1")]
+
+
 async def test_damaged_documents_are_named_and_the_rest_is_exported(tmp_path: Path) -> None:
     await fill(str(tmp_path / "one"), 1)
     with raw(tmp_path / "one") as database:
