@@ -321,8 +321,8 @@ async def test_a_refused_subscription_and_one_that_ends_report_the_error_that_a_
             return Identity("default", "eve", rules=parse_rules({"system/*": "write"}))
 
         async def visible(self, identity: Identity, collection: str) -> Condition | None:
-            for error in refusing:
-                raise error
+            for error in refusing:  # a new one: the traceback of a parameter would keep what it was raised in
+                raise type(error)(error.message, **error.details)
             return EVERYTHING
 
     collab = Collab(Settings(data=str(tmp_path)), hooks=Refusing())
