@@ -24,6 +24,7 @@ from collab.storage.base import Fact, NewContents
 log = logging.getLogger(__name__)
 
 _TOLD = 10_000
+_FEW_WORDS = 64
 _SCOPE = 6  # characters: rows of a collection whose scope is the same by chance are looked at in vain
 
 
@@ -107,15 +108,53 @@ class StoredTexts(NamedTuple):
         """The different words."""
         return {*self.fields.split(), *self.contents.split()}
 
+    def has(self, word: str) -> bool:
+        """Whether a word occurs."""
+        return f" {word} " in self.fields or f" {word} " in self.contents
+
 
 NO_TEXTS = StoredTexts("", "", "")
 
 
 def changed_words(before: StoredTexts, after: StoredTexts) -> tuple[list[str], list[str]]:
     """The words that a row does not have any more, and those that it has now, as the index has them."""
-    was, now = before.words(), after.words()
-    stay = was & now if before.scope == after.scope else set()
-    return sorted(before.scope + word for word in was - stay), sorted(after.scope + word for word in now - stay)
+    if before.scope != after.scope:
+        gone, new = before.words(), after.words()
+    else:
+        was_fields, now_fields = _different_parts(before.fields, after.fields)
+        was_contents, now_contents = _different_parts(before.contents, after.contents)
+        was = StoredTexts(before.scope, was_fields, was_contents)
+        now = StoredTexts(after.scope, now_fields, now_contents)
+        gone, new = was.words() - now.words(), now.words() - was.words()
+        if len(gone) + len(new) > _FEW_WORDS:
+            gone, new = before.words() - after.words(), after.words() - before.words()
+        else:  # most of a long text is as it was
+            gone = {word for word in gone if not after.has(word)}
+            new = {word for word in new if not before.has(word)}
+    return sorted(before.scope + word for word in gone), sorted(after.scope + word for word in new)
+
+
+def _different_parts(before: str, after: str) -> tuple[str, str]:
+    """Two texts without the words with which both begin and end."""
+    start = _common_start(before, after)
+    start = before.rfind(" ", 0, start) + 1
+    rest, other = before[start:], after[start:]
+    end = _common_start(rest[::-1], other[::-1])
+    same = rest[len(rest) - end :]
+    end = len(same) - same.index(" ") if " " in same else 0
+    return rest[: len(rest) - end], other[: len(other) - end]
+
+
+def _common_start(before: str, after: str) -> int:
+    """How many characters of two texts are the same, from the first one on."""
+    low, high = 0, min(len(before), len(after))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if before[low:middle] == after[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 class WordAsked(msgspec.Struct, frozen=True):
