@@ -1,4 +1,4 @@
-"""Compare the CPU cost of an edit and a write in two checkouts, side by side.
+"""Compare the CPU cost of an edit, a write and a creation in two checkouts, side by side.
 
     python -m bench.compare OLD NEW [--pairs 40]
 
@@ -109,6 +109,16 @@ class Side:
         for n in range(WRITES):
             await client.update(f"w{name}-1", self.number * WRITES + n)
 
+    async def creations(self) -> int:
+        """Create entities, which is acknowledged and durable. Returns their number."""
+        self.number += 1
+        await asyncio.gather(*(self._create(name, client) for name, client in enumerate(self.clients)))
+        return WRITERS * WRITES
+
+    async def _create(self, name: int, client: Client) -> None:
+        for n in range(WRITES):
+            await client.create(f"w{name}-{self.number}-{n}")
+
 
 async def _patiently(url: str) -> ClientConnection:
     for _ in range(300):
@@ -144,7 +154,7 @@ async def compare(old: Path, new: Path, pairs: int) -> None:
         try:
             for side in sides:
                 await side.open()
-            found: dict[str, list[tuple[float, float]]] = {"edits": [], "writes": []}
+            found: dict[str, list[tuple[float, float]]] = {"edits": [], "writes": [], "creations": []}
             for number in range(pairs + 2):
                 for kind, turns in found.items():
                     starts = [side.cpu() for side in sides]
