@@ -209,23 +209,23 @@ it("ends alone with an edit that is larger than the server takes", async () => {
 })
 
 it("finds rows by what their documents say, once and live", async () => {
-  const pages = await World.start({
-    collections: { pages: { search: ["title"], search_content: true } },
+  const server = await World.start({
+    collections: { tasks: { search: ["title"], search_content: true } },
     content_event_seconds: 0.1,
   })
   try {
-    const client = await pages.connected()
+    const client = await server.connected()
     const rows = log<Data[]>()
-    client.collection("pages").subscribe({ search: "blue wha" }, rows.add)
-    const open = await client.documents.open("pages/a")
+    client.collection("tasks").subscribe({ search: "blue wha" }, rows.add)
+    const open = await client.documents.open("tasks/a")
     await open.synced
     open.doc.getText("content").insert(0, "The blue whale")
     await until(() => rows.last?.[0]?.id === "a")
-    expect((await client.collection("pages").findMany({ search: '"blue whale" -green' })).map((row) => row.id)).toEqual(["a"])
+    expect((await client.collection("tasks").findMany({ search: '"blue whale" -green' })).map((row) => row.id)).toEqual(["a"])
     open.doc.getText("content").delete(0, 14)
     await until(() => rows.last?.length === 0)
-    await pages.leave()
+    await server.leave()
   } finally {
-    await pages.end()
+    await server.end()
   }
 })
