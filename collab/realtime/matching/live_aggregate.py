@@ -79,6 +79,10 @@ class LiveAggregate:
         """No rows: events find it by the values of a row, before and after."""
         return frozenset()
 
+    def holds(self, name: str) -> bool:
+        """Whether it holds a row: never."""
+        return False
+
     @property
     def indexed(self) -> Condition:
         """The condition by which events find it."""

@@ -320,13 +320,10 @@ class LiveQueries:
                 break
         else:
             raise Unavailable("could not read a current state of the rows of this query")
-        had = [name for name in ids if name in live.held]
+        had = [name for name in ids if live.holds(name)]
         steps = live.settle(ids, found)
-        dropped = live.trim()
-        for name in {*had, *dropped} - live.held:
+        for name in {*(name for name in had if not live.holds(name)), *live.trim()}:
             shared.topic.index.release(shared, name)
-        for name in (set(ids) & live.held) - set(had):
-            shared.topic.index.hold(shared, name)
         shared.steps += len(steps)
         if live.dry:
             self._read_soon(shared)
@@ -424,7 +421,7 @@ class LiveQueries:
 
     def _apply_to(self, shared: SharedQuery, event: EntityEvent) -> None:
         live, index = shared.live, shared.topic.index
-        had = event.id in live.held
+        had = live.holds(event.id)
         began = perf_counter()
         try:
             steps = live.apply(event)
@@ -439,7 +436,7 @@ class LiveQueries:
                 error = InternalError("could not update the rows of this query")
             self._fail(shared, error)
             return
-        has = event.id in live.held
+        has = live.holds(event.id)
         if has and not had:
             index.hold(shared, event.id)
         elif had and not has:

@@ -5,7 +5,8 @@ so that a row that leaves can be replaced without a storage query. All rows up t
 are read (:meth:`LiveQuery.load`) when the buffer is used up.
 
 Events do not say what documents say. So if the contents are searched, an event makes its row *unsure* where they may
-decide whether it is found, and the row stays as it was until it has been read (:meth:`LiveQuery.settle`).
+decide whether it is found, and the row stays as it was until it has been read (:meth:`LiveQuery.settle`). Until then
+its events are needed, even if it is in no window: it may be deleted while it is being read.
 """
 
 from __future__ import annotations
@@ -84,8 +85,12 @@ class LiveQuery:
 
     @property
     def held(self) -> Set[str]:
-        """The ids of all held rows: in the window, before and behind it."""
-        return self._by_id.keys()
+        """The ids of all held rows: in the window, before and behind it; and of those that are unsure."""
+        return self._by_id.keys() | self._unsure.keys() if self._unsure else self._by_id.keys()
+
+    def holds(self, name: str) -> bool:
+        """Whether an id is one of :attr:`held`."""
+        return name in self._by_id or name in self._unsure
 
     @property
     def dry(self) -> bool:
@@ -194,7 +199,7 @@ class LiveQuery:
         return self._replace(name, before, after, version)
 
     def trim(self) -> list[str]:
-        """Drop rows far behind the window. Returns their ids."""
+        """Drop rows far behind the window. Returns the ids that are :attr:`held` no more."""
         if self._end is None or len(self._rows) <= self._end + 2 * self._buffer:
             return []
         keep = self._end + self._buffer
@@ -203,7 +208,7 @@ class LiveQuery:
         for name in ids:
             del self._by_id[name]
         self._horizon = self._rows[-1].key
-        return ids
+        return [name for name in ids if name not in self._unsure]
 
     def _replace(self, name: str, before: WindowRow | None, after: WindowRow | None, version: int) -> list[Step]:
         rows, first = self._rows, self._first

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from collab.errors import InternalError, Restarting, SubscriptionFailed, Unavailable
 from collab.query.aggregate import Aggregation
-from collab.query.query import And, Compare, Not, Order, Query, Scalar
+from collab.query.query import And, Compare, Not, Order, Query, Scalar, Search
+from collab.query.search import CONTENTS, parse_words
 from collab.realtime.matching import live_queries
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.storage.base import FoundGroups, FoundRows, StorageError
@@ -406,6 +408,30 @@ async def test_closing_all_tells_every_watcher() -> None:
         await setup.watch()
     close()
     setup.write("r1", 1)
+    assert setup.live.entries == 0
+
+
+@pytest.mark.parametrize("fields", [None, {"a": 2}], ids=["deleted", "changed"])
+async def test_t6_a_row_that_leaves_while_its_contents_are_read_is_not_shown(fields: dict[str, Any] | None) -> None:
+    setup = Setup()
+    setup.write("r0", 1)
+    query = Query(where=a(1), search=Search(parse_words("x"), (CONTENTS,)))
+    screen, close = await setup.watch(query)
+    setup.storage.gate.clear()
+    setup.world.say("r0", "x")
+    setup.world.tell()
+    await until(lambda: setup.storage.waiting)  # the answer has the row
+    setup.world.write("r0", fields)
+    setup.world.tell()
+    setup.storage.gate.set()
+    while setup.storage.waiting:
+        await asyncio.sleep(0)
+    setup.write("r1", 1)
+    setup.world.say("r1", "x")
+    setup.world.tell()
+    await until(lambda: screen.rows)
+    assert screen.shows(setup.world, query)
+    close()
     assert setup.live.entries == 0
 
 
