@@ -287,7 +287,8 @@ class _Tree:
             if self._total > self._max_rows:
                 raise SubscriptionFailed(f"more than {self._max_rows:,} rows: give a query with include a limit")
             await self._open(list(self._uses))
-            self._check_total()
+            if self._total > self._max_total:
+                raise SubscriptionFailed(too_many())
             self._ready.set()
 
         await self._guarded(read)
@@ -362,7 +363,7 @@ class _Tree:
                 fresh.append(IncludedSteps(relation=of[0], key=of[1], steps=entering, fresh=True))
         if len(self._rows) > self._max_rows:
             raise SubscriptionFailed(f"more than {self._max_rows:,} rows: give a query with include a limit")
-        self._check_total()
+        self._check_total_soon()
         self._tell(RowsChange(steps, fresh))
 
     # related rows
@@ -372,8 +373,7 @@ class _Tree:
         if self._over or of not in self._related:
             return
         self._total += more
-        if self._total > self._max_total:  # a row that goes from one list to another may be in both for a moment
-            asyncio.get_running_loop().call_soon(self._end_if_too_large)
+        self._check_total_soon()
         if self._uses[of] and self._ready.is_set():
             self._tell(RowsChange((), [IncludedSteps(relation=of[0], key=of[1], steps=list(steps))]))
 
@@ -400,15 +400,14 @@ class _Tree:
         found = ((relation.name, relation.key_of(row)) for relation in self._relations)
         return {(name, key) for name, key in found if key is not None}
 
-    def _end_if_too_large(self) -> None:
-        try:
-            self._check_total()
-        except SubscriptionFailed as error:
-            self.fail(error)
-
-    def _check_total(self) -> None:
+    def _check_total_soon(self) -> None:
+        """Not at once: a row that goes from one list to another may be in both for a moment."""
         if self._total > self._max_total:
-            raise SubscriptionFailed(too_many())
+            asyncio.get_running_loop().call_soon(self._end_if_too_large)
+
+    def _end_if_too_large(self) -> None:
+        if self._total > self._max_total:
+            self.fail(SubscriptionFailed(too_many()))
 
 
 def _row_after(row: dict[str, Any] | None, step: Step) -> dict[str, Any] | None:
