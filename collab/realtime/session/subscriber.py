@@ -30,6 +30,23 @@ HOLD_SECONDS = 1.0
 """How long after a change of rights events are still sent without their check."""
 
 
+class _Check:
+    """A check of rights. ``late``: no events are sent until it is done."""
+
+    __slots__ = ("begins", "holds", "late")
+
+    def __init__(self) -> None:
+        self.begins: Timer | None = None
+        self.holds: Timer | None = None
+        self.late = False
+
+    def cancel(self) -> None:
+        """Neither begin it, nor wait for it."""
+        for timer in (self.begins, self.holds):
+            if timer is not None:
+                timer.cancel()
+
+
 class Subscriber:
     """Opens subscriptions, and ends those that its identity loses the right to.
 
@@ -63,9 +80,8 @@ class Subscriber:
         self._spread = spread
         self._left = False
         self._outbox = outbox
-        self._recheck: Timer | None = None
-        self._unchecked = 0  # checks that are due or under way
-        self._hold: Timer | None = None
+        self._due: _Check | None = None  # whoever begins it knows all changes until then
+        self._checks: list[_Check] = []  # those that are due or under way
         self._subscriptions = SessionSubscriptions(limit)
         self.context = Context(
             hub,
@@ -140,35 +156,38 @@ class Subscriber:
         self._left = True
         self._unwatch()
         self._subscriptions.close()
-        for timer in (self._recheck, self._hold):
-            if timer is not None:
-                timer.cancel()
+        for check in self._checks:
+            check.cancel()
+        self._checks.clear()
+        self._due = None
         self._hub.presence.leave_all(self.caller)
         self._hub.analytics.left(self._entered)
         self.context.detach()
         self._failed = self._close = self._rechecked = _ignore
 
     def _recheck_soon(self, delay: float) -> None:
-        if self._recheck is None and not self._left:
-            self._recheck = self._later(delay, self._recheck_now)
-            self._unchecked += 1
-            if self._hold is None:
-                self._hold = self._later(HOLD_SECONDS, lambda: self._outbox.pause(True))
+        if self._due is None and not self._left:
+            check = self._due = _Check()
+            check.begins = self._later(delay, lambda: self._run(self._check_rights))
+            check.holds = self._later(HOLD_SECONDS, lambda: self._is_late(check))
+            self._checks.append(check)
 
-    def _recheck_now(self) -> None:
-        self._recheck = None
-        self._run(self._check_rights)
+    def _is_late(self, check: _Check) -> None:
+        check.late = True
+        self._outbox.pause(True)
 
     async def _check_rights(self) -> None:
-        if self._left:
+        check, self._due = self._due, None
+        if self._left or check is None:
             return
         self.context.channels.identify(self.caller.identity)
         self._rechecked()
         await asyncio.gather(self._subscriptions.recheck(self.context), self._hub.presence.recheck(self.caller))
-        self._unchecked -= 1
-        if not self._unchecked and self._hold is not None:
-            self._hold.cancel()
-            self._hold = None
+        check.cancel()
+        if self._left:
+            return
+        self._checks.remove(check)
+        if check.late and not any(other.late for other in self._checks):
             self._outbox.pause(False)
 
     def _run(self, work: Callable[[], Awaitable[None]]) -> None:

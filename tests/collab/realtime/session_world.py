@@ -319,6 +319,7 @@ class Records(Collections):
         self.forbidden: set[str] = set()
         self.checked: dict[str, asyncio.Event] = {}
         """What the answer about a collection waits for."""
+        self.asked: list[str] = []  # about these collections
 
     def hold(self, entity: str) -> asyncio.Event:
         return self.held.setdefault(entity, asyncio.Event())
@@ -378,6 +379,7 @@ class Records(Collections):
 
     async def visible(self, caller: Caller, collection: str) -> Condition:
         await asyncio.sleep(0)
+        self.asked.append(collection)
         if collection in self.checked:
             await self.checked[collection].wait()
         where = caller.identity.filter_of(collection)

@@ -306,6 +306,38 @@ async def test_a17_a_check_that_takes_long_delays_no_other_and_until_it_is_done_
     assert client.messages(RowsChanged)
 
 
+async def test_a17_rights_that_change_again_and_again_do_not_hold_events_back(world: World) -> None:
+    """Each check begins before the one before it is done, but none takes long."""
+    client = await world.joined()
+    await client.subscribe(TASKS)
+    for number in range(10):
+        checked = world.records.checked["tasks"] = asyncio.Event()
+        world.system.permissions_changed("default")
+        world.records.asked.clear()
+        world.time.pass_by(RECHECK_SECONDS)
+        await client.until(lambda: world.records.asked)
+        world.system.permissions_changed("default")
+        checked.set()
+        await client.settle()
+        await world.write(f"t{number}")
+        client.read()
+    assert [event.id for event in client.events()] == [f"t{number}" for number in range(10)]
+
+
+async def test_a17_while_a_check_hangs_one_more_is_due(world: World) -> None:
+    client = await world.joined()
+    await client.subscribe(TASKS)
+    checked = world.records.checked["tasks"] = asyncio.Event()
+    world.records.asked.clear()
+    for _ in range(20):
+        world.system.permissions_changed("default")
+        world.time.pass_by(RECHECK_SECONDS)
+        await client.until(lambda: world.records.asked)
+    checked.set()
+    await client.settle()
+    assert world.records.asked == ["tasks", "tasks"]
+
+
 async def test_a17_what_was_held_back_is_never_sent_if_it_is_not_allowed_any_more(world: World) -> None:
     client = await world.joined()
     await client.subscribe(TASKS)
