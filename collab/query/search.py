@@ -32,7 +32,10 @@ MAX_TEXT = 100_000
 """Characters of a row's folded text, and of its texts, that are searched. What is behind them is not found."""
 
 CONTENTS: Final[Path] = ("",)
-"""Among the paths that are searched: the contents of the row's document. No member that is searched has this name."""
+"""Among the paths that are searched: the contents of the row's document. No member that is searched has this name.
+
+Roots of the document that are not among its contents may follow, by name.
+"""
 
 FOLDING: Final = f"1 {unidata_version}"
 """Changes with the form of folded texts: then those that are stored must be computed anew."""
@@ -117,10 +120,15 @@ def compile_search(search: Search) -> SearchTest:
     return is_found
 
 
+def finds_contents(paths: Sequence[Path]) -> bool:
+    """Whether the contents of documents are among what is searched."""
+    return any(path[:1] == CONTENTS for path in paths)
+
+
 def folded_text(data: Mapping[str, Any], paths: Sequence[Path]) -> str:
     """The folded text of the members at ``paths``: strings and integers, alone or anywhere inside them."""
     return _folded_recently(
-        _lines(chain.from_iterable(_texts(_member(data, path)) for path in paths if path != CONTENTS))
+        _lines(chain.from_iterable(_texts(_member(data, path)) for path in paths if path[:1] != CONTENTS))
     )
 
 

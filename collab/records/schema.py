@@ -282,10 +282,10 @@ class Schemas:
         """
         if query.search is None:
             return query
-        said = self._declared.get(collection)
-        if said is None or not said.search_paths():
+        paths = search_paths_of(self._declared, collection)
+        if not paths:
             raise InvalidRequest(f"search: {collection} declares nothing to search")
-        return replace(query, search=replace(query.search, paths=said.search_paths()))
+        return replace(query, search=replace(query.search, paths=paths))
 
     def searches_content(self, collection: str) -> bool:
         """Whether a search in a collection finds what its documents say."""
@@ -359,7 +359,7 @@ class Schemas:
                 many = {relation.many for relation in said.relations.values() if relation.many is not None}
                 for other in sorted(many - self._declared.keys()):
                     await storage.index(other, indexes_of(self._declared, other))
-                await storage.searchable(name, said.search_paths())
+                await storage.searchable(name, search_paths_of(self._declared, name))
             if after is not None:
                 await storage.save_schema(EVERY_PROJECT, name, version, write_saved(after))
                 if version != before.version:
@@ -402,11 +402,25 @@ def indexes_of(declared: Mapping[str, CollectionDeclaration], collection: str) -
     return (*listed, *(((by,),) for by in found if not any(paths[0] == (by,) for paths in listed)))
 
 
+def search_paths_of(declared: Mapping[str, CollectionDeclaration], collection: str) -> IndexPaths:
+    """What is searched in a collection.
+
+    Entities inside its documents have rights of their own, and are searched where they are declared. So their roots
+    are no contents: if other roots are declared, the documents are read again.
+    """
+    said = declared.get(collection)
+    inside = (other.mapped for other in declared.values() if other.mapped is not None)
+    roots = sorted(mapped.root for mapped in inside if mapped.collection == collection)
+    paths = () if said is None else said.search_paths()
+    return tuple((*path, *roots) if path == CONTENTS else path for path in paths)
+
+
 def _digest(declared: Mapping[str, CollectionDeclaration], collection: str) -> str:
     """Equal for equal declarations, with what is indexed and searched."""
-    said = declared[collection]
-    searched = [said.search_paths()] if said.search_paths() else ()
-    return digest_of(said.fingerprint(), (*indexes_of(declared, collection), *searched))
+    paths = search_paths_of(declared, collection)
+    return digest_of(
+        declared[collection].fingerprint(), (*indexes_of(declared, collection), *([paths] if paths else ()))
+    )
 
 
 def _check_searched(path: Path, schema: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from collab.dates import iso_micros
 from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.query import IndexPaths, Search
-from collab.query.search import CONTENTS, compile_search
+from collab.query.search import compile_search, finds_contents
 from collab.storage.base import (
     Append,
     Committed,
@@ -181,7 +181,7 @@ class MemoryRecord:
         form = self.searchable.get(collection)
         check_form(collection, search.paths, form, done=True, reading=collection in self.reading)
         is_found = compile_search(search)
-        contents = self.contents if CONTENTS in search.paths else {}
+        contents = self.contents if finds_contents(search.paths) else {}
         return [row for row in rows if is_found(row.data, contents.get(row.key, ""))]
 
     def list_uncovered(self, key: RoomKey) -> None:

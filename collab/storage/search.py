@@ -18,7 +18,7 @@ import msgspec
 from collab.errors import Unavailable
 from collab.names import RoomKey
 from collab.query.query import IndexPaths
-from collab.query.search import CONTENTS, FOLDING, folded_text
+from collab.query.search import CONTENTS, FOLDING, finds_contents, folded_text
 from collab.storage.base import Fact, NewContents
 
 log = logging.getLogger(__name__)
@@ -40,13 +40,20 @@ def paths_in(form: str) -> IndexPaths:
 
 def searches_contents(form: str) -> bool:
     """Whether the contents of documents are stored, too."""
-    return CONTENTS in paths_in(form)
+    return finds_contents(paths_in(form))
 
 
 def contents_prefix(form: str) -> str | None:
     """How all forms begin with which the contents are stored as with this one; ``None`` if it stores none."""
-    # the path of the contents comes before all others
-    return write_form((CONTENTS,)).removesuffix("]]") if searches_contents(form) else None
+    if not searches_contents(form):
+        return None
+    contents = paths_in(form)[0]  # its name comes before all others
+    return write_form((contents,)).removesuffix("]]")
+
+
+def any_contents_prefix() -> str:
+    """How all forms begin with which contents are stored, whichever roots are not among them."""
+    return write_form((CONTENTS,)).removesuffix("]]]")
 
 
 def keeps_contents(before: str | None, form: str) -> bool:

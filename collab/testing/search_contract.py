@@ -342,6 +342,27 @@ class SearchContract(StorageCase):
             await storage.searchable("notes", ALL)
             assert len(await storage.unread()) == 3
 
+    async def test_t7_documents_are_read_anew_if_other_roots_are_no_contents_of_theirs(self, tmp_path: Path) -> None:
+        """What is in such a root has rights of its own: it may not be found any more by what was read before."""
+        inside = ((*CONTENTS, "tasks"), *MEMBERS)
+        async with self.opened(tmp_path) as storage:
+            await storage.searchable("notes", ALL)
+            await storage.commit([document("a")], [said("a", 1, 1, "whale secret")])
+            await storage.searchable("notes", inside)
+            with pytest.raises(Unavailable):
+                await storage.find("acme", "notes", searched("secret", inside))
+            (left,) = await storage.unread()
+            await storage.save_contents(left, " whale ")
+            await storage.end_reading()
+            assert await ids(storage, searched("whale", inside)) == ["a"]
+            assert await ids(storage, searched("secret", inside)) == []
+            await storage.commit([document("a")], [said("a", 2, 2, "shark")])
+            assert await ids(storage, searched("shark", inside)) == ["a"]
+            with pytest.raises(Unavailable, match="declared anew"):
+                await storage.find("acme", "notes", by_all("whale"))
+            await storage.searchable("notes", ALL)
+            assert len(await storage.unread()) == 1
+
     async def test_what_nobody_has_read_is_read_later(self, tmp_path: Path) -> None:
         """Until then, the row is found by what its document said before."""
         async with self.opened(tmp_path) as storage:

@@ -32,7 +32,7 @@ from collab.query.aggregate import (
 )
 from collab.query.match import compile_query, conjoin, equal_to, has_order, lookup, paths_of
 from collab.query.query import EVERYTHING, Condition, Order, Path, Query, Scalar, SortKey
-from collab.query.search import CONTENTS
+from collab.query.search import finds_contents
 from collab.realtime.matching.query_window import SPARE
 from collab.realtime.matching.row_steps import WindowRow, difference
 from collab.records.entity_view import data_before, is_of_contents
@@ -55,7 +55,7 @@ class LiveAggregate:
         self.aggregation = aggregation
         self._most = max_groups
         self._spare = spare
-        self._by_contents = aggregation.search is not None and CONTENTS in aggregation.search.paths
+        self._by_contents = aggregation.search is not None and finds_contents(aggregation.search.paths)
         rows = aggregation.rows
         self._matches = compile_query(dataclasses.replace(rows, search=None) if self._by_contents else rows)
         self._share = sharer(aggregation)

@@ -22,7 +22,7 @@ from collab.errors import SubscriptionFailed
 from collab.event import EntityEvent
 from collab.query.match import ID, compile_query, conjoin, sort_key
 from collab.query.query import Compare, Condition, Query
-from collab.query.search import CONTENTS
+from collab.query.search import finds_contents
 from collab.realtime.matching.row_steps import WindowRow, change, difference, enter, leave
 from collab.records.entity_view import is_of_contents
 from collab.storage.base import FoundRows
@@ -68,7 +68,7 @@ class LiveQuery:
         if (self._first if self._end is None else self._end) > max_rows:
             raise SubscriptionFailed(f"offset plus limit of a live query may be at most {max_rows}")
         self._buffer = 0 if query.limit is None else min(spare + query.limit // 4, 100)
-        self._by_contents = query.search is not None and CONTENTS in query.search.paths
+        self._by_contents = query.search is not None and finds_contents(query.search.paths)
         self._searched = frozenset(path[0] for path in query.search.paths) if query.search is not None else frozenset()
         self._matches = compile_query(replace(query, search=None) if self._by_contents else query)
         self._order = sort_key(query.order_by)

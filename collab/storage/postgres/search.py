@@ -13,7 +13,7 @@ import asyncpg
 
 from collab.names import RoomKey
 from collab.query.query import IndexPaths, Search
-from collab.query.search import CONTENTS, folded_text
+from collab.query.search import finds_contents, folded_text
 from collab.storage.base import Fact, Unread
 from collab.storage.codec import from_json
 from collab.storage.postgres.values import plain, plain_or_none
@@ -152,7 +152,7 @@ def found_sql(project: str, collection: str, search: Search, values: Any, *, is_
     scope = scope_of(project, collection)
     found: list[str] = []
     wanted, without = search.words
-    columns = ("fields", "contents") if CONTENTS in search.paths else ("fields",)
+    columns = ("fields", "contents") if finds_contents(search.paths) else ("fields",)
 
     def occurs(part: str) -> str:
         place = values.text(part)

@@ -22,7 +22,6 @@ from collab.names import RoomKey
 from collab.query.aggregate import Aggregation
 from collab.query.include import KeysQuery
 from collab.query.query import IndexPaths, Query
-from collab.query.search import CONTENTS
 from collab.storage.base import (
     Append,
     CommitId,
@@ -62,7 +61,14 @@ from collab.storage.postgres.search import (
 from collab.storage.postgres.together import Together
 from collab.storage.postgres.values import checksum, plain, plain_or_none
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
-from collab.storage.search import IndexingProgress, contents_prefix, scope_of, searches_contents, write_form
+from collab.storage.search import (
+    IndexingProgress,
+    any_contents_prefix,
+    contents_prefix,
+    scope_of,
+    searches_contents,
+    write_form,
+)
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +248,7 @@ class PostgresStorage:
 
     async def save_contents(self, unread: Unread, text: str) -> None:
         key = unread.key
-        prefix = contents_prefix(write_form((CONTENTS,)))
+        prefix = any_contents_prefix()
         await self._database.call("save_contents_3", *key, unread.seq, prefix, scope_of(*key[:2]), plain(text))
 
     async def end_reading(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from collab.names import RoomKey
 from collab.query.query import IndexPaths, Search
-from collab.query.search import CONTENTS, folded_text
+from collab.query.search import finds_contents, folded_text
 from collab.storage.base import Fact, NewContents, Unread
 from collab.storage.codec import from_json
 from collab.storage.search import (
@@ -230,7 +230,7 @@ def found_sql(
     """
     scope = scope_of(project, collection)
     words = search.words
-    columns = ("fields", "contents") if CONTENTS in search.paths else ("fields",)
+    columns = ("fields", "contents") if finds_contents(search.paths) else ("fields",)
     occurs = " OR ".join(f"instr(t.{column}, ?) > 0" for column in columns)
     found: list[tuple[str, tuple[Any, ...]]] = []
 

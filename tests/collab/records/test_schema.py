@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab.errors import NotFound, ValidationFailed
-from collab.query.search import CONTENTS
+from collab.query.query import Query, Search
+from collab.query.search import CONTENTS, parse_words
 from collab.records.field_types import schema_of
 from collab.records.schema import CollectionDeclaration, Schemas, declaration
 from collab.storage.sqlite.storage import SqliteStorage
@@ -425,6 +426,21 @@ def test_types_by_name_are_all_fields_and_know_points_in_time() -> None:
 def test_a_type_by_name_that_says_nothing_is_refused(fields: Any) -> None:
     with pytest.raises(ValueError, match=r"is no|not supported"):
         declaration(fields)
+
+
+def test_roots_with_entities_of_others_are_no_contents_that_are_searched() -> None:
+    """A declaration of these changes what is searched, so documents are read anew."""
+    boards = declaration(search=["title"], search_content=True)
+    mapped = {
+        "cards": declaration(mapped={"in": "boards", "root": "cards"}),
+        "areas": declaration(mapped={"in": "boards", "root": "areas"}),
+        "lines": declaration(mapped={"in": "pages", "root": "lines"}),
+    }
+    query = Query(search=Search(parse_words("whale")))
+    for others, contents in (({}, CONTENTS), (mapped, (*CONTENTS, "areas", "cards"))):
+        found = Schemas({"boards": boards, **others}).search("boards", query)
+        assert found.search is not None
+        assert found.search.paths == (contents, ("title",))
 
 
 def test_contents_are_searched_beside_members_and_not_announced() -> None:
