@@ -294,8 +294,7 @@ class ContentEvents:
                 rows = await self._storage.log_after(key, bridge.covered)
             if not rows:
                 if committed > bridge.covered:
-                    # from before there were events; what it says is read as it is now
-                    await self._cover(room, committed, NewContents(None))
+                    await self._cover(room, committed)  # from before there were events
                 return cost
             size, gave_up = _ROWS, False
             contents: NewContents | None

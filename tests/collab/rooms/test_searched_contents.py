@@ -154,16 +154,6 @@ async def test_t7_documents_from_before_are_read_before_anything_is_found(
         assert await found(collab, "whale") == ["row"]
 
 
-async def test_t7_documents_of_whose_log_no_event_was_made_before_it_was_cut_are_read(tmp_path: Path) -> None:
-    never = Settings(data=str(tmp_path), content_event_seconds=0, history_days=0, open=True)
-    async with serving(Collab(never)) as collab:
-        await collab.collection("notes").create({"title": "x"}, id="a")
-        await write(collab, "a", "whale")
-        await collab._registry.compactor.compact(RoomKey("default", "notes", "a"))
-    async with serving(made(folder=tmp_path)) as collab:
-        await until_found(collab, "whale", ["a"])
-
-
 async def test_a_document_that_cannot_be_read_keeps_no_other_from_being_found(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
