@@ -11,6 +11,7 @@ import msgspec
 from typing_extensions import is_typeddict
 
 from collab.errors import InvalidRequest, ValidationFailed
+from collab.wire.realtime.encoding import MAX_DEPTH
 
 T = TypeVar("T")
 
@@ -34,21 +35,32 @@ def reader_of(model: type[T]) -> Callable[[Mapping[str, Any]], T]:
     def read(row: Mapping[str, Any]) -> T:
         try:
             return validate(dict(row))
-        except (ValueError, msgspec.ValidationError) as error:
-            why = " ".join(str(error).split())[:_LONGEST]
-            raise ValidationFailed(f"{row.get('id')}: this is no {model.__name__}: {why}") from None
+        except Exception as error:  # validators of the application may raise anything
+            raise ValidationFailed(f"{row.get('id')}: this is no {model.__name__}: {_reason(error)}") from error
 
     return read
 
 
-def as_data(value: Any) -> Any:
-    """Convert instances, also inside lists and mappings, to what they stand for in JSON: only what was set."""
+def as_data(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Convert instances, also inside lists and mappings, to what they stand for in JSON: only what was set.
+
+    What is nested deeper than ``depth`` stays as it is. Raises :class:`InvalidRequest`.
+    """
+    if depth == 0:
+        return value
     if isinstance(value, Mapping):
-        return {name: as_data(member) for name, member in value.items()}
+        return {name: as_data(member, depth - 1) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [as_data(item) for item in value]
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
-        return msgspec.to_builtins(value)
+        return [as_data(item, depth - 1) for item in value]
+    try:
+        if hasattr(value, "model_dump"):
+            return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
+            return msgspec.to_builtins(value)
+    except Exception as error:  # serializers of the application may raise anything
+        raise InvalidRequest(f"this {type(value).__name__} has no form in JSON: {_reason(error)}") from error
     return value
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:_LONGEST]

@@ -130,6 +130,30 @@ async def test_a_row_that_does_not_fit_fails_what_reads_it_and_ends_a_subscripti
         assert seen == [[]]
 
 
+async def test_a_class_that_raises_what_it_likes_ends_no_connection(tmp_path: Path) -> None:
+    class Broken(pydantic.BaseModel):
+        id: str
+
+        @pydantic.field_validator("id")
+        @classmethod
+        def fails(cls, value: str) -> str:
+            raise KeyError(value)
+
+    async with world(tmp_path) as (link, _), client(link.address) as made:
+        lost: list[object] = []
+        made.on_disconnect(lambda: lost.append(None))
+        tasks = made.collection("tasks", Broken)
+        errors: list[CollabError] = []
+        await tasks.subscribe({}, print, on_error=errors.append).ready()
+        with pytest.raises(ValidationFailed, match="t1: this is no Broken: 't1'"):
+            await tasks.create({"id": "t1"})
+        await until(lambda: errors)
+        assert [type(error) for error in errors] == [ValidationFailed]
+        with pytest.raises(ValidationFailed, match="t1: this is no Broken: 't1'"):
+            await tasks.find_by_id("t1")
+        assert lost == []
+
+
 async def test_what_one_reader_changes_in_an_instance_no_other_sees(tmp_path: Path) -> None:
     async with world(tmp_path) as (link, _), client(link.address) as made:
         tasks = made.collection("tasks", Model)
