@@ -221,6 +221,7 @@ class Schemas:
         self._declared: dict[str, CollectionDeclaration] = {}
         self._validators: dict[str, Validator] = {}
         self._versions: dict[str, int] = {}
+        self._contents_paths: dict[str, Path] = {}
         for name, said in (declared or {}).items():
             self.declare(name, said)
 
@@ -256,6 +257,11 @@ class Schemas:
             self._validators.pop(collection, None)
         else:
             self._validators[collection] = compile_schema(said.fields)
+        for name, each in self._declared.items():
+            if each.search_content:
+                self._contents_paths[name] = search_paths_of(self._declared, name)[0]
+            else:
+                self._contents_paths.pop(name, None)
 
     def mapped_in(self, collection: str) -> dict[str, str]:
         """Return the roots of documents of a collection that hold other entities, with those entities' collections."""
@@ -287,10 +293,10 @@ class Schemas:
             raise InvalidRequest(f"search: {collection} declares nothing to search")
         return replace(query, search=replace(query.search, paths=paths))
 
-    def searches_content(self, collection: str) -> bool:
-        """Whether a search in a collection finds what its documents say."""
-        said = self._declared.get(collection)
-        return said is not None and said.search_content
+    @property
+    def contents_paths(self) -> Mapping[str, Path]:
+        """The collections whose searches find what documents say, each with the path of these contents."""
+        return self._contents_paths
 
     def validate(self, collection: str, data: Mapping[str, Any]) -> None:
         """Validate an entity as it would be after a write. Metadata is ignored.
@@ -418,9 +424,8 @@ def search_paths_of(declared: Mapping[str, CollectionDeclaration], collection: s
 def _digest(declared: Mapping[str, CollectionDeclaration], collection: str) -> str:
     """Equal for equal declarations, with what is indexed and searched."""
     paths = search_paths_of(declared, collection)
-    return digest_of(
-        declared[collection].fingerprint(), (*indexes_of(declared, collection), *([paths] if paths else ()))
-    )
+    searched = (paths,) if paths else ()
+    return digest_of(declared[collection].fingerprint(), (*indexes_of(declared, collection), *searched))
 
 
 def _check_searched(path: Path, schema: Mapping[str, Any]) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from math import ceil
 from secrets import token_hex
 from time import monotonic, time
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -22,6 +23,8 @@ from collab.entities.content_turns import turns
 from collab.entities.entity import EntityOp
 from collab.errors import CollabError, Elsewhere, Unavailable
 from collab.names import RoomKey
+from collab.query.query import Path
+from collab.query.search import CONTENTS
 from collab.rooms.live.room import Room
 from collab.rooms.registry import Registry
 from collab.sandbox.client import Child, Sandbox, SandboxError
@@ -55,8 +58,8 @@ class _Part(NamedTuple):
 class ContentEvents:
     """Processes all documents of one server while :meth:`run` runs; ``interval`` in seconds, 0 for never.
 
-    The rooms of this process are its own; for documents that nobody has open, ``jobs`` chooses one. In collections that
-    ``searches`` says, what documents say is committed with the events, for search.
+    The rooms of this process are its own; for documents that nobody has open, ``jobs`` chooses one. In the collections
+    of ``contents_paths``, what documents say is committed with the events, for search.
     """
 
     def __init__(
@@ -66,13 +69,13 @@ class ContentEvents:
         *,
         interval: float,
         jobs: JobHolder | None = None,
-        searches: Callable[[str], bool] = lambda collection: False,
+        contents_paths: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         self._jobs = jobs if jobs is not None else AllJobs()
         self._storage = storage
         self._sandbox = sandbox
         self._interval = interval
-        self._searches = searches
+        self._contents_paths = contents_paths
         self._registry: Registry | None = None
         self._due: dict[RoomKey, bool] = {}  # whether its time has come, and something else must end first
         self._slots: dict[int, list[RoomKey]] = {}  # what becomes due at the end of a slot
@@ -249,7 +252,7 @@ class ContentEvents:
                 for part, (changes, seconds) in zip(parts, told, strict=True):
                     if changes is not None:
                         self._names[part.room] = part.rows[-1].seq, part.request.after
-                        await self._note(part.room, part.rows, changes.turns, NewContents(changes.text))
+                        await self._note(part.room, part.rows, changes.turns, self._new(part.room, changes.text))
                         self._let_rest(part.room.key, seconds)
                         done.add(part.room.key)
 
@@ -267,7 +270,7 @@ class ContentEvents:
             return None
         del self._names[room]
         updates = [list(turn.updates) for turn in turns(rows)]
-        searched = self._searches(key.collection)
+        searched = key.collection in self._contents_paths
         return _Part(room, rows, Changes(None, updates, room.content_roots(), 0.0, before, token_hex(8), searched))
 
     async def _flush(self, key: RoomKey) -> float:
@@ -316,7 +319,7 @@ class ContentEvents:
                     changes = [{root: dict(TRUNCATED) for root in room.content_roots()}] * len(turns(piece))
                     contents = None  # it is found by what it said before
                 else:
-                    contents = NewContents(text)
+                    contents = self._new(room, text)
                     cost += child.spent - spent if room in self._read else 0.0
                     self._read.add(room)
                 size = min(size * 8, _ROWS)
@@ -329,7 +332,7 @@ class ContentEvents:
         seq = rows[0].seq - 1
         size = sum(len(row.update) for row in rows)
         updates = [turn.updates for turn in turns(rows)]
-        roots, searched = room.content_roots(), self._searches(room.key.collection)
+        roots, searched = room.content_roots(), room.key.collection in self._contents_paths
         known, before = self._names.pop(room, (0, ""))
         after = token_hex(8)
         changes = None
@@ -344,6 +347,9 @@ class ContentEvents:
             assert changes is not None
         self._names[room] = rows[-1].seq, after
         return changes
+
+    def _new(self, room: Room, text: str | None) -> NewContents:
+        return NewContents(text, self._contents_paths.get(room.key.collection, CONTENTS))
 
     async def _note(
         self,

@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from math import inf
 from time import time
 from typing import Any
 
 from collab.entities.bridge import FIELDS, Bridge
 from collab.entities.entity import ABSENT, EntityOp, Intent
 from collab.entities.recorder import Recorder
-from collab.errors import TooLarge
 from collab.gate.checked import Checked
 from collab.gate.edit import encode_fields
 from collab.gate.gate import Gate
 from collab.names import RoomKey
 from collab.rooms.commitment import all_committed
+from collab.rooms.live.compaction import LogSize
 from collab.storage.base import Append, DocumentStorage
 from collab.tracing import Tracer, about
 
@@ -102,8 +103,7 @@ class Creations:
         self._recorder.append(entry, partial(self._committed, key, user_id), ops)
 
     def _check(self, gate: Gate, key: RoomKey, update: bytes) -> Checked:
-        if len(update) > self._document_bytes:
-            raise TooLarge("the document is full", limit=self._document_bytes)
+        LogSize().admit(len(update), self._document_bytes, inf)
         with nullcontext() if self._tracer is None else self._tracer.step("collab.gate", about(key)):
             return gate.check_all(update)
 

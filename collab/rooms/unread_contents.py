@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from collab.entities.bridge import FIELDS
 from collab.errors import CollabError, DocumentDamaged, NotFound
+from collab.query.query import Path
 from collab.sandbox.client import Child, Sandbox, SandboxError
-from collab.storage.base import DocumentStorage, Unread
+from collab.storage.base import DocumentStorage, NewContents, Unread
 from collab.storage.jobs import AllJobs, JobHolder
 from collab.turns import TurnOwner
 
@@ -26,9 +27,9 @@ _LOOK_SECONDS = 2.0
 
 
 class UnreadContents:
-    """Reads all unread documents of a record while :meth:`run` runs; ``jobs`` chooses one process.
+    """Reads unread documents of a record while :meth:`run` runs; ``jobs`` chooses one process.
 
-    ``mapped`` gives the roots of a collection's documents that hold entities of others: these are searched there.
+    ``contents_paths`` are those of :attr:`collab.records.schema.Schemas.contents_paths`, by collection.
     """
 
     def __init__(
@@ -36,12 +37,12 @@ class UnreadContents:
         storage: DocumentStorage,
         sandbox: Sandbox,
         *,
-        mapped: Callable[[str], Mapping[str, str]],
+        contents_paths: Mapping[str, Path],
         jobs: JobHolder | None = None,
     ) -> None:
         self._storage = storage
         self._sandbox = sandbox
-        self._mapped = mapped
+        self._contents_paths = contents_paths
         self._jobs = jobs if jobs is not None else AllJobs()
 
     async def run(self) -> None:
@@ -52,7 +53,8 @@ class UnreadContents:
         away = False
         while True:
             try:
-                await self._read_all()
+                if self._contents_paths:
+                    await self._read_all()
                 away = False
             except CollabError as error:  # the storage is away, or no child can start
                 if not away:
@@ -66,25 +68,28 @@ class UnreadContents:
 
     async def _read_all(self) -> None:
         count = told = 0
-        while left := await self._storage.unread(_AT_ONCE):
+        before: Sequence[Unread] = ()
+        # if they are the same again, another node declares what is searched of them otherwise
+        while (left := await self._storage.unread(_AT_ONCE)) and left != before:
+            before = left
             if not count:
                 log.info("reading documents for search")
             groups: dict[tuple[str, str], list[Unread]] = {}
             for unread in left:
                 groups.setdefault((unread.key.project, unread.key.collection), []).append(unread)
             for (project, collection), group in groups.items():
-                await self._read_group(project, collection, group)
+                if collection in self._contents_paths:
+                    await self._read_group(project, self._contents_paths[collection], group)
             count += len(left)
             if count - told >= _TOLD:
                 told = count
                 log.info("%d documents are read for search", count)
-        if count:
+        if count and not left:
             log.info("all documents are read for search: %d", count)
         await self._storage.end_reading()
 
-    async def _read_group(self, project: str, collection: str, group: Sequence[Unread]) -> None:
+    async def _read_group(self, project: str, path: Path, group: Sequence[Unread]) -> None:
         """Read documents of one collection, several in one request."""
-        without = [FIELDS, *self._mapped(collection)]
         async with self._sandbox.background(TurnOwner(project, "search")) as child:
             await child.prepare()  # if no child can start, the documents are not to blame
             some: dict[Unread, Sequence[bytes]] = {}
@@ -94,10 +99,10 @@ class UnreadContents:
                 some[unread] = updates
                 size += sum(map(len, updates))
                 if size >= _BYTES:
-                    await self._read_some(child, some, without)
+                    await self._read_some(child, some, path)
                     some, size = {}, 0
             if some:
-                await self._read_some(child, some, without)
+                await self._read_some(child, some, path)
 
     async def _updates_of(self, unread: Unread) -> Sequence[bytes]:
         try:
@@ -106,20 +111,21 @@ class UnreadContents:
             log.warning("search does not find what %s says: %s", unread.key, error)
             return ()
 
-    async def _read_some(self, child: Child, some: Mapping[Unread, Sequence[bytes]], without: Sequence[str]) -> None:
+    async def _read_some(self, child: Child, some: Mapping[Unread, Sequence[bytes]], path: Path) -> None:
         texts: Sequence[str | None]
+        without = [FIELDS, *path[1:]]
         try:
             texts = await child.texts(list(some.values()), without, _seconds(some.values()))
         except SandboxError:
             if len(some) > 1:
                 for unread, updates in some.items():
-                    await self._read_some(child, {unread: updates}, without)
+                    await self._read_some(child, {unread: updates}, path)
                 return
             texts = [None]
         for unread, text in zip(some, texts, strict=True):
             if text is None:
                 log.warning("search does not find what %s says: it cannot be read", unread.key)
-            await self._storage.save_contents(unread, text or "")
+            await self._storage.save_contents(unread, NewContents(text or "", path))
 
 
 def _seconds(documents: Iterable[Sequence[bytes]]) -> float:

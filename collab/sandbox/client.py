@@ -239,7 +239,7 @@ class Child:
         """Read what documents say, each given as updates, without some roots: folded texts (for search).
 
         ``None`` for a document that cannot be read. If one ends the child, it fails for all of them. Raises
-        :class:`SandboxError` if that happens or it takes longer than ``seconds``.
+        :class:`SandboxError` if that happens or it takes more CPU time than ``seconds``.
         """
         reply = await self._ask(ReadTexts([list(updates) for updates in documents], list(without), seconds))
         assert isinstance(reply, Value)

@@ -148,9 +148,11 @@ class Collab(PythonApi):
             self._sandbox,
             interval=self.settings.content_event_seconds,
             jobs=jobs,
-            searches=self.schemas.searches_content,
+            contents_paths=self.schemas.contents_paths,
         )
-        self._unread = UnreadContents(self._storage, self._sandbox, mapped=self.schemas.mapped_in, jobs=jobs)
+        self._unread = UnreadContents(
+            self._storage, self._sandbox, contents_paths=self.schemas.contents_paths, jobs=jobs
+        )
         self._registry = Registry(
             self._storage,
             self._recorder,

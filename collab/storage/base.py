@@ -17,7 +17,8 @@ from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation, GroupTally
 from collab.query.include import KeysQuery
-from collab.query.query import IndexPaths, Query
+from collab.query.query import IndexPaths, Path, Query
+from collab.query.search import CONTENTS
 
 
 class StorageError(Unavailable):
@@ -112,9 +113,14 @@ class Requested(NamedTuple):
 
 
 class NewContents(NamedTuple):
-    """What a document says after its contents have changed: their folded text, ``None`` if nobody has computed it."""
+    """What a document says after its contents have changed: their folded text, ``None`` if nobody has computed it.
+
+    ``path`` names the contents in what its reader takes for what is searched: :data:`collab.query.search.CONTENTS`, and
+    the roots that are none. If other ones are declared by now, the text does not count.
+    """
 
     text: str | None
+    path: Path = CONTENTS
 
 
 class Fact(NamedTuple):
@@ -297,8 +303,8 @@ class DocumentStorage(Protocol):
         :attr:`Fact.contents` without a text.
         """
 
-    async def save_contents(self, unread: Unread, text: str) -> None:
-        """Store the folded text of an unread document. Does nothing if its contents have changed meanwhile."""
+    async def save_contents(self, unread: Unread, contents: NewContents) -> None:
+        """Store what an unread document says. Does nothing if that, or what is searched of it, has changed."""
 
     async def end_reading(self) -> None:
         """Let collections be searched of whose documents none is unread."""

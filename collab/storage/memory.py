@@ -256,11 +256,11 @@ class MemoryStorage:
     async def unread(self, limit: int = 100) -> Sequence[Unread]:
         return [Unread(key, self._record.entities[key].row.content_seq) for key in self._record.unread][:limit]
 
-    async def save_contents(self, unread: Unread, text: str) -> None:
+    async def save_contents(self, unread: Unread, contents: NewContents) -> None:
         self._fence()
         entity = self._record.entities.get(unread.key)
         if entity is not None and entity.row.content_seq == unread.seq and unread.key in self._record.unread:
-            self._record.store_contents(unread.key, NewContents(text))
+            self._record.store_contents(unread.key, contents)
 
     async def end_reading(self) -> None:
         self._fence()

@@ -31,7 +31,7 @@ from collab.storage.base import (
 from collab.storage.codec import event_from, from_json, to_json
 from collab.storage.memory_nodes import MemoryNodes
 from collab.storage.rules import reach_of
-from collab.storage.search import check_form, keeps_contents, searches_contents, write_form
+from collab.storage.search import check_form, contents_path, keeps_contents, stored_contents, write_form
 
 
 @dataclass(slots=True)
@@ -148,19 +148,20 @@ class MemoryRecord:
 
     def store_contents(self, key: RoomKey, contents: NewContents) -> None:
         """Store what a document says, if that is searched."""
-        if not searches_contents(self.searchable.get(key.collection, "")):
+        stored = stored_contents(self.searchable.get(key.collection, ""), contents)
+        if stored is None:
             return
-        if contents.text is None:
+        if stored.text is None:
             self.unread.setdefault(key)
         else:
-            self.contents[key] = contents.text
+            self.contents[key] = stored.text
             self.unread.pop(key, None)
 
     def declare_search(self, collection: str, paths: IndexPaths) -> None:
         """Have exactly these members of a collection searched."""
         before, form = self.searchable.get(collection), write_form(paths)
         self.searchable[collection] = form
-        if not searches_contents(form):
+        if contents_path(form) is None:
             for key in [key for key in self.unread if key.collection == collection]:
                 del self.unread[key]
             self.reading.discard(collection)

@@ -17,8 +17,8 @@ import msgspec
 
 from collab.errors import Unavailable
 from collab.names import RoomKey
-from collab.query.query import IndexPaths
-from collab.query.search import CONTENTS, FOLDING, finds_contents, folded_text
+from collab.query.query import IndexPaths, Path
+from collab.query.search import CONTENTS, FOLDING, folded_text
 from collab.storage.base import Fact, NewContents
 
 log = logging.getLogger(__name__)
@@ -33,33 +33,34 @@ def write_form(paths: IndexPaths) -> str:
     return msgspec.json.encode((FOLDING, paths)).decode() if paths else ""
 
 
+@lru_cache(maxsize=1024)
 def paths_in(form: str) -> IndexPaths:
     """The members in a form."""
     return msgspec.json.decode(form, type=tuple[str, IndexPaths])[1] if form else ()
 
 
-def searches_contents(form: str) -> bool:
-    """Whether the contents of documents are stored, too."""
-    return finds_contents(paths_in(form))
+def contents_path(form: str) -> Path | None:
+    """The path of the contents in a form; ``None`` if they are not stored."""
+    return next((path for path in paths_in(form) if path[:1] == CONTENTS), None)
 
 
-def contents_prefix(form: str) -> str | None:
-    """How all forms begin with which the contents are stored as with this one; ``None`` if it stores none."""
-    if not searches_contents(form):
-        return None
-    contents = paths_in(form)[0]  # its name comes before all others
-    return write_form((contents,)).removesuffix("]]")
-
-
-def any_contents_prefix() -> str:
-    """How all forms begin with which contents are stored, whichever roots are not among them."""
-    return write_form((CONTENTS,)).removesuffix("]]]")
+def contents_prefix(path: Path) -> str:
+    """How all forms begin that store the contents with this path, which is before all others."""
+    return write_form((path,)).removesuffix("]]")
 
 
 def keeps_contents(before: str | None, form: str) -> bool:
     """Whether the contents that are stored are also what another form stores."""
-    prefix = contents_prefix(form)
-    return prefix is None or (before is not None and before.startswith(prefix))
+    path = contents_path(form)
+    return path is None or (before is not None and contents_path(before) == path)
+
+
+def stored_contents(form: str, contents: NewContents) -> NewContents | None:
+    """What is stored of a document's contents: ``None`` if they are not searched, no text if others are."""
+    path = contents_path(form)
+    if path is None:
+        return None
+    return contents if contents.path == path else NewContents(None, path)
 
 
 def check_form(collection: str, paths: IndexPaths, form: str | None, *, done: bool, reading: bool = False) -> None:
@@ -180,11 +181,12 @@ def words_asked(scope: str, part: str) -> list[WordAsked]:
 
 def contents_after(facts: Iterable[Fact], forms: Mapping[str, str]) -> dict[RoomKey, NewContents]:
     """The contents that a commit changes, of those that are searched."""
-    return {
-        fact.entity.key: fact.contents
-        for fact in facts
-        if fact.contents is not None and searches_contents(forms.get(fact.entity.key.collection, ""))
-    }
+    found: dict[RoomKey, NewContents] = {}
+    for fact in facts:
+        key = fact.entity.key
+        if fact.contents is not None and (stored := stored_contents(forms.get(key.collection, ""), fact.contents)):
+            found[key] = stored
+    return found
 
 
 def texts_after(facts: Iterable[Fact], forms: Mapping[str, str]) -> list[tuple[Fact, str]]:

@@ -320,16 +320,16 @@ class SearchContract(StorageCase):
             left = await storage.unread()
             assert left == [Unread(key, 1) for key in keys]
             assert await storage.unread(2) == left[:2]
-            await storage.save_contents(left[0], " whale ")
+            await storage.save_contents(left[0], NewContents(" whale "))
             await storage.commit([document("b"), document("c")], [said("b", 2, 2, "shark", title="blue")])
-            await storage.save_contents(left[1], " whale ")
+            await storage.save_contents(left[1], NewContents(" whale "))
             await storage.cover(keys[2], 2)
-            await storage.save_contents(left[2], " whale ")
+            await storage.save_contents(left[2], NewContents(" whale "))
             assert await storage.unread() == [Unread(keys[2], 2)]
             await storage.end_reading()
             with pytest.raises(Unavailable):
                 await storage.count("acme", "notes", by_all("blue"))
-            await storage.save_contents(Unread(keys[2], 2), " whale song ")
+            await storage.save_contents(Unread(keys[2], 2), NewContents(" whale song "))
             assert await storage.unread() == []
             await storage.end_reading()
             assert await ids(storage, by_all("blue whale", orderBy={"id": "asc"})) == ["a", "c"]
@@ -352,11 +352,18 @@ class SearchContract(StorageCase):
             with pytest.raises(Unavailable):
                 await storage.find("acme", "notes", searched("secret", inside))
             (left,) = await storage.unread()
-            await storage.save_contents(left, " whale ")
+            await storage.save_contents(left, NewContents(" whale secret "))
+            assert await storage.unread() == [left], "it was read by somebody with the earlier declaration"
+            await storage.save_contents(left, NewContents(" whale ", inside[0]))
             await storage.end_reading()
             assert await ids(storage, searched("whale", inside)) == ["a"]
             assert await ids(storage, searched("secret", inside)) == []
-            await storage.commit([document("a")], [said("a", 2, 2, "shark")])
+            await storage.commit([document("a")], [said("a", 2, 2, "shark secret")])
+            await storage.cover(left.key, 3, NewContents(" shark secret "))
+            assert await ids(storage, searched("secret", inside)) == []
+            assert await storage.unread() == [left._replace(seq=3)]
+            await storage.cover(left.key, 4, NewContents(" shark ", inside[0]))
+            assert await storage.unread() == []
             assert await ids(storage, searched("shark", inside)) == ["a"]
             with pytest.raises(Unavailable, match="declared anew"):
                 await storage.find("acme", "notes", by_all("whale"))
@@ -372,11 +379,11 @@ class SearchContract(StorageCase):
             assert await ids(storage, by_all("whale")) == ["a"]
             (left,) = await storage.unread()
             assert left == Unread(RoomKey("acme", "notes", "a"), 2)
-            await storage.save_contents(left, " shark ")
+            await storage.save_contents(left, NewContents(" shark "))
             assert await ids(storage, by_all("whale")) == []
             assert await ids(storage, by_all("shark")) == ["a"]
             assert await storage.unread() == []
-            await storage.save_contents(left, " whale ")
+            await storage.save_contents(left, NewContents(" whale "))
             assert await ids(storage, by_all("whale")) == [], "it was not unread"
             await storage.commit([], [said("a", 3, 3, None)])
             await storage.erase([RoomKey("acme", "notes", "a")])
@@ -410,7 +417,7 @@ class SearchContract(StorageCase):
             with pytest.raises(Unavailable):
                 await again.find("acme", "notes", by_all("whale"))
             (left,) = await again.unread()
-            await again.save_contents(left, " whale ")
+            await again.save_contents(left, NewContents(" whale "))
             await again.end_reading()
             assert await ids(again, by_all("whale", orderBy={"id": "asc"})) == ["a", "b"]
 

@@ -263,7 +263,8 @@ BEGIN
     RETURN ours;
 END $$;
 
--- Stores the contents of an unread document, unless they have changed since p_seq.
+-- Stores the contents of an unread document, unless they, or what is searched of them, have changed. p_prefix is as in
+-- declare_search_3.
 CREATE FUNCTION collab.save_contents_3(
     me int, p_project text, p_collection text, p_id text, p_seq bigint, p_prefix text, p_scope text, p_text text
 ) RETURNS void LANGUAGE plpgsql AS $$
@@ -275,14 +276,10 @@ BEGIN
     SELECT e.eid INTO of_eid FROM collab.entities AS e
         WHERE e.project = p_project AND e.collection = p_collection AND e.id = p_id AND e.content_seq = p_seq
         FOR NO KEY UPDATE;
-    IF of_eid IS NULL OR NOT EXISTS (SELECT 1 FROM collab.search_unread AS u WHERE u.eid = of_eid) THEN
-        RETURN;
-    END IF;
-    IF EXISTS (SELECT 1 FROM collab.search_collections AS s
-            WHERE s.collection = p_collection AND starts_with(s.form, p_prefix)) THEN
+    IF of_eid IS NOT NULL AND EXISTS (SELECT 1 FROM collab.search_unread AS u WHERE u.eid = of_eid)
+            AND EXISTS (SELECT 1 FROM collab.search_collections AS s
+                WHERE s.collection = p_collection AND starts_with(s.form, p_prefix)) THEN
         PERFORM collab.store_contents_3(ARRAY[of_eid], ARRAY[p_scope], ARRAY[p_text]);
-    ELSE
-        DELETE FROM collab.search_unread AS u WHERE u.eid = of_eid;
     END IF;
 END $$;
 

@@ -63,10 +63,10 @@ from collab.storage.postgres.values import checksum, plain, plain_or_none
 from collab.storage.rules import DEAD_LETTERS, REQUEST_SECONDS
 from collab.storage.search import (
     IndexingProgress,
-    any_contents_prefix,
+    contents_path,
     contents_prefix,
     scope_of,
-    searches_contents,
+    stored_contents,
     write_form,
 )
 
@@ -232,10 +232,11 @@ class PostgresStorage:
     async def cover(self, key: RoomKey, seq: int, contents: NewContents | None = None) -> None:
         while contents is not None:
             form = (await self._search_forms()).get(key.collection, "")
-            if not searches_contents(form):
+            stored = stored_contents(form, contents)
+            if stored is None:
                 break
             try:
-                await self._database.call("cover_3", *key, seq, form, scope_of(*key[:2]), plain_or_none(contents.text))
+                await self._database.call("cover_3", *key, seq, form, scope_of(*key[:2]), plain_or_none(stored.text))
             except SearchDeclared:  # by another node
                 self._forms = None
             else:
@@ -246,10 +247,10 @@ class PostgresStorage:
         async with self._database.query() as connection:
             return await list_unread(connection, limit)
 
-    async def save_contents(self, unread: Unread, text: str) -> None:
-        key = unread.key
-        prefix = any_contents_prefix()
-        await self._database.call("save_contents_3", *key, unread.seq, prefix, scope_of(*key[:2]), plain(text))
+    async def save_contents(self, unread: Unread, contents: NewContents) -> None:
+        key, prefix = unread.key, contents_prefix(contents.path)
+        text = plain_or_none(contents.text)
+        await self._database.call("save_contents_3", *key, unread.seq, prefix, scope_of(*key[:2]), text)
 
     async def end_reading(self) -> None:
         async with self._database.glance() as connection:
@@ -310,7 +311,9 @@ class PostgresStorage:
     async def searchable(self, collection: str, paths: IndexPaths) -> None:
         """See :class:`collab.storage.base.Storage`. If another node declares something else meanwhile, that counts."""
         form = write_form(paths)
-        (begun,) = await self._database.call("declare_search_3", collection, form, contents_prefix(form))
+        path = contents_path(form)
+        prefix = None if path is None else contents_prefix(path)
+        (begun,) = await self._database.call("declare_search_3", collection, form, prefix)
         self._forms = None
         if not begun:
             return
@@ -320,8 +323,7 @@ class PostgresStorage:
         while True:
             async with self._database.query() as connection:
                 some = await read_some(connection, left, form)
-            clears = not searches_contents(form)
-            (ours,) = await self._database.call("index_some_3", collection, form, *some[:-1], clears)
+            (ours,) = await self._database.call("index_some_3", collection, form, *some[:-1], path is None)
             left = left[some.taken :]
             if some.taken:
                 progress.reached(len(left))

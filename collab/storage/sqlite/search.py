@@ -22,10 +22,11 @@ from collab.storage.search import (
     changed_words,
     check_form,
     contents_after,
+    contents_path,
     keeps_contents,
     paths_in,
     scope_of,
-    searches_contents,
+    stored_contents,
     texts_after,
     words_asked,
     write_form,
@@ -60,8 +61,9 @@ class SearchTexts:
 
     def write_contents(self, connection: sqlite3.Connection, key: RoomKey, eid: int, contents: NewContents) -> None:
         """Store what the document of an entity says, if that is searched."""
-        if searches_contents(self._known_forms(connection).get(key.collection, "")):
-            _write_contents(connection, eid, scope_of(*key[:2]), contents.text)
+        stored = stored_contents(self._known_forms(connection).get(key.collection, ""), contents)
+        if stored is not None:
+            _write_contents(connection, eid, scope_of(*key[:2]), stored.text)
 
     def _known_forms(self, connection: sqlite3.Connection) -> dict[str, str]:
         if self._forms is None:
@@ -79,10 +81,10 @@ class SearchTexts:
             return False
         if known is not None and known.form == form:
             return known.reached is not None
-        reading = known is not None and known.reading and searches_contents(form)
+        reading = known is not None and known.reading and contents_path(form) is not None
         if not keeps_contents(None if known is None else known.form, form):
             reading = _list_unread(connection, collection)
-        elif not searches_contents(form):
+        elif contents_path(form) is None:
             connection.execute(
                 "DELETE FROM search_unread WHERE eid IN (SELECT eid FROM entities WHERE collection = ?)", (collection,)
             )
@@ -105,7 +107,7 @@ class SearchTexts:
             if row is None:  # it was erased
                 continue
             text = folded_text(from_json(row[1]), paths_in(form))
-            contents = None if searches_contents(form) else ""
+            contents = None if contents_path(form) is not None else ""
             write_text(connection, eid, scope_of(row[0], collection), fields=text, contents=contents)
             size += len(row[1])
             if size > _SLICE_BYTES:
@@ -164,8 +166,8 @@ def list_unread(connection: sqlite3.Connection, limit: int) -> list[Unread]:
     return [Unread(RoomKey(*key), seq) for *key, seq in rows]
 
 
-def save_contents(connection: sqlite3.Connection, unread: Unread, text: str) -> None:
-    """Store what a document says, unless it says something else by now."""
+def save_contents(connection: sqlite3.Connection, unread: Unread, contents: NewContents) -> None:
+    """Store what an unread document says, unless that, or what is searched of it, has changed."""
     key = unread.key
     found = connection.execute(
         "SELECT e.eid FROM entities AS e JOIN search_unread AS u ON u.eid = e.eid"
@@ -175,10 +177,9 @@ def save_contents(connection: sqlite3.Connection, unread: Unread, text: str) -> 
     if found is None:
         return
     known = _read_form(connection, key.collection)
-    if known is not None and searches_contents(known.form):
-        _write_contents(connection, found[0], scope_of(*key[:2]), text)
-    else:
-        connection.execute("DELETE FROM search_unread WHERE eid = ?", found)
+    stored = None if known is None else stored_contents(known.form, contents)
+    if stored is not None:
+        _write_contents(connection, found[0], scope_of(*key[:2]), stored.text)
 
 
 def is_reading(connection: sqlite3.Connection) -> bool:

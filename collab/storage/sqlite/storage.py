@@ -169,8 +169,8 @@ class SqliteStorage:
     async def unread(self, limit: int = 100) -> Sequence[Unread]:
         return await self._query(lambda connection: list_unread(connection, limit))
 
-    async def save_contents(self, unread: Unread, text: str) -> None:
-        await self._change(lambda connection: save_contents(connection, unread, text))
+    async def save_contents(self, unread: Unread, contents: NewContents) -> None:
+        await self._change(lambda connection: save_contents(connection, unread, contents))
 
     async def end_reading(self) -> None:
         if await self._query(is_reading):

@@ -441,6 +441,7 @@ def test_roots_with_entities_of_others_are_no_contents_that_are_searched() -> No
         found = Schemas({"boards": boards, **others}).search("boards", query)
         assert found.search is not None
         assert found.search.paths == (contents, ("title",))
+        assert Schemas({"boards": boards, **others}).contents_paths == {"boards": contents}
 
 
 def test_contents_are_searched_beside_members_and_not_announced() -> None:
@@ -449,8 +450,8 @@ def test_contents_are_searched_beside_members_and_not_announced() -> None:
     assert said.search_paths() == (CONTENTS, ("title",))
     assert declaration(search_content=True).search_paths() == (CONTENTS,)
     assert said.fingerprint() == declaration().fingerprint()
-    assert Schemas({"pages": said}).searches_content("pages")
-    assert not Schemas({"pages": declaration(search=["title"])}).searches_content("pages")
+    assert Schemas({"pages": said}).contents_paths == {"pages": CONTENTS}
+    assert Schemas({"pages": declaration(search=["title"])}).contents_paths == {}
     with pytest.raises(msgspec.ValidationError, match="search_contents"):
         msgspec.convert({"search_contents": True}, CollectionDeclaration)
     with pytest.raises(ValueError, match="a mapped collection cannot have content"):

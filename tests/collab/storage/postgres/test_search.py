@@ -12,7 +12,7 @@ import pytest
 from collab.errors import Unavailable
 from collab.names import RoomKey
 from collab.query.search import CONTENTS
-from collab.storage.base import Unread
+from collab.storage.base import NewContents, Unread
 from collab.storage.postgres.query import find_statement
 from collab.storage.postgres.renaming import rename_in_postgres
 from collab.storage.postgres.schema import STEPS, prepare
@@ -119,13 +119,13 @@ async def test_t7_what_a_node_commits_without_knowing_the_declaration_is_read_la
             await new.searchable("notes", ALL)
             first, second = await new.unread()
             await old.commit([document("a")], [said("a", 2, 2, None)])
-            await new.save_contents(first, " whale ")
+            await new.save_contents(first, NewContents(" whale "))
             await old.cover(second.key, 2)
-            await new.save_contents(second, " whale ")
+            await new.save_contents(second, NewContents(" whale "))
             left = await new.unread()
             assert left == [first._replace(seq=2), second._replace(seq=2)]
             for unread in left:
-                await new.save_contents(unread, " shark ")
+                await new.save_contents(unread, NewContents(" shark "))
             await new.end_reading()
             assert len(await ids(new, by_all("shark"))) == 2
             await old.commit([document("a")], [said("a", 3, 3, None)])
@@ -148,7 +148,7 @@ async def test_fields_that_are_indexed_late_do_not_hide_what_documents_say(postg
             await asyncio.gather(write(), new.searchable("notes", ALL))
             while left := await new.unread(1000):
                 for unread in left:
-                    await new.save_contents(unread, "" if unread.seq == 0 else " whale ")
+                    await new.save_contents(unread, NewContents("" if unread.seq == 0 else " whale "))
             await new.end_reading()
             assert await new.count("acme", "notes", by_all("blue")) == 1500
             assert await new.count("acme", "notes", by_all("blue whale")) == 300

@@ -171,7 +171,7 @@ async def test_a_database_from_before_contents_were_searched_keeps_its_index(tmp
         await storage.searchable("notes", ALL)
         (left,) = await storage.unread()
         assert left == Unread(RoomKey("acme", "notes", "a"), 1)
-        await storage.save_contents(left, fold_texts(["whale"]))
+        await storage.save_contents(left, NewContents(fold_texts(["whale"])))
         await storage.end_reading()
         assert await ids(storage, by_all("blue whale")) == ["a"]
 
