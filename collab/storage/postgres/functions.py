@@ -12,7 +12,26 @@ from __future__ import annotations
 
 from typing import Final
 
-FUNCTIONS_1: Final = r"""
+COMMIT_1_PARAMETERS: Final = """\
+    me int, p_writer text, p_number bigint, p_new boolean,
+    k_project text[], k_collection text[], k_id text[], k_lineage text[], k_place int[],
+    r_key int[], r_content bytea[], r_user text[], r_at float8[], r_crc bigint[], p_project text[],
+    f_key int[], f_row int[], f_version bigint[], f_type text[], f_user text[], f_at float8[],
+    f_data text[], f_changes text[], f_conflicts text[], f_covered bigint[],
+    q_fact int[], q_caller text[], q_name text[], q_digest bytea[],
+    e_fact int[], e_deleted boolean[], e_data text[], e_keys text[], e_texts text[], e_heads bytea[], e_at float8[],
+"""
+"""Those of ``collab.commit_1``. What commits more has them first."""
+
+COMMIT_RESULT: Final = """\
+    OUT o_seqs bigint[], OUT o_positions bigint[]
+) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off AS $$"""
+"""The rest of their heads."""
+
+FUNCTIONS_1: Final = (
+    r"""
 CREATE FUNCTION collab.sealed_1(crc bigint, rid bigint, seq bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT crc # ((((rid & 2147483647) * 2654435761) # seq) & 4294967295)
 $$;
@@ -57,17 +76,10 @@ END $$;
 -- e: what entities are after their last event. r_key and f_key are places in k from 1 on, k_place is one in p or 0,
 -- f_row one in r or 0, q_fact and e_fact one in f.
 CREATE FUNCTION collab.commit_1(
-    me int, p_writer text, p_number bigint, p_new boolean,
-    k_project text[], k_collection text[], k_id text[], k_lineage text[], k_place int[],
-    r_key int[], r_content bytea[], r_user text[], r_at float8[], r_crc bigint[], p_project text[],
-    f_key int[], f_row int[], f_version bigint[], f_type text[], f_user text[], f_at float8[],
-    f_data text[], f_changes text[], f_conflicts text[], f_covered bigint[],
-    q_fact int[], q_caller text[], q_name text[], q_digest bytea[],
-    e_fact int[], e_deleted boolean[], e_data text[], e_keys text[], e_texts text[], e_heads bytea[], e_at float8[],
-    OUT o_seqs bigint[], OUT o_positions bigint[]
-) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off AS $$
+"""  # noqa: S608 - constants
+    + COMMIT_1_PARAMETERS
+    + COMMIT_RESULT
+    + r"""
 DECLARE
     known bigint;
     rids bigint[];
@@ -462,4 +474,10 @@ BEGIN
     END IF;
 END $$;
 """
+)
 """The functions of schema version 1."""
+
+
+def names_in(parameters: str) -> str:
+    """The names of a function's parameters, to pass them on."""
+    return ", ".join(parameter.split()[0] for parameter in parameters.rstrip(", \n").split(","))

@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from typing import Final
 
-SEARCH_FUNCTIONS_2: Final = r"""
+from collab.storage.postgres.functions import COMMIT_1_PARAMETERS, COMMIT_RESULT, names_in
+
+COMMIT_2_PARAMETERS: Final = (
+    COMMIT_1_PARAMETERS
+    + """\
+    c_collection text[], c_form text[],
+    s_project text[], s_collection text[], s_id text[], s_version bigint[], s_scope text[], s_fields text[],
+"""
+)
+
+SEARCH_FUNCTIONS_2: Final = (
+    r"""
 CREATE TABLE collab.search_collections (
     collection text COLLATE "C" PRIMARY KEY,
     form text NOT NULL,
@@ -37,19 +48,10 @@ CREATE INDEX search_words ON collab.search_texts USING gin (words);
 -- As commit_1. c: collections of entities that are written, each with what the caller takes for what is searched
 -- there; s: entities whose texts change.
 CREATE FUNCTION collab.commit_2(
-    me int, p_writer text, p_number bigint, p_new boolean,
-    k_project text[], k_collection text[], k_id text[], k_lineage text[], k_place int[],
-    r_key int[], r_content bytea[], r_user text[], r_at float8[], r_crc bigint[], p_project text[],
-    f_key int[], f_row int[], f_version bigint[], f_type text[], f_user text[], f_at float8[],
-    f_data text[], f_changes text[], f_conflicts text[], f_covered bigint[],
-    q_fact int[], q_caller text[], q_name text[], q_digest bytea[],
-    e_fact int[], e_deleted boolean[], e_data text[], e_keys text[], e_texts text[], e_heads bytea[], e_at float8[],
-    c_collection text[], c_form text[],
-    s_project text[], s_collection text[], s_id text[], s_version bigint[], s_scope text[], s_fields text[],
-    OUT o_seqs bigint[], OUT o_positions bigint[]
-) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off AS $$
+"""  # noqa: S608 - constants
+    + COMMIT_2_PARAMETERS
+    + COMMIT_RESULT
+    + r"""
 BEGIN
     LOCK TABLE collab.search_collections IN ROW SHARE MODE;
     IF EXISTS (SELECT 1 FROM unnest(c_collection, c_form) AS c(collection, form)
@@ -57,10 +59,9 @@ BEGIN
             WHERE coalesce(s.form, '') <> c.form) THEN
         RAISE EXCEPTION 'what is searched has been declared anew' USING ERRCODE = 'LC006';
     END IF;
-    SELECT c.o_seqs, c.o_positions INTO o_seqs, o_positions FROM collab.commit_1(
-        me, p_writer, p_number, p_new, k_project, k_collection, k_id, k_lineage, k_place, r_key, r_content, r_user,
-        r_at, r_crc, p_project, f_key, f_row, f_version, f_type, f_user, f_at, f_data, f_changes, f_conflicts,
-        f_covered, q_fact, q_caller, q_name, q_digest, e_fact, e_deleted, e_data, e_keys, e_texts, e_heads, e_at) AS c;
+    SELECT c.o_seqs, c.o_positions INTO o_seqs, o_positions FROM collab.commit_1("""
+    + names_in(COMMIT_1_PARAMETERS)
+    + r""") AS c;
     IF cardinality(s_id) > 0 THEN
         PERFORM collab.store_texts_2(ARRAY(SELECT e.eid
                 FROM unnest(s_project, s_collection, s_id) WITH ORDINALITY AS s(project, collection, id, i)
@@ -125,8 +126,10 @@ BEGIN
     RETURN true;
 END $$;
 """
+)
 
-SEARCH_FUNCTIONS_3: Final = r"""
+SEARCH_FUNCTIONS_3: Final = (
+    r"""
 CREATE FUNCTION collab.search_words_3(scope text, fields text, contents text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE AS $$
     SELECT collab.search_words_2(scope, fields || ' ' || contents)
@@ -148,26 +151,17 @@ CREATE TABLE collab.search_unread (
 
 -- As commit_2. x: entities whose contents change, each with their text; NULL: nobody has computed it.
 CREATE FUNCTION collab.commit_3(
-    me int, p_writer text, p_number bigint, p_new boolean,
-    k_project text[], k_collection text[], k_id text[], k_lineage text[], k_place int[],
-    r_key int[], r_content bytea[], r_user text[], r_at float8[], r_crc bigint[], p_project text[],
-    f_key int[], f_row int[], f_version bigint[], f_type text[], f_user text[], f_at float8[],
-    f_data text[], f_changes text[], f_conflicts text[], f_covered bigint[],
-    q_fact int[], q_caller text[], q_name text[], q_digest bytea[],
-    e_fact int[], e_deleted boolean[], e_data text[], e_keys text[], e_texts text[], e_heads bytea[], e_at float8[],
-    c_collection text[], c_form text[],
-    s_project text[], s_collection text[], s_id text[], s_version bigint[], s_scope text[], s_fields text[],
+"""  # noqa: S608 - constants
+    + COMMIT_2_PARAMETERS
+    + """\
     x_project text[], x_collection text[], x_id text[], x_scope text[], x_text text[],
-    OUT o_seqs bigint[], OUT o_positions bigint[]
-) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off AS $$
+"""
+    + COMMIT_RESULT
+    + r"""
 BEGIN
-    SELECT c.o_seqs, c.o_positions INTO o_seqs, o_positions FROM collab.commit_2(
-        me, p_writer, p_number, p_new, k_project, k_collection, k_id, k_lineage, k_place, r_key, r_content, r_user,
-        r_at, r_crc, p_project, f_key, f_row, f_version, f_type, f_user, f_at, f_data, f_changes, f_conflicts,
-        f_covered, q_fact, q_caller, q_name, q_digest, e_fact, e_deleted, e_data, e_keys, e_texts, e_heads, e_at,
-        c_collection, c_form, s_project, s_collection, s_id, s_version, s_scope, s_fields) AS c;
+    SELECT c.o_seqs, c.o_positions INTO o_seqs, o_positions FROM collab.commit_2("""
+    + names_in(COMMIT_2_PARAMETERS)
+    + r""") AS c;
     PERFORM collab.store_contents_3(ARRAY(SELECT e.eid
             FROM unnest(x_project, x_collection, x_id) WITH ORDINALITY AS x(project, collection, id, i)
             JOIN collab.entities AS e ON e.project = x.project AND e.collection = x.collection AND e.id = x.id
@@ -293,3 +287,4 @@ BEGIN
         WHERE e.collection = s.collection);
 END $$;
 """
+)
