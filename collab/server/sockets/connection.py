@@ -439,7 +439,7 @@ class Connection:
                 self._backlog = frames[at:]
                 self._write_later()
                 return
-            self._count(frame)
+            self._account_for(frame)
         if frames:
             self._sent_at = monotonic()
             self._send_cost.observe((self._sent_at - started) / len(frames))
@@ -502,9 +502,9 @@ class Connection:
         await self._send({"type": "websocket.send", "bytes" if type(frame) is bytes else "text": frame})
         self._sending_since = None
         self._sent_at = monotonic()
-        self._count(frame)
+        self._account_for(frame)
 
-    def _count(self, frame: Frame) -> None:
+    def _account_for(self, frame: Frame) -> None:
         """A message was sent. A reader pays for large answers, which it asked for, and not for what others write."""
         size = len(frame)
         self._metrics.bytes_out += size
