@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 from pycrdt import Text
@@ -11,9 +10,9 @@ from pycrdt import Text
 from collab import Collab, declaration
 from collab.errors import Unavailable
 from collab.query.parse import parse_query
-from collab.query.steps import apply_steps
 from collab.rooms import unread_contents
 from tests.collab.cluster.nodes_world import cluster, until
+from tests.collab.realtime.matching.live_world import Screen
 
 SEARCHED = {"notes": declaration(search=["title"], search_content=True)}
 
@@ -25,35 +24,18 @@ async def write(collab: Collab, name: str, text: str) -> None:
         root += text
 
 
-class Shown:
-    """The rows of a live query."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.error: Exception | None = None
-
-    def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
-        self.rows = rows
-
-    def steps(self, steps: Any) -> None:
-        self.rows = apply_steps(self.rows, steps)
-
-    def failed(self, error: Exception) -> None:
-        self.error = error
-
-
 async def test_t6_a_row_enters_at_one_node_with_what_is_written_at_another() -> None:
     async with cluster(2, collections=SEARCHED, content_event_seconds=0.05) as world:
         here, there = (node.collab for node in world.nodes)
         unfollow = await there.hub.feed.follow("default")  # as it does for its clients
-        shown = Shown()
+        screen = Screen()
         query = there.schemas.search("notes", parse_query({"search": "blue wha"}))
-        end = await there.hub.live_queries.open("default", "notes", query, shown)
+        end = await there.hub.live_queries.open("default", "notes", query, screen)
         await write(here, "a", "The blue whale")
-        await until(lambda: [row["id"] for row in shown.rows] == ["a"])
+        await until(lambda: [row["id"] for row in screen.rows] == ["a"])
         assert (await there.collection("notes").count({"search": "whale"})) == 1
         await write(there, "a", "Green")
-        await until(lambda: not shown.rows)
+        await until(lambda: not screen.rows)
         end()
         unfollow()
 

@@ -18,12 +18,12 @@ from collab.errors import Unavailable
 from collab.names import RoomKey
 from collab.query.parse import parse_query
 from collab.query.search import compile_search, fold_texts
-from collab.query.steps import apply_steps
 from collab.records.schema import CollectionDeclaration, declaration
 from collab.rooms import unread_contents
 from collab.sandbox.client import Child, SandboxError
 from collab.storage.base import Storage, StorageError, Unread
 from collab.storage.memory import MemoryStorage
+from tests.collab.realtime.matching.live_world import Screen as Shown
 
 SEARCHED = declaration(search=["title"], search_content=True)
 
@@ -210,23 +210,6 @@ async def test_what_is_written_to_a_document_before_its_deletion_is_found_after_
 
 
 WORDS = ("blue", "whale", "sea", "song")
-
-
-class Shown:
-    """The rows of a live query, as a client builds them from what it gets."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.error: Exception | None = None
-
-    def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
-        self.rows = rows
-
-    def steps(self, steps: Any) -> None:
-        self.rows = apply_steps(self.rows, steps)
-
-    def failed(self, error: Exception) -> None:
-        self.error = error
 
 
 def _rewrite(random: Random, doc: Any) -> None:
