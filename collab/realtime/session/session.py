@@ -131,7 +131,7 @@ class RealtimeSession:
         self._refused = 0
         self._hellos = Jobs(at_once=1)
         self.rechecked: Callable[[], None] = _nothing
-        """Called after rights were checked again, for other protocols on the connection."""
+        """Called when rights are checked again, for other protocols on the connection."""
         self.welcomed: Callable[[], None] = _nothing
         """Called when the session has begun."""
 
