@@ -23,6 +23,13 @@ Later = Callable[[float, Callable[[], None]], Timer]
 """Calls a function after a delay in seconds."""
 
 
+def ignore(*told: object) -> None:
+    """Do nothing: the default of a callback, and what replaces it when its owner has gone.
+
+    A callback refers to its owner, so both would wait for the garbage collector.
+    """
+
+
 def call_later(delay: float, call: Callable[[], None]) -> Timer:
     """The :data:`Later` of the running event loop."""
     return asyncio.get_running_loop().call_later(delay, call)
@@ -36,7 +43,7 @@ class Listeners(Generic[ListenerArgs]):
 
     __slots__ = ("_emptied", "_listeners")
 
-    def __init__(self, emptied: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, emptied: Callable[[], object] = ignore) -> None:
         self._emptied = emptied
         self._listeners: dict[object, Callable[ListenerArgs, None]] = {}
 

@@ -23,6 +23,7 @@ from collab.query.canonical import canonical
 from collab.query.include import MAX_INCLUDING_ROWS, MAX_WITH_RELATED, RelationQuery
 from collab.query.query import Query
 from collab.query.steps import apply_steps
+from collab.realtime.listeners import ignore
 from collab.realtime.matching.live_queries import LiveQueries
 from collab.realtime.matching.watchers import tell_all, tell_failure
 from collab.records.including import included_by, too_many
@@ -132,7 +133,7 @@ class _Related:
         self._list = of
         self.rows: list[dict[str, Any]] = []
         self.versions: dict[str, int] = {}
-        self.close: Callable[[], None] = _nothing
+        self.close: Callable[[], None] = ignore
 
     def reset(self, rows: list[dict[str, Any]], versions: list[int]) -> None:
         self.rows = rows
@@ -186,7 +187,7 @@ class _Tree:
         self._related: dict[_List, _Related] = {}
         self._total = 0
         self._steps: deque[Sequence[Step]] = deque()
-        self._close_rows: Callable[[], None] = _nothing
+        self._close_rows: Callable[[], None] = ignore
         self._watchers: dict[object, IncludesWatcher] = {}
         self._waiting = 0
         self._ready = asyncio.Event()
@@ -424,7 +425,3 @@ def _note_versions(versions: dict[str, int], steps: Sequence[Step]) -> None:
             versions.pop(step.id, None)
         elif step.version is not None:
             versions[step.id] = step.version
-
-
-def _nothing() -> None:
-    """Nothing is open."""

@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from collab.event import EntityEvent
+from collab.realtime.listeners import ignore
 from collab.records.entity_view import conflate
 from collab.wire.realtime.encoding import Frame
 from collab.wire.realtime.messages import Event, People
@@ -118,7 +119,7 @@ class EntityStream:
     def close(self) -> None:
         """Drop everything, and cut the references to the subscription."""
         self.clear()
-        self._full = _ignore
+        self._full = ignore
 
 
 class QueueStream(Generic[WaitingT]):
@@ -154,7 +155,7 @@ class QueueStream(Generic[WaitingT]):
     def close(self) -> None:
         """Drop everything, and cut the references to the subscription."""
         self.clear()
-        self._encode, self._full = _refuse, _ignore
+        self._encode, self._full = _refuse, ignore
 
 
 class LatestStream(Generic[WaitingT]):
@@ -356,7 +357,7 @@ class RowsStream:
         """Drop everything, and cut the references to the subscription."""
         self.clear()
         self._encode_steps = self._encode_rows = _refuse
-        self._full = _ignore
+        self._full = ignore
 
 
 class _MergedSteps:
@@ -393,9 +394,6 @@ def _merged(older: Step, newer: Step) -> Step:
     return msgspec.structs.replace(
         older, set=values or None, unset=unset or None, version=newer.version or older.version
     )
-
-
-def _ignore() -> None: ...
 
 
 def _refuse(*waiting: object) -> Frame:

@@ -28,7 +28,7 @@ from collab.errors import (
 )
 from collab.names import RoomKey
 from collab.realtime.hub import Hub
-from collab.realtime.listeners import Later
+from collab.realtime.listeners import Later, ignore
 from collab.realtime.sending.outbox import SessionOutbox
 from collab.realtime.session.jobs import Jobs
 from collab.realtime.session.requests import SUBSCRIPTIONS, WRITES, answer, attributes_of, lanes_of, writes_in
@@ -119,7 +119,7 @@ class RealtimeSession:
         self._greeted = False
         self._ended = False
         self._entered: Identity | None = None
-        self._unfollow: Callable[[], None] = _nothing
+        self._unfollow: Callable[[], None] = ignore
         self._subscriber: Subscriber | None = None
         self._outbox = SessionOutbox(ready, clock=clock, later=later, limit=limits.outbox_bytes)
         self._jobs = Jobs(
@@ -130,9 +130,9 @@ class RealtimeSession:
         self._writes = TokenBucket(limits.writes_per_second, 0)
         self._refused = 0
         self._hellos = Jobs(at_once=1)
-        self.rechecked: Callable[[], None] = _nothing
+        self.rechecked: Callable[[], None] = ignore
         """Called when rights are checked again, for other protocols on the connection."""
-        self.welcomed: Callable[[], None] = _nothing
+        self.welcomed: Callable[[], None] = ignore
         """Called when the session has begun."""
 
     @property
@@ -388,7 +388,7 @@ class RealtimeSession:
         if self._entered is not None:
             self._gatekeeper.leave(self._entered)
             self._entered = None
-        self.rechecked = self.welcomed = _nothing
+        self.rechecked = self.welcomed = ignore
 
     def _subscription_failed(self, sub: int, error: CollabError) -> None:
         self._outbox.say(self._encode(Failure(error=Error.of(error), sub=sub)))
@@ -404,7 +404,3 @@ def _least(ours: int, theirs: int | None) -> int:
 
 def _told(wanted: Subscription, answer: Subscribed | CollabError) -> Subscribed:
     return answer if isinstance(answer, Subscribed) else Subscribed(sub=wanted.sub, error=Error.of(answer))
-
-
-def _nothing() -> None:
-    """Default callback."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from collab.access.identity import Identity
 from collab.errors import AuthenticationFailed, CollabError, InternalError
 from collab.realtime.hub import Hub
-from collab.realtime.listeners import Later, Timer
+from collab.realtime.listeners import Later, Timer, ignore
 from collab.realtime.matching.entity_index import Encode, Seen
 from collab.realtime.sending.outbox import SessionOutbox
 from collab.realtime.session.jobs import Jobs
@@ -68,7 +68,7 @@ class Subscriber:
         later: Later,
         failed: Callable[[int, CollabError], None],
         close: Callable[[CollabError], None],
-        rechecked: Callable[[], None] = lambda: None,
+        rechecked: Callable[[], None] = ignore,
         spread: float = 0.0,
     ) -> None:
         self._hub = hub
@@ -163,7 +163,7 @@ class Subscriber:
         self._hub.presence.leave_all(self.caller)
         self._hub.analytics.left(self._entered)
         self.context.detach()
-        self._failed = self._close = self._rechecked = _ignore
+        self._failed = self._close = self._rechecked = ignore
 
     def _recheck_soon(self, delay: float) -> None:
         if self._due is None and not self._left:
@@ -204,6 +204,3 @@ class Subscriber:
 
         if not self._left:
             self._jobs.add(guarded, lanes=(SUBSCRIPTIONS,), own=True)
-
-
-def _ignore(*told: object) -> None: ...

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from collab.errors import CollabError, InvalidRequest
 from collab.query.query import MAX_FIELDS, Condition
 from collab.realtime.hub import Hub
+from collab.realtime.listeners import ignore
 from collab.realtime.matching.entity_index import Encode, EncodeOnce, Follower, Seen
 from collab.realtime.sending.outbox import SessionOutbox, Stream
 from collab.realtime.topics.channels import Channels
@@ -42,8 +43,7 @@ class Context:
     def detach(self) -> None:
         """The owner has left. Cut the references to it, so that it need not wait for the garbage collector."""
         self.follower = _NOBODY
-        self.ended = _ignore
-        self.run = _ignore
+        self.ended = self.run = ignore
 
 
 class Filters:
@@ -127,9 +127,6 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-
-
-def _ignore(*told: object) -> None: ...
 
 
 def check_fields(fields: tuple[str, ...] | None) -> None:

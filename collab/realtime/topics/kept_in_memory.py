@@ -11,6 +11,7 @@ import msgspec
 
 from collab.dates import iso
 from collab.event import read_cursor, write_cursor
+from collab.realtime.listeners import ignore
 from collab.realtime.topics.emitted import Emitted, EmittedEvent
 from collab.realtime.topics.kept_events import Emission, EventName, EventsSince, SentEvent, sent_event
 
@@ -51,7 +52,7 @@ class KeptInMemory:
 
     def hold(self, project: str) -> Callable[[], None]:
         """Nothing needs to be held here."""
-        return lambda: None
+        return ignore
 
     def cursor(self, project: str) -> str:
         """The cursor that stands for all events."""

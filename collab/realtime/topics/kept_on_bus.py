@@ -14,6 +14,7 @@ from collab.bus.base import Bus, Ending, Kept, MessageName, Repeated
 from collab.dates import iso
 from collab.errors import Unavailable
 from collab.event import read_cursor, write_cursor
+from collab.realtime.listeners import ignore
 from collab.realtime.topics.kept_events import Emission, EventName, EventsSince, SentEvent, log_failure, sent_event
 from collab.records.idempotency import check_name, reused
 from collab.tasks import BackgroundTasks
@@ -186,7 +187,7 @@ class KeptOnBus:
 
     async def _follow(self, project: str, held: _Project) -> None:
         """Hear a project, and fetch what is missing, until this is cancelled."""
-        end: Ending = lambda: None  # noqa: E731 - until there is something to end
+        end: Ending = ignore  # until there is something to end
         try:
             end = await self._bus.follow(_topic(project), lambda kept: self._take(project, held, kept))
             while True:

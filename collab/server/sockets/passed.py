@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from collab.errors import Restarting, Unavailable
+from collab.realtime.listeners import ignore
 from collab.server.admission import Admitted
 from collab.server.sockets.connection import Connection
 from collab.server.sockets.documents import DocumentGatekeeper, DocumentPassing, DocumentTunnel
@@ -174,10 +175,7 @@ class PassedDocuments:
             self._forget(address)
         if self._passing is not None:
             self._passing.close()
-        self._renew = self._ended = _ignore
+        self._renew = self._ended = ignore
 
     def _forget(self, address: str) -> None:
         self._gatekeeper.leave(self._documents.pop(address).admitted)
-
-
-def _ignore(*told: object) -> None: ...
