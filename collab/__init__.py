@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collab.names import RoomKey
     from collab.query.parse import parse_where
     from collab.query.query import Condition
+    from collab.records.declaration import declaration
     from collab.records.handle import Collection
-    from collab.records.schema import declaration
     from collab.records.transaction_handle import Transaction
     from collab.rooms.handle import RoomHandle, Update
     from collab.server.app import Collab
@@ -120,7 +120,7 @@ _HOME = {
     "parse_where": "collab.query.parse",
     "Condition": "collab.query.query",
     "Collection": "collab.records.handle",
-    "declaration": "collab.records.schema",
+    "declaration": "collab.records.declaration",
     "Transaction": "collab.records.transaction_handle",
     "RoomHandle": "collab.rooms.handle",
     "Update": "collab.rooms.handle",

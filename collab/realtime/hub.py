@@ -28,6 +28,7 @@ from collab.realtime.topics.kept_on_bus import KeptOnBus
 from collab.realtime.topics.presence import PresenceRooms
 from collab.realtime.topics.system import SCHEMA_UPDATED, ProjectHealth, SystemEvents
 from collab.records.cascade import Cascade
+from collab.records.declaration import CollectionDeclaration
 from collab.records.documents import Documents
 from collab.records.erasing import Erasing
 from collab.records.handle import Collection, of_server
@@ -35,7 +36,7 @@ from collab.records.missed_events import MissedEvents
 from collab.records.places import Places
 from collab.records.reads import Caller
 from collab.records.records import Collections
-from collab.records.schema import CollectionDeclaration, Schemas
+from collab.records.schema import Schemas
 from collab.records.transaction_handle import Transaction
 from collab.rooms.authorization import Authorization
 from collab.rooms.registry import Registry

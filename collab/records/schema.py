@@ -1,206 +1,39 @@
-"""Declarations of collections: fields, content, indexes, and location.
+"""All declared collections of a server, and what is saved of them in the record.
 
-A declaration is validated once, when it is made. After each write the whole entity must fit it.
+After each write the whole entity must fit the declaration of its collection.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
-from jsonschema import FormatChecker
-from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
-from msgspec import Meta
-from referencing import Registry, Resource
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
-from collab.dates import canonical, iso
+from collab.dates import iso
 from collab.errors import InvalidRequest, NotFound, ValidationFailed
 from collab.event import RECORD_MEMBERS
 from collab.names import is_part
 from collab.nearest import did_you_mean
 from collab.query.aggregate import Aggregation
 from collab.query.parse import quoted
-from collab.query.query import MAX_INDEX_MEMBERS, IndexPaths, Path, Query
+from collab.query.query import IndexPaths, Path, Query
 from collab.query.search import CONTENTS
-from collab.records.field_types import schema_of
+from collab.records.declaration import CollectionDeclaration, Relation
+from collab.records.json_schema import compile_schema, explain
 from collab.records.schema_versions import SavedSchema, decide, digest_of, read_saved, write_saved
 from collab.storage.base import EntityStorage
-from collab.storage.rules import is_simple
 
 EVERY_PROJECT = "*"
 """The project under which declarations are saved: they apply to all projects. No real project has this name."""
 
-MAX_SEARCHED = 32
-"""Maximum number of members of a collection that are searched."""
-MAX_INDEXES = 32
-"""Maximum number of indexes of a collection."""
-MAX_RELATIONS = 32
-"""Maximum number of relations of a collection."""
 MOST_ERRORS = 20
-LONGEST_MESSAGE = 300
-
-ContentKind = Literal["text", "array", "map", "xml"]
-_Root = Annotated[str, Meta(min_length=1, max_length=128)]
-_Member = Annotated[str, Meta(min_length=1, max_length=512)]
 
 Searching = TypeVar("Searching", bound=Query | Aggregation)
-
-_FIELDS = "fields"
-_RELATION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
-
-
-class Mapped(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"collection": "in"}):
-    """Entities that live as members of the root map ``root`` in each document of ``collection`` (``in``)."""
-
-    collection: str
-    root: _Root
-
-
-class Relation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Related entities: the ``one`` of a collection whose id is in the field ``by``, or the ``many`` of a collection
-    whose field ``by`` has this entity's id. Raises :class:`ValueError` if it is invalid.
-    """
-
-    one: str | None = None
-    many: str | None = None
-    by: _Root
-
-    def __post_init__(self) -> None:
-        if (self.one is None) == (self.many is None):
-            raise ValueError("a relation has either one or many: the name of a collection")
-        if not is_part(self.collection):
-            raise ValueError("one and many of a relation must be the name of a collection")
-        if self.by in RECORD_MEMBERS or "." in self.by or not is_simple(self.by):
-            raise ValueError(f"a relation is by a field, not by {self.by!r}")
-
-    @property
-    def collection(self) -> str:
-        """The collection of the related entities."""
-        return self.one or self.many or ""
-
-
-class CollectionDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Declares one collection. Raises :class:`ValueError` if it is invalid.
-
-    ``fields`` is a JSON Schema (2020-12 unless ``$schema`` says otherwise; references must stay within it) of the
-    fields, which means ``data`` without ``id``, ``createdAt`` and ``updatedAt``. ``content`` maps further shared roots
-    to their kinds. ``indexes`` are what queries use often: a path, or a list of paths for an index over several members
-    in this order. ``search`` are the paths of what the ``search`` of a query finds, which with ``search_content`` also
-    finds what the documents say. ``relations`` are those that queries may ``include``, by name.
-    """
-
-    fields: dict[str, Any] | None = None
-    content: dict[_Root, ContentKind] = {}
-    indexes: list[_Member | Annotated[list[_Member], Meta(min_length=1)]] = []
-    search: list[_Member] = []
-    search_content: bool = False
-    mapped: Mapped | None = None
-    relations: dict[str, Relation] = {}
-
-    def __post_init__(self) -> None:
-        if self.fields is not None:
-            compile_schema(self.fields)
-        if _FIELDS in self.content:
-            raise ValueError(f"the root {_FIELDS} holds the fields and cannot be content")
-        if len(self.indexes) > MAX_INDEXES:
-            raise ValueError(f"a collection may have at most {MAX_INDEXES} indexes")
-        for paths in self.index_paths():
-            _check_index(paths, self.fields or {})
-        if len(self.relations) > MAX_RELATIONS:
-            raise ValueError(f"a collection may have at most {MAX_RELATIONS} relations")
-        for name, relation in self.relations.items():
-            if not _RELATION.fullmatch(name):
-                raise ValueError("a relation's name must be 1-64 letters, digits and _, and begin with a letter")
-            if relation.one is not None:
-                _check_declared((relation.by,), self.fields or {}, f"the relation {name}")
-        if len(self.search) > MAX_SEARCHED:
-            raise ValueError(f"search may name at most {MAX_SEARCHED} members")
-        for name in self.search:
-            _check_searched(tuple(name.split(".")), self.fields or {})
-        if self.mapped is not None:
-            if self.content or self.search_content:
-                raise ValueError("a mapped collection cannot have content: its entities have no document of their own")
-            if not is_part(self.mapped.collection):
-                raise ValueError("mapped.in must be the name of a collection")
-            if self.mapped.root == _FIELDS:
-                raise ValueError(f"the root {_FIELDS} holds the document's fields and cannot hold other entities")
-
-    def index_paths(self) -> tuple[IndexPaths, ...]:
-        """The different indexes, each as the paths of its members."""
-        lists = ([index] if isinstance(index, str) else index for index in self.indexes)
-        return tuple(dict.fromkeys(tuple(tuple(name.split(".")) for name in names) for names in lists))
-
-    def search_paths(self) -> IndexPaths:
-        """The different members that are searched, in the order of their names: any other means the same.
-
-        What documents say is :data:`collab.query.search.CONTENTS` among them.
-        """
-        contents = [CONTENTS] if self.search_content else []
-        return tuple(sorted({*contents, *(tuple(name.split(".")) for name in self.search)}))
-
-    def fingerprint(self) -> bytes:
-        """Equal for declarations that look the same to applications (they may differ in indexes)."""
-        said = msgspec.to_builtins(self)
-        said.pop("indexes", None)
-        said.pop("search", None)
-        said.pop("search_content", None)
-        return msgspec.json.encode(said, order="deterministic")
-
-
-def declaration(
-    fields: type | Mapping[str, Any] | None = None,
-    *,
-    content: Mapping[str, ContentKind] | None = None,
-    indexes: Sequence[str | Sequence[str]] = (),
-    search: Sequence[str] = (),
-    search_content: bool = False,
-    mapped: Mapping[str, str] | None = None,
-    relations: Mapping[str, Mapping[str, str]] | None = None,
-) -> CollectionDeclaration:
-    """Build a declaration in Python.
-
-    ``fields`` is a JSON Schema, a pydantic model, a :class:`msgspec.Struct`, a dataclass, a ``TypedDict``, or the types
-    of all fields by name: see :func:`collab.records.field_types.schema_of`. Each of ``indexes`` is a path or a list of
-    paths, each of ``search`` a path; with ``search_content`` rows are found by what their documents say. ``mapped``
-    is ``{"in": …, "root": …}``. Each of ``relations`` is ``{"one": collection, "by": field}`` or
-    ``{"many": collection, "by": field}``. Raises :class:`ValueError`.
-    """
-    schema = None if fields is None else schema_of(fields)
-    listed = [index if isinstance(index, str) else list(index) for index in indexes]
-    said = {"fields": schema, "content": dict(content or {}), "indexes": listed, "mapped": mapped}
-    said["search"] = list(search)
-    said["relations"] = {name: dict(relation) for name, relation in (relations or {}).items()}
-    return msgspec.convert({**said, "search_content": search_content}, CollectionDeclaration)
-
-
-def compile_schema(schema: Mapping[str, Any]) -> Validator:
-    """Compile a JSON Schema. Raises :class:`ValueError` if it is invalid, or refers to something outside itself."""
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(dict(schema))
-        # an empty registry: references are never fetched
-        registry: Registry[Any] = Registry()
-        root = registry.resolver_with_root(Resource.from_contents(schema, default_specification=DRAFT202012))
-        for reference in _references(schema):
-            root.lookup(reference)
-        validator = kind(schema, registry=registry, format_checker=_formats())
-        validator.is_valid({})
-    except SchemaError as error:
-        raise ValueError(f"not a JSON Schema: {error.message[:LONGEST_MESSAGE]}") from None
-    except Unresolvable as error:
-        raise ValueError(f"the JSON Schema refers to {error.ref!r}, which it does not contain") from None
-    except (RecursionError, re.error):
-        raise ValueError("the JSON Schema is infinite, or contains an invalid pattern") from None
-    return validator
 
 
 class Schemas:
@@ -308,7 +141,7 @@ class Schemas:
             return
         fields = {name: value for name, value in data.items() if name not in RECORD_MEMBERS}
         try:
-            found = [each for error in islice(validator.iter_errors(fields), MOST_ERRORS) for each in _explain(error)]
+            found = [each for error in islice(validator.iter_errors(fields), MOST_ERRORS) for each in explain(error)]
         except RecursionError:
             found = [("", "is nested too deeply")]
         if found:
@@ -426,81 +259,3 @@ def _digest(declared: Mapping[str, CollectionDeclaration], collection: str) -> s
     paths = search_paths_of(declared, collection)
     searched = (paths,) if paths else ()
     return digest_of(declared[collection].fingerprint(), (*indexes_of(declared, collection), *searched))
-
-
-def _check_searched(path: Path, schema: Mapping[str, Any]) -> None:
-    """Raise :class:`ValueError` for a member that cannot be searched."""
-    if "" in path:
-        raise ValueError("search must list field names, or names separated by dots")
-    if path[0] in RECORD_MEMBERS:
-        raise ValueError(f"{path[0]} cannot be searched: compare it in where")
-    _check_declared(path, schema, f"search {'.'.join(path)}")
-
-
-def _check_index(paths: IndexPaths, schema: Mapping[str, Any]) -> None:
-    """Raise :class:`ValueError` if there can be no such index."""
-    names = [".".join(path) for path in paths]
-    if any("" in path for path in paths):
-        raise ValueError("an index must be a field name, or names separated by dots, or a list of these")
-    if len(paths) > MAX_INDEX_MEMBERS:
-        raise ValueError(f"an index may have at most {MAX_INDEX_MEMBERS} members, not {len(paths)}: {', '.join(names)}")
-    for at, (path, name) in enumerate(zip(paths, names, strict=True)):
-        if path in paths[:at]:
-            raise ValueError(f"the index {', '.join(names)} has the member {name} twice")
-        if not all(map(is_simple, path)):
-            raise ValueError(f"the member {name!r} cannot be indexed: quotation mark, backslash or control character")
-        if path[0] not in RECORD_MEMBERS:
-            _check_declared(path, schema, f"the index {'.'.join(path)}")
-
-
-def _check_declared(path: Path, schema: Any, what: str) -> None:
-    """Raise :class:`ValueError` for a member of ``what`` that a JSON Schema forbids."""
-    for depth, name in enumerate(path):
-        if not isinstance(schema, Mapping):
-            return
-        properties = schema.get("properties", {})
-        if name not in properties:
-            closed = schema.get("additionalProperties") is False
-            if closed and not any(re.search(pattern, name) for pattern in schema.get("patternProperties", {})):
-                known = [*properties, *(sorted(RECORD_MEMBERS) if depth == 0 else ())]
-                raise ValueError(f"{what} names no declared field{did_you_mean(name, known)}")
-            return
-        schema = properties[name]
-
-
-def _formats() -> FormatChecker:
-    """The library's format checks, with dates and times as the rest of the server parses them."""
-    checker = FormatChecker()
-    checker.checks("date-time")(lambda text: not isinstance(text, str) or (len(text) > 10 and bool(canonical(text))))
-    checker.checks("date")(lambda text: not isinstance(text, str) or (len(text) == 10 and bool(canonical(text))))
-    return checker
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, Mapping):
-        for name, value in schema.items():
-            if name in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
-
-
-def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Yield the fields that an error is about, each with its message."""
-    path = [str(part) for part in error.absolute_path]
-    instance, schema, value = cast(Any, error.instance), cast(Any, error.schema), cast(Any, error.validator_value)
-    match error.validator:
-        case "required":
-            for name in value:
-                if name not in instance:
-                    yield ".".join([*path, name]), "is required"
-        case "additionalProperties" if value is False:
-            patterns = schema.get("patternProperties", {})
-            for name in instance:
-                if name not in schema.get("properties", {}) and not any(re.search(known, name) for known in patterns):
-                    yield ".".join([*path, name]), "is not a declared field"
-        case _:
-            yield ".".join(path), error.message[:LONGEST_MESSAGE]

@@ -15,7 +15,8 @@ from collab.access.rules import glob_matches
 from collab.dates import iso
 from collab.errors import DocumentDamaged, InvalidRequest, Unavailable
 from collab.names import RoomKey
-from collab.records.schema import EVERY_PROJECT, CollectionDeclaration, declared_in
+from collab.records.declaration import CollectionDeclaration
+from collab.records.schema import EVERY_PROJECT, declared_in
 from collab.sandbox.client import Sandbox, SandboxRefused, SandboxUnanswered
 from collab.server.export_lines import FORMAT, encode_line
 from collab.storage.base import Record

@@ -18,7 +18,7 @@ from collab import Collab, Settings
 from collab.access.configuration import EVERYTHING, ApiKey
 from collab.client import Crowd, Event, LumenizeClient, Rows
 from collab.errors import CollabError
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from collab.server.config.settings import secret_issuer
 from tests.collab.client.world import Cable, behind, cable, until, world
 from tests.collab.client.world import client as connecting

@@ -9,7 +9,8 @@ from typing import Literal
 import click
 
 from collab.errors import InvalidRequest
-from collab.records.schema import EVERY_PROJECT, CollectionDeclaration, declared_in
+from collab.records.declaration import CollectionDeclaration
+from collab.records.schema import EVERY_PROJECT, declared_in
 from collab.server.commands.answers import FAILED, encode, json_option, run
 from collab.server.commands.where import record_options
 from collab.server.config.settings import Settings

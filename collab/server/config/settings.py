@@ -24,7 +24,8 @@ from collab.access.handshake import COOKIE, is_allowed_origin
 from collab.access.inspection import check_secret
 from collab.consumers.webhook import Webhook
 from collab.names import DEFAULT_PROJECT
-from collab.records.schema import CollectionDeclaration, Schemas
+from collab.records.declaration import CollectionDeclaration
+from collab.records.schema import Schemas
 from collab.server.config.load import SettingsError, convert_value, options, read_values, unknown_variables
 from collab.storage.location import is_postgres, shown
 from collab.storage.nodes import NodeAddress

@@ -12,7 +12,7 @@ from typing import Any
 
 from collab.access.handshake import is_loopback
 from collab.nearest import did_you_mean
-from collab.records.schema import CollectionDeclaration
+from collab.records.declaration import CollectionDeclaration
 from collab.server.app import Collab
 from collab.server.config.settings import Settings, given
 from collab.server.supervision import Supervision, offering

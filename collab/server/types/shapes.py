@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from collab.event import RECORD_MEMBERS
-from collab.records.schema import CollectionDeclaration
+from collab.records.declaration import CollectionDeclaration
 
 SimpleName = Literal["string", "integer", "number", "boolean", "null", "unknown"]
 

@@ -27,7 +27,7 @@ from collab.errors import (
     TooLarge,
     ValidationFailed,
 )
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from tests.collab.client.world import Cable, behind, cable, client, until, world
 from tests.e2e.guarded import SECRET, mint
 

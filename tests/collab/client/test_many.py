@@ -9,7 +9,7 @@ import pytest
 
 from collab.client import Event, Rows
 from collab.errors import CollabError, Conflict, InvalidRequest, NotFound
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from tests.collab.client.world import client, until, world
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from collab import Collab, Settings
 from collab.errors import InvalidRequest
+from collab.records.declaration import CollectionDeclaration, declaration
 from collab.records.handle import Collection
-from collab.records.schema import CollectionDeclaration, declaration
 from tests.collab.client.world import client, until, world
 from tests.e2e.guarded import SECRET, mint
 

@@ -11,7 +11,7 @@ import pytest
 
 from collab.bus.memory import MemoryBus, MemoryHub
 from collab.cluster.announcements import ClusterAnnouncements
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from collab.storage.base import StorageError
 from collab.storage.memory import MemoryStorage
 from collab.storage.memory_record import MemoryRecord

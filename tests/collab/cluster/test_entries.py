@@ -22,8 +22,8 @@ import pytest
 from collab import Identity
 from collab.access.rules import parse_rules
 from collab.errors import CollabError
+from collab.records.declaration import declaration
 from collab.records.handle import Collection
-from collab.records.schema import declaration
 from collab.rooms.handle import RoomHandle
 from collab.server.http.api.operations import OPERATIONS
 from collab.wire.realtime import messages as realtime

@@ -27,7 +27,7 @@ from collab import (
     ValidationFailed,
 )
 from collab.client import LumenizeClient
-from collab.records.schema import CollectionDeclaration, Mapped, declaration
+from collab.records.declaration import CollectionDeclaration, Mapped, declaration
 from tests.collab.records.operations import Operations
 from tests.collab.records.test_records import caller, running
 from tests.collab.rooms.test_row_edits import both, card, editor, put, remove, type_text, who

@@ -16,8 +16,8 @@ from collab import Access, Collab, Hooks, Identity, RoomKey, Rule, Settings
 from collab.errors import EntityDeleted, NotFound, PermissionDenied, Unavailable
 from collab.event import EntityEvent
 from collab.query.parse import parse_where
+from collab.records.declaration import declaration
 from collab.records.reads import Caller
-from collab.records.schema import declaration
 from collab.rooms.live.room import Room
 from collab.storage.memory import MemoryStorage
 from collab.testing.storage_case import fact

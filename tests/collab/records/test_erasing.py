@@ -12,8 +12,8 @@ from pycrdt import Map, Text
 from collab import Access, Collab, Identity, RoomKey, Rule, Settings
 from collab.errors import EntityDeleted, InvalidRequest, NotFound, PermissionDenied, Unavailable
 from collab.event import EntityEvent
+from collab.records.declaration import declaration
 from collab.records.reads import Caller
-from collab.records.schema import declaration
 from collab.server.offline import erase_offline
 from collab.storage.base import DeadLetter, SetAside
 from collab.storage.sqlite.storage import SqliteStorage

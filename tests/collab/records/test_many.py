@@ -19,7 +19,7 @@ from collab.errors import (
     PermissionDenied,
     ValidationFailed,
 )
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from collab.storage.base import CommitId, Committed
 from collab.storage.memory import MemoryStorage
 from collab.wire.realtime.values import MOST_WRITES, CreateOne, DeleteOne, UpdateOne, Written

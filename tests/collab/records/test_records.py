@@ -20,8 +20,8 @@ from collab.errors import (
 )
 from collab.event import EntityEvent
 from collab.query.parse import parse_where
+from collab.records.declaration import CollectionDeclaration, declaration
 from collab.records.reads import Caller
-from collab.records.schema import CollectionDeclaration, declaration
 from collab.storage.memory import MemoryStorage
 from collab.wire.realtime.values import Written
 from tests.collab.records.operations import Operations

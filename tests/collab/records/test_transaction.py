@@ -24,7 +24,7 @@ from collab.errors import (
     ValidationFailed,
 )
 from collab.hooks import ProposedWrite
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from collab.rooms.live import faults
 from collab.storage.base import CommitId, Committed
 from collab.storage.memory import MemoryStorage

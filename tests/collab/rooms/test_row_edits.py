@@ -15,7 +15,7 @@ from pycrdt import Array, Doc, Map, Text
 from collab import Access, Collab, Hooks, Identity, RoomKey
 from collab.access.rules import parse_rules
 from collab.errors import CollabError, InvalidRequest, PermissionDenied, RateLimitExceeded, Unavailable
-from collab.records.schema import CollectionDeclaration, Mapped
+from collab.records.declaration import CollectionDeclaration, Mapped
 from collab.rooms.live.framing import YjsFraming
 from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session

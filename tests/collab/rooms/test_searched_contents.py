@@ -18,7 +18,7 @@ from collab.errors import Unavailable
 from collab.names import RoomKey
 from collab.query.parse import parse_query
 from collab.query.search import compile_search, fold_texts
-from collab.records.schema import CollectionDeclaration, declaration
+from collab.records.declaration import CollectionDeclaration, declaration
 from collab.rooms import unread_contents
 from collab.sandbox.client import Child, SandboxError
 from collab.storage.base import Storage, StorageError, Unread

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from collab import Collab, Settings
 from collab.errors import CollabError, InvalidRequest, NotFound, Unavailable
 from collab.names import RoomKey
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from collab.sandbox.client import Child
 from collab.server.exporting import DAMAGED_NAME, Exported, Selection, export, read_head
 from collab.server.importing import Imported, import_lines

@@ -26,8 +26,8 @@ from starlette.routing import Route
 from collab import Access, Collab, Hooks, Identity, Request, RoomKey, Settings, Transaction
 from collab.access.rules import parse_rules
 from collab.query.query import Condition
+from collab.records.declaration import declaration
 from collab.records.handle import Collection
-from collab.records.schema import declaration
 from collab.rooms.handle import RoomHandle
 from collab.server.http.api.operations import OPERATIONS
 from collab.storage.memory import MemoryStorage

@@ -19,7 +19,7 @@ from collab.access.configuration import ApiKey, Issuer
 from collab.access.credentials import Authenticator
 from collab.access.rules import Access
 from collab.names import RoomKey
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from collab.server.config.load import SettingsError, options, unknown_variables, unread_variables
 from collab.server.config.settings import Settings
 

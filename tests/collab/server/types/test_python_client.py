@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from collab.client import BaseClient
-from collab.records.schema import CollectionDeclaration, declaration
+from collab.records.declaration import CollectionDeclaration, declaration
 from collab.server.commands.types import TypesLanguage, written
 from collab.server.types.python_client import CLIENT_MEMBERS
 from tests.collab.server.types.test_types import loaded

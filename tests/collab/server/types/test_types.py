@@ -18,7 +18,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from collab.records.schema import CollectionDeclaration, declaration
+from collab.records.declaration import CollectionDeclaration, declaration
 from collab.server.commands.types import TypesLanguage, written
 from tests.collab.server.command_line import run
 from tools.machine import node

@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from collab import Collab, Settings
-from collab.records.schema import declaration
+from collab.records.declaration import declaration
 from tests.collab.serving import serving
 
 SECRET = "s" * 32
