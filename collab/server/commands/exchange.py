@@ -47,7 +47,7 @@ def export_command(
     collection come with it. Not exported: earlier versions, who may do what, and the progress of webhooks; for these,
     see `collab backup`.
 
-    Exit status: 0 if all is exported, 3 if all is and some of it is damaged, which is named, 1 if the export is not
+    Exit status: 0 if all is exported, 3 if only what is damaged is missing, which is named, 1 if the export is not
     complete: also if a document could not be read in time, on a machine that is busy or was asleep.
     """
     from collab.server.exporting import Selection, export

@@ -99,7 +99,7 @@ def show(number: int, output: Path | None, as_json: bool, config: Path | None, *
 @json_option()
 @record_options
 def release(number: int, take_over: bool, as_json: bool, config: Path | None, **where: str | None) -> None:
-    """Put an edit in quarantine back into its document. The server may be running: then it does so, within seconds.
+    """Put an edit in quarantine back into its document. A server that runs does this itself.
 
     First a child process loads the document with it. If that refuses the edit, or dies of it, the document is not
     changed, and the list says why. The edit then counts as new: it becomes a row of the log, and an event if it writes

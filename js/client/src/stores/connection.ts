@@ -7,9 +7,9 @@ import { frozen } from "../frozen.js"
 export interface ConnectionState {
   /** `connecting` until the server first accepts this client; `offline` while there is no connection after that. */
   state: "connecting" | "connected" | "offline"
-  /** Writes that the server has not confirmed. */
+  /** The number of unconfirmed writes, and of documents with unsaved edits. */
   pending: number
-  /** Whether the server has confirmed every write. */
+  /** Whether nothing is pending. */
   saved: boolean
 }
 
