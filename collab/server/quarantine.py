@@ -33,8 +33,8 @@ async def release(settings: Settings, number: int, *, takes_over: bool) -> Numbe
     """Put a quarantined edit back into its document, as if it came now, after a child process has taken it.
 
     A server that uses the record does it, and this waits for its answer. Raises :class:`InvalidRequest` if the child
-    refuses the edit or dies of it, :class:`Unavailable` if there was no time for it or no server answers, and
-    :class:`collab.storage.base.StorageError`. Nothing was changed then.
+    refuses the edit or dies of it, :class:`collab.sandbox.client.SandboxUnanswered` if there was no time to find out,
+    and :class:`Unavailable` if no server answers or the record cannot be used now. Nothing was changed then.
     """
     aside = await find_aside(settings.location, number)
     try:
@@ -77,7 +77,7 @@ async def _release_alone(settings: Settings, aside: NumberedAside, *, takes_over
             try:
                 await _try(await storage.load(aside.entry.key), aside, collab)
                 await collab.handle(aside.entry.key).apply(aside.entry.update)
-            except SandboxUnanswered:
+            except (Unavailable, SandboxUnanswered):
                 raise
             except CollabError as error:
                 raise InvalidRequest(f"{aside.number} cannot be released: {error.message}") from None

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
-from collab.errors import CollabError, Elsewhere, InvalidRequest
+from collab.errors import CollabError, Elsewhere, InvalidRequest, Unavailable
 from collab.names import RoomKey
 from collab.rooms.handle import RoomHandle
 from collab.rooms.registry import Registry
@@ -88,7 +88,7 @@ class Releases:
                 await self._put_back(entry)
         except Elsewhere:
             return  # its owner does it
-        except (StorageError, SandboxUnanswered) as error:
+        except (Unavailable, SandboxUnanswered) as error:
             log.warning("a quarantined edit of %s is not released yet: %s", entry.key, error.message)
         except CollabError as error:
             log.warning("a quarantined edit of %s is not released: %s", entry.key, error.message)
