@@ -399,12 +399,18 @@ class Connection:
         self._stretch = max(0.0, self._stretch - (began - self._ended)) + ended - began
         self._ended = ended
         if self._stretch > _STRETCH and not self._resting:
-            busy = self.meter.is_busy()
-            # many short messages of one who is not busy: others have one turn in between
-            rest = rest_after(self._stretch, busy=busy) if busy or ended - began > _STRETCH else 0.0
+            rest = self._rest_after(self._stretch, ended - began)
             self._resting = True
             self.hold()
             asyncio.get_running_loop().call_later(rest, self._rested)
+
+    def _rest_after(self, seconds: float, last: float) -> float:
+        """For how long to rest after work, of which the last message took ``last``.
+
+        After many short messages for one who is not busy, or on a link of nodes, others have one turn in between.
+        """
+        busy = self.meter.is_busy()
+        return rest_after(seconds, busy=busy) if busy or last > _STRETCH else 0.0
 
     def _rested(self) -> None:
         self._resting = False
@@ -479,9 +485,10 @@ class Connection:
                     break
                 for frame in frames:
                     await self._send_one(frame)
-                    spent += self._send_cost.seconds + len(frame) * _SECONDS_PER_BYTE
+                    cost = self._send_cost.seconds + len(frame) * _SECONDS_PER_BYTE
+                    spent += cost
                     if spent > _STRETCH:
-                        await asyncio.sleep(rest_after(spent, busy=self.meter.is_busy()))
+                        await asyncio.sleep(self._rest_after(spent, cost))
                         spent = 0.0
             if self._closing is not None:
                 last = self._protocol.farewell(self._closing) if self._protocol is not None else None
