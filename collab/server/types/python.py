@@ -20,6 +20,7 @@ from collab.server.types.shapes import (
     Shapes,
     SimpleName,
     SimpleShape,
+    options_of,
 )
 
 PythonLibrary = Literal["pydantic", "msgspec", "typeddict"]
@@ -118,8 +119,7 @@ def _field(member: Member, library: PythonLibrary, used: set[str]) -> str:
         if renamed:
             return f"{name}: {kind} = msgspec.field({', '.join(options)})"
         return f"{name}: {kind}" + ("" if member.required else " = msgspec.UNSET")
-    alternatives = member.shape.options if isinstance(member.shape, OneOf) else (member.shape,)
-    if not member.required and kind != "Any" and NULL not in alternatives:
+    if not member.required and kind != "Any" and NULL not in options_of(member.shape):
         kind = f"{kind} | None"
     if renamed:
         return f"{name}: {kind} = Field({'' if member.required else 'default=None, '}alias={member.name!r})"
@@ -128,16 +128,24 @@ def _field(member: Member, library: PythonLibrary, used: set[str]) -> str:
 
 def _name(name: str, used: set[str]) -> str:
     """A name of a field: the member's own if that is possible."""
-    made = _NOT_A_LETTER.sub("_", name).strip("_") if name.startswith("_") else _NOT_A_LETTER.sub("_", name)
-    if not made or made[0].isdigit():
+    made = identifier(name, "field")
+    if made.startswith("model_"):
         made = f"field_{made}"
-    if keyword.iskeyword(made) or made in _TAKEN or made.startswith(("model_", "__")):
-        made = f"field_{made}" if made.startswith(("model_", "__")) else f"{made}_"
+    elif keyword.iskeyword(made) or made in _TAKEN:
+        made = f"{made}_"
     base, number = made, 2
     while made in used:
         made, number = f"{base}_{number}", number + 1
     used.add(made)
     return made
+
+
+def identifier(name: str, kind: str) -> str:
+    """What Python allows of a name, without ``_`` at its beginning. If that is no name, it follows ``kind``."""
+    made = _NOT_A_LETTER.sub("_", name)
+    if made.startswith("_"):
+        made = made.strip("_")
+    return f"{kind}_{made}" if not made or made[0].isdigit() else made
 
 
 def type_of(shape: Shape, library: PythonLibrary) -> str:

@@ -7,13 +7,12 @@ A query is a ``TypedDict``. Its ``where`` has the members of rows, and those of 
 from __future__ import annotations
 
 import keyword
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from collab.event import RECORD_MEMBERS
 from collab.query.query import spelled
-from collab.server.types.python import PythonLibrary, python_types, type_of
+from collab.server.types.python import PythonLibrary, identifier, python_types, type_of
 from collab.server.types.shapes import (
     NULL,
     UNKNOWN,
@@ -22,11 +21,12 @@ from collab.server.types.shapes import (
     MapOf,
     NameOf,
     ObjectShape,
-    OneOf,
     RelationShape,
     Shape,
     Shapes,
     SimpleShape,
+    options_of,
+    type_name,
 )
 
 CLIENT_MEMBERS = {
@@ -37,7 +37,6 @@ CLIENT_MEMBERS = {
 """The public members of :class:`collab.client.BaseClient`."""
 
 _USED_IN_CLASS = {"abc", "datetime", "lumenize", "property", "self", "typing"}
-_NOT_A_LETTER = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 _STRING = SimpleShape("string")
 _LOGIC = ("AND", "OR", "NOT")
 _DEEPEST_PATH = 4
@@ -63,9 +62,7 @@ def python_client(shapes: Shapes, library: PythonLibrary) -> str:
 
 def _attribute(collection: str, used: set[str]) -> str:
     """The name of a collection's property: its own if that is possible."""
-    made = _NOT_A_LETTER.sub("_", collection).lstrip("_") or "collection"
-    if made[0].isdigit():
-        made = f"collection_{made}"
+    made = identifier(collection, "collection")
     while made in used or keyword.iskeyword(made):
         made += "_"
     used.add(made)
@@ -281,7 +278,7 @@ def _query(names: _Names) -> dict[str, str]:
 
 def _options(shape: Shape) -> tuple[Shape, ...]:
     """The types of a value, without ``null``."""
-    return tuple(option for option in (shape.options if isinstance(shape, OneOf) else (shape,)) if option != NULL)
+    return tuple(option for option in options_of(shape) if option != NULL)
 
 
 def _kinds_of(option: Shape) -> set[str]:
@@ -300,13 +297,8 @@ def _name_of_operators(options: tuple[Shape, ...], kinds: set[str], name: str) -
     """A name that says of what: of the kind if there may be others like it, else of the member."""
     if len(kinds) == 1 and all(isinstance(option, SimpleShape) for option in options):
         return f"{kinds.copy().pop().capitalize()}Operators"
-    words = "".join(part[0].upper() + part[1:] for part in _words(name))
-    return f"{words}Operators"
+    return f"{type_name(name)}Operators"
 
 
 def _literal(values: Sequence[str | int | None]) -> str:
     return f"typing.Literal[{', '.join(map(repr, values))}]"
-
-
-def _words(text: str) -> list[str]:
-    return "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in text).split()

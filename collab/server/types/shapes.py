@@ -60,6 +60,11 @@ UNKNOWN = SimpleShape("unknown")
 NULL = SimpleShape("null")
 
 
+def options_of(shape: Shape) -> tuple[Shape, ...]:
+    """The shapes of which a value has at least one."""
+    return shape.options if isinstance(shape, OneOf) else (shape,)
+
+
 class Member(NamedTuple):
     """A member of an object."""
 
@@ -137,8 +142,7 @@ class _Reader:
 
     def _name(self, *parts: str) -> str:
         """A new name of a type."""
-        words = [word for part in parts for word in _WORD.findall(part)]
-        base = "".join(word[0].upper() + word[1:] for word in words) or "Type"
+        base = type_name(" ".join(parts)) or "Type"
         if base[0].isdigit():
             base = f"Type{base}"
         name, number = base, 2
@@ -258,6 +262,11 @@ class _Reader:
         return found
 
 
+def type_name(text: str) -> str:
+    """The words of a text as one name: ``OrderItemsTotal`` of ``order-items total``; empty if it has none."""
+    return "".join(word[0].upper() + word[1:] for word in _WORD.findall(text))
+
+
 def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     found = schema.get("properties")
     return found if isinstance(found, Mapping) else {}
@@ -276,9 +285,7 @@ def _unique(values: Sequence[str | int | bool | None]) -> tuple[str | int | bool
 
 
 def _union(options: Sequence[Shape]) -> Shape:
-    flat: list[Shape] = []
-    for option in options:
-        flat.extend(option.options if isinstance(option, OneOf) else [option])
+    flat = [inner for option in options for inner in options_of(option)]
     if UNKNOWN in flat or not flat:
         return UNKNOWN
     unique = tuple(dict.fromkeys(flat))

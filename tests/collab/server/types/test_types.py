@@ -259,7 +259,7 @@ def test_typed_dicts_can_be_checked_while_a_program_runs(tmp_path: Path) -> None
 
 # the law: types take whatever the schema takes
 
-NAMES = st.sampled_from(["a", "b", "class", "x-y", "json", "_z", "1st", "model_a", "Any", "Tasks"])
+NAMES = st.sampled_from(["a", "b", "class", "x-y", "json", "_z", "1st", "model_a", "Any", "Tasks", "é", "éa"])
 SCALARS = st.sampled_from(["string", "integer", "number", "boolean", "null"]).map(lambda name: {"type": name})
 ENUMS = st.lists(st.sampled_from(["s", "t", 1, 2, None, True]), min_size=1, max_size=3).map(lambda each: {"enum": each})
 
