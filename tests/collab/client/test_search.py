@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from collab import Collab, Settings
+from collab.client import LumenizeClient
 from collab.errors import InvalidRequest
 from collab.records.declaration import CollectionDeclaration, declaration
 from collab.records.handle import Collection
-from tests.collab.client.world import client, until, world
+from tests.collab.client.world import Cable, client, until, world
 from tests.e2e.guarded import SECRET, mint
 
 NOTES = {"notes": declaration(search=["title", "author.name"])}
@@ -27,6 +28,26 @@ async def running(folder: Path, declared: CollectionDeclaration | None = None) -
     collab = Collab(Settings(data=str(folder), collections={} if declared is None else {"notes": declared}))
     async with collab.lifespan():
         yield collab.collection("notes")
+
+
+def own(collection: str) -> dict[str, Any]:
+    """The claim of a user who may see and change the rows that are theirs."""
+    return {f"{collection}/*": {"access": "write", "where": {"owner": "$userId"}}}
+
+
+@asynccontextmanager
+async def two_users(
+    folder: Path, collection: str, title: str, **settings: Any
+) -> AsyncIterator[tuple[LumenizeClient, LumenizeClient, Cable, Collab]]:
+    """Ada, who may do everything, and Bob, who may do it with what is his: of the rows ``a`` and ``b`` only ``a``."""
+    async with (
+        world(folder, jwt_secret=SECRET, **settings) as (link, collab),
+        client(link.address, token=mint("ada")) as ada,
+        client(link.address, token=mint("bob", access=own(collection))) as bob,
+    ):
+        for name, owner in (("a", "bob"), ("b", "eve")):
+            await ada.collection(collection).create({"id": name, "owner": owner, "title": title})
+        yield ada, bob, link, collab
 
 
 def names(rows: list[dict[str, Any]]) -> list[str]:
@@ -115,15 +136,8 @@ async def test_t3_http_searches_as_well(tmp_path: Path) -> None:
 
 async def test_t3_t6_documents_are_found_once_and_live_over_http_and_in_python(tmp_path: Path) -> None:
     """By those who may read them."""
-    own: Any = {"pages/*": {"access": "write", "where": {"owner": "$userId"}}}
-    settings: dict[str, Any] = {"collections": PAGES, "content_event_seconds": 0.05, "jwt_secret": SECRET}
-    async with (
-        world(tmp_path, **settings) as (link, collab),
-        client(link.address, token=mint("ada")) as ada,
-        client(link.address, token=mint("bob", access=own)) as bob,
-    ):
-        for name, owner in (("a", "bob"), ("b", "eve")):
-            await ada.pages.create({"id": name, "owner": owner, "title": "Sea"})
+    async with two_users(tmp_path, "pages", "Sea", collections=PAGES, content_event_seconds=0.05) as found:
+        ada, bob, link, collab = found
         seen: list[list[str]] = []
         await bob.pages.subscribe({"search": "sea wha"}, lambda rows: seen.append(names(rows))).ready()
         everything: list[list[str]] = []
@@ -136,7 +150,7 @@ async def test_t3_t6_documents_are_found_once_and_live_over_http_and_in_python(t
         await until(lambda: seen and seen[-1] == ["a"])
         assert names(await bob.pages.find_many({"search": '"blue whale"'})) == ["a"]
         assert await bob.pages.count({"search": "animals"}) == 1
-        said = {"authorization": f"Bearer {mint('bob', access=own)}"}
+        said = {"authorization": f"Bearer {mint('bob', access=own('pages'))}"}
         async with httpx.AsyncClient(headers=said) as http:
             base = f"http://{link.address}/api/v1/collections/pages"
             assert names((await http.get(base, params={"search": "blue"})).json()["rows"]) == ["a"]
@@ -146,14 +160,7 @@ async def test_t3_t6_documents_are_found_once_and_live_over_http_and_in_python(t
 
 
 async def test_t3_rows_that_the_caller_may_not_see_are_not_found(tmp_path: Path) -> None:
-    own: Any = {"notes/*": {"access": "write", "where": {"owner": "$userId"}}}
-    async with (
-        world(tmp_path, collections=NOTES, jwt_secret=SECRET) as (link, _),
-        client(link.address, token=mint("ada")) as ada,
-        client(link.address, token=mint("bob", access=own)) as bob,
-    ):
-        for name, owner in (("a", "bob"), ("b", "eve")):
-            await ada.notes.create({"id": name, "owner": owner, "title": "secret plan"})
+    async with two_users(tmp_path, "notes", "secret plan", collections=NOTES) as (ada, bob, _, _):
         seen: list[list[str]] = []
         await bob.notes.subscribe({"search": "secret"}, lambda rows: seen.append(names(rows))).ready()
         await until(lambda: seen and seen[-1] == ["a"])
