@@ -137,7 +137,7 @@ export type OrderBy<T = Data> = { [P in Path<T>]?: Direction }
 
 export interface Query<T = Data> {
   where?: Where<T>
-  /** Words to find in the members that the collection declares for it. */
+  /** Words to find in what the collection declares to be searched. */
   search?: string
   orderBy?: OrderBy<T> | readonly OrderBy<T>[]
   limit?: number
@@ -205,7 +205,7 @@ export type QueryWithCondition<T = Data> = Query<T> & { condition?: () => boolea
 /** What to compute of the rows that match `where` and are found by `search`, for each combination of values of `groupBy`. */
 export interface Aggregate<T = Data> {
   where?: Where<T>
-  /** Words to find in the members that the collection declares for it. */
+  /** Words to find in what the collection declares to be searched. */
   search?: string
   groupBy?: Path<T> | readonly Path<T>[]
   sum?: NumberPath<T> | readonly NumberPath<T>[]

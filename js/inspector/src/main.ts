@@ -1,7 +1,7 @@
 /** The page: its frame, and which view is in it. */
 import { LumenizeClient } from "@lumenize/client"
 
-import { get, post, type Projects } from "./api.js"
+import { get, post, type Project, type Projects } from "./api.js"
 import { h, reason, toast } from "./dom.js"
 import { isPlace, placeOf, readPlace, type Place } from "./places.js"
 import "./style.css"
@@ -65,7 +65,7 @@ async function show(): Promise<void> {
   leaving = new AbortController()
   const { signal } = leaving
   const place = readPlace(location.hash, "default")
-  let project = { name: place.project, position: 0, collections: [] } as Projects["projects"][number]
+  let project: Project = { name: place.project, position: 0, collections: [] }
   try {
     const [all, mine] = await Promise.all([get<Projects>("projects"), get<Projects>("projects", { project: place.project })])
     projects = all

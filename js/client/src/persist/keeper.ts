@@ -299,11 +299,11 @@ export class DatabaseKeeper implements Keeper, Host, ContentHost {
 
   ended(content: Content, unsaved: boolean): void {
     this.contents.delete(content)
-    const { store } = this
-    if (unsaved && store !== null) this.count([content.name], true)
+    const store = unsaved ? this.store : null
+    if (store !== null) this.count([content.name], true)
     const closing: Promise<void> = content.drained.then(() => {
       if (this.closing.get(content.name) === closing) this.closing.delete(content.name)
-      if (unsaved && store !== null && this.store === store && this.isOpen()) void this.sendDocuments(store)
+      if (store !== null && this.store === store && this.isOpen()) void this.sendDocuments(store)
     })
     this.closing.set(content.name, closing)
   }

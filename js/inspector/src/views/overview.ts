@@ -44,7 +44,7 @@ function showProjects(context: Context, place: HTMLElement, { projects, more, ne
         ],
         projects,
       ),
-      more && h("p", { class: "hint" }, "These have too many collections: not all are counted."),
+      more && h("p", { class: "hint" }, "These projects have too many collections to count all of them."),
       next !== null && button("Next", turn),
     ),
   )
