@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,7 @@ from collab.client import BaseClient
 from collab.records.declaration import CollectionDeclaration, declaration
 from collab.server.commands.types import TypesLanguage, written
 from collab.server.types.python_client import CLIENT_MEMBERS
-from tests.collab.server.types.test_types import loaded
-from tools.machine import ROOT
+from tests.collab.server.types.test_types import loaded, mypy
 
 LIBRARIES: tuple[TypesLanguage, ...] = ("pydantic", "msgspec", "typeddict")
 FIELDS: dict[str, Any] = {
@@ -155,12 +151,7 @@ async def by_hand() -> None:
 
 def errors_of_mypy(folder: Path, names: list[str]) -> dict[str, list[int]]:
     """The lines with errors, of each file."""
-    options = ["--strict", "--no-error-summary", "--config-file", os.devnull, "--follow-imports", "silent"]
-    options += ["--cache-dir", str(ROOT / ".cache" / "mypy-of-types")]
-    command = [sys.executable, "-m", "mypy", *options, *names]
-    environment = {**os.environ, "MYPYPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    errors = [line.split(":") for line in done.stdout.splitlines() if ": error: " in line]
+    errors = [line.split(":") for line in mypy(folder, *names)]
     return {name: sorted({int(error[1]) for error in errors if error[0] == name}) for name in names}
 
 
