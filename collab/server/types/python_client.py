@@ -36,7 +36,7 @@ CLIENT_MEMBERS = {
 }
 """The public members of :class:`collab.client.BaseClient`."""
 
-_USED_IN_CLASS = {"abc", "datetime", "lumenize", "property", "self", "typing"}
+_USED_IN_CLASS = {"lumenize", "property"}
 _STRING = SimpleShape("string")
 _LOGIC = ("AND", "OR", "NOT")
 _DEEPEST_PATH = 4
@@ -122,8 +122,10 @@ class _Writer:
         types = [names.row, shape.name, names.changes, names.query, names.aggregate, names.field, related]
         rows = "".join(f"{each.name!r}: {self._row(each)}, " for each in relations if self._row(each)).rstrip(", ")
         kind = f"lumenize.TypedCollection[{', '.join(types)}]"
+        alias = f"_{shape.name}"  # a property may have the name of a type, but none begins with `_`
+        self.parts.append(f"{alias}: typing.TypeAlias = {kind!r}\n")
         made = f"lumenize.TypedCollection(self.collection({name!r}), {names.row}, {{{rows}}})"
-        return _property(attribute, kind, made)
+        return _property(attribute, alias, made)
 
     def _aggregate(self, names: _Names, members: list[_Named]) -> dict[str, str]:
         made = {"where": names.where, "search": "str"} | dict.fromkeys(

@@ -181,6 +181,22 @@ def test_the_collections_are_properties_with_the_classes_of_their_rows(tmp_path:
         client.task  # noqa: B018
 
 
+@pytest.mark.slow
+def test_a_collection_may_have_the_name_of_a_type(tmp_path: Path) -> None:
+    fields = {"type": "object", "properties": {"a": {"type": "string"}}}
+    names = ("Tasks", "NotesRow", "dict", "str", "typing", "Literal", "lumenize", "property")
+    text = written({name: declaration(fields) for name in names}, "msgspec", client=True)
+    (tmp_path / "made.py").write_text(text)
+    (tmp_path / "use.py").write_text(
+        "from made import Client, TasksRow\n\n\nasync def use(client: Client) -> TasksRow:\n"
+        '    await client.dict.update("a", {"a": 1})  # wrong\n    return await client.Tasks.find_by_id("a")\n'
+    )
+    assert errors_of_mypy(tmp_path, ["made.py", "use.py"]) == {"made.py": [], "use.py": [5]}
+    client = loaded(text, tmp_path, "named_as_types").Client()
+    attributes = [*names[:-2], "lumenize_", "property_"]
+    assert [getattr(client, attribute).name for attribute in attributes] == list(names)
+
+
 def test_no_property_hides_a_member_of_the_client() -> None:
     client = BaseClient()
     assert {name for name in dir(client) if not name.startswith("_")} == CLIENT_MEMBERS
