@@ -43,7 +43,7 @@ class Requests:
     def __init__(
         self, engine: Engine, conflicts: OnConflict, traceparent: Callable[[], str | None] | None = None
     ) -> None:
-        _check_function("traceparent", traceparent)
+        _check_sync("traceparent", traceparent)
         self._engine = engine
         self._traceparent = traceparent
         self.conflicts: OnConflict = conflicts
@@ -82,8 +82,8 @@ class Requests:
         except Exception:
             log.exception("traceparent failed")
             return message
-        if not isinstance(traceparent, str):
-            return message
+        if not isinstance(traceparent, str) or not traceparent.isascii():
+            return message  # a lone surrogate could not be sent
         return msgspec.structs.replace(message, traceparent=traceparent)
 
     def _call(self, message: realtime.Asked, read: Callable[[Any], Any], on_error: ErrorCallback | None) -> Call[Any]:
@@ -122,11 +122,10 @@ class Requests:
         [wanted] = checked(
             realtime.Subscribe(id=0, subscriptions=(realtime.Subscription(sub=0, target=target),))
         ).subscriptions
-        functions = {"callback": callback, "condition": condition, "on_error": on_error, "on_resync": on_resync}
+        functions = {"callback": callback, "on_error": on_error, "on_resync": on_resync}
         for name, function in functions.items():
             _check_function(name, function)
-        if inspect.iscoroutinefunction(condition):
-            raise InvalidRequest("condition must not be async")
+        _check_sync("condition", condition)
         engine = self._engine
 
         def start() -> Subscription[V]:
@@ -167,3 +166,9 @@ class Requests:
 def _check_function(name: str, value: object) -> None:
     if value is not None and not callable(value):
         raise InvalidRequest(f"{name} is not a function")
+
+
+def _check_sync(name: str, value: object) -> None:
+    _check_function(name, value)
+    if inspect.iscoroutinefunction(value):
+        raise InvalidRequest(f"{name} must not be async")

@@ -104,6 +104,27 @@ async def test_what_the_server_would_end_the_session_for_is_refused_before_it_is
         assert (made.is_connected(), link.connections) == (True, 1)
 
 
+async def test_a_trace_that_cannot_be_sent_is_left_out(link: Cable) -> None:
+    lost: list[object] = []
+    async with client(link.address, traceparent=lambda: "\ud800") as made:
+        made.on_disconnect(lambda: lost.append(None))
+        await made.tasks.create({"id": "traced"})
+        assert (await made.tasks.find_by_id("traced"))["id"] == "traced"
+        assert lost == []
+
+
+async def test_what_is_called_in_the_middle_of_a_call_must_not_be_async(link: Cable) -> None:
+    async def late() -> None: ...
+
+    with pytest.raises(InvalidRequest, match="traceparent must not be async"):
+        client(link.address, traceparent=late)
+    async with client(link.address) as made:
+        with pytest.raises(InvalidRequest, match="condition must not be async"):
+            made.tasks.subscribe({}, print, condition=late)
+        with pytest.raises(InvalidRequest, match="condition is not a function"):
+            made.tasks.subscribe({}, print, condition="no")  # type: ignore[arg-type]
+
+
 async def test_a_wrong_key_is_refused_once_and_for_all(tmp_path: Path) -> None:
     async with world(tmp_path, api_key="the right key, sixteen long") as (link, _):
         made = client(link.address, api_key="a wrong key")

@@ -20,8 +20,6 @@ export interface KeptClient extends DocumentLink {
   readonly pendingChanged: Listeners<[number]>
   readonly documents: ReadonlySet<Attached>
   collection(name: string): OwnCollection
-  /** The number of what is unsaved may have changed. */
-  pending(): void
   /** Reports an error that belongs to no call. */
   fail(error: LumenizeError): void
 }
