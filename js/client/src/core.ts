@@ -12,6 +12,7 @@ import { PresenceRooms } from "./presence.js"
 import { Requests, type Kind, type RequestEvents } from "./requests.js"
 import { Subscriptions, type SubscriptionsHost } from "./subscriptions.js"
 import type { Attached, ClientOptions, Conflict, ConflictContext, Credentials, Over, PersistOptions, Shown, Unsubscribe } from "./types.js"
+import { plain } from "./values.js"
 import { Versions } from "./versions.js"
 import type { WriteRequest } from "./writes.js"
 
@@ -81,7 +82,7 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
 
   opened(welcome: Welcome, again: boolean, token: string | undefined): void {
     const at = Date.parse(welcome.at ?? "")
-    this.began = Number.isNaN(at) ? null : { at, here: performance.now() }
+    this.began = at ? { at, here: performance.now() } : null // NaN: an older server does not say
     this.keeper?.opened(welcome) // before another user's writes are forgotten
     this.userIs(welcome)
     this.renewLater(token)
@@ -181,7 +182,7 @@ export class Core implements ConnectionEvents, RequestEvents, SubscriptionsHost,
   /** Adds the span of the application, if it has one. */
   private traced<R extends Request>(request: R): R {
     let traceparent: unknown
-    guarded(() => (traceparent = this.settings.traceparent?.()))
+    guarded(() => (traceparent = plain(this.settings.traceparent?.() ?? null)))
     return typeof traceparent === "string" ? { ...request, traceparent } : request
   }
 

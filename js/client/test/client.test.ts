@@ -597,12 +597,13 @@ it("says of each read and write in which trace of the application it is", async 
   const fails = (): never => {
     throw new Error("no span")
   }
-  spans.push("00-1", "00-2", undefined, fails)
+  spans.push("00-1", "00-2", undefined, fails, "\ud800")
   void made.tasks.create({ id: "a" })
   void made.tasks.findById("b")
   void made.tasks.count()
   void made.tasks.create({ id: "c" })
+  void made.tasks.create({ id: "d" })
   await settle()
   const sent = ScriptedSocket.last.sent as unknown as Data[]
-  expect(sent.slice(-4).map(({ type, traceparent: span }) => [type, span])).toEqual([["create", "00-1"], ["findById", "00-2"], ["count", undefined], ["create", undefined]])
+  expect(sent.slice(-5).map(({ type, traceparent: span }) => [type, span])).toEqual([["create", "00-1"], ["findById", "00-2"], ["count", undefined], ["create", undefined], ["create", undefined]])
 })
