@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from collab.access.price import Ledger, Meter, Payer
@@ -290,7 +291,7 @@ class Answering:
             if wait:
                 self._refuse(call.id, RateLimitExceeded("this caller has used too much CPU", retryAfter=round(wait, 3)))
                 return
-            task = asyncio.ensure_future(metered(self._serve(service, call), meter))
+            task = asyncio.ensure_future(metered(partial(self._serve, service, call), meter))
         running[call.id] = task
         if service.finishes:
             self._finishing.add(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from collab.access.price import METER
@@ -73,8 +74,8 @@ async def write_each(writes: Sequence[AnyWrite], perform: MakeWrite) -> list[Wri
     async with asyncio.TaskGroup() as tasks:
         for number, line in enumerate(lines.values(), 1):
             await free.acquire()
-            work = follow(line)
-            tasks.create_task(work if meter is None else metered(work, meter))
+            work = partial(follow, line)
+            tasks.create_task(work() if meter is None else metered(work, meter))
             if not number % _TOGETHER:
                 await asyncio.sleep(0)
     return outcomes

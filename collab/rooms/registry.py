@@ -426,16 +426,19 @@ class Registry:
         """Once a second, expire silent cursors and evict idle rooms. Runs until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            now = monotonic()
-            for room in list(self.rooms.values()):
-                try:
-                    room.expire(now)
-                    self._evict_if_idle(room, now)
-                except Exception:
-                    log.exception("maintenance of %s failed", room.key)
-            self._give_rooms_back()
-            if self.leftovers.worth_it(now):
-                self.leftovers.give_back()
+            self._maintain(monotonic())
+
+    def _maintain(self, now: float) -> None:
+        # a function of its own, because the variable of a loop would keep the last room alive
+        for room in list(self.rooms.values()):
+            try:
+                room.expire(now)
+                self._evict_if_idle(room, now)
+            except Exception:
+                log.exception("maintenance of %s failed", room.key)
+        self._give_rooms_back()
+        if self.leftovers.worth_it(now):
+            self.leftovers.give_back()
 
     def _give_rooms_back(self) -> None:
         """Let other nodes have the rooms that have closed, and to whose documents nothing is written any more."""

@@ -12,11 +12,14 @@ from collab.access.price import METER, Meter
 _WORTH_ADDING = 0.0005  # seconds: most steps take less
 
 
-async def metered(work: Awaitable[None], meter: Meter) -> None:
-    """Run ``work`` and charge the time during which it occupies the event loop."""
+async def metered(work: Callable[[], Awaitable[None]], meter: Meter) -> None:
+    """Run ``work`` and charge the time during which it occupies the event loop.
+
+    It takes a function, because a coroutine would never be awaited if the task is cancelled before it begins.
+    """
     token = METER.set(meter)
     try:
-        await _Timed(work, meter)
+        await _Timed(work(), meter)
     finally:
         METER.reset(token)
 
@@ -51,6 +54,7 @@ class _Timed:
                 except BaseException as error:
                     step, value = work.throw, error
         finally:
+            value = None  # an exception's traceback refers to this frame, which must not refer back
             self._meter.add(spent)
 
 

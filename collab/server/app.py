@@ -424,7 +424,7 @@ class Collab(PythonApi):
             case "http":
                 peer = scope.get("client")
                 payer = Payer(None, "address", peer[0] if peer else None)
-                await metered(self.http(scope, receive, send), Meter(self.ledger, payer))
+                await metered(partial(self.http, scope, receive, send), Meter(self.ledger, payer))
             case "lifespan":
                 await self._lifespan(receive, send)
 

@@ -27,7 +27,8 @@ def alive(*kinds: type) -> list[str]:
 
 
 async def until_gone(*kinds: type) -> None:
-    """Wait until no object of these kinds is left."""
-    with anyio.fail_after(40):
+    """Wait until no object of these kinds is left; fail with what is."""
+    with anyio.move_on_after(40):
         while alive(*kinds):
             await asyncio.sleep(0.05)
+    assert alive(*kinds) == []

@@ -103,11 +103,10 @@ class Jobs:
             job = self._ready.popleft()
             self._waiting -= 1
             self._bytes -= job.size
-            work = job.work()
             if self._meter is None:
-                task = asyncio.ensure_future(work)
+                task = asyncio.ensure_future(job.work())
             else:
-                task = asyncio.create_task(metered(work, self._meter))
+                task = asyncio.create_task(metered(job.work, self._meter))
             self._running[task] = job
             task.add_done_callback(self._finished)
 

@@ -340,8 +340,9 @@ class Connection:
             self._protocol = None
             protocol.left(monotonic())
             self._ready.clear()
-            if self._writer is not None:
-                self._writer.cancel()
+            writer, self._writer = self._writer, None  # a task that is cancelled before it began cannot do this
+            if writer is not None:
+                writer.cancel()
             if self._closing is not None and not isinstance(self._closing, Restarting):
                 payer = self.meter.payer
                 user = payer.name if payer.kind == "user" else None

@@ -172,9 +172,12 @@ class Sockets:
         """Once a second, let every connection do what is due. Runs until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            now, wall = monotonic(), time()
-            for connection in self:
-                connection.beat(now, wall)
+            self._beat(monotonic(), time())
+
+    def _beat(self, now: float, wall: float) -> None:
+        # a function of its own, because the variable of a loop would keep the last connection alive
+        for connection in self:
+            connection.beat(now, wall)
 
     async def _deny(self, error: CollabError, scope: Scope, send: Send) -> None:
         self._metrics.error(error.code)

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -479,6 +480,38 @@ async def test_a_connection_that_has_ended_needs_no_garbage_collector(settings: 
         with without_collector():
             await used(address, last)
             await until_gone(*OF_A_CONNECTION)
+
+
+async def test_a_connection_that_heard_a_heartbeat_needs_no_garbage_collector(tmp_path: Path) -> None:
+    settings = Settings(data=str(tmp_path), heartbeat_seconds=0.2)
+    async with serving(Collab(settings)) as address:
+        with without_collector():
+            async with joined(address) as client:
+                await client.until(lambda: any(isinstance(message, realtime.Pong) for message in client.heard))
+            await until_gone(*OF_A_CONNECTION)
+
+
+async def interrupted(address: str, how: int) -> None:
+    """A connection that ends, by fault or by loss, while a few or many of its requests run."""
+    async with joined(address) as client:
+        await client.subscribe(wire.Rows(collection="tasks"))
+        await client.result(realtime.JoinPresence, room="documents/d", state={})
+        await client.say(realtime.Create(id=100, collection="tasks", entity=f"t{how}", data={"title": "a"}))
+        for number in range(how):
+            await client.say(realtime.FindMany(id=200 + number, collection="tasks"))
+        if how % 2:
+            client.socket.transport.abort()
+        else:
+            await client.socket.send("{")
+            await client.ended()
+
+
+async def test_connections_that_end_among_their_requests_need_no_garbage_collector(settings: Settings) -> None:
+    async with serving(Collab(settings)) as address:
+        for _ in range(5):
+            with without_collector():
+                await asyncio.gather(*map(partial(interrupted, address), range(24)))
+                await until_gone(*OF_A_CONNECTION)
 
 
 async def test_v4_a_connection_that_nobody_verified_is_one_user_with_all_its_documents(settings: Settings) -> None:
