@@ -193,7 +193,7 @@ SERVER: list[r.Message] = [
                 rows={"u1": [{"id": "u1"}]},
                 versions={"u1": [3]},
             ),
-            "comments": wire.Included(collection="comments", by="id", member="taskId"),
+            "comments": wire.Included(collection="comments", by="id", member="taskId", rows={}, versions={}),
         },
     ),
     r.RowsChanged(

@@ -203,8 +203,8 @@ class Included(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     by: str
     member: str
     one: bool = False
-    rows: dict[str, list[dict[str, Any]]] = {}
-    versions: dict[str, list[int]] = {}
+    rows: dict[str, list[dict[str, Any]]]
+    versions: dict[str, list[int]]
 
     def of(self, row: Mapping[str, Any]) -> Any:
         """Return what is related to a row: with ``one`` a row or ``None``, else a list of rows."""

@@ -95,8 +95,8 @@ export interface WireIncluded {
   by: string
   member: string
   one?: boolean
-  rows?: Record<string, Data[]>
-  versions?: Record<string, number[]>
+  rows: Record<string, Data[]>
+  versions: Record<string, number[]>
 }
 
 /** Steps of the list of a relation under a key; `fresh`: from an empty list. */

@@ -12,7 +12,7 @@ beforeEach(async () => {
 afterEach(() => void vi.useRealTimers())
 
 const query = { orderBy: { n: "asc" }, include: { owner: true, comments: { orderBy: { n: "desc" }, limit: 2 } } } as const
-const owner = { collection: "users", by: "ownerId", member: "id", one: true }
+const owner = { collection: "users", by: "ownerId", member: "id", one: true, rows: {}, versions: {} }
 const comments = { collection: "comments", by: "id", member: "taskId" }
 const included = {
   owner: { ...owner, rows: { u1: [{ id: "u1", name: "Ada" }] }, versions: { u1: [3] } },
