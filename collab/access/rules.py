@@ -19,6 +19,7 @@ _PATTERN = re.compile(r"[A-Za-z0-9_.:*-]{1,128}/[A-Za-z0-9_.:*-]{1,128}", re.ASC
 _STARS = re.compile(r"\*+")
 _ID = ("id",)
 _USER, _CLAIM, _LITERAL = "$userId", "$claims.", "$$"
+_EVERY_ROW = object()  # not None: a condition that somebody computed and that is null must not grant every row
 
 
 class Access(IntEnum):
@@ -88,7 +89,8 @@ def parse_rules(
 
     ``where`` is written as in a query. In it, the string ``$userId`` stands for ``user_id`` and ``$claims.team`` for
     the member ``team`` of ``claims`` (a scalar, or a list of scalars for ``in`` and ``notIn``); ``$$`` stands for a
-    leading ``$``. Raises :class:`ValueError`, also if the user id or the claim is missing.
+    leading ``$``. Raises :class:`ValueError`, also if the user id or the claim is missing or null, and if ``where``, or
+    an object or list of conditions in it, is empty.
     """
     known = {} if claims is None else claims
     return tuple(_parse_rule(pattern, rule, user_id, known) for pattern, rule in rules.items())
@@ -132,19 +134,20 @@ class _AnyClaims(dict[str, Any]):
 
 
 def _parse_rule(pattern: str, rule: Any, user_id: str | None, claims: Mapping[str, Any]) -> Rule:
-    word, where = rule, None
+    word: Any = rule
+    where: Any = _EVERY_ROW
     if isinstance(rule, Mapping):
-        word, where = rule.get("access"), rule.get("where")
+        word, where = rule.get("access"), rule.get("where", _EVERY_ROW)
         if not rule.keys() <= {"access", "where"}:
             raise ValueError("a rule may have only access and where")
     if not isinstance(word, str) or word not in ("none", "read", "write"):
         raise ValueError("a rule must be one of none, read, write")
-    if where is None:
+    if where is _EVERY_ROW:
         return Rule(pattern, Access[word.upper()])
     if not isinstance(where, Mapping):
         raise ValueError("the where of a rule must be an object")
     try:
-        return Rule(pattern, Access[word.upper()], parse_where(_fill_in(where, "", user_id, claims), dotted=True))
+        return Rule(pattern, Access[word.upper()], parse_where(_fill_in(where, "", user_id, claims), strict=True))
     except InvalidRequest as error:
         raise ValueError(f"the where of a rule: {error.message}") from None
     except RecursionError:
@@ -181,6 +184,8 @@ def _claim(claims: Mapping[str, Any], name: str, *, several: bool) -> Scalar | l
     if several != isinstance(found, list) or any(isinstance(value, list | Mapping) for value in values):
         raise ValueError("a claim used by a rule must be a list for in and notIn, a scalar elsewhere")
     for value in values:
+        if value is None:  # a row without the member would belong to every user without the claim
+            raise ValueError("a rule uses a claim that is null in this credential")
         _plain(value)
     return found  # type: ignore[no-any-return]
 

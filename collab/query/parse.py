@@ -78,13 +78,14 @@ def check_members(place: str, raw: Any, members: Sequence[str]) -> None:
             raise invalid(place, f"has no member {quoted(name)}, only {', '.join(members)}{meant}")
 
 
-def parse_where(raw: Mapping[str, Any], *, dotted: bool = False) -> Condition:
+def parse_where(raw: Mapping[str, Any], *, strict: bool = False) -> Condition:
     """Read the ``where`` of a query. Raises :class:`InvalidRequest` with the path of the error.
 
-    ``dotted``: a member of a member must be written with a dot (``{"profile.city": …}``). Then no misspelt operator can
-    be taken for one.
+    ``strict``, for conditions that grant rights: a member of a member must be written with a dot (``{"profile.city":
+    …}``), so that no misspelt operator can be taken for one; and nothing may be empty, because what is left of a
+    condition whose value was undefined would match every row.
     """
-    condition = _Reader(dotted).conditions(raw, (), "where", 1)
+    condition = _Reader(strict).conditions(raw, (), "where", 1)
     if depth(condition) > MAX_DEPTH:
         raise invalid("where", f"AND, OR and NOT are nested deeper than {MAX_DEPTH}")
     return condition
@@ -104,7 +105,7 @@ def depth(condition: Condition) -> int:
 class _Reader:
     """State while reading one ``where``."""
 
-    dotted: bool
+    strict: bool
     comparisons: int = 0
 
     def conditions(self, raw: Any, path: Path, place: str, level: int) -> Condition:
@@ -114,7 +115,7 @@ class _Reader:
         if level > _MAX_OBJECTS:
             raise invalid(place, f"objects are nested deeper than {_MAX_OBJECTS}")
         if not raw:
-            self._count(place)
+            self._count_empty(place)
         parts: list[Condition] = []
         for name, value in raw.items():
             here = f"{place}.{_shown(name)}"
@@ -122,7 +123,7 @@ class _Reader:
                 parts.append(self._logic(name, value, path, here, level))
             else:
                 _check_meant(name, path, here)
-                if path and self.dotted:
+                if path and self.strict:
                     written = _shown(_dotted((*path, *member_path(name, here))))
                     meant = did_you_mean(str(name), OPERATORS) or "."
                     raise invalid(here, f"is not an operator{meant} A member of this name is written '{written}'")
@@ -132,7 +133,7 @@ class _Reader:
     def _logic(self, name: str, raw: Any, path: Path, place: str, level: int) -> Condition:
         if isinstance(raw, list | tuple):
             if not raw:
-                self._count(place)
+                self._count_empty(place)
             parts = [self.conditions(part, path, f"{place}[{at}]", level + 1) for at, part in enumerate(raw)]
         elif name == "OR":
             raise invalid(place, f"must be a list of objects, not {kind(raw)}")
@@ -192,6 +193,11 @@ class _Reader:
     def _compare(self, path: Path, operator: Any, value: Scalar | tuple[Scalar, ...], place: str) -> Condition:
         self._count(place)
         return Compare(path, operator, value)
+
+    def _count_empty(self, place: str) -> None:
+        if self.strict:
+            raise invalid(place, "must not be empty")
+        self._count(place)
 
     def _count(self, place: str) -> None:
         self.comparisons += 1

@@ -90,6 +90,22 @@ def test_a_claim_never_becomes_an_operator_or_a_value_that_json_lacks(claim: obj
         parse_rules({"tasks/*": {"access": "read", "where": {"team": "$claims.team"}}}, "ada", {"team": claim})
 
 
+def test_a_claim_that_is_null_stands_for_no_row() -> None:
+    for where, claim in (({"team": "$claims.team"}, None), ({"team": {"in": "$claims.team"}}, ["x", None])):
+        with pytest.raises(ValueError, match="claim that is null"):
+            parse_rules({"tasks/*": {"access": "read", "where": where}}, "ada", {"team": claim})
+
+
+@pytest.mark.parametrize(
+    "where",
+    [None, {}, {"AND": []}, {"AND": {}}, {"OR": [{"owner": "ada"}, {}]}, {"OR": []}, {"NOT": []}, {"NOT": {}}],
+    ids=str,
+)
+def test_what_is_left_of_a_condition_without_its_value_grants_no_row(where: object) -> None:
+    with pytest.raises(ValueError, match=r"must not be empty|must be an object"):
+        parse_rules({"tasks/*": {"access": "write", "where": where}}, "ada")
+
+
 def test_in_takes_a_claim_that_is_a_list_of_scalars() -> None:
     rules = {"tasks/*": {"access": "read", "where": {"team": {"in": "$claims.team"}}}}
     for claim in ("x", [["x"]], [{"not": "x"}], ["\ud800"]):
