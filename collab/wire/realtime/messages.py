@@ -93,7 +93,7 @@ class Update(Asked, tag="update", frozen=True, kw_only=True):
     entity: str
     changes: dict[str, Any]
     unset: tuple[str, ...] = ()
-    version: int | None = None
+    version: Number | None = None
     on_conflict: Literal["merge", "reject"] = "merge"
     request: str | None = None
 
@@ -111,7 +111,7 @@ class Restore(Asked, tag="restore", frozen=True, kw_only=True):
 
     collection: str
     entity: str
-    version: int | None = None
+    version: Number | None = None
     request: str | None = None
 
 
@@ -141,7 +141,7 @@ class FindById(Asked, tag="findById", frozen=True, kw_only=True):
     collection: str
     entity: str
     content: bool = False
-    version: int | None = None
+    version: Number | None = None
     at: str | None = None
     include_permissions: bool = False
 
@@ -178,7 +178,7 @@ class History(Asked, tag="history", frozen=True, kw_only=True):
     collection: str
     entity: str
     limit: int = 50
-    before: int | None = None  # version
+    before: Number | None = None  # version
 
 
 class Schema(Asked, tag="schema", frozen=True, kw_only=True):

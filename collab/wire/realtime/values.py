@@ -13,7 +13,7 @@ from collab.event import FieldConflict
 from collab.jsonable import Jsonable
 
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-"""The number of a request or a subscription: an integer that every language can represent."""
+"""The number of a request or a subscription, or a version: an integer that every language can represent."""
 
 
 class Target(
@@ -117,7 +117,7 @@ class UpdateOne(OneWrite, tag="update", frozen=True, kw_only=True):
     entity: str
     changes: dict[str, Any] = {}
     unset: tuple[str, ...] = ()
-    version: int | None = None
+    version: Number | None = None
     on_conflict: Literal["merge", "reject"] = "merge"
     request: str | None = None
 

@@ -11,7 +11,7 @@ from collab.errors import InvalidRequest
 from collab.event import EntityEvent
 from collab.nearest import did_you_mean
 from collab.wire.realtime.encoding import MAX_DEPTH, wrong_value
-from collab.wire.realtime.values import AnyWrite, ConnectedSession, WriteResult
+from collab.wire.realtime.values import AnyWrite, ConnectedSession, Number, WriteResult
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -29,7 +29,7 @@ class Changes(_Said, frozen=True, kw_only=True):
 
     changes: dict[str, Any] = {}
     unset: tuple[str, ...] = ()
-    version: int | None = None
+    version: Number | None = None
     on_conflict: Literal["merge", "reject"] = "merge"
 
 
@@ -48,7 +48,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 class Restoring(_Said, frozen=True, kw_only=True):
     """``version``: the version to reset the entity to; without it, a deleted entity is restored unchanged."""
 
-    version: int | None = None
+    version: Number | None = None
 
 
 class Where(_Said, frozen=True, kw_only=True):

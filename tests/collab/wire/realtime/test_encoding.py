@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -183,6 +184,22 @@ def test_a33_no_other_number_is_taken(number: object) -> None:
     for message in (numbered(number, 1), numbered(1, number)):
         with pytest.raises(Misunderstood):
             decode_client(message)
+
+
+@pytest.mark.parametrize("version", [-1, 2**53, 2**63, 2**64 - 1, 1.5, "1"])
+def test_a_version_is_a_number_that_every_storage_takes(version: object) -> None:
+    entity = {"id": 1, "collection": "tasks", "entity": "t1"}
+    updating = {"type": "update", "collection": "tasks", "entity": "t1", "changes": {}, "version": version}
+    for message in (
+        {**entity, "type": "restore", "version": version},
+        {**entity, "type": "findById", "version": version},
+        {**entity, "type": "history", "before": version},
+        {**updating, "id": 1},
+        {"type": "writeMany", "id": 1, "writes": [updating]},
+        {"type": "transaction", "id": 1, "writes": [updating]},
+    ):
+        with pytest.raises(Misunderstood):
+            decode_client(json.dumps(message))
 
 
 def test_a32_of_a_member_that_comes_twice_the_last_counts() -> None:

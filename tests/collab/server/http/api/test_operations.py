@@ -97,6 +97,14 @@ async def test_a_token_may_come_as_a_parameter_with_every_operation(address: str
         assert (await nobody.get(f"{TASKS}?limit=1&token={token()}")).json() == {"rows": [], "versions": []}
 
 
+@pytest.mark.parametrize("version", [-1, 2**53, 2**63])
+async def test_a_version_that_no_entity_can_have_is_refused(api: httpx.AsyncClient, version: int) -> None:
+    await created(api, id="t1")
+    restoring = await api.post(f"{TASKS}/t1/restore", json={"version": version})
+    changing = await api.patch(f"{TASKS}/t1", json={"changes": {"a": 1}, "version": version})
+    assert refusal(restoring) == refusal(changing) == (400, "INVALID_REQUEST")
+
+
 async def test_a_misspelt_member_of_a_body_is_refused_with_the_nearest(api: httpx.AsyncClient) -> None:
     for path, body, meant in (
         ("query", {"were": {"status": "open"}}, "where"),
