@@ -252,7 +252,8 @@ class ContentEvents:
                 for part, (changes, seconds) in zip(parts, told, strict=True):
                     if changes is not None:
                         self._names[part.room] = part.rows[-1].seq, part.request.after
-                        await self._note(part.room, part.rows, changes.turns, self._new(part.room, changes.text))
+                        contents = self._new(part.room, changes.text) if any(changes.turns) else None
+                        await self._note(part.room, part.rows, changes.turns, contents)
                         self._let_rest(part.room.key, seconds)
                         done.add(part.room.key)
 
@@ -296,11 +297,11 @@ class ContentEvents:
             if rows is None:
                 rows = await self._storage.log_after(key, bridge.covered)
             if not rows:
-                if committed > bridge.covered:
-                    await self._cover(room, committed)  # from before there were events
+                if committed > bridge.covered:  # from before there were events, and cut: what it says is read anew
+                    await self._cover(room, committed, self._new(room, None))
                 return cost
             size, gave_up = _ROWS, False
-            contents: NewContents | None
+            were_cut = rows[0].seq > bridge.covered + 1
             while rows:
                 piece = _first(rows, size)
                 await child.prepare()  # if no child can start, the rows are not to blame
@@ -317,12 +318,14 @@ class ContentEvents:
                     piece = rows if gave_up else piece
                     gave_up = True
                     changes = [{root: dict(TRUNCATED) for root in room.content_roots()}] * len(turns(piece))
-                    contents = None  # it is found by what it said before
+                    text, has_changed = None, False  # it is found by what it said before
                 else:
-                    contents = self._new(room, text)
+                    has_changed = any(changes)
                     cost += child.spent - spent if room in self._read else 0.0
                     self._read.add(room)
                 size = min(size * 8, _ROWS)
+                contents = self._new(room, text) if has_changed or were_cut else None
+                were_cut = False
                 await self._note(room, piece, changes, contents)
                 rows = rows[len(piece) :]
             return cost
@@ -363,8 +366,6 @@ class ContentEvents:
         if room.broken or self._registry.rooms.get(room.key) is not room:
             raise Unavailable("the document is being rebuilt")
         bridge = room.bridge
-        if not any(changes):
-            contents = None
         if room.deleted:  # a deleted entity has no events but its deletion
             changes = [{} for _ in changes]
         last = max((n for n, change in enumerate(changes) if change), default=-1)

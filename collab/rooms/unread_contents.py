@@ -107,7 +107,9 @@ class UnreadContents:
     async def _updates_of(self, unread: Unread) -> Sequence[bytes]:
         try:
             return await self._storage.document_at(unread.key, unread.seq)
-        except (NotFound, DocumentDamaged) as error:
+        except NotFound:
+            return ()  # cut before it became an event: its content events have it read when they are past that
+        except DocumentDamaged as error:
             log.warning("search does not find what %s says: %s", unread.key, error)
             return ()
 

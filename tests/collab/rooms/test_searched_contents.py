@@ -20,6 +20,8 @@ from collab.query.parse import parse_query
 from collab.query.search import compile_search, fold_texts
 from collab.records.declaration import CollectionDeclaration, declaration
 from collab.rooms import unread_contents
+from collab.rooms.content_events import ContentEvents
+from collab.rooms.unread_contents import UnreadContents
 from collab.sandbox.client import Child, SandboxError
 from collab.storage.base import Storage, StorageError, Unread
 from collab.storage.memory import MemoryStorage
@@ -152,6 +154,38 @@ async def test_t7_documents_from_before_are_read_before_anything_is_found(
         assert "read for search" not in caplog.text
     async with serving(made(declaration(search=["title"]), folder=tmp_path)) as collab:
         assert await found(collab, "whale") == ["row"]
+
+
+@pytest.mark.parametrize("is_read_first", [True, False])
+async def test_t7_what_was_cut_from_the_logs_before_there_were_content_events_is_found(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, is_read_first: bool
+) -> None:
+    """Whether documents are read for search, or their content events get past what was cut, first."""
+    late = UnreadContents if not is_read_first else ContentEvents
+    name = "_read_all" if not is_read_first else "_process_left"
+    may_begin = asyncio.Event()
+    begin = getattr(late, name)
+
+    async def held(self: Any) -> None:
+        await may_begin.wait()
+        await begin(self)
+
+    monkeypatch.setattr(late, name, held)
+    never = Settings(data=str(tmp_path), content_event_seconds=0, history_days=0, open=True)
+    async with serving(Collab(never)) as collab:
+        notes = collab.collection("notes")
+        await notes.create({"title": "x"}, id="a")
+        await notes.create({"title": "x"}, id="b")
+        for each in "abc":  # "c" is no entity
+            await write(collab, each, "whale")
+            await collab._registry.compactor.compact(RoomKey("default", "notes", each))
+        await notes.update("b", {"title": "y"})
+    async with serving(made(folder=tmp_path)) as collab:
+        while await (collab._storage.unread() if is_read_first else collab._storage.uncovered()):
+            await asyncio.sleep(0.02)
+        may_begin.set()
+        await until_found(collab, "whale", ["a", "b", "c"])
+        assert "search does not find" not in caplog.text
 
 
 async def test_a_document_that_cannot_be_read_keeps_no_other_from_being_found(
