@@ -28,10 +28,11 @@ from collab.gate.document_index import (
     Dying,
 )
 from collab.gate.fields import Fields, FieldsDump, Write
-from collab.gate.limits import AT_ONCE_BYTES, MAX_PARTS
+from collab.gate.limits import AT_ONCE_BYTES, MAX_PARTS, StepLimit
 from collab.gate.pieces import Rewritten, UpdatePiece, are_unsorted, read_piece
 from collab.gate.repeats import Repeats, asked_again
 from collab.gate.revision import Revision, is_as_sent, rewrite
+from collab.gate.scans import Scans
 from collab.gate.stage import Stage
 from collab.gate.struct_content import Malformed
 from collab.gate.structs import Id, Parts, TooManyParts, encode_state_vector, read
@@ -80,18 +81,27 @@ class Gate:
             return self._check(update.update, _parts_of(update), update.dying, update.rewritten)
         return keystroke.check(self._history, update) or self._check(update, read(update, limit))
 
-    def check_at_once(self, update: bytes, limit: int, *, whole: bool = False) -> Checked:
+    def check_at_once(self, update: bytes, limit: StepLimit, *, whole: bool = False) -> Checked:
         """The same for an update that is to be applied in one step; ``whole``: completely or not at all.
 
-        Also raises :class:`TooManyParts` if it has too many bytes to be read at once, and for deletions that Yjs would
-        have sorted: only as pieces they are always cheap.
+        Also raises :class:`TooManyParts` if it has too many bytes to be read at once, if it may take more passes
+        through the document than ``limit.scans``, and for deletions that Yjs would have sorted: only as pieces they are
+        always cheap.
         """
         if len(update) > AT_ONCE_BYTES:
             raise TooManyParts("too many bytes")
-        checked = self.check_all(update, limit) if whole else self.check(update, limit)
+        checked = self.check_all(update, limit.parts) if whole else self.check(update, limit.parts)
+        if checked.parts > limit.scans and self._scans(checked) > limit.scans:
+            raise TooManyParts("too many passes through the document")
         if are_unsorted(checked.deletes):
             raise TooManyParts("deletions in no order")
         return checked
+
+    def _scans(self, checked: Checked) -> int:
+        scans = Scans(self._history.state)
+        for struct in checked.structs:
+            scans.add(struct)
+        return scans.count + len(checked.deletes)
 
     def check_all(self, update: bytes | UpdatePiece, limit: int = MAX_PARTS) -> Checked:
         """The same for an update that must be applied completely or not at all. Also raises :class:`Gap`."""

@@ -5,6 +5,8 @@ An element beyond a limit is refused alone; the edit and the session survive (:m
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from presence.lib0 import MAX_UINT
 
 MAX_CLIENT = MAX_UINT
@@ -25,3 +27,14 @@ MAX_KEY_BYTES = 4096
 """Size of the key of a map, an attribute or a format, in UTF-8."""
 MAX_NAME_BYTES = 1024
 """Size of the name of a root type or an XML element, in UTF-8."""
+
+
+class StepLimit(NamedTuple):
+    """How much of an update may be applied in one step.
+
+    ``parts`` are structs and deletions, ``scans`` the passes through the whole document that they may take
+    (:mod:`collab.gate.scans`).
+    """
+
+    parts: int
+    scans: int

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from collab.gate.document_index import Dying
 from collab.gate.encode import encode_update
-from collab.gate.limits import MAX_PARTS
+from collab.gate.limits import MAX_PARTS, StepLimit
 from collab.gate.order import add_in_order
 from collab.gate.revision import Revision
+from collab.gate.scans import Scans
 from collab.gate.structs import DeletedRange, Id, Parts, Refused, Struct, read
 
 if TYPE_CHECKING:
@@ -94,10 +95,10 @@ class Pieces:
         """Whether any pieces are left."""
         return self._at < len(self._structs) or self._deleted < len(self._others)
 
-    def take(self, parts: int) -> UpdatePiece:
-        """The next piece, an update of about ``parts`` structs or deletions."""
+    def take(self, limit: StepLimit, state: Mapping[int, int]) -> UpdatePiece:
+        """The next piece, of about ``limit.parts`` structs or deletions, for a document that knows these clocks."""
         if self._at < len(self._structs):
-            structs = self._structs[self._at : self._at + parts]
+            structs = self._within(limit, state)
             self._at += len(structs)
             structs.sort(key=itemgetter(0))  # stable: by client, otherwise in the same order
             ranges = [(self._ranges_in(struct), struct) for struct in structs]
@@ -105,9 +106,18 @@ class Pieces:
             update = encode_update(self._source, structs, joined(deletes))
             refused = [self._refused[s[:2]] for s in structs if s[:2] in self._refused] if self._refused else []
             return UpdatePiece(update, refused, self._dying)
-        deletes = self._others[self._deleted : self._deleted + parts]
+        deletes = self._others[self._deleted : self._deleted + min(limit)]
         self._deleted += len(deletes)
         return UpdatePiece(encode_update(self._source, (), deletes), [], self._dying)
+
+    def _within(self, limit: StepLimit, state: Mapping[int, int]) -> list[Struct]:
+        """The next structs, one at least. What is deleted of them comes with them, and splits nothing else."""
+        structs = self._structs[self._at : self._at + limit.parts]
+        scans = Scans(state)
+        for number, struct in enumerate(structs):
+            if scans.add(struct) > limit.scans and number:
+                return structs[:number]
+        return structs
 
     def sum_up(self, checked: Checked) -> None:
         """Let the last piece report what all of them left out, and the others nothing: the sender is asked once."""

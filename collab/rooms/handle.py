@@ -137,7 +137,7 @@ class RoomHandle:
             )
             sizes = room.portion.sizes(room.log.whole + len(update), busy=is_busy())
             while pieces:
-                piece = await read_ahead(pieces.take(next(sizes)), charge)
+                piece = await read_ahead(pieces.take(next(sizes), room.gate.state), charge)
                 piece = await made_ready(room, piece, large, charge)
                 began = thread_time()
                 room.edit(piece, user, monotonic(), done if not pieces else _ignore)

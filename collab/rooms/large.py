@@ -105,7 +105,7 @@ async def take_apart(
             sizes = room.portion.sizes(room.log.whole + len(update), busy=session.throttle.is_busy())
             while True:
                 began = thread_time()
-                piece = pieces.take(next(sizes))
+                piece = pieces.take(next(sizes), room.gate.state)
                 spent = thread_time() - began
                 piece = await read_ahead(piece, session.throttle.charge)
                 await asyncio.sleep(wait)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from collab.gate.checked import Checked
+from collab.gate.limits import StepLimit
 from collab.gate.pieces import UpdatePiece
 from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
@@ -40,7 +41,7 @@ class TracedRoom(Room):
         with self._tracer.step("collab.gate", about(self.key)):
             return super().check_theirs(session, update, busy=busy)
 
-    def check_own(self, update: bytes | UpdatePiece, limit: int | None = None) -> Checked:
+    def check_own(self, update: bytes | UpdatePiece, limit: StepLimit | None = None) -> Checked:
         """A span in that of the request."""
         with self._tracer.step("collab.gate", about(self.key)):
             return super().check_own(update, limit)

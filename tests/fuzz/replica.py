@@ -10,7 +10,7 @@ from pycrdt import Doc, Text
 from collab.gate.checked import Checked
 from collab.gate.document_index import TYPE_SHIFT
 from collab.gate.gate import Gap, Gate
-from collab.gate.limits import MAX_PARTS
+from collab.gate.limits import MAX_PARTS, StepLimit
 from collab.gate.pieces import Pieces
 from collab.gate.replay import Replay
 from collab.gate.struct_content import Malformed
@@ -47,7 +47,7 @@ class Replica:
         """Apply an update in pieces. Returns the last one, which reports everything that was left out."""
         pieces = Pieces(update)
         while True:
-            checked = self.gate.check(pieces.take(parts))
+            checked = self.gate.check(pieces.take(StepLimit(parts, parts), self.gate.state))
             pieces.sum_up(checked)
             self.doc, _ = take_in(self.doc, self.gate, checked, live=False)
             self.log.append(checked.update)

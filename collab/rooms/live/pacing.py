@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collab.gate.limits import StepLimit
+
 
 class Pacer:
     """Spaces flushes so that they take at most ``share`` of a core.
@@ -70,8 +72,8 @@ class Portion:
     """How many structs and deletions of an update to apply at once, so that it takes about ``seconds``.
 
     It depends on the document: in one of 100,000 blocks a single deletion may take 0.2 ms. A deletion may also split a
-    list of as many values as the document has bytes, and the library copies those behind it. So there are fewer at once
-    in a large document, whatever the parts before have taken.
+    list of as many values as the document has bytes, and the library copies those behind it. So there are fewer of
+    those at once in a large document, whatever the parts before have taken.
     """
 
     __slots__ = ("parts", "seconds")
@@ -80,21 +82,21 @@ class Portion:
         self.parts = parts
         self.seconds = seconds
 
-    def of(self, size: int, *, busy: bool) -> int:
-        """The number of parts for the first piece, in a document of ``size`` bytes with the update: fewer if the sender
-        has recently used more than their share (``busy``).
+    def of(self, size: int, *, busy: bool) -> StepLimit:
+        """The limit for the first piece, in a document of ``size`` bytes with the update: fewer parts if the sender has
+        recently used more than their share (``busy``).
 
         The cost of a part in a document is unknown before the first piece, and a sender who opens one document after
         the other must not get a long first piece in each.
         """
         parts = min(self.parts, _PARTS_OF_BUSY) if busy else self.parts
-        return parts if parts * size < _BYTE_PARTS else max(1, _BYTE_PARTS // size)
+        return StepLimit(parts, parts if parts * size < _SCANNED_BYTES else max(1, _SCANNED_BYTES // size))
 
-    def sizes(self, size: int, *, busy: bool) -> Iterator[int]:
-        """The sizes of the pieces of a large edit: they grow up to the size that the document currently allows."""
-        most = self.of(size, busy=busy)
+    def sizes(self, size: int, *, busy: bool) -> Iterator[StepLimit]:
+        """The limits of the pieces of a large edit: they grow up to what the document currently allows."""
+        most, scans = self.of(size, busy=busy)
         while True:
-            yield min(most, self.of(size, busy=False))
+            yield StepLimit(min(most, self.parts), scans)
             most *= _GROWTH
 
     def took(self, seconds: float, parts: int) -> None:
@@ -108,5 +110,5 @@ class Portion:
 _EARLY = 0.001  # seconds
 _PARTS_OF_BUSY, _MOST_PARTS = 16, 4096
 _GROWTH = 4
-_BYTE_PARTS = 10_000_000
-"""Bytes of a document times parts applied at once: each part takes up to 25 ns for each byte, so together 0.25 s."""
+_SCANNED_BYTES = 10_000_000
+"""Bytes of a document times passes through it in one step: each takes up to 25 ns for each byte, so together 0.25 s."""

@@ -19,6 +19,7 @@ from collab.entities.entity import Intent, WriteOutcome
 from collab.errors import EntityDeleted, InvalidRequest, Quarantined, Unavailable
 from collab.gate.checked import Checked
 from collab.gate.gate import Gap, Gate
+from collab.gate.limits import StepLimit
 from collab.gate.pieces import UpdatePiece
 from collab.gate.structs import TooManyParts, encode_state_vector
 from collab.metrics import Metrics
@@ -198,11 +199,11 @@ class Room:
         now: float,
         done: Callable[[], None],
         intent: Intent | None = None,
-        limit: int | None = None,
+        limit: StepLimit | None = None,
     ) -> None:
         """Apply an update from the server itself; ``done`` is called once it is committed.
 
-        ``limit``: only in one step and with so many structs and deletions at most (:meth:`Gate.check_at_once`).
+        ``limit``: only in one step and with so much at most (:meth:`Gate.check_at_once`).
         ``intent`` learns of the entities that it wrote, or of this document's own entity if it wrote nothing new.
 
         Raises :class:`collab.errors.InvalidRequest`, :class:`EntityDeleted`, :class:`Unavailable`,
@@ -216,7 +217,7 @@ class Room:
         if intent is not None:
             self.commits.after(lambda: intent.told(WriteOutcome(self.bridge.main.data, self.bridge.main.version, ())))
 
-    def check_own(self, update: bytes | UpdatePiece, limit: int | None = None) -> Checked:
+    def check_own(self, update: bytes | UpdatePiece, limit: StepLimit | None = None) -> Checked:
         """Check an update from the server itself, and change nothing. Raises as :meth:`edit`."""
         if self.broken:
             raise Unavailable("the document is being rebuilt")

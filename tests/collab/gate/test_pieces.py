@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from collab.gate.encode import encode_update
 from collab.gate.gate import Gate
+from collab.gate.limits import StepLimit
 from collab.gate.pieces import Pieces, are_unsorted, joined, sort_in_steps
 from collab.gate.struct_content import ANY, STRING, Malformed
 from collab.gate.structs import Struct, TooManyParts, decode
@@ -24,7 +25,7 @@ def pieces_of(update: bytes, parts: int) -> list[bytes]:
     pieces = Pieces(update)
     result = []
     while pieces:
-        result.append(pieces.take(parts).update)
+        result.append(pieces.take(StepLimit(parts, parts), {}).update)
     return result
 
 
@@ -77,7 +78,7 @@ def test_deletions_come_in_one_order_and_joined() -> None:
     deletes = [(7, n, 1) for n in range(998, 0, -2)] + [(7, 999, 1), (3, 5, 2), (3, 6, 4)]
     update = encode_update(b"", (), deletes)
     pieces = Pieces(update)
-    assert pieces.take(3).update == encode_update(b"", (), [(3, 5, 5), (7, 2, 1), (7, 4, 1)])
+    assert pieces.take(StepLimit(3, 3), {}).update == encode_update(b"", (), [(3, 5, 5), (7, 2, 1), (7, 4, 1)])
     assert joined([(7, n, 1) for n in range(100, 0, -1)]) == [(7, 1, 100)]
 
 
@@ -90,7 +91,7 @@ def test_the_highest_client_comes_first_however_they_are_written() -> None:
     pieces = Pieces(siblings(1, 1_000))
     clients = []
     while pieces:
-        structs, _ = decode(pieces.take(100).update)
+        structs, _ = decode(pieces.take(StepLimit(100, 100), {}).update)
         clients.append({struct[0] for struct in structs})
     assert [min(some) for some in clients] == list(range(901, 0, -100))
 
@@ -144,7 +145,7 @@ def test_the_first_piece_of_a_text_with_many_deletions_takes_no_longer_than_that
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        pieces.take(128)
+        pieces.take(StepLimit(128, 128), {})
     finally:
         sys.setprofile(before)
     assert events < 1_000
@@ -152,7 +153,7 @@ def test_the_first_piece_of_a_text_with_many_deletions_takes_no_longer_than_that
 
 def test_discarded_pieces_hold_nothing() -> None:
     pieces = Pieces(siblings(1, 3_000))
-    pieces.take(100)
+    pieces.take(StepLimit(100, 100), {})
     pieces.discard()
     assert not pieces
 
@@ -172,7 +173,7 @@ def test_deletions_in_no_order_are_applied_in_pieces_and_those_of_yjs_are_not() 
     falling = encode_update(b"", (), [(7, n, 1) for n in range(100, 0, -2)])
     rising = encode_update(b"", (), [(7, n, 1) for n in range(0, 100, 2)])
     with pytest.raises(TooManyParts):
-        gate.check_at_once(falling, 100)
-    assert gate.check_at_once(rising, 100).parts == 50
+        gate.check_at_once(falling, StepLimit(100, 100))
+    assert gate.check_at_once(rising, StepLimit(100, 100)).parts == 50
     assert gate.check(falling, 100).parts == 50
     assert not are_unsorted([(9, 5, 1), (9, 7, 1), *((3, n, 1) for n in range(0, 20, 2))])

@@ -18,7 +18,7 @@ from collab.errors import CollabError, InvalidRequest, TooLarge, Unavailable
 from collab.gate import gate, pieces, revision, structs
 from collab.gate.document_index import Dying
 from collab.gate.encode import encode_update
-from collab.gate.limits import AT_ONCE_BYTES
+from collab.gate.limits import AT_ONCE_BYTES, StepLimit
 from collab.gate.struct_content import ANY
 from collab.gate.structs import Struct
 from collab.rooms.large import made_ready
@@ -106,19 +106,22 @@ def test_a_portion_follows_the_cost_of_its_parts() -> None:
 
 def test_who_has_used_more_than_their_share_begins_with_few_parts_in_any_document() -> None:
     portion = Portion()
-    assert portion.of(1, busy=True) < portion.of(1, busy=False) == 128
+    assert portion.of(1, busy=True) < portion.of(1, busy=False) == StepLimit(128, 128)
     rising = portion.sizes(1, busy=True)
-    assert [next(rising) for _ in range(4)] == [16, 64, 128, 128]
+    assert [next(rising).parts for _ in range(4)] == [16, 64, 128, 128]
     portion.took(1.0, 16)
-    assert portion.of(1, busy=True) == portion.of(1, busy=False) == next(rising) == 1
+    assert portion.of(1, busy=True) == portion.of(1, busy=False) == StepLimit(1, 1)
+    assert next(rising).parts == 1
 
 
-def test_a_portion_is_smaller_in_a_larger_document_whatever_parts_have_taken() -> None:
+def test_a_portion_has_fewer_passes_through_a_larger_document_whatever_parts_have_taken() -> None:
     portion = Portion(4096)
-    assert [portion.of(size, busy=False) for size in (1_000, 100_000, 1_000_000, 100_000_000)] == [4096, 100, 10, 1]
-    assert portion.of(1_000_000, busy=True) == 10
+    sizes = (1_000, 100_000, 1_000_000, 100_000_000)
+    assert [portion.of(size, busy=False).scans for size in sizes] == [4096, 100, 10, 1]
+    assert {portion.of(size, busy=False).parts for size in sizes} == {4096}
+    assert portion.of(1_000_000, busy=True) == StepLimit(16, 10)
     rising = portion.sizes(1_000_000, busy=True)
-    assert [next(rising) for _ in range(3)] == [10, 10, 10]
+    assert [next(rising) for _ in range(3)] == [StepLimit(16, 10), StepLimit(64, 10), StepLimit(256, 10)]
 
 
 @pytest.mark.parametrize("together", [False, True])

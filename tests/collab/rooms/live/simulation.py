@@ -14,6 +14,7 @@ from collab.entities.entity import Intent
 from collab.errors import CollabError, Unavailable
 from collab.gate.fields import Write
 from collab.gate.gate import Gate
+from collab.gate.limits import StepLimit
 from collab.gate.pieces import Pieces
 from collab.metrics import Metrics
 from collab.names import RoomKey
@@ -60,7 +61,7 @@ class Ring:
         try:
             pieces = Pieces(update)
             while pieces:
-                checked = room.gate.check(pieces.take(16))
+                checked = room.gate.check(pieces.take(StepLimit(16, 16), room.gate.state))
                 pieces.sum_up(checked)
                 room.take_in(session, checked, 0.0, live=live, counted=None if pieces else counted)
         finally:
