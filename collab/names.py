@@ -35,6 +35,11 @@ def is_part(text: str) -> bool:
     return _PART.fullmatch(text) is not None
 
 
+def may_hold_others(key: RoomKey) -> bool:
+    """Whether other entities can live inside a document: they are named ``<id>:<key>``, up to the first colon."""
+    return ":" not in key.id
+
+
 def parse_name(project: str, name: str) -> RoomKey:
     """Parse ``collection/id`` or ``id`` (in the collection ``documents``).
 

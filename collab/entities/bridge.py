@@ -104,11 +104,16 @@ class Bridge:
             there = value.get(root, {})
             known = [key.id.partition(":")[2] for key in self._children if key.collection == collection]
             for name in dict.fromkeys([*there, *known]):
-                key = RoomKey(self.key.project, collection, f"{self.key.id}:{name}")
-                change = self._child_after(key, there.get(name, ABSENT)) if is_part(key.id) else None
+                key = self._child_key(collection, name)
+                change = self._child_after(key, there.get(name, ABSENT)) if key is not None else None
                 if change is not None:
                     found.append(change)
         return found
+
+    def _child_key(self, collection: str, name: str) -> RoomKey | None:
+        """The entity at a key of a mapped root; ``None`` if nobody could name it."""
+        key = RoomKey(self.key.project, collection, f"{self.key.id}:{name}")
+        return key if name and is_part(key.id) else None
 
     def _child_after(self, key: RoomKey, value: Any) -> RowChange | None:
         entity = self._children.get(key) or EntityState(key)
@@ -174,9 +179,9 @@ class Bridge:
     def row_inside(self, place: tuple[str, str], read: ValueReader) -> tuple[RoomKey, dict[str, Any]] | None:
         """The entity that the document holds at a root and a key, and the row that it would have if restored."""
         root, name = place
-        key = RoomKey(self.key.project, self._mapped[root], f"{self.key.id}:{name}")
-        change = self._child_after(key, read(root, name, None)) if is_part(key.id) else None
-        return None if change is None else (key, change.rows[-1])
+        key = self._child_key(self._mapped[root], name)
+        change = self._child_after(key, read(root, name, None)) if key is not None else None
+        return None if change is None else (change.key, change.rows[-1])
 
     def child(self, key: RoomKey) -> EntityState:
         """An entity inside this document, created if it is unknown."""
@@ -189,8 +194,8 @@ class Bridge:
         self, place: tuple[str, str], writes: Sequence[Write], user_id: str | None, at: float, read: ValueReader
     ) -> EntityOp | None:
         root, name = place
-        key = RoomKey(self.key.project, self._mapped[root], f"{self.key.id}:{name}")
-        if not is_part(key.id):
+        key = self._child_key(self._mapped[root], name)
+        if key is None:
             return None
         entity = self.child(key)
         if not entity.alive and all(write.key is None and write.kind == "delete" for write in writes):

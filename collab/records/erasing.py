@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from collab.errors import CollabError, Elsewhere, InvalidRequest, NotFound
-from collab.names import RoomKey
+from collab.names import RoomKey, may_hold_others
 from collab.records.places import Places
 from collab.records.schema import Schemas
 from collab.rooms.commitment import all_committed
@@ -73,9 +73,10 @@ async def erased_with(storage: Storage, schemas: Schemas, key: RoomKey) -> list[
         raise InvalidRequest(f"{key.name} lives inside {place.room.name}: erase that as a whole instead")
     if await storage.load(key) is None:
         raise NotFound(f"there is no {key.name}")
+    holds = schemas.mapped_in(key.collection) if may_hold_others(key) else {}
     inside = [
         child.key
-        for collection in set(schemas.mapped_in(key.collection).values())
+        for collection in set(holds.values())
         for child in await storage.children(key.project, collection, f"{key.id}:")
     ]
     return [key, *inside]

@@ -15,9 +15,9 @@ import msgspec
 from jsonschema.protocols import Validator
 
 from collab.dates import iso
-from collab.errors import InvalidRequest, NotFound, ValidationFailed
+from collab.errors import InvalidName, InvalidRequest, NotFound, ValidationFailed
 from collab.event import RECORD_MEMBERS
-from collab.names import is_part
+from collab.names import RoomKey, is_part, may_hold_others
 from collab.nearest import did_you_mean
 from collab.query.aggregate import Aggregation
 from collab.query.parse import quoted
@@ -104,10 +104,13 @@ class Schemas:
             if said.mapped is not None and said.mapped.collection == collection
         }
 
-    def lives_inside(self, collection: str) -> bool:
-        """Whether its entities live inside documents of another collection."""
-        said = self._declared.get(collection)
-        return said is not None and said.mapped is not None
+    def check_document(self, key: RoomKey) -> None:
+        """Raise :class:`collab.errors.InvalidName` if there can be no document of this name."""
+        said = self._declared.get(key.collection)
+        if said is not None and said.mapped is not None:
+            raise InvalidName(f"entities of {key.collection} live inside other documents and have none of their own")
+        if not may_hold_others(key) and self.mapped_in(key.collection):
+            raise InvalidName(f"an id in {key.collection} must not contain a colon: other entities live inside")
 
     def check_collection(self, collection: str) -> None:
         """Raise :class:`collab.errors.NotFound` for a collection that may not be used."""

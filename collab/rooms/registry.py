@@ -21,7 +21,7 @@ import anyio
 from collab.entities.bridge import Bridge
 from collab.entities.entity import EntityOp, Intent
 from collab.entities.recorder import Recorder
-from collab.errors import CollabError, EntityDeleted, InternalError, InvalidName, Restarting, Unavailable
+from collab.errors import CollabError, EntityDeleted, InternalError, Restarting, Unavailable
 from collab.gate.checked import Checked
 from collab.gate.fields import Write
 from collab.hooks import Hooks
@@ -80,7 +80,7 @@ class Registry:
         mapped: Callable[[str], Mapping[str, str]] = lambda collection: {},
         content_changed: Callable[[RoomKey], None] = lambda key: None,
         cuts_covered: bool = False,
-        lives_inside: Callable[[str], bool] = lambda collection: False,
+        check_document: Callable[[RoomKey], None] = lambda key: None,
         ownership: Ownership | None = None,
         leftovers: Leftovers | None = None,
         tracer: Tracer | None = None,
@@ -105,7 +105,7 @@ class Registry:
         self._closed = closed
         self._mapped = mapped
         self._content_changed = content_changed
-        self._lives_inside = lives_inside
+        self._check_document = check_document
         self._boot = token_hex(8)
         self._opening: dict[RoomKey, asyncio.Task[Any]] = {}
         self._idle_since: dict[RoomKey, float] = {}  # of rooms that may be idle, the oldest first
@@ -224,6 +224,7 @@ class Registry:
 
     async def create(self, key: RoomKey, fields: Mapping[str, Any], user_id: str | None, intent: Intent) -> bool:
         """Create an entity without opening its room, if that is possible: see :meth:`Creations.make`."""
+        self._check_document(key)
         return await self._creations.make(key, self._client_id(key), fields, user_id, intent)
 
     def _needs_room(self, key: RoomKey) -> bool:
@@ -236,8 +237,7 @@ class Registry:
             task.exception()  # retrieved here; callers that wait get it, too
 
     async def _open(self, key: RoomKey, *, seeds: bool = True) -> Room:
-        if self._lives_inside(key.collection):
-            raise InvalidName(f"entities of {key.collection} live inside other documents and have none of their own")
+        self._check_document(key)
         if self._closed(key):
             raise Unavailable("this document crashed the server repeatedly and is closed for a while")
         try:

@@ -166,7 +166,7 @@ class Collab(PythonApi):
             pending_bytes=self.settings.max_pending_bytes,
             closed=supervised.closed,
             mapped=self.schemas.mapped_in,
-            lives_inside=self.schemas.lives_inside,
+            check_document=self.schemas.check_document,
             content_changed=self._content.changed,
             cuts_covered=not self.settings.history_days and self.settings.content_event_seconds > 0,
             ownership=self._node.ownership if self._node is not None else None,

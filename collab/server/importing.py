@@ -81,6 +81,8 @@ async def import_lines(
                     most_bytes=settings.max_document_bytes,
                 )
                 schemas.check_collection(adoptee.key.collection)
+                if adoptee.update is not None:
+                    schemas.check_document(adoptee.key)
             except CollabError as error:
                 done.refused.append(f"{line.where}: {error.message}")
                 continue

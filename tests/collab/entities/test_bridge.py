@@ -186,6 +186,16 @@ def test_a_field_of_the_document_may_hold_any_yjs_content(make: Callable[[], Any
     assert read_entry(board.doc, "fields", None, "body") == shown
 
 
+@pytest.mark.parametrize("key", ["", "é", "a/b", "a b", "x" * 126])
+def test_a_member_that_no_name_can_reach_is_no_entity(key: str) -> None:
+    board, editor = Board(), Editor(1)
+    editor.tasks[key] = Map({"title": "one"})
+    assert board.take(editor.edited()) == []
+    (own,) = board.bridge.rows_after({"tasks": {key: {"title": "one"}}})
+    assert own.key == BOARD
+    assert board.bridge.row_inside(("tasks", key), lambda *place: {"title": "one"}) is None
+
+
 def test_entities_equal_the_documents_fields_whatever_yjs_writes() -> None:
     for history in histories(300, 5, 150):
         board = Board()
@@ -198,7 +208,7 @@ def test_entities_equal_the_documents_fields_whatever_yjs_writes() -> None:
                 value = read_entry(board.doc, root, key, None)
                 assert isinstance(json.dumps(value), str)
                 entity = board.bridge.child(RoomKey("default", collection, f"b1:{key}"))
-                if isinstance(value, dict) and is_part(entity.key.id):
+                if isinstance(value, dict) and key and is_part(entity.key.id):
                     assert entity.alive
                     assert same(entity.now, value)
 

@@ -13,7 +13,7 @@ import pytest
 from pycrdt import Doc, Map, Text
 
 from collab import Access, Collab, Hooks, Identity, RoomKey, Rule, Settings
-from collab.errors import EntityDeleted, NotFound, PermissionDenied, Unavailable
+from collab.errors import EntityDeleted, InvalidName, NotFound, PermissionDenied, Unavailable
 from collab.event import EntityEvent
 from collab.query.parse import parse_where
 from collab.records.declaration import declaration
@@ -98,6 +98,24 @@ async def test_a35_with_a_board_go_its_cards_each_with_an_event() -> None:
         with pytest.raises(NotFound):
             await cards.delete("b:c0")
         assert await living(collab) == []
+
+
+async def test_no_board_has_a_name_under_which_its_cards_would_be_those_of_another_board() -> None:
+    """The card ``d`` of a board ``b:c`` would be named like the card ``c:d`` of the board ``b``."""
+    async with running() as collab:
+        await fill(collab)
+        boards = collab.collection("boards")
+        with pytest.raises(InvalidName, match="must not contain a colon"):
+            await boards.create({"title": "other"}, id="b:c")
+        with pytest.raises(InvalidName, match="must not contain a colon"):
+            await collab.transaction().create("boards", {"title": "other"}, id="b:c").commit()
+        with pytest.raises(InvalidName, match="must not contain a colon"):
+            async with collab.room("boards/b:c").edit() as doc:
+                doc.get("cards", type=Map)["d"] = Map({"n": 1})
+        await collab.collection("cards").create({"n": 9}, id="b:c:d")
+        await collab.collection("tasks").create({"title": "nothing lives in it"}, id="b:c")
+        assert [row["id"] for row in await living(collab)] == ["b:c0", "b:c1", "b:c:d"]
+        assert [row["id"] for row in await living(collab, "boards")] == ["b"]
 
 
 async def test_a35_with_a_board_come_the_cards_that_it_had() -> None:

@@ -13,6 +13,7 @@ from collab import Access, Collab, Identity, RoomKey, Rule, Settings
 from collab.errors import EntityDeleted, InvalidRequest, NotFound, PermissionDenied, Unavailable
 from collab.event import EntityEvent
 from collab.records.declaration import declaration
+from collab.records.erasing import erased_with
 from collab.records.reads import Caller
 from collab.server.offline import erase_offline
 from collab.storage.base import DeadLetter, SetAside
@@ -50,6 +51,18 @@ async def write(collab: Collab, key: RoomKey, secret: str) -> None:
     (event, *_) = await tasks.history(key.id)
     await storage.save_webhook("w", key.project, 1, [DeadLetter("w", event, key.project, secret, 1.0)])
     await tasks.delete(key.id)
+
+
+async def test_a_document_of_before_the_mapping_takes_no_card_of_a_board_with_it(tmp_path: Path) -> None:
+    key = RoomKey("default", "boards", "b:c")
+    before = Collab(Settings(data=str(tmp_path)))
+    async with before.lifespan():
+        await before.collection("boards").create({"title": SECRET}, id=key.id)
+    after = Collab(Settings(data=str(tmp_path), collections=BOARDS))
+    async with after.lifespan():
+        await after.collection("boards").create({}, id="b")
+        await after.collection("cards").create({"title": KEPT}, id="b:c:d")
+        assert await erased_with(after._storage, after.schemas, key) == [key]
 
 
 async def test_a10_a_named_write_is_not_made_again_once_its_entity_is_erased(collab: Collab) -> None:

@@ -475,6 +475,7 @@ async def test_a_line_that_cannot_be_imported_is_named_and_the_others_are_import
         ({"collection": "tasks", "id": "t3", "data": {"a.b": 1}}, "looks like a path"),
         ({"collection": "tasks", "id": "t4", "version": 0}, "neither data nor a document"),
         ({"collection": "tasks", "id": "t5", "version": -1}, "not a line of an export"),
+        ({"collection": "boards", "id": "b:c", "data": {"title": "x"}}, "must not contain a colon"),
     ]
     source = tmp_path / "mixed.jsonl"
     rows = [row if isinstance(row, str) else json.dumps(row) for row, _ in wrong]
