@@ -267,7 +267,8 @@ class Transactions:
         self, caller: Caller, steps: Sequence[PlannedWrite], rooms: dict[RoomKey, Room], name: IdempotencyKey | None
     ) -> list[asyncio.Future[WriteOutcome]]:
         """Apply and record everything, in one turn. Returns what each write will have written once it is committed."""
-        drafts: dict[RoomKey, _Draft] = {key: _Draft(room) for key, room in rooms.items()}
+        # in the order of the writes, which is then that of their events
+        drafts = {key: _Draft(rooms[key]) for key in _rooms(steps)}
         outcomes: list[asyncio.Future[WriteOutcome]] = []
         first = True
         for step in steps:
@@ -353,11 +354,10 @@ def _new_id(caller: Caller, request: str | None, number: int) -> str:
 
 
 def _rooms(steps: Sequence[PlannedWrite]) -> dict[RoomKey, bool]:
-    """The rooms of a transaction, and whether a new document there is to be seeded."""
+    """The rooms of a transaction, and whether a new document there is to be seeded: not to write its own entity."""
     rooms: dict[RoomKey, bool] = {}
     for step in steps:
-        creates = isinstance(step.write, CreateOne) and step.own
-        rooms[step.place.room] = rooms.get(step.place.room, True) and not creates
+        rooms[step.place.room] = rooms.get(step.place.room, True) and not step.own
     return rooms
 
 

@@ -113,6 +113,34 @@ async def test_a38_all_writes_are_one_commit_with_their_events_in_order() -> Non
         assert (await collab.room("tasks/a").json())["fields"] == {"n": 2}
 
 
+async def test_a38_what_a_transaction_creates_is_ordered_by_time_as_it_is_listed() -> None:
+    async with running(MemoryStorage()) as collab:
+        ids = [f"t{number}" for number in (3, 1, 4, 0, 5, 2)]
+        transaction = collab.transaction()
+        for name in ids:
+            transaction.create("tasks", {}, id=name)
+        await transaction.commit()
+        for member in ("createdAt", "updatedAt"):
+            found = await collab.collection("tasks").find_many({"orderBy": {member: "asc"}})
+            assert [row["id"] for row in found.rows] == ids
+
+
+@pytest.mark.parametrize("write", [update("t1", n=1), delete("t1")], ids=["update", "delete"])
+async def test_a38_no_entity_comes_into_being_because_it_is_to_be_changed(write: AnyWrite) -> None:
+    class Seeding(Hooks):
+        async def load(self, key: RoomKey) -> bytes | None:
+            doc: pycrdt.Doc[Any] = pycrdt.Doc()
+            doc.get("fields", type=pycrdt.Map)["seeded"] = True
+            return doc.get_update()
+
+    async with running(MemoryStorage(), hooks=Seeding(), collections=BOARDS) as collab:
+        with pytest.raises(NotFound, match="there is no tasks/t1"):
+            await collab.hub.records.transact(caller(), (create("t2"), write))
+        assert await rows(collab) == {}
+        await collab.hub.records.transact(caller(), (create("t2", n=1), create("b:c", "cards")))
+        assert await rows(collab) == {"tasks/t2": {"n": 1}}
+
+
 async def test_a38_who_writes_what_is_there_already_is_answered_with_it_once_it_is_committed() -> None:
     """The same values may be on their way to the record."""
 
