@@ -108,6 +108,7 @@ class _Draft:
     content: dict[str, Any] = field(default_factory=dict)
     conflicts: list[FieldConflict] = field(default_factory=list)
     contents: NewContents | None = None
+    covered: int = -1
     row: int = -1
     request: IdempotencyKey | None = None
     place: int = -1  # index in the facts
@@ -118,8 +119,9 @@ class _Draft:
 class EntityState:
     """``now`` are the accepted fields, ``alive`` whether the entity exists, both including uncommitted changes.
 
-    ``fields``, ``version`` and ``deleted`` are as of the newest event. ``heads`` has the newest write of each field,
-    and ``writers`` who made it, to distinguish the sessions of one user; nobody knows after the room was closed.
+    ``fields``, ``version``, ``deleted`` and ``covered`` are as of the newest event. ``heads`` has the newest write of
+    each field, and ``writers`` who made it, to distinguish the sessions of one user; nobody knows after the room was
+    closed.
     """
 
     __slots__ = (
@@ -256,8 +258,7 @@ def _take(op: EntityOp, row: int, stamps: Stamps, facts: list[Fact | None], answ
         draft = entity.draft = _Draft(kind, op.user_id, stamps.next(op.at), {}, place=len(facts))
         facts.append(None)
     draft.row = max(draft.row, row)
-    if op.covered > entity.covered:
-        entity.covered = op.covered
+    draft.covered = max(draft.covered, op.covered)
     if op.contents is not None:
         draft.contents = op.contents
     if kind == "deleted":
@@ -320,6 +321,7 @@ def _close(entity: EntityState, facts: list[Fact | None], answers: list[Answer])
         entity.version += 1
         entity.updated_at = at = iso_micros(draft.at)
         entity.created_at = entity.created_at or at
+        entity.covered = max(entity.covered, draft.covered)
         data = entity.data
         event = EntityEvent(
             0,

@@ -57,7 +57,7 @@ class Compactor:
         if room.key in self._compacting or not should_compact(room.log, leaving=leaving):
             return
         # rows without events stay, so it is not worthwhile while they are most of the log
-        if leaving or not self._cuts_covered or 2 * (room.commits.seq - room.bridge.covered) <= room.log.rows:
+        if leaving or not self._cuts_covered or 2 * (room.commits.seq - room.bridge.main.covered) <= room.log.rows:
             self._due.add(room.key)
             self._spawn(self.compact(room.key))
 

@@ -283,6 +283,12 @@ class ContentEvents:
         for a storage that does not answer, which is no work; and the first changes after the document was opened, for
         which its whole content must be read, once.
         """
+        assert self._registry is not None
+        room = self._registry.rooms.get(key)
+        if room is not None and not room.broken and room.commits.seq <= room.bridge.covered:
+            async with self._registry.hold(key, even_deleted=True) as room:
+                await self._cover_rest(room)
+            return 0.0
         async with self._sandbox.background(TurnOwner(key.project, "content")) as child:
             await child.prepare()
             return await self._work_out(key, child)
@@ -292,13 +298,14 @@ class ContentEvents:
         cost = 0.0
         async with self._registry.hold(key, even_deleted=True) as room:
             bridge = room.bridge
-            committed = 0 if room.commits.pending else bridge.seq  # now: rows that come while we read are not read
+            committed = room.commits.seq  # now: rows that come while we read are not read
             rows: Sequence[LogRow] | None = room.recent.take_after(bridge.covered)
             if rows is None:
                 rows = await self._storage.log_after(key, bridge.covered)
             if not rows:
                 if committed > bridge.covered:  # from before there were events, and cut: what it says is read anew
                     await self._cover(room, committed, self._new(room, None))
+                await self._cover_rest(room)
                 return cost
             size, gave_up = _ROWS, False
             were_cut = rows[0].seq > bridge.covered + 1
@@ -387,6 +394,18 @@ class ContentEvents:
         else:
             await self._cover(room, rows[-1].seq, contents)
         bridge.cover(rows[-1].seq)
+
+    async def _cover_rest(self, room: Room) -> None:
+        """Mark committed rows that change no content, if no event was committed with them that covers them."""
+        assert self._registry is not None
+        seq, main = min(room.commits.seq, room.bridge.covered), room.bridge.main
+        if seq > main.covered and room.commits.pending:  # perhaps the event of some of these rows
+            try:
+                await self._registry.committed()
+            except Unavailable:
+                return  # the next commit of the document begins this again
+        if seq > main.covered and not room.broken:
+            await self._cover(room, seq)
 
     async def _cover(self, room: Room, seq: int, contents: NewContents | None = None) -> None:
         """Mark the rows up to ``seq`` as needing no event of their own, with what the document says if it changed."""

@@ -151,6 +151,13 @@ class Registry:
         if self._seeding.decide(room.key, self.rooms.get(room.key)):
             self._evict(self.rooms[room.key])
 
+    async def committed(self) -> None:
+        """Return once everything recorded so far is committed.
+
+        Raises :class:`Unavailable` if the storage accepts no writes.
+        """
+        await all_committed(self._recorder.flush)
+
     async def readable(self, room: Room) -> Room:
         """Return a held room, or the one that has replaced it, once it withholds nothing.
 
@@ -330,7 +337,7 @@ class Registry:
         """
         if room.broken or self.rooms.get(room.key) is not room:
             raise Unavailable("the document is being rebuilt")
-        self._recorder.append(None, room.commits.committed, ops)
+        self._recorder.append(None, partial(self._noted, room), ops)
         room.commits.recorded()
         room.bridge.noted()
 
@@ -359,10 +366,15 @@ class Registry:
             return
         if seq > room.bridge.covered:
             room.recent.add(LogRow(seq, entry.update, entry.user_id, entry.at))
-        if content:
+        if content or seq > room.bridge.main.covered:  # no event that covers this row was committed with it
             self._content_changed(room.key)
         self._told.note(room.key, seq, entry.user_id)
         self.compactor.start_if_due(room)
+
+    def _noted(self, room: Room, seq: int | None) -> None:
+        room.commits.committed(seq)
+        if room.commits.seq > room.bridge.main.covered:
+            self._content_changed(room.key)
 
     def take_apart(self, room: Room, session: Session, update: bytes, *, live: bool, counted: bool) -> None:
         """Apply a large edit piece by piece, in the background."""

@@ -4,12 +4,13 @@ import asyncio
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from pycrdt import Array, Map, Text, XmlElement, XmlFragment, XmlText
 
-from collab import Collab, RoomHandle, Settings
+from collab import Collab, RoomHandle, Settings, declaration
 from collab.errors import Elsewhere, Unavailable
 from collab.event import EntityEvent
 from collab.names import RoomKey
@@ -17,7 +18,7 @@ from collab.rooms import content_events as content
 from collab.rooms.live.ring import RECENT_BYTES
 from collab.sandbox.client import Child, SandboxError
 from collab.sandbox.messages import ContentChanges
-from collab.storage.base import LogRow, StorageError
+from collab.storage.base import Append, Committed, Fact, LogRow, NewContents, Storage, StorageError
 from collab.storage.jobs import AllJobs
 from collab.storage.memory import MemoryStorage
 
@@ -478,19 +479,18 @@ async def test_a_change_that_is_committed_while_the_log_is_read_becomes_an_event
                 await read.wait()
             return rows
 
-    collab = Collab(Settings(content_event_seconds=0.05), storage=Slow())
+    storage = Slow(history_seconds=0)
+    collab = Collab(Settings(content_event_seconds=0, history_days=0), storage=storage)
+    async with collab.lifespan():
+        await write(collab.room("d"), ["a"])
+        await collab._registry.compactor.compact(KEY)  # no row is left
+    collab = Collab(Settings(content_event_seconds=0.05, history_days=0), storage=storage)
     listener = Listener(collab)
     async with collab.lifespan(), asyncio.timeout(60):
-        await write(collab.room("d"), ["a"])
-        await listener.told(1)
-        collab._content.changed(KEY)  # nothing is left to do
         await reading.wait()
         await write(collab.room("d"), ["b"])
         read.set()
-        assert await listener.told(2) == [
-            {"text": {"delta": [{"insert": "a"}]}},
-            {"text": {"delta": [{"retain": 1}, {"insert": "b"}]}},
-        ]
+        assert await listener.told(1) == [{"text": {"delta": [{"retain": 1}, {"insert": "b"}]}}]
 
 
 async def test_content_whose_log_is_gone_already_needs_no_event() -> None:
@@ -537,3 +537,106 @@ async def test_what_another_node_has_left_is_processed_later_and_what_it_has_ope
         assert await Listener(collab).told(1) == [{"text": {"delta": [{"insert": "word"}]}}]
         assert asked >= 4
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+CARDS = {"cards": declaration(mapped={"in": "boards", "root": "cards"})}
+BOARD, OTHER = RoomKey("default", "boards", "b"), RoomKey("default", "documents", "other")
+
+
+async def until_covered(storage: Storage) -> None:
+    async with asyncio.timeout(30):
+        while await storage.uncovered():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_row_of_fields_that_is_committed_while_content_is_computed_is_covered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computing, may_end = asyncio.Event(), asyncio.Event()
+
+    class Held(Child):
+        async def changes(self, *asked: Any, **named: Any) -> Any:
+            computing.set()
+            await may_end.wait()
+            return await super().changes(*asked, **named)
+
+    monkeypatch.setattr("collab.sandbox.client.Child", Held)
+    storage = MemoryStorage()
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    async with collab.lifespan():
+        documents = collab.collection("documents")
+        await documents.create({"n": 1}, id="d")
+        await write(collab.room("d"), ["a"])
+        await computing.wait()
+        await documents.update("d", {"n": 2})
+        may_end.set()
+        await until_covered(storage)
+        row = await storage.entity(KEY)
+        assert row is not None
+        assert row.content_seq == 3
+
+
+async def test_rows_without_an_event_of_their_document_are_covered(tmp_path: Path) -> None:
+    """Entities in it that are written, and fields that are set to what they are. Its log is compacted up to them."""
+    settings = Settings(data=str(tmp_path), content_event_seconds=0.05, collections=CARDS, open=True)
+    collab = Collab(settings)
+    async with collab.lifespan():
+        storage = collab._storage
+        await collab.collection("boards").create({"title": "x"}, id="b")
+        for number in range(3):
+            await collab.collection("cards").create({"n": number}, id=f"b:c{number}")
+        async with collab.room("boards/b").edit() as doc:
+            doc.get("fields", type=Map)["title"] = "x"
+        await until_covered(storage)
+        row = await storage.entity(BOARD)
+        assert row is not None
+        assert (row.version, row.content_seq) == (1, 5)
+        await collab._registry.compactor.compact(BOARD)
+        record = await storage.load(BOARD)
+        assert record is not None
+        assert record.rows == []
+
+
+async def test_rows_are_not_covered_before_their_event_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(MemoryStorage):
+        may_commit, waits = asyncio.Event(), asyncio.Event()
+        covered: ClassVar[list[int]] = []
+
+        async def commit(self, batch: Sequence[Append], facts: Sequence[Fact] = (), **named: Any) -> Committed:
+            if any(fact.entity.key == OTHER for fact in facts):
+                self.waits.set()
+                await self.may_commit.wait()
+            return await super().commit(batch, facts, **named)
+
+        async def cover(self, key: RoomKey, seq: int, contents: NewContents | None = None) -> None:
+            self.covered.append(seq)
+            await super().cover(key, seq, contents)
+
+    creating: asyncio.Task[Any] | None = None
+
+    class Held(Child):
+        async def changes(self, *asked: Any, **named: Any) -> Any:
+            nonlocal creating
+            creating = asyncio.create_task(collab.collection("documents").create({"n": 1}, id=OTHER.id))
+            await storage.waits.wait()
+            return await super().changes(*asked, **named)
+
+    monkeypatch.setattr("collab.sandbox.client.Child", Held)
+    storage = Slow()
+    collab = Collab(Settings(content_event_seconds=0.05), storage=storage)
+    listener = Listener(collab)
+    async with collab.lifespan(), asyncio.timeout(60):
+        await collab.collection("documents").create({"n": 1}, id="d")
+        await write(collab.room("d"), ["a"])
+        rooms, work = collab._registry.rooms, collab._content
+        while rooms[KEY].bridge.covered < 2 or KEY in work._busy:  # its event waits for its commit
+            await asyncio.sleep(0.01)
+        work.changed(KEY)
+        while KEY not in work._busy:
+            await asyncio.sleep(0.001)
+        storage.may_commit.set()
+        assert {"text": {"delta": [{"insert": "a"}]}} in await listener.told(3)
+        assert creating is not None
+        await creating
+        assert await storage.uncovered() == []
+        assert storage.covered == []
