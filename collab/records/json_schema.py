@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from jsonschema import FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator, validator_for
+from jsonschema.validators import Draft202012Validator, extend, validator_for
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
@@ -30,7 +31,9 @@ def compile_schema(schema: Mapping[str, Any]) -> Validator:
         root = registry.resolver_with_root(Resource.from_contents(schema, default_specification=DRAFT202012))
         for reference in _references(schema):
             root.lookup(reference)
-        validator = kind(schema, registry=registry, format_checker=_formats())
+        checks = {name: check for name, check in _BOUNDED.items() if name in kind.VALIDATORS}
+        bounded = extend(kind, checks)  # type: ignore[no-untyped-call]
+        validator: Validator = bounded(schema, registry=registry, format_checker=_formats())
         validator.is_valid({})
     except SchemaError as error:
         raise ValueError(f"not a JSON Schema: {error.message[:LONGEST_MESSAGE]}") from None
@@ -39,6 +42,44 @@ def compile_schema(schema: Mapping[str, Any]) -> Validator:
     except (RecursionError, re.error):
         raise ValueError("the JSON Schema is infinite, or contains an invalid pattern") from None
     return validator
+
+
+def _unique_items(validator: Any, wanted: bool, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if wanted and validator.is_type(instance, "array"):
+        # strings, not tuples: their hashes are seeded, so nobody can make many that collide
+        different = {json.dumps(_comparable(item), sort_keys=True) for item in instance}
+        if len(different) < len(instance):
+            yield ValidationError(f"{instance!r} has non-unique elements")
+
+
+def _comparable(value: Any) -> Any:
+    """Return a JSON value in the form that equal ones share: ``1.0`` is ``1``."""
+    match value:
+        case float():
+            return int(value) if value.is_integer() else value
+        case list():
+            return [_comparable(item) for item in value]
+        case dict():
+            return {name: _comparable(item) for name, item in value.items()}
+    return value
+
+
+def _any_of(validator: Any, schemas: Sequence[Any], instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not any(validator.evolve(schema=each).is_valid(instance) for each in schemas):
+        yield ValidationError(f"{instance!r} is not valid under any of the given schemas")
+
+
+def _one_of(validator: Any, schemas: Sequence[Any], instance: Any, schema: Any) -> Iterator[ValidationError]:
+    fitting = [each for each in schemas if validator.evolve(schema=each).is_valid(instance)]
+    if not fitting:
+        yield ValidationError(f"{instance!r} is not valid under any of the given schemas")
+    elif len(fitting) > 1:
+        yield ValidationError(f"{instance!r} is valid under each of {', '.join(map(repr, fitting))}")
+
+
+_BOUNDED = {"uniqueItems": _unique_items, "anyOf": _any_of, "oneOf": _one_of}
+"""Keywords whose check in the library takes time that grows with the square of a list, or that finds and keeps every
+error of each alternative: one entity could stop the server."""
 
 
 def _formats() -> FormatChecker:
