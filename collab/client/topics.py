@@ -46,6 +46,8 @@ class Events(_Topic):
     def emit(self, event: Mapping[str, Any], *, on_error: ErrorCallback | None = None) -> Call[Any]:
         """Emit an event: an object with ``type``, optional ``channels``, and any other members.
 
+        Without ``channels`` it reaches the whole project, with an empty list nobody.
+
         If the connection breaks before the answer, the event is sent again after the reconnect and delivered once. If
         no answer arrives in time, this raises :class:`collab.errors.ConnectionLost`.
         """

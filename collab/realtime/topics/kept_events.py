@@ -28,7 +28,7 @@ class SentEvent(NamedTuple):
     def is_for(self, listening: Collection[str]) -> bool:
         """Whether it reaches somebody who listens to these channels."""
         channels = self.event.get("channels")
-        return not channels or any(name in listening for name in channels)
+        return channels is None or any(name in listening for name in channels)
 
 
 def sent_event(event: dict[str, Any], epoch: str, number: int) -> SentEvent:

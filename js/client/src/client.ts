@@ -62,7 +62,7 @@ export class Documents<T extends Data = Data> extends Collection<T> {
 export class Client<C = any> {
   /** Custom events of the application. */
   readonly events: {
-    /** Sends an event to its channels, or without channels to the whole project. */
+    /** Sends an event to its channels (none: to nobody), or without `channels` to the whole project. */
     emit(event: Data & { type: string; channels?: string[] }): Promise<void>
     subscribe(type: string, callback: (event: CustomEvent) => void, options?: SubscribeOptions): Subscribed
     /** Joins a channel, also after reconnects. */
@@ -109,6 +109,7 @@ export class Client<C = any> {
         quiet(
           (async () => {
             checkObject("an event", event)
+            if ("channels" in event && event.channels === undefined) throw invalid("channels: undefined is no list")
             await core.ask({ type: "emit", event, request: randomId() }, "now")
           })(),
         ),

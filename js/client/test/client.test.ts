@@ -71,6 +71,7 @@ it("says which place of what it is given makes no sense", async () => {
     [tasks["history"]?.(undefined), "an id must be a string"],
     [tasks["restore"]?.(undefined), "an id must be a string"],
     [made.events.emit(undefined as never), "an event must be an object"],
+    [made.events.emit({ type: "done", channels: undefined } as never), "channels: undefined"],
   ]
   for (const [call, message] of refused) {
     await expect(call).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining(message) as string })

@@ -124,11 +124,15 @@ async def test_c5_channels_are_those_at_the_moment_of_the_event(custom: CustomEv
     assert ada.cursors == ["custom.2"]
 
 
-async def test_an_empty_list_of_channels_is_none(custom: CustomEvents) -> None:
-    ada = Session("ada")
-    custom.subscribe(ada, "done")
+async def test_c5_an_event_for_an_empty_list_of_channels_reaches_nobody(custom: CustomEvents) -> None:
+    """A list of recipients that turns out to be empty never means everybody."""
+    ada, bob = Session("ada"), Session("bob", channels=("team_1",))
+    for session in (ada, bob):
+        custom.subscribe(session, "done")
     custom.emit("p", {"type": "done", "channels": []})
-    assert len(ada.heard) == 1
+    last = await custom.emit("p", {"type": "done"})
+    assert ada.heard == bob.heard == [last]
+    assert await recent(custom, bob, "done", "custom.0") == ([last], True)
 
 
 async def test_nothing_is_sent_after_a_subscription_was_closed(custom: CustomEvents) -> None:
