@@ -49,7 +49,7 @@ def test_the_readme_says_what_a_page_carries(sizes: dict[str, Any]) -> None:
 
 
 def test_a_page_carries_no_more_than_it_uses(sizes: dict[str, Any]) -> None:
-    assert sizes["client"]["entry"] <= 17_000
+    assert sizes["client"]["entry"] <= 17_050
     assert sizes["everything"]["entry"] <= 18_300
     assert sizes["one"]["entry"] <= 1000
     carried = sizes["client"]["modules"]

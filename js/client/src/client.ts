@@ -109,7 +109,8 @@ export class Client<C = any> {
         quiet(
           (async () => {
             checkObject("an event", event)
-            if ("channels" in event && event.channels === undefined) throw invalid("channels: undefined is no list")
+            // JSON would leave undefined out, and everybody get the event
+            if ("channels" in event && !event.channels) throw invalid("channels: undefined")
             await core.ask({ type: "emit", event, request: randomId() }, "now")
           })(),
         ),
