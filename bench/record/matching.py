@@ -24,9 +24,9 @@ from collab.event import EntityEvent
 from collab.names import RoomKey
 from collab.query.aggregate import Aggregation
 from collab.query.include import KeysQuery
-from collab.query.query import And, Compare, Condition, Order, Query
+from collab.query.query import And, Compare, Condition, IndexPaths, Order, Query
 from collab.realtime.matching.live_queries import LiveQueries
-from collab.storage.base import EntityRow, FoundEach, FoundGroups, FoundRows
+from collab.storage.base import EntityRow, FoundContents, FoundEach, FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
 
 SUBSCRIPTIONS = (100, 1_000, 10_000, 100_000)
@@ -97,10 +97,17 @@ class Open:
         self.rows = rows
         self.made = 0
         self.feed = Feed()
-        self.live = LiveQueries(self.find, self.aggregate, self.feed, find_each=self.find_each)
+        self.live = LiveQueries(
+            self.find, self.aggregate, self.feed, find_each=self.find_each, find_contents=self.find_contents
+        )
         self.watchers: list[Watcher] = []
 
     async def find_each(self, project: str, collection: str, asked: KeysQuery) -> FoundEach:
+        raise NotImplementedError
+
+    async def find_contents(
+        self, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+    ) -> FoundContents:
         raise NotImplementedError
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:

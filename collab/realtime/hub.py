@@ -106,7 +106,14 @@ class Hub:
         self.announcements.on(SCHEMA_UPDATED, self._schema_updated)
         self.analytics = AnalyticsMetrics(bus)
         turns = Turns(QUERIES, seconds=query_seconds or None, per_caller=5_000, per_project=10_000, owed=owed)
-        self.live_queries = LiveQueries(storage.find, storage.aggregate, feed, find_each=storage.find_each, turns=turns)
+        self.live_queries = LiveQueries(
+            storage.find,
+            storage.aggregate,
+            feed,
+            find_each=storage.find_each,
+            find_contents=storage.find_contents,
+            turns=turns,
+        )
         self.live_includes = LiveIncludes(self.live_queries)
         self.entities = EntitySubscriptions(feed)
         self.handlers = Handlers(storage, feed)

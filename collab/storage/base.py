@@ -211,6 +211,14 @@ class FoundEach:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundContents:
+    """Rows by id, each with the folded text of what its document says, as of ``position`` in their project."""
+
+    rows: Mapping[str, tuple[EntityRow, str]]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class FoundGroups:
     """Groups of an aggregate, sorted by key, as of ``position`` in their project."""
 
@@ -332,6 +340,14 @@ class EntityStorage(Protocol):
 
     async def find_each(self, project: str, collection: str, asked: KeysQuery) -> FoundEach:
         """What :meth:`find` returns for each key; from one consistent state."""
+
+    async def find_contents(
+        self, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+    ) -> FoundContents:
+        """Those of these entities that exist, with what their documents say; from one consistent state.
+
+        Raises :class:`collab.errors.Unavailable` as :meth:`find` does for a search in ``paths``.
+        """
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         """The number of rows that :meth:`find` would return without ``limit`` and ``offset``."""

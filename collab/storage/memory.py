@@ -21,6 +21,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundContents,
     FoundEach,
     FoundGroups,
     FoundRows,
@@ -320,6 +321,15 @@ class MemoryStorage:
             found[key] = rows[:most]
             most -= len(found[key])
         return FoundEach(found, self._record.span(project).newest)
+
+    async def find_contents(
+        self, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+    ) -> FoundContents:
+        self._record.check_searched(collection, paths)
+        wanted, contents = set(ids), self._record.contents
+        rows = [row for row in self._record.living(project, collection) if row.key.id in wanted]
+        found = {row.key.id: (row, contents.get(row.key, "")) for row in rows}
+        return FoundContents(found, self._record.span(project).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         rows = self._record.searched(project, collection, query.search)

@@ -179,11 +179,15 @@ class MemoryRecord:
         rows = self.living(project, collection)
         if search is None:
             return rows
-        form = self.searchable.get(collection)
-        check_form(collection, search.paths, form, done=True, reading=collection in self.reading)
+        self.check_searched(collection, search.paths)
         is_found = compile_search(search)
         contents = self.contents if finds_contents(search.paths) else {}
         return [row for row in rows if is_found(row.data, contents.get(row.key, ""))]
+
+    def check_searched(self, collection: str, paths: IndexPaths) -> None:
+        """Raise :class:`collab.errors.Unavailable` unless these members of all entities are searched."""
+        form = self.searchable.get(collection)
+        check_form(collection, paths, form, done=True, reading=collection in self.reading)
 
     def list_uncovered(self, key: RoomKey) -> None:
         """Update ``uncovered``: it has the documents whose newest rows are not in a content event yet."""

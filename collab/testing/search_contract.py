@@ -168,6 +168,28 @@ class SearchContract(StorageCase):
             assert await ids(storage, searched("blue"), "other") == ["b"]
             assert await ids(storage, searched("-whale")) == ["a"]
 
+    async def test_rows_are_read_with_what_their_documents_say(self, tmp_path: Path) -> None:
+        """Those that exist, however many; as a search finds them, and only while it would find all."""
+        async with self.opened(tmp_path) as storage:
+            await storage.searchable("notes", ALL)
+            names = [f"n{number:03}" for number in range(60)]
+            await storage.commit([], [written(name, 1, title="red") for name in [*names, "gone"]])
+            await storage.commit([document("n000")], [said("n000", 2, 1, "blue whale", title="red")])
+            gone = written("gone", 2)
+            gone = gone._replace(
+                entity=replace(gone.entity, deleted=True), event=fact(2, key=gone.entity.key, kind="deleted").event
+            )
+            await storage.commit([], [gone, written("n001", 1, "other", title="green")])
+            found = await storage.find_contents("acme", "notes", [*names[:50], "gone", "none"], ALL)
+            assert sorted(found.rows) == names[:50]
+            assert found.position == (await storage.span("acme")).newest
+            row, text = found.rows["n000"]
+            assert (row.key, row.version, text) == (RoomKey("acme", "notes", "n000"), 2, fold_texts(["blue whale"]))
+            row, text = found.rows["n001"]
+            assert (row.data["title"], text) == ("red", "")
+            with pytest.raises(Unavailable):
+                await storage.find_contents("acme", "notes", names, MEMBERS)
+
     async def test_a_search_is_one_condition_among_others(self, tmp_path: Path) -> None:
         """The newest change comes first, unless the query orders."""
         async with self.opened(tmp_path) as storage:

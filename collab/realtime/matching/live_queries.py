@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from time import perf_counter
@@ -17,13 +18,13 @@ from collab.event import EntityEvent
 from collab.query.aggregate import Aggregation
 from collab.query.canonical import canonical, canonical_aggregation
 from collab.query.include import KeysQuery, related_to
-from collab.query.query import Query
+from collab.query.query import IndexPaths, Query
 from collab.realtime.matching.live_aggregate import LiveAggregate
 from collab.realtime.matching.query_window import MAX_ROWS, SPARE, LiveQuery
 from collab.realtime.matching.shared_query import Live, QueryCost, SharedQuery, Topic, Watcher
 from collab.realtime.matching.watchers import tell_all, tell_failure
 from collab.records.entity_view import data_before
-from collab.storage.base import FoundEach, FoundGroups, FoundRows
+from collab.storage.base import FoundContents, FoundEach, FoundGroups, FoundRows
 from collab.tasks import BackgroundTasks
 from collab.turns import TurnOwner, Turns
 from collab.wire.realtime import values as wire
@@ -39,16 +40,23 @@ FindGroups = Callable[[str, str, Aggregation], Awaitable[FoundGroups]]
 FindEach = Callable[[str, str, KeysQuery], Awaitable[FoundEach]]
 """Runs one query for each key: project, collection, query."""
 
+FindContents = Callable[[str, str, Sequence[str], IndexPaths], Awaitable[FoundContents]]
+"""Reads rows with what their documents say: project, collection, ids, what is searched."""
+
 _READS = 8  # concurrent reads if no `turns` are given; more would only queue and have to buffer events
 _KEPT = 10_000  # events buffered during one read; a slower read is repeated
 _ATTEMPTS = 3
+_MOST_UNSURE = 50  # rows of one read, of which each may bring 100 KB of text
+_COMPARED_AT_ONCE = 1_000_000  # characters, before the event loop does something else
+_QUERY_COSTS = 10_000  # as many characters as comparing a query with little text
 _MOST_AT_ONCE = (
     25_000  # rows of one read for several keys: a thousand windows that show 10,000 rows, with what they spare
 )
 
 
 class LiveQueries:
-    """``find``, ``find_each`` and ``aggregate`` are those of a storage; ``feed`` delivers later commits.
+    """``find``, ``find_each``, ``find_contents`` and ``aggregate`` are those of a storage; ``feed`` delivers later
+    commits.
 
     Identical queries are shared: read once and matched once, however many watchers there are. A query has at most
     ``max_rows``, and at least ``spare`` rows or values are held behind each window. Reads wait in ``turns``, shared
@@ -62,6 +70,7 @@ class LiveQueries:
         feed: Feed,
         *,
         find_each: FindEach,
+        find_contents: FindContents,
         turns: Turns | None = None,
         max_rows: int = MAX_ROWS,
         spare: int = SPARE,
@@ -70,6 +79,7 @@ class LiveQueries:
         self._spare = spare
         self._find = find
         self._find_each = find_each
+        self._find_contents = find_contents
         self._aggregate = aggregate
         self._feed = feed
         self._queries: dict[tuple[str, str, bytes], SharedQuery] = {}
@@ -225,9 +235,12 @@ class LiveQueries:
         topic.aggregates -= isinstance(shared.live, LiveAggregate)
         if not len(topic.index):
             del self._topics[shared.key[:2]]
-        for task in (shared.task, shared.settling):
-            if task is not None:
-                task.cancel()
+        topic.unsure.pop(shared, None)
+        if shared.task is not None:
+            shared.task.cancel()
+        if topic.settling is not None and not topic.unsure:
+            topic.settling.cancel()
+            topic.settling = None
 
     def _fail(self, shared: SharedQuery, error: CollabError) -> None:
         watchers = list(shared.watchers.values())
@@ -289,40 +302,82 @@ class LiveQueries:
 
     def _settle_soon(self, shared: SharedQuery) -> None:
         """Read the rows of a query whose documents decide whether they are found, if there are any."""
-        if shared.settling is None and isinstance(shared.live, LiveQuery) and shared.live.unsure and not shared.ended:
-            shared.settling = self._tasks.spawn(self._settle(shared, shared.live))
+        topic, live = shared.topic, shared.live
+        if not isinstance(live, LiveQuery) or not live.unsure or shared.ended:
+            return
+        topic.unsure[shared] = live
+        if topic.settling is None:
+            topic.settling = self._tasks.spawn(self._settle(topic, *shared.key[:2]))
 
-    async def _settle(self, shared: SharedQuery, live: LiveQuery) -> None:
+    async def _settle(self, topic: Topic, project: str, collection: str) -> None:
+        """Read rows once for all queries of a collection that are unsure of them."""
         try:
-            while live.unsure:
-                await self._settle_some(shared, live)
-            shared.settling = None
-        except CollabError as error:
-            shared.settling = None
-            self._fail(shared, error)
-        except Exception:
-            log.exception("could not read rows of a live query of %s/%s", *shared.key[:2])
-            shared.settling = None
-            self._fail(shared, InternalError("could not update the rows of this query"))
+            while topic.next_unsure():
+                try:
+                    await self._settle_some(topic, project, collection)
+                    continue
+                except CollabError as error:
+                    failure = error
+                except Exception:
+                    log.exception("could not read rows of live queries of %s/%s", project, collection)
+                    failure = InternalError("could not update the rows of this query")
+                for shared in topic.next_unsure():
+                    self._fail(shared, failure)
+        finally:
+            if topic.settling is asyncio.current_task():
+                topic.settling = None
 
-    async def _settle_some(self, shared: SharedQuery, live: LiveQuery) -> None:
+    async def _settle_some(self, topic: Topic, project: str, collection: str) -> None:
         for _ in range(_ATTEMPTS):
-            async with self._turns.turn(shared.owner):
-                ids = live.unsure  # those that have come meanwhile too
-                if not ids:
+            async with self._turns.turn(TurnOwner(project)):
+                queries = topic.next_unsure()  # with those that have come meanwhile
+                if not queries:
                     return
-                since = self._feed.position(shared.key[0])
+                ids = _first_unsure(queries.values())
+                searched = next(iter(queries.values())).searched
+                since = self._feed.position(project)
                 began = perf_counter()
-                found = await self._find(*shared.key[:2], live.ask_about(ids))
+                found = await self._find_contents(project, collection, ids, searched)
+                seconds = (perf_counter() - began) / len(queries)
+            for shared in queries:
                 shared.reads += 1
-                shared.read_seconds += perf_counter() - began
+                shared.read_seconds += seconds
             if found.position >= since:
                 break
         else:
             raise Unavailable("could not read a current state of the rows of this query")
-        had = [name for name in ids if live.holds(name)]
-        steps = live.settle(ids, found)
-        for name in {*(name for name in had if not live.holds(name)), *live.trim()}:
+        await self._settle_each(queries, ids, found)
+
+    async def _settle_each(
+        self, queries: Mapping[SharedQuery, LiveQuery], ids: Sequence[str], found: FoundContents
+    ) -> None:
+        size = _QUERY_COSTS + sum(len(contents) for _, contents in found.rows.values())
+        compared = 0
+        for shared, live in queries.items():
+            mine = [name for name in ids if name in live.unsure]
+            if shared.ended or not mine:
+                continue
+            self._settle_one(shared, live, mine, found)
+            shared.topic.unsure.pop(shared, None)
+            self._settle_soon(shared)  # with its other rows, after the other queries
+            compared += size
+            if compared >= _COMPARED_AT_ONCE:
+                compared = 0
+                await asyncio.sleep(0)
+
+    def _settle_one(self, shared: SharedQuery, live: LiveQuery, ids: Sequence[str], found: FoundContents) -> None:
+        began = perf_counter()
+        try:
+            steps = live.settle(ids, found)
+            dropped = live.trim()
+        except Exception as error:
+            if not isinstance(error, CollabError):
+                log.exception("could not update a live query of %s/%s", *shared.key[:2])
+                error = InternalError("could not update the rows of this query")
+            self._fail(shared, error)
+            return
+        shared.seconds += perf_counter() - began
+        for name in {*(name for name in ids if not live.holds(name)), *dropped}:
             shared.topic.index.release(shared, name)
         shared.steps += len(steps)
         if live.dry:
@@ -451,3 +506,13 @@ class LiveQueries:
     def _tell(self, shared: SharedQuery, steps: Sequence[wire.Step]) -> None:
         if steps and tell_all(shared.watchers, lambda watcher: watcher.steps(steps)):
             self._end_if_unused(shared)
+
+
+def _first_unsure(queries: Iterable[LiveQuery]) -> list[str]:
+    """Some of the rows of which these queries are unsure."""
+    ids: dict[str, None] = {}
+    for live in queries:
+        ids.update(dict.fromkeys(islice(live.unsure, _MOST_UNSURE)))
+        if len(ids) >= _MOST_UNSURE:
+            break
+    return list(islice(ids, _MOST_UNSURE))

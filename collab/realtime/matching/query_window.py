@@ -14,18 +14,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
-from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from collab.errors import SubscriptionFailed
 from collab.event import EntityEvent
-from collab.query.match import ID, compile_query, conjoin, sort_key
-from collab.query.query import Compare, Condition, Query
-from collab.query.search import finds_contents
+from collab.query.match import compile_query, sort_key
+from collab.query.query import Condition, IndexPaths, Query
+from collab.query.search import compile_search, finds_contents
 from collab.realtime.matching.row_steps import WindowRow, change, difference, enter, leave
 from collab.records.entity_view import is_of_contents
-from collab.storage.base import FoundRows
+from collab.storage.base import EntityRow, FoundContents, FoundRows
 from collab.wire.realtime.values import Step
 
 MAX_ROWS = 10_000
@@ -33,7 +32,6 @@ MAX_ROWS = 10_000
 SPARE = 10
 """Rows held behind a window, plus a quarter of its ``limit``; at most a hundred."""
 
-_MOST_UNSURE = 500
 _key = attrgetter("key")
 
 
@@ -50,6 +48,7 @@ class LiveQuery:
         "_end",
         "_first",
         "_horizon",
+        "_is_found",
         "_limit",
         "_matches",
         "_order",
@@ -69,6 +68,7 @@ class LiveQuery:
             raise SubscriptionFailed(f"offset plus limit of a live query may be at most {max_rows}")
         self._buffer = 0 if query.limit is None else min(spare + query.limit // 4, 100)
         self._by_contents = query.search is not None and finds_contents(query.search.paths)
+        self._is_found = compile_search(query.search) if query.search is not None else None
         self._searched = frozenset(path[0] for path in query.search.paths) if query.search is not None else frozenset()
         self._matches = compile_query(replace(query, search=None) if self._by_contents else query)
         self._order = sort_key(query.order_by)
@@ -103,33 +103,37 @@ class LiveQuery:
         return self.query.where
 
     @property
-    def unsure(self) -> tuple[str, ...]:
-        """The ids of the next rows to read and :meth:`settle`."""
-        return tuple(islice(self._unsure, _MOST_UNSURE))
+    def searched(self) -> IndexPaths:
+        """What the query searches."""
+        return self.query.search.paths if self.query.search is not None else ()
 
-    def ask_about(self, ids: Sequence[str]) -> Query:
-        """Return the storage query that :meth:`settle` needs."""
-        where = conjoin(Compare(ID, "in", tuple(ids)), self.query.where)
-        return replace(self.query, where=where, offset=0, limit=len(ids))
+    @property
+    def unsure(self) -> Set[str]:
+        """The ids of the rows to read and :meth:`settle`, the longest unsure first."""
+        return self._unsure.keys()
 
-    def settle(self, ids: Sequence[str], found: FoundRows) -> list[Step]:
-        """Process the answer to :meth:`ask_about`, and return its effect on the window.
+    def settle(self, ids: Sequence[str], found: FoundContents) -> list[Step]:
+        """Process those of the rows ``ids`` that are unsure, as they were read, and return the effect on the window.
 
         Rows with later events stay unsure. Check :attr:`dry` and call :meth:`trim` afterwards. Raises
         :class:`SubscriptionFailed` for too many rows.
         """
         window = self.rows
-        rows = {row.key.id: row for row in found.rows}
         steps: list[Step] = []
         for name in ids:
             event = self._unsure.get(name)
             if event is None or event.position > found.position:
                 continue
             del self._unsure[name]
-            row, before = rows.get(name), self._by_id.get(name)
-            after = None if row is None else self._held_as(row.data, row.version)
+            before, after = self._by_id.get(name), None
+            read = found.rows.get(name)
+            if read is not None and self._matches(read[0].data) and self._is_found_in(*read):
+                after = self._held_as(read[0].data, read[0].version)
             steps += self._put(name, before, after, event.version)
         return steps if len(ids) == 1 else difference(window, self.rows)
+
+    def _is_found_in(self, row: EntityRow, contents: str) -> bool:
+        return self._is_found is None or self._is_found(row.data, contents)
 
     def ask(self) -> Query:
         """Return the storage query that :meth:`load` needs."""

@@ -11,6 +11,7 @@ from collab.event import EntityEvent
 from collab.query.aggregate import Aggregation
 from collab.query.query import Condition, Query
 from collab.realtime.matching.query_index import QueryIndex
+from collab.realtime.matching.query_window import LiveQuery
 from collab.realtime.matching.row_steps import WindowRow
 from collab.turns import TurnOwner
 from collab.wire.realtime import values as wire
@@ -74,7 +75,7 @@ class SharedQuery:
     """One query with everybody who watches it or waits for its first rows."""
 
     __slots__ = (
-        *("ended", "failure", "key", "live", "owner", "ready", "settling", "task", "topic", "waiting", "watchers"),
+        *("ended", "failure", "key", "live", "owner", "ready", "task", "topic", "waiting", "watchers"),
         *("events", "read_seconds", "reads", "seconds", "steps"),
     )
 
@@ -87,7 +88,6 @@ class SharedQuery:
         self.waiting = 0
         self.ready: asyncio.Event | None = asyncio.Event()  # None: the first rows have arrived
         self.task: asyncio.Task[None] | None = None  # which reads its rows
-        self.settling: asyncio.Task[None] | None = None  # which reads rows that are unsure
         self.failure: CollabError | None = None
         self.ended = False
         self.events = self.steps = self.reads = 0
@@ -107,11 +107,26 @@ class SharedQuery:
 
 
 class Topic:
-    """The queries of one collection, and the running reads with the events since each began."""
+    """The queries of one collection, and the running reads with the events since each began.
 
-    __slots__ = ("aggregates", "index", "reads")
+    ``unsure`` are those queries whose documents decide whether some of their rows are found.
+    """
+
+    __slots__ = ("aggregates", "index", "reads", "settling", "unsure")
 
     def __init__(self) -> None:
         self.aggregates = 0
         self.index: QueryIndex[SharedQuery] = QueryIndex()
         self.reads: dict[object, list[EntityEvent]] = {}
+        self.unsure: dict[SharedQuery, LiveQuery] = {}
+        self.settling: asyncio.Task[None] | None = None  # which reads rows that are unsure
+
+    def next_unsure(self) -> dict[SharedQuery, LiveQuery]:
+        """Queries that are unsure of rows and search the same, with the one that waits longest; none if none is."""
+        self.unsure = {shared: live for shared, live in self.unsure.items() if live.unsure}
+        first = next(iter(self.unsure.values()), None)
+        return {
+            shared: live
+            for shared, live in self.unsure.items()
+            if first is not None and live.searched == first.searched
+        }

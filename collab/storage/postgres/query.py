@@ -102,6 +102,22 @@ def _equal_to_key(path: Path) -> str:
     return f"{same} AND (length(wanted.key) < {_INDEXED} OR {text_sql(path)} = wanted.key)"
 
 
+async def find_contents(
+    connection: asyncpg.Connection, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+) -> dict[str, tuple[EntityRow, str]]:
+    """Those of these entities that exist, with what their documents say."""
+    await check_indexed(connection, collection, paths)
+    contents = "(SELECT t.contents FROM collab.search_texts AS t WHERE t.eid = entities.eid)"
+    rows = await connection.fetch(
+        f"SELECT coalesce({contents}, ''), {COLUMNS} FROM collab.entities WHERE project = $1 AND collection = $2"
+        " AND id = ANY ($3) AND NOT deleted",
+        project,
+        collection,
+        list(ids),
+    )
+    return {row.key.id: (row, text) for text, *columns in rows for row in [entity_row(columns)]}
+
+
 async def count_rows(connection: asyncpg.Connection, project: str, collection: str, query: Query) -> int:
     """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
     if query.search is not None:

@@ -29,6 +29,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundContents,
     FoundEach,
     FoundGroups,
     FoundRows,
@@ -48,7 +49,7 @@ from collab.storage.postgres import archive, documents, entities, history, nodes
 from collab.storage.postgres.aggregate import group_rows
 from collab.storage.postgres.commit import commit_values
 from collab.storage.postgres.database import PostgresDatabase, SearchDeclared, translated
-from collab.storage.postgres.query import count_rows, create_indexes, find_each, find_rows
+from collab.storage.postgres.query import count_rows, create_indexes, find_contents, find_each, find_rows
 from collab.storage.postgres.search import (
     contents_values,
     is_reading,
@@ -293,6 +294,13 @@ class PostgresStorage:
         async with self._database.query() as connection:
             rows = await find_each(connection, project, collection, asked)
             return FoundEach(rows, (await history.read_span(connection, project)).newest)
+
+    async def find_contents(
+        self, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+    ) -> FoundContents:
+        async with self._database.query() as connection:
+            rows = await find_contents(connection, project, collection, ids, paths)
+            return FoundContents(rows, (await history.read_span(connection, project)).newest)
 
     async def count(self, project: str, collection: str, query: Query) -> int:
         async with self._database.query() as connection:

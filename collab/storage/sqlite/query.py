@@ -65,6 +65,20 @@ def find_each(
     return found
 
 
+def find_contents(
+    connection: sqlite3.Connection, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+) -> dict[str, tuple[EntityRow, str]]:
+    """Those of these entities that exist, with what their documents say."""
+    check_indexed(connection, collection, paths)
+    contents = "(SELECT t.contents FROM search_texts AS t WHERE t.eid = entities.eid)"
+    rows = connection.execute(
+        f"SELECT coalesce({contents}, ''), {COLUMNS} FROM entities WHERE project = ? AND collection = ?"
+        " AND id IN (SELECT value FROM json_each(?)) AND deleted = 0",
+        (project, collection, to_json(list(ids))),
+    )
+    return {row.key.id: (row, text) for text, *columns in rows for row in [entity_row(*columns)]}
+
+
 def count_rows(connection: sqlite3.Connection, project: str, collection: str, query: Query) -> int:
     """The number of rows that :func:`find_rows` would return without ``limit`` and ``offset``."""
     if query.search is not None:

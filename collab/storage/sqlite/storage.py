@@ -27,6 +27,7 @@ from collab.storage.base import (
     DeadLetter,
     EntityRow,
     Fact,
+    FoundContents,
     FoundEach,
     FoundGroups,
     FoundRows,
@@ -49,7 +50,7 @@ from collab.storage.sqlite.aggregate import group_rows
 from collab.storage.sqlite.commit import Appender
 from collab.storage.sqlite.database import Database
 from collab.storage.sqlite.erase import list_expired
-from collab.storage.sqlite.query import count_rows, create_indexes, find_each, find_rows
+from collab.storage.sqlite.query import count_rows, create_indexes, find_contents, find_each, find_rows
 from collab.storage.sqlite.search import end_reading, is_reading, list_left, list_unread, save_contents
 from collab.storage.sqlite.statements import moment
 from collab.storage.sqlite.upkeep import Upkeep
@@ -208,6 +209,16 @@ class SqliteStorage:
             with moment(connection):
                 rows = find_each(connection, project, collection, asked)
                 return FoundEach(rows, positions.read_span(connection, project).newest)
+
+        return await self._query(find)
+
+    async def find_contents(
+        self, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+    ) -> FoundContents:
+        def find(connection: sqlite3.Connection) -> FoundContents:
+            with moment(connection):
+                rows = find_contents(connection, project, collection, ids, paths)
+                return FoundContents(rows, positions.read_span(connection, project).newest)
 
         return await self._query(find)
 

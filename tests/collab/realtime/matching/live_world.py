@@ -19,7 +19,7 @@ from collab.query.match import compile_where, form, select
 from collab.query.query import EVERYTHING, And, Compare, Condition, Not, Or, Order, Query, Search
 from collab.query.search import CONTENTS, compile_search, fold_texts, parse_words
 from collab.query.steps import apply_steps
-from collab.storage.base import EntityRow, FoundEach, FoundGroups, FoundRows
+from collab.storage.base import EntityRow, FoundContents, FoundEach, FoundGroups, FoundRows
 from collab.wire.realtime.values import Step
 
 PROJECT, COLLECTION = "p", "tasks"
@@ -161,6 +161,12 @@ class World:
         rows = self._searched(query.search)
         found = select((row.data for row in rows.values()), replace(query, search=None))
         return FoundRows([rows[data["id"]] for data in found], self.position)
+
+    def contents(self, ids: Sequence[str]) -> FoundContents:
+        """These rows now, with what their documents say."""
+        rows = {name: row for name, row in self.rows.items() if name in ids and not row.deleted}
+        texts = {name: (row, fold_texts([self.texts.get(name, "")])) for name, row in rows.items()}
+        return FoundContents(texts, self.position)
 
     def aggregate(self, aggregation: Aggregation) -> FoundGroups:
         """The groups of the rows now."""

@@ -1,19 +1,19 @@
 """The law of live queries: however writes, reads and events interleave, at quiet lists are those of fresh queries."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from collab.query.aggregate import Aggregation
-from collab.query.query import Query
+from collab.query.query import IndexPaths, Query
 from collab.realtime.matching.live_queries import LiveQueries
-from collab.storage.base import FoundGroups, FoundRows
+from collab.storage.base import FoundContents, FoundGroups, FoundRows
 from tests.collab.realtime.matching.live_world import (
     COLLECTION,
     FIELDS,
@@ -32,13 +32,17 @@ SOME_IDS = [f"t{number:02}" for number in range(24)]
 SOME_VALUES = [None, True, 0, 1, 2, 3, "x", "2024-01-31T12:00:00Z"]
 
 
+Asked: TypeAlias = Query | Aggregation | tuple[str, ...]
+Found: TypeAlias = FoundRows | FoundGroups | FoundContents
+
+
 @dataclass
 class Read:
     """A question to the storage: it looks at one moment, and answers at another."""
 
-    query: Query | Aggregation
-    answer: asyncio.Future[FoundRows | FoundGroups]
-    seen: FoundRows | FoundGroups
+    asked: Asked
+    answer: asyncio.Future[Found]
+    seen: Found
 
 
 @dataclass
@@ -68,11 +72,25 @@ class LiveLaw(RuleBasedStateMachine):
         for name in SOME_IDS[: random.randint(8, 24)]:
             self.world.write(name, {"a": random.choice(SOME_VALUES), "b": random.choice(SOME_VALUES)})
         self.world.tell()
-        self.live = LiveQueries(self.find, self.aggregate, self.world.feed, find_each=never_each, spare=spare)
+        self.live = LiveQueries(
+            self.find,
+            self.aggregate,
+            self.world.feed,
+            find_each=never_each,
+            find_contents=self.find_contents,
+            spare=spare,
+        )
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         found = await self._read(project, collection, query)
         assert isinstance(found, FoundRows)
+        return found
+
+    async def find_contents(
+        self, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+    ) -> FoundContents:
+        found = await self._read(project, collection, tuple(ids))
+        assert isinstance(found, FoundContents)
         return found
 
     async def aggregate(self, project: str, collection: str, aggregation: Aggregation) -> FoundGroups:
@@ -80,12 +98,14 @@ class LiveLaw(RuleBasedStateMachine):
         assert isinstance(found, FoundGroups)
         return found
 
-    def _now(self, query: Query | Aggregation) -> FoundRows | FoundGroups:
-        return self.world.find(query) if isinstance(query, Query) else self.world.aggregate(query)
+    def _now(self, asked: Asked) -> Found:
+        if isinstance(asked, tuple):
+            return self.world.contents(asked)
+        return self.world.find(asked) if isinstance(asked, Query) else self.world.aggregate(asked)
 
-    async def _read(self, project: str, collection: str, query: Query | Aggregation) -> FoundRows | FoundGroups:
+    async def _read(self, project: str, collection: str, asked: Asked) -> Found:
         assert (project, collection) == (PROJECT, COLLECTION)
-        read = Read(query, self.loop.create_future(), self._now(query))
+        read = Read(asked, self.loop.create_future(), self._now(asked))
         self.reads.append(read)
         try:
             return await read.answer
@@ -186,7 +206,7 @@ class LiveLaw(RuleBasedStateMachine):
         """The moment that is looked at lies anywhere between question and answer."""
         if self.reads:
             read = self.reads[which % len(self.reads)]
-            read.seen = self._now(read.query)
+            read.seen = self._now(read.asked)
 
     def answer(self, which: int) -> None:
         if self.reads:

@@ -3,21 +3,22 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from collab.errors import InternalError, Restarting, SubscriptionFailed, Unavailable
 from collab.query.aggregate import Aggregation
-from collab.query.query import And, Compare, Not, Order, Query, Scalar, Search
+from collab.query.query import And, Compare, IndexPaths, Not, Order, Query, Scalar, Search
 from collab.query.search import CONTENTS, parse_words
 from collab.realtime.matching import live_queries
 from collab.realtime.matching.live_queries import LiveQueries
-from collab.storage.base import FoundGroups, FoundRows, StorageError
+from collab.storage.base import FoundContents, FoundGroups, FoundRows, StorageError
 from collab.wire.realtime.values import Step
 from tests.collab.realtime.matching.live_world import COLLECTION, PROJECT, Screen, World, never_each
 
 BY_A = (Order(("a",)),)
+T = TypeVar("T")
 
 
 class Storage:
@@ -29,12 +30,21 @@ class Storage:
         self.gate.set()
         self.errors: list[Exception] = []
         self.asked: list[Query] = []
+        self.read: list[tuple[str, ...]] = []
         self.aggregated: list[Aggregation] = []
         self.waiting = 0
 
     async def find(self, project: str, collection: str, query: Query) -> FoundRows:
         self.asked.append(query)
-        found = self.world.find(query)
+        return await self._answer(self.world.find(query))
+
+    async def find_contents(
+        self, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
+    ) -> FoundContents:
+        self.read.append(tuple(ids))
+        return await self._answer(self.world.contents(ids))
+
+    async def _answer(self, found: T) -> T:
         self.waiting += 1
         try:
             await self.gate.wait()
@@ -60,6 +70,7 @@ class Setup:
             self.storage.aggregate,
             self.world.feed,
             find_each=never_each,
+            find_contents=self.storage.find_contents,
             max_rows=max_rows,
             spare=spare,
         )
@@ -75,6 +86,9 @@ class Setup:
     async def watch(self, query: Query | Aggregation = Query(order_by=BY_A)) -> tuple[Screen, Callable[[], None]]:  # noqa: B008
         screen = Screen()
         return screen, await self.live.open(PROJECT, COLLECTION, query, screen)
+
+    def is_shown(self, screen: Screen, query: Query) -> bool:
+        return screen.shows(self.world, query)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -322,7 +336,13 @@ async def test_an_answer_older_than_what_was_told_is_not_believed() -> None:
         asked += 1
         return old
 
-    live = LiveQueries(stale, setup.storage.aggregate, setup.world.feed, find_each=never_each)
+    live = LiveQueries(
+        stale,
+        setup.storage.aggregate,
+        setup.world.feed,
+        find_each=never_each,
+        find_contents=setup.storage.find_contents,
+    )
     with pytest.raises(Unavailable):
         await live.open(PROJECT, COLLECTION, Query(), Screen())
     assert asked == 3
@@ -432,6 +452,44 @@ async def test_t6_a_row_that_leaves_while_its_contents_are_read_is_not_shown(fie
     await until(lambda: screen.rows)
     assert screen.shows(setup.world, query)
     close()
+    assert setup.live.entries == 0
+
+
+async def test_t6_rows_are_read_once_for_all_queries_that_are_unsure_of_them() -> None:
+    """However many queries and rows there are, a few rows at a time."""
+    setup = Setup(max_rows=200)
+    rows = [f"r{number:03}" for number in range(120)]
+    for name in rows:
+        setup.write(name, 1)
+    searches = [Search(parse_words(words), (CONTENTS, ("a",))) for words in ("x", "y", "-x", "x y")]
+    queries = [Query(where=a(1), search=search, limit=limit) for search in searches for limit in (None, 5)]
+    screens = [(await setup.watch(query))[0] for query in queries]
+    for said in ("x", "x y", "z"):
+        for name in rows:
+            setup.world.say(name, said)
+        setup.world.tell()
+        await until(lambda: all(map(setup.is_shown, screens, queries)))
+    assert len(setup.storage.read) <= 3 * (1 + len(rows) // 25)
+    assert {name for some in setup.storage.read for name in some} == set(rows)
+
+
+async def test_t6_a_query_that_cannot_be_updated_with_what_was_read_ends_alone() -> None:
+    setup = Setup(max_rows=2)
+    for name in ("r0", "r1", "r2"):
+        setup.write(name, 1)
+    small, end = await setup.watch(Query(search=Search(parse_words("x"), (CONTENTS,)), limit=2))
+    all_of_them, _ = await setup.watch(Query(search=Search(parse_words("x"), (CONTENTS,))))
+    for name in ("r0", "r1", "r2"):
+        setup.world.say(name, "x")
+    setup.world.tell()
+    await until(lambda: all_of_them.error is not None)
+    await until(lambda: len(small.rows) == 2)
+    assert isinstance(all_of_them.error, SubscriptionFailed)
+    setup.storage.errors.append(Unavailable("away"))
+    setup.world.say("r0", "")
+    setup.world.tell()
+    await until(lambda: small.error is not None)
+    end()
     assert setup.live.entries == 0
 
 
