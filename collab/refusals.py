@@ -15,6 +15,7 @@ KINDS = ("connection", "document", "edit", "presence")
 _AGAIN_SECONDS = 60.0
 _REMEMBERED = 1000
 _MOST_RECENT = 200
+_LONGEST = 500  # characters: three parts of a name, or a reason
 
 
 class RecentRefusal(NamedTuple):
@@ -41,10 +42,13 @@ class Refusals:
         self._told: dict[tuple[str, str, str | None], tuple[float, int]] = {}  # when, and how many since
 
     def note(self, kind: str, place: str, user_id: str | None, reason: str, project: str | None = None) -> None:
-        """Count a refusal. ``place`` is the project and the document."""
+        """Count a refusal. ``place`` is the project and the document, as the client has named it."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if project:
             self._refused(project)
+        # the name may be up to a message long and of anybody, without a credential
+        place, reason = _shown(place), _shown(reason)
+        user_id = None if user_id is None else _shown(user_id)
         now = monotonic()
         what = (kind, place, user_id)
         at, more = self._told.get(what, (0.0, 0))
@@ -62,3 +66,9 @@ class Refusals:
     def recent(self) -> Sequence[RecentRefusal]:
         """The last refusals that were logged, newest first."""
         return list(reversed(self._recent))
+
+
+def _shown(text: str) -> str:
+    """What to keep and to log of text that may come from a client: one line, not longer than names are."""
+    cut = text[:_LONGEST] + "…" if len(text) > _LONGEST else text
+    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in cut)

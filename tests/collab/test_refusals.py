@@ -46,3 +46,17 @@ def test_refusals_are_told_to_prometheus() -> None:
     metrics.expose(dict)
     metrics.refusals.note("edit", "p/documents/d", None, "no")
     assert b'collab_refused_total{kind="edit"} 1.0' in metrics.render()
+
+
+def test_a_name_that_a_client_sends_is_one_short_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals()
+    name = "a\nERROR forged \x1b[31m" + "x" * 60_000
+    with caplog.at_level(logging.WARNING):
+        for end in ("1", "2"):
+            refusals.note("document", name + end, "ann\r", "it has\u2028lines")
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert said.startswith("refused document in a\\u000aERROR forged \\u001b[31mxxx")
+    assert said.endswith("… by user ann\\u000d: it has\\u2028lines")
+    assert len(said) < 1000
+    assert len(refusals.recent[0].place) < 1000
