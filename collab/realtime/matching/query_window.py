@@ -130,7 +130,7 @@ class LiveQuery:
             if read is not None and self._matches(read[0].data) and self._is_found_in(*read):
                 after = self._held_as(read[0].data, read[0].version)
             steps += self._put(name, before, after, event.version)
-        return steps if len(ids) == 1 else difference(window, self.rows)
+        return steps if len(ids) == 1 or not steps else difference(window, self.rows)
 
     def _is_found_in(self, row: EntityRow, contents: str) -> bool:
         return self._is_found is None or self._is_found(row.data, contents)
