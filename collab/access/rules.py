@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from collab.dates import canonical
 from collab.errors import InvalidRequest
 from collab.json_values import scalar_fault
 from collab.names import RoomKey
@@ -167,6 +168,8 @@ def _fill_in(value: Any, member: str, user_id: str | None, claims: Mapping[str, 
     if value == _USER:
         if user_id is None:
             raise ValueError("a rule uses $userId, but this credential has no user")
+        if canonical(user_id) is not None or "\0" in user_id:  # queries take it for the id of somebody else, too
+            raise ValueError("a rule uses $userId, but this user id is a date or contains U+0000")
         return user_id
     if not value.startswith(_CLAIM):
         raise ValueError("$ must begin $userId or $claims.<name>; write $$ for a literal $")

@@ -90,6 +90,13 @@ def test_a_claim_never_becomes_an_operator_or_a_value_that_json_lacks(claim: obj
         parse_rules({"tasks/*": {"access": "read", "where": {"team": "$claims.team"}}}, "ada", {"team": claim})
 
 
+@pytest.mark.parametrize("user", ["2024-01-01", "2024-01-01T01:00:00+01:00", "a\0b"])
+def test_a_user_id_that_equals_another_one_in_queries_stands_for_no_row(user: str) -> None:
+    with pytest.raises(ValueError, match="a date or contains"):
+        parse_rules({"tasks/*": {"access": "read", "where": {"owner": "$userId"}}}, user)
+    parse_rules({"tasks/*": "read"}, user)
+
+
 def test_a_claim_that_is_null_stands_for_no_row() -> None:
     for where, claim in (({"team": "$claims.team"}, None), ({"team": {"in": "$claims.team"}}, ["x", None])):
         with pytest.raises(ValueError, match="claim that is null"):

@@ -95,7 +95,7 @@ async def test_i3_rows_with_one_key_share_what_is_related_to_it() -> None:
     [
         {"tasks/*": "read"},
         {"tasks/*": "read", "users/*": "none", "comments/*": "none"},
-        {"users/*": {"access": "none", "where": {}}, "tasks/*": "read"},
+        {"users/*": {"access": "none", "where": {"id": {"isNull": False}}}, "tasks/*": "read"},
         {
             "tasks/*": "read",
             **{f"{name}/*": {"access": "read", "where": {"name": "x"}} for name in ("users", "comments")},
