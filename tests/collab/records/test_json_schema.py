@@ -33,7 +33,9 @@ def test_items_are_unique_as_the_library_says(items: list[Any]) -> None:
     assert messages(schema, items) == [error.message for error in Draft202012Validator(schema).iter_errors(items)]
 
 
-@pytest.mark.parametrize("item", [lambda n: {"n": n}, lambda n: n if n % 2 else str(n), lambda n: [{}, n]], ids=str)
+@pytest.mark.parametrize(
+    "item", [lambda n: {"n": n}, lambda n: n if n % 2 else str(n), lambda n: [{}, n]], ids=["objects", "mixed", "lists"]
+)
 def test_a_long_list_of_anything_is_compared_in_one_pass(item: Any) -> None:
     items = [item(number) for number in range(100_000)]
     assert messages({"uniqueItems": True}, items) == []
