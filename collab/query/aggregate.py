@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, DivisionByZero, Inexact, InvalidOperation
-from math import isfinite
+from fractions import Fraction
 from sys import float_info
 from typing import Any, NamedTuple
 
@@ -28,7 +28,6 @@ MAX_MEASURES = 20
 
 # every finite double has at most 324 places behind the point and 309 before it
 _EXACT = Context(prec=2_000, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, DivisionByZero])
-_ROUNDED = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation, DivisionByZero])
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +219,15 @@ def _decimal_of(value: Any) -> int | Decimal | None:
     return number if isinstance(number, int) else Decimal(repr(number))
 
 
-def number_of(decimal: Decimal) -> int | float:
-    """The number of a decimal: an integer if it is one of 64 bits, else the nearest finite float."""
-    if decimal == decimal.to_integral_value() and -(2**63) <= decimal < 2**63:
-        return int(decimal)
-    rounded = float(decimal)
-    return rounded if isfinite(rounded) else float_info.max if rounded > 0 else -float_info.max
+def number_of(exact: Decimal | Fraction) -> int | float:
+    """The number that an answer shows: an integer if it is one of 64 bits, else the nearest finite float."""
+    numerator, denominator = exact.as_integer_ratio()
+    if denominator == 1 and -(2**63) <= numerator < 2**63:
+        return numerator
+    try:
+        return numerator / denominator
+    except OverflowError:
+        return float_info.max if numerator > 0 else -float_info.max
 
 
 def _readers(paths: Iterable[Path]) -> list[Callable[[Mapping[str, Any]], Any]]:
@@ -278,4 +280,5 @@ def _nearer(known: Scalar, value: Scalar, *, highest: bool) -> Scalar:
 
 
 def _average(total: Sum) -> int | float | None:
-    return number_of(_ROUNDED.divide(total.total, Decimal(total.numbers))) if total.numbers else None
+    # not a decimal: its division rounds, and what is rounded twice may be another float, or an integer by chance
+    return number_of(Fraction(total.total) / total.numbers) if total.numbers else None

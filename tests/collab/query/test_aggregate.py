@@ -52,6 +52,15 @@ def test_g3_integers_stay_exact_to_64_bits_and_are_the_nearest_fraction_beyond()
     assert answer([*rows, {"id": "3", "a": 1}], {"sum": "a"})[0]["sum"] == {"a": 2.0**63}
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "average"),
+    [(2**53, 5e-324, 2.0**52), (2**54 + 2, 5e-324, 2.0**53 + 2), (1e308, 1.7e308, 1.35e308)],
+)
+def test_g3_an_average_is_rounded_once(one: float, other: float, average: float) -> None:
+    (all_,) = answer([{"id": "1", "a": one}, {"id": "2", "a": other}], {"avg": "a"})
+    assert repr(all_["avg"]["a"]) == repr(average)
+
+
 def test_g3_g4_what_is_no_number_is_skipped_and_nothing_has_no_average() -> None:
     rows: list[dict[str, Any]] = [{"id": "1", "a": "7"}, {"id": "2", "a": True}, {"id": "3"}, {"id": "4", "a": [1]}]
     (all_,) = answer(rows, {"sum": "a", "avg": "a", "min": "a", "max": "a"})
