@@ -77,6 +77,7 @@ class RoutedCollections(Collections):
             nid = elsewhere.nid
         asked = TransactionAsked(CallerNamed.of(caller), tuple(writes), request)
         patience = Patience()
+        refused: set[int] = set()
         while True:
             await self._registry.give_up(self.rooms_of(caller, writes))
             try:
@@ -84,8 +85,9 @@ class RoutedCollections(Collections):
                     return await self.transact_here(caller, writes, request)
                 wrote = await self._calls.ask(nid, "transaction", asked, WroteAll)
             except Elsewhere as elsewhere:
+                refused.add(nid)
                 nid = elsewhere.nid
-                if patience.over:  # not just for a moment
+                if patience.over and nid in refused:  # not just for a moment, and not because this takes long
                     raise Conflict(
                         "the documents of this transaction are in use at different servers",
                         reason="TRANSACTION_ACROSS_NODES",
@@ -106,6 +108,7 @@ class RoutedCollections(Collections):
         Raises :class:`Elsewhere` if one needs a room, after this node has let others have those that it does not need.
         """
         patience = Patience()
+        gave: set[int] = set()
         while True:
             try:
                 return await super().transact(caller, writes, request)
@@ -122,8 +125,9 @@ class RoutedCollections(Collections):
             if needed:
                 await self._registry.give_up(rooms)
                 raise Elsewhere(nid=nid)
-            if patience.over:
+            if patience.over and nid in gave:
                 raise Unavailable("these documents change hands too fast; retry", retryAfter=1.0)
+            gave.add(nid)
             await patience.pause()
 
     async def _routed(

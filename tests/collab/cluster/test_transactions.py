@@ -21,7 +21,7 @@ async def world() -> AsyncIterator[World]:
         yield found
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collab.cluster.calls.FIND_SECONDS", 0.3)
 
@@ -64,6 +64,17 @@ async def test_it_is_made_where_a_document_is_in_use(world: World, used: int, as
         assert all(owner.has_open(f"tasks/{name}") for name in NAMES)
 
 
+@pytest.mark.parametrize("asked", [0, 1, 2])
+async def test_it_is_made_however_long_the_way_to_its_node_takes(
+    world: World, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spread(world)
+    monkeypatch.setattr("collab.cluster.calls.FIND_SECONDS", 0.0)
+    async with world.nodes[1].collab._registry.hold(RoomKey("default", "tasks", "b")):
+        assert await add(world.nodes[asked], 1) == [2, 2, 2]
+
+
+@pytest.mark.usefixtures("short_patience")
 async def test_documents_in_use_at_different_nodes_are_a_conflict_that_changes_nothing(world: World) -> None:
     await spread(world)
     async with AsyncExitStack() as stack:
