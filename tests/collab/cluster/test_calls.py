@@ -29,7 +29,7 @@ async def world() -> AsyncIterator[World]:
         yield found
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collab.cluster.calls.FIND_SECONDS", 0.3)
 
@@ -162,6 +162,7 @@ async def test_nobody_notices_an_owner_that_was_lost_between_two_writes(world: W
     assert await versions(world) == [4, 3, 2, 1]
 
 
+@pytest.mark.usefixtures("short_patience")
 async def test_an_owner_that_cannot_be_reached_has_done_nothing(world: World) -> None:
     edge, owner, _ = world.nodes
     await tasks(edge).create({"n": 0}, id="t1")
@@ -235,6 +236,7 @@ async def test_a_request_travels_once_at_most(world: World) -> None:
     assert len(third.cluster._links or ()) == 0
 
 
+@pytest.mark.usefixtures("short_patience")
 async def test_who_is_sent_to_and_fro_gives_up() -> None:
     calls = Calls()
     tried: list[int] = []
@@ -257,6 +259,7 @@ async def test_a_node_that_has_not_started_calls_nobody() -> None:
         await Calls().ask_raw(1, "update", None)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("short_patience")
 async def test_while_nodes_have_different_versions_an_unknown_call_is_to_be_repeated(world: World) -> None:
     edge, owner, _ = world.nodes
     update = services(owner).pop("update")
