@@ -12,7 +12,7 @@ import pytest
 import collab
 import collab.client
 
-SERVER = {"starlette", "hypercorn", "httpx", "jwt", "jsonschema", "prometheus_client", "websockets"}
+SERVER = {"starlette", "hypercorn", "httpx", "jwt", "jsonschema", "jsonschema_rs", "prometheus_client", "websockets"}
 
 
 def loaded(statement: str) -> set[str]:

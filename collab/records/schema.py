@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
-from jsonschema.protocols import Validator
 
 from collab.dates import iso
 from collab.errors import InvalidName, InvalidRequest, NotFound, ValidationFailed
@@ -24,7 +23,7 @@ from collab.query.parse import quoted
 from collab.query.query import IndexPaths, Path, Query
 from collab.query.search import CONTENTS
 from collab.records.declaration import CollectionDeclaration, Relation
-from collab.records.json_schema import compile_schema, explain
+from collab.records.json_schema import CompiledSchema, compile_schema, explain
 from collab.records.schema_versions import SavedSchema, decide, digest_of, read_saved, write_saved
 from collab.storage.base import EntityStorage
 
@@ -52,7 +51,7 @@ class Schemas:
         self.strict = strict
         self._reads_content = reads_content
         self._declared: dict[str, CollectionDeclaration] = {}
-        self._validators: dict[str, Validator] = {}
+        self._validators: dict[str, CompiledSchema] = {}
         self._versions: dict[str, int] = {}
         self._contents_paths: dict[str, Path] = {}
         for name, said in (declared or {}).items():
@@ -144,11 +143,12 @@ class Schemas:
             return
         fields = {name: value for name, value in data.items() if name not in RECORD_MEMBERS}
         try:
-            found = [each for error in islice(validator.iter_errors(fields), MOST_ERRORS) for each in explain(error)]
+            errors_found = islice(validator.iter_errors(fields), MOST_ERRORS)
+            found = list(islice((each for error in errors_found for each in explain(error)), MOST_ERRORS))
         except RecursionError:
             found = [("", "is nested too deeply")]
         if found:
-            errors = [{"field": field, "message": message} for field, message in dict.fromkeys(found)][:MOST_ERRORS]
+            errors = [{"field": field, "message": message} for field, message in dict.fromkeys(found)]
             field, message = found[0]
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             raise ValidationFailed(f"{field}: {message}{more}" if field else f"{message}{more}", errors=errors)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema.validators import Draft202012Validator
+from jsonschema.validators import Draft7Validator, Draft201909Validator, Draft202012Validator
 
 from collab.records.json_schema import compile_schema
 
@@ -54,3 +54,53 @@ def test_the_errors_of_alternatives_are_not_collected(keyword: str) -> None:
     schema = {keyword: [{"items": {"type": "string"}}, {"type": "null"}]}
     (error,) = compile_schema(schema).iter_errors([1] * 1000)
     assert error.context == []
+
+
+PARTS: list[dict[str, Any]] = [
+    {"items": {"type": "string"}},
+    {"properties": {"a": {"$ref": "#/$defs/one"}}, "required": ["b"]},
+    {"additionalProperties": {"$ref": "#"}},
+    {"patternProperties": {"^a": {"type": "integer"}}, "unevaluatedProperties": False},
+    {"prefixItems": [{"type": "string"}], "unevaluatedItems": {"type": "number"}},
+    {"if": {"type": "array"}, "then": {"contains": {"const": 1}}, "else": {"anyOf": ALTERNATIVES}},
+    {"allOf": [{"properties": {"a": True}}], "unevaluatedProperties": {"type": "null"}},
+    {"oneOf": [{"items": {}, "maxItems": 1}, {"type": ["array", "string"]}], "unevaluatedItems": False},
+    {"format": "date", "pattern": "^(?P<first>a)", "not": {"enum": [0, "a"]}},
+    {"uniqueItems": True, "dependentSchemas": {"a": {"minProperties": 2}}, "multipleOf": 1},
+]
+
+
+@pytest.mark.parametrize("draft", [Draft7Validator, Draft201909Validator, Draft202012Validator])
+@given(st.data())
+def test_what_is_refused_and_where_is_as_the_library_says(draft: Any, data: st.DataObject) -> None:
+    parts = data.draw(st.lists(st.sampled_from(PARTS), min_size=1, max_size=2, unique_by=str))
+    schema = {"$schema": draft.META_SCHEMA["$schema"], "allOf": parts, "$defs": {"one": {"const": 1}}}
+    value = data.draw(VALUES)
+
+    def places(errors: Any) -> list[tuple[list[Any], str]]:
+        return [([*error.absolute_path], error.validator) for error in errors]
+
+    plain = draft(schema, format_checker=draft.FORMAT_CHECKER).iter_errors(value)
+    assert places(compile_schema(schema).iter_errors(value)) == places(plain)
+
+
+@pytest.mark.parametrize("draft", [Draft201909Validator, Draft202012Validator])
+def test_what_no_part_of_a_schema_expects_is_found_in_one_pass(draft: Any) -> None:
+    schema = {
+        "$schema": draft.META_SCHEMA["$schema"],
+        "properties": {"list": {"contains": {"type": "integer"}, "unevaluatedItems": {"type": "integer"}}},
+        "patternProperties": {"^n": True},
+        "unevaluatedProperties": False,
+    }
+    value: dict[str, Any] = {f"n{number}": number for number in range(100_000)}
+    value["list"] = list(range(100_000))
+    assert messages(schema, value) == []
+    value["list"].append("a")
+    assert messages(schema, value) == ["Unevaluated items are not allowed ('a' was unexpected)"]
+    value["m"] = value["o"] = 1
+    assert messages(schema, value)[1:] == ["Unevaluated properties are not allowed ('m', 'o' were unexpected)"]
+
+
+def test_a_value_that_is_no_json_is_checked_by_what_the_schema_says_of_it() -> None:
+    assert messages({"properties": {"a": {"type": "string"}}}, {"a": "\ud800"}) == []
+    assert messages({"properties": {"a": {"type": "integer"}}}, {"a": "\ud800"})
