@@ -60,7 +60,8 @@ class Intent:
     """Additional data of an application's write.
 
     ``version`` is the last one of the entity that the application had seen; ``request`` its name for this write.
-    ``told`` is called after the commit. ``alone``: its event holds nothing else.
+    ``told`` is called after the commit. ``alone``: its event holds nothing else. ``always``: it has an event even if it
+    changes no field.
     """
 
     writer: str
@@ -68,6 +69,7 @@ class Intent:
     version: int | None = None
     request: IdempotencyKey | None = None
     alone: bool = False
+    always: bool = False
 
 
 class Answer(NamedTuple):
@@ -113,6 +115,7 @@ class _Draft:
     request: IdempotencyKey | None = None
     place: int = -1  # index in the facts
     alone: bool = False
+    always: bool = False
     told: list[tuple[Intent, tuple[FieldConflict, ...]]] = field(default_factory=list)
 
 
@@ -269,6 +272,7 @@ def _take(op: EntityOp, row: int, stamps: Stamps, facts: list[Fact | None], answ
     if intent is not None:
         draft.request = draft.request or intent.request
         draft.alone = draft.alone or intent.alone
+        draft.always = draft.always or intent.always
         draft.told.append((intent, conflicts))
 
 
@@ -317,7 +321,7 @@ def _close(entity: EntityState, facts: list[Fact | None], answers: list[Answer])
             change["to"] = new
         changes[name] = change
     changes.update(draft.content)
-    if changes or draft.conflicts or draft.type != "updated":
+    if changes or draft.conflicts or draft.type != "updated" or draft.always:
         entity.version += 1
         entity.updated_at = at = iso_micros(draft.at)
         entity.created_at = entity.created_at or at

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from time import time
+from time import monotonic, time
 from typing import Any, TypeAlias, TypeVar
 
 from collab.access.identity import Identity
@@ -126,22 +126,39 @@ class Cascade:
             raise
 
     async def restore(
-        self, room: Room, user_id: str | None, intent: Intent, told: asyncio.Future[WriteOutcome]
+        self,
+        room: Room,
+        user_id: str | None,
+        intent: Intent,
+        told: asyncio.Future[WriteOutcome],
+        update: bytes | None = None,
     ) -> WriteOutcome:
-        """Restore the inner entities, then the document. Returns as :meth:`delete`."""
+        """Restore the inner entities, then the document, with ``update``. Returns as :meth:`delete`."""
         *others, last = _portions(_places(room))
         try:
             for places in others:
                 self._note_restored(room, places, user_id)
                 await all_committed(self._flush)
-            self._note_restored(
-                room, last, user_id, EntityOp("restore", room.bridge.main, user_id, time(), intent=intent)
-            )
+            if update is None:
+                restored = EntityOp("restore", room.bridge.main, user_id, time(), intent=intent)
+                self._note_restored(room, last, user_id, restored)
+            else:
+                if last:
+                    self._note_restored(room, last, user_id)
+                self._edit_restored(room, user_id, intent, update)
         except BaseException:
             self._registry.spawn(self.finish(room.key))
             raise
         room.restore()
         return await committed(told)
+
+    def _edit_restored(self, room: Room, user_id: str | None, intent: Intent, update: bytes) -> None:
+        room.restore()
+        try:
+            room.edit(update, user_id, monotonic(), lambda: None, intent)
+        except CollabError:
+            room.delete()
+            raise
 
     async def finish(self, key: RoomKey) -> None:
         """Delete what remains inside a deleted document."""

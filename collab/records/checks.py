@@ -117,7 +117,12 @@ def fields_after(target: EntityState, fields: Mapping[str, Any], unset: Collecti
 
 
 def intent_of(
-    caller: Caller, version: int | None, request: IdempotencyKey | None, *, alone: bool = False
+    caller: Caller,
+    version: int | None,
+    request: IdempotencyKey | None,
+    *,
+    alone: bool = False,
+    always: bool = False,
 ) -> tuple[asyncio.Future[WriteOutcome], Intent]:
     """Return the intent of a write, and its outcome once it is committed."""
     told: asyncio.Future[WriteOutcome] = asyncio.get_running_loop().create_future()
@@ -126,7 +131,7 @@ def intent_of(
         if not told.done():
             told.set_result(what)
 
-    return told, Intent(caller.writer, tell, version, request, alone)
+    return told, Intent(caller.writer, tell, version, request, alone, always)
 
 
 def written_by(told: WriteOutcome) -> Written:

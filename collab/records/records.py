@@ -7,7 +7,7 @@ return once they are committed.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from secrets import token_urlsafe
 from time import monotonic, time
@@ -321,47 +321,57 @@ class Collections(Reads):
         if version is not None:
             async with self._turns.turn(caller.owner):
                 seq, then = await self._storage.seq_at(key, version=version)
-        async with self._registry.hold(place.room, even_deleted=True, seeds=place.child is not None) as room:
+        async with AsyncExitStack() as stack:
+            room = await stack.enter_async_context(
+                self._registry.hold(place.room, even_deleted=True, seeds=place.child is not None)
+            )
             target = place.entity(room)
             if not target.version and not place.exists(room):
                 raise NotFound(f"there is no {key.name}")
+            if place.child is None and room.deleted:
+                await stack.enter_async_context(self._cascade.turn(key))
+            undeletes = place.child is None and room.deleted
             old = then.event.data if then is not None else target.data
             fields = {name: value for name, value in old.items() if name not in RECORD_MEMBERS}
-            # the restored row is written and sent: with a version, that is the row of that version
+
+            def rows() -> list[dict[str, Any]]:
+                # the restored row is written and sent: with a version, that is the row of that version
+                return [target.current, old, target.with_fields(fields)]
+
+            content: bytes | None = None
+            if then is not None and place.child is None:
+                await self._rights.require_write(caller.identity, key, rows)
+                content = await self._documents.restoring(caller.owner, key, seq)
+            if undeletes:
+                await self._cascade.allow_restore(caller.identity, room)
             for _ in self._checks.while_changing(lambda: target.current):
-                await self._rights.require_write(
-                    caller.identity, key, lambda: [target.current, old, target.with_fields(fields)]
-                )
-                before = target.current if place.exists(room) and not room.deleted else None
+                await self._rights.require_write(caller.identity, key, rows)
+                before = target.current if place.exists(room) and not undeletes else None
                 await self._checks.ask("restore", caller, key, before, target.with_fields(fields))
-            written: Written | None = None
-            if place.child is None and room.deleted:
-                written = await self._undelete(room, caller, request)
-                request = None
-            elif then is None and place.exists(room):
-                raise InvalidRequest(f"{key.name} is not deleted")
-            if place.child is not None and not place.exists(room):
-                return await self._write(room, place, caller, fields, (), request=request)
-            changed = {name: value for name, value in fields.items() if not same(target.now.get(name, ABSENT), value)}
-            unset = [name for name in target.now if name not in fields]
+            # others may have written during the awaits above; from here to the write there is no await
             if then is not None:
                 self._checks.fit(key, fields)
-                if place.child is None:
-                    content = await self._documents.restoring(caller.owner, key, seq)
-                    if content is not None:
-                        written = await self._commit(room, caller, content)
-            if changed or unset or written is None:
-                written = await self._write(room, place, caller, changed, unset, request=request)
-            return written
-
-    async def _undelete(self, room: Room, caller: Caller, request: IdempotencyKey | None) -> Written:
-        """Restore a deleted document and its inner entities."""
-        async with self._cascade.turn(room.key):
-            await self._cascade.allow_restore(caller.identity, room)
-            if not room.deleted:
-                raise InvalidRequest(f"{room.key.name} is not deleted")
-            told, intent = intent_of(caller, None, request)
-            return written_by(await self._cascade.restore(room, caller.identity.user_id, intent, told))
+            if place.child is not None and not place.exists(room):
+                return await self._write(room, place, caller, fields, (), request=request)
+            if then is None and not undeletes:
+                raise InvalidRequest(f"{key.name} is not deleted")
+            changed = {name: value for name, value in fields.items() if not same(target.now.get(name, ABSENT), value)}
+            unset = [name for name in target.now if name not in fields]
+            updates = [content] if content is not None else []
+            if changed or unset:
+                updates.append(place.writing(room, changed, unset))
+            if not updates and not undeletes:
+                return Written(data=target.data, version=target.version)
+            # in one commit: a crash leaves all of it or nothing, and if it is repeated by its name, it was all
+            update = merge(updates) if updates else None
+            told, intent = intent_of(caller, None, request, always=True)
+            if undeletes:
+                written = written_by(await self._cascade.restore(room, caller.identity.user_id, intent, told, update))
+            else:
+                assert update is not None
+                room.edit(update, caller.identity.user_id, monotonic(), _ignore, intent)
+                written = written_by(await committed(told))
+            return await self._checks.seen(caller, key, written)
 
     async def write_many(self, caller: Caller, writes: Sequence[AnyWrite]) -> list[Written | CollabError]:
         """Make several writes, each on its own. Returns the outcome of each, in order.

@@ -141,6 +141,21 @@ async def test_a35_with_a_board_come_the_cards_that_it_had() -> None:
         assert [row["n"] for row in await living(collab)] == [1, 1, 22]
 
 
+async def test_a35_a_board_that_is_restored_to_a_version_comes_after_its_cards() -> None:
+    async with running() as collab:
+        await fill(collab)
+        boards = collab.collection("boards")
+        first = (await boards.find_by_id("b")).version
+        await boards.update("b", {"title": "later"})
+        await boards.delete("b")
+        told = listen(collab)
+        restored = await boards.restore("b", version=first)
+        assert restored.data["title"] == "board"
+        assert {one[0] for one in told} == {"restored"}
+        assert [one[1] for one in told].index("boards") == len(told) - 1
+        assert await living(collab) != []
+
+
 async def test_a_board_that_is_created_anew_is_empty() -> None:
     async with running() as collab:
         await fill(collab)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycrdt import Text
 
 from collab import Access, Collab, Hooks, Identity, RoomKey, Rule, Settings
 from collab.errors import IdempotencyKeyReused, InvalidRequest, NotFound, PermissionDenied
@@ -106,6 +107,39 @@ async def test_every_named_operation_is_answered_again_as_it_was(collab: Collab)
     await tasks.update(EVE, "tasks", "t1", {"n": 6})
     assert [await ask() for ask in asked] == first
     assert len(first[-1].conflicts) == 1
+
+
+async def write_text(collab: Collab, text: str) -> None:
+    async with collab.room("tasks/t1").edit(user="ann") as doc:
+        body = doc.get("body", type=Text)
+        body.clear()
+        body += text
+
+
+async def test_a_repeated_restoration_of_contents_takes_back_no_later_edit(collab: Collab) -> None:
+    tasks = Operations(collab.hub.records)
+    await tasks.create(ANN, "tasks", {"n": 1}, entity="t1")
+    await write_text(collab, "later")
+    restored = await tasks.restore(ANN, "tasks", "t1", version=1, request="r")
+    assert await collab.room("tasks/t1").text("body") == ""
+    await write_text(collab, "of somebody else")
+    assert await tasks.restore(ANN, "tasks", "t1", version=1, request="r") == restored
+    assert await collab.room("tasks/t1").text("body") == "of somebody else"
+
+
+async def test_what_was_deleted_is_restored_to_a_version_with_one_event(collab: Collab) -> None:
+    tasks = Operations(collab.hub.records)
+    await tasks.create(ANN, "tasks", {"n": 1}, entity="t1")
+    await write_text(collab, "later")
+    await tasks.update(ANN, "tasks", "t1", {"n": 2})
+    await tasks.delete(ANN, "tasks", "t1")
+    events = listen(collab)
+    restored = await tasks.restore(ANN, "tasks", "t1", version=1, request="r")
+    assert [(event.type, event.data["n"]) for event in events] == [("restored", 1)]
+    assert await collab.room("tasks/t1").text("body") == ""
+    await write_text(collab, "of somebody else")
+    assert await tasks.restore(ANN, "tasks", "t1", version=1, request="r") == restored
+    assert (restored.data["n"], await collab.room("tasks/t1").text("body")) == (1, "of somebody else")
 
 
 async def test_names_outlive_the_process(tmp_path: Path) -> None:

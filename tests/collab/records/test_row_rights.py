@@ -61,6 +61,27 @@ async def test_a_row_is_not_brought_back_for_who_may_not_write_it() -> None:
             await tasks.restore(ALICE, "tasks", "t1", version=1)
 
 
+async def test_a_row_that_is_taken_away_while_its_old_content_is_read_is_not_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as collab:
+        tasks = Operations(collab.hub.records)
+        await tasks.create(ALICE, "tasks", {"owner": "alice", "n": 1}, entity="t1")
+        await tasks.update(ALICE, "tasks", "t1", {"n": 2})
+        documents = collab.hub.documents
+        restoring = documents.restoring
+
+        async def taken_away(*args: Any) -> bytes | None:
+            await tasks.update(ADMIN, "tasks", "t1", {"owner": "bob"})
+            return await restoring(*args)
+
+        monkeypatch.setattr(documents, "restoring", taken_away)
+        with pytest.raises(PermissionDenied):
+            await tasks.restore(ALICE, "tasks", "t1", version=1)
+        now = await tasks.find_by_id(ADMIN, "tasks", "t1")
+        assert (now.data["owner"], now.data["n"]) == ("bob", 2)
+
+
 async def test_removing_the_field_that_a_rule_asks_for_is_a_write_like_others() -> None:
     async with running() as collab:
         tasks = Operations(collab.hub.records)
