@@ -6,11 +6,15 @@ from collections.abc import Iterator
 
 from collab.gate.limits import StepLimit
 
+FEW = 8
+"""Readers. To fewer ones a room relays more often, in proportion."""
+
 
 class Pacer:
     """Spaces flushes so that they take at most ``share`` of a core.
 
-    The interval after a flush is its cost divided by ``share``, clamped to ``shortest`` and ``longest`` (seconds). The
+    The interval after a flush is its cost divided by ``share``, clamped to ``shortest`` and ``longest`` (seconds). With
+    few readers ``shortest`` is shorter: two people seldom type at the same moment, so waiting would merge nothing. The
     caller passes the time, from any monotonic clock.
     """
 
@@ -26,9 +30,10 @@ class Pacer:
         """When a message that is pending at ``now`` may leave; ``now`` after a quiet time."""
         return max(now, self._free_at)
 
-    def flushed(self, now: float, cost: float) -> None:
-        """Record a flush at ``now`` that cost ``cost`` seconds of CPU."""
-        self._free_at = now + min(self.longest, max(self.shortest, cost / self.share))
+    def flushed(self, now: float, cost: float, readers: int = FEW) -> None:
+        """Record a flush at ``now`` to ``readers`` that cost ``cost`` seconds of CPU."""
+        shortest = self.shortest if readers >= FEW else self.shortest * readers / FEW
+        self._free_at = now + min(self.longest, max(shortest, cost / self.share))
 
 
 class Alarm:

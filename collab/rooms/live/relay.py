@@ -73,7 +73,7 @@ class Relay:
             started = perf_counter()
             sent = self._flush_updates(sessions)
             cost = perf_counter() - started + sent * self._send_cost.seconds
-            self._edit_pacer.flushed(now, cost)
+            self._edit_pacer.flushed(now, cost, sent)
             self._metrics.flush_seconds.observe(cost)
         if self._present and (all_ or self._presence_pacer.due(now) <= now):
             started = perf_counter()

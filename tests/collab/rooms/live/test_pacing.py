@@ -17,6 +17,13 @@ def test_the_next_flush_waits_for_the_shortest_interval() -> None:
     assert pacer.due(100.001) == 100.01
 
 
+def test_few_readers_wait_for_an_eighth_of_the_shortest_interval_each() -> None:
+    pacer = Pacer(0.01, 0.25)
+    for readers, interval in ((0, 0.0), (1, 0.00125), (4, 0.005), (8, 0.01), (1000, 0.01)):
+        pacer.flushed(0.0, 0.0, readers)
+        assert pacer.due(0.0) == interval
+
+
 def test_an_expensive_flush_makes_the_interval_longer_but_never_longer_than_allowed() -> None:
     pacer = Pacer(0.01, 0.25, share=0.25)
     pacer.flushed(100.0, 0.02)
@@ -25,14 +32,14 @@ def test_an_expensive_flush_makes_the_interval_longer_but_never_longer_than_allo
     assert pacer.due(200.0) == 200.25
 
 
-@given(st.lists(st.floats(0, 0.06), min_size=1, max_size=100))
-def test_flushing_never_takes_more_than_its_share_of_time(costs: list[float]) -> None:
+@given(st.lists(st.tuples(st.floats(0, 0.06), st.integers(0, 20)), min_size=1, max_size=100))
+def test_flushing_never_takes_more_than_its_share_of_time(flushes: list[tuple[float, int]]) -> None:
     pacer = Pacer(0.01, 0.25, share=0.25)
     now = 0.0
-    for cost in costs:
+    for cost, readers in flushes:
         now = pacer.due(now)
-        pacer.flushed(now, cost)
-    assert pacer.due(now) * 0.25 >= sum(costs) - 1e-9
+        pacer.flushed(now, cost, readers)
+    assert pacer.due(now) * 0.25 >= sum(cost for cost, _ in flushes) - 1e-9
 
 
 def test_one_long_send_hardly_moves_the_estimate() -> None:
