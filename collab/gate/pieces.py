@@ -240,7 +240,7 @@ def _of_others(deletes: Sequence[DeletedRange], structs: Sequence[Struct]) -> li
         start, _ = spans.get(client, (clock, clock))
         spans[client] = (start, clock + length)
     return [
-        (client, clock, length)
-        for client, clock, length in deletes
-        if client not in spans or clock < spans[client][0] or clock + length > spans[client][1]
+        one
+        for one in deletes
+        if one[0] not in spans or one[1] < spans[one[0]][0] or one[1] + one[2] > spans[one[0]][1]
     ]
