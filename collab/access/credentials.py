@@ -210,6 +210,7 @@ def _read_claims(token: str, claims: Mapping[str, Any], issuer: Issuer, now: flo
         channels=_channels(claims),
         token_id=_token_id(token, claims),
         issued_at=_issued_at(claims),
+        claims=claims,
     )
 
 

@@ -25,6 +25,8 @@ class Identity:
     custom events of ``channels``. ``credential`` distinguishes credentials without a user. ``token_id`` names the token
     (its claim ``jti``) and ``issued_at`` is its time of issue, in seconds since the epoch, to revoke it by. ``trusted``
     is true only for the program itself, acting for no user: its rights are its rules, and hooks are not asked for them.
+    ``claims`` are those of the token, verified, for hooks and routes (JSON; empty for API keys): rights follow from
+    them only where a hook says so.
     """
 
     project: str
@@ -38,6 +40,7 @@ class Identity:
     token_id: str | None = field(default=None, compare=False)
     issued_at: float | None = field(default=None, compare=False)
     trusted: bool = False
+    claims: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     has_conditions: bool = field(init=False, repr=False, compare=False)
     """Whether any rule has a ``where``."""
 

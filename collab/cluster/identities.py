@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, get_args, get_type_hints
 
 from collab.access.identity import Identity
@@ -15,11 +15,15 @@ from collab.query.query import And, Compare, Condition, Not, Or
 MOST_BYTES = 16 * 1024 * 1024
 """Limit for an identity before compression: a guard against bytes that expand without end."""
 
-IGNORABLE: frozenset[str] = frozenset({"trusted"})
+IGNORABLE: frozenset[str] = frozenset({"claims", "trusted"})
 """Members that came with a later version, and that a server may ignore if it does not know them. A member that takes
 rights away must not be here: then nodes of the version before refuse who has it, until they are replaced.
 """
-_DEFAULTS = {field.name: field.default for field in fields(Identity) if field.init}
+_DEFAULTS = {
+    field.name: field.default if field.default_factory is MISSING else field.default_factory()
+    for field in fields(Identity)
+    if field.init
+}
 _HINTS = "ignorable"
 _RULE = {"pattern", "access", "where"}
 _OPERATORS = frozenset(get_args(get_type_hints(Compare)["operator"]))

@@ -313,6 +313,14 @@ def test_a_name_is_a_text_of_bounded_length(value: object) -> None:
     refused(HS, by_hand({"alg": "HS256", "typ": "JWT"}, claims(name=value)))
 
 
+def test_an_identity_has_the_claims_of_its_token() -> None:
+    ada = Authenticator(issuers=[issuer()]).authenticate(mint(role="agent", teams=["red"]), NOW)
+    assert ada.claims == claims(role="agent", teams=["red"])
+    promoted = Authenticator(issuers=[issuer()]).authenticate(mint(role="manager", teams=["red"]), NOW)
+    assert promoted != ada, "a hook may give it other rights"
+    assert "agent" not in repr(ada), "an identity may be logged"
+
+
 def test_a_name_may_be_missing() -> None:
     assert HS.authenticate(mint(), NOW).name is None
     assert HS.authenticate(mint(name=None), NOW).name is None

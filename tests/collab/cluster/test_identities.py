@@ -69,6 +69,7 @@ IDENTITIES = st.builds(
     st.none() | TEXTS,
     st.none() | st.floats(0, 1e12),
     st.booleans(),
+    st.dictionaries(TEXTS, SCALARS | st.lists(SCALARS, max_size=2), max_size=3),
 )
 ROWS = st.dictionaries(TEXTS, SCALARS, max_size=4).map(lambda fields: {"id": "t1", **fields})
 
@@ -78,6 +79,7 @@ def test_an_identity_survives_the_way_to_another_node(identity: Identity, row: d
     arrived = decode_identity(encode_identity(identity))
     # repr(), too: 1 == 1.0 == True, but they are different conditions
     assert (arrived, repr(arrived)) == (identity, repr(identity))
+    assert json.dumps(arrived.claims, sort_keys=True) == json.dumps(identity.claims, sort_keys=True)
     assert arrived.has_conditions == identity.has_conditions
     key = RoomKey("acme", "tasks", "b1:t1")
     assert arrived.access_to(key) is identity.access_to(key)
