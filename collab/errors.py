@@ -30,12 +30,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+LONGEST_MESSAGE = 2000
+"""Maximum number of characters of an error's message, most of which may be quoted from a request."""
+
 
 class CollabError(Exception):
     """Base class of all errors that a peer may see.
 
     ``code`` is the error code of the application protocol, ``close_code`` the WebSocket close code, ``http_status`` the
-    status of the HTTP API.
+    status of the HTTP API. ``message`` is one line of at most :data:`LONGEST_MESSAGE` characters, whatever it quotes.
     """
 
     code: ClassVar[str] = "INTERNAL_ERROR"
@@ -43,8 +46,8 @@ class CollabError(Exception):
     http_status: ClassVar[int] = 500
 
     def __init__(self, message: str = "", **details: Any) -> None:
-        super().__init__(message or type(self).__name__)
-        self.message = message or type(self).__name__
+        self.message = printable(shortened(message or type(self).__name__, LONGEST_MESSAGE))
+        super().__init__(self.message)
         self.details = details
 
     @property
@@ -56,6 +59,21 @@ class CollabError(Exception):
     def retryable(self) -> bool:
         """Whether the same request may succeed later."""
         return not 4400 <= self.close_code < 4500
+
+
+def printable(text: str) -> str:
+    """Text that may come from a client as one line that can be printed and encoded: other characters are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
+
+
+def shortened(text: str, longest: int) -> str:
+    """Text of at most ``longest`` characters: a longer one loses its middle, because messages end with advice."""
+    if len(text) <= longest:
+        return text
+    end = longest // 10
+    return f"{text[: longest - end - 1]}…{text[-end:]}"
 
 
 class InvalidRequest(CollabError):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic, time
 from typing import NamedTuple
 
+from collab.errors import printable
+
 log = logging.getLogger(__name__)
 
 KINDS = ("connection", "document", "edit", "presence")
@@ -70,5 +72,4 @@ class Refusals:
 
 def _shown(text: str) -> str:
     """What to keep and to log of text that may come from a client: one line, not longer than names are."""
-    cut = text[:_LONGEST] + "…" if len(text) > _LONGEST else text
-    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in cut)
+    return printable(text[:_LONGEST] + "…" if len(text) > _LONGEST else text)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from collab.errors import InvalidRequest
+from collab.errors import InvalidRequest, printable
 from collab.json_values import is_unicode, scalar_fault
 from collab.nearest import did_you_mean
 from collab.query.cursor import read_after
@@ -383,8 +383,7 @@ def kind(raw: Any) -> str:
 def _shown(name: Any) -> str:
     """A member's name for error messages: printable and truncated."""
     text = name if isinstance(name, str) else repr(name)
-    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:48])
-    return text + "…" if isinstance(name, str) and len(name) > 48 else text
+    return printable(text[:48] + "…" if isinstance(name, str) and len(text) > 48 else text[:48])
 
 
 def quoted(name: Any) -> str:

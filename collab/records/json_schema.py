@@ -26,9 +26,10 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from collab.dates import canonical
+from collab.errors import shortened
 
 LONGEST_MESSAGE = 300
-"""Characters of the library's messages that are told."""
+"""Characters of the library's messages, and of the path of a field, that are told."""
 MOST_TOLD = 20
 """Number of names or items that one message lists."""
 
@@ -260,17 +261,22 @@ def _values_of(keyword: str, schema: Any, *others: str) -> Iterator[str]:
 
 def explain(error: ValidationError) -> Iterator[tuple[str, str]]:
     """Yield the fields that an error is about, each with its message."""
+    for path, message in _explained(error):
+        yield shortened(".".join(path), LONGEST_MESSAGE), message
+
+
+def _explained(error: ValidationError) -> Iterator[tuple[list[str], str]]:
     path = [str(part) for part in error.absolute_path]
     instance, schema, value = cast(Any, error.instance), cast(Any, error.schema), cast(Any, error.validator_value)
     match error.validator:
         case "required":
             for name in value:
                 if name not in instance:
-                    yield ".".join([*path, name]), "is required"
+                    yield [*path, name], "is required"
         case "additionalProperties" if value is False:
             patterns = schema.get("patternProperties", {})
             for name in instance:
                 if name not in schema.get("properties", {}) and not any(re.search(known, name) for known in patterns):
-                    yield ".".join([*path, name]), "is not a declared field"
+                    yield [*path, name], "is not a declared field"
         case _:
-            yield ".".join(path), error.message[:LONGEST_MESSAGE]
+            yield path, error.message[:LONGEST_MESSAGE]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 
+from collab.errors import LONGEST_MESSAGE, printable, shortened
 from collab.server.config.load import unread_variables
 from collab.server.config.settings import Settings
 
@@ -42,6 +43,7 @@ class Notices:
 
     def tell(self, message: str, now: float) -> None:
         """Log ``message``, which must not contain a credential, unless it was logged recently."""
+        message = printable(shortened(message, LONGEST_MESSAGE))
         self._remember(message, time())
         if now - self._told.get(message, -3600.0) < 3600.0:
             return

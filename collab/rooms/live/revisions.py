@@ -8,6 +8,7 @@ from typing import Any
 
 import pycrdt
 
+from collab.errors import printable
 from collab.gate.pairs import Cuts, mend
 from collab.gate.revision import Revision
 from collab.metrics import Metrics
@@ -17,6 +18,7 @@ from collab.rooms.live.session import Session
 log = logging.getLogger(__name__)
 
 _LOGGED = 20  # reasons logged while a room is open; the metric counts all
+_LONGEST_NAME = 500  # characters of a user id that are logged
 _CLIENTS = 64  # per session; if edits wait for more clients, the next handshake brings them at the latest
 
 
@@ -80,13 +82,14 @@ class Revisions:
         if undo is not None:
             session.outbox.reply(session.framing.update(undo))
         self._metrics.refused_elements += sum(one.length for one in revision.refused)
+        user_id = session.identity.user_id
         for one in revision.refused:
             if one.why not in self._logged and len(self._logged) < _LOGGED:
                 self._logged.add(one.why)
                 log.warning(
                     "%s: an edit of user %s was deleted, because it is %s; logged once per reason",
                     self._key,
-                    session.identity.user_id,
+                    user_id and printable(user_id[:_LONGEST_NAME]),
                     one.why,
                 )
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketState
 
-from collab.errors import CollabError, InternalError, TooLarge
+from collab.errors import CollabError, InternalError, TooLarge, printable
 from collab.wire.realtime.values import Error
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def answers(handler: RequestHandler) -> RequestHandler:
         except CollabError as error:
             return await refuse(request, error)
         except Exception:
-            log.exception("%s %s failed", request.method, request.url.path)
+            log.exception("%s %s failed", request.method, printable(request.url.path[:500]))
             return await refuse(request, InternalError("could not serve the request"))
 
     return answer

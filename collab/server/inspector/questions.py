@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from collab.errors import InvalidName, InvalidRequest
+from collab.errors import InvalidName, InvalidRequest, shortened
 from collab.names import RoomKey, is_part
 
 LARGEST_BODY = 64 * 1024
@@ -146,4 +146,4 @@ def _convert(kind: type[QuestionT], value: Any, *, strict: bool) -> QuestionT:
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error)) from None
+        raise InvalidRequest(shortened(str(error), 300)) from None

@@ -95,6 +95,8 @@ def test_errors_are_bounded_in_number_and_length() -> None:
     assert len(error.details["errors"]) == 20
     assert max(len(each["message"]) for each in error.details["errors"]) <= 300
     assert len(error.message) < 400
+    error = refused({"title": "Write", "x" * 100_000: 1, "owner": {"name": "a", **dict.fromkeys(("y" * 9999,), 1)}})
+    assert max(len(each["field"]) for each in error.details["errors"]) <= 300
 
 
 def test_a_schema_that_refers_to_itself_checks_as_deep_as_the_data() -> None:

@@ -108,7 +108,7 @@ def test_e13_a_refused_element_is_deleted_in_all_replicas_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     room = room_of(Ring())
-    writer, reader = Client(room, "ada"), Client(room, "b")
+    writer, reader = Client(room, "ada\nERROR"), Client(room, "b")
     for client in (writer, reader):
         client.sync()
     with caplog.at_level(logging.WARNING):
@@ -124,7 +124,7 @@ def test_e13_a_refused_element_is_deleted_in_all_replicas_and_logged(
     assert reader.doc.get_state() == room.doc.get_state()
     assert writer.closed is None
     (line,) = caplog.messages
-    assert "ada" in line
+    assert "user ada\\u000aERROR was" in line
     assert "a sub-document" in line
     assert room._metrics.refused_elements == 2
 
