@@ -7,13 +7,14 @@ zero. So one socket carries document edits and everything else.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from collab.errors import InvalidRequest
+from collab.errors import InvalidRequest, shortened
 from collab.json_values import scalar_fault
 from collab.nearest import did_you_mean
 from collab.wire.realtime.messages import ClientMessage, Message, ServerMessage
@@ -77,6 +78,9 @@ def decode_client(data: str | bytes) -> ClientMessage:
         meant = did_you_mean(unknown["name"], _MEMBERS) if unknown is not None else ""
         raise Misunderstood(f"not a message: {said}{meant}", _request_id(body, text=text)) from None
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        request = _id_beside_wrong_text(body)
+        if request is not None:
+            raise Misunderstood("not a message: a string in it is not Unicode", request) from None
         raise InvalidRequest(f"not a message: {str(error)[:200]}") from None
     wrong = wrong_value(message, MAX_DEPTH)
     if wrong is not None:
@@ -139,6 +143,42 @@ def _request_id(body: Any, *, text: bool) -> int | None:
         return (_request_json if text else _request_msgpack).decode(body).id
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
+
+
+def _id_beside_wrong_text(body: Any) -> int | None:
+    """The id of a request that would be well-formed, were its strings Unicode; ``None`` if that is not its fault.
+
+    A client that cuts a string between two halves of a character sends a lone surrogate.
+    """
+    if not isinstance(body, str):
+        return _request_id(body, text=False)  # it does not look into other members
+    try:
+        return msgspec.convert({"id": _read_any_text(body)["id"]}, _Request).id
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+
+
+def decode_fault(body: bytes, error: Exception) -> str:
+    """What is wrong with JSON that msgspec has refused with ``error``, shortened.
+
+    It takes a lone surrogate at the end of a string for the end of the message.
+    """
+    if isinstance(error, msgspec.ValidationError):
+        return shortened(str(error), 300)
+    try:
+        _read_any_text(body.decode())
+    except (ValueError, RecursionError):
+        return shortened(str(error), 300)
+    return "a string in it is not Unicode"
+
+
+def _read_any_text(body: str) -> Any:
+    """A JSON text whose strings need not be Unicode. Raises :class:`ValueError` and :class:`RecursionError`."""
+    return json.loads(body, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def wrong_value(message: msgspec.Struct, max_depth: int) -> str | None:

@@ -10,7 +10,7 @@ import msgspec
 from collab.errors import InvalidRequest
 from collab.event import EntityEvent
 from collab.nearest import did_you_mean
-from collab.wire.realtime.encoding import MAX_DEPTH, wrong_value
+from collab.wire.realtime.encoding import MAX_DEPTH, decode_fault, wrong_value
 from collab.wire.realtime.values import AnyWrite, ConnectedSession, Number, WriteResult
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -192,7 +192,7 @@ def read_object(data: bytes) -> dict[str, Any]:
     try:
         value = _any_object.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise InvalidRequest(f"the body is not a JSON object: {error}") from None
+        raise InvalidRequest(f"the body is not a JSON object: {decode_fault(data, error)}") from None
     _check(_Object(value))
     return value
 
@@ -204,7 +204,7 @@ def read(data: bytes, kind: type[Body]) -> Body:
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         unknown = _UNKNOWN.search(str(error))
         meant = did_you_mean(unknown["name"], kind.__struct_encode_fields__) if unknown is not None else ""
-        raise InvalidRequest(f"the body: {error}{meant}") from None
+        raise InvalidRequest(f"the body: {decode_fault(data, error)}{meant}") from None
     _check(body)
     return body
 

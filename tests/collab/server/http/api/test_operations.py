@@ -116,6 +116,19 @@ async def test_a_misspelt_member_of_a_body_is_refused_with_the_nearest(api: http
         assert response.json()["error"]["message"].endswith(f"did you mean {meant}?")
 
 
+async def test_a_long_name_is_quoted_in_part_and_a_string_that_is_not_unicode_named(api: httpx.AsyncClient) -> None:
+    for path, content, message in (
+        (f"{TASKS}/query", b'{"where' + b"x" * 1_000_000 + b'":1}', "xxx…xxx"),
+        (f"{TASKS}/query", b'{"where":{"' + b"x" * 1_000_000 + b'":{"$in":1}}}', "xxx…"),
+        (f"{TASKS}/query", b'{"where":{"a":"\\ud83d"}}', "a string in it is not Unicode"),
+        (TASKS, b'{"a":"\\udc00b"}', "a string in it is not Unicode"),
+    ):
+        response = await api.post(path, content=content)
+        assert refusal(response) == (400, "INVALID_REQUEST")
+        assert message in response.json()["error"]["message"]
+        assert len(response.content) < 1000
+
+
 async def test_what_javascript_could_not_read_is_refused_with_its_place(api: httpx.AsyncClient) -> None:
     for body in ('{"__proto__": 1}', '{"a": {"b": [{"__proto__": 1}]}}'):
         response = await api.post(TASKS, content=body)
