@@ -183,6 +183,10 @@ class EntityState:
             own |= {"createdAt": self.created_at, "updatedAt": self.updated_at}
         return {"id": self.key.id, **fields, **own}
 
+    def newest(self) -> EntityRow | None:
+        """The storage row as of the newest event; ``None`` if there is no event."""
+        return self.row(self.data) if self.version else None
+
     def row(self, data: dict[str, Any]) -> EntityRow:
         """The storage row for ``data``, which is :attr:`data`."""
         return EntityRow(self.key, self.version, data, self.deleted, _encoder.encode(self.heads), self.covered)

@@ -61,13 +61,15 @@ ReadEntity = Callable[[RoomKey], Awaitable[EntityRow | None]]
 class Admitted:
     """An identity, the document it asked for, and its rights on it.
 
-    :meth:`Admission.is_current` compares ``epoch`` to detect changed rights.
+    :meth:`Admission.is_current` compares ``epoch`` to detect changed rights. If they depend on the row, they are those
+    for its ``version``, 0 for none.
     """
 
     identity: Identity
     key: RoomKey
     access: Access
     epoch: int = 0
+    version: int = 0
 
 
 class Admission:
@@ -223,11 +225,22 @@ class Admission:
 
     async def admit_identity(self, identity: Identity, name: str) -> Admitted:
         """As :meth:`admit`, for a known identity."""
+        key = parse_name(identity.project, name)
+        return await self._admit(identity, key, self._entity)
+
+    async def admit_again(self, admitted: Admitted, row: EntityRow | None) -> Admitted:
+        """As :meth:`admit`, for somebody who was admitted before, given the document's row if that counts."""
+
+        async def known(key: RoomKey) -> EntityRow | None:
+            return row
+
+        return await self._admit(admitted.identity, admitted.key, known)
+
+    async def _admit(self, identity: Identity, key: RoomKey, entity: ReadEntity) -> Admitted:
         epoch = self._epoch
         self._check_revoked(identity)
         try:
-            key = parse_name(identity.project, name)
-            row = await self._entity(key) if self._rights.depends_on_row(identity) else None
+            row = await entity(key) if self._rights.depends_on_row(identity) else None
             access = await self._rights.document_access(identity, key, row.data if row is not None else None)
         except CollabError:
             raise
@@ -236,7 +249,7 @@ class Admission:
             raise InternalError("could not check the request") from error
         if access < Access.READ:
             raise PermissionDenied("this identity may not open this document")
-        return Admitted(identity, key, access, epoch)
+        return Admitted(identity, key, access, epoch, row.version if row is not None else 0)
 
     def changed(self) -> None:
         """Rights have changed: earlier admissions are no longer current."""

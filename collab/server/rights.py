@@ -50,13 +50,16 @@ class Rights:
     async def open(self, admitted: Admitted) -> tuple[Room, Admitted]:
         """Open the room, and return the current rights. Join before the next ``await``.
 
-        Raises :class:`CollabError`, also if rights changed while the document was loaded.
+        Raises :class:`CollabError`, also if rights, or the row on which they depend, changed while the document was
+        loaded.
         """
         while True:
             room = await self._registry.open(admitted.key)
-            if self._admission.is_current(admitted):
+            main = room.bridge.main
+            is_same = main.version == admitted.version or not self._rights.depends_on_row(admitted.identity)
+            if is_same and self._admission.is_current(admitted):
                 return room, admitted
-            admitted = await self._admission.admit_identity(admitted.identity, admitted.key.name)
+            admitted = await self._admission.admit_again(admitted, main.newest())
 
     async def permissions_changed(self, project: str, resource: str | None, user_id: str | None) -> None:
         """Apply changed rights immediately, for one user or for all, and notify clients; on all nodes.
@@ -131,9 +134,11 @@ class Rights:
             timer.cancel()
 
     async def _check_one(self, room: Room, session: Session) -> None:
+        check = session.begin_check()
         try:
             admitted = await self._admission.admit_identity(session.identity, room.key.name)
         except CollabError as error:
-            session.close(error)
+            if session.decide(check, Access.NONE):
+                session.close(error)
         else:
-            session.access = Access(admitted.access)
+            session.decide(check, admitted.access)

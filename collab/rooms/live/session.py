@@ -54,9 +54,11 @@ class Session:
     __slots__ = (
         "access",
         "asked",
+        "begun",
         "close",
         "compares",
         "contradicts",
+        "decided",
         "early",
         "framing",
         "guard",
@@ -110,6 +112,8 @@ class Session:
         self.setbacks = 0  # edits that could not be recorded
         self.contradicts = False  # its document holds other content than the room's, under the same Yjs client id
         self.suspensions = 0  # checks of its rights that take long
+        self.begun = 0  # checks of its rights
+        self.decided = 0  # the number of the newest check that has ended
 
     def acks_for(self, *, live: bool, counted: bool, leaves: bool) -> int:
         """How many updates that the client counts as unsaved are saved once this one is.
@@ -159,6 +163,19 @@ class Session:
         waiting, self.waiting = self.waiting or [], None
         self.throttle.release()
         return waiting
+
+    def begin_check(self) -> int:
+        """A check of its rights begins. Returns its number for :meth:`decide`."""
+        self.begun += 1
+        return self.begun
+
+    def decide(self, check: int, access: Access) -> bool:
+        """A check has ended. Returns whether it counts: one that began later, and has ended already, knows more."""
+        if check < self.decided:
+            return False
+        self.decided = check
+        self.access = access
+        return True
 
     def suspend(self) -> None:
         """Send nothing, and read nothing if possible, until :meth:`resume` was called as often."""

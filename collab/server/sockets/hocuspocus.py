@@ -365,16 +365,24 @@ class HocuspocusSocket(SocketProtocol):
         open_ = self._open.get(address)
         if open_ is None:
             return  # the client closed it meanwhile; the same can happen below
+        session = open_.session
         try:
-            admitted = await self._gatekeeper.admit(split_address(address)[0], token)
-            if admitted.key != open_.admitted.key or admitted.identity.user_id != open_.admitted.identity.user_id:
-                raise PermissionDenied("a session cannot change its user")
+            while True:
+                check = session.begin_check()
+                admitted = await self._gatekeeper.admit(split_address(address)[0], token)
+                if admitted.key != open_.admitted.key or admitted.identity.user_id != open_.admitted.identity.user_id:
+                    raise PermissionDenied("a session cannot change its user")
+                _, admitted = await self._gatekeeper.open(admitted)  # rights may have changed meanwhile
+                is_new = session.identity != admitted.identity
+                session.identity = admitted.identity
+                # a check that began later may have asked for the previous identity
+                if session.decide(check, admitted.access) or not is_new:
+                    break
         except CollabError as error:
             if self._open.get(address) is open_:
                 self._end(address, error)
         else:
-            open_.session.identity, open_.session.access = admitted.identity, admitted.access
-            self._registry.edits.watch(open_.session, open_.latest())
+            self._registry.edits.watch(session, open_.latest())
             self._asked.discard(address)
 
     def _end(self, address: str, error: CollabError) -> None:

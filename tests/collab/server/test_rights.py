@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 
 import pycrdt
 import pytest
+from websockets.asyncio.client import connect
 
-from collab import Access, Collab, Hooks, Identity, RoomKey, Settings
+from collab import Access, Collab, Hooks, Identity, Request, RoomKey, Settings
 from collab.access.rules import parse_rules
 from collab.errors import CollabError, PermissionDenied
 from collab.rooms.live.framing import YjsFraming
 from collab.rooms.live.room import Room
 from collab.rooms.live.session import Session
 from collab.storage.memory import MemoryStorage
-from collab.wire import yjs
+from collab.wire import hocuspocus, yjs
+from tests.collab.serving import serving
 
 KEY = RoomKey("default", "documents", "d")
 
@@ -28,11 +30,25 @@ class Slow(Hooks):
         self.answers = asyncio.Event()
         self.answers.set()
         self.may_not: set[str | None] = set()
+        self.has = Access.WRITE
+        self.asked = 0
 
     async def authorize(self, identity: Identity, key: RoomKey) -> Access:
+        if (identity.user_id or "").startswith("stale"):  # reads, and is slow to say what it has read
+            found, answers = self.has, self.answers
+            self.asked += 1
+            await answers.wait()
+            return found
         if (identity.user_id or "").startswith("slow"):
             await self.answers.wait()
         return Access.NONE if identity.user_id in self.may_not else Access.WRITE
+
+
+class Named(Slow):
+    """A token is the name of a user."""
+
+    async def authenticate(self, request: Request) -> Identity | None:
+        return Identity("default", request.token, rules=parse_rules({"*/*": "write"}))
 
 
 class Reading:
@@ -123,3 +139,58 @@ async def test_a17_until_its_check_is_done_a_session_gets_nothing_and_is_not_rea
         assert [editor.reading.held for editor in editors] == [0] * 4
         assert [editor.closed is None for editor in editors] == [True, True, True, False]
         assert all(editor.session.drain() for editor in editors[:3])
+
+
+async def test_a17_an_answer_that_comes_late_does_not_undo_a_later_one() -> None:
+    hooks = Slow()
+    async with opened(hooks) as (collab, room):
+        editor = Editor(room, "stale")
+        first = hooks.answers = asyncio.Event()
+        granting = asyncio.create_task(collab.permissions_changed())
+        while not hooks.asked:
+            await asyncio.sleep(0)
+        hooks.has, hooks.answers = Access.READ, asyncio.Event()
+        hooks.answers.set()
+        await collab.permissions_changed()
+        assert editor.session.access == Access.READ
+        first.set()
+        await granting
+        assert editor.session.access == Access.READ
+        assert editor.closed is None
+
+
+async def test_a17_a_new_token_does_not_undo_a_change_of_rights_during_its_check() -> None:
+    hooks = Named()
+    collab = Collab(Settings(content_event_seconds=0), hooks=hooks, storage=MemoryStorage())
+    async with serving(collab) as address, connect(f"ws://{address}/hocuspocus") as socket:
+        await socket.send(hocuspocus.token("documents/d", "stale"))
+        while KEY not in collab._registry.rooms or not collab._registry.rooms[KEY].sessions:
+            await asyncio.sleep(0.01)
+        (session,) = collab._registry.rooms[KEY].sessions
+        first, asked = asyncio.Event(), hooks.asked
+        hooks.answers = first
+        await socket.send(hocuspocus.token("documents/d", "stale"))
+        while hooks.asked == asked:
+            await asyncio.sleep(0.01)
+        hooks.has, hooks.answers = Access.READ, asyncio.Event()
+        hooks.answers.set()
+        await collab.permissions_changed()
+        first.set()
+        async with asyncio.timeout(40):
+            while hooks.asked < asked + 3:  # it is asked again
+                await asyncio.sleep(0.01)
+        assert session.access == Access.READ
+
+
+async def test_a17_nobody_joins_by_a_row_that_has_changed_since_it_was_admitted() -> None:
+    collab = Collab(Settings(), storage=MemoryStorage())
+    async with collab.lifespan():
+        tasks = collab.collection("tasks")
+        await tasks.create({"owner": "ann"}, id="t1")
+        rules = parse_rules({"tasks/*": {"access": "write", "where": {"owner": "$userId"}}}, "ann")
+        admitted = await collab.admission.admit_identity(Identity("default", "ann", rules=rules), "tasks/t1")
+        await tasks.update("t1", {"n": 1})
+        assert (await collab.rights.open(admitted))[1].access == Access.WRITE
+        await tasks.update("t1", {"owner": "bob"})
+        with pytest.raises(PermissionDenied):
+            await collab.rights.open(admitted)

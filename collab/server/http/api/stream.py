@@ -142,6 +142,8 @@ class EventStream(Response):
     async def _tell(self, send: Send) -> None:
         chunks = [*self._first, *self._drain()]
         while True:
+            if self._has_expired():  # also if it is never quiet
+                chunks = []
             if chunks and not await self._send(send, b"".join(chunks), more=True):
                 return
             if self._error is not None:
@@ -156,8 +158,6 @@ class EventStream(Response):
 
     async def _wait(self, send: Send) -> bool:
         """Wait for messages; send heartbeats meanwhile. Returns false if the client does not read those."""
-        subscriber = self._subscriber
-        assert subscriber is not None
         while not self._wake.is_set():
             seconds = self._limits.heartbeat_seconds
             if self.identity.expires_at is not None:
@@ -166,15 +166,20 @@ class EventStream(Response):
                 await self._wake.wait()
             if not waited.cancelled_caught:
                 continue
-            try:
-                subscriber.check_expiry(time())
-            except CollabError as error:
-                self.end(error)
-            else:
-                if not await self._send(send, _BEAT, more=True):
-                    return False
+            if not self._has_expired() and not await self._send(send, _BEAT, more=True):
+                return False
         self._wake.clear()
         return True
+
+    def _has_expired(self) -> bool:
+        """End the stream if its credential has expired. Returns whether it has."""
+        assert self._subscriber is not None
+        try:
+            self._subscriber.check_expiry(time())
+        except CollabError as error:
+            self.end(error)
+            return True
+        return False
 
     async def _send(self, send: Send, body: bytes, *, more: bool) -> bool:
         """Send a chunk. Returns whether the client read it in time."""

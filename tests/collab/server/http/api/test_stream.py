@@ -196,8 +196,8 @@ class Taker:
         return sum(len(message.get("body", b"")) for message in self.sent)
 
 
-def eve(collab: Collab, counts: list[int], **limits: Any) -> EventStream:
-    identity = Identity("default", "eve", rules=parse_rules({"*/*": "write"}))
+def eve(collab: Collab, counts: list[int], expires_at: float | None = None, **limits: Any) -> EventStream:
+    identity = Identity("default", "eve", rules=parse_rules({"*/*": "write"}), expires_at=expires_at)
     return EventStream(
         collab.hub,
         identity,
@@ -241,6 +241,21 @@ async def test_a_slow_client_is_told_much_as_little(api: httpx.AsyncClient, coll
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
     assert len(collab.hub.entities) == 0
+
+
+async def test_a_stream_that_is_never_quiet_ends_with_the_token_too(address: str, collab: Collab) -> None:
+    response = eve(collab, [], expires_at=time() + 0.2)
+    await response.open(Entities(collection="tasks"))
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        """The client is so slow that there is more whenever it has taken something."""
+        sent.append(message)
+        await collab.collection("tasks").create({"n": len(sent)})
+
+    with anyio.fail_after(40):
+        await response({"type": "http"}, Taker().receive, send)
+    assert b"AUTHENTICATION_FAILED" in sent[-1]["body"]
 
 
 async def test_a_stream_over_the_limits_is_refused_and_counted_once(address: str, collab: Collab) -> None:
