@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
 
 from collab.errors import Elsewhere
@@ -47,7 +47,7 @@ class NodeOwnership:
                 self._known.popitem(last=False)
         raise Elsewhere(nid=owner)
 
-    async def give_back(self, keys: Sequence[RoomKey]) -> None:
+    def give_back(self, keys: Sequence[RoomKey]) -> Coroutine[object, object, None]:
         """Own these rooms no longer.
 
         If the storage fails, the rooms may stay ours. That does no harm: others pass on to us what concerns them.
@@ -55,6 +55,9 @@ class NodeOwnership:
         returned = asyncio.Event()
         mine = [key for key in keys if key not in self._returning]
         self._returning.update(dict.fromkeys(mine, returned))
+        return self._give_back(mine, returned)
+
+    async def _give_back(self, mine: Sequence[RoomKey], returned: asyncio.Event) -> None:
         try:
             await self._nodes.release(mine)
         except StorageError as error:

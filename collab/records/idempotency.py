@@ -33,7 +33,10 @@ AsSeen: TypeAlias = Callable[[Identity, RoomKey, Sequence[FieldConflict], int], 
 
 
 class _Running(NamedTuple):
+    """``owned``: this process owned the room before it looked for the name."""
+
     digest: bytes
+    owned: bool
     done: asyncio.Future[list[Written] | None]
     """The result; ``None``: the write failed, and the next request may try again."""
 
@@ -43,7 +46,8 @@ class Once:
 
     ``ready`` raises if the server cannot write now. ``pending`` says whether a write with this name in a project was
     accepted and is not committed yet; ``flush`` returns once everything accepted is committed, or raises. ``reached``
-    returns once everything up to a position of a project was published.
+    returns once everything up to a position of a project was published. ``owns`` says whether no other process writes
+    what belongs to a room.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Once:
         pending: Callable[[str, IdempotencyKey], bool],
         flush: Callable[[], Awaitable[None]],
         reached: Callable[[str, int], Awaitable[object]],
+        owns: Callable[[RoomKey], bool],
     ) -> None:
         self._storage = storage
         self._rights = rights
@@ -64,14 +69,24 @@ class Once:
         self._pending = pending
         self._flush = flush
         self._reached = reached
+        self._owns = owns
         self._running: dict[tuple[str, str, str], _Running] = {}
 
     async def do(
-        self, caller: Caller, name: str | None, operation: str, collection: str, body: Sequence[Any], write: MakeNamed
+        self,
+        caller: Caller,
+        name: str | None,
+        operation: str,
+        collection: str,
+        body: Sequence[Any],
+        write: MakeNamed,
+        *,
+        room: RoomKey,
     ) -> Written:
         """Run ``write``, or return the answer of its first run.
 
-        ``body`` is everything else in the request, including the entity. Raises :class:`IdempotencyKeyReused`,
+        ``body`` is everything else in the request, including the entity. ``write`` calls :meth:`check_owner` once it
+        holds ``room``. Raises :class:`IdempotencyKeyReused`,
         :class:`collab.errors.NotFound` if the entity has been erased since, and
         :class:`collab.errors.PermissionDenied` if the caller may no longer see the result.
         """
@@ -86,7 +101,8 @@ class Once:
                 raise reused(key.name)
             return [await self._written(entity, known.version)]
 
-        [written] = await self._do(caller, name, (operation, collection, *body), [collection], make, recall)
+        asked = (operation, collection, *body)
+        [written] = await self._do(caller, name, asked, [collection], make, recall, owned=self._owns(room))
         return written
 
     async def do_all(
@@ -129,6 +145,8 @@ class Once:
         collections: Sequence[str],
         write: MakeAllNamed,
         recall: Callable[[IdempotencyKey, Requested], Awaitable[list[Written]]],
+        *,
+        owned: bool = False,
     ) -> list[Written]:
         if name is None:
             self._ready()
@@ -143,7 +161,7 @@ class Once:
             done = await asyncio.shield(running.done)
             if done is not None:
                 return await self._tell(caller, collections, done)
-        running = self._running[place] = _Running(key.digest, asyncio.get_running_loop().create_future())
+        running = self._running[place] = _Running(key.digest, owned, asyncio.get_running_loop().create_future())
         written: list[Written] | None = None
         try:
             if self._pending(identity.project, key):  # its first caller has left, or got no answer in time
@@ -158,6 +176,11 @@ class Once:
             del self._running[place]
             running.done.set_result(written)
         return written
+
+    async def check_owner(self, project: str, key: IdempotencyKey | None) -> None:
+        """As :meth:`check_new`, unless the room was open here before :meth:`do` looked for the name."""
+        if key is not None and not self._running[project, key.caller, key.name].owned:
+            await self.check_new(project, key)
 
     async def check_new(self, project: str, key: IdempotencyKey) -> None:
         """Raise :class:`Unavailable` if a request with this name was committed since :meth:`do` has begun.

@@ -77,7 +77,7 @@ class Collections(Reads):
         self._erasing = erasing
         self._flush = partial(all_committed, flush)
         self._checks = WriteChecks(rights, schemas, self._flush, self._as_seen, max_entity_bytes=max_entity_bytes)
-        once = self._once = Once(
+        self._once = Once(
             storage,
             rights,
             self._as_seen,
@@ -85,9 +85,10 @@ class Collections(Reads):
             pending=registry.pending,
             flush=self._flush,
             reached=reached,
+            owns=registry.owns,
         )
         self._transactions = Transactions(
-            registry, rights, places, cascade, self._checks, once, key_of=self._key, admit=self._admit
+            registry, rights, places, cascade, self._checks, self._once, key_of=self._key, admit=self._admit
         )
 
     async def create(self, caller: Caller, message: Create) -> Written:
@@ -106,6 +107,7 @@ class Collections(Reads):
             collection,
             (named, fields),
             lambda name: self._create(caller, key, fields, name),
+            room=self._places.document_of(key),
         )
 
     async def transact(self, caller: Caller, writes: Sequence[AnyWrite], request: str | None = None) -> list[Written]:
@@ -142,6 +144,7 @@ class Collections(Reads):
             if await self._registry.create(key, fields, caller.identity.user_id, intent):
                 return written_by(await committed(told))
         async with self._registry.hold(place.room, even_deleted=own, seeds=not own) as room:
+            await self._once.check_owner(key.project, request)
             target = place.entity(room)
             await self._may_bring_into_being(caller, place, room)
             if own and room.deleted:
@@ -209,6 +212,7 @@ class Collections(Reads):
             message.collection,
             body,
             lambda name: self._update(caller, key, message, name),
+            room=self._places.document_of(key),
         )
 
     async def _update(self, caller: Caller, key: RoomKey, message: Update, request: IdempotencyKey | None) -> Written:
@@ -217,6 +221,7 @@ class Collections(Reads):
         await self._admit(caller, key, Access.WRITE)
         place = self._places.of(key)
         async with self._registry.hold(place.room, seeds=place.child is not None) as room:
+            await self._once.check_owner(key.project, request)
             place.check_exists(room)
             target = place.entity(room)
             fields = check_fields(message.changes, unset, now=target.data)
@@ -253,6 +258,7 @@ class Collections(Reads):
             message.collection,
             (message.entity,),
             lambda name: self._delete(caller, key, name),
+            room=self._places.document_of(key),
         )
 
     async def _delete(
@@ -261,6 +267,7 @@ class Collections(Reads):
         await self._admit(caller, key, Access.WRITE)
         place = self._places.of(key)
         async with self._registry.hold(place.room, even_deleted=True, seeds=place.child is not None) as room:
+            await self._once.check_owner(key.project, request)
             place.check_exists(room)
             target = place.entity(room)
             for _ in self._checks.while_changing(lambda: target.current):
@@ -309,6 +316,7 @@ class Collections(Reads):
             message.collection,
             (message.entity, message.version),
             lambda name: self._restore(caller, key, message.version, name),
+            room=self._places.document_of(key),
         )
 
     async def _restore(
@@ -325,6 +333,7 @@ class Collections(Reads):
             room = await stack.enter_async_context(
                 self._registry.hold(place.room, even_deleted=True, seeds=place.child is not None)
             )
+            await self._once.check_owner(key.project, request)
             target = place.entity(room)
             if not target.version and not place.exists(room):
                 raise NotFound(f"there is no {key.name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Protocol
 
 from collab.names import RoomKey
@@ -14,8 +14,11 @@ class Ownership(Protocol):
     async def acquire(self, key: RoomKey) -> None:
         """Own a room. Raises :class:`collab.errors.Elsewhere` if another node does, and the storage's errors."""
 
-    async def give_back(self, keys: Sequence[RoomKey]) -> None:
-        """Own these rooms no longer. Their last writes have been answered."""
+    def give_back(self, keys: Sequence[RoomKey]) -> Coroutine[object, object, None]:
+        """Own these rooms no longer. Their last writes have been answered.
+
+        Who acquires one from this call on waits until that is done.
+        """
 
 
 class Alone:

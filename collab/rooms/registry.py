@@ -86,6 +86,7 @@ class Registry:
         tracer: Tracer | None = None,
     ) -> None:
         self._ownership = ownership if ownership is not None else Alone()
+        self._is_alone = ownership is None
         self._unneeded: set[RoomKey] = set()  # owned, and not open
         self.rooms: dict[RoomKey, Room] = {}
         self.send_cost = SendCost()
@@ -233,6 +234,10 @@ class Registry:
         """Create an entity without opening its room, if that is possible: see :meth:`Creations.make`."""
         self._check_document(key)
         return await self._creations.make(key, self._client_id(key), fields, user_id, intent)
+
+    def owns(self, key: RoomKey) -> bool:
+        """Whether no other process can write what belongs to a room: this one is alone, or has it open."""
+        return self._is_alone or key in self.rooms
 
     def _needs_room(self, key: RoomKey) -> bool:
         return key in self.rooms or key in self._opening or self._draining or self._closed(key)

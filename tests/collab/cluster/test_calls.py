@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
+from unittest.mock import patch
 
 import pycrdt
 import pytest
@@ -420,3 +421,28 @@ async def test_edits_of_several_nodes_take_nothing_from_each_other(world: World)
     await asyncio.gather(*(edit(node, 10) for node in world.nodes))
     texts = {await node.collab.room("tasks/t1").text() for node in world.nodes}
     assert texts == {"x" * 30}
+
+
+async def test_a_write_that_the_last_owner_made_meanwhile_is_not_made_again(world: World) -> None:
+    edge, owner, _ = world.nodes
+    await tasks(edge).create({"n": 0}, id="t1")
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    request = edge.storage.request
+
+    async def slow(*args: str) -> Any:
+        found = await request(*args)
+        looked.set()
+        await go_on.wait()
+        return found
+
+    with patch.object(edge.storage, "request", slow):
+        again = asyncio.create_task(tasks(edge).update("t1", {"n": 1}, request="once"))
+        await looked.wait()
+        first = await tasks(owner).update("t1", {"n": 1}, request="once")
+        await tasks(owner, "bob").update("t1", {"n": 2})
+        await world.kill(owner)
+        go_on.set()
+        with pytest.raises(Unavailable, match="retry"):
+            await again
+    assert await tasks(edge).update("t1", {"n": 1}, request="once") == first
+    assert (await tasks(edge).find_by_id("t1")).data["n"] == 2

@@ -77,12 +77,12 @@ async def test_a_room_is_not_acquired_while_it_is_being_given_back() -> None:
     mine = NodeOwnership(first)
     await mine.acquire(KEY)
     first.returns.clear()
-    returning = asyncio.create_task(mine.give_back([KEY]))
-    await asyncio.sleep(0)
+    returning = mine.give_back([KEY])  # whoever comes from now on waits, even if it has not begun yet
     again = asyncio.create_task(mine.acquire(KEY))
     for _ in range(20):
         await asyncio.sleep(0)
     assert not again.done()
+    assert first.asked == 1
     first.returns.set()
     await returning
     await again
