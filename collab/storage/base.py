@@ -82,7 +82,7 @@ class EntityRow:
 
     ``data`` is ``{id, ...fields, createdAt, updatedAt}``. ``heads`` holds the last writer of each field, in the
     entity's own encoding. ``content_seq`` is the log row up to which content changes have become events (for an entity
-    with a document of its own).
+    with a document of its own); the storage keeps the greatest that it was given.
     """
 
     key: RoomKey

@@ -124,7 +124,8 @@ class MemoryRecord:
         """Store a fact; return the position of its event."""
         key = fact.entity.key
         entity = self.entities.setdefault(key, MemoryEntity(fact.entity))
-        entity.row = copied(fact.entity)
+        covered = max(entity.row.content_seq, fact.entity.content_seq)
+        entity.row = replace(copied(fact.entity), content_seq=covered)
         span = self.span(key.project)
         position = span.newest + 1
         self.spans[key.project] = span._replace(newest=position)

@@ -335,6 +335,22 @@ class EntitiesContract(StorageCase):
             await storage.create(entry(b"seed", TASK))
             assert list(await storage.uncovered()) == [TASK]
 
+    async def test_content_that_was_covered_stays_covered(self, tmp_path: Path) -> None:
+        """Also if an event is committed later that was made before, because its first commit failed."""
+        async with self.opened(tmp_path) as storage:
+            await storage.commit([entry(b"1"), entry(b"2"), entry(b"3")], [fact(1, row=0, content_seq=1)])
+            await storage.cover(KEY, 3)
+            assert list(await storage.uncovered()) == []
+            await storage.commit([], [fact(2, content_seq=2)])
+            assert list(await storage.uncovered()) == []
+        async with self.reopened(storage, tmp_path) as storage:
+            found = await storage.entity(KEY)
+            assert found is not None
+            assert found.content_seq == 3
+            await storage.commit([entry(b"4")])
+            await storage.commit([], [fact(3, content_seq=2), fact(4, content_seq=4)])
+            assert list(await storage.uncovered()) == []
+
     async def test_what_is_set_aside_needs_no_event(self, tmp_path: Path) -> None:
         """Its bytes never reach a document."""
         async with self.opened(tmp_path) as storage:

@@ -170,14 +170,14 @@ BEGIN
             reaches[k] := greatest(reaches[k], CASE WHEN f_row[i] > 0 THEN o_seqs[f_row[i]]
                 WHEN f_type[i] IN ('deleted', 'restored') THEN lasts[k] ELSE f_covered[i] END);
             reached[i] := reaches[k];
-            covered[k] := f_covered[i];
+            covered[k] := greatest(covered[k], f_covered[i]);
             counts[k_place[k]] := counts[k_place[k]] + 1;
             o_positions[i] := counts[k_place[k]];
         END LOOP;
         IF cardinality(first_facts) < cardinality(e_fact) THEN
             UPDATE collab.entities AS t SET version = f_version[e.fact], deleted = e.deleted, data = e.data,
-                    keys = e.keys::jsonb, texts = e.texts::jsonb, heads = e.heads, content_seq = f_covered[e.fact],
-                    updated_at = f_at[e.fact]
+                    keys = e.keys::jsonb, texts = e.texts::jsonb, heads = e.heads,
+                    content_seq = greatest(t.content_seq, f_covered[e.fact]), updated_at = f_at[e.fact]
                 FROM unnest(e_fact, e_deleted, e_data, e_keys, e_texts, e_heads)
                     AS e(fact, deleted, data, keys, texts, heads) WHERE t.eid = eids[f_key[e.fact]];
         END IF;

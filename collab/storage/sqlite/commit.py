@@ -182,7 +182,7 @@ def _record(
         eid = tail.eid
         tail.version = entity.version
         tail.reach = reach_of(fact, seqs, tail.seq, tail.reach)
-        tail.covered = entity.content_seq
+        tail.covered = max(tail.covered, entity.content_seq)
         conflicts = to_json(event.conflicts) if event.conflicts else None
         data = to_json(event.data)
         project = entity.key.project
@@ -203,7 +203,7 @@ def _record(
         [_entity(eid, *state) for eid, state in entities.items()],
         "ON CONFLICT (eid) DO UPDATE SET version = excluded.version, deleted = excluded.deleted,"
         " data = excluded.data, keys = excluded.keys, heads = excluded.heads,"
-        " content_seq = excluded.content_seq, updated_at = excluded.updated_at",
+        " content_seq = max(content_seq, excluded.content_seq), updated_at = excluded.updated_at",
     )
     insert(connection, "INSERT OR IGNORE INTO requests (project, caller, request, digest, eid, version, at)", requests)
     return positions
