@@ -46,6 +46,7 @@ FindContents = Callable[[str, str, Sequence[str], IndexPaths], Awaitable[FoundCo
 _READS = 8  # concurrent reads if no `turns` are given; more would only queue and have to buffer events
 _KEPT = 10_000  # events buffered during one read; a slower read is repeated
 _ATTEMPTS = 3
+_RETRY_SECONDS = 1.0  # until rows that could not be read for the moment are read again
 _MOST_UNSURE = 50  # rows of one read, of which each may bring 100 KB of text
 _COMPARED_AT_ONCE = 1_000_000  # characters, before the event loop does something else
 _QUERY_COSTS = 10_000  # as many characters as comparing a query with little text
@@ -74,7 +75,9 @@ class LiveQueries:
         turns: Turns | None = None,
         max_rows: int = MAX_ROWS,
         spare: int = SPARE,
+        retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
+        self._retry_seconds = retry_seconds
         self._max_rows = max_rows
         self._spare = spare
         self._find = find
@@ -311,26 +314,47 @@ class LiveQueries:
 
     async def _settle(self, topic: Topic, project: str, collection: str) -> None:
         """Read rows once for all queries of a collection that are unsure of them."""
+        failed = 0
         try:
             while topic.next_unsure():
-                try:
-                    await self._settle_some(topic, project, collection)
+                failure = await self._settle_some(topic, project, collection)
+                failed = 0 if failure is None else failed + 1
+                if failure is None:
                     continue
-                except CollabError as error:
-                    failure = error
-                except Exception:
-                    log.exception("could not read rows of live queries of %s/%s", project, collection)
-                    failure = InternalError("could not update the rows of this query")
-                for shared in topic.next_unsure():
-                    self._fail(shared, failure)
+                if failure.retryable and failed < _ATTEMPTS:
+                    await asyncio.sleep(self._retry_seconds)
+                    continue
+                queries = topic.next_unsure()
+                for shared in queries:
+                    if len(queries) > 1 and not isinstance(failure, Unavailable):  # perhaps it is a row of one of them
+                        alone = await self._settle_some(topic, project, collection, only=shared)
+                    else:
+                        alone = failure
+                    if alone is not None and not shared.ended:
+                        self._fail(shared, alone)
         finally:
             if topic.settling is asyncio.current_task():
                 topic.settling = None
 
-    async def _settle_some(self, topic: Topic, project: str, collection: str) -> None:
+    async def _settle_some(
+        self, topic: Topic, project: str, collection: str, only: SharedQuery | None = None
+    ) -> CollabError | None:
+        """Read some rows of which queries are unsure, of all or of one of them. Returns why that failed."""
+        try:
+            await self._settle_read(topic, project, collection, only)
+        except CollabError as error:
+            return error
+        except Exception:
+            log.exception("could not read rows of live queries of %s/%s", project, collection)
+            return InternalError("could not update the rows of this query")
+        return None
+
+    async def _settle_read(self, topic: Topic, project: str, collection: str, only: SharedQuery | None) -> None:
         for _ in range(_ATTEMPTS):
             async with self._turns.turn(TurnOwner(project)):
                 queries = topic.next_unsure()  # with those that have come meanwhile
+                if only is not None:
+                    queries = {shared: live for shared, live in queries.items() if shared is only}
                 if not queries:
                     return
                 ids = _first_unsure(queries.values())

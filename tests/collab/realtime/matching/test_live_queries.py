@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
 
-from collab.errors import InternalError, Restarting, SubscriptionFailed, Unavailable
+from collab.errors import DocumentDamaged, InternalError, Restarting, SubscriptionFailed, Unavailable
 from collab.query.aggregate import Aggregation
 from collab.query.query import And, Compare, IndexPaths, Not, Order, Query, Scalar, Search
 from collab.query.search import CONTENTS, parse_words
@@ -29,6 +30,7 @@ class Storage:
         self.gate = asyncio.Event()
         self.gate.set()
         self.errors: list[Exception] = []
+        self.damaged = ""  # a row whose contents cannot be read
         self.asked: list[Query] = []
         self.read: list[tuple[str, ...]] = []
         self.aggregated: list[Aggregation] = []
@@ -42,6 +44,8 @@ class Storage:
         self, project: str, collection: str, ids: Sequence[str], paths: IndexPaths
     ) -> FoundContents:
         self.read.append(tuple(ids))
+        if self.damaged in ids:
+            raise DocumentDamaged("a row that cannot be read")
         return await self._answer(self.world.contents(ids))
 
     async def _answer(self, found: T) -> T:
@@ -73,6 +77,7 @@ class Setup:
             find_contents=self.storage.find_contents,
             max_rows=max_rows,
             spare=spare,
+            retry_seconds=0.0,
         )
 
     def write(self, name: str, a: Scalar) -> None:
@@ -485,12 +490,40 @@ async def test_t6_a_query_that_cannot_be_updated_with_what_was_read_ends_alone()
     await until(lambda: all_of_them.error is not None)
     await until(lambda: len(small.rows) == 2)
     assert isinstance(all_of_them.error, SubscriptionFailed)
-    setup.storage.errors.append(Unavailable("away"))
+    setup.storage.errors += [Unavailable("away")] * 3
     setup.world.say("r0", "")
     setup.world.tell()
     await until(lambda: small.error is not None)
     end()
     assert setup.live.entries == 0
+
+
+async def test_t6_rows_that_cannot_be_read_for_a_moment_are_read_again() -> None:
+    setup = Setup()
+    setup.write("r0", 1)
+    query = Query(search=Search(parse_words("x"), (CONTENTS,)))
+    screens = [(await setup.watch(each))[0] for each in (query, replace(query, limit=5))]
+    setup.storage.errors += [Unavailable("away"), RuntimeError("who knows")]
+    setup.world.say("r0", "x")
+    setup.world.tell()
+    await until(lambda: all(setup.is_shown(screen, query) for screen in screens))
+    assert setup.storage.errors == []
+
+
+async def test_t6_a_row_that_cannot_be_read_ends_only_the_queries_that_need_it() -> None:
+    setup = Setup()
+    for name, value in (("r0", 1), ("r1", 2)):
+        setup.write(name, value)
+    search = Search(parse_words("x"), (CONTENTS,))
+    queries = [Query(where=a(1), search=search), Query(where=a(2), search=search), Query(search=search)]
+    (one, _), (other, _), (both, _) = [await setup.watch(query) for query in queries]
+    setup.storage.damaged = "r0"
+    for name in ("r0", "r1"):
+        setup.world.say(name, "x")
+    setup.world.tell()
+    await until(lambda: one.error is not None and both.error is not None)
+    await until(lambda: setup.is_shown(other, queries[1]))
+    assert [type(screen.error) for screen in (one, other, both)] == [DocumentDamaged, type(None), DocumentDamaged]
 
 
 async def test_l6_queries_that_say_the_same_in_another_order_are_one() -> None:
