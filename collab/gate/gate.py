@@ -81,6 +81,11 @@ class Gate:
             return self._check(update.update, _parts_of(update), update.dying, update.rewritten)
         return keystroke.check(self._history, update) or self._check(update, read(update, limit))
 
+    def check_one(self, update: bytes) -> Checked | None:
+        """The same for an update of one struct or deletion, which no limit concerns; ``None`` for most others."""
+        checked = keystroke.check(self._history, update)
+        return None if checked is None or (checked.structs and checked.deletes) else checked
+
     def check_at_once(self, update: bytes, limit: StepLimit, *, whole: bool = False) -> Checked:
         """The same for an update that is to be applied in one step; ``whole``: completely or not at all.
 

@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from tempfile import TemporaryFile
 from time import monotonic
 from typing import Protocol
@@ -82,9 +83,6 @@ class SharedBlackBox:
         self._turn = 0
         self._stands = False
         self._large = False
-        self._key: RoomKey | None = None
-        self._who = ""
-        self._name = b""
         self.clear()
 
     @classmethod
@@ -101,10 +99,7 @@ class SharedBlackBox:
     def begin(self, key: RoomKey, update: bytes, seconds: float, seq: int = 0, who: str = "") -> None:
         if self._stands:
             self.end()
-        if key is not self._key or who is not self._who:
-            self._key, self._who = key, who
-            self._name = "/".join(key).encode() + b" " + who.encode()[:_WHO_MAX]
-        memory, name, size = self._memory, self._name, len(update)
+        memory, name, size = self._memory, _name(key, who), len(update)
         start = _KEY + len(name)
         if size > self._capacity:
             size = _LEFT_OUT
@@ -162,3 +157,8 @@ class SharedBlackBox:
         self._turn += 1
         _TURN.pack_into(self._memory, 0, self._turn)
         self._stands = False
+
+
+@lru_cache(maxsize=1024)
+def _name(key: RoomKey, who: str) -> bytes:
+    return "/".join(key).encode() + b" " + who.encode()[:_WHO_MAX]

@@ -55,30 +55,34 @@ class Relay:
         self._present.update(clients)
         self._movers.add(author)
 
-    def due(self, now: float) -> float | None:
-        """When the next flush is due, ``None`` if nothing waits."""
-        edits = self._edit_pacer.due(now) if self._updates else None
-        if not self._present:
-            return edits
-        presence = self._presence_pacer.due(now)
-        return presence if edits is None or presence < edits else edits
-
     def flush(
         self, now: float, sessions: Collection[Session], states: Callable[[Iterable[int]], bytes], *, all_: bool = False
-    ) -> None:
+    ) -> float | None:
         """Queue for ``sessions`` everything that is due, or everything if ``all_``. ``states`` encodes awareness
         states.
+
+        Returns when what is left is due, ``None`` if nothing is.
         """
-        if self._updates and (all_ or self._edit_pacer.due(now) <= now):
-            started = perf_counter()
-            sent = self._flush_updates(sessions)
-            cost = perf_counter() - started + sent * self._send_cost.seconds
-            self._edit_pacer.flushed(now, cost, sent)
-            self._metrics.flush_seconds.observe(cost)
-        if self._present and (all_ or self._presence_pacer.due(now) <= now):
-            started = perf_counter()
-            sent = self._flush_presence(sessions, states)
-            self._presence_pacer.flushed(now, perf_counter() - started + sent * self._send_cost.seconds)
+        left = None
+        if self._updates:
+            due = self._edit_pacer.due(now)
+            if all_ or due <= now:
+                started = perf_counter()
+                sent = self._flush_updates(sessions)
+                cost = perf_counter() - started + sent * self._send_cost.seconds
+                self._edit_pacer.flushed(now, cost, sent)
+                self._metrics.flush_seconds.observe(cost)
+            else:
+                left = due
+        if self._present:
+            due = self._presence_pacer.due(now)
+            if all_ or due <= now:
+                started = perf_counter()
+                sent = self._flush_presence(sessions, states)
+                self._presence_pacer.flushed(now, perf_counter() - started + sent * self._send_cost.seconds)
+            elif left is None or due < left:
+                left = due
+        return left
 
     def _flush_updates(self, sessions: Collection[Session]) -> int:
         updates, self._updates = self._updates, []

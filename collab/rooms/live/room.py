@@ -282,7 +282,9 @@ class Room:
         """Check an update of a session, and change nothing. Raises :class:`Malformed` and :class:`TooManyParts`."""
         if session.access < Access.WRITE:
             return self.gate.check(update)
-        return self.gate.check_at_once(update, self.portion.of(self.log.whole + len(update), busy=busy))
+        return self.gate.check_one(update) or self.gate.check_at_once(
+            update, self.portion.of(self.log.whole + len(update), busy=busy)
+        )
 
     def take_in(self, session: Session, checked: Checked, now: float, *, live: bool, counted: bool | None) -> None:
         """Apply a checked update of a session that may be gone. Raises :class:`CollabError`.
@@ -408,8 +410,9 @@ class Room:
             self.doc = taken.doc
             self.shared.follow(taken.doc.get_update, taken.doc.get_state)
         self.shared.changed(deletes=checked.has_deletes)
-        self.portion.took(taken.seconds + min(checked.seconds, 2 * taken.seconds), checked.parts)
-        self.log.add(len(checked.update), taken.seconds, checked.parts)
+        parts = checked.parts
+        self.portion.took(taken.seconds + min(checked.seconds, 2 * taken.seconds), parts)
+        self.log.add(len(checked.update), taken.seconds, parts)
 
     def pass_on(self, session: Session | None, checked: Checked, user_id: str | None, now: float) -> None:
         """Tell everybody else of an accepted update."""
@@ -446,10 +449,7 @@ class Room:
 
     def relay_when_due(self, now: float) -> None:
         """Relay what is due, and come back for what waits."""
-        due = self._relay.due(now)
-        if due is not None and due <= now:
-            self._relay.flush(now, self.sessions, self.presence.awareness.encode)
-            due = self._relay.due(now)
+        due = self._relay.flush(now, self.sessions, self.presence.awareness.encode)
         if due is not None:
             self._wake_at(due, now)
 
