@@ -9,6 +9,7 @@ from pathlib import Path
 
 from collab.dates import iso
 from collab.errors import CollabError
+from collab.names import RoomKey, may_hold_others
 from collab.records.schema import EVERY_PROJECT, differing
 from collab.server.config.settings import MIB, Settings
 from collab.server.doctor.finding import Finding
@@ -20,6 +21,8 @@ from collab.storage.reading import RecordReader, WebhookProgress
 _LEAST_FREE = 256 * MIB
 _CLOCK_SECONDS = 2.0
 _BEHIND = 1000
+_PAGE = 1000  # ids read at once
+_NAMED = 10
 _OLDEST = 1_735_689_600.0  # 2025: before this program was made
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "sshfs", "fuse.sshfs", "9p", "glusterfs", "fuse.glusterfs"}
 _MOUNTS = Path("/proc/mounts")
@@ -78,12 +81,38 @@ async def _read(reader: RecordReader, settings: Settings, clock: Callable[[], fl
         )
         for name in differing(settings.collections, await reader.schemas(EVERY_PROJECT))
     ]
+    for outer in sorted({said.mapped.collection for said in settings.collections.values() if said.mapped is not None}):
+        findings += await _not_served(reader, outer)
     webhooks, positions = await reader.webhooks(), await reader.positions()
     configured = {(webhook.name, webhook.project) for webhook in settings.webhooks}
     for progress in webhooks:
         if (progress.name, progress.project) in configured:
             findings += _webhook(progress, positions.of(progress.project) - progress.position)
     return findings
+
+
+async def _not_served(reader: RecordReader, outer: str) -> list[Finding]:
+    """The documents of a collection that were there before it held other entities, whose ids it does not allow now."""
+    names = []
+    for count in await reader.collections():
+        if count.collection == outer:
+            after = ""
+            while ids := await reader.ids(count.project, outer, after, _PAGE):
+                keys = (RoomKey(count.project, outer, name) for name in ids)
+                names += [str(key) for key in keys if not may_hold_others(key)]
+                after = ids[-1]
+    if not names:
+        return []
+    some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    return [
+        Finding(
+            "wrong",
+            "collections",
+            f"{len(names)} documents of {outer} are kept and not served, because entities live inside documents of it"
+            f" and the ids of these have a colon: {some}",
+            "`collab export` writes them: import them with other ids, or let another collection hold the entities",
+        )
+    ]
 
 
 def _compared_clocks(newest: float, theirs: float | None, now: float) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import pytest
 
 from collab import Settings, declaration
 from collab.consumers.webhook import Webhook
+from collab.names import RoomKey
 from collab.records.schema import Schemas
 from collab.server.doctor.finding import Finding
 from collab.server.doctor.record_checks import check_record, file_system_of
@@ -140,3 +141,20 @@ async def test_settings_that_declare_otherwise_than_the_record_are_noted(where: 
     assert [(each.level, each.what) for each in await findings(other)] == [
         ("note", "the newest declaration of tasks in the record is not the one in these settings")
     ]
+
+
+async def test_documents_whose_ids_a_later_mapped_collection_forbids_are_named(where: Settings) -> None:
+    storage = storage_at(where.location)
+    await storage.open()
+    names = ["b1", "b:2", *(f"c:{number:03}" for number in range(20))]
+    await storage.commit([entry(b"1", RoomKey("acme", "boards", name)) for name in names])
+    await storage.commit([entry(b"1", RoomKey("acme", "notes", "n:1"))])
+    cards = declaration(mapped={"in": "boards", "root": "cards"})
+    await Schemas({"cards": cards}).save(storage, 0.0)
+    await storage.close()
+    assert await findings(where) == []
+    (found,) = await findings(msgspec.structs.replace(where, collections={"cards": cards}))
+    assert found.level == "wrong"
+    assert found.what.startswith("21 documents of boards are kept and not served")
+    shown = [str(RoomKey("acme", "boards", name)) for name in names[1:11]]
+    assert found.what.endswith(": " + ", ".join(shown) + ", …")
