@@ -399,12 +399,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
         ``values``, given by name, override both. Raises :class:`ValueError`. A variable that matches no setting is an
         error if the server would be open, else a warning. Under ``collab serve --app`` it returns what that command has
-        read, flags included.
+        read, flags included; variables that the module has set since (as ``load_dotenv`` does) fill in what the command
+        left at its default.
         """
         reading = _GIVEN.get()
         if reading is not None and environ is None:
             reading.done = True
-            return msgspec.structs.replace(reading.settings, **values)
+            since = {name: text for name, text in os.environ.items() if text != reading.environ.get(name)}
+            read = read_values(cls, flags={}, environ=since)
+            added = {name: value for name, value in read.items() if name in _defaults_of(reading.settings)}
+            return msgspec.structs.replace(reading.settings, **{**added, **values})
         return cls.load(environ=os.environ if environ is None else environ, values=values)
 
     @classmethod
@@ -440,12 +444,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class GivenSettings:
-    """Settings that a command has read for :meth:`Settings.from_env`. ``done``: it was called."""
+    """Settings that a command has read for :meth:`Settings.from_env`, from ``environ``. ``done``: it was called."""
 
-    __slots__ = ("done", "settings")
+    __slots__ = ("done", "environ", "settings")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self.settings = settings
+        self.environ = environ
         self.done = False
 
 
@@ -454,13 +459,18 @@ _GIVEN: ContextVar[GivenSettings | None] = ContextVar("settings", default=None)
 
 @contextmanager
 def given(settings: Settings) -> Iterator[GivenSettings]:
-    """Inside, :meth:`Settings.from_env` returns these settings instead of reading the environment."""
-    reading = GivenSettings(settings)
+    """Inside, :meth:`Settings.from_env` returns these settings, and reads only variables that are set inside."""
+    reading = GivenSettings(settings, dict(os.environ))
     token = _GIVEN.set(reading)
     try:
         yield reading
     finally:
         _GIVEN.reset(token)
+
+
+def _defaults_of(settings: Settings) -> set[str]:
+    """Return the names of the options that are at their default."""
+    return {option.name for option in options(Settings) if getattr(settings, option.name) == option.default}
 
 
 def _is_url(text: str) -> bool:

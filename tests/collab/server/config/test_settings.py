@@ -22,6 +22,7 @@ from collab.names import RoomKey
 from collab.records.declaration import declaration
 from collab.server.config.load import SettingsError, options, unknown_variables, unread_variables
 from collab.server.config.settings import Settings
+from collab.server.config.settings import given as settings_of_a_command
 
 ROOT = Path(__file__).parents[4]
 WEBHOOK_SECRET = "whsec_" + "QUFB" * 8
@@ -494,3 +495,13 @@ def test_contents_are_not_searched_where_nobody_reads_them() -> None:
 @pytest.mark.parametrize("redis", ["redis://h:6379/1", "rediss://user:secret@h", "unix:///run/redis.sock"])
 def test_a_node_may_use_each_kind_of_redis(redis: str) -> None:
     assert Settings(redis=redis, database="postgresql://h/d", node_url="http://10.0.0.5:8000").redis == redis
+
+
+def test_variables_that_a_module_sets_fill_in_what_its_command_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLAB_HISTORY_DAYS", "5")
+    with settings_of_a_command(Settings(port=9000, history_days=5.0)):
+        monkeypatch.setenv("COLLAB_JWT_SECRET", SECRET)  # as load_dotenv() does
+        monkeypatch.setenv("COLLAB_PORT", "7000")
+        told = Settings.from_env(max_subscriptions=7)
+    assert (told.jwt_secret, told.port, told.history_days, told.max_subscriptions) == (SECRET, 9000, 5.0, 7)
+    assert not told.is_open
