@@ -23,7 +23,7 @@ from collab.entities.feed import Feed
 from collab.errors import CollabError
 from collab.event import EntityEvent
 from collab.metrics import FailureKind
-from collab.storage.base import DeadLetter, Storage
+from collab.storage.base import DeadLetter, Positions, Storage
 from collab.storage.jobs import AllJobs, JobHolder
 from collab.tasks import BackgroundTasks
 
@@ -79,6 +79,15 @@ class Webhooks:
         self._count = count
         self._traces = traces
         self._random = random
+
+    async def register(self, positions: Positions) -> None:
+        """Let new webhooks have all events after these positions. Raises the storage's errors.
+
+        Not left to :meth:`run`, which may begin after the first events, or at another node.
+        """
+        for webhook in self._webhooks:
+            if await self._storage.webhook_position(webhook.name, webhook.project) is None:
+                await self._storage.save_webhook(webhook.name, webhook.project, positions.of(webhook.project))
 
     async def run(self) -> None:
         """Send until cancelled. Interrupted deliveries are repeated after the next start."""

@@ -154,7 +154,9 @@ class Hub:
 
     async def start(self) -> None:
         """Start background tasks. Raises the storage's errors."""
-        self.feed.begin(await self._storage.positions())
+        positions = await self._storage.positions()
+        self.feed.begin(positions)
+        await self._webhooks.register(positions)
         await self._save_schemas()
         self._started = True
         self._tasks.spawn(self._jobs.run("trim", self._trim))

@@ -12,6 +12,7 @@ import anyio
 import httpx
 import pytest
 
+from collab import Collab, Settings
 from collab.consumers import delivery, webhook_sender
 from collab.consumers.delivery import Deliveries, Parcel
 from collab.consumers.webhook import Webhook, signed
@@ -158,6 +159,27 @@ async def test_h6_a_new_webhook_is_not_told_the_past(tmp_path: Path) -> None:
             await record.happens("t1")
             await receiver.until("t1/2")
         assert receiver.taken == ["t1/2"]
+
+
+async def test_h6_a_webhook_that_is_registered_misses_nothing_until_it_begins(tmp_path: Path) -> None:
+    async with recorded(tmp_path) as record, receiving() as receiver:
+        await record.happens("t1")
+        first = hook(receiver)
+        webhooks = Webhooks(record.storage, record.feed, [first])
+        await webhooks.register(await record.storage.positions())
+        await record.happens("t1")
+        await webhooks.register(await record.storage.positions())  # another node starts
+        async with sending(record, first):
+            await receiver.until("t1/2")
+        assert receiver.taken == ["t1/2"]
+
+
+async def test_h6_a_server_that_has_started_has_registered_its_webhooks(tmp_path: Path) -> None:
+    webhook = Webhook(name="crm", url="http://127.0.0.1:9/", secret=SECRET)
+    collab = Collab(Settings(data=str(tmp_path), webhooks=[webhook], open=True))
+    await collab.startup()
+    assert await collab._storage.webhook_position("crm", "default") == 0
+    await collab.shutdown()
 
 
 async def test_h6_what_happens_while_the_server_is_away_is_sent_when_it_is_back(tmp_path: Path) -> None:
