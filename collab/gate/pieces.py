@@ -240,7 +240,5 @@ def _of_others(deletes: Sequence[DeletedRange], structs: Sequence[Struct]) -> li
         start, _ = spans.get(client, (clock, clock))
         spans[client] = (start, clock + length)
     return [
-        one
-        for one in deletes
-        if one[0] not in spans or one[1] < spans[one[0]][0] or one[1] + one[2] > spans[one[0]][1]
+        one for one in deletes if one[0] not in spans or one[1] < spans[one[0]][0] or one[1] + one[2] > spans[one[0]][1]
     ]
