@@ -12,17 +12,19 @@ import anyio
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Inside the block only reference counting frees objects; what others have left is gone before."""
+    """Inside the block only reference counting frees objects; :func:`alive` sees only what comes into being there."""
     gc.collect()
+    gc.freeze()  # other tests' objects, which pytest and hypothesis may hold
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
+        gc.unfreeze()
 
 
 def alive(*kinds: type) -> list[str]:
-    """The types of all objects of these kinds."""
+    """The types of all objects of these kinds, inside of :func:`without_collector` those that are younger."""
     return [type(each).__name__ for each in gc.get_objects() if issubclass(type(each), kinds)]
 
 
