@@ -319,7 +319,12 @@ class Admission:
             raise RateLimitExceeded("too many reads", retryAfter=round(wait, 3))
 
     def enter(self, identity: Identity) -> None:
-        """Count a session of a verified user, until :meth:`leave`. Raises :class:`RateLimitExceeded`."""
+        """Count a session of a verified user, until :meth:`leave`.
+
+        Raises :class:`RateLimitExceeded`, and :class:`AuthenticationFailed` for a token that was revoked since it was
+        checked: revoking ends only those that have entered.
+        """
+        self._check_revoked(identity)
         if identity.is_somebody and not self._users.take((identity.project, identity.user_id)):
             raise RateLimitExceeded("too many sessions of this user")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
+import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -29,6 +30,7 @@ from collab import (
 from collab.access import revocations
 from collab.client import LumenizeClient
 from collab.wire import hocuspocus
+from collab.wire.realtime.messages import Hello
 from tests.collab.client.world import until
 from tests.collab.cluster.nodes_world import cluster
 from tests.collab.serving import editor, serving
@@ -258,6 +260,30 @@ async def test_a_token_that_is_revoked_while_its_document_opens_does_not_get_in(
             await collab.revoke(token)
             go_on.set()
             assert (await closed(socket))[0] == 4401
+
+
+async def test_a_token_that_is_revoked_while_its_session_begins_does_not_get_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    collab = Collab(settings(tmp_path))
+    follow = collab.hub.feed.follow
+
+    async def slow(project: str) -> Callable[[], None]:
+        begun.set()
+        await go_on.wait()
+        return await follow(project)
+
+    monkeypatch.setattr(collab.hub.feed, "follow", slow)  # in a cluster it waits for another node
+    async with serving(collab) as address:
+        token = collab.mint("ada", access=ALL)
+        async with connect(f"ws://{address}/realtime") as socket:
+            await socket.send(msgspec.json.encode(Hello(token=token)).decode())
+            await begun.wait()
+            await collab.revoke(token)
+            go_on.set()
+            assert (await closed(socket))[0] == 4401
+        assert await collab.sessions() == []
 
 
 async def test_nodes_of_a_cluster_end_sessions_together_and_know_what_is_revoked() -> None:
