@@ -86,6 +86,9 @@ class Reads:
             if row.deleted:
                 raise EntityDeleted(f"{key.name} was deleted")
             roots = await self._documents.content(caller.owner, key, None, form) if content else None
+            newer = await self._storage.entity(key) if content else row
+            if newer is not None and newer.version != row.version:  # the content may be newer than the row, too
+                await self._rights.require(caller.identity, key, Access.READ, newer.data)
             return Found(data=row.data, version=row.version, content=roots, permissions=permissions)
         if version is not None and at is not None:
             raise InvalidRequest("version or at, not both")

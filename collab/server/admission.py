@@ -163,7 +163,7 @@ class Admission:
         if identity is None:
             identity = await self._ask(request) or await self._recognise(request)
             _check_name(identity.user_id)
-        self._check_revoked(identity)
+        self.check_revoked(identity)
         payer = self.payer(request, identity)
         if not self.is_open and self._banned(str(payer)):
             raise RateLimitExceeded("your messages crashed the server repeatedly: wait some minutes", retryAfter=60)
@@ -199,7 +199,8 @@ class Admission:
         await self._keys.prepare(token)
         return self._authenticator.authenticate(token, time(), clock=monotonic())
 
-    def _check_revoked(self, identity: Identity) -> None:
+    def check_revoked(self, identity: Identity) -> None:
+        """Raise :class:`AuthenticationFailed` if the token of an identity was revoked."""
         if self._revocations.refuses(identity):
             self.tell(f"refused a credential: the token of {quoted(identity.user_id or '')} was revoked")
             raise AuthenticationFailed("the token was revoked")
@@ -238,7 +239,7 @@ class Admission:
 
     async def _admit(self, identity: Identity, key: RoomKey, entity: ReadEntity) -> Admitted:
         epoch = self._epoch
-        self._check_revoked(identity)
+        self.check_revoked(identity)
         try:
             row = await entity(key) if self._rights.depends_on_row(identity) else None
             access = await self._rights.document_access(identity, key, row.data if row is not None else None)
@@ -324,7 +325,7 @@ class Admission:
         Raises :class:`RateLimitExceeded`, and :class:`AuthenticationFailed` for a token that was revoked since it was
         checked: revoking ends only those that have entered.
         """
-        self._check_revoked(identity)
+        self.check_revoked(identity)
         if identity.is_somebody and not self._users.take((identity.project, identity.user_id)):
             raise RateLimitExceeded("too many sessions of this user")
 

@@ -116,6 +116,11 @@ class _Documents:
         check_names(request, ("format", "root", "sv"))
         self._admission.count_read(sender, admitted.identity)
         room = self._handle(admitted.key, admitted.identity.counted_as(sender.client))
+        response = await self._shown(room, request)
+        await self._admit_again(admitted, request, Access.READ)
+        return response
+
+    async def _shown(self, room: RoomHandle, request: HttpRequest) -> Response:
         match request.query_params.get("format") or _accepted(request.headers.get("accept", "")):
             case "json":
                 return Response(await room.encoded_json(), media_type="application/json")
@@ -132,6 +137,11 @@ class _Documents:
                     f"unknown format: {other}; must be one of json, text, update, {', '.join(RICH_TYPES)}"
                 )
 
+    async def _admit_again(self, admitted: Admitted, request: HttpRequest, wanted: Access) -> None:
+        """Ask after a wait, for a slow body or a large document: rights may have changed meanwhile."""
+        again = await self._admission.admit_identity(admitted.identity, request.path_params["name"])
+        _require(again, wanted)
+
     async def write(self, request: HttpRequest) -> Response:
         limit = self._most_bytes
         sender, admitted = await _admit(self._admission, request, Access.WRITE)
@@ -139,6 +149,7 @@ class _Documents:
         identity = admitted.identity
         self._admission.count_write(sender, identity, announced_size(request, limit))
         body = await read_body(request, limit)
+        await self._admit_again(admitted, request, Access.WRITE)
         await self._handle(admitted.key, None).apply(body, identity.user_id, identity=identity)
         return Response(status_code=204)
 
@@ -157,6 +168,7 @@ class _Documents:
             content = (await read_body(request, limit)).decode()
         except UnicodeDecodeError:
             raise InvalidRequest("the body is not UTF-8") from None
+        await self._admit_again(admitted, request, Access.WRITE)
         room = self._handle(admitted.key, identity.counted_as(sender.client))
         await room.set_rich(
             cast(WriteFormat, form),
@@ -183,9 +195,13 @@ async def _admit(admission: Admission, request: HttpRequest, wanted: Access) -> 
     own_path(request.scope)
     admitted = await admission.admit(sender, request.path_params["name"])
     trust(request.scope)
+    _require(admitted, wanted)
+    return sender, admitted
+
+
+def _require(admitted: Admitted, wanted: Access) -> None:
     if admitted.access < wanted:
         raise PermissionDenied("this identity may not do that")
-    return sender, admitted
 
 
 def _accepted(accept: str) -> str:

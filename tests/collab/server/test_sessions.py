@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import httpx
 import msgspec
+import pycrdt
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -284,6 +285,42 @@ async def test_a_token_that_is_revoked_while_its_session_begins_does_not_get_in(
             go_on.set()
             assert (await closed(socket))[0] == 4401
         assert await collab.sessions() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/v1/collections/tasks", b'{"id": "t"}'),
+        ("POST", "/rooms/documents/d", pycrdt.Doc().get_update()),
+        ("PUT", "/rooms/documents/d?format=markdown", b"# words"),
+    ],
+)
+async def test_a_token_that_is_revoked_while_a_body_comes_writes_nothing(
+    tmp_path: Path, method: str, path: str, body: bytes
+) -> None:
+    identified = asyncio.Event()
+
+    class Noticing(Hooks):
+        async def authenticate(self, request: Request) -> Identity | None:
+            identified.set()
+            return None
+
+    collab = Collab(settings(tmp_path), hooks=Noticing())
+    async with serving(collab) as address, httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as http:
+        token = collab.mint("ada", access=ALL)
+        assert (await http.request(method, path, content=body, headers=bearer(token))).is_success
+        before = collab.hub.feed.position("default")
+        identified.clear()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield body[:1]
+            await identified.wait()
+            await collab.revoke(token)
+            yield body[1:]
+
+        answer = await http.request(method, path, content=slowly(), headers=bearer(token))
+        assert (answer.status_code, answer.json()["error"]["message"]) == (401, "the token was revoked")
+        assert collab.hub.feed.position("default") == before
 
 
 async def test_nodes_of_a_cluster_end_sessions_together_and_know_what_is_revoked() -> None:

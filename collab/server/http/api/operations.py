@@ -77,8 +77,10 @@ class Ask(NamedTuple):
         return Caller(self.identity, f"http:{token_hex(8)}", self.address)
 
     async def body(self) -> bytes:
-        """Return the request body. Raises :class:`collab.errors.TooLarge`."""
-        return await read_body(self.request, self.api.max_body_bytes)
+        """Return the request body. Raises :class:`collab.errors.CollabError`, also if the sender's token is revoked."""
+        body = await read_body(self.request, self.api.max_body_bytes)
+        self.api.check_revoked(self.identity)  # a slow body may take a minute
+        return body
 
     @property
     def key(self) -> str | None:

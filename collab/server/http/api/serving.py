@@ -37,6 +37,7 @@ class Api:
         self.unready = unready
         self.sessions = sessions
         self.recognise = admission.recognise
+        self.check_revoked = admission.check_revoked
         self.permissions_changed = rights.permissions_changed
         self._admission = admission
         self._settings = settings
