@@ -292,7 +292,7 @@ async def test_a_token_that_is_revoked_while_its_session_begins_does_not_get_in(
     [
         ("POST", "/api/v1/collections/tasks", b'{"id": "t"}'),
         ("POST", "/rooms/documents/d", pycrdt.Doc().get_update()),
-        ("PUT", "/rooms/documents/d?format=markdown", b"# words"),
+        ("PUT", "/rooms/documents/d?format=markdown&root=default", b"# words"),
     ],
 )
 async def test_a_token_that_is_revoked_while_a_body_comes_writes_nothing(
